@@ -1,0 +1,20 @@
+"""IoT sensor gateway: MQTT messages in, Avro-framed Kafka records out, nothing lost on the way.
+
+The way of a reading:
+
+    contract/    asyncapi.yaml -> Contract: what streams there are and what they must look like
+    config.py    gateway.yaml -> Settings: where this installation's servers and secrets are
+    mqtt.py      the brokers: subscribe, read batches of readings, acknowledge
+    spool.py     every reading in one ordered log until it is safe
+    core/        pure: address, codec, key, framing, transform: Reading -> Record or DeadLetter
+    kafka.py     produce records, report what became of them
+    registry.py  schema ids, kept in a lock file
+    bridge.py    the loop that ties these together
+    ledger.py    the books: received = delivered + dead-lettered + spooled + in flight + dropped
+    service.py   build, start from the Kafka end, stop from the MQTT end
+
+Around it: cli/ (the commands), http.py (metrics and health), log.py (one event, one line), simulate.py, tail.py,
+demo.py, errors.py (whose fault, and what next).
+"""
+
+__version__ = "0.1.0"

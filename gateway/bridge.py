@@ -1,0 +1,283 @@
+"""The loop: one turn reads what the MQTT sockets hold, sends while the window has room, settles, acknowledges.
+
+    MQTT sources --> spool --> transform --> Kafka sink
+         ^             |
+         +-- acknowledge when safe
+
+One thread, no locks. librdkafka's own threads do Kafka's network I/O; the only other threads here dial brokers, ask
+the registry and serve HTTP, and none of them touches a reading.
+
+How long a turn may wait: not at all while there is work; a millisecond while records are in flight, then longer and
+longer while nothing is reported (Kafka is away: no need to ask a thousand times a second); else until the next thing
+to do. A new reading ends the wait at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections import Counter
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from gateway.core.dead_letter import CUT_TO, dead_letter_record
+from gateway.core.reading import DeadLetter, Reason
+from gateway.core.routes import UNMAPPED
+from gateway.kafka import Outcome, outcome, sentence
+from gateway.spool import Entry, Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from confluent_kafka import KafkaError
+
+    from gateway.core.reading import Record
+    from gateway.core.transform import Transform
+    from gateway.kafka import KafkaSink
+    from gateway.ledger import Ledger
+    from gateway.mqtt import MqttSource
+    from gateway.spool import Spool
+
+log = logging.getLogger(__name__)
+
+QUANTUM = 1_024  # readings a lane may send before the next lane has its turn
+SHORTEST_WAIT_SECONDS = 0.001
+LONGEST_FLIGHT_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 1.0
+
+
+class Bridge:
+    """Moves readings from the sources through the spool to the sink, and acknowledgements back.
+
+    Args:
+        sources: the MQTT brokers.
+        spool: holds every reading until it is safe.
+        sink: Kafka.
+        ledger: the books.
+        dead_letter_topics: stream -> Kafka topic of its dead letters; UNMAPPED included.
+        payload_limit: bytes of payload that a record or dead letter may hold.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of the picture above
+        self,
+        sources: Sequence[MqttSource],
+        spool: Spool,
+        sink: KafkaSink,
+        ledger: Ledger,
+        dead_letter_topics: dict[str, str],
+        payload_limit: int,
+    ) -> None:
+        self.is_reading = True
+        self.turned_at = time.monotonic()
+        self.transforms: dict[str, Transform] = {}
+        self.lanes = {name: Lane(name) for name in dead_letter_topics if name != UNMAPPED}
+        self.dead_lanes = {topic: Lane(topic) for topic in dead_letter_topics.values()}
+        self.new_transforms: SimpleQueue[tuple[str, Transform]] = SimpleQueue()
+        self._sources = sources
+        self._spool = spool
+        self._sink = sink
+        self._ledger = ledger
+        self._dead_letter_topics = dead_letter_topics
+        self._payload_limit = payload_limit
+        self._flight_wait = SHORTEST_WAIT_SECONDS
+
+    def turn(self) -> None:
+        """Go once round the picture."""
+        self._wait()
+        self.turned_at = time.monotonic()
+        self._adopt_transforms()
+        self._read()
+        self._send(self.turned_at)
+        self._sink.poll(0)
+        self._settle()
+        self._acknowledge()
+
+    @property
+    def is_idle(self) -> bool:
+        """True when everything that came in is settled."""
+        return not any(lane.held for lane in self.all_lanes())
+
+    def all_lanes(self) -> list[Lane]:
+        """List every lane, the dead letters' included."""
+        return [*self.lanes.values(), *self.dead_lanes.values()]
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        poller = select.poll()
+        reads = select.POLLIN if self._may_read() else 0
+        for source in self._sources:
+            if source.fileno >= 0:
+                poller.register(source.fileno, reads | (select.POLLOUT if source.wants_write else 0))
+        poller.poll(self._patience(time.monotonic()) * 1000)
+
+    def _may_read(self) -> bool:
+        return self.is_reading and self._spool.has_room
+
+    def _patience(self, now: float) -> float:
+        wait = LONGEST_WAIT_SECONDS
+        for lane in self.all_lanes():
+            if (
+                lane.room(now)
+                and self._sink.has_room
+                and (lane.name in self.transforms or lane.name in self.dead_lanes)
+            ):
+                return 0
+            if lane.waiting and lane.retry_at > now:
+                wait = min(wait, lane.retry_at - now)
+        if self._sink.in_flight:
+            wait = min(wait, self._flight_wait)
+            self._flight_wait = min(2 * self._flight_wait, LONGEST_FLIGHT_WAIT_SECONDS)
+        for source in self._sources:
+            wait = min(wait, max(0.0, source.next_action_seconds - now))
+        return wait
+
+    def _can_send(self, lane: Lane) -> bool:
+        return lane.name in self.transforms or lane.name in self.dead_lanes
+
+    # --- MQTT to spool -------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        now = time.monotonic()
+        for source in self._sources:
+            may_read = self._may_read()
+            source.tend(now, is_reading=may_read)
+            if may_read and (entries := source.read()):
+                self._take_in(entries)
+
+    def _take_in(self, entries: list[Entry]) -> None:
+        self._spool.append(entries)
+        for stream, count in Counter(entry.reading.stream for entry in entries).items():
+            books = self._ledger.books[stream]
+            books.received += count
+            books.in_flight += count
+        lanes = self.lanes
+        for entry in entries:
+            if lane := lanes.get(entry.reading.stream):
+                lane.waiting.append(entry)
+            else:
+                self._condemn(entry, DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic"))
+
+    def _condemn(self, entry: Entry, letter: DeadLetter) -> None:
+        """Send a reading on as a dead letter."""
+        entry.letter = letter
+        self._lane_of(entry).waiting.append(entry)
+
+    def _lane_of(self, entry: Entry) -> Lane:
+        stream = entry.reading.stream
+        return self.lanes[stream] if entry.letter is None else self.dead_lanes[self._dead_letter_topics[stream]]
+
+    # --- spool to Kafka ------------------------------------------------------------------------------------------
+
+    def _adopt_transforms(self) -> None:
+        while True:
+            try:
+                stream, transform = self.new_transforms.get_nowait()
+            except Empty:
+                return
+            self.transforms[stream] = transform
+
+    def _send(self, now: float) -> None:
+        for name, lane in self.lanes.items():
+            lane.recover()
+            if (transform := self.transforms.get(name)) and (room := lane.room(now)):
+                self._send_readings(lane, transform, min(room, QUANTUM))
+        for lane in self.dead_lanes.values():
+            lane.recover()
+            if room := lane.room(now):
+                self._send_dead_letters(lane, min(room, QUANTUM))
+
+    def _send_readings(self, lane: Lane, transform: Transform, room: int) -> None:
+        for _ in range(room):
+            if not self._sink.has_room:
+                return
+            entry = lane.waiting[0]
+            result = transform(entry.reading)
+            if isinstance(result, DeadLetter):
+                lane.waiting.popleft()
+                self._condemn(entry, result)
+            elif not self._hand_over(lane, result):
+                return
+
+    def _send_dead_letters(self, lane: Lane, room: int) -> None:
+        for _ in range(room):
+            if not self._sink.has_room:
+                return
+            entry = lane.waiting[0]
+            assert entry.letter is not None, "only dead letters are put into this lane"
+            limit = CUT_TO if entry.is_cut else self._payload_limit
+            if not self._hand_over(lane, dead_letter_record(entry.reading, entry.letter, lane.name, limit)):
+                return
+
+    def _hand_over(self, lane: Lane, record: Record) -> bool:
+        entry = lane.waiting[0]
+        if not self._sink.send(record, entry):
+            return False
+        if lane.is_careful:
+            lane.alone = entry
+        lane.waiting.popleft()
+        lane.in_flight += 1
+        return True
+
+    # --- reports back --------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        settled, failed = self._sink.take_reports()
+        if settled or failed:
+            self._flight_wait = SHORTEST_WAIT_SECONDS
+        for entry in settled:
+            self._settle_entry(entry)
+        for entry, error in failed:
+            self._take_back(entry, error)
+        if any(outcome(error) is Outcome.REBUILD for _, error in failed):
+            self._sink.rebuild()
+
+    def _settle_entry(self, entry: Entry) -> None:
+        entry.settled = True
+        self._lane_of(entry).settle()
+        books = self._ledger.books[entry.reading.stream]
+        books.in_flight -= 1
+        if entry.letter is None:
+            books.delivered += 1
+        else:
+            books.dead_lettered[entry.letter.reason] += 1
+
+    def _take_back(self, entry: Entry, error: KafkaError) -> None:
+        lane = self._lane_of(entry)
+        trouble = sentence(error, lane.name)
+        log.warning("Kafka did not take a record", extra={"stream": entry.reading.stream, "detail": trouble})
+        if outcome(error) is not Outcome.REFUSE:
+            lane.fail(entry, trouble, time.monotonic())
+        elif lane.alone is not entry:
+            lane.suspect(entry, trouble)
+        else:
+            lane.alone = None
+            lane.in_flight -= 1
+            self._give_up(entry, error)
+
+    def _give_up(self, entry: Entry, error: KafkaError) -> None:
+        """Deal with a reading that Kafka refused by itself: a dead letter, then a shorter one, then a named drop."""
+        if entry.letter is None:
+            self._condemn(entry, DeadLetter(Reason.REFUSED, "", f"Kafka refused the record: {error.str()}"))
+        elif not entry.is_cut:
+            entry.is_cut = True
+            self._lane_of(entry).waiting.append(entry)
+        else:
+            entry.settled = True
+            books = self._ledger.books[entry.reading.stream]
+            books.in_flight -= 1
+            books.dropped["dead_letter_refused"] += 1
+            log.error("Kafka refuses a dead letter even when cut", extra={"stream": entry.reading.stream})
+
+    def _acknowledge(self) -> None:
+        self._spool.acknowledge_safe()
+        for source in self._sources:
+            source.flush()
+
+    def abandon(self) -> None:
+        """Close the books over what is left when the process ends: nothing of it was acknowledged to MQTT."""
+        for entry in self._spool.unsettled():
+            books = self._ledger.books[entry.reading.stream]
+            books.in_flight -= 1
+            books.dropped["returned_to_broker" if entry.packet_id else "lost_at_stop"] += 1

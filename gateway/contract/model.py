@@ -1,0 +1,206 @@
+"""The contract as the gateway uses it: what `asyncapi.yaml` says, resolved and checked, and nothing else.
+
+Plain frozen values. Everything that is per installation (addresses, secrets) is in `config.Settings` under the
+same server names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gateway.core.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class LastWill:
+    """What the broker publishes for us when we vanish."""
+
+    topic: str
+    message: str
+    qos: int
+    retain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MqttServer:
+    """An MQTT broker of the contract.
+
+    Args:
+        name: the contract's server name; settings and metrics use it.
+        host: `host:port` with server variables filled in.
+        tls: protocol is `secure-mqtt` (or `mqtts`).
+        version: MQTT protocol version.
+        client_id: fixed, from the MQTT binding; the kept session hangs on it.
+        clean_session: True only when the contract asks to forget the session.
+        keep_alive: seconds.
+        session_expiry: seconds the broker keeps the session after we vanish.
+        maximum_packet_size: bytes beyond which a message becomes a dead letter, or None for the gateway's default.
+        last_will: or None.
+        security: types of the security schemes, e.g. `("userPassword",)`; empty when none is declared.
+    """
+
+    name: str
+    host: str
+    tls: bool
+    version: Literal["3.1.1", "5.0"]
+    client_id: str
+    clean_session: bool
+    keep_alive: int
+    session_expiry: int
+    maximum_packet_size: int | None
+    last_will: LastWill | None
+    security: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaServer:
+    """The Kafka cluster of the contract.
+
+    Args:
+        name: the contract's server name.
+        host: bootstrap servers, comma-separated.
+        tls: protocol is `kafka-secure`.
+        security: types of the security schemes, e.g. `("scramSha512",)`.
+        registry_url: from the Kafka server binding, or None.
+    """
+
+    name: str
+    host: str
+    tls: bool
+    security: tuple[str, ...]
+    registry_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One `{name}` of a channel address.
+
+    Args:
+        name: as in the address.
+        pointer: RFC 6901 pointer of the payload member that says the same (from `location`), or None.
+    """
+
+    name: str
+    pointer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A Kafka topic as the contract wants it.
+
+    Args:
+        name: the topic name.
+        partitions: or None when the contract leaves it to the cluster.
+        replicas: likewise.
+        configuration: `topicConfiguration` of the binding, values as text.
+    """
+
+    name: str
+    partitions: int | None = None
+    replicas: int | None = None
+    configuration: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AvroSchema:
+    """An Avro record schema.
+
+    Args:
+        path: the `.avsc` file, or the contract's own file for an inline schema.
+        fullname: namespace and name of the record.
+        definition: the JSON of the file, `x-source` and other attributes included; named types defined where
+            first used.
+        text: compact JSON without our `x-` attributes: what the registry is given.
+    """
+
+    path: Path
+    fullname: str
+    definition: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A send operation: where readings of a stream go in Kafka.
+
+    Args:
+        operation: name of the send operation.
+        topic: the Kafka topic.
+        schema: the record's Avro schema; None for the dead-letter channel.
+        keys: RFC 6901 pointers into the *record*, tried in order; the first non-empty string is the key.
+        headers: names of the headers that the message declares.
+        framing: where the schema id goes.
+        subject_strategy: how the registry subject is named.
+    """
+
+    operation: str
+    topic: Topic
+    schema: AvroSchema | None
+    keys: tuple[str, ...]
+    headers: frozenset[str]
+    framing: Literal["payload", "header"] = "payload"
+    subject_strategy: Literal["TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy"] = (
+        "TopicNameStrategy"
+    )
+
+    @property
+    def subject(self) -> str:
+        """The registry subject of the record's value schema."""
+        assert self.schema is not None, "dead letters have no subject"
+        return {
+            "TopicNameStrategy": f"{self.topic.name}-value",
+            "RecordNameStrategy": self.schema.fullname,
+            "TopicRecordNameStrategy": f"{self.topic.name}-{self.schema.fullname}",
+        }[self.subject_strategy]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A receive operation: one kind of reading.
+
+    Args:
+        name: name of the receive operation; logs and metrics use it.
+        servers: names of the MQTT servers it is subscribed on.
+        address: the channel's address.
+        parameters: of the address, in its order.
+        qos: subscription QoS, 0 or 1.
+        unknown: what to do with members that no field reads.
+        route: where valid readings go.
+        dead_letters: where the others go.
+        examples: payloads of the MQTT message's examples, for the simulator and the checks.
+        payload_schema: the MQTT message's JSON Schema where it has one of its own, else None.
+    """
+
+    name: str
+    servers: tuple[str, ...]
+    address: Address
+    parameters: tuple[Parameter, ...]
+    qos: int
+    unknown: Literal["reject", "ignore"]
+    route: Route
+    dead_letters: Route
+    examples: tuple[Any, ...] = ()
+    payload_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """All that `asyncapi.yaml` says.
+
+    Args:
+        path: the file it came from.
+        title: `info.title`.
+        version: `info.version`, the contract's own version.
+        mqtt_servers: by name.
+        kafka: the Kafka cluster.
+        streams: by name, in document order.
+    """
+
+    path: Path
+    title: str
+    version: str
+    mqtt_servers: dict[str, MqttServer]
+    kafka: KafkaServer
+    streams: dict[str, Stream]

@@ -1,0 +1,100 @@
+"""Channel addresses: `factory/{machine}/{sensor}` as a subscription filter, and topics matched back to parameters.
+
+Rules (MQTT 5.0 section 4.7): a parameter is exactly one level; levels of a matching topic that a parameter takes
+must not be empty, because an empty machine name would be an empty key. `#` and `$share/` cannot be said in an
+address; they are the installation's affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_BYTES = 65_535  # an MQTT string carries its length in two bytes
+
+
+class AddressError(ValueError):
+    """An address that no MQTT filter can express."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed channel address.
+
+    Args:
+        text: as the contract writes it.
+        levels: one entry a level: the literal text, or None where a parameter stands.
+        names: the parameters' names, in order.
+    """
+
+    text: str
+    levels: tuple[str | None, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse an address.
+
+        Args:
+            text: levels separated by `/`; a level is literal text or `{name}`.
+
+        Returns:
+            The address.
+
+        Raises:
+            AddressError: when no MQTT subscription filter can express it; the text says why.
+        """
+        if not text or len(text.encode()) > MAX_BYTES:
+            raise AddressError(f"an address has 1 to {MAX_BYTES:,} bytes")
+        levels = tuple(_level(level) for level in text.split("/"))
+        names = tuple(level[1:-1] for level in text.split("/") if level.startswith("{"))
+        if len(set(names)) < len(names):
+            raise AddressError("a parameter stands twice")
+        if levels[0] is not None and levels[0].startswith("$"):
+            raise AddressError(f"{levels[0]!r} is reserved for the broker")
+        return cls(text, levels, names)
+
+    @property
+    def filter(self) -> str:
+        """The subscription filter: `factory/+/+`."""
+        return "/".join("+" if level is None else level for level in self.levels)
+
+    def match(self, topic: str) -> tuple[str, ...] | None:
+        """Match a topic name.
+
+        Args:
+            topic: the topic of a message.
+
+        Returns:
+            The parameters' values in the address's order, which may be empty text; None when it does not match.
+        """
+        parts = topic.split("/")
+        if len(parts) != len(self.levels):
+            return None
+        values = []
+        for part, level in zip(parts, self.levels, strict=True):
+            if level is None:
+                values.append(part)
+            elif part != level:
+                return None
+        if self.levels[0] is None and topic.startswith("$"):
+            return None  # wildcards at the start do not match $-topics [MQTT-4.7.2-1]
+        return tuple(values)
+
+    def overlaps(self, other: Address) -> bool:
+        """Tell whether some topic matches both addresses."""
+        return len(self.levels) == len(other.levels) and all(
+            a is None or b is None or a == b for a, b in zip(self.levels, other.levels, strict=True)
+        )
+
+
+def _level(level: str) -> str | None:
+    """Read one level: its literal text, or None for a parameter."""
+    if level.startswith("{") and level.endswith("}") and level.count("{") == level.count("}") == 1 and level != "{}":
+        return None
+    if "{" in level or "}" in level:
+        raise AddressError(f"level {level!r} is no parameter: write a whole level as {{name}}")
+    if "+" in level or "#" in level:
+        raise AddressError(f"level {level!r} holds an MQTT wildcard: use a {{parameter}}")
+    if "\0" in level:
+        raise AddressError("the address holds a NUL character")
+    return level

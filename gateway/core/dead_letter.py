@@ -1,0 +1,49 @@
+"""A dead letter as a Kafka record: the message's bytes as they came, and headers that say where from and why.
+
+Key: the MQTT topic. A payload above the limit is cut to its first `CUT_TO` bytes; `payload.size` and `payload.sha256`
+then tell of the whole.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from gateway.core.reading import DeadLetter, Headers, Reading, Record
+
+CUT_TO = 65_536
+
+
+def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload_limit: int) -> Record:
+    """Make the record that tells of a reading that does not fit.
+
+    Args:
+        reading: as it arrived.
+        letter: what is wrong with it.
+        topic: the Kafka topic of the stream's dead letters.
+        payload_limit: bytes; a longer payload is cut.
+
+    Returns:
+        The record, below the limit plus a few hundred bytes of headers.
+    """
+    headers: Headers = [
+        ("mqtt.topic", reading.topic),
+        ("mqtt.qos", b"%d" % reading.qos),
+        ("mqtt.retain", b"true" if reading.retain else b"false"),
+        ("gateway.received_at", _iso(reading.received_at)),
+        ("error.reason", letter.reason.encode()),
+        ("error.pointer", letter.pointer.encode(errors="backslashreplace")),
+        ("error.detail", letter.detail.encode(errors="backslashreplace")),
+        ("error.operation", reading.stream.encode()),
+    ]
+    payload = reading.payload
+    if reading.size > len(payload) or len(payload) > payload_limit:
+        headers.append(("payload.size", b"%d" % max(reading.size, len(payload))))
+        headers.append(("payload.sha256", (reading.sha256 or sha256(payload).digest()).hex().encode()))
+        payload = payload[:CUT_TO]
+    return Record(topic, reading.topic, payload, headers, reading.received_at)
+
+
+def _iso(milliseconds: int) -> bytes:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()

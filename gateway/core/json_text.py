@@ -1,0 +1,115 @@
+"""JSON text to values, strictly: what RFC 8259 allows, and every refusal with its reason.
+
+The standard library's parser with hooks, not msgspec's: this is the path of payloads that are wrong (or whose
+schema the compiled codec does not cover), so it must tell *how* they are wrong. Numbers keep their text's exact
+value: a number with fraction or exponent becomes a Decimal. Of a member that stands twice the last one counts,
+as in msgspec.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from gateway.core.misfit import Misfit
+from gateway.core.reading import Reason
+
+MAX_DEPTH = 32
+MAX_DIGITS = 400  # a double ends at 309; longer integers are out of range for every type but decimal
+
+_BOM = b"\xef\xbb\xbf"
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_OTHER_THAN_BRACKETS = re.compile(r"[^][{}]+")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class Unrepresentable:
+    """A number too long for any type; the encoders answer OUT_OF_RANGE."""
+
+    def __repr__(self) -> str:
+        return "a number of many digits"
+
+
+def parse(payload: bytes) -> Any:
+    """Parse a payload.
+
+    Args:
+        payload: the MQTT message's bytes.
+
+    Returns:
+        None, bool, int, Decimal, Unrepresentable, str, list or dict.
+
+    Raises:
+        Misfit: EMPTY, BAD_ENCODING, TOO_DEEP or NOT_JSON.
+    """
+    text = _decode(payload)
+    _check_depth(text)
+    try:
+        value = json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise Misfit(Reason.NOT_JSON, f"{error.msg} at character {error.pos}") from None
+    if _SURROGATE_ESCAPE.search(text):
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _decode(payload: bytes) -> str:
+    if not payload:
+        raise Misfit(Reason.EMPTY, "the payload is empty")
+    if payload.startswith(_BOM):
+        raise Misfit(Reason.BAD_ENCODING, "the payload starts with a byte order mark (RFC 8259 section 8.1)")
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise Misfit(Reason.BAD_ENCODING, f"byte {error.start} is not valid UTF-8") from None
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _OTHER_THAN_BRACKETS.sub("", _STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise Misfit(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _integer(text: str) -> int | Unrepresentable:
+    return int(text) if len(text) <= MAX_DIGITS else Unrepresentable()
+
+
+def _fraction(text: str) -> Decimal | Unrepresentable:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that even Decimal cannot hold
+        return Unrepresentable()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Misfit(Reason.NOT_JSON, f"{name} is not JSON (RFC 8259 section 6)")
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    if isinstance(value, str):
+        _check_surrogates(value)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_below(item, str(index))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_surrogates(name)
+            _refuse_below(item, name)
+
+
+def _refuse_below(value: Any, token: str) -> None:
+    try:
+        _refuse_lone_surrogates(value)
+    except Misfit as misfit:
+        raise misfit.under(token) from None
+
+
+def _check_surrogates(text: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Misfit(Reason.BAD_ENCODING, "a lone surrogate is no Unicode text")

@@ -1,0 +1,92 @@
+"""The closed set of values that cross the gateway: a Reading goes in; a Record or a DeadLetter comes out.
+
+They are msgspec structs rather than dataclasses because one of each is made per reading: a frozen dataclass
+costs seven times as much to make, and structs without cycles need no garbage collector.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+Headers = list[tuple[str, str | bytes | None]]  # the shape confluent-kafka takes
+
+
+class Reading(Struct, frozen=True, gc=False):
+    """An MQTT message as it arrived, with the stream that will judge it.
+
+    Args:
+        stream: name of the receive operation whose filter matched.
+        topic: the MQTT topic, as bytes: invalid UTF-8 is for the transform to refuse.
+        payload: the application message, unchanged.
+        received_at: when it was read from the socket, milliseconds since 1970 UTC.
+        qos: 0, 1 or 2, as delivered.
+        retain: True when the broker sent it because it was retained.
+        dup: True when the broker marked it as sent before.
+        size: length of the payload as published; larger than `len(payload)` when the source had to cut it.
+        sha256: digest of the whole payload when it was cut, else empty.
+    """
+
+    stream: str
+    topic: bytes
+    payload: bytes
+    received_at: int
+    qos: int = 0
+    retain: bool = False
+    dup: bool = False
+    size: int = -1
+    sha256: bytes = b""
+
+
+class Record(Struct, frozen=True, gc=False):
+    """A Kafka record, framed and ready to be produced.
+
+    Args:
+        topic: the Kafka topic.
+        key: UTF-8 of the contract's key field.
+        value: wire format: framing and Avro body.
+        headers: as the contract's Kafka message declares them.
+        timestamp: milliseconds since 1970 UTC.
+    """
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+    timestamp: int
+
+
+class Reason(StrEnum):
+    """Why a reading became a dead letter. The set is closed: consumers and dashboards count by it."""
+
+    EMPTY = "empty"  # no payload at all
+    NOT_JSON = "not_json"  # RFC 8259 does not allow it, NaN and Infinity included
+    BAD_ENCODING = "bad_encoding"  # invalid UTF-8, a byte order mark, a lone surrogate
+    TOO_DEEP = "too_deep"  # nested beyond `codec.MAX_DEPTH`
+    WRONG_TYPE = "wrong_type"  # another JSON type than the schema asks for
+    MISSING = "missing"  # a field without default is absent
+    EXTRA_FIELD = "extra_field"  # a member that no field reads
+    OUT_OF_RANGE = "out_of_range"  # a number its Avro type cannot hold
+    NOT_EXACT = "not_exact"  # a number that would be rounded where it must not be
+    BAD_FORMAT = "bad_format"  # text that is no timestamp, uuid, enum symbol, fixed of this size ...
+    TOPIC_MISMATCH = "topic_mismatch"  # payload and topic name different machines
+    BAD_TOPIC = "bad_topic"  # topic with empty or non-UTF-8 levels
+    NO_KEY = "no_key"  # the key field is null or empty
+    UNMAPPED_TOPIC = "unmapped_topic"  # no stream of the contract describes it
+    TOO_LARGE = "too_large"  # above the packet or record limit
+    REFUSED = "refused"  # Kafka refused this very record
+
+
+class DeadLetter(Struct, frozen=True, gc=False):
+    """A reading that does not fit, on its way to the dead-letter topic.
+
+    Args:
+        reason: which rule it broke.
+        pointer: RFC 6901 JSON pointer to the place in the payload, "" for the whole.
+        detail: one sentence for people, without the offending value's full text.
+    """
+
+    reason: Reason
+    pointer: str
+    detail: str

@@ -1,0 +1,91 @@
+"""Reading -> Record or DeadLetter, for every stream of the contract. Pure, and it never raises on data.
+
+A stream whose schema id is not known yet has no transform: its readings wait in the spool (they are no dead letters),
+so `Transform` is made when the id is there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.codec import Codec
+from gateway.core.framing import SCHEMA_ID_HEADER, frame
+from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
+
+if TYPE_CHECKING:
+    from gateway.contract.model import Stream
+
+TOPIC_HEADER = "mqtt.topic"
+MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
+MAX_TOPIC_SHOWN = 256
+
+
+class _TopicFacts(NamedTuple):
+    values: tuple[str, ...]
+    headers: Headers
+
+
+class Transform:
+    """Judges and encodes the readings of one stream.
+
+    Args:
+        stream: from the contract.
+        schema_id: the registry's id of the stream's schema.
+        payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
+    """
+
+    def __init__(self, stream: Stream, schema_id: int, payload_limit: int) -> None:
+        route = stream.route
+        assert route.schema is not None, "the contract gives every route of readings a schema"
+        self._stream = stream
+        self._topic = route.topic.name
+        framed = frame(schema_id)
+        self._codec = Codec(
+            route.schema.definition,
+            route.keys,
+            [parameter.pointer for parameter in stream.parameters],
+            stream.unknown,
+            framed if route.framing == "payload" else b"",
+        )
+        self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
+        self._names_topic = TOPIC_HEADER in route.headers
+        self._payload_limit = payload_limit
+        self._topics: dict[bytes, _TopicFacts | DeadLetter] = {}
+
+    def __call__(self, reading: Reading) -> Record | DeadLetter:
+        """Judge one reading.
+
+        Args:
+            reading: of this transform's stream.
+
+        Returns:
+            The record to produce, or why there is none.
+        """
+        facts = self._topics.get(reading.topic) or self._learn(reading.topic)
+        if isinstance(facts, DeadLetter):
+            return facts
+        size = max(reading.size, len(reading.payload))
+        if size > self._payload_limit:
+            return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
+        encoded = self._codec.encode(reading.payload, facts.values)
+        if isinstance(encoded, DeadLetter):
+            return encoded
+        key, value = encoded
+        return Record(self._topic, key, value, facts.headers, reading.received_at)
+
+    def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
+        if len(self._topics) >= MAX_TOPICS:
+            self._topics.clear()
+        facts = self._topics[topic] = self._judge(topic)
+        return facts
+
+    def _judge(self, topic: bytes) -> _TopicFacts | DeadLetter:
+        try:
+            values = self._stream.address.match(topic.decode())
+        except UnicodeDecodeError as error:
+            return DeadLetter(Reason.BAD_TOPIC, "", f"byte {error.start} of the topic is not valid UTF-8")
+        if values is None:
+            return DeadLetter(Reason.UNMAPPED_TOPIC, "", f"the topic does not match {self._stream.address.text}")
+        if not all(values):
+            return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
+        return _TopicFacts(values, [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])])

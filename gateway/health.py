@@ -1,0 +1,100 @@
+"""Health for `/livez` and `/readyz`: every peer with its state, and a sentence that says what to do.
+
+Alive: the loop turns. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
+every stream knows its schema id, no lane waits. Runs in the HTTP server's threads, so it only reads single figures;
+asking Kafka blocks, therefore the answer is kept for a few seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from gateway.http import Health, PeerState
+from gateway.mqtt import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.bridge import Bridge
+    from gateway.kafka import KafkaSink
+    from gateway.mqtt import MqttSource
+
+HUNG_SECONDS = 30.0
+ASK_SECONDS = 2.0
+KEPT_SECONDS = 5.0
+
+
+class HealthCheck:
+    """Judges a running gateway.
+
+    Args:
+        bridge: the loop.
+        sources: the MQTT brokers.
+        sink: Kafka.
+        refusals: stream -> why it has no schema id; empty when all have.
+        topics: the Kafka topics that must be there.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        sources: Sequence[MqttSource],
+        sink: KafkaSink,
+        refusals: Mapping[str, str],
+        topics: set[str],
+    ) -> None:
+        self._bridge = bridge
+        self._sources = sources
+        self._sink = sink
+        self._refusals = refusals
+        self._topics = topics
+        self._kafka = PeerState("kafka", "unknown", "not asked yet")
+        self._asked_at = float("-inf")
+        self._asking = threading.Lock()
+
+    def __call__(self) -> Health:
+        """Judge now."""
+        states = (*map(_mqtt_state, self._sources), self._kafka_state(), *self._registry_states(), *self._lane_states())
+        is_alive = time.monotonic() - self._bridge.turned_at < HUNG_SECONDS
+        return Health(is_alive, is_alive and all(state.state == "ok" for state in states), states)
+
+    def _kafka_state(self) -> PeerState:
+        with self._asking:
+            if time.monotonic() - self._asked_at > KEPT_SECONDS:
+                self._kafka = self._ask_kafka()
+                self._asked_at = time.monotonic()
+            return self._kafka
+
+    def _ask_kafka(self) -> PeerState:
+        try:
+            missing = self._sink.missing_topics(self._topics, ASK_SECONDS)
+        except ConnectionError as error:
+            return PeerState("kafka", "unreachable", f"{error}; readings wait here until it is back")
+        if missing:
+            names = ", ".join(sorted(missing))
+            detail = (
+                f"these topics do not exist, or this user may not see them: {names}; create them as the contract says"
+            )
+            return PeerState("kafka", "topic_missing", detail)
+        return PeerState("kafka", "ok", "")
+
+    def _registry_states(self) -> list[PeerState]:
+        refusals = list(self._refusals.items())
+        if not refusals:
+            return [PeerState("registry", "ok", "")]
+        return [PeerState("registry", "no_schema_id", f"{stream}: {reason}") for stream, reason in refusals]
+
+    def _lane_states(self) -> list[PeerState]:
+        return [
+            PeerState(f"lane {lane.name}", "waiting", lane.trouble) for lane in self._bridge.all_lanes() if lane.trouble
+        ]
+
+
+def _mqtt_state(source: MqttSource) -> PeerState:
+    if source.link != Link.UP:
+        return PeerState(source.name, str(source.link), source.detail)
+    if source.denied:
+        return PeerState(source.name, "denied", source.detail)
+    return PeerState(source.name, "ok", "")

@@ -1,0 +1,238 @@
+"""The Kafka end: produce records, and tell what became of each.
+
+Every error class has one outcome, from the table below. Nothing times out inside librdkafka: `message.timeout.ms` is 0
+and the spool owns the patience.
+
+    retry    the cluster or its rights are the trouble: the lane waits and starts again in order
+    refuse   this very record (or one of its batch) is the trouble: sent again by itself, then a dead letter
+    rebuild  the producer is beyond repair (fatal): a new one takes over, unsettled readings start again
+
+`batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone and does not take
+good neighbours with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config import ServerSettings, Settings
+    from gateway.contract.model import KafkaServer
+    from gateway.core.reading import Record
+    from gateway.spool import Entry
+
+log = logging.getLogger(__name__)
+
+FIXED: dict[str, str | int | bool] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",  # where Java's producers put the same key
+    "message.timeout.ms": 0,
+    "allow.auto.create.topics": False,
+    "sticky.partitioning.linger.ms": 0,
+}
+DEFAULTS: dict[str, str | int | bool] = {
+    "client.id": "iot-gateway",
+    "linger.ms": 2,
+    "compression.type": "lz4",
+    "message.max.bytes": 1_000_000,
+    "queue.buffering.max.messages": 200_000,
+    "queue.buffering.max.kbytes": 65_536,
+    "topic.metadata.propagation.max.ms": 5_000,  # how long a topic may be unknown before its records come back
+    "reconnect.backoff.max.ms": 10_000,
+    "statistics.interval.ms": 0,
+    "log_level": 3,
+}
+WINDOW = 32_768  # records handed to librdkafka and not reported yet
+
+
+class Outcome(Enum):
+    """What to do with a record that Kafka did not take."""
+
+    RETRY = "retry"
+    REFUSE = "refuse"
+    REBUILD = "rebuild"
+
+
+REFUSED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+    }
+)
+_HINTS = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it, as the contract's channel describes it",
+    KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it, as the contract's channel describes it",  # noqa: SLF001 - librdkafka's own name
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant the gateway's user WRITE and DESCRIBE on the topic",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
+    KafkaError._AUTHENTICATION: "check user, password and mechanism under servers in gateway.yaml",  # noqa: SLF001 - as above
+    KafkaError.NOT_ENOUGH_REPLICAS: "too few in-sync replicas: the cluster needs its brokers back",
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "too few in-sync replicas: the cluster needs its brokers back",
+}
+
+
+def outcome(error: KafkaError) -> Outcome:
+    """Look up what an error means for its record."""
+    if error.fatal():
+        return Outcome.REBUILD
+    return Outcome.REFUSE if error.code() in REFUSED else Outcome.RETRY
+
+
+def sentence(error: KafkaError, topic: str = "") -> str:
+    """Tell an operator what Kafka said and what to do."""
+    hint = _HINTS.get(error.code(), "")
+    place = f"{topic}: " if topic else ""
+    return f"{place}{error.str()}{'; ' + hint if hint else ''}"
+
+
+class KafkaSink:
+    """Produces records and collects their reports. Only the bridge's loop calls it, but for `missing_topics`.
+
+    Args:
+        properties: librdkafka's, for this installation: bootstrap servers, security, overrides of `DEFAULTS`.
+    """
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        merged = DEFAULTS | dict(properties) | FIXED
+        merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
+        self._properties = merged | {"error_cb": self._on_error, "logger": log}
+        self._producer = Producer(self._properties)
+        self.record_limit = int(merged["message.max.bytes"])
+        self.settled: list[Entry] = []
+        self.failed: list[tuple[Entry, KafkaError]] = []
+        self.in_flight = 0
+        self._is_full = False
+        self.trouble = ""  # what the client last complained about; empty once a record gets through
+
+    @property
+    def has_room(self) -> bool:
+        """False when the window or librdkafka's queue is full; a report makes room."""
+        return self.in_flight < WINDOW and not self._is_full
+
+    def send(self, record: Record, entry: Entry) -> bool:
+        """Hand a record to librdkafka.
+
+        Args:
+            record: what to produce.
+            entry: the reading it stands for; it turns up in `settled` or `failed` after a later `poll`.
+
+        Returns:
+            False when librdkafka's queue is full and nothing was taken.
+        """
+        try:
+            self._producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                on_delivery=partial(self._report, entry),
+                timestamp=record.timestamp,
+                headers=record.headers,
+            )
+        except BufferError:
+            self._is_full = True
+            return False
+        except KafkaException as error:  # refused on the spot, e.g. larger than message.max.bytes
+            self.failed.append((entry, error.args[0]))
+            self.in_flight += 1
+            return True
+        self.in_flight += 1
+        return True
+
+    def _report(self, entry: Entry, error: KafkaError | None, _message: object) -> None:
+        if error is None:
+            self.settled.append(entry)
+        else:
+            self.failed.append((entry, error))
+
+    def poll(self, timeout_seconds: float) -> None:
+        """Serve delivery reports; they add to `settled` and `failed`."""
+        self._producer.poll(timeout_seconds)
+
+    def take_reports(self) -> tuple[list[Entry], list[tuple[Entry, KafkaError]]]:
+        """Take what was reported since the last call.
+
+        Returns:
+            Entries that Kafka has acknowledged, and entries it did not take with the error.
+        """
+        settled, failed = self.settled, self.failed
+        if settled or failed:
+            self.settled, self.failed = [], []
+            self._is_full = False
+            self.in_flight -= len(settled) + len(failed)
+            if settled:
+                self.trouble = ""
+        return settled, failed
+
+    def rebuild(self) -> None:
+        """Replace a producer that reported a fatal error; what it still held comes back as failed."""
+        self._producer.purge()
+        self._producer.poll(0)
+        self._producer = Producer(self._properties)
+
+    def missing_topics(self, names: set[str], timeout_seconds: float) -> set[str]:
+        """Ask the cluster which topics it lacks. Blocks; may be called from any thread.
+
+        Args:
+            names: the topics wanted.
+            timeout_seconds: how long to wait for an answer.
+
+        Returns:
+            The topics that the cluster does not have, or does not show to this user.
+
+        Raises:
+            ConnectionError: when no broker answers; the text says why as far as it is known.
+        """
+        try:
+            found = self._producer.list_topics(timeout=timeout_seconds).topics
+        except KafkaException as error:
+            raise ConnectionError(self.trouble or sentence(error.args[0])) from None
+        self.trouble = ""
+        return {name for name in names if name not in found or found[name].error}
+
+    def close(self, timeout_seconds: float) -> None:
+        """Let records that are in flight finish, at most so long."""
+        self._producer.flush(timeout_seconds)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self.trouble = sentence(error)
+        log.warning("Kafka client: %s", self.trouble)
+
+
+def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
+    """Write where the cluster is and how to log in as librdkafka properties.
+
+    Args:
+        server: the contract's Kafka server.
+        given: this installation's part of it. TLS always verifies the broker's certificate and name.
+        settings: finds files and reads secrets.
+
+    Returns:
+        The properties.
+
+    Raises:
+        ConfigurationError: when a secret cannot be used.
+    """
+    tls, sasl = given.tls, given.sasl
+    encrypted = server.tls or tls is not None
+    properties = {
+        "bootstrap.servers": given.host or server.host,
+        "security.protocol": ("SASL_" if sasl else "") + ("SSL" if encrypted else "PLAINTEXT"),
+        "ssl.ca.location": tls and tls.ca_file and str(settings.locate(tls.ca_file)),
+        "ssl.certificate.location": tls and tls.cert_file and str(settings.locate(tls.cert_file)),
+        "ssl.key.location": tls and tls.key_file and str(settings.locate(tls.key_file)),
+        "sasl.mechanism": sasl and sasl.mechanism,
+        "sasl.username": sasl and sasl.username,
+        "sasl.password": sasl and settings.secret(sasl.password_file).get_secret_value(),
+    }
+    return {name: value for name, value in properties.items() if value} | given.producer

@@ -1,0 +1,111 @@
+"""The metrics, declared once: names, labels and help for the operator.
+
+The loop counts in the ledger and knows nothing of this; the figures are read when somebody scrapes. Labels are closed
+by the contract: streams, servers and reasons, never a topic or a machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway import __version__
+from gateway.mqtt import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from prometheus_client.core import Metric
+
+    from gateway.ledger import Ledger
+    from gateway.mqtt import MqttSource
+    from gateway.spool import Spool
+
+
+class GatewayCollector:
+    """Reads the figures of a running gateway.
+
+    Args:
+        ledger: the books.
+        sources: the MQTT brokers.
+        spool: for lag and size.
+        now: seconds since 1970.
+    """
+
+    def __init__(self, ledger: Ledger, sources: Sequence[MqttSource], spool: Spool, now: Callable[[], float]) -> None:
+        self._ledger = ledger
+        self._sources = sources
+        self._spool = spool
+        self._now = now
+
+    def collect(self) -> Iterable[Metric]:
+        """Make the metrics of this moment."""
+        yield from self._books()
+        yield from self._links()
+        yield GaugeMetricFamily(
+            "gateway_oldest_unsettled_seconds",
+            "Lag: age of the oldest reading that Kafka has not acknowledged; 0 when there is none.",
+            value=self._spool.oldest_age_seconds(self._now()),
+        )
+        yield GaugeMetricFamily(
+            "gateway_spool_memory_bytes", "Memory held by readings that are not safe yet.", value=self._spool.bytes_held
+        )
+        info = GaugeMetricFamily("gateway_build_info", "The running version; always 1.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+
+    def _books(self) -> Iterable[Metric]:
+        received = CounterMetricFamily("gateway_received", "Readings read from MQTT.", labels=["stream"])
+        delivered = CounterMetricFamily("gateway_delivered", "Records that Kafka acknowledged.", labels=["stream"])
+        letters = CounterMetricFamily(
+            "gateway_dead_lettered", "Dead letters that Kafka acknowledged.", labels=["stream", "reason"]
+        )
+        dropped = CounterMetricFamily("gateway_dropped", "Readings given up, by reason.", labels=["stream", "reason"])
+        repeated = CounterMetricFamily(
+            "gateway_repeated", "Of the received, those the broker marked as sent before.", labels=["stream"]
+        )
+        flight = GaugeMetricFamily(
+            "gateway_in_flight", "Readings in memory that Kafka has not acknowledged.", labels=["stream"]
+        )
+        spooled = GaugeMetricFamily("gateway_spooled", "Readings on disk that wait for Kafka.", labels=["stream"])
+        for stream, book in self._ledger.books.items():
+            received.add_metric([stream], book.received)
+            delivered.add_metric([stream], book.delivered)
+            repeated.add_metric([stream], book.repeated)
+            flight.add_metric([stream], book.in_flight)
+            spooled.add_metric([stream], book.spooled)
+            for reason, count in list(book.dead_lettered.items()):
+                letters.add_metric([stream, reason], count)
+            for cause, count in list(book.dropped.items()):
+                dropped.add_metric([stream, cause], count)
+        yield from (received, delivered, letters, dropped, repeated, flight, spooled)
+
+    def _links(self) -> Iterable[Metric]:
+        up = GaugeMetricFamily("gateway_mqtt_connected", "1 while connected to the broker.", labels=["server"])
+        connects = CounterMetricFamily("gateway_mqtt_connects", "Connections made.", labels=["server"])
+        lost = CounterMetricFamily(
+            "gateway_mqtt_sessions_lost", "Times the broker had forgotten our session.", labels=["server"]
+        )
+        for source in self._sources:
+            up.add_metric([source.name], source.link == Link.UP)
+            connects.add_metric([source.name], source.connects)
+            lost.add_metric([source.name], source.sessions_lost)
+        yield from (up, connects, lost)
+
+
+def exposition(collector: GatewayCollector) -> Callable[[], bytes]:
+    """Make the function that `/metrics` calls.
+
+    Args:
+        collector: of the running gateway.
+
+    Returns:
+        A function that gives the metrics in Prometheus's text format.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    return lambda: generate_latest(registry)

@@ -1,0 +1,264 @@
+"""The service: build the parts, start from the Kafka end, run the loop, stop from the MQTT end.
+
+Nothing here waits for a peer. With Kafka, registry and brokers all away the gateway is up, says what is missing in
+`/readyz`, and takes readings in as soon as a broker answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway import __version__
+from gateway.bridge import Bridge
+from gateway.config import ServerSettings
+from gateway.core.routes import UNMAPPED, Routes
+from gateway.core.transform import Transform
+from gateway.health import HealthCheck
+from gateway.http import HttpServer
+from gateway.kafka import KafkaSink, connection_properties
+from gateway.ledger import Ledger
+from gateway.metrics import GatewayCollector, exposition
+from gateway.mqtt import MqttSource, tls_context
+from gateway.registry import SchemaRegistry
+from gateway.spool import Spool
+from gateway.systemd import Notifier
+from gateway.values import split_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config import Settings
+    from gateway.contract.model import Contract, MqttServer, Stream
+
+log = logging.getLogger(__name__)
+
+RECORD_OVERHEAD = 4_096  # headers and framing beside the payload
+DRAIN_SECONDS = 5.0
+GOODBYE_SECONDS = 1.0
+FIRST_ASK_SECONDS = 1.0
+LONGEST_ASK_SECONDS = 60.0
+LOCK_FILE = "gateway-schemas.lock"
+
+
+@dataclass
+class Service:
+    """The parts of a running gateway, in the order of the flow.
+
+    Args:
+        sources: the MQTT brokers.
+        spool: every reading that is not safe yet.
+        bridge: the loop.
+        sink: Kafka.
+        ledger: the books.
+        preparation: finds the schema ids.
+        http: metrics and health, or None when switched off.
+        notifier: systemd.
+    """
+
+    sources: list[MqttSource]
+    spool: Spool
+    bridge: Bridge
+    sink: KafkaSink
+    ledger: Ledger
+    preparation: Preparation
+    http: HttpServer | None
+    notifier: Notifier
+
+    def run(self) -> None:
+        """Start, run until SIGTERM or SIGINT, stop.
+
+        Raises:
+            GatewayError: when the HTTP port is taken.
+        """
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        self._start()
+        self._loop(stopping)
+        self._stop()
+
+    def _start(self) -> None:
+        if self.http:
+            self.http.start()
+        self.preparation.start()
+        self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
+        log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes)})
+
+    def _loop(self, stopping: threading.Event) -> None:
+        beat_seconds = self.notifier.watchdog_seconds / 3
+        next_beat = 0.0
+        while not stopping.is_set():
+            self.bridge.turn()
+            if beat_seconds and self.bridge.turned_at >= next_beat:
+                self.notifier("WATCHDOG=1")
+                next_beat = self.bridge.turned_at + beat_seconds
+
+    def _stop(self) -> None:
+        """Stop in an order that acknowledges all that can still become safe, and nothing else."""
+        self.notifier("STOPPING=1")
+        self.preparation.stop()
+        self.bridge.is_reading = False  # 1. take nothing new
+        until = time.monotonic() + DRAIN_SECONDS
+        while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka take what it can
+            self.bridge.turn()
+        self.bridge.turn()  # 3. the last acknowledgements
+        for source in self.sources:  # 4. goodbye; the broker keeps the session and what we did not acknowledge
+            source.close(GOODBYE_SECONDS)
+        self.bridge.abandon()
+        self.sink.close(GOODBYE_SECONDS)
+        if self.http:
+            self.http.stop()
+        log.info("ledger", extra=self.ledger.totals())
+
+
+class Preparation:
+    """Asks for the schema ids, again and again until every stream has its own.
+
+    A thread of its own, because asking blocks. What it finds goes to the bridge through a queue.
+
+    Args:
+        registry: lock file first, registry second.
+        streams: those that need an id.
+        bridge: gets a transform for each stream whose id is known.
+        payload_limit: for the transforms.
+    """
+
+    def __init__(self, registry: SchemaRegistry, streams: list[Stream], bridge: Bridge, payload_limit: int) -> None:
+        self.refusals: dict[str, str] = {stream.name: "asking for the schema id" for stream in streams}
+        self._registry = registry
+        self._streams = streams
+        self._bridge = bridge
+        self._payload_limit = payload_limit
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask; what the lock file holds is there at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        pause_seconds = FIRST_ASK_SECONDS
+        missing = list(self._streams)
+        while missing := self._ask(missing):
+            if self._stopping.wait(pause_seconds):
+                return
+            pause_seconds = min(2 * pause_seconds, LONGEST_ASK_SECONDS)
+        self._registry.close()
+
+    def _ask(self, streams: list[Stream]) -> list[Stream]:
+        found = self._registry.ids([stream.route for stream in streams])
+        for note in found.notes:
+            log.warning("schema registry", extra={"detail": note})
+        reasons = {refusal.subject: refusal.reason for refusal in found.refusals}
+        missing = []
+        for stream in streams:
+            schema_id = found.ids.get(stream.route.subject)
+            if schema_id is None:
+                missing.append(stream)
+                self.refusals[stream.name] = reasons[stream.route.subject]
+                detail = self.refusals[stream.name]
+                log.warning("no schema id; readings wait", extra={"stream": stream.name, "detail": detail})
+            else:
+                self._bridge.new_transforms.put((stream.name, Transform(stream, schema_id, self._payload_limit)))
+                del self.refusals[stream.name]
+        return missing
+
+
+def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) -> Service:
+    """Build a gateway.
+
+    Args:
+        contract: what the streams are.
+        settings: what this installation adds; reconciled with the contract.
+        environ: the process's environment, for systemd.
+
+    Returns:
+        A service that is not started.
+
+    Raises:
+        ConfigurationError: when a secret or certificate cannot be used.
+    """
+    streams = [stream for stream in contract.streams.values() if _is_enabled(settings, stream)]
+    kafka_settings = _server_settings(settings, contract.kafka.name)
+    sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings))
+    payload_limit = sink.record_limit - RECORD_OVERHEAD
+    spool = Spool(settings.spool.memory)
+    dead_letter_topics = _dead_letter_topics(streams)
+    ledger = Ledger(dead_letter_topics)
+    sources = [
+        _source(server, settings, subscribed, payload_limit)
+        for server in contract.mqtt_servers.values()
+        if (subscribed := [stream for stream in streams if server.name in stream.servers])
+    ]
+    bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit)
+    registry = _registry(contract, settings)
+    preparation = Preparation(registry, streams, bridge, payload_limit)
+    topics = {stream.route.topic.name for stream in streams} | set(dead_letter_topics.values())
+    health = HealthCheck(bridge, sources, sink, preparation.refusals, topics)
+    collector = GatewayCollector(ledger, sources, spool, time.time)
+    listen = settings.http.listen
+    http = HttpServer(listen, metrics=exposition(collector), health=health) if listen else None
+    return Service(sources, spool, bridge, sink, ledger, preparation, http, Notifier(environ))
+
+
+def _is_enabled(settings: Settings, stream: Stream) -> bool:
+    given = settings.streams.get(stream.name)
+    return given is None or given.enabled
+
+
+def _server_settings(settings: Settings, name: str) -> ServerSettings:
+    return settings.servers.get(name) or ServerSettings()
+
+
+def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
+    topics = {stream.name: stream.dead_letters.topic.name for stream in streams}
+    first = next(iter(topics.values()), "")
+    return topics | {UNMAPPED: first}
+
+
+def _source(server: MqttServer, settings: Settings, streams: list[Stream], payload_limit: int) -> MqttSource:
+    given = _server_settings(settings, server.name)
+    ((host, port),) = split_hosts(given.host or server.host)
+    encrypted = server.tls or given.tls is not None
+    credentials = None
+    if given.username:
+        secret = settings.secret(given.password_file).get_secret_value() if given.password_file else None
+        credentials = (given.username, secret)
+    return MqttSource(
+        server,
+        address=(host, port or (8883 if encrypted else 1883)),
+        subscriptions={stream.address.filter: _qos(settings, stream) for stream in streams},
+        stream_of=Routes((stream.name, stream.address) for stream in streams),
+        payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
+        receive_maximum=given.receive_maximum,
+        credentials=credentials,
+        tls=tls_context(given.tls, settings) if encrypted else None,
+        is_fast=settings.mqtt.reader == "fast",
+    )
+
+
+def _qos(settings: Settings, stream: Stream) -> int:
+    given = settings.streams.get(stream.name)
+    return stream.qos if given is None or given.qos is None else given.qos
+
+
+def _registry(contract: Contract, settings: Settings) -> SchemaRegistry:
+    given = _server_settings(settings, contract.kafka.name).registry
+    return SchemaRegistry(
+        url=given.url or contract.kafka.registry_url,
+        lock_path=settings.resolve(settings.spool.path).parent / LOCK_FILE,
+        register=given.register,
+        username=given.username or "",
+        password=settings.secret(given.password_file).get_secret_value() if given.password_file else "",
+        token=settings.secret(given.token_file).get_secret_value() if given.token_file else "",
+        ca_file=settings.locate(given.ca_file) if given.ca_file else None,
+    )

@@ -1,0 +1,32 @@
+"""Tell systemd how the service does: `sd_notify(3)` is one datagram, so no library is needed."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Notifier:
+    """Sends states to the service manager; does nothing where there is none.
+
+    Args:
+        environ: the process's environment, with `NOTIFY_SOCKET` and `WATCHDOG_USEC` under systemd.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
+        watchdog = environ.get("WATCHDOG_USEC", "")
+        self.watchdog_seconds = int(watchdog) / 1_000_000 if watchdog.isdigit() else 0.0
+
+    def __call__(self, state: str) -> None:
+        """Send a state, such as `READY=1`; a deaf manager is no reason to stop."""
+        if self._socket:
+            try:
+                self._socket.sendto(state.encode(), self._address)
+            except OSError:
+                return

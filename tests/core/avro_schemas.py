@@ -1,0 +1,236 @@
+"""Strategies: Avro record schemas, and for each a JSON value that fits with the datum that fastavro writes for it."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+Schema = Any
+
+
+@dataclass
+class Sample:
+    """A value in its two forms.
+
+    Args:
+        json: JSON text.
+        datum: what fastavro writes: unions as (branch, value) where a branch must be named.
+    """
+
+    json: str
+    datum: Any
+
+
+names = st.text(string.ascii_lowercase, min_size=1, max_size=6)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
+
+class Namer:
+    """Hands out type names that are unique in one schema."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}{self.count}"
+
+
+def quoted(text: str) -> str:
+    import json  # noqa: PLC0415 - the field of Sample has the module's name
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+def number(value: float) -> str:
+    return repr(value)
+
+
+def scalar(kind: str) -> st.SearchStrategy[Sample]:
+    ranges = {"int": 31, "long": 63}
+    match kind:
+        case "null":
+            return st.just(Sample("null", None))
+        case "boolean":
+            return st.booleans().map(lambda value: Sample(str(value).lower(), value))
+        case "int" | "long":
+            limit = 2 ** ranges[kind]
+            return st.integers(-limit, limit - 1).map(lambda value: Sample(str(value), value))
+        case "float":
+            floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+            whole = st.integers(-(2**24), 2**24)
+            return st.one_of(floats.map(lambda v: Sample(number(v), v)), whole.map(lambda v: Sample(str(v), v)))
+        case "double":
+            floats = st.floats(allow_nan=False, allow_infinity=False)
+            whole = st.integers(-(2**53), 2**53)
+            return st.one_of(floats.map(lambda v: Sample(number(v), v)), whole.map(lambda v: Sample(str(v), v)))
+        case "string":
+            return texts.map(lambda value: Sample(quoted(value), value))
+        case "bytes":
+            return st.binary(max_size=9).map(lambda value: Sample(quoted(value.decode("latin-1")), value))
+    raise AssertionError(kind)
+
+
+PRIMITIVES = ["null", "boolean", "int", "long", "float", "double", "string", "bytes"]
+moments = st.datetimes(datetime(1700, 1, 1), datetime(2260, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive by hypothesis's rule
+
+
+def cut_to(moment: datetime, digits: int) -> datetime:
+    unit = 10 ** (6 - digits)
+    return moment.replace(microsecond=moment.microsecond // unit * unit)
+
+
+def iso(moment: datetime) -> str:
+    return quoted(moment.isoformat())
+
+
+def timestamp(digits: int) -> st.SearchStrategy[Sample]:
+    def sample(moment: datetime) -> Sample:
+        moment = cut_to(moment, digits)
+        return Sample(iso(moment), moment)
+
+    numbers = st.integers(-(10**11), 10**11).map(lambda value: Sample(str(value), value))
+    return st.one_of(moments.map(sample), numbers)
+
+
+def local_timestamp(digits: int) -> st.SearchStrategy[Sample]:
+    def sample(moment: datetime) -> Sample:
+        naive = cut_to(moment, digits).replace(tzinfo=None)
+        return Sample(iso(naive), naive)
+
+    return moments.map(sample)
+
+
+def time_of_day(digits: int) -> st.SearchStrategy[Sample]:
+    def sample(moment: datetime) -> Sample:
+        value = cut_to(moment, digits).time()
+        return Sample(quoted(value.isoformat()), value)
+
+    return moments.map(sample)
+
+
+def dates() -> st.SearchStrategy[Sample]:
+    written = st.dates().map(lambda value: Sample(quoted(value.isoformat()), value))
+    counted = st.integers(-10_000, 10_000).map(lambda value: Sample(str(value), date(1970, 1, 1) + timedelta(value)))
+    return st.one_of(written, counted)
+
+
+def decimals(precision: int, scale: int) -> st.SearchStrategy[Sample]:
+    unscaled = st.integers(-(10**precision) + 1, 10**precision - 1)
+    return unscaled.map(lambda value: Decimal(value).scaleb(-scale)).map(lambda value: Sample(f"{value:f}", value))
+
+
+def uuids() -> st.SearchStrategy[Sample]:
+    return st.uuids().map(lambda value: Sample(quoted(str(value)), UUID(str(value))))
+
+
+LOGICAL: list[tuple[Schema, st.SearchStrategy[Sample]]] = [
+    ({"type": "long", "logicalType": "timestamp-millis"}, timestamp(3)),
+    ({"type": "long", "logicalType": "timestamp-micros"}, timestamp(6)),
+    ({"type": "long", "logicalType": "local-timestamp-millis"}, local_timestamp(3)),
+    ({"type": "long", "logicalType": "local-timestamp-micros"}, local_timestamp(6)),
+    ({"type": "int", "logicalType": "time-millis"}, time_of_day(3)),
+    ({"type": "long", "logicalType": "time-micros"}, time_of_day(6)),
+    ({"type": "int", "logicalType": "date"}, dates()),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 3}, decimals(9, 3)),
+    ({"type": "string", "logicalType": "uuid"}, uuids()),
+    ({"type": "string", "logicalType": "of-our-own"}, scalar("string")),
+]
+
+
+@st.composite
+def schemas(draw: st.DrawFn, namer: Namer, depth: int = 2) -> tuple[Schema, st.SearchStrategy[Sample]]:
+    """Draw a schema and the strategy of its samples."""
+    kinds = [*PRIMITIVES, "logical", "enum", "fixed", "nullable"]
+    kind = draw(st.sampled_from(kinds + (["array", "map", "record", "union"] if depth else [])))
+    if kind in PRIMITIVES:
+        return kind, scalar(kind)
+    if kind == "logical":
+        return draw(st.sampled_from(LOGICAL))
+    if kind == "enum":
+        symbols = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+        samples = st.sampled_from(symbols).map(lambda symbol: Sample(quoted(symbol), symbol))
+        return {"type": "enum", "name": namer("E"), "symbols": symbols}, samples
+    if kind == "fixed":
+        size = draw(st.integers(1, 5))
+        samples = st.binary(min_size=size, max_size=size).map(lambda v: Sample(quoted(v.decode("latin-1")), v))
+        return {"type": "fixed", "name": namer("F"), "size": size}, samples
+    return draw(containers(namer, kind, depth))
+
+
+@st.composite
+def containers(draw: st.DrawFn, namer: Namer, kind: str, depth: int) -> tuple[Schema, st.SearchStrategy[Sample]]:
+    """Draw a schema that holds others."""
+    if kind == "record":
+        return draw(records(namer, depth - 1))
+    if kind == "union":
+        return general_union()
+    inner, samples = draw(schemas(namer, depth - 1).filter(lambda pair: not isinstance(pair[0], list)))
+    if kind == "nullable":
+        if inner == "null":
+            return inner, samples
+        order = draw(st.booleans())
+        null = st.just(Sample("null", None))
+        return (["null", inner] if order else [inner, "null"]), st.one_of(null, samples)
+    if kind == "array":
+        return {"type": "array", "items": inner}, st.lists(samples, max_size=3).map(
+            lambda items: Sample(f"[{','.join(item.json for item in items)}]", [item.datum for item in items])
+        )
+    return {"type": "map", "values": inner}, st.dictionaries(texts, samples, max_size=3).map(
+        lambda items: Sample(
+            "{" + ",".join(f"{quoted(key)}:{item.json}" for key, item in items.items()) + "}",
+            {key: item.datum for key, item in items.items()},
+        )
+    )
+
+
+def general_union() -> tuple[Schema, st.SearchStrategy[Sample]]:
+    """Give a union with a branch for each JSON type, and numbers that fall to different branches."""
+    whole = st.integers(-(2**63), 2**63 - 1).map(
+        lambda value: Sample(str(value), ("int" if -(2**31) <= value < 2**31 else "long", value))
+    )
+    fractions = st.floats(allow_nan=False, allow_infinity=False).map(lambda v: Sample(number(v), ("double", v)))
+    text = texts.map(lambda value: Sample(quoted(value), ("string", value)))
+    flags = st.booleans().map(lambda value: Sample(str(value).lower(), ("boolean", value)))
+    null = st.just(Sample("null", None))
+    return ["null", "int", "long", "boolean", "double", "string"], st.one_of(null, whole, fractions, text, flags)
+
+
+@st.composite
+def records(draw: st.DrawFn, namer: Namer | None = None, depth: int = 2) -> tuple[Schema, st.SearchStrategy[Sample]]:
+    """Draw a record; some fields have a default and are then sometimes absent from the JSON."""
+    namer = namer or Namer()
+    fields, samples = [], {}
+    for name in draw(st.lists(names, min_size=1, max_size=5, unique=True)):
+        schema, sample = draw(schemas(namer, depth))
+        field: dict[str, Any] = {"name": name, "type": schema}
+        default = DEFAULTS.get(schema if isinstance(schema, str) else str(type(schema)))
+        if default is not None and draw(st.booleans()):
+            field["default"] = default
+        fields.append(field)
+        samples[name] = (sample, field)
+    return {"type": "record", "name": namer("R"), "fields": fields}, record_samples(samples)
+
+
+DEFAULTS: dict[str, Any] = {"int": 7, "long": -(2**40), "string": "none", "double": 1.5, "boolean": True, "bytes": "\xff"}
+DEFAULT_DATUM = DEFAULTS | {"bytes": b"\xff"}
+
+
+@st.composite
+def record_samples(draw: st.DrawFn, fields: dict[str, tuple[st.SearchStrategy[Sample], dict[str, Any]]]) -> Sample:
+    """Draw a record's value; members come in any order."""
+    members, datum = [], {}
+    for name, (samples, field) in fields.items():
+        if "default" in field and draw(st.booleans()):
+            datum[name] = DEFAULT_DATUM[field["type"]]
+            continue
+        sample = draw(samples)
+        members.append(f"{quoted(name)}: {sample.json}")
+        datum[name] = sample.datum
+    return Sample("{" + ",".join(draw(st.permutations(members))) + "}", datum)

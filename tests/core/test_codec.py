@@ -1,0 +1,310 @@
+"""The codec against fastavro, and its two paths against each other."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.codec import Codec
+from gateway.core.reading import DeadLetter, Reason
+from tests.core.avro_schemas import Sample, quoted, records
+
+relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+
+keyed = records().map(
+    lambda pair: (
+        {**pair[0], "fields": [{"name": "Key", "type": "string"}, *pair[0]["fields"]]},
+        pair[1].map(lambda s: Sample('{"Key":"k"' + (f",{s.json[1:]}" if s.json != "{}" else "}"), {"Key": "k", **s.datum})),
+    )
+)
+
+
+def written_by_fastavro(schema: Any, datum: Any) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), datum)
+    return out.getvalue()
+
+
+@relaxed
+@given(data=st.data())
+def test_encode_gives_the_bytes_that_fastavro_writes(data: st.DataObject) -> None:
+    """What fits its schema becomes the bytes that fastavro writes for the same value, on both paths."""
+    schema, samples = data.draw(keyed)
+    sample = data.draw(samples)
+    codec = Codec(schema, ("/Key",))
+    expected = (b"k", written_by_fastavro(schema, sample.datum))
+    assert codec.encode(sample.json.encode()) == expected
+    assert codec.encode_precisely(sample.json.encode()) == expected
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@relaxed
+@given(data=st.data())
+def test_encode_judges_alike_on_both_paths(data: st.DataObject) -> None:
+    """A payload with one value replaced at random gets the same bytes or the same dead letter on both paths."""
+    schema, samples = data.draw(keyed)
+    value = json.loads(data.draw(samples).json)
+    name = data.draw(st.sampled_from([*value, "stranger"]))
+    value[name] = data.draw(json_values)
+    payload = json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode(errors="surrogatepass")
+    codec = Codec(schema, ("/Key",))
+    assert codec.encode(payload) == codec.encode_precisely(payload)
+
+
+@relaxed
+@given(payload=st.binary(max_size=60))
+def test_encode_takes_any_bytes(payload: bytes) -> None:
+    """Random bytes are judged, never raised on."""
+    assert isinstance(SENSOR.encode(payload, ("a", "b")), DeadLetter)
+
+
+def record(*fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": "R", "fields": list(fields)}
+
+
+SENSOR = Codec(
+    record(
+        {"name": "machine", "type": "string"},
+        {"name": "sensor", "type": "string"},
+        {"name": "value", "type": "float"},
+        {"name": "units", "type": "string"},
+    ),
+    ("/machine",),
+    ("/machine", "/sensor"),
+)
+
+
+def test_encode_handles_recursive_records() -> None:
+    """A record may hold itself, as a linked list does, down to the depth limit."""
+    schema = record({"name": "key", "type": "string"}, {"name": "next", "type": ["null", "R"], "default": None})
+    codec = Codec(schema, ("/key",))
+    assert codec.not_fast_because == ""
+    value: dict[str, Any] = {"key": "end"}
+    for place in range(31):
+        value = {"key": str(place), "next": value}
+    assert codec.encode(json.dumps(value).encode()) == (b"30", written_by_fastavro(schema, value))
+    deeper = codec.encode(json.dumps({"key": "x", "next": value}).encode())
+    assert deeper == DeadLetter(Reason.TOO_DEEP, "", "nested deeper than 32 levels")
+
+
+ONE = '"machine":"a","sensor":"b","units":"C","value":'
+BAD: list[tuple[str, bytes, Reason, str]] = [
+    ("empty", b"", Reason.EMPTY, ""),
+    ("blank", b"  \n", Reason.NOT_JSON, ""),
+    ("a word", b"ON", Reason.NOT_JSON, ""),
+    ("HTML", b"<html><body>502</body></html>", Reason.NOT_JSON, ""),
+    ("two values", b"{} {}", Reason.NOT_JSON, ""),
+    ("cut short", b'{"value": 1', Reason.NOT_JSON, ""),
+    ("trailing comma", b'{"value": 1,}', Reason.NOT_JSON, ""),
+    ("single quotes", b"{'value': 1}", Reason.NOT_JSON, ""),
+    ("comment", b'{"value": 1} // one', Reason.NOT_JSON, ""),
+    ("control character", b'{"units": "\x01"}', Reason.NOT_JSON, ""),
+    ("NaN", b'{"value": NaN}', Reason.NOT_JSON, ""),
+    ("Infinity", b'{"value": -Infinity}', Reason.NOT_JSON, ""),
+    ("leading zero", b'{"value": 012}', Reason.NOT_JSON, ""),
+    ("hexadecimal", b'{"value": 0x10}', Reason.NOT_JSON, ""),
+    ("plus sign", b'{"value": +1}', Reason.NOT_JSON, ""),
+    ("binary", bytes(range(128, 200)), Reason.BAD_ENCODING, ""),
+    ("UTF-16", '{"value": 1}'.encode("utf-16"), Reason.BAD_ENCODING, ""),
+    ("byte order mark", b"\xef\xbb\xbf{}", Reason.BAD_ENCODING, ""),
+    ("Latin-1", '{"units": "°C"}'.encode("latin-1"), Reason.BAD_ENCODING, ""),
+    ("overlong UTF-8", b'{"units": "\xc0\xaf"}', Reason.BAD_ENCODING, ""),
+    ("lone surrogate", f'{{{ONE}1,"units":"\\ud800"}}'.encode(), Reason.BAD_ENCODING, "/units"),
+    ("surrogate in a name", b'{"\\udfff": 1}', Reason.BAD_ENCODING, ""),
+    ("brackets", b"[" * 100_000, Reason.TOO_DEEP, ""),
+    ("braces", b'{"a":' * 100_000, Reason.TOO_DEEP, ""),
+    ("a number", b"23.5", Reason.WRONG_TYPE, ""),
+    ("null", b"null", Reason.WRONG_TYPE, ""),
+    ("text", b'"hello"', Reason.WRONG_TYPE, ""),
+    ("array", b"[]", Reason.WRONG_TYPE, ""),
+    ("value is text", f'{{{ONE}"21.5"}}'.encode(), Reason.WRONG_TYPE, "/value"),
+    ("value is true", f"{{{ONE}true}}".encode(), Reason.WRONG_TYPE, "/value"),
+    ("value is null", f"{{{ONE}null}}".encode(), Reason.WRONG_TYPE, "/value"),
+    ("value is an array", f"{{{ONE}[1]}}".encode(), Reason.WRONG_TYPE, "/value"),
+    ("value is an object", f'{{{ONE}{{"v":1}}}}'.encode(), Reason.WRONG_TYPE, "/value"),
+    ("units is a number", b'{"machine":"a","sensor":"b","units":5,"value":1}', Reason.WRONG_TYPE, "/units"),
+    ("machine is a number", b'{"machine":5,"sensor":"b","units":"C","value":1}', Reason.WRONG_TYPE, "/machine"),
+    ("machine is null", b'{"machine":null,"sensor":"b","units":"C","value":1}', Reason.WRONG_TYPE, "/machine"),
+    ("value is missing", b'{"machine":"a","sensor":"b","units":"C"}', Reason.MISSING, "/value"),
+    ("units are missing", b'{"machine":"a","sensor":"b","value":1}', Reason.MISSING, "/units"),
+    ("nothing there", b"{}", Reason.MISSING, "/value"),
+    ("one too many", f'{{{ONE}1,"extra":1}}'.encode(), Reason.EXTRA_FIELD, "/extra"),
+    ("name with slash and tilde", f'{{{ONE}1,"a/b~c":1}}'.encode(), Reason.EXTRA_FIELD, "/a~1b~0c"),
+    ("other case", f'{{{ONE}1,"Value":1}}'.encode(), Reason.EXTRA_FIELD, "/Value"),
+    ("float overflow", f"{{{ONE}1e39}}".encode(), Reason.OUT_OF_RANGE, "/value"),
+    ("double overflow", f"{{{ONE}1e400}}".encode(), Reason.OUT_OF_RANGE, "/value"),
+    ("negative overflow", f"{{{ONE}-1e400}}".encode(), Reason.OUT_OF_RANGE, "/value"),
+    ("huge exponent", f"{{{ONE}1e99999999999999999999}}".encode(), Reason.OUT_OF_RANGE, "/value"),
+    ("5,000 digits", f"{{{ONE}{'1' * 5_000}}}".encode(), Reason.OUT_OF_RANGE, "/value"),
+    ("300 digits", f"{{{ONE}{'9' * 300}}}".encode(), Reason.OUT_OF_RANGE, "/value"),
+    ("2**24 + 1", f"{{{ONE}16777217}}".encode(), Reason.NOT_EXACT, "/value"),
+    ("another machine", b'{"machine":"z","sensor":"b","units":"C","value":1}', Reason.TOPIC_MISMATCH, "/machine"),
+    ("another sensor", b'{"machine":"a","sensor":"z","units":"C","value":1}', Reason.TOPIC_MISMATCH, "/sensor"),
+    ("empty machine", b'{"machine":"","sensor":"b","units":"C","value":1}', Reason.TOPIC_MISMATCH, "/machine"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("payload", "reason", "pointer"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_encode_names_reason_and_place(payload: bytes, reason: Reason, pointer: str) -> None:
+    """Each kind of bad payload is a dead letter with its reason and JSON pointer, and alike on both paths."""
+    letter = SENSOR.encode(payload, ("a", "b"))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.pointer) == (reason, pointer)
+    assert letter == SENSOR.encode_precisely(payload, ("a", "b"))
+
+
+TYPED: list[tuple[Any, str, Reason | None]] = [
+    ("int", "2147483648", Reason.OUT_OF_RANGE),
+    ("int", "1.5", Reason.NOT_EXACT),
+    ("int", "1e2", Reason.NOT_EXACT),
+    ("int", "true", Reason.WRONG_TYPE),
+    ("long", "9223372036854775807", None),
+    ("long", "9223372036854775808", Reason.OUT_OF_RANGE),
+    ("long", "1" * 500, Reason.OUT_OF_RANGE),
+    ("long", '"1"', Reason.WRONG_TYPE),
+    ("double", "9007199254740992", None),
+    ("double", "9007199254740993", Reason.NOT_EXACT),
+    ("double", "9007199254740994", None),
+    ("double", "1e308", None),
+    ("double", "1.8e308", Reason.OUT_OF_RANGE),
+    ("boolean", "1", Reason.WRONG_TYPE),
+    ("string", "1", Reason.WRONG_TYPE),
+    ("bytes", '"\\u0100"', Reason.BAD_FORMAT),
+    ({"type": "fixed", "name": "F", "size": 2}, '"abc"', Reason.BAD_FORMAT),
+    ({"type": "enum", "name": "E", "symbols": ["open", "closed"]}, '"ajar"', Reason.BAD_FORMAT),
+    ({"type": "enum", "name": "E", "symbols": ["open", "closed"]}, "0", Reason.WRONG_TYPE),
+    ({"type": "array", "items": "int"}, "[1,2,null]", Reason.WRONG_TYPE),
+    ({"type": "map", "values": "int"}, '{"a":1.5}', Reason.NOT_EXACT),
+    (["null", "long"], '"--"', Reason.WRONG_TYPE),
+    (["int", "string"], "1.5", Reason.NOT_EXACT),
+    (["int", "string"], "null", Reason.WRONG_TYPE),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"2020-02-19T12:22:45Z"', None),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"2020-02-19T13:22:45.120+01:00"', None),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"2020-02-19T12:22:45"', Reason.BAD_FORMAT),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"2020-02-30T12:22:45Z"', Reason.BAD_FORMAT),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"2020-02-19T12:22:60Z"', Reason.BAD_FORMAT),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"2020-02-19T12:22:45.1234Z"', Reason.NOT_EXACT),
+    ({"type": "long", "logicalType": "timestamp-millis"}, '"yesterday"', Reason.BAD_FORMAT),
+    ({"type": "long", "logicalType": "timestamp-millis"}, "1582114965.5", Reason.NOT_EXACT),
+    ({"type": "long", "logicalType": "local-timestamp-millis"}, '"2020-02-19T12:22:45Z"', Reason.BAD_FORMAT),
+    ({"type": "long", "logicalType": "timestamp-nanos"}, '"2020-02-19T12:22:45.123456789Z"', None),
+    ({"type": "int", "logicalType": "date"}, '"2020-02-30"', Reason.BAD_FORMAT),
+    ({"type": "int", "logicalType": "time-millis"}, "86400000", Reason.OUT_OF_RANGE),
+    ({"type": "int", "logicalType": "time-millis"}, '"24:00:00"', Reason.BAD_FORMAT),
+    ({"type": "string", "logicalType": "uuid"}, '"not-a-uuid"', Reason.BAD_FORMAT),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, "12.34", None),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, "12.345", Reason.NOT_EXACT),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, "123.4", Reason.OUT_OF_RANGE),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, "1e9999", Reason.OUT_OF_RANGE),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, '"12.34"', Reason.WRONG_TYPE),
+    ({"type": "fixed", "name": "D", "size": 1, "logicalType": "decimal", "precision": 2}, "200", Reason.OUT_OF_RANGE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "reason"), TYPED)
+def test_encode_checks_every_type(kind: Any, text: str, reason: Reason | None) -> None:
+    """Values at the border of each type are taken exactly or refused with their reason, on both paths."""
+    codec = Codec(record({"name": "key", "type": "string"}, {"name": "v", "type": kind}), ("/key",))
+    payload = f'{{"key":"k","v":{text}}}'.encode()
+    found = codec.encode(payload)
+    assert found == codec.encode_precisely(payload)
+    assert (found.reason if isinstance(found, DeadLetter) else None) == reason
+    if isinstance(found, DeadLetter):
+        assert found.pointer.startswith("/v")
+
+
+METER = record(
+    {"name": "name", "type": "string"},
+    {"name": "number", "type": ["null", "string"], "default": None, "x-source": "$message.payload#/0-0:96.1.0/value"},
+    {"name": "at", "type": ["null", "long"], "default": None,
+     "x-source": ["$message.payload#/1-0:1.8.0/time", "$message.payload#/1-0:2.8.0/time"]},
+    {"name": "wh", "type": ["null", "double"], "default": None, "x-source": "$message.payload#/1-0:1.8.0/value"},
+    {"name": "out", "type": ["null", "double"], "default": None, "x-source": "$message.payload#/1-0:2.8.0/value"},
+    {"name": "rest", "x-source": "$message.payload#",
+     "type": {"type": "map", "values": {"type": "record", "name": "Register", "fields": [
+         {"name": "value", "type": ["long", "double", "string"]},
+         {"name": "time", "type": ["null", "long"], "default": None}]}}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (
+            {"name": "m", "1-0:1.8.0": {"value": 5, "time": 9}, "0-1:24.2.1": {"value": 1.5, "time": 3}},
+            {"name": "m", "number": None, "at": 9, "wh": 5.0, "out": None, "rest": {"0-1:24.2.1": {"value": 1.5, "time": 3}}},
+        ),
+        (
+            {"name": "m", "1-0:2.8.0": {"value": 5, "time": 9}, "1-0:1.8.0": {"value": 6}},
+            {"name": "m", "number": None, "at": 9, "wh": 6.0, "out": 5.0, "rest": {}},
+        ),
+        (
+            {"name": "", "0-0:96.1.0": {"value": "90"}, "X": {"value": "free text"}, "Y": {"value": 2**40}},
+            {"name": "", "number": "90", "at": None, "wh": None, "out": None,
+             "rest": {"X": {"value": "free text", "time": None}, "Y": {"value": 2**40, "time": None}}},
+        ),
+    ],
+)  # fmt: skip
+def test_encode_finds_fields_by_their_source(payload: dict[str, Any], expected: dict[str, Any]) -> None:
+    """`x-source` renames, a list of them gives the first that is present, the bare payload collects the rest."""
+    codec = Codec(METER, ("/name", "/number"))
+    assert codec.not_fast_because == ""
+    found = codec.encode(json.dumps(payload).encode())
+    assert not isinstance(found, DeadLetter)
+    assert found == codec.encode_precisely(json.dumps(payload).encode())
+    assert fastavro.schemaless_reader(io.BytesIO(found[1]), fastavro.parse_schema(METER)) == expected
+    assert found[0] == (expected["name"] or expected["number"]).encode()
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "pointer"),
+    [
+        ({"name": ""}, Reason.NO_KEY, "/name"),
+        ({"name": "m", "1-0:1.8.0": {"value": "5"}}, Reason.WRONG_TYPE, "/1-0:1.8.0/value"),
+        ({"name": "m", "1-0:1.8.0": 5}, Reason.WRONG_TYPE, "/1-0:1.8.0"),
+        ({"name": "m", "1-0:1.8.0": {"value": 5, "unit": "Wh"}}, Reason.EXTRA_FIELD, "/1-0:1.8.0/unit"),
+        ({"name": "m", "X": {"value": None}}, Reason.WRONG_TYPE, "/X/value"),
+        ({"name": "m", "X": 5}, Reason.WRONG_TYPE, "/X"),
+    ],
+)
+def test_encode_tells_the_place_in_the_payload(payload: dict[str, Any], reason: Reason, pointer: str) -> None:
+    """The pointer of a dead letter leads into the payload, not into the record."""
+    codec = Codec(METER, ("/name", "/number"))
+    letter = codec.encode(json.dumps(payload).encode())
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.pointer) == (reason, pointer)
+    assert letter == codec.encode_precisely(json.dumps(payload).encode())
+
+
+def test_encode_may_ignore_unknown_members() -> None:
+    """With the policy `ignore` a member that no field reads changes nothing."""
+    codec = Codec(record({"name": "key", "type": "string"}), ("/key",), unknown="ignore")
+    assert codec.encode(b'{"key":"k","more":{"a":[1]}}') == codec.encode(b'{"key":"k"}') == (b"k", b"\2k")
+
+
+def test_encode_puts_the_prefix_first() -> None:
+    """The wire format's bytes stand before the Avro body, on both paths."""
+    codec = Codec(record({"name": "key", "type": "string"}), ("/key",), prefix=b"\0\0\0\0\7")
+    assert codec.encode(b'{"key":"k"}') == codec.encode_precisely(b'{"key":"k"}') == (b"k", b"\0\0\0\0\7\2k")
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@relaxed
+def test_encode_keys_by_the_utf_8_of_the_field(text: str) -> None:
+    """The key is the field's text in UTF-8, whatever it holds."""
+    codec = Codec(record({"name": "key", "type": "string"}), ("/key",))
+    found = codec.encode(f'{{"key":{quoted(text)}}}'.encode())
+    assert not isinstance(found, DeadLetter)
+    assert found[0] == text.encode()
