@@ -1,0 +1,198 @@
+"""What a single value of gateway.yaml may be: durations, sizes, hosts, addresses; as types for pydantic.
+
+Every refusal carries two sentences, what is wrong and what to write instead, and never the value: one that stands in
+the wrong place may be a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_BYTES: Final = {"B": 1} | {
+    f"{letter}{suffix}": base**power
+    for power, letter in enumerate("KMGT", start=1)
+    for suffix, base in (("iB", 1024), ("B", 1000))
+}
+_QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+
+
+def wrong(message: str, fix: str) -> PydanticCustomError:
+    """Make a refusal of what is wrong and what to do about it."""
+    return PydanticCustomError("gateway", "{told}", {"told": message, "fix": fix})
+
+
+def parse_duration(value: object) -> float:
+    """Read a duration: `5s`, `250ms`, `1h`, `2d`, or a plain number of seconds.
+
+    Raises:
+        ValueError: when it is no duration.
+    """
+    return _quantity(value, {"": 1.0, **_SECONDS}, wrong("This is no duration.", "Write 250ms, 5s, 10m, 1h or 2d."))
+
+
+def parse_size(value: object) -> int:
+    """Read a size: `32MiB`, `2GB`, or a plain number of bytes.
+
+    Raises:
+        ValueError: when it is no size, or not a whole number of bytes above 0.
+    """
+    refusal = wrong("This is no size.", "Write 512KiB, 32MiB or 2GiB.")
+    size = _quantity(value, {"": 1, **_BYTES}, refusal)
+    if not size.is_integer() or not 0 < size < 2**63:
+        raise refusal
+    return int(size)
+
+
+def _quantity(value: object, units: Mapping[str, float], refusal: PydanticCustomError) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise refusal
+    match = _QUANTITY.fullmatch(str(value))
+    if match is None:
+        raise refusal
+    factors = {unit.lower(): factor for unit, factor in units.items()}
+    if match[2].lower() not in factors:
+        raise refusal
+    return round(float(match[1]) * factors[match[2].lower()], 9)
+
+
+def split_hosts(text: str) -> list[tuple[str, int | None]]:
+    """Split `a.example:9092,[::1]:9092` into names and ports.
+
+    Returns:
+        One (name without brackets, port or None) for each host.
+
+    Raises:
+        ValueError: when a host has another form.
+    """
+    hosts: list[tuple[str, int | None]] = []
+    for part in text.split(","):
+        match = _HOST.fullmatch(part.strip())
+        if match is None or (match[3] and int(match[3]) > 65_535):
+            raise wrong(
+                "This is no host: the form is name:port, several separated by commas.",
+                "Write it without scheme, user and path; protocol and TLS come from the contract.",
+            )
+        hosts.append((match[1] or match[2], int(match[3]) if match[3] else None))
+    return hosts
+
+
+def is_local(host: str) -> bool:
+    """Tell whether a host is this machine or on its private network, by its name alone (nothing is resolved).
+
+    Args:
+        host: address or name, without port and brackets.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        name = host.lower().removesuffix(".")
+        has_local_domain = name.endswith((".localhost", ".local", ".lan", ".home.arpa", ".internal"))
+        # A single label is a name of the local network; `2130706433` and `0x7f000001` are addresses in disguise.
+        return has_local_domain or re.fullmatch("[a-z][a-z0-9_-]*", name) is not None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or any(address in network for network in _PRIVATE)
+
+
+_PRIVATE: Final = (
+    tuple(  # RFC 1918, RFC 3927, RFC 4193, RFC 4291; `is_private` of Python means more, and not always the same
+        map(
+            ipaddress.ip_network,
+            ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"),
+        )
+    )
+)
+
+
+def _check_hosts(text: str) -> str:
+    split_hosts(text)
+    return text
+
+
+def _check_listen(value: object) -> object:
+    if value is None or value == "off":
+        return None
+    fix = "Write 127.0.0.1:9464, or off."
+    if not isinstance(value, str):
+        raise wrong("This is no address.", fix)
+    [(host, port), *more] = split_hosts(value)
+    if more or port is None:
+        raise wrong("This is not one address with a port.", fix)
+    if not _is_loopback(host):
+        raise wrong(
+            "The gateway listens on this machine only.", f"{fix} For others put a proxy with a login before it."
+        )
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _check_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        is_good = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or url.query or url.fragment or any(map(str.isspace, text)):
+        raise wrong("This is no http or https address.", "Write https://registry.example:8081.")
+    if "@" in url.netloc:
+        raise wrong("The address holds a user or password.", "Say them as username and password_file.")
+    return text
+
+
+def _check_qos(value: object) -> object:
+    if value == 2 and not isinstance(value, bool):
+        raise wrong("QoS 2 is not offered: it is acknowledged before the reading is safe.", "Write 1 or 0.")
+    if isinstance(value, bool) or value not in {None, 0, 1}:
+        raise wrong("This is no QoS.", "Write 0 or 1.")
+    return value
+
+
+def _check_receive_maximum(value: int) -> int:
+    if not 1 <= value <= 65_535:  # MQTT 5.0 section 3.1.2.11.3
+        raise wrong("The Receive Maximum of MQTT is between 1 and 65535.", "Leave it out for 8192.")
+    return value
+
+
+def _check_property(value: object) -> object:
+    if not isinstance(value, str | int | float | bool):
+        raise wrong("A producer property is text, a number, true or false.", "Write one value.")
+    return value
+
+
+def _check_file(text: str) -> str:
+    if not text or "\0" in text:
+        raise wrong("This is no file name.", "Write the file's path.")
+    return text
+
+
+def _empty_section(value: object) -> object:
+    return {} if value is None else value  # `spool:` with all its lines commented out
+
+
+Section = BeforeValidator(_empty_section)
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Hosts = Annotated[str, AfterValidator(_check_hosts)]
+FileName = Annotated[str, AfterValidator(_check_file)]
+Property = Annotated[Any, BeforeValidator(_check_property)]
+Listen = Annotated[str | None, BeforeValidator(_check_listen)]
+Url = Annotated[str, AfterValidator(_check_url)]
+Qos = Annotated[int | None, BeforeValidator(_check_qos)]
+ReceiveMaximum = Annotated[int, AfterValidator(_check_receive_maximum)]

@@ -1,0 +1,693 @@
+"""gateway.yaml: what is taken, what is refused and in which words, and what the environment changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import yaml_file
+from gateway.config import Settings, load, reconcile
+from gateway.contract.model import Contract, KafkaServer, MqttServer, Stream
+from gateway.core.address import Address
+from gateway.errors import ConfigurationError, Finding
+from gateway.values import is_local, parse_duration, parse_size, split_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXAMPLE = Path(__file__).parent.parent / "deploy" / "gateway.yaml"
+SECRET = "canary-5f0c"
+ALWAYS = "The gateway sets it, because a reading may be acknowledged only when it is safe. Remove it."
+BOOLEANS = "Write true or false; on, off, yes and no are text in YAML 1.2."
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "gateway.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def write_secret(folder: Path, name: str, content: str = f"{SECRET}\n", mode: int = 0o600) -> Path:
+    path = folder / name
+    path.write_text(content)
+    path.chmod(mode)
+    return path
+
+
+def read(folder: Path, text: str | bytes, environ: Mapping[str, str] | None = None) -> Settings:
+    return load(write(folder, text), environ or {})
+
+
+def refuse(folder: Path, text: str | bytes, environ: Mapping[str, str] | None = None) -> list[Finding]:
+    with pytest.raises(ConfigurationError) as raised:
+        read(folder, text, environ)
+    assert raised.value.exit_code == 78
+    return list(raised.value.findings)
+
+
+def told(findings: list[Finding]) -> list[str]:
+    return [f"{finding.line} {finding.path}: {finding.message} {finding.fix}".rstrip() for finding in findings]
+
+
+# --- the example -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    for name in ("ca.pem", "gateway.pem"):
+        (tmp_path / name).write_text("certificate\n")
+    for name in ("gateway.key", "mqtt-password", "kafka-password", "registry-password"):
+        write_secret(tmp_path, name)
+    return Path(shutil.copy(EXAMPLE, tmp_path / "gateway.yaml"))
+
+
+def test_load_of_the_example_gives_what_it_says(example: Path) -> None:
+    settings = load(example, {})
+    assert settings.servers["kafka"].host == "kafka.example:9093"
+    assert settings.servers["kafka"].producer == {"linger.ms": 5}
+    assert settings.servers["kafka"].registry.register is True
+    assert settings.secret("kafka-password").get_secret_value() == SECRET
+
+
+def test_the_example_shows_the_defaults(example: Path) -> None:
+    """Every section with defaults stands in the example with exactly these."""
+    settings, defaults = load(example, {}), Settings(contract="asyncapi.yaml")
+    for section in ("spool", "http", "log", "mqtt"):
+        assert getattr(settings, section) == getattr(defaults, section)
+        assert getattr(settings, section).model_fields_set == set(type(getattr(settings, section)).model_fields)
+
+
+def test_the_example_names_every_setting() -> None:
+    """A setting without a line in the reference does not exist for the operator."""
+    text = EXAMPLE.read_text()
+    shapes = [Settings.model_json_schema(), *Settings.model_json_schema()["$defs"].values()]
+    missing = [name for shape in shapes for name in shape["properties"] if f"{name}:" not in text]
+    assert missing == []
+
+
+def test_load_of_the_shape_promised_in_the_first_release(tmp_path: Path) -> None:
+    write_secret(tmp_path, "mqtt-password")
+    settings = read(
+        tmp_path,
+        "contract: asyncapi.yaml\nservers:\n"
+        "  meterBroker: {host: localhost:1883, username: gateway, password_file: mqtt-password}\nstreams: {}\n"
+        "spool: {path: spool.db, when: outage, after: 5s, memory: 32MiB, limit: 2GiB, on_full: block}\n"
+        "http: {listen: 127.0.0.1:9464}\nlog: {level: info, format: text}\n",
+    )
+    assert (settings.spool.after, settings.spool.memory, settings.spool.limit) == (5.0, 32 * 2**20, 2 * 2**30)
+    assert settings.resolve("spool.db") == tmp_path / "spool.db"
+    assert settings.resolve("/var/lib/spool.db") == Path("/var/lib/spool.db")
+
+
+def test_load_of_sections_without_lines_gives_defaults(tmp_path: Path) -> None:
+    settings = read(tmp_path, "contract: a.yaml\nservers:\n  kafka:\nspool:\nhttp:\nlog:\nmqtt:\nstreams:\n  doors:\n")
+    assert settings.spool == Settings(contract="a.yaml").spool
+    assert settings.streams["doors"].enabled
+    assert settings.server("kafka").receive_maximum == 8_192
+    assert settings.server("other").registry.register
+
+
+@pytest.mark.parametrize("off", ["off", "null", '"off"'])
+def test_load_with_http_off(tmp_path: Path, off: str) -> None:
+    assert read(tmp_path, f"contract: a.yaml\nhttp: {{listen: {off}}}\n").http.listen is None
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    settings = read(tmp_path, "contract: a.yaml\n")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.contract = "b.yaml"
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5s", 5), ("250ms", 0.25), ("1h", 3_600), ("2d", 172_800), ("10m", 600), (7, 7), ("1.5s", 1.5)],
+)
+def test_parse_duration(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("32MiB", 2**25), ("2GB", 2 * 10**9), ("512KiB", 2**19), (1_000, 1_000), ("1.5GiB", 3 * 2**29), ("1tib", 2**40)],
+)
+def test_parse_size(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5 min", "-1s", "1e3s", "s", "\uff15s", "5s\n", True, None, [], float("nan"), "9" * 99]
+)
+def test_parse_duration_of_anything_else(text: object) -> None:
+    with pytest.raises(ValueError, match="no duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "0", 0, -1, "1.5B", "1MiBs", "32 megabytes", False, None, {}, 2**63])
+def test_parse_size_of_anything_else(text: object) -> None:
+    with pytest.raises(ValueError, match="no size"):
+        parse_size(text)
+
+
+def test_split_hosts() -> None:
+    assert split_hosts("a.example:9092, [::1]:9093,b") == [("a.example", 9092), ("::1", 9093), ("b", None)]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "127.0.0.9",
+        "::1",
+        "10.1.2.3",
+        "172.31.0.1",
+        "192.168.1.1",
+        "fd00::1",
+        "fe80::1%eth0",
+        "mosquitto",
+        "pi.local",
+        "nas.lan",
+        "kafka.internal",
+        "::ffff:10.0.0.1",
+    ],
+)
+def test_is_local_of_this_machine_and_its_network(host: str) -> None:
+    assert is_local(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "172.32.0.1", "mqtt.example", "localhost.example", "134744072", "0x08080808", "2001:4860::8"]
+)
+def test_is_local_of_anything_else(host: str) -> None:
+    assert not is_local(host)
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
+    findings = refuse(
+        tmp_path,
+        "contrct: a.yaml\n"  # 1
+        "spool:\n"  # 2
+        "  limit: much\n"  # 3
+        "  when: outages\n"  # 4
+        "  lmit: 1\n"  # 5
+        "servers:\n"  # 6
+        "  kafka:\n"  # 7
+        "    hots: a:1\n"  # 8
+        "    sasl: {mechanism: SCRAM-SHA-512, username: g, password_file: gone}\n"  # 9
+        "    producer: {acks: 1}\n"  # 10
+        "  kafka:\n"  # 11
+        "streams: {doors: {qos: 2, enabled: on}}\n",  # 12
+    )
+    assert told(findings) == [
+        "0 contract: This setting is missing. Add `contract:` with its value.",
+        "1 contrct: There is no such setting. Did you mean contract?",
+        "3 spool.limit: This is no size. Write 512KiB, 32MiB or 2GiB.",
+        "4 spool.when: This is none of 'outage' or 'always'. Did you mean outage?",
+        "5 spool.lmit: There is no such setting. Did you mean limit?",
+        "8 servers.kafka.hots: There is no such setting. Did you mean host?",
+        f"9 servers.kafka.sasl.password_file: The file {tmp_path}/gone is not there. Create it: ls -l {tmp_path}/gone",
+        "10 servers.kafka.producer.acks: This property would break a promise. " + ALWAYS,
+        "11 servers.kafka: The key stands twice, first on line 7. Remove one.",
+        "12 streams.doors.enabled: This wants true or false. " + BOOLEANS,
+        "12 streams.doors.qos: QoS 2 is not offered: it is acknowledged before the reading is safe. Write 1 or 0.",
+    ]
+    assert {finding.file for finding in findings} == {str(tmp_path / "gateway.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("log: {level: INFO}", "Did you mean info?"),
+        ("log: {levl: info}", "Did you mean level?"),
+        ("log: loud", "This wants settings below it."),
+        ("servers: [kafka]", "This wants settings below it."),
+        ("servers: {kafka: {username: 012}, x: 1}", "This wants settings below it."),
+        ("servers: {kafka: {username: 12}}", "Put quotes around it."),
+        ("servers: {kafka: {host: 'mqtt://a:1'}}", "without scheme"),
+        ("servers: {kafka: {host: 'a:99999'}}", "This is no host"),
+        ("servers: {kafka: {host: 12:30:45}}", "This is no host"),
+        ("servers: {kafka: {receive_maximum: 0}}", "between 1 and 65535"),
+        ("servers: {kafka: {receive_maximum: 0100}}", "a whole number"),
+        ("servers: {kafka: {registry: {url: registry.example}}}", "no http or https address"),
+        ("servers: {kafka: {registry: {url: 'https://r.example:x'}}}", "no http or https address"),
+        ("servers: {kafka: {producer: {linger.ms: [5]}}}", "text, a number, true or false"),
+        ("servers: {kafka: {producer: {linger.ms: fast}}}", "does not take this value"),
+        ("servers: {kafka: {producer: {lingr.ms: 5}}}", "no such property"),
+        ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "none of 'PLAIN'"),
+        ("servers: {kafka: {sasl: {username: a}}}", "This setting is missing."),
+        ("servers: {kafka: {tls: {cert_file: ''}}}", "no file name"),
+        ("streams: {doors: {qos: true}}", "This is no QoS."),
+        ("streams: {doors: {qos: 1.0}}", "a whole number"),
+        ("streams: {doors: {enabled: yes}}", "Write true or false"),
+        ("http: {listen: 0.0.0.0:9464}", "this machine only"),
+        ("http: {listen: '[::]:9464'}", "this machine only"),
+        ("http: {listen: localhost}", "one address with a port"),
+        ("http: {listen: false}", "or off"),
+        ("http: {listen: 9464}", "Write 127.0.0.1:9464"),
+        ("spool: {after: 12:30}", "This is no duration."),
+        ("spool: {memory: .inf}", "This is no size."),
+        ("spool: {path: ''}", "no file name"),
+        ("mqtt: {reader: slow}", "none of 'fast' or 'paho'"),
+    ],
+)
+def test_load_refuses(tmp_path: Path, line: str, message: str) -> None:
+    findings = refuse(tmp_path, f"contract: a.yaml\n{line}\n")
+    assert message in " ".join(told(findings))
+    assert {finding.line for finding in findings} == {2}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acks",
+        "request.required.acks",
+        "enable.idempotence",
+        "partitioner",
+        "message.timeout.ms",
+        "delivery.timeout.ms",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
+        "bootstrap.servers",
+        "metadata.broker.list",
+        "retries",
+        "message.send.max.retries",
+        "security.protocol",
+        "ssl.ca.location",
+        "sasl.password",
+        "transactional.id",
+        "enable.gapless.guarantee",
+        "dr_cb",
+        "dr_msg_cb",
+        "error_cb",
+        "stats_cb",
+        "on_delivery",
+        "queuing.strategy",
+        "enable.ssl.certificate.verification",
+        "plugin.library.paths",
+        "test.mock.num.brokers",
+        "ACKS",
+    ],
+)
+def test_load_refuses_producer_properties_that_break_a_promise(tmp_path: Path, name: str) -> None:
+    [finding] = refuse(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{producer: {{{name}: {SECRET}}}}}}}\n")
+    assert finding.message.startswith("This property would break a promise. ")
+    assert finding.path == f"servers.kafka.producer.{name}"
+    assert SECRET not in str(finding)
+
+
+def test_load_takes_other_producer_properties(tmp_path: Path) -> None:
+    properties = "{linger.ms: 5, compression.type: zstd, socket.keepalive.enable: true, batch.size: 65536}"
+    settings = read(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{producer: {properties}}}}}\n")
+    assert settings.servers["kafka"].producer["socket.keepalive.enable"] is True
+
+
+# --- YAML ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        (b"", 0, "is empty"),
+        (b"# nothing\n---\n", 0, "is empty"),
+        (b"- a\n", 1, "no mapping"),
+        (b"text", 1, "no mapping"),
+        (b"a: 1\n---\nb: 2\n", 3, "second document"),
+        (b"a: 1\nb:\n\tc: 1\n", 3, "A tab stands"),
+        (b"a: 1\na: 2\n", 2, "stands twice, first on line 1"),
+        (b"a: &x 1\n", 1, "An anchor"),
+        (b"a: *x\n", 1, "An alias"),
+        (b"<<: {a: 1}\n", 1, "A merge key"),
+        (b"a: !!python/object/apply:os.system [id]\n", 1, "A tag"),
+        (b"? [a, b]\n: 1\n", 1, "A key must be text"),
+        (b'"": 1\n', 1, "A key is empty"),
+        (b"a: 1\nb: caf\xe9\n", 2, "is not UTF-8"),
+        (b"a: 1\nb: \x01\n", 2, "U+0001"),
+        (b'a: "\\ud800"\n', 1, "surrogate"),
+        (b'"\\ud800": 1\n', 1, "surrogate"),
+        (b'a: "\\U00110000"\n', 1, "does not exist"),
+        (b"a: 1e400\n", 1, "too large"),
+        (b"a: " + b"9" * 5_000, 1, "too large"),
+        (b"a: [1, 2\nb: 1\n", 2, "This is no YAML"),
+        (b"[" * 100_000, 1, "levels deep"),
+        (b"? " * 500 + b"a", 1, "levels deep"),
+        (b"a: 1\n" * 200_001, 0, "larger than 1,000,000 bytes"),
+        (b"a: 1\n" * 1_000, 101, "100 findings"),
+    ],
+)
+def test_read_refuses_yaml(tmp_path: Path, content: bytes, line: int, message: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        yaml_file.read(write(tmp_path, content))
+    assert any(finding.line == line and message in finding.message for finding in raised.value.findings)
+    str(raised.value).encode()  # nothing in it that a terminal cannot show
+
+
+def test_read_takes_plain_scalars_for_what_they_look_like(tmp_path: Path) -> None:
+    text = "a: [on, no, 012, 12:30, 1_000, 0x1F, .inf, 2026-01-05, +5, ~, true, 5, -1.5, 1e3, '5']\non: {1: x}\n"
+    document = yaml_file.read(write(tmp_path, b"\xef\xbb\xbf" + text.encode()))
+    words = ["on", "no", "012", "12:30", "1_000", "0x1F", ".inf", "2026-01-05", "+5"]
+    assert document.data == {"a": [*words, None, True, 5, -1.5, 1_000.0, "5"], "on": {"1": "x"}}
+
+
+def test_read_knows_the_line_of_every_key(tmp_path: Path) -> None:
+    document = yaml_file.read(write(tmp_path, "a:\n  b: 1\n  c:\n    - 1\n    - {d: 2}\n"))
+    assert document.lines == {("a",): 1, ("a", "b"): 2, ("a", "c"): 3, ("a", "c", 0): 4, ("a", "c", 1): 5} | {
+        ("a", "c", 1, "d"): 5
+    }
+    assert document.line(("a", "b", "gone")) == 2
+    assert document.line(("gone",)) == 0
+
+
+def test_places_are_written_as_settings_and_contracts_do() -> None:
+    assert yaml_file.dotted(("servers", "kafka", "host")) == "servers.kafka.host"
+    assert yaml_file.pointer(("channels", "a/b~c", 0)) == "#/channels/a~1b~0c/0"
+    assert yaml_file.dotted(("a\x1b[31m\n",)) == "a\\u001b[31m\\n"
+
+
+def test_load_of_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not there"):
+        load(tmp_path / "gone.yaml", {})
+
+
+def test_load_of_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is a directory"):
+        load(tmp_path, {})
+
+
+def test_load_of_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match="is no regular file"):
+        load(tmp_path / "pipe", {})
+
+
+def test_explain_names_the_user_who_may_not_read() -> None:
+    assert yaml_file.explain(PermissionError(13, "Permission denied")) == f"may not be read by user {os.geteuid()}"
+
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+SERVERS = "contract: a.yaml\nservers:\n  factoryBroker:\n  kafka: {producer: {linger.ms: 5}}\nstreams: {doors: }\n"
+
+
+def test_environment_overrides_the_file(tmp_path: Path) -> None:
+    environ = {
+        "GATEWAY_CONTRACT": "b.yaml",
+        "GATEWAY_SPOOL__LIMIT": "1GiB",
+        "GATEWAY_SPOOL__ON_FULL": "drop_oldest",
+        "GATEWAY_HTTP__LISTEN": "off",
+        "GATEWAY_SERVERS__FACTORYBROKER__HOST": "pi.local:1883",
+        "GATEWAY_SERVERS__KAFKA__PRODUCER__LINGER_MS": "7",
+        "GATEWAY_SERVERS__KAFKA__PRODUCER__COMPRESSION_TYPE": "zstd",
+        "GATEWAY_SERVERS__KAFKA__REGISTRY__REGISTER": "false",
+        "GATEWAY_STREAMS__DOORS__QOS": "0",
+        "HOME": "/elsewhere",
+    }
+    settings = read(tmp_path, SERVERS, environ)
+    assert (settings.contract, settings.spool.limit, settings.spool.on_full) == ("b.yaml", 2**30, "drop_oldest")
+    assert settings.http.listen is None
+    assert settings.servers["factoryBroker"].host == "pi.local:1883"
+    assert settings.servers["kafka"].producer == {"linger.ms": 7, "compression.type": "zstd"}
+    assert settings.servers["kafka"].registry.register is False
+    assert settings.streams["doors"].qos == 0
+
+
+def test_environment_text_stays_text(tmp_path: Path) -> None:
+    write_secret(tmp_path, "12")
+    environ = {
+        "GATEWAY_SERVERS__FACTORYBROKER__USERNAME": "0123",
+        "GATEWAY_SERVERS__FACTORYBROKER__PASSWORD_FILE": "12",
+    }
+    assert read(tmp_path, SERVERS, environ).servers["factoryBroker"].username == "0123"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("GATEWAY_SPOOL__LIMT", "1", "Did you mean limit?"),
+        ("GATEWAY_SPOOL_LIMIT", "1", "No setting has this name."),
+        ("GATEWAY_SPOOL", "1", "names a section"),
+        ("GATEWAY_SPOOL__PATH__X", "1", "goes on below a setting"),
+        ("GATEWAY_", "1", "No setting has this name."),
+        ("GATEWAY_SERVERS__KAFK__HOST", "a:1", "Did you mean kafka?"),
+        ("GATEWAY_SERVERS__KAFKA__PASSWORD", SECRET, "A secret must not stand in the environment."),
+        ("GATEWAY_SERVERS__KAFKA__PRODUCER__ACKS", "0", "would break a promise"),
+        ("GATEWAY_SPOOL__WHEN", "", "The variable is empty."),
+        ("GATEWAY_SPOOL__WHEN", SECRET, "none of 'outage' or 'always'"),
+        ("GATEWAY_SPOOL__MEMORY", "9" * 5_000, "This is no size."),
+        ("GATEWAY_SPOOL__PATH", "\udcff", "is not UTF-8"),
+    ],
+)
+def test_environment_that_fits_nothing_is_named(tmp_path: Path, variable: str, value: str, message: str) -> None:
+    [finding] = refuse(tmp_path, SERVERS, {variable: value})
+    assert finding.file == variable
+    assert message in str(finding)
+    assert SECRET not in str(finding)
+
+
+def test_environment_that_fits_two_servers_is_refused(tmp_path: Path) -> None:
+    [finding] = refuse(tmp_path, "contract: a\nservers: {aB: , a_b: }\n", {"GATEWAY_SERVERS__AB__HOST": "a:1"})
+    assert finding.message == "It fits aB and a_b."
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+LOGIN = "contract: a.yaml\nservers:\n  b:\n    username: u\n    password_file: pass word\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"), [("a\n", "a"), ("a", "a"), ("a\r\n", "a"), (" a ", " a "), ("pässe\n", "pässe")]
+)
+def test_secret_loses_one_newline_only(tmp_path: Path, content: str, secret: str) -> None:
+    (tmp_path / "pass word").write_bytes(content.encode())
+    (tmp_path / "pass word").chmod(0o600)
+    assert read(tmp_path, LOGIN).secret("pass word").get_secret_value() == secret
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        ("", 0o600, "is empty"),
+        ("\n", 0o600, "is empty"),
+        ("a\n\n", 0o600, "more than one line"),
+        ("a\nb\n", 0o600, "more than one line"),
+        ("a\0b", 0o600, "more than one line"),
+        ("a" * 70_000, 0o600, "more than one line"),
+        ("a\n", 0o640, "Others than its owner"),
+        ("a\n", 0o604, "Others than its owner"),
+        ("a\n", 0o620, "Others than its owner"),
+    ],
+)
+def test_secret_that_is_not_fit_is_found_by_load(tmp_path: Path, content: str, mode: int, message: str) -> None:
+    write_secret(tmp_path, "pass word", content, mode)
+    [finding] = refuse(tmp_path, LOGIN)
+    assert message in finding.message
+    assert (finding.line, finding.path) == (5, "servers.b.password_file")
+
+
+def test_secret_that_others_may_read_names_the_command(tmp_path: Path) -> None:
+    write_secret(tmp_path, "pass word", mode=0o644)
+    [finding] = refuse(tmp_path, LOGIN)
+    assert finding.fix == f"Run: chmod 600 '{tmp_path}/pass word'"
+
+
+def test_secret_that_goes_bad_later_is_a_finding_with_its_line(tmp_path: Path) -> None:
+    path = write_secret(tmp_path, "pass word")
+    settings = read(tmp_path, LOGIN)
+    path.unlink()
+    with pytest.raises(ConfigurationError, match=r"servers.b.password_file: .* is not there") as raised:
+        settings.secret("pass word")
+    assert raised.value.findings[0].line == 5
+
+
+def test_secret_in_the_credentials_directory_comes_first(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    write_secret(credentials, "pass word", "from systemd", mode=0o440)
+    write_secret(tmp_path, "pass word", "from the folder")
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    assert read(tmp_path, LOGIN, environ).secret("pass word").get_secret_value() == "from systemd"
+    assert read(tmp_path, LOGIN, {}).secret("pass word").get_secret_value() == "from the folder"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"servers: {{b: {{password: {SECRET}}}}}",
+        f"servers: {{b: {{sasl: {{mechanism: PLAIN, username: u, password_file: x, password: {SECRET}}}}}}}",
+        f"servers: {{b: {{registry: {{token: {SECRET}}}}}}}",
+        f"servers: {{b: {{registry: {{url: 'https://u:{SECRET}@r.example'}}}}}}",
+        f"servers: {{b: {{sasl: {SECRET}}}}}",
+        f"servers: {{b: {{host: 'u:{SECRET}@h:1'}}}}",
+    ],
+)
+def test_secret_written_into_the_settings_is_refused_and_not_shown(tmp_path: Path, line: str) -> None:
+    findings = refuse(tmp_path, f"contract: a.yaml\n{line}\n")
+    assert SECRET not in str(findings)
+
+
+def test_inline_password_is_refused_with_the_key_to_use(tmp_path: Path) -> None:
+    [finding] = refuse(tmp_path, "contract: a.yaml\nservers: {b: {password: x}}\n")
+    assert finding.message == "A secret must not stand here."
+    assert "password_file" in finding.fix
+
+
+def test_repr_shows_no_secret(tmp_path: Path) -> None:
+    write_secret(tmp_path, "pass word")
+    settings = read(tmp_path, LOGIN)
+    assert SECRET not in repr(settings) + repr(settings.secret("pass word")) + str(settings.secret("pass word"))
+
+
+def test_half_a_pair_is_found(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("x")
+    findings = refuse(
+        tmp_path,
+        "contract: a.yaml\nservers:\n"
+        "  b: {username: u}\n  c: {tls: {cert_file: c.pem}}\n  d: {registry: {username: u}}\n",
+    )
+    assert [finding.message for finding in findings] == [
+        "This needs password_file beside it.",
+        "This needs key_file beside it.",
+        "This needs password_file beside it.",
+    ]
+
+
+# --- against the contract --------------------------------------------------------------------------------------------
+
+
+def make_contract(
+    *,
+    host: str = "localhost:1883",
+    tls: bool = False,
+    security: tuple[str, ...] = (),
+    kafka: KafkaServer | None = None,
+) -> Contract:
+    broker = MqttServer(
+        name="meterBroker",
+        host=host,
+        tls=tls,
+        version="5.0",
+        client_id="gateway",
+        clean_session=False,
+        keep_alive=60,
+        session_expiry=3_600,
+        maximum_packet_size=None,
+        last_will=None,
+        security=security,
+    )
+    default = KafkaServer("kafka", "localhost:9092", tls=False, security=(), registry_url="http://localhost:8081")
+    return Contract(Path("a.yaml"), "t", "1", {"meterBroker": broker}, kafka or default, make_streams())
+
+
+def make_streams() -> dict[str, Stream]:
+    from gateway.contract.model import Route, Topic  # noqa: PLC0415  (only these two lines need them)
+
+    route = Route("send", Topic("t"), None, (), frozenset())
+    return {"doors": Stream("doors", ("meterBroker",), Address.parse("doors/{a}"), (), 1, "reject", route, route)}
+
+
+def compare(folder: Path, servers: str, contract: Contract, more: str = "") -> list[Finding]:
+    for name in ("password", "key"):
+        write_secret(folder, name)
+    for name in ("ca", "cert"):
+        (folder / name).write_text("x")
+    return reconcile(read(folder, f"contract: a.yaml\nservers:\n  {servers}\n{more}"), contract)
+
+
+USER = "username: u, password_file: password"
+SCRAM = "sasl: {mechanism: SCRAM-SHA-512, username: u, password_file: password}"
+
+
+def secure_kafka(**changes: object) -> KafkaServer:
+    values = {"host": "k.example:9093", "tls": True, "security": ("scramSha512",), "registry_url": "https://r.example"}
+    return KafkaServer("kafka", **(values | changes))  # type: ignore[arg-type]  # the values fit, one by one
+
+
+def test_reconcile_of_settings_that_fit(tmp_path: Path) -> None:
+    contract = make_contract(security=("userPassword",), kafka=secure_kafka())
+    servers = f"meterBroker: {{{USER}}}\n  kafka: {{{SCRAM}, tls: {{ca_file: ca}}}}"
+    assert compare(tmp_path, servers, contract, "streams: {doors: {qos: 1}}\n") == []
+
+
+def test_reconcile_names_unknown_servers_and_streams(tmp_path: Path) -> None:
+    assert told(compare(tmp_path, "meterBorker: {}", make_contract(), "streams:\n  dors: {}\n")) == [
+        "3 servers.meterBorker: The contract has no server of this name. Did you mean meterBroker?",
+        "5 streams.dors: The contract has no stream of this name. Did you mean doors?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("servers", "contract", "finding"),
+    [
+        (
+            "meterBroker: {}",
+            make_contract(host="b.example", tls=True, security=("userPassword",)),
+            "Give it username and password_file.",
+        ),
+        (
+            "meterBroker: {}",
+            make_contract(host="b.example", tls=True, security=("X509",)),
+            "Give it tls with cert_file and key_file.",
+        ),
+        (
+            "meterBroker: {}",
+            make_contract(host="b.example", security=("oauth2",)),
+            "Give it oauth2, which is not offered.",
+        ),
+        (f"meterBroker: {{{SCRAM}}}", make_contract(), "This is for the Kafka server"),
+        ("meterBroker: {host: 'a:1,b:1'}", make_contract(), "An MQTT server is one host."),
+        (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:1883"), "public network unencrypted"),
+        (f"meterBroker: {{host: '8.8.8.8', {USER}}}", make_contract(), "public network unencrypted"),
+        (f"kafka: {{{USER}}}", make_contract(), "Write it below sasl."),
+        ("kafka: {}", make_contract(kafka=secure_kafka()), "Give it sasl with mechanism SCRAM-SHA-512."),
+        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain",))), "The contract asks for PLAIN."),
+        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(tls=False)), "public network unencrypted"),
+        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(registry_url=None)), "No schema registry is named."),
+        (
+            f"kafka: {{{SCRAM}, registry: {{token_file: password}}}}",
+            make_contract(kafka=secure_kafka(registry_url="http://r.example")),
+            "registry's password",
+        ),
+    ],
+)
+def test_reconcile_finds(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
+    errors = [each for each in compare(tmp_path, servers, contract) if each.severity == "error"]
+    assert any(finding in str(each) for each in errors), errors
+    assert {each.line for each in errors} == {3}
+
+
+@pytest.mark.parametrize(
+    ("servers", "contract", "finding"),
+    [
+        ("meterBroker: {}", make_contract(security=("userPassword",)), "Give it username and password_file."),
+        (f"kafka: {{{SCRAM}}}", make_contract(), "The contract asks for no SASL."),
+    ],
+)
+def test_reconcile_warns(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
+    """A broker beside us without a password, or a cluster stricter than its contract, stops nothing."""
+    [warning] = compare(tmp_path, servers, contract)
+    assert (warning.severity, finding in str(warning)) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("servers", "contract"),
+    [
+        (f"meterBroker: {{{USER}, allow_plain: true}}", make_contract(host="mqtt.example")),
+        (f"meterBroker: {{{USER}}}", make_contract(host="192.168.1.9:1883")),
+        (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:8883", tls=True)),
+        (f"meterBroker: {{{USER}}}", make_contract(security=("X509", "userPassword"))),
+        (f"meterBroker: {{tls: {{ca_file: ca}}, {USER}}}", make_contract(host="mqtt.example:8883")),
+        ("meterBroker: {tls: {cert_file: cert, key_file: key}}", make_contract(tls=True, security=("X509",))),
+        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain", "scramSha512")))),
+    ],
+)
+def test_reconcile_accepts(tmp_path: Path, servers: str, contract: Contract) -> None:
+    assert compare(tmp_path, servers, contract) == []
