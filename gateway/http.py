@@ -11,7 +11,8 @@ What this file decides:
   one is told 503 at once. `http.server` lost: its timeout begins anew with each byte, and its limits are
   65,536 bytes for each of 100 lines.
 - The Host header must name this machine. Otherwise a web page that the operator visits could point its own name to
-  127.0.0.1 and read all this (DNS rebinding); the answer to another name is 421 (RFC 9110 section 15.5.20).
+  127.0.0.1 and read all this (DNS rebinding); the answer to another name is 421 (RFC 9110 section 15.5.20). Where the
+  operator has it listen beyond loopback, any address serves as Host: rebinding needs a name.
 - Paths are keys of a table, never names of files; nothing is decoded, so nothing can climb out.
 - `metrics` and `health` are called in these threads, one call at a time; they must only read.
 """
@@ -166,11 +167,19 @@ class HttpServer:
         self.stop()
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 class _Routes:
     """From the head of a request to its answer."""
 
     def __init__(self, host: str, metrics: Callable[[], bytes], health: Callable[[], Health]) -> None:
         self._host = host.lower()
+        self._is_private = _is_loopback(host)
         self._metrics = metrics
         self._health = health
         self._one_call = threading.Lock()
@@ -206,7 +215,7 @@ class _Routes:
         if name in {"localhost", self._host}:
             return True
         try:
-            return ipaddress.ip_address(name).is_loopback
+            return ipaddress.ip_address(name).is_loopback or not self._is_private
         except ValueError:
             return False
 

@@ -1,0 +1,116 @@
+"""The gateway as users run it: a child process with a gateway.yaml of the test's own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Self
+
+from tests.stack.process import Server
+from tests.stack.wait import wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+class Gateway(Server):
+    """One gateway.
+
+    Args:
+        servers: the `servers` section of gateway.yaml.
+        contract: an asyncapi.yaml; its folder stays where it is.
+        more: other sections of gateway.yaml.
+    """
+
+    def __init__(self, servers: dict[str, Any], contract: Path = ROOT / "asyncapi.yaml", **more: Any) -> None:
+        super().__init__("gateway")
+        self.port = _free_port()
+        settings = {
+            "contract": str(contract),
+            "servers": servers,
+            "http": {"listen": f"127.0.0.1:{self.port}"},
+            "log": {"level": "info", "format": "json"},
+        } | more
+        self.settings_file = self.folder / "gateway.yaml"
+        self.settings_file.write_text(json.dumps(settings, indent=1))  # JSON is YAML
+
+    def start(self, *, ready: bool = True) -> Self:
+        """Start it, and wait until it is ready or, with `ready=False`, until it answers at all."""
+        self.launch([sys.executable, "-m", "gateway.cli", "run", "-c", self.settings_file])
+        self.wait_ready(self.is_ready if ready else self.is_alive, 30)
+        return self
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command of the gateway in this one's folder."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway.cli", *arguments],
+            cwd=self.folder, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its HTTP port; status 0 when nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def is_alive(self) -> bool:
+        """Whether `/livez` says so."""
+        return self.get("/livez")[0] == 200
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` says so."""
+        return self.get("/readyz")[0] == 200
+
+    def states(self) -> dict[str, dict[str, str]]:
+        """The states of `/readyz`, by peer."""
+        return {state["peer"]: state for state in json.loads(self.get("/readyz")[1])["states"]}
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum the samples of a metric that have these labels."""
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            sample, _, value = line.rpartition(" ")
+            has_labels = all(f'{label}="{text}"' in sample for label, text in labels.items())
+            if sample.split("{")[0] == name and has_labels:
+                total += float(value)
+        return total
+
+    def wait_settled(self, received: int, seconds: float = 60) -> None:
+        """Wait until so many readings came in and all of them are settled."""
+        wait_for(
+            lambda: self.metric("gateway_received_total") >= received and self.metric("gateway_in_flight") == 0,
+            seconds,
+            lambda: (
+                f"{received} settled readings; received {self.metric('gateway_received_total')}, "
+                f"in flight {self.metric('gateway_in_flight')}\n{self.log[-2000:]}"
+            ),
+        )
+
+    def stop_and_read_ledger(self, seconds: float = 15) -> dict[str, Any]:
+        """Stop it as systemd does and read the ledger that it prints."""
+        assert self._process is not None, "it runs"
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(seconds) == 0, self.log[-2000:]
+        lines = [json.loads(line) for line in self.log.splitlines() if '"message": "ledger"' in line]
+        return dict(lines[-1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,317 @@
+"""From MQTT to Kafka with real servers: what goes in comes out in order or is a dead letter, and the books balance."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+import uuid
+from collections import defaultdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+import pytest
+
+from gateway.contract import load
+from tests.core.test_codec import BAD
+from tests.stack.gateway import ROOT, Gateway
+from tests.stack.publisher import Publisher
+from tests.stack.reading_records import StoredRecord, record_count, records
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import StartKafka, StartMosquitto
+    from tests.stack.kafka import Kafka
+    from tests.stack.mosquitto import Mosquitto
+    from tests.stack.registry import Registry
+
+# A broker that keeps its promises over kill -9 writes its whole store after each change: too slow for a long queue.
+IN_MEMORY = "listener 1883\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+TOPICS = ["machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"]
+CONTRACT = load(ROOT / "asyncapi.yaml")
+
+
+@pytest.fixture
+def topics(kafka: Kafka, tmp_path: Path) -> Topics:
+    """Make the contract's topics in the shared Kafka under names of this test's own, and a contract that says so."""
+    return Topics(kafka, tmp_path)
+
+
+class Topics:
+    """The contract's topics, by the names that the shipped contract gives them.
+
+    Args:
+        kafka: where they are made.
+        folder: for the contract that names them.
+        missing: those that are not made.
+    """
+
+    def __init__(self, kafka: Kafka, folder: Path, missing: str = "") -> None:
+        self._kafka = kafka
+        self._suffix = uuid.uuid4().hex[:8]
+        text = (ROOT / "asyncapi.yaml").read_text()
+        for name in TOPICS:
+            assert f"address: {name}\n" in text
+            text = text.replace(f"address: {name}\n", f"address: {self(name)}\n")
+            if name != missing:
+                self.create(name)
+        shutil.copytree(ROOT / "schemas", folder / "schemas")
+        self.contract = folder / "asyncapi.yaml"
+        self.contract.write_text(text)
+
+    def __call__(self, name: str) -> str:
+        """Give the name that a topic has in this test."""
+        return f"{name}-{self._suffix}"
+
+    def create(self, name: str) -> None:
+        """Make one topic."""
+        self._kafka.create_topic(self(name), 3)
+
+    def count(self, name: str) -> int:
+        """Count a topic's records."""
+        return record_count(self._kafka.bootstrap, self(name))
+
+    def records(self, name: str, count: int) -> list[StoredRecord]:
+        """Read a topic's records."""
+        return records(self._kafka.bootstrap, self(name), count)
+
+
+@pytest.fixture(params=["fast", "paho"])
+def reader(request: pytest.FixtureRequest) -> str:
+    """Run the test once with each MQTT reader."""
+    return str(request.param)
+
+
+@pytest.fixture
+def cluster(kafka_cluster: StartKafka) -> Kafka:
+    """Give a Kafka that the test may freeze, with the contract's topics."""
+    cluster = kafka_cluster()
+    for name in TOPICS:
+        cluster.create_topic(name, 3)
+    return cluster
+
+
+def servers(broker: Mosquitto, cluster: Kafka, registry: Registry) -> dict[str, Any]:
+    """Write the `servers` section of gateway.yaml."""
+    at = {"host": f"127.0.0.1:{broker.port}"}
+    kafka = {"host": cluster.bootstrap, "registry": {"url": registry.url}}
+    return {"factoryBroker": at, "meterBroker": at, "kafka": kafka}
+
+
+def decoded(record: StoredRecord, stream: str) -> dict[str, Any]:
+    """Decode a record's value behind the wire format."""
+    schema = CONTRACT.streams[stream].route.schema
+    assert schema, "readings have a schema"
+    assert record.value and record.value[0] == 0, "the magic byte of the wire format"
+    value = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), fastavro.parse_schema(schema.definition), None)
+    assert isinstance(value, dict)
+    return value
+
+
+def mixed(count: int, seed: int) -> Iterator[tuple[str, bytes, str]]:
+    """Make readings of all streams, one in fifty broken; the third value is the Kafka topic it belongs to."""
+    chance = random.Random(seed)
+    for number in range(count):
+        kind = chance.choice(["factory", "factory", "doors", "widgets", "sma"])
+        place = chance.randrange(20)
+        if kind == "factory":
+            topic, value = f"factory/machine-{place}/temperature", {"value": number % 4096, "units": "C"}
+            target = "machine-sensors"
+        elif kind == "doors":
+            topic, value = f"doors/dock-{place}", {"state": chance.choice(["open", "closed"])}
+            target = "door-sensors"
+        elif kind == "widgets":
+            topic, target = f"widgets/w{place:02}", "widget-readings"
+            value = {"reading_ts": 1582114965000 + number, "sensor_id": "aa-101", "widget_type": "acme94",
+                     "temp_celcius": 23, "widget_weight_g": 100}  # fmt: skip
+        else:
+            topic, target = "sma", "smart-meter"
+            value = {"api_version": "v1", "name": f"meter-{place}", "sma_time": number / 10,
+                     "1-0:1.8.0": {"value": number, "time": 1697622940}, "9-9:9.9.9": {"value": "free"}}  # fmt: skip
+        if chance.random() < 0.02:
+            value["stranger"] = {"number": number}
+            target = "gateway-dead-letters"
+        yield topic, json.dumps(value).encode(), target
+
+
+def sequence_of(record: StoredRecord, topic: str) -> float:
+    """Find the number that `mixed` put into a record."""
+    if topic == "machine-sensors":
+        return float(decoded(record, "receiveFactorySensors")["value"])
+    if topic == "widget-readings":
+        return float(decoded(record, "receiveWidgetLine")["reading_ts"].timestamp())
+    return float(decoded(record, "receiveSmartMeter")["sma_time"])
+
+
+def test_run_moves_mixed_readings(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto, reader: str
+) -> None:
+    """Every reading is in its topic or in the dead letters, keyed, in order per key, and the books balance."""
+    broker = mosquitto()
+    readings = list(mixed(4_000, seed=3))
+    with Gateway(servers(broker, kafka, registry), topics.contract, mqtt={"reader": reader}) as gateway:
+        gateway.start()
+        with Publisher(broker.port) as publisher:
+            publisher.publish((topic, payload) for topic, payload, _ in readings)
+        gateway.wait_settled(len(readings))
+        ledger = gateway.stop_and_read_ledger()
+    expected = {name: sum(target == name for _, _, target in readings) for name in TOPICS}
+    assert {name: topics.count(name) for name in TOPICS} == expected
+    assert ledger["received"] == len(readings)
+    assert ledger["dead_lettered"] == expected["gateway-dead-letters"]
+    assert ledger["delivered"] == len(readings) - expected["gateway-dead-letters"]
+    assert ledger["balanced"]
+    for topic in ("machine-sensors", "widget-readings", "smart-meter"):
+        by_key = defaultdict(list)
+        for record in topics.records(topic, expected[topic]):
+            by_key[record.key].append((record.partition, sequence_of(record, topic)))
+        assert len(by_key) == 20
+        for found in by_key.values():
+            assert len({partition for partition, _ in found}) == 1, "one key, one partition"
+            assert found == sorted(found), "in the order of publication"
+
+
+def test_run_dead_letters_every_kind_of_bad_payload(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto, reader: str
+) -> None:
+    """Each bad payload ends in the dead letters, whole, with reason and pointer; its neighbours arrive."""
+    broker = mosquitto()
+    good = b'{"machine":"a","sensor":"b","units":"C","value":1}'
+    messages = [("factory/a/b", payload) for row in BAD for payload in (row[1], good)]
+    with Gateway(servers(broker, kafka, registry), topics.contract, mqtt={"reader": reader}) as gateway:
+        gateway.start()
+        with Publisher(broker.port) as publisher:
+            publisher.publish(messages)
+        gateway.wait_settled(len(messages))
+        assert gateway.is_ready()
+        ledger = gateway.stop_and_read_ledger()
+    assert (ledger["delivered"], ledger["dead_lettered"]) == (len(BAD), len(BAD))
+    letters = topics.records("gateway-dead-letters", len(BAD))
+    found = [
+        (letter.value or b"", *(dict(letter.headers)[f"error.{name}"] for name in ("reason", "pointer")))
+        for letter in letters
+    ]
+    assert found == [(payload, reason.encode(), pointer.encode()) for _, payload, reason, pointer in BAD]
+
+
+def test_run_cuts_a_payload_above_the_limit(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto, reader: str
+) -> None:
+    """A payload that no record can hold is a dead letter: cut, with the size and SHA-256 of the whole."""
+    broker = mosquitto()
+    huge = b'{"units":"' + b"x" * 3_000_000 + b'","value":1}'
+    with Gateway(servers(broker, kafka, registry), topics.contract, mqtt={"reader": reader}) as gateway:
+        gateway.start()
+        with Publisher(broker.port) as publisher:
+            publisher.publish([("factory/a/b", huge), ("doors/d", b'{"state":"open"}')])
+        gateway.wait_settled(2)
+        gateway.stop_and_read_ledger()
+    (letter,) = topics.records("gateway-dead-letters", 1)
+    headers = dict(letter.headers)
+    assert headers["error.reason"] == b"too_large"
+    assert headers["payload.size"] == str(len(huge)).encode()
+    assert headers["payload.sha256"] == sha256(huge).hexdigest().encode()
+    assert letter.value and huge.startswith(letter.value)
+    assert topics.count("door-sensors") == 1
+
+
+def test_run_names_a_missing_topic_and_goes_on_when_it_is_there(
+    kafka: Kafka, tmp_path: Path, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """A topic that Kafka lacks holds up its own stream only; `/readyz` names it; its readings follow in order."""
+    broker, topics = mosquitto(), Topics(kafka, tmp_path, missing="machine-sensors")
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        gateway.start(ready=False)
+        state = gateway.states()["kafka"]
+        assert state["state"] == "topic_missing"
+        assert topics("machine-sensors") in state["detail"]
+        with Publisher(broker.port) as publisher:
+            sensors = [("factory/a/b", b'{"value":%d,"units":"C"}' % number) for number in range(50)]
+            publisher.publish([*sensors, *[("doors/d", b'{"state":"open"}')] * 50])
+        wait_for(lambda: gateway.metric("gateway_delivered_total", stream="receiveDoors") == 50, 30, "doors to flow")
+        assert gateway.metric("gateway_in_flight", stream="receiveFactorySensors") == 50
+        topics.create("machine-sensors")
+        gateway.wait_settled(100)
+        assert gateway.stop_and_read_ledger()["delivered"] == 100
+    values = [decoded(record, "receiveFactorySensors")["value"] for record in topics.records("machine-sensors", 50)]
+    assert values == list(range(50))
+
+
+def test_run_survives_frozen_kafka_and_a_restarted_broker(
+    cluster: Kafka, registry: Registry, mosquitto: StartMosquitto, reader: str
+) -> None:
+    """Kafka frozen and thawed, Mosquitto restarted: nothing is lost, and order per key holds."""
+    broker = mosquitto()
+    with Gateway(servers(broker, cluster, registry), mqtt={"reader": reader}) as gateway:
+        gateway.start()
+        cluster.freeze()
+        with Publisher(broker.port) as publisher:
+            publisher.publish(("factory/a/b", b'{"value":%d,"units":"C"}' % number) for number in range(2_000))
+        broker.restart()
+        with Publisher(broker.port) as publisher:
+            publisher.publish(("factory/a/b", b'{"value":%d,"units":"C"}' % n) for n in range(2_000, 3_000))
+        cluster.thaw()
+        gateway.wait_settled(3_000)
+        ledger = gateway.stop_and_read_ledger()
+    assert ledger["balanced"]
+    stored = records(cluster.bootstrap, "machine-sensors", ledger["delivered"])
+    values = [int(decoded(record, "receiveFactorySensors")["value"]) for record in stored]
+    first_times = list(dict.fromkeys(values))
+    assert first_times == list(range(3_000)), "every reading, in order; a repeat may come after its first time only"
+
+
+def test_run_starts_without_registry_when_the_lock_file_is_there(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """Schema ids are kept: after a first start the registry may be away, and readings flow at once."""
+    broker = mosquitto()
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        gateway.start()
+        gateway.stop_and_read_ledger()
+        settings = gateway.settings_file.read_text()
+        gateway.settings_file.write_text(settings.replace(registry.url, "http://127.0.0.1:1/apis/ccompat/v7"))
+        gateway.start()
+        with Publisher(broker.port) as publisher:
+            publisher.publish([("doors/d", b'{"state":"open"}')] * 10)
+        gateway.wait_settled(10)
+        assert gateway.stop_and_read_ledger()["delivered"] == 10
+
+
+def test_run_waits_for_a_registry_that_is_down(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """Without id and registry readings wait, they are no dead letters; `/readyz` says what is missing."""
+    broker = mosquitto()
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        settings = gateway.settings_file.read_text()
+        gateway.settings_file.write_text(settings.replace(registry.url, "http://127.0.0.1:1/apis/ccompat/v7"))
+        gateway.start(ready=False)
+        wait_for(lambda: gateway.states()["factoryBroker"]["state"] == "ok", 10, "the broker's connection")
+        with Publisher(broker.port) as publisher:
+            publisher.publish([("doors/d", b'{"state":"open"}')] * 10)
+        wait_for(lambda: gateway.metric("gateway_in_flight") == 10, 10, "readings to come in")
+        assert gateway.states()["registry"]["state"] == "no_schema_id"
+        assert topics.count("gateway-dead-letters") == 0
+
+
+def test_run_refuses_nothing_when_reading_stops(
+    cluster: Kafka, registry: Registry, mosquitto: StartMosquitto, reader: str
+) -> None:
+    """With a small memory and Kafka frozen reading stops, the connection lives, and all arrives afterwards."""
+    broker = mosquitto(IN_MEMORY)
+    spool = {"memory": "256KiB"}
+    with Gateway(servers(broker, cluster, registry), mqtt={"reader": reader}, spool=spool) as gateway:
+        gateway.start()
+        cluster.freeze()
+        with Publisher(broker.port) as publisher:
+            publisher.publish(("factory/a/b", b'{"value":%d,"units":"C"}' % (n % 4096)) for n in range(8_000))
+        assert gateway.metric("gateway_spool_memory_bytes") < 4 * 2**20
+        cluster.thaw()
+        gateway.wait_settled(8_000)
+        assert gateway.metric("gateway_mqtt_connects_total", server="factoryBroker") == 1
+        assert gateway.stop_and_read_ledger()["delivered"] == 8_000
