@@ -1,0 +1,77 @@
+# Small verbs. Each does the set-up that it needs on a fresh Debian machine; done once, it costs nothing.
+#
+#   make test     every test, on real servers; ARGS="tests/core -k key" passes on to pytest
+#   make check    style and types
+#   make demo     sensors, gateway and Kafka on this machine; SECONDS=10 ends by itself
+#   make setup    only what the others begin with
+#   make style    ruff: lint and format
+#   make types    mypy, strict
+#   make lock     take the newest Python packages that pyproject.toml allows
+#   make clean    remove all that make made here
+
+.PHONY: help setup test check style types demo lock clean system-run system-test
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+ARGS ?=
+SECONDS ?=
+
+BIN := .venv/bin
+# The locks hold every hash: nothing is installed that was not there when they were made.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
+LOCKED := $(INSTALL) --require-hashes
+FAILED := { echo "Python packages could not be installed; the lines above say why. Is the network there?" >&2; exit 1; }
+JAVA := .cache/kafka/.complete .cache/registry/.complete .cache/reader/.complete
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: .venv/.installed-dev $(JAVA)
+
+test: setup
+	$(BIN)/pytest $(ARGS)
+
+check: style types
+
+style: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed-dev
+	$(BIN)/mypy
+
+demo: .venv/.installed-run | system-run
+	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS))
+
+clean:
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Looked at each time, which takes milliseconds: packages come and go without us.
+system-run:
+	@requirements/system.sh run $(PYTHON)
+
+system-test:
+	@requirements/system.sh test $(PYTHON)
+
+$(BIN)/python: | system-run
+	@python=$$(requirements/python.sh $(PYTHON)) && "$$python" -m venv .venv
+
+# For deployment run.txt alone is enough: build.txt only makes the package out of this folder.
+.venv/.installed-run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Python packages into .venv"
+	@$(LOCKED) -r requirements/run.txt -r requirements/build.txt || $(FAILED)
+	@$(INSTALL) --no-deps --no-build-isolation -e . || $(FAILED)
+	@touch $@
+
+.venv/.installed-dev: requirements/dev.txt .venv/.installed-run
+	@echo "Installing the development tools into .venv"
+	@$(LOCKED) -r requirements/dev.txt || $(FAILED)
+	@touch $@
+
+.cache/%/.complete: tests/stack/java/fetch.sh $(wildcard tests/stack/java/*.xml tests/stack/java/*.java) | system-test
+	@tests/stack/java/fetch.sh $* .cache/$*
+
+# One lock for every supported Python.
+lock: .venv/.installed-run
+	@requirements/lock.sh

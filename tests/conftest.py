@@ -1,0 +1,139 @@
+"""Fixtures: real servers, started when the first test asks for them, stopped when the last one is done.
+
+Tests of the pure part ask for none and take seconds. The servers themselves are described in `tests/stack/`.
+`kafka` and `registry` are shared by the whole run, so a test takes new topics from `topic` and leaves the servers
+as they are; a test that stops, kills or freezes takes its own from `kafka_cluster` or `own_registry`. Mosquitto
+starts in 20 ms: every test has its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.stack.certificates import Certificates, make_certificates
+from tests.stack.kafka import Kafka
+from tests.stack.mosquitto import OPEN_AND_PERSISTENT, Mosquitto
+from tests.stack.ports import HeldPort
+from tests.stack.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+class StartMosquitto(Protocol):
+    """Starts brokers."""
+
+    def __call__(self, configuration: str = ..., files: Mapping[str, str | bytes | Path] | None = ...) -> Mosquitto:
+        """Start a broker: `mosquitto()` or `mosquitto(configuration, files)`."""
+
+
+class StartKafka(Protocol):
+    """Starts clusters."""
+
+    def __call__(
+        self,
+        nodes: int = ...,
+        certificates: Certificates | None = ...,
+        users: Mapping[str, str] | None = ...,
+        settings: Mapping[str, object] | None = ...,
+    ) -> Kafka:
+        """Start a cluster of the test's own: `kafka_cluster(nodes=3)`."""
+
+
+class NewTopic(Protocol):
+    """Makes topics."""
+
+    def __call__(self, word: str = ..., partitions: int = ..., settings: Mapping[str, str] | None = ...) -> str:
+        """Make a topic in the shared Kafka: `topic("doors", partitions=3)` is the name of a new `doors-...`."""
+
+
+class FreePort(Protocol):
+    """Holds ports."""
+
+    def __call__(self) -> int:
+        """Hold a port of 127.0.0.1 for the test; what listens on it must set SO_REUSEADDR, as most servers do."""
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """Start one Kafka node without TLS or passwords for the whole run."""
+    with Kafka() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """Start one schema registry for the whole run."""
+    with Registry() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Make an authority and its certificates, good and bad."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def topic(kafka: Kafka) -> NewTopic:
+    """Make topics that no other test uses."""
+
+    def new(word: str = "readings", partitions: int = 3, settings: Mapping[str, str] | None = None) -> str:
+        return kafka.create_topic(f"{word}-{uuid.uuid4().hex[:8]}", partitions, settings=settings)
+
+    return new
+
+
+@pytest.fixture
+def kafka_cluster() -> Iterator[StartKafka]:
+    """Start clusters that the test may stop, kill and freeze, or that ask for TLS and passwords."""
+    with ExitStack() as started:
+
+        def start(
+            nodes: int = 1,
+            certificates: Certificates | None = None,
+            users: Mapping[str, str] | None = None,
+            settings: Mapping[str, object] | None = None,
+        ) -> Kafka:
+            return started.enter_context(Kafka(nodes, certificates, users, settings))
+
+        yield start
+
+
+@pytest.fixture
+def own_registry() -> Iterator[Registry]:
+    """Start a registry that the test may stop, kill and freeze."""
+    with Registry() as server:
+        yield server
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[StartMosquitto]:
+    """Start MQTT brokers; they end with the test."""
+    with ExitStack() as started:
+
+        def start(
+            configuration: str = OPEN_AND_PERSISTENT, files: Mapping[str, str | bytes | Path] | None = None
+        ) -> Mosquitto:
+            return started.enter_context(Mosquitto(configuration, files))
+
+        yield start
+
+
+@pytest.fixture
+def free_port() -> Iterator[FreePort]:
+    """Hold ports for servers that the test starts itself."""
+    held: list[HeldPort] = []
+
+    def new() -> int:
+        held.append(HeldPort())
+        return held[-1].number
+
+    yield new
+    for port in held:
+        port.release()

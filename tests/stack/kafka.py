@@ -1,0 +1,347 @@
+"""Real Apache Kafka: one to three KRaft nodes, each a broker and a controller, from the jars Maven fetched.
+
+    with Kafka() as kafka:
+        kafka.create_topic("machine-sensors", partitions=3)
+        Producer({"bootstrap.servers": kafka.bootstrap})
+
+    Kafka(nodes=3)                          replication 3, min.insync.replicas 2
+    Kafka(certificates=certificates)        also SSL: a client certificate is required
+    Kafka(users={"gateway": "secret"})      also SASL_PLAINTEXT: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
+    both                                    also SASL_SSL
+
+- Every node has every listener, on ports that stay its own through kill and restart.
+- Topics are never made by accident: automatic creation is off.
+- A node killed with `kill` may come back after 3 s, when the controller has noticed (Kafka's default is 9 s).
+- The data lives in each node's temporary folder until `close`.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.stack.ports import HeldPort
+from tests.stack.process import LOG_TAIL, Server
+from tests.stack.software import fetched, java
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.stack.certificates import Certificates
+
+READY_SECONDS = 60
+LOG_SETTINGS = Path(__file__).parent / "java" / "log4j2.properties"
+MEBIBYTE = 1 << 20
+
+# Small and quick. The defaults make 50 partitions for each internal topic, wait 3 s for a group's first members,
+# and take 9 s to notice a killed node.
+QUICK: dict[str, object] = {
+    "auto.create.topics.enable": "false",
+    "offsets.topic.num.partitions": 1,
+    "transaction.state.log.num.partitions": 1,
+    "share.coordinator.state.topic.num.partitions": 1,
+    "offsets.topic.segment.bytes": 4 * MEBIBYTE,
+    "transaction.state.log.segment.bytes": 4 * MEBIBYTE,
+    "log.index.size.max.bytes": MEBIBYTE,
+    "log.cleaner.dedupe.buffer.size": 4 * MEBIBYTE,
+    "num.network.threads": 1,
+    "num.io.threads": 2,
+    "background.threads": 2,
+    "group.initial.rebalance.delay.ms": 0,
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 500,
+    "controller.quorum.election.timeout.ms": 500,
+    "controller.quorum.fetch.timeout.ms": 1000,
+}
+
+
+class Node(Server):
+    """One node of a cluster, with a held port for each listener.
+
+    Args:
+        number: its node id, from 1.
+        listeners: names of its listeners.
+    """
+
+    def __init__(self, number: int, listeners: list[str]) -> None:
+        super().__init__(f"kafka-{number}")
+        self.number = number
+        self.ports = {listener: HeldPort() for listener in listeners}
+
+    @property
+    def settings_file(self) -> Path:
+        """Its server.properties."""
+        return self.folder / "server.properties"
+
+    def close(self) -> None:
+        """Kill it, remove its data and give its ports back."""
+        self.kill()  # a clean stop would save what is thrown away, and takes 10 s where the quorum is gone
+        super().close()
+        for port in self.ports.values():
+            port.release()
+
+
+class Kafka:
+    """A Kafka cluster; a context manager that starts it and closes it.
+
+    Args:
+        nodes: 1 to 3.
+        certificates: adds the SSL listener.
+        users: passwords by user name; adds the SASL listener.
+        settings: more lines of server.properties; they win.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 1,
+        certificates: Certificates | None = None,
+        users: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        self._certificates = certificates
+        self._users = dict(users or {})
+        self._settings = dict(settings or {})
+        self._nodes = {number: Node(number, self._listeners()) for number in range(1, nodes + 1)}
+        self._is_formatted = False
+
+    @property
+    def bootstrap(self) -> str:
+        """Bootstrap servers of the PLAINTEXT listener."""
+        return self.servers("PLAINTEXT")
+
+    def servers(self, listener: str) -> str:
+        """Bootstrap servers of a listener.
+
+        Args:
+            listener: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+
+        Returns:
+            `127.0.0.1:PORT`, comma-separated.
+        """
+        return ",".join(str(node.ports[listener]) for node in self._nodes.values())
+
+    def start(self) -> Self:
+        """Start every node that is not running and wait until a client can use them all.
+
+        Raises:
+            AssertionError: a node does not come up; with what it wrote.
+        """
+        if not self._is_formatted:
+            self._format()
+        for node in self._nodes.values():
+            if not node.is_running:
+                self._launch(node)
+        self._wait_ready()
+        return self
+
+    def start_node(self, node: int = 1) -> None:
+        """Start one node again and wait until it is back in the cluster."""
+        self._launch(self._nodes[node])
+        self._wait_ready()
+
+    def stop(self) -> None:
+        """Stop all nodes cleanly; their data stays."""
+        for node in self._nodes.values():
+            node.stop()
+
+    def stop_node(self, node: int = 1) -> None:
+        """Stop one node cleanly."""
+        self._nodes[node].stop()
+
+    def kill(self, node: int = 1) -> None:
+        """Kill one node with SIGKILL."""
+        self._nodes[node].kill()
+
+    def freeze(self, node: int = 1) -> None:
+        """Stop one node in its tracks: connections stay open, nothing answers."""
+        self._nodes[node].freeze()
+
+    def thaw(self, node: int = 1) -> None:
+        """Let a frozen node go on."""
+        self._nodes[node].thaw()
+
+    def pid(self, node: int = 1) -> int:
+        """Process id of a node."""
+        return self._nodes[node].pid
+
+    def create_topic(
+        self, name: str, partitions: int = 1, replicas: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> str:
+        """Create a topic and wait until every partition has a leader.
+
+        Args:
+            name: of the topic.
+            partitions: how many.
+            replicas: how many; one on each node when None.
+            settings: topic configuration, as `max.message.bytes`.
+
+        Returns:
+            The name.
+
+        Raises:
+            KafkaException: Kafka refuses it.
+        """
+        admin = self._admin()
+        topic = NewTopic(name, partitions, replicas or len(self._nodes), config=dict(settings or {}))
+        admin.create_topics([topic])[name].result(30)
+        wait_for(lambda: _has_leaders(admin, name, partitions), 30, f"leaders of topic {name}")
+        return name
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic.
+
+        Raises:
+            KafkaException: Kafka refuses it.
+        """
+        admin = self._admin()
+        admin.delete_topics([name])[name].result(30)
+        wait_for(lambda: name not in admin.list_topics(timeout=5).topics, 30, f"topic {name} to be gone")
+
+    def leader(self, topic: str, partition: int = 0) -> int:
+        """Number of the node that leads a partition."""
+        return int(self._admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
+
+    def close(self) -> None:
+        """Kill all nodes, remove their data and give their ports back."""
+        for node in self._nodes.values():
+            node.close()
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _admin(self) -> AdminClient:
+        # Quiet and impatient: nodes that are down are this cluster's daily business.
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200})
+
+    def _launch(self, node: Node) -> None:
+        jars = fetched("kafka") / "lib"
+        logging = f"-Dlog4j2.configurationFile={LOG_SETTINGS}"
+        node.launch(java("256m", logging, "-cp", f"{jars}/*", "kafka.Kafka", node.settings_file))
+
+    def _wait_ready(self) -> None:
+        admin = self._admin()
+        running = [node for node in self._nodes.values() if node.is_running]
+        # A port that listens is not enough: a client needs the node in the metadata.
+        for node in running:
+            node.wait_ready(lambda number=node.number: number in _brokers(admin), READY_SECONDS)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+
+    def _format(self) -> None:
+        cluster = _cluster_id()
+        users = [
+            argument
+            for user, password in self._users.items()
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for argument in ("--add-scram", f"{mechanism}=[name={user},password={password}]")
+        ]
+        tool = ("-cp", f"{fetched('kafka') / 'lib'}/*", "kafka.tools.StorageTool", "format", "-t", cluster)
+        for node in self._nodes.values():
+            lines = (f"{name}={value}\n" for name, value in self._properties(node).items())
+            node.settings_file.write_text("".join(lines))
+            command_line = java("256m", *tool, "-c", node.settings_file, *users)
+            outcome = subprocess.run(command_line, capture_output=True, text=True, check=False)
+            assert outcome.returncode == 0, f"{node.name} cannot be formatted:\n{outcome.stderr[-LOG_TAIL:]}"
+        self._is_formatted = True
+
+    def _listeners(self) -> list[str]:
+        return [
+            "PLAINTEXT",
+            "CONTROLLER",
+            *(["SSL"] if self._certificates else []),
+            *(["SASL_PLAINTEXT"] if self._users else []),
+            *(["SASL_SSL"] if self._certificates and self._users else []),
+        ]
+
+    def _properties(self, node: Node) -> dict[str, object]:
+        return (
+            self._identity(node)
+            | self._replication()
+            | QUICK
+            | (self._tls(self._certificates) if self._certificates else {})
+            | (self._sasl() if self._users else {})
+            | self._settings
+        )
+
+    def _identity(self, node: Node) -> dict[str, object]:
+        addresses = {listener: f"{listener}://{port}" for listener, port in node.ports.items()}
+        public = [address for listener, address in addresses.items() if listener != "CONTROLLER"]
+        voters = (f"{each.number}@{each.ports['CONTROLLER']}" for each in self._nodes.values())
+        protocols = [f"{name}:{'PLAINTEXT' if name == 'CONTROLLER' else name}" for name in addresses]
+        return {
+            "process.roles": "broker,controller",
+            "node.id": node.number,
+            "controller.quorum.voters": ",".join(voters),
+            "listeners": ",".join(addresses.values()),
+            "advertised.listeners": ",".join(public),
+            "listener.security.protocol.map": ",".join(protocols),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": node.folder / "log",
+        }
+
+    def _replication(self) -> dict[str, object]:
+        replicas = len(self._nodes)
+        in_sync = max(1, replicas - 1)
+        return {
+            "default.replication.factor": replicas,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": replicas,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": in_sync,
+            "share.coordinator.state.topic.replication.factor": replicas,
+            "share.coordinator.state.topic.min.isr": in_sync,
+        }
+
+    def _tls(self, certificates: Certificates) -> dict[str, object]:
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": certificates.broker_keystore,
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": certificates.ca,
+            "listener.name.ssl.ssl.client.auth": "required",
+        }
+
+    def _sasl(self) -> dict[str, object]:
+        logins = "org.apache.kafka.common.security"
+        users = "".join(f' user_{user}="{password}"' for user, password in self._users.items())
+        settings: dict[str, object] = {"sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"}
+        for listener in ("sasl_plaintext", "sasl_ssl"):
+            prefix = f"listener.name.{listener}"
+            settings[f"{prefix}.plain.sasl.jaas.config"] = f"{logins}.plain.PlainLoginModule required{users};"
+            for digest in ("256", "512"):
+                scram = f"{logins}.scram.ScramLoginModule required;"
+                settings[f"{prefix}.scram-sha-{digest}.sasl.jaas.config"] = scram
+        return settings
+
+
+def _cluster_id() -> str:
+    """Make what `kafka-storage random-uuid` prints; the tool takes a leading dash for an option."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
+
+
+def _brokers(admin: AdminClient) -> set[int]:
+    try:
+        return set(admin.list_topics(timeout=1).brokers)
+    except KafkaException:
+        return set()
+
+
+def _has_leaders(admin: AdminClient, topic: str, partitions: int) -> bool:
+    metadata = admin.list_topics(topic, timeout=5).topics[topic].partitions
+    return len(metadata) == partitions and all(partition.leader > 0 for partition in metadata.values())

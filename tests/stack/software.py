@@ -1,0 +1,65 @@
+"""Where the real servers come from. What is missing fails the test with a sentence; no test is skipped for it.
+
+Commands come from Debian packages, jars from `.cache/`, where `make setup` puts them (`java/fetch.sh`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+
+# Debian's users have no /usr/sbin in their PATH, and mosquitto is installed there.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+def command(name: str, package: str) -> str:
+    """Find a command.
+
+    Args:
+        name: of the command.
+        package: the Debian package that brings it.
+
+    Returns:
+        Its full path. The running test fails when there is none.
+    """
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        pytest.fail(
+            f"The command {name} is missing. `make setup` installs it (Debian package {package}).", pytrace=False
+        )
+    return path
+
+
+def fetched(folder: str) -> Path:
+    """Find what Maven fetched.
+
+    Args:
+        folder: `kafka`, `registry` or `reader`.
+
+    Returns:
+        The folder in `.cache/`. The running test fails when it is not complete.
+    """
+    path = CACHE / folder
+    if not (path / ".complete").exists():
+        pytest.fail(f"The Java software in {path} is missing. `make setup` fetches it with Maven.", pytrace=False)
+    return path
+
+
+def java(heap: str, *arguments: str | Path) -> list[str]:
+    """Write the command line of a small, quickly started JVM.
+
+    Args:
+        heap: largest heap, as `256m`.
+        arguments: class path, main class and what it is given.
+
+    Returns:
+        The command line.
+    """
+    # C1 only, one collector thread, small stacks: on two cores a broker starts in seconds and takes 160 MB.
+    small = (f"-Xmx{heap}", "-Xms64m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+    return [command("java", "default-jdk-headless"), *small, "-Djava.awt.headless=true", *map(str, arguments)]
