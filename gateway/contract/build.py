@@ -1,0 +1,278 @@
+"""Document -> Contract: a stream for every receive operation, and the way it takes to Kafka.
+
+Everything is read although something was found wrong before, so that all findings come in one go; the contract is
+made only when there was none. A receive operation on MQTT is one of ours and must say where its readings go and
+where those go that do not fit. Operations of other protocols are no business of the gateway: a warning, no more.
+
+The subscription's QoS is 1 where the document says nothing. It is the highest at which messages arrive, so what
+devices publish at QoS 0 still comes at 0, and nobody loses readings through a binding that was forgotten.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract import examples, route
+from gateway.contract.channel import Channel, address, channel, referred
+from gateway.contract.expression import ExpressionError, parse, split
+from gateway.contract.findings import proposal
+from gateway.contract.message import Payload, Payloads, describes, only_message
+from gateway.contract.model import Contract, KafkaServer, MqttServer, Parameter, Stream
+from gateway.contract.server import kafka_server, mqtt_server, protocol
+from gateway.core.routes import UNMAPPED
+
+if TYPE_CHECKING:
+    from gateway.contract.document import Document, Node
+    from gateway.contract.findings import Findings
+    from gateway.contract.route import Sending
+    from gateway.contract.schema import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What could be made of the document, with the places that rules speak of.
+
+    Args:
+        streams: by name; those that could be read.
+        operations: the receive operation of each.
+        mqtt_servers: by name.
+        kafka_servers: by name; the contract has one.
+    """
+
+    streams: dict[str, Stream]
+    operations: dict[str, Node]
+    mqtt_servers: dict[str, MqttServer]
+    kafka_servers: dict[str, KafkaServer]
+
+
+def build(document: Document, findings: Findings) -> Built:
+    """Read servers and operations.
+
+    Args:
+        document: the contract's files.
+        findings: told everything that is wrong.
+
+    Returns:
+        What could be read.
+    """
+    servers = document.root.at("servers").members()
+    mqtt = {name: mqtt_server(name, node, findings) for name, node in servers if protocol(node) == "mqtt"}
+    kafka = {name: kafka_server(name, node, findings) for name, node in servers if protocol(node) == "kafka"}
+    return _Builder(document, findings).built(mqtt, kafka)
+
+
+def contract(document: Document, built: Built) -> Contract:
+    """Put the contract together, once nothing was found wrong."""
+    info = document.root.at("info")
+    (kafka,) = built.kafka_servers.values()
+    title, version = info.at("title").text or "", info.at("version").text or ""
+    return Contract(document.path, title, version, built.mqtt_servers, kafka, built.streams)
+
+
+class _Builder:
+    """Reads the operations; routes and payload schemas are read once however many streams share them."""
+
+    def __init__(self, document: Document, findings: Findings) -> None:
+        self.document = document
+        self.findings = findings
+        self.payloads = Payloads(findings)
+        self.sendings: dict[tuple[str, bool], Sending | None] = {}
+
+    def built(self, mqtt: dict[str, MqttServer], kafka: dict[str, KafkaServer]) -> Built:
+        streams: dict[str, Stream] = {}
+        nodes: dict[str, Node] = {}
+        for name, node in self.document.root.at("operations").members():
+            operation = node.with_traits()
+            stream = self._stream(name, operation) if operation.at("action").text == "receive" else None
+            if stream is not None:
+                streams[name], nodes[name] = stream, operation
+        self._warn_of_idle()
+        return Built(streams, nodes, mqtt, kafka)
+
+    def _channel(self, operation: Node) -> Channel | None:
+        name = referred(operation.own("channel"), "channels", self.findings)
+        return None if name is None else channel(self.document, name, self.findings)
+
+    def _stream(self, name: str, operation: Node) -> Stream | None:
+        source = self._channel(operation)
+        sending = self._sending(operation, "x-forward-to", dead_letters=False)
+        failing = self._sending(operation, "x-dead-letter-to", dead_letters=True)
+        if source is None or source.protocol == "unknown" or not self._is_ours(operation, source):
+            return None
+        self._demand(operation, "x-forward-to", "where its readings go")
+        self._demand(operation, "x-dead-letter-to", "where readings go that do not fit")
+        if name == UNMAPPED:
+            self.findings.error(operation, f"No operation may be called {name!r}; the books use it.", "Rename it.")
+        where, qos = address(source, self.findings), self._qos(operation)
+        message = only_message(operation, source, self.findings)
+        payload = None if message is None else self.payloads.payload(message)
+        if message is not None and payload is not None:
+            examples.check_mqtt(message, payload, _filled(source), self.findings)
+        if message is None or payload is None or sending is None or sending.payload.record is None:
+            return None
+        record = sending.payload.record
+        parameters = self._parameters(source, where.names if where else (), payload, record)
+        self._check_payload(message, payload, record)
+        if where is None or failing is None:
+            return None
+        return Stream(
+            name=name,
+            servers=source.servers,
+            address=where,
+            parameters=parameters,
+            qos=qos,
+            unknown="ignore" if _ignores(payload.json_schema) else "reject",
+            route=sending.route,
+            dead_letters=failing.route,
+            examples=examples.payloads(message),
+            payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
+        )
+
+    def _is_ours(self, operation: Node, source: Channel) -> bool:
+        if source.protocol == "mqtt":
+            return True
+        forward = operation.stated("x-forward-to")
+        if forward.is_absent:
+            self.findings.warning(
+                operation, f"The channel {source.name!r} is not on MQTT; the gateway leaves it alone."
+            )
+        else:
+            fix = "Give the channel `servers` with protocol mqtt or secure-mqtt."
+            self.findings.error(operation.own("channel"), f"The channel {source.name!r} is not on MQTT.", fix)
+        return False
+
+    def _demand(self, operation: Node, key: str, what: str) -> None:
+        if operation.stated(key).is_absent:
+            fix = f"Add {key}: {{$ref: '#/operations/...'}}."
+            self.findings.error(operation, f"The operation does not say {what}: {key} is missing.", fix)
+
+    def _qos(self, operation: Node) -> int:
+        stated = operation.at("bindings", "mqtt", "qos")
+        if stated.integer == 2:
+            message = "The gateway cannot keep QoS 2 state safely; it subscribes at QoS 1."
+            self.findings.warning(stated, message, "Write qos: 1.")
+        return 0 if stated.integer == 0 else 1
+
+    def _sending(self, operation: Node, key: str, *, dead_letters: bool) -> Sending | None:
+        """The send operation that an extension of a receive operation names."""
+        stated = operation.stated(key)
+        if isinstance(stated.value, list):
+            if len(stated.value) != 1:
+                self.findings.error(stated, f"{key} names {len(stated.value)} operations.", "Name one.")
+                return None
+            stated = stated.own("0")
+        if stated.is_absent:
+            return None
+        if stated.reference is None:
+            self.findings.error(stated, f"{key} is no reference.", "Write {$ref: '#/operations/...'}.")
+            return None
+        name = referred(stated, "operations", self.findings)
+        return None if name is None else self._read_sending(name, stated, dead_letters=dead_letters)
+
+    def _read_sending(self, name: str, stated: Node, *, dead_letters: bool) -> Sending | None:
+        operation = self.document.root.at("operations", name).with_traits()
+        target = self._channel(operation)
+        if operation.at("action").text not in {"send", None}:
+            fix = "Name an operation with action: send."
+            self.findings.error(stated, f"{name!r} is no send operation.", fix)
+        elif target is not None and target.protocol not in {"kafka", "unknown"}:
+            fix = "Name an operation whose channel is on a Kafka server."
+            self.findings.error(stated, f"{name!r} does not send to Kafka.", fix)
+        elif target is not None:
+            return self._read_once(name, operation, target, dead_letters=dead_letters)
+        return None
+
+    def _read_once(self, name: str, operation: Node, target: Channel, *, dead_letters: bool) -> Sending | None:
+        if (name, dead_letters) not in self.sendings:
+            found = route.read(name, operation, target, self.payloads, dead_letters=dead_letters)
+            self.sendings[name, dead_letters] = found
+        return self.sendings[name, dead_letters]
+
+    def _parameters(
+        self, source: Channel, names: tuple[str, ...], payload: Payload, record: Record
+    ) -> tuple[Parameter, ...]:
+        found = []
+        for name in names:
+            location = source.node.at("parameters", name, "location")
+            found.append(Parameter(name, None if location.text is None else self._location(location, payload, record)))
+        return tuple(found)
+
+    def _location(self, node: Node, payload: Payload, record: Record) -> str | None:
+        """Check where the payload repeats a level of the topic."""
+        try:
+            expression = parse(node.text or "")
+        except ExpressionError as error:
+            self.findings.error(node, f"{error}.", "Write $message.payload#/member.")
+            return None
+        fault = _location_fault(expression.part, expression.pointer, payload, record)
+        if fault:
+            near = proposal(expression.pointer, [one for some in record.sources.values() for one in some if one])
+            self.findings.error(node, fault, near)
+            return None
+        return expression.pointer
+
+    def _check_payload(self, message: Node, payload: Payload, record: Record) -> None:
+        """The message that comes in and the record that goes out speak of the same members."""
+        if payload.record is not None:
+            if payload.record.schema.definition != record.schema.definition:
+                fix = "Use the same Avro schema on both sides, or describe the MQTT payload with JSON Schema."
+                told = f"The MQTT message has another Avro schema than the record {record.schema.fullname}."
+                self.findings.error(message.stated("payload"), told, fix)
+            return
+        for index, (name, pointers) in enumerate(record.sources.items()):
+            place = record.node.at("fields", str(index))
+            stated = place.at("x-source")
+            for pointer in pointers:
+                if pointer and not describes(payload.json_schema, split(pointer)):
+                    told = f"Field {name!r} reads {pointer}, which the MQTT message's schema does not describe."
+                    fix = "Correct x-source, or describe the member."
+                    self.findings.error(place if stated.is_absent else stated, told, fix)
+        self._check_unread(payload, record)
+
+    def _check_unread(self, payload: Payload, record: Record) -> None:
+        if ("",) in record.sources.values() or _ignores(payload.json_schema):
+            return
+        read = {split(pointer)[0] for pointers in record.sources.values() for pointer in pointers}
+        for key, node in payload.node.at("properties").members():
+            if key not in read:
+                fix = "Add a field to the record, or remove the member."
+                message = f"No field of {record.schema.fullname} reads {key!r}; readings that have it would be refused."
+                self.findings.error(node, message, fix)
+
+    def _warn_of_idle(self) -> None:
+        used = {name for name, _ in self.sendings}
+        for name, node in self.document.root.at("operations").members():
+            if node.at("action").text == "send" and name not in used and not self.findings.has_errors:
+                self.findings.warning(node, f"Nothing is forwarded to {name!r}; the gateway leaves it alone.")
+
+
+def _filled(source: Channel) -> list[str]:
+    """Members of the payload that the topic says, too; expressions that are wrong are reported elsewhere."""
+    found = []
+    for _, parameter in source.node.at("parameters").members():
+        with suppress(ExpressionError):
+            found.append(parse(parameter.at("location").text or "").pointer)
+    return [pointer for pointer in found if pointer]
+
+
+def _ignores(json_schema: Any) -> bool:
+    """Unknown members are let pass only when the contract says so in so many words."""
+    return isinstance(json_schema, dict) and json_schema.get("additionalProperties") is True
+
+
+def _location_fault(part: str, pointer: str, payload: Payload, record: Record) -> str:
+    """Why a parameter cannot be tied to this place, or nothing."""
+    if part != "payload" or not pointer:
+        return "A parameter is tied to a member of the payload: $message.payload#/member."
+    if payload.record is None and not describes(payload.json_schema, split(pointer)):
+        return f"The message's schema describes nothing at {pointer}."
+    name = record.reader(pointer)
+    if name is None:
+        return f"No field of {record.schema.fullname} reads {pointer}."
+    kind = record.walk((name,))
+    kinds = [record.kind(one) for one in kind] if isinstance(kind, list) else [kind]
+    if not any(one == "string" or (isinstance(one, dict) and one["type"] == "enum") for one in kinds):
+        return f"The field that reads {pointer} is not text, and a level of a topic is."
+    return ""

@@ -1,0 +1,66 @@
+"""Runtime expressions: `$message.payload#/machine`, the grammar of AsyncAPI's `location`.
+
+The same grammar serves two standard places (`parameters.*.location`, which points into the MQTT payload) and two of
+ours: `x-source` on an Avro field (into the MQTT payload) and `x-location` in the schema of a Kafka key (into the
+record). One pointer of RFC 6901 follows the `#`; without one, the expression means the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+EXPRESSION = re.compile(r"\$message\.(payload|header)#((?:/.*)?)\Z", re.DOTALL)
+BAD_ESCAPE = re.compile(r"~(?![01])")
+
+
+class ExpressionError(ValueError):
+    """A text that is no runtime expression; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed expression.
+
+    Args:
+        part: `payload` or `header`.
+        pointer: RFC 6901, "" for the whole.
+    """
+
+    part: str
+    pointer: str
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The pointer's keys, unescaped."""
+        return split(self.pointer)
+
+
+def parse(text: str) -> Expression:
+    """Parse an expression.
+
+    Args:
+        text: as the document has it.
+
+    Returns:
+        Its parts.
+
+    Raises:
+        ExpressionError: when it is not of the grammar.
+    """
+    match = EXPRESSION.match(text)
+    if not match:
+        raise ExpressionError(f"{text!r} is no expression of the form $message.payload#/member")
+    if BAD_ESCAPE.search(match[2]):
+        raise ExpressionError(f"in {text!r} a ~ must be written ~0, and a / inside a name ~1")
+    return Expression(match[1], match[2])
+
+
+def split(pointer: str) -> tuple[str, ...]:
+    """The keys of an RFC 6901 pointer, unescaped."""
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+
+
+def join(*tokens: str) -> str:
+    """The RFC 6901 pointer of some keys."""
+    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)

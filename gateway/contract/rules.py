@@ -1,0 +1,107 @@
+"""Rules that hold between parts of the document: what is right alone and wrong together."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from gateway.contract.findings import proposal
+
+if TYPE_CHECKING:
+    from gateway.contract.build import Built
+    from gateway.contract.document import Document, Node
+    from gateway.contract.findings import Findings
+
+EXTENSIONS = ("x-forward-to", "x-dead-letter-to", "x-location", "x-source")
+SPELT_NEARLY = 0.8
+
+
+def check(document: Document, built: Built, findings: Findings) -> None:
+    """Report parts that contradict each other.
+
+    Args:
+        document: the contract's files.
+        built: what was made of them.
+        findings: where to.
+    """
+    _check_servers(document, built, findings)
+    _check_client_ids(document, built, findings)
+    _check_overlaps(built, findings)
+    _check_topics(built, findings)
+    _check_spelling(document, findings)
+    if not built.streams and not findings.has_errors:
+        fix = "Add an operation with action: receive on an MQTT channel."
+        findings.error(document.root.at("operations"), "There is no stream: no operation receives over MQTT.", fix)
+
+
+def _check_servers(document: Document, built: Built, findings: Findings) -> None:
+    servers = document.root.at("servers")
+    if not built.kafka_servers:
+        findings.error(servers, "There is no Kafka server.", "Add one with protocol kafka or kafka-secure.")
+    for name in list(built.kafka_servers)[1:]:
+        message = f"There is more than one Kafka server: {', '.join(built.kafka_servers)}."
+        findings.error(servers.own(name), message, "List the hosts of one cluster in one server, comma-separated.")
+    used = {name for stream in built.streams.values() for name in stream.servers}
+    for name in built.mqtt_servers.keys() - used:
+        if not findings.has_errors:
+            findings.warning(servers.own(name), f"No stream comes from the server {name!r}.")
+
+
+def _check_client_ids(document: Document, built: Built, findings: Findings) -> None:
+    for one, other in combinations(built.mqtt_servers.values(), 2):
+        if (one.host, one.client_id) == (other.host, other.client_id):
+            place = document.root.at("servers", other.name, "bindings", "mqtt", "clientId")
+            message = f"The servers {one.name!r} and {other.name!r} are one broker with one client id."
+            findings.error(place, message, "Give each its own: the broker ends the older of two equal sessions.")
+
+
+def _check_overlaps(built: Built, findings: Findings) -> None:
+    for one, other in combinations(built.streams.values(), 2):
+        shared = [name for name in one.servers if name in other.servers]
+        if shared and one.address.overlaps(other.address):
+            message = (
+                f"The subscriptions of {one.name!r} ({one.address.text}) and {other.name!r} ({other.address.text}) "
+                f"overlap on {shared[0]!r}: a message could belong to both."
+            )
+            findings.error(built.operations[other.name], message, "Make the addresses differ in a level that is text.")
+
+
+def _check_topics(built: Built, findings: Findings) -> None:
+    for one, other in combinations(built.streams.values(), 2):
+        if one.route.topic.name == other.route.topic.name != "":
+            message = f"{one.name!r} and {other.name!r} go to the same topic {one.route.topic.name!r}"
+            place = built.operations[other.name].stated("x-forward-to")
+            if one.route.schema == other.route.schema:
+                findings.warning(place, f"{message}.", "Is it meant? Their keys must not clash.")
+            else:
+                findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
+    _check_dead_letter_topics(built, findings)
+
+
+def _check_dead_letter_topics(built: Built, findings: Findings) -> None:
+    readings = {stream.route.topic.name: stream.name for stream in built.streams.values()}
+    readings.pop("", None)  # a topic whose name was found wrong
+    for name, stream in built.streams.items():
+        topic = stream.dead_letters.topic.name
+        if topic in readings:
+            message = f"Dead letters of {name!r} go to {topic!r}, where the readings of {readings[topic]!r} go."
+            findings.error(built.operations[name].stated("x-dead-letter-to"), message, "Use a topic of their own.")
+
+
+def _check_spelling(document: Document, findings: Findings) -> None:
+    """An extension spelt wrong is legal and means nothing, so nobody else would notice."""
+    pending = [document.root, *document.other_roots()]
+    while pending:
+        node = pending.pop()
+        if isinstance(node.value, dict):
+            for key in node.value:
+                _check_extension(node, key, findings)
+        keys = node.value if isinstance(node.value, dict) else map(str, range(len(node.value)))
+        children = (node.own(key) for key in keys)
+        pending += [one for one in children if isinstance(one.value, dict | list)]
+
+
+def _check_extension(node: Node, key: str, findings: Findings) -> None:
+    near = proposal(key, EXTENSIONS, SPELT_NEARLY) if key.startswith("x-") and key not in EXTENSIONS else ""
+    if near:
+        findings.error(node.own(key), f"The gateway knows no extension {key!r}.", near)

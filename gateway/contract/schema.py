@@ -1,0 +1,419 @@
+"""Avro schemas of the contract: an `.avsc` file, or a schema written into the document.
+
+Decisions of this file:
+
+- The checks are our own and cover the whole schema before anything is refused, because `fastavro.parse_schema` stops
+  at the first fault, names no place, and says of "flot" only that it is unknown. It still has the last word.
+- Defaults of unions must fit the first branch. Avro 1.12 is more generous; the readers of our records may be older.
+- `x-source` belongs to fields of the outermost record: it is a pointer into the payload, and only there is it clear
+  what the pointer starts from. A list of pointers means "the first that is present"; the bare payload on a map
+  field means "every member that no other field reads".
+- Attributes that begin with `x-` are ours. They do not go to the registry, where each remapping would become a new
+  version of an unchanged schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+
+from gateway.contract.expression import ExpressionError, join, parse
+from gateway.contract.findings import proposal
+from gateway.contract.model import AvroSchema
+from gateway.contract.references import references
+
+if TYPE_CHECKING:
+    from gateway.contract.document import Node
+    from gateway.contract.findings import Findings
+
+PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+COMPLEX = ("record", "enum", "array", "map", "fixed")
+NAMED = frozenset({"record", "enum", "fixed"})
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+LOGICAL = {
+    "decimal": ("bytes", "fixed"), "uuid": ("string", "fixed"), "date": ("int",), "time-millis": ("int",),
+    "time-micros": ("long",), "timestamp-millis": ("long",), "timestamp-micros": ("long",),
+    "timestamp-nanos": ("long",), "local-timestamp-millis": ("long",), "local-timestamp-micros": ("long",),
+    "local-timestamp-nanos": ("long",), "duration": ("fixed",),
+}  # fmt: skip
+RANGES = {"int": 31, "long": 63}
+WHOLE = ("",)  # the sources of a field that collects what no other field reads
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A checked record with what the other checks ask of it.
+
+    Args:
+        node: where it stands.
+        schema: for the contract.
+        named: definitions by full name.
+        namespace: of the record, for names without one.
+        sources: pointers into the payload by field name; `WHOLE` for the collecting field.
+    """
+
+    node: Node
+    schema: AvroSchema
+    named: dict[str, Any]
+    namespace: str
+    sources: dict[str, tuple[str, ...]]
+
+    def walk(self, tokens: tuple[str, ...]) -> Any:
+        """The type, named types looked up, of a field or of a field inside records; None when there is none."""
+        found: Any = self.schema.definition
+        for token in tokens:
+            if not (isinstance(found, dict) and found["type"] == "record"):
+                return None
+            inner = [one["type"] for one in found["fields"] if one["name"] == token]
+            found = self.kind(inner[0]) if inner else None
+        return found
+
+    def reader(self, pointer: str) -> str | None:
+        """The field that reads a place of the payload."""
+        return next((name for name, pointers in self.sources.items() if pointer in pointers), None)
+
+    def kind(self, avro_type: Any) -> Any:
+        """A type with named types looked up: text for primitives, a dict for others, a list for unions."""
+        while True:
+            if isinstance(avro_type, str) and avro_type not in PRIMITIVES:
+                avro_type = self.named.get(avro_type) or self.named.get(full(avro_type, self.namespace))
+            elif isinstance(avro_type, dict) and isinstance(avro_type["type"], (dict, list)):
+                avro_type = avro_type["type"]
+            elif isinstance(avro_type, dict) and avro_type["type"] in PRIMITIVES:
+                return avro_type["type"]
+            else:
+                return avro_type
+
+
+def load(node: Node, findings: Findings) -> Record | None:
+    """Read and check a record schema.
+
+    Args:
+        node: the schema, references followed.
+        findings: told all that is wrong with it.
+
+    Returns:
+        The record, or None when something is wrong.
+    """
+    reader = _Reader(findings)
+    kind = node.at("type").text if node.is_mapping else None
+    if kind != "record":
+        what = f"a schema of type {kind!r}" if kind else "no Avro schema of a record"
+        reader.wrong(node, f"This is {what}; what goes to Kafka is a record.", "Make the outermost type a record.")
+        return None
+    for one in references(node):
+        reader.wrong(one, "Avro knows no $ref.", "Define a named type where it is first used.")
+    if reader.faults:
+        return None
+    reader.check_type(node, "")
+    sources = reader.sources(node)
+    if reader.faults or not _accepted_by_fastavro(node, findings):
+        return None
+    return _record(node, reader.named, sources)
+
+
+def _record(node: Node, named: dict[str, Any], sources: dict[str, tuple[str, ...]]) -> Record:
+    definition = node.value
+    fullname = full(definition["name"], definition.get("namespace", ""))
+    text = json.dumps(without_extensions(definition), ensure_ascii=False, separators=(",", ":"))
+    schema = AvroSchema(node.source.path, fullname, definition, text)
+    return Record(node, schema, named, fullname.rpartition(".")[0], sources)
+
+
+def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
+    try:
+        fastavro.parse_schema(node.value)
+    except Exception as error:  # noqa: BLE001 - it raises whatever a malformed schema trips over
+        findings.error(node, f"The Avro schema is refused: {error}.")
+        return False
+    return True
+
+
+def full(name: str, namespace: str) -> str:
+    """The full name of a type."""
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+def without_extensions(schema: Any) -> Any:
+    """The schema without attributes that begin with `x-`; defaults are data and stay whole."""
+    if isinstance(schema, list):
+        return [without_extensions(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: value if key == "default" else without_extensions(value)
+        for key, value in schema.items()
+        if not key.startswith("x-")
+    }
+
+
+class _Reader:
+    """Checks one schema, and remembers the named types on the way."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        self.faults = 0
+        self.named: dict[str, Any] = {}
+
+    def wrong(self, node: Node, message: str, fix: str = "") -> None:
+        """Add a finding."""
+        self.faults += 1
+        self.findings.error(node, message, fix)
+
+    def check_type(self, node: Node, namespace: str) -> None:
+        """Check a type: a name, a definition or a union."""
+        if node.text is not None:
+            self._name(node, node.text, namespace)
+        elif isinstance(node.value, list):
+            self._union(node, namespace)
+        elif node.is_mapping:
+            self._definition(node, namespace)
+        else:
+            self.wrong(node, "An Avro type must stand here.", 'Write a name as in "string", or a definition.')
+
+    def _name(self, node: Node, name: str, namespace: str) -> None:
+        if name in PRIMITIVES or name in self.named or full(name, namespace) in self.named:
+            return
+        if name in COMPLEX:
+            self.wrong(node, f'"{name}" cannot be used by name alone.', f'Write {{"type": "{name}", ...}}.')
+            return
+        fix = proposal(name, [*PRIMITIVES, *self.named]) or "Define a named type where it is first used."
+        self.wrong(node, f'There is no Avro type "{name}".', fix)
+
+    def _union(self, node: Node, namespace: str) -> None:
+        seen: set[str] = set()
+        if not node.value:
+            self.wrong(node, "The union has no branches.")
+        for branch in node.entries():
+            if isinstance(branch.value, list):
+                self.wrong(branch, "A union cannot hold a union.", "Put its branches into the outer one.")
+                continue
+            self.check_type(branch, namespace)
+            name = self._branch(branch.value, namespace)
+            if name in seen:
+                self.wrong(branch, f'The union has two branches of type "{name}".', "Remove one.")
+            seen.add(name)
+
+    def _branch(self, branch: Any, namespace: str) -> str:
+        """What tells one branch of a union from another."""
+        if not isinstance(branch, dict):
+            return branch if branch in PRIMITIVES else full(str(branch), namespace)
+        kind = branch.get("type")
+        if isinstance(kind, str) and kind in NAMED:
+            return full(str(branch.get("name")), str(branch.get("namespace") or namespace))
+        return str(kind)
+
+    def _definition(self, node: Node, namespace: str) -> None:
+        kind = node.at("type")
+        if kind.text is None:
+            self.check_type(kind, namespace)
+        elif kind.text in NAMED:
+            self._named(node, kind.text, namespace)
+        elif kind.text == "array":
+            self.check_type(node.at("items"), namespace)
+        elif kind.text == "map":
+            self.check_type(node.at("values"), namespace)
+        else:
+            self._name(kind, kind.text, namespace)
+        self._logical(node, kind.text)
+
+    def _logical(self, node: Node, base: str | None) -> None:
+        logical = node.at("logicalType")
+        if logical.is_absent:
+            return
+        bases = LOGICAL.get(logical.text or "")
+        if bases is None:
+            self._unknown_logical(logical)
+        elif base not in bases:
+            self.wrong(logical, f"{logical.text} belongs to {' or '.join(bases)}, not to {base}.")
+        elif logical.text == "decimal":
+            self._decimal(node)
+
+    def _unknown_logical(self, node: Node) -> None:
+        """Avro ignores logical types it does not know; a spelling mistake would be ignored just as quietly."""
+        message, near = f"There is no logical type {node.value!r}.", proposal(node.text or "", LOGICAL)
+        if near:
+            self.wrong(node, message, near)
+        else:
+            self.findings.warning(node, message, "It is carried along and has no effect here.")
+
+    def _decimal(self, node: Node) -> None:
+        precision, scale = node.at("precision"), node.at("scale")
+        if (precision.integer or 0) < 1:
+            self.wrong(node, "A decimal needs its precision, a whole number from 1.")
+        elif not scale.is_absent and not 0 <= (-1 if scale.integer is None else scale.integer) <= precision.value:
+            self.wrong(scale, "The scale must be a whole number from 0 to the precision.")
+
+    def _named(self, node: Node, kind: str, outer: str) -> None:
+        name, stated = node.at("name"), node.at("namespace")
+        parts = [*(name.text or "").split("."), *((stated.text or "").split(".") if stated.text else [])]
+        if not all(map(NAME.match, parts)):
+            self.wrong(name, f"{name.value!r} is no Avro name." if name.text else f"The {kind} has no name.")
+        fullname = full(name.text or "", stated.text if stated.text is not None else outer)
+        if fullname in self.named or fullname in PRIMITIVES:
+            self.wrong(name, f'The name "{fullname}" is taken.', "A type is defined once, then used by its name.")
+        self.named.setdefault(fullname, node.value)
+        inner = fullname.rpartition(".")[0]
+        {"record": self._fields, "enum": self._symbols, "fixed": self._size}[kind](node, inner)
+
+    def _fields(self, node: Node, namespace: str) -> None:
+        fields, seen = node.at("fields"), set()
+        if not isinstance(fields.value, list):
+            self.wrong(fields, "A record needs a list of fields.")
+        for one in fields.entries():
+            name = one.at("name")
+            if not NAME.match(name.text or ""):
+                self.wrong(
+                    one, f"{name.value!r} is no Avro name for a field." if name.text else "The field has no name."
+                )
+            elif name.text in seen:
+                self.wrong(name, f"The record has two fields {name.text!r}.", "Rename one.")
+            seen.add(name.text)
+            self._field(one, namespace)
+
+    def _field(self, node: Node, namespace: str) -> None:
+        before = self.faults
+        avro_type = node.at("type")
+        self.check_type(avro_type, namespace)
+        default = node.at("default")
+        if self.faults == before and not default.is_absent and not self._suits(avro_type, default, namespace):
+            fix = "The default of a union fits its first branch." if isinstance(avro_type.value, list) else ""
+            self.wrong(default, f"The default {default.value!r} does not fit the field's type.", fix)
+
+    def _suits(self, avro_type: Node, default: Node, namespace: str) -> bool:
+        try:
+            return self._fits(avro_type.value, default.value, namespace)
+        except (KeyError, TypeError, IndexError):  # a named type that was found wrong before
+            return True
+
+    def _symbols(self, node: Node, _namespace: str) -> None:
+        symbols, seen = node.at("symbols"), set()
+        if not isinstance(symbols.value, list) or not symbols.value:
+            self.wrong(symbols, "An enum needs a list of symbols.")
+        for one in symbols.entries():
+            if not NAME.match(one.text or ""):
+                self.wrong(one, f"{one.value!r} is no symbol: letters, digits and _ only, no digit first.")
+            elif one.text in seen:
+                self.wrong(one, f"The symbol {one.text!r} stands twice.", "Remove one.")
+            seen.add(one.text)
+        default = node.at("default")
+        if not default.is_absent and default.text not in seen:
+            self.wrong(default, f"The default {default.value!r} is none of the symbols.")
+
+    def _size(self, node: Node, _namespace: str) -> None:
+        if (node.at("size").integer or 0) < 1:
+            self.wrong(node.at("size"), "A fixed needs its size in bytes, a whole number from 1.")
+
+    def _fits(self, avro_type: Any, value: Any, namespace: str) -> bool:
+        """Whether a default fits a type that was found right."""
+        if isinstance(avro_type, list):
+            return self._fits(avro_type[0], value, namespace)
+        if isinstance(avro_type, dict):
+            return self._fits_definition(avro_type, value, namespace)
+        if avro_type in PRIMITIVES:
+            return _fits_primitive(avro_type, value)
+        definition = self.named.get(avro_type) or self.named[full(avro_type, namespace)]
+        return self._fits_definition(definition, value, namespace)
+
+    def _fits_definition(self, avro_type: dict[str, Any], value: Any, namespace: str) -> bool:
+        match avro_type["type"]:
+            case "record":
+                return isinstance(value, dict) and all(
+                    self._fits(one["type"], value.get(one["name"]), namespace)
+                    for one in avro_type["fields"]
+                    if one["name"] in value or "default" not in one
+                )
+            case "array":
+                return isinstance(value, list) and all(self._fits(avro_type["items"], one, namespace) for one in value)
+            case "map":
+                return isinstance(value, dict) and all(
+                    self._fits(avro_type["values"], one, namespace) for one in value.values()
+                )
+            case "enum":
+                return value in avro_type["symbols"]
+            case "fixed":
+                return _fits_primitive("bytes", value) and len(value) == avro_type["size"]
+            case other:
+                return self._fits(other, value, namespace)
+
+    def sources(self, record: Node) -> dict[str, tuple[str, ...]]:
+        """Read where each field of the outermost record has its value from."""
+        found: dict[str, tuple[str, ...]] = {}
+        for one in record.at("fields").entries():
+            name = one.at("name").text
+            if name is not None:
+                found[name] = self._source(one, name)
+            self._no_source_inside(one.at("type"))
+        self._clashes(record, found)
+        return found
+
+    def _source(self, node: Node, name: str) -> tuple[str, ...]:
+        stated = node.at("x-source")
+        if stated.is_absent:
+            return (join(name),)
+        entries = stated.entries() if isinstance(stated.value, list) else [stated]
+        if not entries:
+            self.wrong(stated, "The list of sources is empty.", "Write at least one expression.")
+        pointers = tuple(pointer for one in entries if (pointer := self._pointer(one)) is not None)
+        if "" in pointers and (len(entries) > 1 or not _is_map(node.at("type").value)):
+            self.wrong(stated, "Only a map field can collect the whole payload, and from nothing else.")
+        return pointers
+
+    def _pointer(self, node: Node) -> str | None:
+        try:
+            expression = parse(str(node.value))
+        except ExpressionError as error:
+            self.wrong(node, f"{error}.", "Write $message.payload#/member.")
+            return None
+        if expression.part != "payload":
+            self.wrong(node, "A field is read from the payload, not from a header.", "Write $message.payload#/member.")
+            return None
+        return expression.pointer
+
+    def _clashes(self, record: Node, found: dict[str, tuple[str, ...]]) -> None:
+        """Two fields that read the same place, or one inside the other's: what would an unknown member be?"""
+        taken: dict[str, str] = {}
+        for index, one in enumerate(record.at("fields").entries()):
+            name = one.at("name").text or ""
+            for pointer in found.get(name, ()):
+                other = next((field for known, field in taken.items() if _overlap(known, pointer)), None)
+                if other is not None and other != name:
+                    place = record.at("fields", str(index), "x-source")
+                    what = "collects what is left, too" if pointer == "" else f"reads {pointer} or what contains it"
+                    self.wrong(one if place.is_absent else place, f"Field {other!r} {what}.", "Read each place once.")
+                taken[pointer] = name
+
+    def _no_source_inside(self, node: Node) -> None:
+        pending = [node]
+        while pending:
+            one = pending.pop()
+            if one.is_mapping and "x-source" in one.value:
+                self.wrong(one.own("x-source"), "x-source belongs to fields of the outermost record only.")
+            children = one.entries() if isinstance(one.value, list) else [child for _, child in one.members()]
+            pending += [child for child in children if isinstance(child.value, (dict, list))]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one place contains the other; the collecting field overlaps only with another such field."""
+    if "" in {one, other}:
+        return one == other
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def _is_map(avro_type: Any) -> bool:
+    return isinstance(avro_type, dict) and avro_type.get("type") == "map"
+
+
+def _fits_primitive(kind: str, value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind in RANGES:
+        return is_number and isinstance(value, int) and -(2 ** RANGES[kind]) <= value < 2 ** RANGES[kind]
+    if kind in {"float", "double"}:
+        return is_number
+    if kind == "bytes":
+        return isinstance(value, str) and all(ord(character) < 256 for character in value)
+    return isinstance(value, {"null": type(None), "boolean": bool, "string": str}[kind])

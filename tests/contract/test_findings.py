@@ -1,0 +1,280 @@
+"""Each fault of a document is found, at its place, with a sentence; and all of them at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from gateway.contract import load
+from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Copy
+
+
+class Fault(NamedTuple):
+    """A text replaced by another, and the finding it leads to."""
+
+    old: str
+    new: str
+    path: str
+    message: str
+    file: str = "asyncapi.yaml"
+
+
+METER = "schemas/smart_meter.avsc"
+MACHINE = "schemas/machine_sensor.avsc"
+DOOR = "schemas/door_sensor.avsc"
+WIDGET = "schemas/widget_reading.avsc"
+MACHINE_KEY = "{kafka: {key: {type: string, description: The machine., x-location: $message.payload#/machine}}}"
+KEY_PATH = "#/components/messages/machineSensorAvro/bindings/kafka/key"
+
+# The specification
+SPECIFICATION = [
+    Fault("asyncapi: 3.1.0", "asyncapi: 2.6.0", "#/asyncapi", "AsyncAPI '2.6.0' is not supported"),
+    Fault("asyncapi: 3.1.0", "asyncapi: 3.1", "#/asyncapi", "must be text"),
+    Fault("asyncapi: 3.1.0\n", "", "#", "no AsyncAPI document"),
+    Fault("  version: 0.1.0\n", "", "#/info", "'version' must stand here"),
+    Fault("protocolVersion: '5.0'", "protocolVersion: 5.0", "#/servers/factoryBroker/protocolVersion", "must be text"),
+    Fault("protocol: mqtt\n", "protocoll: mqtt\n", "#/servers/factoryBroker/protocoll", "no member 'protocoll'"),
+    Fault("action: receive", "action: recieve", "#/operations/receiveFactorySensors/action", "none of send, receive"),
+    Fault("keepAlive: 60", "keepAlive: sixty", "#/servers/factoryBroker/bindings/mqtt/keepAlive", "a whole number"),
+    Fault("qos: 1", "qos: 3", "#/components/operationTraits/subscription/bindings/mqtt/qos", "none of 0, 1, 2"),
+    Fault(
+        "temp_celcius: {type: number}", "temp_celcius: {type: nmber}",
+        "#/components/messages/widgetReadingJson/payload/properties/temp_celcius/type", "fits none of",
+    ),
+]  # fmt: skip
+
+# References
+REFERENCES = [
+    Fault(
+        "$ref: '#/operations/sendMachineSensors'", "$ref: '#/operations/sendMachines'",
+        "#/operations/receiveFactorySensors/x-forward-to", "leads nowhere",
+    ),
+    Fault(
+        "./schemas/door_sensor.avsc", "./schemas/dor_sensor.avsc",
+        "#/components/schemas/doorSensor/schema", "schemas/dor_sensor.avsc: The file is not there",
+    ),
+    Fault(
+        "./schemas/door_sensor.avsc", "https://example.com/door_sensor.avsc",
+        "#/components/schemas/doorSensor/schema", "it is a URL",
+    ),
+    Fault(
+        "time: {type: integer, description: \"The meter's clock, seconds since 1970; some codes have none.\"}",
+        "time: {$ref: '#/components/schemas/obisRegister'}",
+        "#/components/schemas/obisRegister/properties/time", "is cyclic",
+    ),
+    Fault(
+        "traits: [{$ref: '#/components/operationTraits/subscription'}]",
+        "traits: [{$ref: '#/components/messageTraits/record'}]",
+        "#/components/messageTraits/record/contentType", "no member 'contentType'",
+    ),
+    Fault(
+        "channel: {$ref: '#/channels/doors'}", "channel: {$ref: '#/components/messages/deadLetter'}",
+        "#/operations/receiveDoors/channel", "is not among the channels",
+    ),
+    Fault(
+        "[{$ref: '#/channels/doors/messages/change'}]", "[{$ref: '#/channels/widgetLine/messages/reading'}]",
+        "#/operations/receiveDoors/messages/0", "is no message of the operation's channel",
+    ),
+    Fault(
+        "servers: [{$ref: '#/servers/meterBroker'}]", "servers: [{$ref: '#/channels/doors'}]",
+        "#/channels/smartMeter/servers/0", "is not among the servers",
+    ),
+]  # fmt: skip
+
+# Servers
+SERVERS = [
+    Fault("host: localhost:1883", "host: '{where}:1883'", "#/servers/factoryBroker/host", "a variable 'where'"),
+    Fault("host: localhost:1883", "host: me:secret@broker:1883", "#/servers/factoryBroker/host", "user or password"),
+    Fault("host: localhost:1883", "host: mqtt://broker", "#/servers/factoryBroker/host", "no host and port"),
+    Fault("host: localhost:1883", "host: broker:99999", "#/servers/factoryBroker/host", "99999 is no port"),
+    Fault("protocolVersion: 3.1.1", "protocolVersion: '3.1'", "#/servers/meterBroker/protocolVersion", "MQTT '3.1'"),
+    Fault("clientId: iot-gateway-meter", "clientId: iot-gateway", "#/servers/meterBroker/bindings/mqtt/clientId",
+          "one broker with one client id"),
+    Fault("http://localhost:8081", "http://u:p@localhost:8081", "#/servers/kafka/bindings/kafka/schemaRegistryUrl",
+          "user or password"),
+    Fault("http://localhost:8081", "localhost:8081", "#/servers/kafka/bindings/kafka/schemaRegistryUrl", "no URL"),
+    Fault("protocol: kafka", "protocol: amqp", "#/servers", "no Kafka server"),
+    Fault("channels:\n", "  kafka2: {host: other, protocol: kafka}\n\nchannels:\n", "#/servers/kafka2",
+          "more than one Kafka server"),
+    Fault("    title: Kafka cluster\n", "    security: [{type: httpApiKey, name: k, in: header}]\n",
+          "#/servers/kafka/security/0/type", "cannot connect with 'httpApiKey'"),
+]  # fmt: skip
+
+# Channels and operations
+CHANNELS = [
+    Fault("factory/{machine}/{sensor}", "factory/{machine}/{sensr}", "#/channels/factorySensors/address",
+          "a parameter 'sensr'"),
+    Fault("factory/{machine}/{sensor}", "factory/{machine}/{sensr}",
+          "#/channels/factorySensors/parameters/sensor", "no {sensor} in the address"),
+    Fault("address: doors/{location}", "address: doors/{location}-x", "#/channels/doors/address", "is no parameter"),
+    Fault("address: sma\n", "address: sma/#\n", "#/channels/smartMeter/address", "MQTT wildcard"),
+    Fault("    address: sma\n", "", "#/channels/smartMeter/address", "no address"),
+    Fault("    servers: [{$ref: '#/servers/meterBroker'}]\n", "", "#/channels/smartMeter",
+          "names no servers, and there are different protocols"),
+    Fault("address: doors/{location}\n    title: Doors (MQTT)\n    servers: [",
+          "address: doors/{location}\n    title: Doors (MQTT)\n    servers: [{$ref: '#/servers/kafka'}, ",
+          "#/channels/doors/servers", "names servers of different protocols"),
+    Fault("address: machine-sensors", "address: machine sensors", "#/channels/machineSensorsTopic/address",
+          "no name of a Kafka topic"),
+    Fault("    x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n", "", "#/operations/receiveDoors",
+          "x-forward-to is missing"),
+    Fault("      x-dead-letter-to: {$ref: '#/operations/sendDeadLetter'}\n", "", "#/operations/receiveDoors",
+          "x-dead-letter-to is missing"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}", "x-foward-to: {$ref: '#/operations/sendDoorSensors'}",
+          "#/operations/receiveDoors/x-foward-to", "no extension 'x-foward-to'"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}", "x-forward-to: sendDoorSensors",
+          "#/operations/receiveDoors/x-forward-to", "is no reference"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}", "x-forward-to: {$ref: '#/operations/receiveDoors'}",
+          "#/operations/receiveDoors/x-forward-to", "no send operation"),
+    Fault("channel: {$ref: '#/channels/doorSensorsTopic'}\n"
+          "    messages: [{$ref: '#/channels/doorSensorsTopic/messages/change'}]",
+          "channel: {$ref: '#/channels/doors'}\n    messages: [{$ref: '#/channels/doors/messages/change'}]",
+          "#/operations/receiveDoors/x-forward-to", "does not send to Kafka"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}",
+          "x-forward-to: [{$ref: '#/operations/sendDoorSensors'}, {$ref: '#/operations/sendSmartMeter'}]",
+          "#/operations/receiveDoors/x-forward-to", "names 2 operations"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}", "x-forward-to: {$ref: '#/operations/sendDeadLetter'}",
+          "#/components/messages/deadLetter/payload", "needs an Avro schema"),
+    Fault("channel: {$ref: '#/channels/smartMeter'}\n    messages: [{$ref: '#/channels/smartMeter/messages/telegram'}]",
+          "channel: {$ref: '#/channels/smartMeterTopic'}\n"
+          "    messages: [{$ref: '#/channels/smartMeterTopic/messages/telegram'}]",
+          "#/operations/receiveSmartMeter/channel", "is not on MQTT"),
+    Fault("messages: {change: {$ref: '#/components/messages/doorSensorJson'}}",
+          "messages: {}", "#/operations/receiveDoors/messages/0", "leads nowhere"),
+    Fault("messages: [{$ref: '#/channels/doors/messages/change'}]", "messages: []",
+          "#/operations/receiveDoors/messages",
+          "no message"),
+    Fault("address: doors/{location}\n", "address: '{location}/{x}/{y}'\n", "#/operations/receiveDoors", "overlap"),
+    Fault("  receiveDoors:\n", "  unmapped:\n", "#/operations/unmapped", "No operation may be called"),
+    Fault("address: door-sensors", "address: machine-sensors", "#/operations/receiveDoors/x-forward-to",
+          "the same topic 'machine-sensors' with different schemas"),
+    Fault("address: gateway-dead-letters", "address: smart-meter",
+          "#/components/operationTraits/subscription/x-dead-letter-to", "where the readings"),
+]  # fmt: skip
+
+# Messages
+MESSAGES = [
+    Fault("schemaFormat: application/vnd.apache.avro;version=1.9.0",
+          "schemaFormat: application/vnd.apache.avro;version=1.11.0",
+          "#/components/schemas/machineSensor/schemaFormat", "is not supported"),
+    Fault("payload: {$ref: '#/components/schemas/doorSensor'}", "payload: {$ref: ./schemas/door_sensor.avsc}",
+          "#/components/messages/doorSensorJson/payload", "An Avro schema stands where JSON Schema is expected"),
+    Fault("payload: {$ref: '#/components/schemas/doorSensor'}", "payload: {$ref: '#/components/schemas/machineSensor'}",
+          "#/components/messages/doorSensorJson/payload", "another Avro schema"),
+    Fault("location: $message.payload#/machine", "location: $message.payload#/maschine",
+          "#/channels/factorySensors/parameters/machine/location", "No field of gateway.factory.MachineSensor reads"),
+    Fault("location: $message.payload#/machine", "location: $message.payload/machine",
+          "#/channels/factorySensors/parameters/machine/location", "no expression"),
+    Fault("location: $message.payload#/machine", "location: $message.header#/machine",
+          "#/channels/factorySensors/parameters/machine/location", "a member of the payload"),
+    Fault("location: $message.payload#/machine", "location: $message.payload#/value",
+          "#/channels/factorySensors/parameters/machine/location", "is not text"),
+    Fault("location: $message.payload#/production_line", "location: $message.payload#/line",
+          "#/channels/widgetLine/parameters/line/location", "describes nothing at /line"),
+    Fault("x-location: $message.payload#/machine", "x-location: $message.payload#/maschine", KEY_PATH + "/x-location",
+          "no field at '/maschine'"),
+    Fault("x-location: $message.payload#/machine", "x-location: $message.payload#/value", KEY_PATH + "/x-location",
+          "is not text"),
+    Fault("x-location: $message.payload#/machine", "x-location: payload.machine", KEY_PATH + "/x-location",
+          "no expression"),
+    Fault("key: {type: string, description: The machine.,", "key: {type: integer, description: The machine.,",
+          KEY_PATH + "/type", "The key is text"),
+    Fault(MACHINE_KEY, "{kafka: {}}", "#/components/messages/machineSensorAvro/bindings/kafka", "no key"),
+    Fault("x-location: [$message.payload#/name, $message.payload#/meter_number]",
+          "x-location: $message.payload#/meter_number",
+          "#/components/messages/smartMeterAvro/bindings/kafka/key/x-location", "may be null"),
+    Fault("x-location: [$message.payload#/name, $message.payload#/meter_number]", "x-location: []",
+          "#/components/messages/smartMeterAvro/bindings/kafka/key/x-location", "is empty"),
+    Fault("schemaLookupStrategy: TopicNameStrategy", "schemaLookupStrategy: RecordIdStrategy",
+          "#/components/messageTraits/record/bindings/kafka/schemaLookupStrategy", "is not supported"),
+    Fault("schemaIdPayloadEncoding: '4'", "schemaIdPayloadEncoding: apicurio-legacy",
+          "#/components/messageTraits/record/bindings/kafka/schemaIdPayloadEncoding", "cannot frame"),
+    Fault("          mqtt.topic: {type: string, description: The MQTT topic that the reading came from.}",
+          "          mqtt.topik: {type: string}", "#/components/messageTraits/record/headers/properties/mqtt.topik",
+          "no value for the header"),
+    Fault("too_large, refused]", "too_large, refusd]",
+          "#/components/messages/deadLetter/headers/properties/error.reason/enum",
+          "lacks refused and has unknown refusd"),
+    Fault("x-location: $message.header#/mqtt.topic", "x-location: $message.payload#/machine",
+          "#/components/messages/deadLetter/bindings/kafka/key/x-location", "keyed by their MQTT topic"),
+    Fault("payload: {type: string, format: binary}", "payload: {$ref: '#/components/schemas/doorSensor'}",
+          "#/components/messages/deadLetter/payload", "not Avro"),
+    Fault("          sensor_id: {type: string}\n", "", "#/fields/1", "reads /sensor_id, which the MQTT message"),
+    Fault("          sensor_id: {type: string}\n", "          sensor_id: {type: string}\n          extra: {}\n",
+          "#/components/messages/widgetReadingJson/payload/properties/extra", "reads 'extra'"),
+]  # fmt: skip
+
+# Examples
+EXAMPLES = [
+    Fault("payload: {machine: MagicMaker3000, sensor: oven_temp, value: 231, units: C}",
+          "payload: {machine: MagicMaker3000, sensor: oven_temp, value: hot, units: C}",
+          "#/components/messages/machineSensorJson/examples/0/payload", "does not fit the Avro schema"),
+    Fault("payload: {machine: MagicMaker3000, sensor: oven_temp, value: 231, units: C}",
+          "payload: {machine: MagicMaker3000, sensor: oven_temp, value: 231, units: C, unit: C}",
+          "#/components/messages/machineSensorJson/examples/0/payload/unit", "No field of the record reads"),
+    Fault("payload: {location: gate-1, state: closed}", "payload: {location: gate-1, state: ajar}",
+          "#/components/messages/doorSensorJson/examples/1/payload", "does not fit the Avro schema"),
+    Fault("payload: {machine: MagicMaker3000, sensor: oven_temp, value: 231.0, units: C}",
+          "payload: {machine: MagicMaker3000, sensor: oven_temp, value: 231.0}",
+          "#/components/messages/machineSensorAvro/examples/0/payload", "at gateway.factory.MachineSensor.units"),
+    Fault("temp_celcius: 23\n", "temp_celcius: warm\n",
+          "#/components/messages/widgetReadingJson/examples/0/payload/temp_celcius", "does not fit the message's"),
+    Fault("reading_ts: 1582114965000", "reading_ts: '2020-02-19T12:22:45Z'",
+          "#/components/messages/widgetReadingAvro/examples/0/payload", "does not fit the Avro schema"),
+    Fault("'1-0:1.7.0': {value: 43, time: 1697622940}", "'1-0:1.7.0': {time: 1697622940}",
+          "#/components/messages/smartMeterJson/examples/0/payload/1-0:1.7.0", "'value' is a required"),
+    Fault("error.reason: wrong_type", "error.reason: wrong",
+          "#/components/messages/deadLetter/examples/0/headers/error.reason", "does not fit the message's"),
+]  # fmt: skip
+
+# Avro
+AVRO = [
+    Fault('"type": "float"', '"type": "flot"', "#/fields/2/type", "Did you mean 'float'?", MACHINE),
+    Fault('"name": "sensor"', '"name": "machine"', "#/fields/1/name", "two fields 'machine'", MACHINE),
+    Fault('"name": "sensor"', '"name": "the sensor"', "#/fields/1", "no Avro name", MACHINE),
+    Fault('"type": "float"', '"type": "float", "default": "x"', "#/fields/2/default", "does not fit", MACHINE),
+    Fault('"type": "record"', '"type": "enum", "symbols": ["A"]', "#", "a schema of type 'enum'", MACHINE),
+    Fault('"type": "float"', '"type": {"$ref": "x.json"}', "#/fields/2/type", "Avro knows no $ref", MACHINE),
+    Fault('"fields": [', '"fields": [{"type": "int"},', "#/fields/0", "has no name", MACHINE),
+    Fault('"open", "closed"', '"open", "half open"', "#/fields/1/type/symbols/1", "is no symbol", DOOR),
+    Fault('"open", "closed"', '"open", "open"', "#/fields/1/type/symbols/1", "stands twice", DOOR),
+    Fault('"DoorState"', '"DoorSensor"', "#/fields/1/type/name",
+          'The name "gateway.factory.DoorSensor" is taken', DOOR),
+    Fault('"timestamp-millis"', '"timestamp-milis"', "#/fields/0/type/logicalType", "timestamp-millis", WIDGET),
+    Fault('"type": "long", "log', '"type": "int", "log', "#/fields/0/type/logicalType", "belongs to long", WIDGET),
+    Fault('["null", "string"], "default": null', '["string", "null"], "default": null', "#/fields/1/default",
+          "fits its first branch", METER),
+    Fault('["null", "string"]', '["null", "string", "string"]', "#/fields/1/type/2", "two branches", METER),
+    Fault('["null", "string"]', '["null", ["string"]]', "#/fields/1/type/1", "cannot hold a union", METER),
+    Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "0-0:96.1.0"', "#/fields/1/x-source",
+          "no expression", METER),
+    Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "$message.payload#/1-0:1.8.0/value"',
+          "#/fields/5/x-source", "reads /1-0:1.8.0/value", METER),
+    Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "$message.payload#"',
+          "#/fields/1/x-source", "Only a map field", METER),
+    Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-sorce": "$message.payload#/0-0:96.1.0/value"',
+          "#/fields/1/x-sorce", "no extension 'x-sorce'", METER),
+    Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "$message.payload#/0-0:96.1.0/number"',
+          "#/fields/1/x-source", "which the MQTT message's schema does not describe", METER),
+    Fault('{"name": "value", "type": [', '{"name": "value", "x-source": "$message.payload#/v", "type": [',
+          "#/fields/27/type/values/fields/0/x-source", "outermost record only", METER),
+    Fault('"units"', '"units" "x"', "", "This is no JSON", MACHINE),
+    Fault('"doc": "One reading', '"name": "Twice", "doc": "One reading', "#/name", "stands twice", MACHINE),
+]  # fmt: skip
+
+ALL = SPECIFICATION + REFERENCES + SERVERS + CHANNELS + MESSAGES + EXAMPLES + AVRO
+
+
+@pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.message.replace(" ", "_"))
+def test_examine_finds(copy: Copy, fault: Fault) -> None:
+    copy.edit(fault.old, fault.new, fault.file)
+    errors = [one for one in copy.findings() if one.severity == "error"]
+    matching = [one for one in errors if one.path == fault.path and fault.message in f"{one.message} {one.fix}"]
+    assert matching, "\n".join(map(str, errors))
+    assert all(one.line > 0 for one in errors), "\n".join(map(str, errors))
+    with pytest.raises(ConfigurationError):
+        load(copy.document)

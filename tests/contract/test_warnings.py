@@ -1,0 +1,70 @@
+"""What is allowed and not wise is said, and does not stop the gateway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Copy
+
+
+class Doubt(NamedTuple):
+    """A text replaced by another, and the warning it leads to."""
+
+    old: str
+    new: str
+    path: str
+    message: str
+
+
+DOUBTS = [
+    Doubt("qos: 1", "qos: 2", "#/components/operationTraits/subscription/bindings/mqtt/qos", "QoS 2 state"),
+    Doubt("cleanSession: false", "cleanSession: true", "#/servers/factoryBroker/bindings/mqtt/cleanSession",
+          "the broker drops"),
+    Doubt("        clientId: iot-gateway\n", "", "#/servers/factoryBroker/bindings/mqtt/clientId",
+          "'gateway-factoryBroker' is used"),
+    Doubt("sessionExpiryInterval: 604800", "sessionExpiryInterval: 0",
+          "#/servers/factoryBroker/bindings/mqtt/sessionExpiryInterval", "expires after 0 seconds"),
+    Doubt("x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n",
+          "x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n"
+          "  again:\n    action: receive\n    channel: {$ref: '#/channels/gates'}\n"
+          "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
+          "    x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n",
+          "#/operations/again/x-forward-to", "the same topic 'door-sensors'"),
+    Doubt("  sendMachineSensors:\n",
+          "  idle: {action: send, channel: {$ref: '#/channels/doors'}}\n  sendMachineSensors:\n",
+          "#/operations/idle", "Nothing is forwarded"),
+    Doubt("  kafka:\n", "  spare: {host: other, protocol: mqtt, bindings: {mqtt: {clientId: x}}}\n  kafka:\n",
+          "#/servers/spare", "No stream comes from"),
+    Doubt("          error.pointer: {type: string, description: 'Where in the payload: a JSON pointer, empty for the "
+          "whole.'}\n", "", "#/components/messages/deadLetter/headers", "not declared: error.pointer"),
+    Doubt("  sendMachineSensors:\n",
+          "  readBack: {action: receive, channel: {$ref: '#/channels/smartMeterTopic'}}\n  sendMachineSensors:\n",
+          "#/operations/readBack", "is not on MQTT"),
+]  # fmt: skip
+
+GATES = """\
+  gates:
+    address: gates/{location}
+    servers: [{$ref: '#/servers/factoryBroker'}]
+    parameters: {location: {location: $message.payload#/location}}
+    messages: {change: {$ref: '#/components/messages/doorSensorJson'}}
+  widgetLine:
+"""
+
+
+@pytest.mark.parametrize("doubt", DOUBTS, ids=lambda doubt: doubt.message.replace(" ", "_"))
+def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
+    copy.edit("  widgetLine:\n", GATES)  # a channel that no operation uses is nobody's fault
+    copy.edit(doubt.old, doubt.new)
+    copy.contract()
+    (finding,) = [one for one in copy.findings() if doubt.message in one.message]
+    assert (finding.severity, finding.path) == ("warning", doubt.path)
+    assert finding.line > 0
+
+
+def test_load_subscribes_at_qos_1_when_the_contract_says_2(copy: Copy) -> None:
+    copy.edit("qos: 1", "qos: 2")
+    assert {stream.qos for stream in copy.contract().streams.values()} == {1}
