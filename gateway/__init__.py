@@ -4,8 +4,9 @@ The way of a reading:
 
     contract/    asyncapi.yaml -> Contract: what streams there are and what they must look like
     config.py    gateway.yaml -> Settings: where this installation's servers and secrets are
-    mqtt.py      the brokers: subscribe, read batches of readings, acknowledge
-    spool.py     every reading in one ordered log until it is safe
+    mqtt.py      the brokers: subscribe, read batches of readings (mqtt_reader.py), acknowledge
+    spool.py     every reading in one ordered log until it is safe: memory first, then disk.py
+    lane.py      one stream's readings on their way to one topic, in order
     core/        pure: address, codec, key, framing, transform: Reading -> Record or DeadLetter
     kafka.py     produce records, report what became of them
     registry.py  schema ids, kept in a lock file

@@ -25,7 +25,7 @@ from gateway.core.dead_letter import CUT_TO, dead_letter_record
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.routes import UNMAPPED
 from gateway.kafka import Outcome, outcome, sentence
-from gateway.spool import Entry, Lane
+from gateway.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from gateway.core.reading import Record
     from gateway.core.transform import Transform
     from gateway.kafka import KafkaSink
-    from gateway.ledger import Ledger
+    from gateway.lane import Entry
+    from gateway.ledger import Books, Ledger
     from gateway.mqtt import MqttSource
     from gateway.spool import Spool
 
@@ -81,6 +82,7 @@ class Bridge:
         self._dead_letter_topics = dead_letter_topics
         self._payload_limit = payload_limit
         self._flight_wait = SHORTEST_WAIT_SECONDS
+        spool.adopt(list(self.lanes.values()))
 
     def turn(self) -> None:
         """Go once round the picture."""
@@ -88,6 +90,7 @@ class Bridge:
         self.turned_at = time.monotonic()
         self._adopt_transforms()
         self._read()
+        self._spool.keep(self.turned_at)
         self._send(self.turned_at)
         self._sink.poll(0)
         self._settle()
@@ -147,7 +150,7 @@ class Bridge:
                 self._take_in(entries)
 
     def _take_in(self, entries: list[Entry]) -> None:
-        self._spool.append(entries)
+        self._spool.append(entries, self.turned_at)
         for stream, count in Counter(entry.reading.stream for entry in entries).items():
             books = self._ledger.books[stream]
             books.received += count
@@ -155,7 +158,7 @@ class Bridge:
         lanes = self.lanes
         for entry in entries:
             if lane := lanes.get(entry.reading.stream):
-                lane.waiting.append(entry)
+                lane.add(entry)
             else:
                 self._condemn(entry, DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic"))
 
@@ -181,7 +184,10 @@ class Bridge:
     def _send(self, now: float) -> None:
         for name, lane in self.lanes.items():
             lane.recover()
-            if (transform := self.transforms.get(name)) and (room := lane.room(now)):
+            transform = self.transforms.get(name)
+            if transform and self.is_reading and lane.is_hungry(now):
+                self._spool.refill(lane)
+            if transform and (room := lane.room(now)):
                 self._send_readings(lane, transform, min(room, QUANTUM))
         for lane in self.dead_lanes.values():
             lane.recover()
@@ -234,14 +240,22 @@ class Bridge:
             self._sink.rebuild()
 
     def _settle_entry(self, entry: Entry) -> None:
-        entry.settled = True
         self._lane_of(entry).settle()
-        books = self._ledger.books[entry.reading.stream]
-        books.in_flight -= 1
+        books = self._close_entry(entry)
         if entry.letter is None:
             books.delivered += 1
         else:
             books.dead_lettered[entry.letter.reason] += 1
+
+    def _close_entry(self, entry: Entry) -> Books:
+        """Take a reading out of the spool and off its account; give the account, to book where it went."""
+        self._spool.settle(entry)
+        books = self._ledger.books[entry.reading.stream]
+        if entry.is_stored:
+            books.spooled -= 1
+        else:
+            books.in_flight -= 1
+        return books
 
     def _take_back(self, entry: Entry, error: KafkaError) -> None:
         lane = self._lane_of(entry)
@@ -264,10 +278,7 @@ class Bridge:
             entry.is_cut = True
             self._lane_of(entry).waiting.append(entry)
         else:
-            entry.settled = True
-            books = self._ledger.books[entry.reading.stream]
-            books.in_flight -= 1
-            books.dropped["dead_letter_refused"] += 1
+            self._close_entry(entry).dropped["dead_letter_refused"] += 1
             log.error("Kafka refuses a dead letter even when cut", extra={"stream": entry.reading.stream})
 
     def _acknowledge(self) -> None:
@@ -275,8 +286,14 @@ class Bridge:
         for source in self._sources:
             source.flush()
 
-    def abandon(self) -> None:
-        """Close the books over what is left when the process ends: nothing of it was acknowledged to MQTT."""
+    def store(self) -> None:
+        """Leave what is unsettled to the disk and send the acknowledgements that this allows."""
+        self._spool.store(time.monotonic())
+        self._acknowledge()
+
+    def close(self) -> None:
+        """Leave what is unsettled to the disk, and close the books over what the disk does not take."""
+        self._spool.close(time.monotonic())
         for entry in self._spool.unsettled():
             books = self._ledger.books[entry.reading.stream]
             books.in_flight -= 1

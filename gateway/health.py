@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.bridge import Bridge
     from gateway.kafka import KafkaSink
     from gateway.mqtt import MqttSource
+    from gateway.spool import Spool
 
 HUNG_SECONDS = 30.0
 ASK_SECONDS = 2.0
@@ -34,21 +35,24 @@ class HealthCheck:
         bridge: the loop.
         sources: the MQTT brokers.
         sink: Kafka.
+        spool: whose disk may be in trouble.
         refusals: stream -> why it has no schema id; empty when all have.
         topics: the Kafka topics that must be there.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that can be in the way
         self,
         bridge: Bridge,
         sources: Sequence[MqttSource],
         sink: KafkaSink,
+        spool: Spool,
         refusals: Mapping[str, str],
         topics: set[str],
     ) -> None:
         self._bridge = bridge
         self._sources = sources
         self._sink = sink
+        self._spool = spool
         self._refusals = refusals
         self._topics = topics
         self._kafka = PeerState("kafka", "unknown", "not asked yet")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.config import ServerSettings, Settings
     from gateway.contract.model import KafkaServer
     from gateway.core.reading import Record
-    from gateway.spool import Entry
+    from gateway.lane import Entry
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.reading import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from gateway.core.reading import Reason
 
 
 @dataclass(slots=True)
@@ -83,3 +83,43 @@ class Ledger:
         """
         totals = self.totals()
         return bool(totals["balanced"]) and totals["in_flight"] + totals["spooled"] == held
+
+    def saved(self) -> dict[str, Any]:
+        """Write the books as JSON values, for the next process."""
+        return {
+            name: {
+                "received": book.received,
+                "in_flight": book.in_flight,
+                "spooled": book.spooled,
+                "delivered": book.delivered,
+                "dead_lettered": dict(book.dead_lettered),
+                "dropped": dict(book.dropped),
+                "repeated": book.repeated,
+            }
+            for name, book in self.books.items()
+        }
+
+    def restore(self, saved: dict[str, Any], spooled: dict[str, int]) -> None:
+        """Go on with the books of the process before.
+
+        What was in flight when it wrote them last was not acknowledged to MQTT then: it is closed as `interrupted`.
+        What the disk should hold and does not is closed as `lost_on_disk`; what it holds beyond the books was received.
+
+        Args:
+            saved: what `saved` gave, or empty.
+            spooled: stream -> readings that the disk really holds.
+        """
+        for name in {*saved, *spooled}:
+            told = saved.get(name, {})
+            book = self.books.setdefault(name, Books())
+            book.received = told.get("received", 0)
+            book.delivered = told.get("delivered", 0)
+            book.repeated = told.get("repeated", 0)
+            book.dead_lettered = Counter({Reason(reason): n for reason, n in told.get("dead_lettered", {}).items()})
+            book.dropped = Counter(told.get("dropped", {}))
+            book.dropped["interrupted"] += told.get("in_flight", 0)
+            book.spooled = spooled.get(name, 0)
+            difference = told.get("spooled", 0) - book.spooled
+            book.dropped["lost_on_disk"] += max(0, difference)
+            book.received += max(0, -difference)
+            book.dropped = +book.dropped

@@ -53,6 +53,9 @@ class GatewayCollector:
         yield GaugeMetricFamily(
             "gateway_spool_memory_bytes", "Memory held by readings that are not safe yet.", value=self._spool.bytes_held
         )
+        yield GaugeMetricFamily(
+            "gateway_spool_disk_bytes", "Size of what the spool's file holds.", value=self._spool.disk_bytes
+        )
         info = GaugeMetricFamily("gateway_build_info", "The running version; always 1.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Settings
     from gateway.contract.model import MqttServer
-    from gateway.spool import Entry
+    from gateway.lane import Entry
 
 log = logging.getLogger(__name__)
 

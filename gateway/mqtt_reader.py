@@ -2,10 +2,10 @@
 
 `PahoReader` is plain paho: it reads one byte at a time and calls back for every message, 17 to 40 microseconds each.
 
-`FastReader` replaces one method of paho's client, the one that reads packets: it takes what the socket holds in one go
+`FastReader` replaces one method of paho's client, the one that reads packets: it takes what the socket holds at once
 and runs over the PUBLISH packets in a tight loop; every other packet is handed to paho. Acknowledgements of a batch go
-out in one write. It leans on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), which is why
-pyproject.toml pins the major version.
+out in one write. It leans on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), which is
+why pyproject.toml pins the major version.
 
 A PUBLISH that is longer than the payload limit is not gathered: its first bytes are kept, the rest is only hashed as it
 passes, and it arrives as a reading that says its size. So memory stays bounded whatever a broker sends.
@@ -26,7 +26,7 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading
-from gateway.spool import Entry
+from gateway.lane import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from gateway import __version__
 from gateway.bridge import Bridge
-from gateway.config import ServerSettings
+from gateway.config import ServerSettings, SpoolSettings
 from gateway.core.routes import UNMAPPED, Routes
 from gateway.core.transform import Transform
+from gateway.disk import SpoolFile
 from gateway.health import HealthCheck
 from gateway.http import HttpServer
 from gateway.kafka import KafkaSink, connection_properties
@@ -25,7 +26,7 @@ from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
 from gateway.mqtt import MqttSource, tls_context
 from gateway.registry import SchemaRegistry
-from gateway.spool import Spool
+from gateway.spool import Policy, Spool
 from gateway.systemd import Notifier
 from gateway.values import split_hosts
 
@@ -73,7 +74,7 @@ class Service:
         """Start, run until SIGTERM or SIGINT, stop.
 
         Raises:
-            GatewayError: when the HTTP port is taken.
+            GatewayError: when the HTTP port is taken, or the disk under the spool fails.
         """
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,11 +107,10 @@ class Service:
         until = time.monotonic() + DRAIN_SECONDS
         while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka take what it can
             self.bridge.turn()
-        self.bridge.turn()  # 3. the last acknowledgements
+        self.bridge.store()  # 3. leave the rest to the disk, and acknowledge what that made safe
         for source in self.sources:  # 4. goodbye; the broker keeps the session and what we did not acknowledge
             source.close(GOODBYE_SECONDS)
-        self.bridge.abandon()
-        self.sink.close(GOODBYE_SECONDS)
+        self.bridge.close()  # 5. the books, and the spool's file
         if self.http:
             self.http.stop()
         log.info("ledger", extra=self.ledger.totals())
@@ -191,9 +191,9 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
     kafka_settings = _server_settings(settings, contract.kafka.name)
     sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings))
     payload_limit = sink.record_limit - RECORD_OVERHEAD
-    spool = Spool(settings.spool.memory)
     dead_letter_topics = _dead_letter_topics(streams)
     ledger = Ledger(dead_letter_topics)
+    spool = Spool(_policy(settings.spool), ledger, SpoolFile(settings.resolve(settings.spool.path)))
     sources = [
         _source(server, settings, subscribed, payload_limit)
         for server in contract.mqtt_servers.values()
@@ -203,7 +203,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
     registry = _registry(contract, settings)
     preparation = Preparation(registry, streams, bridge, payload_limit)
     topics = {stream.route.topic.name for stream in streams} | set(dead_letter_topics.values())
-    health = HealthCheck(bridge, sources, sink, preparation.refusals, topics)
+    health = HealthCheck(bridge, sources, sink, spool, preparation.refusals, topics)
     collector = GatewayCollector(ledger, sources, spool, time.time)
     listen = settings.http.listen
     http = HttpServer(listen, metrics=exposition(collector), health=health) if listen else None
@@ -217,6 +217,10 @@ def _is_enabled(settings: Settings, stream: Stream) -> bool:
 
 def _server_settings(settings: Settings, name: str) -> ServerSettings:
     return settings.servers.get(name) or ServerSettings()
+
+
+def _policy(given: SpoolSettings) -> Policy:
+    return Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
 
 
 def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:

@@ -1,193 +1,160 @@
-"""The spool: one ordered log of every reading that is not safe yet, and the lanes that take readings from it.
+"""The spool: one ordered log of every reading that is not safe yet, memory first, disk when Kafka is slower.
 
-Every reading gets an offset when it arrives. It stays in the log until it is *safe*: Kafka has acknowledged its record
-or its dead letter. Acknowledgements to MQTT go out for the log's safe prefix only, so in arrival order [MQTT-4.6.0-2].
+Every reading gets an offset when it arrives. It is *safe* when Kafka has acknowledged its record or its dead letter,
+or when the disk has it after a completed fsync (`disk.py`). Acknowledgements to MQTT go out for the log's safe prefix
+only, so in arrival order [MQTT-4.6.0-2], and an acknowledgement travels with its reading: the reading knows the
+connection it came over.
 
-Two cursors, kept per lane because a lane may have to wait while others flow:
+When the log is written to disk:
 
-    sent       everything before `lane.waiting` has been handed to Kafka
-    settled    Kafka has acknowledged it
+    when: outage   as soon as its oldest reading is older than `after` seconds, or memory reaches its bound, or at the
+                   end of the process: then all of it at once, in one commit. On a healthy link nothing is written.
+    when: always   in every turn: the batch is whatever arrived during the last fsync
 
-A lane is one stream's way to its topic, or the dead letters' way to theirs. Within a lane readings are sent in offset
-order, also after a failure: the lane first waits until nothing of it is in flight, then starts again at the oldest
-reading that failed. That keeps the order per key. Dead letters have lanes of their own: a missing dead-letter topic
-does not hold up good readings, and a bad reading does not hold up its neighbours.
+When memory reaches its bound, readings that the disk has leave it; each lane reads its own back in order. There is no
+second path: a reading read back goes the same way as one that just arrived, behind all that are older in its lane.
 
-Memory is the bound: when the readings held here reach `memory` bytes, `has_room` turns False and the bridge stops
-reading from MQTT.
+When the disk has no room, or its own limit is reached and `on_full` is `block`, memory fills up and reading from MQTT
+stops. With `drop_oldest` the oldest readings go, counted and named.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Protocol
+import logging
+import sqlite3
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from gateway.disk import DiskBrokenError, DiskFullError, SpoolFile
+from gateway.errors import SpoolBrokenError
+from gateway.lane import Entry, Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Sequence
 
-    from gateway.core.reading import DeadLetter, Reading
+    from gateway.core.reading import Reading
+    from gateway.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 ENTRY_BYTES = 400  # what an entry costs beside payload and topic, measured on CPython 3.11
-FIRST_RETRY_SECONDS = 0.5
-LONGEST_RETRY_SECONDS = 30.0
+READ_BACK = 1_000  # rows a lane takes from disk at once
+DELETE_SECONDS = 0.5  # settled rows are deleted so often, or when so many have gathered:
+DELETE_ROWS = 5_000
+DISK_FULL_SECONDS = 5.0  # until the next try
+BROKEN_TIMES, BROKEN_SECONDS = 3, 60.0  # a disk that fails so often in so many seconds ends the process
+DROP_ROWS = 1_000
 
 
-class Acknowledger(Protocol):
-    """The connection a reading came over; it drops acknowledgements once it is closed (packet ids are reused)."""
-
-    @property
-    def acknowledge(self) -> Callable[[int], None]:
-        """Acknowledge one QoS 1 message, by its packet id."""
-
-
-class Entry(Struct, gc=False):
-    """A reading on its way, with the means to acknowledge it.
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When readings go to disk, and how many.
 
     Args:
-        reading: as it arrived.
-        connection: what it came over.
-        packet_id: to acknowledge it with; 0 for QoS 0.
-        offset: its place in the log, given by the spool.
-        letter: set once it is known to be a dead letter.
-        is_cut: True when Kafka refused the whole dead letter, so that only its beginning is sent.
-        settled: True when Kafka has acknowledged it.
+        memory_bytes: what memory holds at most.
+        always: True to write every reading before it is acknowledged.
+        after_seconds: how old an unsafe reading may become in memory only.
+        limit_bytes: of the file.
+        on_full: what to do when the file has reached its limit.
     """
 
-    reading: Reading
-    connection: Acknowledger
-    packet_id: int
-    offset: int = -1
-    letter: DeadLetter | None = None
-    is_cut: bool = False
-    settled: bool = False
-
-
-class Lane:
-    """One way to one Kafka topic, in order.
-
-    Args:
-        name: the stream's name, or the dead-letter topic's.
-    """
-
-    __slots__ = ("_careful_until", "_failed", "_pause_seconds", "alone", "in_flight", "name", "retry_at", "trouble",
-                 "waiting")  # fmt: skip
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.waiting: deque[Entry] = deque()
-        self.in_flight = 0
-        self.alone: Entry | None = None  # sent by itself, to find out whether it is the culprit
-        self.retry_at = 0.0
-        self.trouble = ""  # why it waits, for the operator; empty when it does not
-        self._failed: list[Entry] = []
-        self._careful_until = -1
-        self._pause_seconds = 0.0
-
-    @property
-    def is_careful(self) -> bool:
-        """True while the next reading must be sent by itself, because Kafka refused a batch it was in."""
-        return bool(self.waiting) and self.waiting[0].offset <= self._careful_until
-
-    @property
-    def held(self) -> int:
-        """How many readings this lane holds that Kafka has not acknowledged."""
-        return len(self.waiting) + self.in_flight + len(self._failed)
-
-    def room(self, now: float) -> int:
-        """Tell how many readings may be sent now."""
-        if self._failed or now < self.retry_at:
-            return 0
-        if self.is_careful:
-            return 0 if self.in_flight else 1
-        return len(self.waiting)
-
-    def settle(self) -> None:
-        """Note that Kafka has acknowledged one reading."""
-        self.in_flight -= 1
-        self._pause_seconds = 0.0
-        self.trouble = ""
-
-    def fail(self, entry: Entry, trouble: str, now: float) -> None:
-        """Take back a reading because Kafka cannot take any now; the lane pauses, longer each time.
-
-        Args:
-            entry: the reading.
-            trouble: why, for the operator.
-            now: monotonic seconds.
-        """
-        self._take_back(entry, trouble)
-        if now >= self.retry_at:
-            self._pause_seconds = min(max(FIRST_RETRY_SECONDS, 2 * self._pause_seconds), LONGEST_RETRY_SECONDS)
-            self.retry_at = now + self._pause_seconds
-
-    def suspect(self, entry: Entry, trouble: str) -> None:
-        """Take back a reading because Kafka refused it or one sent with it: everything up to it goes alone now."""
-        self._take_back(entry, trouble)
-        self._careful_until = max(self._careful_until, entry.offset)
-
-    def recover(self) -> None:
-        """Put what was taken back in front again, oldest first, once nothing is in flight."""
-        if self._failed and not self.in_flight:
-            self._failed.sort(key=_offset, reverse=True)
-            self.waiting.extendleft(self._failed)
-            self._failed.clear()
-
-    def _take_back(self, entry: Entry, trouble: str) -> None:
-        self.in_flight -= 1
-        self.alone = None
-        self.trouble = trouble
-        self._failed.append(entry)
-
-
-def _offset(entry: Entry) -> int:
-    return entry.offset
+    memory_bytes: int
+    always: bool = False
+    after_seconds: float = 5.0
+    limit_bytes: int = 2**31
+    on_full: Literal["block", "drop_oldest"] = "block"
 
 
 class Spool:
-    """The ordered log.
+    """The ordered log. Only the bridge's loop calls it, but for `oldest_age_seconds`.
 
     Args:
-        memory_bytes: how much it holds before `has_room` turns False.
+        policy: when readings go to disk.
+        ledger: the books; the spool moves readings between `in_flight` and `spooled`, and books what it drops.
+        file: the disk, or None to hold readings in memory only.
     """
 
-    def __init__(self, memory_bytes: int) -> None:
-        self._memory_bytes = memory_bytes
-        self._next_offset = 0
-        self._log: deque[Entry] = deque()
+    def __init__(self, policy: Policy, ledger: Ledger, file: SpoolFile | None = None) -> None:
         self.bytes_held = 0
+        self.disk_bytes = file.used_bytes if file else 0
+        self.trouble = ""  # why the disk does not take readings, for the operator
+        self._policy = policy
+        self._ledger = ledger
+        self._file = file
+        self._log: deque[Entry] = deque()
+        self._next_offset = file.next_offset if file else 0
+        self._arrivals: deque[tuple[int, float]] = deque()  # last offset of each batch, and when it came (monotonic)
+        self._settled_rows: list[int] = []
+        self._next_delete = 0.0
+        self._retry_at = 0.0
+        self._failures: deque[float] = deque(maxlen=BROKEN_TIMES)
+        self._lanes: Sequence[Lane] = ()
 
     @property
     def has_room(self) -> bool:
         """False when reading from MQTT must stop."""
-        return self.bytes_held < self._memory_bytes
+        return self.bytes_held < self._policy.memory_bytes
 
-    def append(self, entries: Iterable[Entry]) -> None:
-        """Give each entry its offset and hold it until it is safe."""
+    def adopt(self, lanes: Sequence[Lane]) -> None:
+        """Learn the streams' lanes, and give each the readings that an earlier process left on disk.
+
+        Args:
+            lanes: one a stream. Readings of streams that the contract no longer has stay on disk.
+        """
+        self._lanes = lanes
+        if not self._file:
+            return
+        backlogs = self._file.backlogs()
+        self._ledger.restore(self._file.ledger, {stream: backlog.rows for stream, backlog in backlogs.items()})
+        by_name = {lane.name: lane for lane in lanes}
+        for stream, backlog in backlogs.items():
+            log.info("readings on disk", extra={"stream": stream, "count": backlog.rows})
+            if lane := by_name.get(stream):
+                lane.disk_next, lane.disk_until = backlog.first, backlog.last + 1
+            else:
+                log.error("the contract no longer has this stream: its readings stay", extra={"stream": stream})
+
+    # --- in and out ----------------------------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[Entry], now: float) -> None:
+        """Give each entry its offset and hold it until it is safe.
+
+        Args:
+            entries: in the order they arrived.
+            now: monotonic seconds.
+        """
         offset, held = self._next_offset, self.bytes_held
         for entry in entries:
             entry.offset = offset
             offset += 1
             held += len(entry.reading.payload) + ENTRY_BYTES
         self._log.extend(entries)
+        self._arrivals.append((offset - 1, now))
         self._next_offset, self.bytes_held = offset, held
 
-    def acknowledge_safe(self) -> int:
-        """Acknowledge the log's safe prefix to MQTT and let it go.
+    def settle(self, entry: Entry) -> None:
+        """Note that Kafka has acknowledged a reading."""
+        entry.is_settled = True
+        if entry.is_stored:
+            self._settled_rows.append(entry.offset)
+        if entry.is_released:
+            self.bytes_held -= len(entry.reading.payload) + ENTRY_BYTES
 
-        Returns:
-            How many readings left the log.
-        """
-        log, released, held = self._log, 0, self.bytes_held
-        while log and log[0].settled:
-            entry = log.popleft()
-            released += 1
-            held -= len(entry.reading.payload) + ENTRY_BYTES
-            if entry.packet_id:
+    def acknowledge_safe(self) -> None:
+        """Acknowledge the log's safe prefix to MQTT and let it go."""
+        log, held = self._log, self.bytes_held
+        while log and ((entry := log[0]).is_settled or entry.is_stored):
+            log.popleft()
+            entry.is_released = True
+            if entry.is_settled:
+                held -= len(entry.reading.payload) + ENTRY_BYTES
+            if entry.packet_id and entry.connection:
                 entry.connection.acknowledge(entry.packet_id)
         self.bytes_held = held
-        return released
+        first = log[0].offset if log else self._next_offset
+        while self._arrivals and self._arrivals[0][0] < first:
+            self._arrivals.popleft()
 
     def oldest_age_seconds(self, now: float) -> float:
         """Tell how long the oldest unsafe reading has been here; any thread may ask.
@@ -201,5 +168,157 @@ class Spool:
             return 0.0
 
     def unsettled(self) -> list[Entry]:
-        """List what Kafka has not acknowledged, in arrival order."""
-        return [entry for entry in self._log if not entry.settled]
+        """List what is neither on disk nor acknowledged by Kafka, in arrival order."""
+        return [entry for entry in self._log if not entry.is_settled and not entry.is_stored]
+
+    # --- disk ----------------------------------------------------------------------------------------------------
+
+    def keep(self, now: float) -> None:
+        """Write to disk what is due, and forget there what is settled; nothing on a healthy link.
+
+        Args:
+            now: monotonic seconds.
+
+        Raises:
+            SpoolBrokenError: the disk failed again and again.
+        """
+        if not self._file or now < self._retry_at:
+            return
+        is_tight = self.bytes_held >= self._policy.memory_bytes
+        is_old = bool(self._arrivals) and now - self._arrivals[0][1] >= self._policy.after_seconds
+        is_due = bool(self._log) and (self._policy.always or is_tight or is_old)
+        if is_due and self._may_grow():
+            self.store(now)
+        elif self._settled_rows and (now >= self._next_delete or len(self._settled_rows) >= DELETE_ROWS):
+            self._write([], now)
+        if is_tight:
+            self.acknowledge_safe()
+            self._relieve_memory()
+
+    def store(self, now: float) -> bool:
+        """Write all that is unsafe to disk in one commit.
+
+        Returns:
+            True when everything in the log is safe now.
+        """
+        return self._file is not None and self._write(self.unsettled(), now)
+
+    def refill(self, lane: Lane) -> None:
+        """Read a lane's next readings back from disk when it has none waiting."""
+        if not self._file or lane.waiting or not lane.has_backlog:
+            return
+        try:
+            rows = self._file.read(lane.name, lane.disk_next, lane.disk_until, READ_BACK)
+        except DiskBrokenError as error:
+            self._renew(str(error), 0.0)
+            return
+        entries = [self._from_disk(offset, reading) for offset, reading in rows if reading is not None]
+        for offset, reading in rows:
+            if reading is None:
+                self._book_damage(lane, offset)
+        lane.take_from_disk(entries, rows[-1][0] + 1 if len(rows) == READ_BACK else lane.disk_until)
+
+    def _from_disk(self, offset: int, reading: Reading) -> Entry:
+        self.bytes_held += len(reading.payload) + ENTRY_BYTES
+        return Entry(reading, None, 0, offset, is_stored=True, is_released=True)
+
+    def _book_damage(self, lane: Lane, offset: int) -> None:
+        log.error("the disk damaged a reading", extra={"stream": lane.name, "detail": f"offset {offset}"})
+        books = self._ledger.books[lane.name]
+        books.spooled -= 1
+        books.dropped["damaged_on_disk"] += 1
+        self._settled_rows.append(offset)
+
+    def _write(self, entries: list[Entry], now: float) -> bool:
+        """Write rows, deletions and books in one transaction."""
+        assert self._file, "only called with a disk"
+        moved = Counter(entry.reading.stream for entry in entries)
+        self._move_books(moved, 1)
+        rows = [(entry.offset, entry.reading) for entry in entries]
+        try:
+            self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
+        except DiskFullError:
+            self._move_books(moved, -1)
+            self._retry_at = now + DISK_FULL_SECONDS
+            self._complain("the disk is full: readings wait in memory, then at the broker; free some space")
+            return False
+        except DiskBrokenError as error:
+            self._move_books(moved, -1)
+            self._renew(str(error), now)
+            return False
+        for entry in entries:
+            entry.is_stored = True
+        self._settled_rows.clear()
+        self.disk_bytes = self._file.used_bytes
+        self._next_delete = now + DELETE_SECONDS
+        self.trouble = ""
+        return True
+
+    def _move_books(self, moved: Counter[str], sign: int) -> None:
+        for stream, count in moved.items():
+            books = self._ledger.books[stream]
+            books.in_flight -= sign * count
+            books.spooled += sign * count
+
+    def _may_grow(self) -> bool:
+        """Tell whether the file may take more; with `drop_oldest` make it so."""
+        assert self._file, "only called with a disk"
+        if self.disk_bytes < self._policy.limit_bytes:
+            return True
+        if self._policy.on_full == "drop_oldest" and self._drop_oldest():
+            return True
+        self._complain("the spool has reached spool.limit: readings wait in memory, then at the broker")
+        return False
+
+    def _drop_oldest(self) -> bool:
+        assert self._file, "only called with a disk"
+        backlog = {lane.name: lane for lane in self._lanes if lane.has_backlog}
+        dropped: Counter[str] = Counter()
+        settled = set(self._settled_rows)
+        first = last = -1
+        for offset, stream in self._file.oldest(DROP_ROWS):
+            lane = backlog.get(stream)
+            if lane and lane.disk_next <= offset < lane.disk_until and offset not in settled:
+                lane.disk_next = offset + 1
+                dropped[stream] += 1
+                self._settled_rows.append(offset)
+                first, last = (first if first >= 0 else offset), offset
+        for stream, count in dropped.items():
+            self._ledger.books[stream].spooled -= count
+            self._ledger.books[stream].dropped["spool_full"] += count
+        if dropped:
+            extra = {"count": dropped.total(), "first": first, "last": last}
+            log.error("dropped the oldest readings: the spool is full", extra=extra)
+        return bool(dropped)
+
+    def _relieve_memory(self) -> None:
+        """Let what the disk has leave memory."""
+        if self._log:
+            return  # the disk did not take all of it
+        for lane in self._lanes:
+            self.bytes_held -= sum(len(entry.reading.payload) + ENTRY_BYTES for entry in lane.leave_to_disk())
+
+    def _renew(self, why: str, now: float) -> None:
+        """Set a failing file aside and go on with a new one that holds all that could be read."""
+        assert self._file, "only called with a disk"
+        self._failures.append(now)
+        if len(self._failures) == BROKEN_TIMES and now - self._failures[0] < BROKEN_SECONDS:
+            raise SpoolBrokenError(f"The disk under {self._file.path} fails: {why}.", "Replace it.")
+        self._complain(f"the disk failed ({why}); its file was set aside")
+        try:
+            self._file.renew(why)
+            kept = [entry for lane in self._lanes for entry in (*lane.waiting, *lane.behind) if entry.is_stored]
+            rows = [(entry.offset, entry.reading) for entry in kept]
+            self._file.write(rows, (), self._ledger.saved(), self._next_offset)
+        except (sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
+            raise SpoolBrokenError(f"{self._file.path} takes no new file: {error}.", "Replace the disk.") from error
+
+    def _complain(self, trouble: str) -> None:
+        self.trouble = trouble
+        log.error("spool", extra={"detail": trouble})
+
+    def close(self, now: float) -> None:
+        """Write what is unsafe, delete what is settled, keep the books, close the file."""
+        if self._file:
+            self.store(now)
+            self._file.close()

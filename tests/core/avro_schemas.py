@@ -218,7 +218,14 @@ def records(draw: st.DrawFn, namer: Namer | None = None, depth: int = 2) -> tupl
     return {"type": "record", "name": namer("R"), "fields": fields}, record_samples(samples)
 
 
-DEFAULTS: dict[str, Any] = {"int": 7, "long": -(2**40), "string": "none", "double": 1.5, "boolean": True, "bytes": "\xff"}
+DEFAULTS: dict[str, Any] = {
+    "int": 7,
+    "long": -(2**40),
+    "string": "none",
+    "double": 1.5,
+    "boolean": True,
+    "bytes": "\xff",
+}
 DEFAULT_DATUM = DEFAULTS | {"bytes": b"\xff"}
 
 

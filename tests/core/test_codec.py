@@ -20,7 +20,9 @@ relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(H
 keyed = records().map(
     lambda pair: (
         {**pair[0], "fields": [{"name": "Key", "type": "string"}, *pair[0]["fields"]]},
-        pair[1].map(lambda s: Sample('{"Key":"k"' + (f",{s.json[1:]}" if s.json != "{}" else "}"), {"Key": "k", **s.datum})),
+        pair[1].map(
+            lambda s: Sample('{"Key":"k"' + (f",{s.json[1:]}" if s.json != "{}" else "}"), {"Key": "k", **s.datum})
+        ),
     )
 )
 

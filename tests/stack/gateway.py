@@ -76,24 +76,29 @@ class Gateway(Server):
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum the samples of a metric that have these labels."""
-        total = 0.0
-        for line in self.get("/metrics")[1].splitlines():
-            sample, _, value = line.rpartition(" ")
-            has_labels = all(f'{label}="{text}"' in sample for label, text in labels.items())
-            if sample.split("{")[0] == name and has_labels:
-                total += float(value)
-        return total
+        return summed(self.metrics(), name, **labels)
+
+    def metrics(self) -> str:
+        """The page of `/metrics`."""
+        status, page = self.get("/metrics")
+        assert status == 200, f"/metrics answers {status} {page}\n{self.log[-2000:]}"
+        return page
 
     def wait_settled(self, received: int, seconds: float = 60) -> None:
-        """Wait until so many readings came in and all of them are settled."""
-        wait_for(
-            lambda: self.metric("gateway_received_total") >= received and self.metric("gateway_in_flight") == 0,
-            seconds,
-            lambda: (
-                f"{received} settled readings; received {self.metric('gateway_received_total')}, "
-                f"in flight {self.metric('gateway_in_flight')}\n{self.log[-2000:]}"
-            ),
-        )
+        """Wait until so many readings came in and Kafka has acknowledged all of them."""
+
+        def is_settled() -> bool:
+            page = self.metrics()  # one page for all figures: they belong together
+            return summed(page, "gateway_received_total") >= received and not (
+                summed(page, "gateway_in_flight") + summed(page, "gateway_spooled")
+            )
+
+        def told() -> str:
+            page = self.metrics()
+            figures = [line for line in page.splitlines() if line.startswith("gateway_") and not line.endswith(" 0.0")]
+            return f"{received} settled readings\n" + "\n".join(figures) + self.log[-2000:]
+
+        wait_for(is_settled, seconds, told)
 
     def stop_and_read_ledger(self, seconds: float = 15) -> dict[str, Any]:
         """Stop it as systemd does and read the ledger that it prints."""
@@ -114,3 +119,14 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def summed(page: str, name: str, **labels: str) -> float:
+    """Sum the samples of a metric on a page of Prometheus's text format."""
+    total = 0.0
+    for line in page.splitlines():
+        sample, _, value = line.rpartition(" ")
+        has_labels = all(f'{label}="{text}"' in sample for label, text in labels.items())
+        if sample.split("{")[0] == name and has_labels:
+            total += float(value)
+    return total

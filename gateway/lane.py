@@ -1,0 +1,193 @@
+"""A lane: one stream's way to its topic, or the dead letters' way to theirs, in order.
+
+A lane may have to wait while others flow: its topic is missing, its schema id is not known, Kafka refuses its records.
+Within a lane readings are sent in offset order, also after a failure: the lane first waits until nothing of it is in
+flight, then starts again at the oldest reading that failed. That keeps the order per key.
+
+Its readings, oldest first:
+
+    in flight    Kafka has them, or not: no report yet
+    failed       Kafka did not take them; they go back in front of `waiting`
+    waiting      in memory, to be sent
+    on disk      from `disk_next` up to `disk_until`, only on disk, read back when `waiting` is empty
+    behind       in memory, arrived while older ones were on disk only
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.reading import DeadLetter, Reading
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 30.0
+KEPT_IN_MEMORY = 256  # readings a lane keeps when it gives its others to the disk, so that it can go on at once
+
+
+class Acknowledger(Protocol):
+    """The connection a reading came over; it drops acknowledgements once it is closed (packet ids are reused)."""
+
+    @property
+    def acknowledge(self) -> Callable[[int], None]:
+        """Acknowledge one QoS 1 message, by its packet id."""
+
+
+class Entry(Struct, gc=False):
+    """A reading on its way, with the means to acknowledge it.
+
+    Args:
+        reading: as it arrived.
+        connection: what it came over; None when it was read back from disk.
+        packet_id: to acknowledge it with; 0 for QoS 0, or when that is done.
+        offset: its place in the log, given by the spool.
+        letter: set once it is known to be a dead letter.
+        is_cut: True when Kafka refused the whole dead letter, so that only its beginning is sent.
+        is_stored: True when the disk has it.
+        is_settled: True when Kafka has acknowledged it.
+        is_released: True when the log has let it go, because it was safe.
+    """
+
+    reading: Reading
+    connection: Acknowledger | None
+    packet_id: int
+    offset: int = -1
+    letter: DeadLetter | None = None
+    is_cut: bool = False
+    is_stored: bool = False
+    is_settled: bool = False
+    is_released: bool = False
+
+
+class Lane:
+    """One way to one Kafka topic.
+
+    Args:
+        name: the stream's name, or the dead-letter topic's.
+    """
+
+    __slots__ = ("_careful_until", "_failed", "_pause_seconds", "alone", "behind", "disk_next", "disk_until",
+                 "in_flight", "name", "retry_at", "trouble", "waiting")  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.waiting: deque[Entry] = deque()
+        self.behind: deque[Entry] = deque()
+        self.disk_next = 0
+        self.disk_until = 0
+        self.in_flight = 0
+        self.alone: Entry | None = None  # sent by itself, to find out whether it is the culprit
+        self.retry_at = 0.0
+        self.trouble = ""  # why it waits, for the operator; empty when it does not
+        self._failed: list[Entry] = []
+        self._careful_until = -1
+        self._pause_seconds = 0.0
+
+    @property
+    def has_backlog(self) -> bool:
+        """True while some of its readings are on disk only."""
+        return self.disk_next < self.disk_until
+
+    @property
+    def is_careful(self) -> bool:
+        """True while the next reading must be sent by itself, because Kafka refused a batch it was in."""
+        return bool(self.waiting) and self.waiting[0].offset <= self._careful_until
+
+    @property
+    def held(self) -> int:
+        """How many readings this lane holds in memory that Kafka has not acknowledged."""
+        return len(self.waiting) + len(self.behind) + self.in_flight + len(self._failed)
+
+    def add(self, entry: Entry) -> None:
+        """Take the newest reading."""
+        (self.behind if self.has_backlog else self.waiting).append(entry)
+
+    def room(self, now: float) -> int:
+        """Tell how many readings may be sent now."""
+        if self._failed or now < self.retry_at:
+            return 0
+        if self.is_careful:
+            return 0 if self.in_flight else 1
+        return len(self.waiting)
+
+    def is_hungry(self, now: float) -> bool:
+        """True when it could send and its next readings are on disk."""
+        return self.has_backlog and not self.waiting and not self._failed and now >= self.retry_at
+
+    # --- outcomes ------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Note that Kafka has acknowledged one reading."""
+        self.in_flight -= 1
+        self._pause_seconds = 0.0
+        self.trouble = ""
+
+    def fail(self, entry: Entry, trouble: str, now: float) -> None:
+        """Take back a reading because Kafka cannot take any now; the lane pauses, longer each time.
+
+        Args:
+            entry: the reading.
+            trouble: why, for the operator.
+            now: monotonic seconds.
+        """
+        self._take_back(entry, trouble)
+        if now >= self.retry_at:
+            self._pause_seconds = min(max(FIRST_RETRY_SECONDS, 2 * self._pause_seconds), LONGEST_RETRY_SECONDS)
+            self.retry_at = now + self._pause_seconds
+
+    def suspect(self, entry: Entry, trouble: str) -> None:
+        """Take back a reading because Kafka refused it or one sent with it: everything up to it goes alone now."""
+        self._take_back(entry, trouble)
+        self._careful_until = max(self._careful_until, entry.offset)
+
+    def recover(self) -> None:
+        """Put what was taken back in front again, oldest first, once nothing is in flight."""
+        if self._failed and not self.in_flight:
+            self._failed.sort(key=_offset, reverse=True)
+            self.waiting.extendleft(self._failed)
+            self._failed.clear()
+
+    def _take_back(self, entry: Entry, trouble: str) -> None:
+        self.in_flight -= 1
+        self.alone = None
+        self.trouble = trouble
+        self._failed.append(entry)
+
+    # --- memory and disk -----------------------------------------------------------------------------------------
+
+    def leave_to_disk(self) -> list[Entry]:
+        """Let go of the newest readings, which the disk has; a few that come next stay.
+
+        Returns:
+            What left memory.
+        """
+        source = self.behind if self.has_backlog else self.waiting
+        stay = 0 if self.has_backlog else KEPT_IN_MEMORY
+        left = [source.pop() for _ in range(len(source) - stay)]
+        if left:
+            assert all(entry.is_stored for entry in left), "only what the disk has may leave memory"
+            self.disk_next = self.disk_next if self.has_backlog else left[-1].offset
+            self.disk_until = left[0].offset + 1
+        return left
+
+    def take_from_disk(self, entries: list[Entry], next_offset: int) -> None:
+        """Take readings back, in order.
+
+        Args:
+            entries: the next of the backlog.
+            next_offset: where the rest of it begins; `disk_until` when there is none.
+        """
+        self.waiting.extend(entries)
+        self.disk_next = next_offset
+        if not self.has_backlog:
+            self.waiting.extend(self.behind)
+            self.behind.clear()
+
+
+def _offset(entry: Entry) -> int:
+    return entry.offset
