@@ -25,7 +25,7 @@ from gateway.kafka import KafkaSink, connection_properties
 from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
 from gateway.mqtt import MqttSource, tls_context
-from gateway.registry import SchemaRegistry
+from gateway.registry import LOCK_FILE, SchemaRegistry
 from gateway.spool import Policy, Spool
 from gateway.systemd import Notifier
 from gateway.values import split_hosts
@@ -43,7 +43,6 @@ DRAIN_SECONDS = 5.0
 GOODBYE_SECONDS = 1.0
 FIRST_ASK_SECONDS = 1.0
 LONGEST_ASK_SECONDS = 60.0
-LOCK_FILE = "gateway-schemas.lock"
 
 
 @dataclass
