@@ -86,6 +86,11 @@ class SpoolFile:
     Args:
         path: of the database.
 
+    Attributes:
+        next_offset: of the log, as it was when the file was opened.
+        ledger: the books as the last write left them; empty in a new file.
+        backlogs: what every stream had on disk when the file was opened or renewed.
+
     Raises:
         SpoolTakenError: another process holds it.
         ConfigurationError: its folder cannot be written, or a newer version wrote it.
@@ -95,10 +100,14 @@ class SpoolFile:
         self.path = path
         self.alarms: list[str] = []
         self._lock = _take_lock(path)
+        self.next_offset = 0
+        self.ledger: dict[str, Any] = {}
+        self.backlogs: dict[str, Backlog] = {}
         self._database: sqlite3.Connection | None = None
         try:
             self._connect()
             self._check_format()
+            self._load()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _NOT_OURS:
                 message, fix = (
@@ -157,11 +166,10 @@ class SpoolFile:
         with self._guarded() as database:
             return list(database.execute(query, (most,)))
 
-    def backlogs(self) -> dict[str, Backlog]:
-        """Tell what every stream has on disk."""
-        query = "SELECT stream, min(offset), max(offset), count(*) FROM readings GROUP BY stream"
+    def counts(self) -> dict[str, int]:
+        """Count the rows of every stream."""
         with self._guarded() as database:
-            return {stream: Backlog(*figures) for stream, *figures in database.execute(query)}
+            return dict(database.execute("SELECT stream, count(*) FROM readings GROUP BY stream"))
 
     @property
     def used_bytes(self) -> int:
@@ -172,21 +180,6 @@ class SpoolFile:
                 for name in ("page_size", "page_count", "freelist_count")
             )
             return int(size * (pages - free))
-
-    @property
-    def next_offset(self) -> int:
-        """The log's next offset, as far as the file knows."""
-        with self._guarded() as database:
-            told = database.execute("SELECT value FROM facts WHERE name = 'next_offset'").fetchone()
-            newest = database.execute("SELECT max(offset) FROM readings").fetchone()[0]
-        return max(int(told[0]) if told else 0, -1 if newest is None else newest) + (newest is not None)
-
-    @property
-    def ledger(self) -> dict[str, Any]:
-        """The books as the last write left them; empty in a new file."""
-        with self._guarded() as database:
-            told = database.execute("SELECT value FROM facts WHERE name = 'ledger'").fetchone()
-        return dict(json.loads(told[0])) if told else {}
 
     def close(self) -> None:
         """Close the file and give the lock back."""
@@ -209,8 +202,20 @@ class SpoolFile:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_TABLES)
-        self._database.execute("SELECT count(*) FROM facts").fetchone()
-        self._database.execute("SELECT stream FROM readings ORDER BY offset LIMIT 1").fetchone()
+
+    def _load(self) -> None:
+        """Read what the log must know; the index is walked, so damage to it shows now and not in the middle of work."""
+        assert self._database, "just connected"
+        query = "SELECT stream, min(offset), max(offset), count(*) FROM readings GROUP BY stream"
+        self.backlogs = {stream: Backlog(*figures) for stream, *figures in self._database.execute(query)}
+        facts = dict(self._database.execute("SELECT name, value FROM facts"))
+        newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
+        try:
+            self.next_offset = max(int(facts.get("next_offset", "0")), newest + 1)
+            self.ledger = dict(json.loads(facts.get("ledger", "{}")))
+        except ValueError:
+            self.next_offset, self.ledger = newest + 1, {}
+            self.alarms.append("the spool's books were damaged and begin anew")
 
     def _check_format(self) -> None:
         assert self._database, "just connected"
@@ -265,6 +270,7 @@ class SpoolFile:
             self._database.executemany(_INSERT, found)
             self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
         self.alarms.append(f"the spool was damaged ({why}): {len(found)} readings saved, the old file is {aside.name}")
+        self._load()
         log.error("the spool was damaged", extra={"detail": why, "saved": len(found), "kept_as": aside.name})
 
 

@@ -85,6 +85,7 @@ class Spool:
         self._log: deque[Entry] = deque()
         self._next_offset = file.next_offset if file else 0
         self._arrivals: deque[tuple[int, float]] = deque()  # last offset of each batch, and when it came (monotonic)
+        self._stored: dict[int, Entry] = {}  # in memory and on disk, by offset
         self._settled_rows: list[int] = []
         self._next_delete = 0.0
         self._retry_at = 0.0
@@ -105,7 +106,7 @@ class Spool:
         self._lanes = lanes
         if not self._file:
             return
-        backlogs = self._file.backlogs()
+        backlogs = self._file.backlogs
         self._ledger.restore(self._file.ledger, {stream: backlog.rows for stream, backlog in backlogs.items()})
         by_name = {lane.name: lane for lane in lanes}
         for stream, backlog in backlogs.items():
@@ -138,6 +139,7 @@ class Spool:
         entry.is_settled = True
         if entry.is_stored:
             self._settled_rows.append(entry.offset)
+            self._stored.pop(entry.offset, None)
         if entry.is_released:
             self.bytes_held -= len(entry.reading.payload) + ENTRY_BYTES
 
@@ -220,7 +222,8 @@ class Spool:
 
     def _from_disk(self, offset: int, reading: Reading) -> Entry:
         self.bytes_held += len(reading.payload) + ENTRY_BYTES
-        return Entry(reading, None, 0, offset, is_stored=True, is_released=True)
+        entry = self._stored[offset] = Entry(reading, None, 0, offset, is_stored=True, is_released=True)
+        return entry
 
     def _book_damage(self, lane: Lane, offset: int) -> None:
         log.error("the disk damaged a reading", extra={"stream": lane.name, "detail": f"offset {offset}"})
@@ -248,6 +251,7 @@ class Spool:
             return False
         for entry in entries:
             entry.is_stored = True
+            self._stored[entry.offset] = entry
         self._settled_rows.clear()
         self.disk_bytes = self._file.used_bytes
         self._next_delete = now + DELETE_SECONDS
@@ -296,7 +300,9 @@ class Spool:
         if self._log:
             return  # the disk did not take all of it
         for lane in self._lanes:
-            self.bytes_held -= sum(len(entry.reading.payload) + ENTRY_BYTES for entry in lane.leave_to_disk())
+            for entry in lane.leave_to_disk():
+                del self._stored[entry.offset]
+                self.bytes_held -= len(entry.reading.payload) + ENTRY_BYTES
 
     def _renew(self, why: str, now: float) -> None:
         """Set a failing file aside and go on with a new one that holds all that could be read."""
@@ -307,11 +313,19 @@ class Spool:
         self._complain(f"the disk failed ({why}); its file was set aside")
         try:
             self._file.renew(why)
-            kept = [entry for lane in self._lanes for entry in (*lane.waiting, *lane.behind) if entry.is_stored]
-            rows = [(entry.offset, entry.reading) for entry in kept]
-            self._file.write(rows, (), self._ledger.saved(), self._next_offset)
+            rows = [(offset, entry.reading) for offset, entry in self._stored.items()]
+            self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
+            self._settled_rows.clear()
+            self._book_losses(self._file.counts())
         except (sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
             raise SpoolBrokenError(f"{self._file.path} takes no new file: {error}.", "Replace the disk.") from error
+
+    def _book_losses(self, rows: dict[str, int]) -> None:
+        """Close the books over what could not be saved from a damaged file."""
+        for stream, books in self._ledger.books.items():
+            lost = books.spooled - rows.get(stream, 0)
+            books.spooled -= lost
+            books.dropped["lost_on_disk"] += lost
 
     def _complain(self, trouble: str) -> None:
         self.trouble = trouble
