@@ -27,6 +27,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -172,9 +173,28 @@ class _Generator:
 
     def _may_be_deep(self) -> bool:
         """True when a payload that fits may nest beyond the limit, which only the precise path counts."""
-        text = msgspec.json.encode(self._schema).decode()
-        recursive = any(text.count(f'"{name}"') > 1 for name in self._definitions)
-        return self._unknown == "ignore" or recursive or text.count("{") > MAX_DEPTH
+        return self._unknown == "ignore" or self._depth(self._schema, ()) > MAX_DEPTH
+
+    def _depth(self, schema: Schema, inside: tuple[str, ...]) -> float:  # noqa: PLR0911 - one return a kind of schema
+        """Count the levels of JSON that a schema allows; infinite for a record that holds itself."""
+        if isinstance(schema, list):
+            return max((self._depth(branch, inside) for branch in schema), default=0)
+        if isinstance(schema, str):
+            if schema in inside:
+                return inf
+            return self._depth(self._definitions[schema], inside) if schema in self._definitions else 0
+        match schema["type"]:
+            case "record":
+                inside = (*inside, schema["name"])
+                steps = (len(path) for field in schema["fields"] for path in source(field).paths)
+                deepest = max((self._depth(field["type"], inside) for field in schema["fields"]), default=0)
+                return max(steps, default=1) + deepest
+            case "array" | "map" as kind:
+                return 1 + self._depth(schema["items" if kind == "array" else "values"], inside)
+            case "enum" | "fixed":
+                return 0
+            case other:
+                return self._depth(other, inside)
 
     # --- records ---------------------------------------------------------------------------------------------------
 
