@@ -14,8 +14,11 @@ The way of a reading:
     ledger.py    the books: received = delivered + dead-lettered + spooled + in flight + dropped
     service.py   build, start from the Kafka end, stop from the MQTT end
 
-Around it: cli/ (the commands), http.py (metrics and health), log.py (one event, one line), simulate.py, tail.py,
-demo.py, errors.py (whose fault, and what next).
+Around it: cli/ (the commands); config.py with yaml_file.py, values.py, secret.py, producer_properties.py and
+reconcile.py (settings); health.py, metrics.py and http.py (what an operator sees); log.py (one event, one line);
+systemd.py; errors.py (whose fault, and what next); simulate.py with plausible.py, breakage.py, publisher.py and
+simulation.py (readings made up from the contract); tail.py and tailing.py (records, decoded); demo.py with child.py and
+mock_kafka.py.
 """
 
 __version__ = "0.1.0"

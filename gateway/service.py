@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from gateway import __version__
 from gateway.bridge import Bridge
-from gateway.config import ServerSettings, SpoolSettings
 from gateway.core.routes import UNMAPPED, Routes
 from gateway.core.transform import Transform
 from gateway.disk import SpoolFile
@@ -25,7 +24,7 @@ from gateway.kafka import KafkaSink, connection_properties
 from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
 from gateway.mqtt import MqttSource, tls_context
-from gateway.registry import LOCK_FILE, SchemaRegistry
+from gateway.registry import registry_of
 from gateway.spool import Policy, Spool
 from gateway.systemd import Notifier
 from gateway.values import split_hosts
@@ -33,8 +32,9 @@ from gateway.values import split_hosts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.config import Settings
+    from gateway.config import Settings, SpoolSettings
     from gateway.contract.model import Contract, MqttServer, Stream
+    from gateway.registry import SchemaRegistry
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,7 @@ class Preparation:
         self._streams = streams
         self._bridge = bridge
         self._payload_limit = payload_limit
+        self._is_final = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
 
@@ -148,7 +149,8 @@ class Preparation:
         pause_seconds = FIRST_ASK_SECONDS
         missing = list(self._streams)
         while missing := self._ask(missing):
-            if self._stopping.wait(pause_seconds):
+            # What the registry itself refused needs an operator; it is asked again, because one may have come.
+            if self._stopping.wait(LONGEST_ASK_SECONDS if self._is_final else pause_seconds):
                 return
             pause_seconds = min(2 * pause_seconds, LONGEST_ASK_SECONDS)
         self._registry.close()
@@ -157,6 +159,7 @@ class Preparation:
         found = self._registry.ids([stream.route for stream in streams])
         for note in found.notes:
             log.warning("schema registry", extra={"detail": note})
+        self._is_final = bool(found.refusals) and not any(refusal.retryable for refusal in found.refusals)
         reasons = {refusal.subject: refusal.reason for refusal in found.refusals}
         missing = []
         for stream in streams:
@@ -187,7 +190,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
         ConfigurationError: when a secret or certificate cannot be used.
     """
     streams = [stream for stream in contract.streams.values() if _is_enabled(settings, stream)]
-    kafka_settings = _server_settings(settings, contract.kafka.name)
+    kafka_settings = settings.server(contract.kafka.name)
     sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings))
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     dead_letter_topics = _dead_letter_topics(streams)
@@ -199,7 +202,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
         if (subscribed := [stream for stream in streams if server.name in stream.servers])
     ]
     bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit)
-    registry = _registry(contract, settings)
+    registry = registry_of(contract, settings)
     preparation = Preparation(registry, streams, bridge, payload_limit)
     topics = {stream.route.topic.name for stream in streams} | set(dead_letter_topics.values())
     health = HealthCheck(bridge, sources, sink, spool, preparation.refusals, topics)
@@ -214,10 +217,6 @@ def _is_enabled(settings: Settings, stream: Stream) -> bool:
     return given is None or given.enabled
 
 
-def _server_settings(settings: Settings, name: str) -> ServerSettings:
-    return settings.servers.get(name) or ServerSettings()
-
-
 def _policy(given: SpoolSettings) -> Policy:
     return Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
 
@@ -229,7 +228,7 @@ def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
 
 
 def _source(server: MqttServer, settings: Settings, streams: list[Stream], payload_limit: int) -> MqttSource:
-    given = _server_settings(settings, server.name)
+    given = settings.server(server.name)
     ((host, port),) = split_hosts(given.host or server.host)
     encrypted = server.tls or given.tls is not None
     credentials = None
@@ -252,16 +251,3 @@ def _source(server: MqttServer, settings: Settings, streams: list[Stream], paylo
 def _qos(settings: Settings, stream: Stream) -> int:
     given = settings.streams.get(stream.name)
     return stream.qos if given is None or given.qos is None else given.qos
-
-
-def _registry(contract: Contract, settings: Settings) -> SchemaRegistry:
-    given = _server_settings(settings, contract.kafka.name).registry
-    return SchemaRegistry(
-        url=given.url or contract.kafka.registry_url,
-        lock_path=settings.resolve(settings.spool.path).parent / LOCK_FILE,
-        register=given.register,
-        username=given.username or "",
-        password=settings.secret(given.password_file).get_secret_value() if given.password_file else "",
-        token=settings.secret(given.token_file).get_secret_value() if given.token_file else "",
-        ca_file=settings.locate(given.ca_file) if given.ca_file else None,
-    )

@@ -6,6 +6,7 @@ It never leaves the core.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter
@@ -53,5 +54,5 @@ def tokens(text: str) -> tuple[str, ...]:
 
 def shown(value: object) -> str:
     """Quote a value for a detail: printable ASCII, cut."""
-    text = ascii(value)
+    text = str(value) if isinstance(value, Decimal) else ascii(value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."

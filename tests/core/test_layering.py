@@ -26,8 +26,9 @@ LAYERS = (
     {"mqtt", "mqtt_reader", "spool", "kafka", "registry"},
     {"bridge", "http", "metrics", "systemd"},
     {"health", "service"},
-    {"plausible", "breakage", "simulate", "publisher", "mock_kafka"},
-    {"simulation", "tail", "demo", "docs", "bench"},
+    {"plausible", "breakage", "simulate", "publisher", "mock_kafka", "child"},
+    {"tail", "partition", "table", "verdict", "dead_letters"},
+    {"simulation", "tailing", "demo", "docs", "bench"},
     {"cli"},
 )
 

@@ -1,0 +1,46 @@
+"""The commands: one file a group, bodies of a few lines."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from gateway import __version__
+from gateway.cli.check import check
+from gateway.cli.demo import demo
+from gateway.cli.run import run
+from gateway.cli.simulate import simulate
+from gateway.cli.tail import tail
+from gateway.errors import GatewayError
+
+app = typer.Typer(
+    name="gateway",
+    help="MQTT to Kafka for smart meters and factory sensors: Avro-checked, in order, nothing lost.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(check)
+app.command()(simulate)
+app.command()(tail)
+app.command()(demo)
+
+
+@app.callback(invoke_without_command=True)
+def show_version(*, version: bool = typer.Option(default=False, help="Print the version and exit.")) -> None:
+    """MQTT to Kafka for smart meters and factory sensors: Avro-checked, in order, nothing lost."""
+    if version:
+        typer.echo(f"gateway {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; an error of ours is a sentence and an exit code, never a traceback."""
+    try:
+        app()
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)

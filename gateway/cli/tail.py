@@ -1,0 +1,34 @@
+"""`gateway tail`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def tail(  # noqa: PLR0913 - each is one option of the command
+    topic: Annotated[str, typer.Argument(help="The Kafka topic.")],
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="gateway.yaml: contract, Kafka, registry, lock file.")
+    ] = None,
+    bootstrap: Annotated[str, typer.Option(help="HOST:PORT of Kafka, instead of gateway.yaml's.")] = "",
+    contract: Annotated[Path, typer.Option(help="The contract, without gateway.yaml.")] = Path("asyncapi.yaml"),
+    registry: Annotated[str, typer.Option(help="URL of the schema registry, instead of gateway.yaml's.")] = "",
+    count: Annotated[int | None, typer.Option(min=1, help="How many records; without it until Ctrl-C.")] = None,
+    start: Annotated[
+        Literal["beginning", "end"], typer.Option("--from", help="The oldest record, or new ones.")
+    ] = "end",
+    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")] = "text",
+) -> None:
+    """Show decoded records of a topic, one line each: time, partition, offset, key, schema id, value.
+
+    Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal.
+    """
+    from gateway import tailing  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+
+    reading, decoder = tailing.prepare(config, contract, bootstrap, registry, topic, start)
+    for shown in tailing.follow(reading, decoder, count):
+        typer.echo(shown.as_text() if output == "text" else shown.as_json())

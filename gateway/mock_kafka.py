@@ -1,0 +1,139 @@
+"""Kafka without Java: the mock cluster inside librdkafka, for the demo and for faults that are hard to make for real.
+
+    with MockCluster({"machine-sensors": 3}) as kafka:
+        Producer({"bootstrap.servers": kafka.bootstrap})
+
+What it is: a Kafka of C threads in this process, on loopback ports that the kernel chooses, reachable from other
+processes. confluent-kafka's Python API does not show it, so its C functions are called through ctypes in the very
+library that the wheel brings; they have been in librdkafka since 1.3.
+
+What it is not: it keeps about 5 MB a partition and drops the oldest, knows no CreateTopics (an unknown topic
+springs up with four partitions when somebody produces to it) and isolates no transactions. Its data ends with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import confluent_kafka  # noqa: F401 - loads the wheel's librdkafka into this process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PRODUCE = 0  # Kafka's API key, for `push_errors`
+FETCH = 1
+BROKER = 1  # id of the only broker
+LOG_ERRORS_ONLY = b"3"
+
+_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # result and arguments, as rdkafka.h and rdkafka_mock.h declare them
+    "rd_kafka_conf_new": (ctypes.c_void_p, []),
+    "rd_kafka_conf_set": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t],
+    ),
+    "rd_kafka_new": (ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
+    "rd_kafka_destroy": (None, [ctypes.c_void_p]),
+    "rd_kafka_mock_cluster_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int]),
+    "rd_kafka_mock_cluster_destroy": (None, [ctypes.c_void_p]),
+    "rd_kafka_mock_cluster_bootstraps": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "rd_kafka_mock_topic_create": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
+    "rd_kafka_mock_broker_set_down": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
+    "rd_kafka_mock_broker_set_up": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
+    "rd_kafka_mock_broker_set_rtt": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int]),
+    "rd_kafka_mock_push_request_errors_array": (
+        None,
+        [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)],
+    ),
+}
+
+
+class MockCluster:
+    """A mock cluster of one broker; a context manager.
+
+    Attributes:
+        bootstrap: `127.0.0.1:PORT`, for clients' `bootstrap.servers`.
+
+    Args:
+        topics: number of partitions by topic.
+
+    Raises:
+        RuntimeError: when librdkafka refuses.
+    """
+
+    def __init__(self, topics: Mapping[str, int]) -> None:
+        self._library = _library()
+        self._client = self._new_client()
+        self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
+        self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+        for name, partitions in topics.items():
+            self.create_topic(name, partitions)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        """Make a topic.
+
+        Raises:
+            RuntimeError: when it is there already, or librdkafka refuses.
+        """
+        error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        if error:
+            raise RuntimeError(f"mock topic {name} with {partitions} partitions: librdkafka's error {error}")
+
+    def down(self) -> None:
+        """Close the broker's connections and take no new ones, until `up`."""
+        self._library.rd_kafka_mock_broker_set_down(self._cluster, BROKER)
+
+    def up(self) -> None:
+        """Take connections again; what was stored is there."""
+        self._library.rd_kafka_mock_broker_set_up(self._cluster, BROKER)
+
+    def rtt(self, milliseconds: int) -> None:
+        """Answer every request this much later."""
+        self._library.rd_kafka_mock_broker_set_rtt(self._cluster, BROKER, milliseconds)
+
+    def push_errors(self, api_key: int, codes: Sequence[int]) -> None:
+        """Answer the next requests with errors, one each.
+
+        Args:
+            api_key: which requests, `PRODUCE` or `FETCH`.
+            codes: Kafka's protocol error codes, e.g. 10 for MESSAGE_TOO_LARGE.
+        """
+        array = (ctypes.c_int * len(codes))(*codes)
+        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(codes), array)
+
+    def close(self) -> None:
+        """End the cluster and its data; may be called again."""
+        if self._client is not None:
+            self._library.rd_kafka_mock_cluster_destroy(self._cluster)
+            self._library.rd_kafka_destroy(self._client)
+            self._client = None
+
+    def _new_client(self) -> int | None:
+        """Make the client that the cluster hangs on; it talks to nobody."""
+        told = ctypes.create_string_buffer(512)
+        configuration = self._library.rd_kafka_conf_new()
+        self._library.rd_kafka_conf_set(configuration, b"log_level", LOG_ERRORS_ONLY, told, len(told))
+        client: int | None = self._library.rd_kafka_new(0, configuration, told, len(told))  # 0: a producer
+        if not client:
+            raise RuntimeError(told.value.decode(errors="replace"))
+        return client
+
+
+def _library() -> ctypes.CDLL:
+    """Find the librdkafka that this process has loaded, and declare the functions we call."""
+    mapped = (line.split()[-1] for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines())
+    path = next((path for path in mapped if "/librdkafka" in path), None)
+    if path is None:
+        raise RuntimeError("confluent-kafka was not installed as a wheel: its librdkafka is not to be found")
+    library = ctypes.CDLL(path)
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library

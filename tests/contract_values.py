@@ -1,0 +1,82 @@
+"""Contract values made by hand, for tests that are not about reading `asyncapi.yaml`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gateway.contract.model import AvroSchema, Contract, KafkaServer, MqttServer, Parameter, Route, Stream, Topic
+from gateway.core.address import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def avro(definition: dict[str, Any], path: str = "schemas/made_by_hand.avsc") -> AvroSchema:
+    """A schema as the contract holds it; `definition` may have `x-source` on its fields."""
+    fullname = f"{definition['namespace']}.{definition['name']}" if "namespace" in definition else definition["name"]
+    return AvroSchema(Path(path), fullname, definition, json.dumps(_without_extensions(definition)))
+
+
+def record(*fields: dict[str, Any] | tuple[str, Any], name: str = "MadeByHand") -> dict[str, Any]:
+    """An Avro record; a field is an object, or a pair of name and type."""
+    return {
+        "type": "record",
+        "name": name,
+        "fields": [f if isinstance(f, dict) else {"name": f[0], "type": f[1]} for f in fields],
+    }
+
+
+def route(topic: str, definition: dict[str, Any] | None = None, keys: tuple[str, ...] = ()) -> Route:
+    """A send operation to a topic of two partitions; without a definition it takes dead letters."""
+    schema = None if definition is None else avro(definition)
+    return Route(f"send-{topic}", Topic(topic, partitions=2), schema, keys, frozenset())
+
+
+def stream(  # every argument is by name and has the usual value
+    name: str,
+    definition: dict[str, Any],
+    *,
+    address: str,
+    keys: tuple[str, ...],
+    locations: dict[str, str] | None = None,
+    examples: Sequence[Any] = (),
+    servers: tuple[str, ...] = ("broker",),
+    unknown: Literal["reject", "ignore"] = "reject",
+) -> Stream:
+    """A receive operation; `locations` are the parameters' pointers into the payload."""
+    parsed = Address.parse(address)
+    parameters = tuple(Parameter(parameter, (locations or {}).get(parameter)) for parameter in parsed.names)
+    to = route(name, definition, keys)
+    return Stream(name, servers, parsed, parameters, 1, unknown, to, route("dead-letters"), tuple(examples))
+
+
+def contract(*streams: Stream, servers: Sequence[str] = ("broker",)) -> Contract:
+    """A contract of these streams and MQTT 5 servers."""
+    mqtt = {name: mqtt_server(name) for name in servers}
+    kafka = KafkaServer("kafka", "127.0.0.1:9092", tls=False, security=(), registry_url=None)
+    return Contract(Path("asyncapi.yaml"), "made by hand", "1", mqtt, kafka, {s.name: s for s in streams})
+
+
+def mqtt_server(name: str, version: Literal["3.1.1", "5.0"] = "5.0") -> MqttServer:
+    """A broker that nobody listens at until a test says its address."""
+    return MqttServer(
+        name,
+        "127.0.0.1:1883",
+        tls=False,
+        version=version,
+        client_id=f"gateway-{name}",
+        clean_session=False,
+        keep_alive=60,
+        session_expiry=3600,
+        maximum_packet_size=None,
+        last_will=None,
+        security=(),
+    )
+
+
+def _without_extensions(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_extensions(member) for key, member in value.items() if not key.startswith("x-")}
+    return [_without_extensions(item) for item in value] if isinstance(value, list) else value

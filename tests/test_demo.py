@@ -1,0 +1,117 @@
+"""`gateway demo`: the real broker and the real gateway, from sensor to Kafka, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stack.wait import wait_for
+
+ROOT = Path(__file__).parent.parent
+
+
+class Demo:
+    """A running demo."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.output = folder / "output"
+        self.folder = folder
+        with self.output.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli", "demo", *arguments],
+                cwd=ROOT,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"TMPDIR": str(folder)},
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        """What it has written so far."""
+        return self.output.read_text()
+
+    def child(self, name: str) -> int:
+        """Wait for a child's process id."""
+        line = re.compile(rf"  {name} .* process (\d+)")
+        found = wait_for(lambda: line.search(self.said), 30, lambda: f"{name}:\n{self.said}")
+        assert found is not None
+        return int(found[1])
+
+    def wait_for_records(self) -> None:
+        """Wait until a record is shown."""
+        wait_for(lambda: "machine-sensors/" in self.said, 30, lambda: f"a record:\n{self.said}")
+
+    def end(self) -> int:
+        """Wait for the end and see that nothing is left behind."""
+        code = self.process.wait(60)
+        for pid in map(int, re.findall(r"process (\d+)", self.said)):
+            assert not Path(f"/proc/{pid}").exists(), self.said
+        assert list(self.folder.glob("gateway-demo-*")) == []
+        assert "Traceback" not in self.said, self.said
+        return code
+
+
+def number_of(said: str, line: str) -> int:
+    found = re.search(rf"^  {line} +([0-9,]+)", said, re.MULTILINE)
+    assert found, said
+    return int(found[1].replace(",", ""))
+
+
+def test_demo_ends_with_balanced_books(tmp_path: Path) -> None:
+    """After the seconds asked for, all countings agree, every topic was shown, and the exit code is 0."""
+    demo = Demo(tmp_path, "--seconds", "3", "--broken", "0.1")
+    assert demo.end() == 0, demo.said
+    published = number_of(demo.said, "published")
+    assert published > 300
+    assert number_of(demo.said, "received") == published
+    assert number_of(demo.said, "delivered") + number_of(demo.said, "dead letters") == published
+    assert number_of(demo.said, "dead letters") > 10
+    assert "The books balance" in demo.said
+    for topic in ("machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"):
+        assert f"  {topic}/" in demo.said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_ends_with_balanced_books_when_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM lead to the same end as time does."""
+    demo = Demo(tmp_path)
+    demo.wait_for_records()
+    demo.process.send_signal(number)
+    assert demo.end() == 0, demo.said
+    assert "The books balance" in demo.said
+
+
+def test_demo_says_that_the_gateway_died(tmp_path: Path) -> None:
+    """When the gateway dies the demo says so, stops the rest, and its exit code is not 0."""
+    demo = Demo(tmp_path)
+    demo.wait_for_records()
+    os.kill(demo.child("gateway"), signal.SIGKILL)
+    assert demo.end() == 1
+    assert "The gateway has ended with exit code -9" in demo.said
+
+
+def test_demo_leaves_nothing_running_when_killed(tmp_path: Path) -> None:
+    """Even when the demo itself is killed, broker and gateway end."""
+    demo = Demo(tmp_path)
+    demo.wait_for_records()
+    children = [demo.child("Mosquitto"), demo.child("gateway")]
+    demo.process.kill()
+    demo.process.wait(10)
+    wait_for(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children), 30, "the children's end")
+
+
+def test_demo_refuses_a_contract_that_wants_tls(tmp_path: Path) -> None:
+    """The demo has no certificates, and says so."""
+    text = (ROOT / "asyncapi.yaml").read_text().replace("protocol: mqtt\n", "protocol: secure-mqtt\n", 1)
+    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    (tmp_path / "asyncapi.yaml").write_text(text)
+    demo = Demo(tmp_path, "--contract", str(tmp_path / "asyncapi.yaml"))
+    assert demo.end() == 1
+    assert "wants TLS for factoryBroker" in demo.said

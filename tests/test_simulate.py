@@ -1,0 +1,310 @@
+"""The simulator: what it makes is valid or broken as it says, judged by the gateway's own transform."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import paho.mqtt.client as paho
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from paho.mqtt.enums import CallbackAPIVersion
+
+from gateway.contract import load
+from gateway.core.reading import DeadLetter, Reading, Record
+from gateway.core.transform import Transform
+from gateway.publisher import Broker, Publisher, publish_all
+from gateway.simulate import Publication, Simulator
+from tests.contract_values import contract, record, stream
+from tests.core.avro_schemas import records
+from tests.stack.mosquitto import Mosquitto, hashed_passwords
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.contract.model import Contract
+    from tests.conftest import FreePort, StartMosquitto
+
+OURS = Path(__file__).parent.parent / "asyncapi.yaml"
+NOON = 1_791_547_200.0
+
+
+def judged(
+    made: Contract, count: int, broken_share: float, seed: int = 1
+) -> list[tuple[Publication, Record | DeadLetter]]:
+    """Let the gateway judge what the simulator made."""
+    transforms = {name: Transform(each, 1, 1_000_000) for name, each in made.streams.items()}
+    publications = islice(Simulator(made, seed, broken_share, lambda: NOON), count)
+    return [
+        (sent, transforms[sent.stream](Reading(sent.stream, sent.topic.encode(), sent.payload, 0)))
+        for sent in publications
+    ]
+
+
+def good_values(made: Contract, count: int = 500) -> list[Any]:
+    """Give the JSON of good readings."""
+    return [json.loads(sent.payload) for sent in islice(Simulator(made, 1, 0.0, lambda: NOON), count)]
+
+
+def everything() -> dict[str, Any]:
+    """Make a schema with each shape: nested, recursive, array, map, unions, logical types."""
+    node = record({"name": "next", "type": ["null", "Node"], "default": None}, ("weight", "int"), name="Node")
+    return record(
+        ("id", "string"),
+        ("flags", {"type": "array", "items": "boolean"}),
+        ("limits", {"type": "map", "values": "double"}),
+        ("chain", node),
+        ("either", ["null", "int", "string", {"type": "array", "items": "int"}]),
+        ("raw", "bytes"),
+        ("four", {"type": "fixed", "name": "Four", "size": 4}),
+        ("colour", {"type": "enum", "name": "Colour", "symbols": ["red", "green"]}),
+        ("day", {"type": "int", "logicalType": "date"}),
+        ("at", {"type": "long", "logicalType": "timestamp-micros"}),
+        ("local", {"type": "long", "logicalType": "local-timestamp-millis"}),
+        ("noon", {"type": "int", "logicalType": "time-millis"}),
+        ("price", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}),
+        ("ticket", {"type": "string", "logicalType": "uuid"}),
+        {"name": "deep", "type": "float", "x-source": "$message.payload#/a/b~1c/value"},
+        {"name": "twice", "type": "long", "x-source": ["$message.payload#/p/time", "$message.payload#/q/time"]},
+        {"name": "rest", "type": {"type": "map", "values": "string"}, "default": {}, "x-source": "$message.payload#"},
+    )
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        load(OURS),
+        contract(stream("everything", everything(), address="lab/{id}", keys=("/id",), locations={"id": "/id"})),
+        contract(stream("no-parameter", everything(), address="lab", keys=("/id",))),
+        contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
+    ],
+    ids=["ours", "every shape", "one topic", "ignoring"],
+)
+def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
+    """The gateway refuses exactly those readings that the simulator calls broken."""
+    wrong = [(sent, told) for sent, told in judged(made, 4_000, 0.5) if isinstance(told, DeadLetter) != sent.is_broken]
+    assert wrong == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(drawn=records(), seed=st.integers(0, 9))
+def test_simulator_takes_any_schema(drawn: tuple[dict[str, Any], object], seed: int) -> None:
+    """A stream with any record schema, and no example, is simulated at once."""
+    definition = {**drawn[0], "fields": [{"name": "KEY", "type": "string"}, *drawn[0]["fields"]]}
+    made = contract(stream("drawn", definition, address="drawn/{k}", keys=("/KEY",), locations={"k": "/KEY"}))
+    for sent, told in judged(made, 60, 0.5, seed):
+        assert isinstance(told, DeadLetter) == sent.is_broken, (sent, told)
+
+
+def test_simulator_breaks_in_many_ways() -> None:
+    """Every stream of ours is broken in at least twenty ways, for at least ten reasons in all."""
+    kinds, reasons = defaultdict(set), set()
+    for sent, told in judged(load(OURS), 2_000, 1.0):
+        assert isinstance(told, DeadLetter)
+        kinds[sent.stream].add(sent.kind)
+        reasons.add(told.reason)
+    assert min(map(len, kinds.values())) >= 20
+    assert len(reasons) >= 10
+
+
+def test_simulator_repeats_itself_with_the_same_seed() -> None:
+    """The same seed and clock give the same publications; another seed gives others."""
+
+    def first(seed: int) -> list[Publication]:
+        return list(islice(Simulator(load(OURS), seed, 0.1, lambda: NOON), 200))
+
+    assert first(7) == first(7) != first(8)
+
+
+def test_simulator_keeps_to_the_broken_share() -> None:
+    """About the wished share is broken, and none without it."""
+    count = Counter(sent.is_broken for sent in islice(Simulator(load(OURS), 1, 0.1), 5_000))
+    assert 400 < count[True] < 600
+    assert not any(sent.is_broken for sent in islice(Simulator(load(OURS), 1), 500))
+
+
+def test_simulator_uses_every_stream_and_its_servers() -> None:
+    """All streams of the contract are heard, each on its own server."""
+    made = load(OURS)
+    heard = {(sent.stream, sent.server) for sent in islice(Simulator(made, 1), 500)}
+    assert heard == {(each.name, server) for each in made.streams.values() for server in each.servers}
+
+
+def test_simulator_shows_ten_machines_with_several_sensors() -> None:
+    """The factory has ten machines, named like the one in the example."""
+    topics = {sent.topic for sent in islice(Simulator(load(OURS), 1), 2_000) if sent.topic.startswith("factory/")}
+    machines = {topic.split("/")[1] for topic in topics}
+    assert len(machines) == 10
+    assert "MagicMaker3000" in machines
+    assert len(topics) == 30
+
+
+def test_simulator_shows_meters_that_differ() -> None:
+    """Meters have different registers, some no name, some no times, and every one has a key."""
+    meters = [value for value in good_values(load(OURS), 3_000) if "sma_time" in value]
+    assert len({frozenset(meter) for meter in meters}) > 5
+    assert any(meter.get("name") == "" for meter in meters)
+    assert any("name" not in meter for meter in meters)
+    assert all(meter.get("name") or meter["0-0:96.1.0"]["value"] for meter in meters)
+    registers = [member for meter in meters for member in meter.values() if isinstance(member, dict)]
+    assert {"time" in register for register in registers} == {True, False}
+    assert {isinstance(register["value"], str) for register in registers} == {True, False}
+
+
+def test_simulator_counts_energy_upwards() -> None:
+    """A meter's energy never goes back, and grows."""
+    levels = defaultdict(list)
+    for value in good_values(load(OURS), 5_000):
+        if "1-0:1.8.0" in value:
+            levels[value["0-0:96.1.0"]["value"]].append(value["1-0:1.8.0"]["value"])
+    assert len(levels) > 5
+    assert all(level == sorted(level) and level[0] < level[-1] for level in levels.values())
+
+
+def test_simulator_tells_the_time_of_its_clock() -> None:
+    """Timestamps are now, as text where the example has text, and never go back when the clock does."""
+    times = iter([NOON, NOON + 5, NOON - 3600, NOON + 6])
+    made = contract(
+        stream(
+            "timed",
+            record(("id", "string"), ("ts", {"type": "long", "logicalType": "timestamp-millis"}), ("since", "long")),
+            address="t/{id}",
+            keys=("/id",),
+            examples=[{"id": "a", "ts": "2020-01-01T00:00:00Z", "since": 5}],
+        )
+    )
+    said = [json.loads(sent.payload)["ts"] for sent in islice(Simulator(made, 1, 0.0, lambda: next(times)), 4)]
+    assert said == [f"2026-10-09T12:00:{second}.000Z" for second in ("00", "05", "05", "06")]
+
+
+def test_simulator_leaves_out_what_the_topic_says() -> None:
+    """A member that the topic says is sometimes left out, and never differs from the topic."""
+    seen: Counter[bool] = Counter()
+    for sent in islice(Simulator(load(OURS), 1), 2_000):
+        if sent.topic.startswith("doors/"):
+            said = json.loads(sent.payload).get("location")
+            assert said in {None, sent.topic.removeprefix("doors/")}
+            seen[said is None] += 1
+    assert seen[True]
+    assert seen[False] > seen[True]
+
+
+def outside(values: list[float], low: float, high: float) -> list[float]:
+    return [value for value in values if not low <= value <= high]
+
+
+@pytest.mark.parametrize(
+    ("kind", "accepts"), [("int", lambda v: isinstance(v, int)), ("float", lambda v: isinstance(v, int | float))]
+)
+def test_simulator_varies_numbers_around_the_example(kind: str, accepts: Callable[[object], bool]) -> None:
+    """Numbers look like the example's: near it, and not all the same."""
+    definition = record(("id", "string"), ("pressure", kind))
+    made = contract(stream("s", definition, address="s/{id}", keys=("/id",), examples=[{"id": "a", "pressure": 200}]))
+    values = [value["pressure"] for value in good_values(made)]
+    assert all(map(accepts, values))
+    assert outside(values, 150, 250) == []
+    assert len(set(values)) > 10
+
+
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+CLOSED = "listener 1883\nallow_anonymous false\npassword_file passwd\nacl_file acl"
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `gateway simulate` on our contract."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "simulate", "--contract", str(OURS), *arguments],
+        cwd=OURS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def both_servers(broker: Mosquitto) -> list[str]:
+    return ["--server", f"factoryBroker={broker.address}", "--server", f"meterBroker={broker.address}"]
+
+
+def test_simulate_publishes_what_it_counts(mosquitto: StartMosquitto) -> None:
+    """Every reading that the command counts has arrived, over MQTT 5 and 3.1.1, at QoS 1."""
+    broker = mosquitto()
+    arrived: list[paho.MQTTMessage] = []
+    listener = paho.Client(CallbackAPIVersion.VERSION2)
+    listener.on_message = lambda _client, _data, message: arrived.append(message)
+    listener.connect("127.0.0.1", broker.port)
+    listener.loop_start()
+    subscribed = threading.Event()
+    listener.on_subscribe = lambda *_: subscribed.set()
+    listener.subscribe("#", 1)
+    assert subscribed.wait(10)
+    done = command(*both_servers(broker), "--rate", "0", "--count", "500", "--broken", "0.2", "--seed", "3")
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: len(arrived) == 500, 20, lambda: f"500 messages, {len(arrived)} are there")
+    listener.loop_stop()
+    assert {message.qos for message in arrived} == {1}
+    assert "published 500 readings" in done.stdout
+    assert "500 acknowledged" in done.stdout
+
+
+def test_simulate_keeps_to_its_rate(mosquitto: StartMosquitto) -> None:
+    """Forty readings at 100 a second take at least 0.39 seconds."""
+    broker = mosquitto()
+    made = load(OURS)
+    brokers = [Broker(name, "127.0.0.1", broker.port) for name in made.mqtt_servers]
+    with Publisher(brokers) as publisher:
+        started = time.monotonic()
+        publish_all(Simulator(made, 1), publisher, rate=100, stopping=threading.Event(), count=40)
+        assert time.monotonic() - started > 0.38
+        publisher.settle()
+    assert publisher.acknowledged == 40
+
+
+def test_simulate_reports_what_the_broker_refuses(mosquitto: StartMosquitto) -> None:
+    """A publication that the access list forbids is counted, and the exit code is not 0."""
+    broker = mosquitto(CLOSED, {"passwd": hashed_passwords({"guest": "secret"}), "acl": "user guest\ntopic read #\n"})
+    made = contract(stream("s", record(("id", "string")), address="s/{id}", keys=("/id",)))
+    guest = Broker("broker", "127.0.0.1", broker.port, username="guest", password="secret")
+    with Publisher([guest]) as publisher:
+        publish_all(Simulator(made, 1), publisher, rate=0, stopping=threading.Event(), count=10)
+        publisher.settle()
+    assert publisher.acknowledged == 0
+    assert publisher.refusals == {"Not authorized": 10}
+    assert "secret" not in repr(guest)
+
+
+def test_simulate_says_how_to_sign_in(mosquitto: StartMosquitto) -> None:
+    """A broker that wants a user is named, with what to do; no traceback."""
+    broker = mosquitto(CLOSED, {"passwd": hashed_passwords({"guest": "secret"}), "acl": "topic read #\n"})
+    done = command(*both_servers(broker), "--count", "1")
+    assert done.returncode == 1
+    assert "--password-file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_simulate_says_which_broker_is_away(free_port: FreePort) -> None:
+    """A broker that is away is named, with its address."""
+    port = free_port()
+    done = command("--server", f"factoryBroker=127.0.0.1:{port}", "--count", "1")
+    assert done.returncode == 1
+    assert f"factoryBroker at 127.0.0.1:{port} cannot be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("override", ["nobody=localhost:1883", "factoryBroker", "factoryBroker=mqtt://x"])
+def test_simulate_refuses_a_wrong_override(override: str) -> None:
+    """A server that is none of the contract's, or no address, is refused with what would be right."""
+    done = command("--server", override)
+    assert done.returncode == 1
+    assert "factoryBroker" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,235 @@
+"""`gateway tail`: what it shows of records, dead letters and bytes from anywhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+
+from gateway.core.dead_letter import dead_letter_record
+from gateway.core.framing import SCHEMA_ID_HEADER, frame
+from gateway.core.reading import DeadLetter, Reading, Record
+from gateway.core.transform import Transform
+from gateway.errors import GatewayError
+from gateway.mock_kafka import MockCluster
+from gateway.registry import SchemaRegistry, pin
+from gateway.tail import Decoder, Shown, Tail, plain
+from tests.contract_values import contract, record, stream
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.contract.model import Stream
+    from tests.stack.registry import Registry
+
+SENSOR = record(("machine", "string"), ("value", "double"))
+STREAM = stream(
+    "machine-sensors", SENSOR, address="factory/{machine}", keys=("/machine",), locations={"machine": "/machine"}
+)
+OURS = Path(__file__).parent.parent / "asyncapi.yaml"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[MockCluster]:
+    """Start a mock cluster; each test makes its own topic."""
+    with MockCluster({}) as started:
+        yield started
+
+
+@pytest.fixture
+def topic(cluster: MockCluster) -> str:
+    """Make a topic with two partitions."""
+    name = f"topic-{uuid4().hex[:8]}"
+    cluster.create_topic(name, 2)
+    return name
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Pin schema id 7 for the machine sensors."""
+    pin(tmp_path / "lock", [STREAM.route], {STREAM.route.subject: 7})
+    return tmp_path / "lock"
+
+
+def of_reading(payload: bytes, made: Stream = STREAM, schema_id: int = 7) -> Record:
+    """Make the record or dead letter of a reading."""
+    reading = Reading(made.name, b"factory/oven", payload, 1_700_000_000_123, qos=1)
+    told = Transform(made, schema_id, 1_000_000)(reading)
+    return dead_letter_record(reading, told, "dead-letters", 1_000_000) if isinstance(told, DeadLetter) else told
+
+
+def shown(cluster: MockCluster, topic: str, decoder: Decoder, *records: Record) -> list[Shown]:
+    """Produce records and give what tail shows of them, in the order of producing."""
+    producer = Producer({"bootstrap.servers": cluster.bootstrap})
+    for each in records:
+        producer.produce(topic, each.value, each.key, 0, timestamp=each.timestamp, headers=list(each.headers))
+    assert producer.flush(20) == 0
+    seen: list[Shown] = []
+    with Tail({"bootstrap.servers": cluster.bootstrap}, [topic], "beginning") as tail:
+
+        def take() -> bool:
+            if (message := tail.poll(0.1)) is not None:
+                seen.append(decoder.show(message))
+            return len(seen) == len(records)
+
+        wait_for(take, 20, "records")
+    return seen
+
+
+def test_show_decodes_by_the_contract_with_a_pinned_id(cluster: MockCluster, topic: str, lock: Path) -> None:
+    """A record of a pinned schema is decoded without a registry, in one line."""
+    decoder = Decoder(contract(STREAM), lock, None)
+    (one,) = shown(cluster, topic, decoder, of_reading(b'{"value": 21.5}'))
+    expected = f'2023-11-14T22:13:20.123Z {topic}/0@0 oven schema=7 {{"machine": "oven", "value": 21.5}}'
+    assert one.as_text() == expected
+    assert json.loads(one.as_json()) == {
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+        "timestamp": 1_700_000_000_123,
+        "key": "oven",
+        "schema_id": 7,
+        "value": {"machine": "oven", "value": 21.5},
+    }
+
+
+def test_show_reads_the_schema_id_from_the_header(cluster: MockCluster, topic: str, lock: Path) -> None:
+    """A record framed by header is decoded too."""
+    framed = of_reading(b'{"value": 1}')
+    by_header = Record(topic, b"oven", framed.value[5:], [(SCHEMA_ID_HEADER, framed.value[:5])], framed.timestamp)
+    (one,) = shown(cluster, topic, Decoder(contract(STREAM), lock, None), by_header)
+    assert one.value == {"machine": "oven", "value": 1.0}
+
+
+def test_show_asks_the_registry_for_what_the_lock_file_does_not_know(
+    cluster: MockCluster, topic: str, tmp_path: Path, registry: Registry
+) -> None:
+    """Without a lock file the schema comes from the registry; an id it does not know is told."""
+    assert STREAM.route.schema is not None
+    schema_id = registry.register(f"{topic}-value", STREAM.route.schema.text)
+    client = SchemaRegistry(url=registry.url, lock_path=tmp_path / "lock")
+    letters = [of_reading(b'{"value": 2}', schema_id=each) for each in (schema_id, 2_000_000_000)]
+    one, two = shown(cluster, topic, Decoder(None, None, client), *letters)
+    assert one.value == {"machine": "oven", "value": 2.0}
+    assert two.value is None
+    assert "404" in two.note
+
+
+def test_show_gives_hexadecimal_when_there_is_no_schema(cluster: MockCluster, topic: str) -> None:
+    """Without lock file and registry the bytes are shown, and why."""
+    (one,) = shown(cluster, topic, Decoder(None, None, None), of_reading(b'{"value": 1}'))
+    assert "no registry is named" in one.note
+    assert one.as_text().endswith("0000000007086f76656e000000000000f03f")
+
+
+@pytest.mark.parametrize("value", [b"", b"\0", b"text", frame(7), frame(7) + b"\xff" * 20, b"\xff" * 2_000])
+def test_show_takes_any_bytes(cluster: MockCluster, topic: str, lock: Path, value: bytes) -> None:
+    """A value that is no record of ours is shown with the reason, never an exception."""
+    (one,) = shown(cluster, topic, Decoder(contract(STREAM), lock, None), Record(topic, b"\xff\x1b", value, [], 1))
+    assert one.value is None
+    assert one.note
+    assert one.as_text().isprintable()
+    assert r"\xff\u001b" in one.as_text()
+    json.loads(one.as_json())
+
+
+def test_show_tells_why_a_dead_letter_is_one(cluster: MockCluster, topic: str, lock: Path) -> None:
+    """A dead letter shows reason, place, detail and its payload, with everything dangerous escaped."""
+    letters = of_reading(b'{"value": "\x1b[31m\nhot"}'), of_reading(b'{"value": "hot\x7f"}')
+    one, two = shown(cluster, topic, Decoder(contract(STREAM), lock, None), *letters)
+    assert (one.reason, two.reason) == ("not_json", "wrong_type")
+    text = two.as_text()
+    assert "DEAD LETTER wrong_type at /value: " in text
+    assert r'payload={"value": "hot\u007f"}' in text
+    assert text.isprintable()
+    assert one.as_text().isprintable()
+    facts = json.loads(two.as_json())
+    assert (facts["reason"], facts["mqtt_topic"]) == ("wrong_type", "factory/oven")
+
+
+def test_show_escapes_what_moves_a_cursor(cluster: MockCluster, topic: str, lock: Path) -> None:
+    """Control and bidirectional characters in good values are escaped too; other letters stay as they are."""
+    made = Reading(STREAM.name, "factory/Ofen \u202e\x9b31m Süd".encode(), b'{"value": 1}', 1)
+    told = Transform(STREAM, 7, 1_000_000)(made)
+    assert isinstance(told, Record)
+    (one,) = shown(cluster, topic, Decoder(contract(STREAM), lock, None), told)
+    assert r"Ofen \u202e\u009b31m Süd" in one.as_text()
+    assert one.as_json().isascii()
+
+
+def test_tail_from_the_end_shows_only_new_records(cluster: MockCluster, topic: str) -> None:
+    """From the end, what was there before is not shown."""
+    producer = Producer({"bootstrap.servers": cluster.bootstrap})
+    producer.produce(topic, b"old", partition=0)
+    assert producer.flush(20) == 0
+    values: list[bytes | None] = []
+    with Tail({"bootstrap.servers": cluster.bootstrap}, [topic], "end") as tail:
+
+        def take() -> bool:
+            producer.produce(topic, b"new", partition=0)
+            producer.flush(20)
+            if (message := tail.poll(0.1)) is not None:
+                values.append(message.value())
+            return bool(values)
+
+        wait_for(take, 20, "a new record")
+    assert values == [b"new"]
+
+
+def test_tail_says_that_a_topic_is_not_there(cluster: MockCluster) -> None:
+    """A topic that is not there is named."""
+    with pytest.raises(GatewayError, match="has no topic nobody-made-me"):
+        Tail({"bootstrap.servers": cluster.bootstrap}, ["nobody-made-me"], "end")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"a": [b"\xff", Decimal("1.50"), None]}, {"a": ["ÿ", "1.50", None]}),
+        (True, True),
+    ],
+)
+def test_plain_is_what_json_can_say(value: Any, expected: Any) -> None:
+    """Bytes become code points and decimals text."""
+    assert plain(value) == expected
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "tail", *arguments],
+        cwd=OURS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_tail_command_stops_after_the_count(cluster: MockCluster, topic: str) -> None:
+    """`--count 2 --from beginning` shows two lines and ends with 0."""
+    producer = Producer({"bootstrap.servers": cluster.bootstrap})
+    for number in range(3):
+        producer.produce(topic, b"%d" % number, b"key", 0)
+    assert producer.flush(20) == 0
+    done = command(topic, "--bootstrap", cluster.bootstrap, "--count", "2", "--from", "beginning")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [f"{topic}/0@{n} key" in line for n, line in enumerate(done.stdout.splitlines())] == [True, True]
+
+
+def test_tail_command_names_a_missing_topic(cluster: MockCluster) -> None:
+    """A missing topic is a sentence and exit code 1."""
+    done = command("nobody-made-me", "--bootstrap", cluster.bootstrap)
+    assert done.returncode == 1
+    assert "Kafka has no topic nobody-made-me." in done.stderr
+    assert "Traceback" not in done.stderr
