@@ -7,10 +7,12 @@ same server names.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from gateway.core.address import Address
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.core.address import Address
 
 
 @dataclass(frozen=True, slots=True)

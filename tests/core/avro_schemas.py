@@ -52,7 +52,7 @@ def number(value: float) -> str:
     return repr(value)
 
 
-def scalar(kind: str) -> st.SearchStrategy[Sample]:
+def scalar(kind: str) -> st.SearchStrategy[Sample]:  # noqa: PLR0911 - one return a primitive
     ranges = {"int": 31, "long": 63}
     match kind:
         case "null":

@@ -246,7 +246,8 @@ METER = record(
     [
         (
             {"name": "m", "1-0:1.8.0": {"value": 5, "time": 9}, "0-1:24.2.1": {"value": 1.5, "time": 3}},
-            {"name": "m", "number": None, "at": 9, "wh": 5.0, "out": None, "rest": {"0-1:24.2.1": {"value": 1.5, "time": 3}}},
+            {"name": "m", "number": None, "at": 9, "wh": 5.0, "out": None,
+             "rest": {"0-1:24.2.1": {"value": 1.5, "time": 3}}},
         ),
         (
             {"name": "m", "1-0:2.8.0": {"value": 5, "time": 9}, "1-0:1.8.0": {"value": 6}},
