@@ -2,6 +2,7 @@
 #
 #   make test     every test, on real servers; ARGS="tests/core -k key" passes on to pytest
 #   make check    style and types
+#   make soak     faults of every kind in seeded order; MINUTES=10 SEED=1
 #   make demo     sensors, gateway and Kafka on this machine; SECONDS=10 ends by itself
 #   make setup    only what the others begin with
 #   make style    ruff: lint and format
@@ -9,7 +10,9 @@
 #   make lock     take the newest Python packages that pyproject.toml allows
 #   make clean    remove all that make made here
 
-.PHONY: help setup test check style types demo lock clean system-run system-test
+MINUTES ?= 10
+SEED ?= 1
+.PHONY: help setup test check style types soak demo lock clean system-run system-test
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -42,6 +45,9 @@ types: .venv/.installed-dev
 
 demo: .venv/.installed-run | system-run
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS))
+
+soak: setup
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

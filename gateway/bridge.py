@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTUM = 1_024  # readings a lane may send before the next lane has its turn
+AT_ONCE = float("-inf")  # as the time of a failure: the lane makes no pause
 SHORTEST_WAIT_SECONDS = 0.001
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 1.0
@@ -121,11 +122,7 @@ class Bridge:
     def _patience(self, now: float) -> float:
         wait = LONGEST_WAIT_SECONDS
         for lane in self.all_lanes():
-            if (
-                lane.room(now)
-                and self._sink.has_room
-                and (lane.name in self.transforms or lane.name in self.dead_lanes)
-            ):
+            if self._room(lane, now) and self._sink.has_room and self._can_send(lane):
                 return 0
             if lane.waiting and lane.retry_at > now:
                 wait = min(wait, lane.retry_at - now)
@@ -137,7 +134,7 @@ class Bridge:
         return wait
 
     def _can_send(self, lane: Lane) -> bool:
-        return lane.name in self.transforms or lane.name in self.dead_lanes
+        return lane.name in self.transforms or self.dead_lanes.get(lane.name) is lane
 
     # --- MQTT to spool -------------------------------------------------------------------------------------------
 
@@ -157,6 +154,8 @@ class Bridge:
             books.in_flight += count
         lanes = self.lanes
         for entry in entries:
+            if entry.reading.dup:
+                self._ledger.books[entry.reading.stream].repeated += 1
             if lane := lanes.get(entry.reading.stream):
                 lane.add(entry)
             else:
@@ -187,12 +186,16 @@ class Bridge:
             transform = self.transforms.get(name)
             if transform and self.is_reading and lane.is_hungry(now):
                 self._spool.refill(lane)
-            if transform and (room := lane.room(now)):
+            if transform and (room := self._room(lane, now)):
                 self._send_readings(lane, transform, min(room, QUANTUM))
         for lane in self.dead_lanes.values():
             lane.recover()
-            if room := lane.room(now):
+            if room := self._room(lane, now):
                 self._send_dead_letters(lane, min(room, QUANTUM))
+
+    def _room(self, lane: Lane, now: float) -> int:
+        """Tell how many readings a lane may send; none may share a batch with the one that is tried alone."""
+        return 0 if lane.alone else lane.room(now)
 
     def _send_readings(self, lane: Lane, transform: Transform, room: int) -> None:
         for _ in range(room):
@@ -220,11 +223,11 @@ class Bridge:
         entry = lane.waiting[0]
         if not self._sink.send(record, entry):
             return False
-        if lane.is_careful:
+        if lane.is_careful and not lane.in_flight:
             lane.alone = entry
         lane.waiting.popleft()
         lane.in_flight += 1
-        return True
+        return not self._sink.failed  # what fails on the spot ends the round: nothing may get ahead of it
 
     # --- reports back --------------------------------------------------------------------------------------------
 
@@ -236,11 +239,14 @@ class Bridge:
             self._settle_entry(entry)
         for entry, error in failed:
             self._take_back(entry, error)
-        if any(outcome(error) is Outcome.REBUILD for _, error in failed):
-            self._sink.rebuild()
+        for lane in self.all_lanes() if failed else ():
+            lane.recover()
 
     def _settle_entry(self, entry: Entry) -> None:
-        self._lane_of(entry).settle()
+        lane = self._lane_of(entry)
+        lane.settle()
+        if lane.alone is entry:
+            lane.alone = None
         books = self._close_entry(entry)
         if entry.letter is None:
             books.delivered += 1
@@ -259,9 +265,14 @@ class Bridge:
 
     def _take_back(self, entry: Entry, error: KafkaError) -> None:
         lane = self._lane_of(entry)
+        if outcome(error) is Outcome.AGAIN:
+            lane.fail(entry, lane.trouble, AT_ONCE)
+            return
         trouble = sentence(error, lane.name)
-        log.warning("Kafka did not take a record", extra={"stream": entry.reading.stream, "detail": trouble})
-        if outcome(error) is not Outcome.REFUSE:
+        if trouble != lane.trouble:
+            extra = {"stream": entry.reading.stream, "detail": trouble}
+            log.warning("Kafka did not take a record", extra=extra)
+        if outcome(error) is Outcome.RETRY:
             lane.fail(entry, trouble, time.monotonic())
         elif lane.alone is not entry:
             lane.suspect(entry, trouble)

@@ -32,6 +32,7 @@ from zlib import crc32
 
 from gateway.core.reading import Reading
 from gateway.errors import ConfigurationError, Finding, SpoolTakenError
+from gateway.lane import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -141,24 +142,33 @@ class SpoolFile:
             database.executemany("DELETE FROM readings WHERE offset = ?", ((offset,) for offset in deleted))
             database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
 
-    def read(self, stream: str, first: int, until: int, most: int) -> list[tuple[int, Reading | None]]:
+    def read(
+        self, stream: str, first: int, until: int, most_bytes: int
+    ) -> tuple[list[tuple[int, Reading | None]], int]:
         """Read rows of a stream, oldest first.
 
         Args:
             stream: its name.
             first: smallest offset.
             until: offset to stop before.
-            most: how many rows.
+            most_bytes: of payload, after which reading stops.
 
         Returns:
-            Offset and reading; None in place of a reading that the disk has damaged.
+            Offset and reading, None in place of a reading that the disk has damaged; and where to go on, `until` when
+            there is no more.
 
         Raises:
             DiskBrokenError: the file cannot be read.
         """
-        query = f"{_SELECT} WHERE stream = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?"
+        query = f"{_SELECT} WHERE stream = ? AND offset >= ? AND offset < ? ORDER BY offset"
+        rows: list[tuple[int, Reading | None]] = []
         with self._guarded() as database:
-            return [(row[0], _reading(row)) for row in database.execute(query, (stream, first, until, most))]
+            for row in database.execute(query, (stream, first, until)):
+                rows.append((row[0], _reading(row)))
+                most_bytes -= len(row[3]) + ENTRY_BYTES
+                if most_bytes <= 0:
+                    return rows, row[0] + 1
+        return rows, until
 
     def oldest(self, most: int) -> list[tuple[int, str]]:
         """List offset and stream of the oldest rows."""

@@ -5,7 +5,11 @@ and the spool owns the patience.
 
     retry    the cluster or its rights are the trouble: the lane waits and starts again in order
     refuse   this very record (or one of its batch) is the trouble: sent again by itself, then a dead letter
-    rebuild  the producer is beyond repair (fatal): a new one takes over, unsettled readings start again
+    again    it only stood behind a record that failed: the lane starts again in order, at once
+
+Order through failures is librdkafka's gap-less guarantee: a batch that Kafka does not take makes the producer fatal, so
+that nothing behind it gets ahead. A fatal producer takes nothing more; once it has reported all it held, and there is
+something to send, a new one takes over. Without the guarantee a refused batch was stored behind its followers.
 
 `batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone and does not take
 good neighbours with it.
@@ -14,11 +18,15 @@ good neighbours with it.
 from __future__ import annotations
 
 import logging
+import re
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+
+from gateway.lane import ENTRY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +41,7 @@ log = logging.getLogger(__name__)
 FIXED: dict[str, str | int | bool] = {
     "acks": "all",
     "enable.idempotence": True,
+    "enable.gapless.guarantee": True,
     "partitioner": "murmur2_random",  # where Java's producers put the same key
     "message.timeout.ms": 0,
     "allow.auto.create.topics": False,
@@ -48,9 +57,10 @@ DEFAULTS: dict[str, str | int | bool] = {
     "topic.metadata.propagation.max.ms": 5_000,  # how long a topic may be unknown before its records come back
     "reconnect.backoff.max.ms": 10_000,
     "statistics.interval.ms": 0,
-    "log_level": 3,
+    "log_level": 2,  # what goes wrong with connections comes to `_on_error`, where it is said once
 }
 WINDOW = 32_768  # records handed to librdkafka and not reported yet
+WINDOW_BYTES = 16 * 2**20
 
 
 class Outcome(Enum):
@@ -58,7 +68,7 @@ class Outcome(Enum):
 
     RETRY = "retry"
     REFUSE = "refuse"
-    REBUILD = "rebuild"
+    AGAIN = "again"
 
 
 REFUSED = frozenset(
@@ -71,6 +81,16 @@ REFUSED = frozenset(
         KafkaError.INVALID_TIMESTAMP,
     }
 )
+_BYSTANDERS = frozenset(  # what a fatal producer says of records that did nothing wrong
+    {
+        KafkaError._FATAL,  # noqa: SLF001 - librdkafka's own names, here and below
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - as above
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - as above
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    }
+)
+_CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each time, and helps nobody
+_TLS_HINT = "check ca_file, cert_file and key_file under servers in gateway.yaml"
 _HINTS = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it, as the contract's channel describes it",
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it, as the contract's channel describes it",  # noqa: SLF001 - librdkafka's own name
@@ -84,16 +104,17 @@ _HINTS = {
 
 def outcome(error: KafkaError) -> Outcome:
     """Look up what an error means for its record."""
-    if error.fatal():
-        return Outcome.REBUILD
+    if error.code() == KafkaError._GAPLESS_GUARANTEE:  # noqa: SLF001 - librdkafka's own name
+        return Outcome.AGAIN
     return Outcome.REFUSE if error.code() in REFUSED else Outcome.RETRY
 
 
 def sentence(error: KafkaError, topic: str = "") -> str:
     """Tell an operator what Kafka said and what to do."""
-    hint = _HINTS.get(error.code(), "")
+    told = _CLIENT_STATE.sub("", error.str())
+    hint = _HINTS.get(error.code(), _TLS_HINT if "SSL" in told else "")
     place = f"{topic}: " if topic else ""
-    return f"{place}{error.str()}{'; ' + hint if hint else ''}"
+    return f"{place}{told}{'; ' + hint if hint else ''}"
 
 
 class KafkaSink:
@@ -101,9 +122,11 @@ class KafkaSink:
 
     Args:
         properties: librdkafka's, for this installation: bootstrap servers, security, overrides of `DEFAULTS`.
+        window_bytes: of readings handed to librdkafka and not reported yet; less than the spool's memory, or readings
+            in flight alone could fill it and reading from MQTT would stop though the disk has room.
     """
 
-    def __init__(self, properties: Mapping[str, Any]) -> None:
+    def __init__(self, properties: Mapping[str, Any], window_bytes: int = WINDOW_BYTES) -> None:
         merged = DEFAULTS | dict(properties) | FIXED
         merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
@@ -112,13 +135,18 @@ class KafkaSink:
         self.settled: list[Entry] = []
         self.failed: list[tuple[Entry, KafkaError]] = []
         self.in_flight = 0
+        self._window_bytes = window_bytes
+        self._bytes_in_flight = 0
         self._is_full = False
+        self._fatal: KafkaError | None = None
+        self._complaints: set[str] = set()  # logged since the last success
         self.trouble = ""  # what the client last complained about; empty once a record gets through
 
     @property
     def has_room(self) -> bool:
-        """False when the window or librdkafka's queue is full; a report makes room."""
-        return self.in_flight < WINDOW and not self._is_full
+        """False when the window or librdkafka's queue is full, or a fatal producer empties; a report makes room."""
+        is_open = self.in_flight < WINDOW and self._bytes_in_flight < self._window_bytes
+        return is_open and not self._is_full and not (self._fatal and self.in_flight)
 
     def send(self, record: Record, entry: Entry) -> bool:
         """Hand a record to librdkafka.
@@ -128,8 +156,10 @@ class KafkaSink:
             entry: the reading it stands for; it turns up in `settled` or `failed` after a later `poll`.
 
         Returns:
-            False when librdkafka's queue is full and nothing was taken.
+            False when nothing was taken, because librdkafka's queue is full or the producer has become fatal.
         """
+        if self._fatal and not self._replace():
+            return False
         try:
             self._producer.produce(
                 record.topic,
@@ -143,10 +173,12 @@ class KafkaSink:
             self._is_full = True
             return False
         except KafkaException as error:  # refused on the spot, e.g. larger than message.max.bytes
+            if error.args[0].code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
+                self._fatal = error.args[0]
+                return False
             self.failed.append((entry, error.args[0]))
-            self.in_flight += 1
-            return True
         self.in_flight += 1
+        self._bytes_in_flight += len(entry.reading.payload) + ENTRY_BYTES
         return True
 
     def _report(self, entry: Entry, error: KafkaError | None, _message: object) -> None:
@@ -157,7 +189,12 @@ class KafkaSink:
 
     def poll(self, timeout_seconds: float) -> None:
         """Serve delivery reports; they add to `settled` and `failed`."""
-        self._producer.poll(timeout_seconds)
+        try:
+            if self._fatal:
+                self._producer.purge(in_flight=False)
+            self._producer.poll(timeout_seconds)
+        except KafkaException as error:  # only a fatal error is raised here
+            self._fatal = error.args[0]
 
     def take_reports(self) -> tuple[list[Entry], list[tuple[Entry, KafkaError]]]:
         """Take what was reported since the last call.
@@ -169,16 +206,28 @@ class KafkaSink:
         if settled or failed:
             self.settled, self.failed = [], []
             self._is_full = False
-            self.in_flight -= len(settled) + len(failed)
+            reported = [*settled, *(entry for entry, _ in failed)] if failed else settled
+            self.in_flight -= len(reported)
+            self._bytes_in_flight -= sum(len(entry.reading.payload) for entry in reported) + ENTRY_BYTES * len(reported)
             if settled:
-                self.trouble = ""
-        return settled, failed
+                self._note_success()
+        return settled, self._name_cause(failed) if self._fatal else failed
 
-    def rebuild(self) -> None:
-        """Replace a producer that reported a fatal error; what it still held comes back as failed."""
-        self._producer.purge()
-        self._producer.poll(0)
+    def _name_cause(self, failed: list[tuple[Entry, KafkaError]]) -> list[tuple[Entry, KafkaError]]:
+        """Give records that a fatal producer dropped the error that made it fatal."""
+        fatal = self._fatal
+        assert fatal, "only called when it is known"
+        if fatal.code() != KafkaError._GAPLESS_GUARANTEE:  # noqa: SLF001 - librdkafka's own name
+            self.trouble = sentence(fatal)
+        return [(entry, fatal if error.code() in _BYSTANDERS else error) for entry, error in failed]
+
+    def _replace(self) -> bool:
+        """Let a new producer take over from a fatal one, if that has reported all it held."""
+        if self.in_flight:
+            return False
         self._producer = Producer(self._properties)
+        self._fatal = None
+        return True
 
     def missing_topics(self, names: set[str], timeout_seconds: float) -> set[str]:
         """Ask the cluster which topics it lacks. Blocks; may be called from any thread.
@@ -197,16 +246,25 @@ class KafkaSink:
             found = self._producer.list_topics(timeout=timeout_seconds).topics
         except KafkaException as error:
             raise ConnectionError(self.trouble or sentence(error.args[0])) from None
-        self.trouble = ""
+        self._note_success()
         return {name for name in names if name not in found or found[name].error}
+
+    def _note_success(self) -> None:
+        self.trouble = ""
+        self._complaints.clear()
 
     def close(self, timeout_seconds: float) -> None:
         """Let records that are in flight finish, at most so long."""
-        self._producer.flush(timeout_seconds)
+        with suppress(KafkaException):  # fatal: nothing more will get through
+            self._producer.flush(timeout_seconds)
 
     def _on_error(self, error: KafkaError) -> None:
+        if self.trouble and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
+            return  # it follows the error that says why
         self.trouble = sentence(error)
-        log.warning("Kafka client: %s", self.trouble)
+        if self.trouble not in self._complaints:
+            self._complaints.add(self.trouble)
+            log.warning("Kafka client", extra={"detail": self.trouble})
 
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:

@@ -7,22 +7,27 @@ and runs over the PUBLISH packets in a tight loop; every other packet is handed 
 out in one write. It leans on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), which is
 why pyproject.toml pins the major version.
 
-A PUBLISH that is longer than the payload limit is not gathered: its first bytes are kept, the rest is only hashed as it
-passes, and it arrives as a reading that says its size. So memory stays bounded whatever a broker sends.
+A PUBLISH that is much longer than the payload limit is not gathered by `FastReader`: its first bytes are kept, the rest
+is only hashed as it passes, and it arrives as a reading that says its size. So memory stays bounded whatever a broker
+sends. `PahoReader` gathers a message whole before it cuts it. Properties of a PUBLISH serve nothing here: paho checks
+each, `FastReader` only passes over them.
 
 Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the link with the reason.
+QoS 2 counts as malformed, because it was not asked for: paho would answer it before anybody has stored the message.
 """
 
 from __future__ import annotations
 
-import ssl
+import select
+import socket
 import time
 from array import array
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.exception import MalformedPacket
 
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading
@@ -33,8 +38,11 @@ if TYPE_CHECKING:
 
 PUBLISH, PUBACK = 0x30, 0x40
 READ_BYTES = 262_144
-LONGEST_HEADER = 131_072  # a topic and properties beyond this are refused with the link
+LONGEST_HEADER = 2 + 65_535 + 2 + 4  # of a PUBLISH: topic, packet id and the length of the properties
+DISCONNECT = b"\xe0\0"
 _VARINT_BYTES = 4
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
 _HANDED_TO_PAHO = {"have_remaining": 0, "remaining_count": [], "remaining_mult": 1, "to_process": 0}
 
 
@@ -63,7 +71,7 @@ class Connection:
 
 
 class PahoReader(paho.Client):
-    """paho's client as it is, with an inbox.
+    """paho's client, with an inbox.
 
     Args:
         stream_of: topic -> name of the stream it belongs to.
@@ -72,28 +80,119 @@ class PahoReader(paho.Client):
     """
 
     def __init__(self, stream_of: Callable[[bytes], str], payload_limit: int, **arguments: Any) -> None:
-        super().__init__(manual_ack=True, **arguments)
+        # On some refusals paho would dial again by itself, in the caller's thread and with another version.
+        super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
         self.connection = Connection()
         self.arrived: list[Entry] = []
+        self.trouble: OSError | None = None  # why the connection broke, which paho does not tell
         self._stream_of = stream_of
         self._payload_limit = payload_limit
         self.on_message = self._take
 
-    def _take(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        topic: bytes = message._topic  # noqa: SLF001 - `topic` raises on invalid UTF-8, which is for the transform
-        payload, size, digest = bytes(message.payload), -1, b""
-        if len(payload) > self._payload_limit:
-            size, digest, payload = len(payload), sha256(payload).digest(), payload[:CUT_TO]
-        now = time.time_ns() // 1_000_000
-        reading = Reading(
-            self._stream_of(topic), topic, payload, now, message.qos, message.retain, message.dup, size, digest
-        )
-        self.arrived.append(Entry(reading, self.connection, message.mid))
+    def reconnect(self) -> MQTTErrorCode:
+        """Connect anew; acknowledgements for what came over the old connection are void from now on."""
+        self.connection = Connection()
+        self.trouble = None
+        return super().reconnect()
 
     def send_acknowledgements(self) -> None:
         """Queue the acknowledgements that the spool has released."""
         for packet_id in self.connection.take():
             self.ack(packet_id, 1)
+
+    # --- silence, and the end of it --------------------------------------------------------------------------------
+
+    @property
+    def heard_at(self) -> float:
+        """When the broker's last bytes came, monotonic seconds."""
+        return self._last_bytes_received
+
+    def excuse_silence(self, now: float) -> None:
+        """Note that nothing is read by our own choice, so that nothing heard proves nothing."""
+        self._last_bytes_received = now
+
+    def ping_after(self, seconds: float, now: float) -> None:
+        """Ping when nothing was sent, or nothing heard, for so many seconds; not again before as many have passed."""
+        if now - min(self._last_bytes_received, self._last_msg_out) >= seconds <= now - self._ping_t:
+            self._send_pingreq()
+
+    def say_goodbye(self, seconds: float) -> None:
+        """Send what is queued and DISCONNECT, and wait until the broker closes.
+
+        paho itself closes at once. The kernel then resets the connection if anything lies unread, and what the broker
+        has not read yet is lost: acknowledgements, and DISCONNECT, so that it would publish the last will.
+
+        Args:
+            seconds: how long at most.
+        """
+        until = time.monotonic() + seconds
+        self.send_acknowledgements()
+        self._packet_queue(0, DISCONNECT, 0, 0)  # 0: on a packet that it knows for DISCONNECT paho would close
+        while self.want_write() and self._is_ready(select.POLLOUT, until):
+            self.loop_write()
+        try:
+            if self._sock:
+                self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # it is no web socket
+            while self._is_ready(select.POLLIN, until) and self._sock_recv(READ_BYTES):
+                pass
+        except OSError:
+            pass  # it is gone, which is what we want
+        self._sock_close()
+
+    def _is_ready(self, event: int, until: float) -> bool:
+        seconds = until - time.monotonic()
+        if not self._sock or seconds <= 0:
+            return False
+        poller = select.poll()
+        poller.register(self._sock, event)
+        return bool(poller.poll(seconds * 1000))
+
+    # --- what paho calls -------------------------------------------------------------------------------------------
+
+    def _take(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        topic: bytes = message._topic  # noqa: SLF001 - `topic` raises on invalid UTF-8, which is for the transform
+        command = self._in_packet["command"]
+        self.arrived.append(self._entry(command, topic, message.mid, *self._cut(bytes(message.payload))))
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        packet = self._in_packet
+        body = bytes(packet["packet"])
+        _publish_header(packet["command"], body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
+        return super()._handle_publish()
+
+    def _handle_pubrel(self) -> MQTTErrorCode:
+        """Let go of a QoS 2 message that an earlier client of this session took; paho would leave it open for ever."""
+        result = super()._handle_pubrel()
+        return result or self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2]))
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        return self._remembering_trouble(super()._sock_recv, bufsize)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        return self._remembering_trouble(super()._sock_send, buf)
+
+    def _remembering_trouble(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
+        try:
+            return step(argument)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.trouble = error
+            raise
+
+    # --- readings --------------------------------------------------------------------------------------------------
+
+    def _cut(self, payload: bytes) -> tuple[bytes, int, bytes]:
+        """Give the payload, or its beginning, size and digest when it is above the limit."""
+        if len(payload) <= self._payload_limit:
+            return payload, -1, b""
+        return payload[:CUT_TO], len(payload), sha256(payload).digest()
+
+    def _entry(self, command: int, topic: bytes, packet_id: int, payload: bytes, size: int, digest: bytes) -> Entry:  # noqa: PLR0913, PLR0917 - the parts of a packet
+        now = time.time_ns() // 1_000_000
+        qos, retain, dup = (command >> 1) & 3, bool(command & 1), bool(command & 8)
+        reading = Reading(self._stream_of(topic), topic, payload, now, qos, retain, dup, size, digest)
+        return Entry(reading, self.connection, packet_id)
 
 
 class FastReader(PahoReader):
@@ -122,8 +221,8 @@ class FastReader(PahoReader):
 
     def _packet_read(self) -> MQTTErrorCode:
         try:
-            data = self._sock.recv(READ_BYTES)  # type: ignore[union-attr]  # loop_read asks for a socket first
-        except (BlockingIOError, ssl.SSLWantReadError):
+            data = self._sock_recv(READ_BYTES)
+        except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_AGAIN
         except OSError:
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
@@ -162,8 +261,8 @@ class FastReader(PahoReader):
                     break
             after = start + size
             if after > end:
-                if size > self._gather_limit and command & 0xF0 == PUBLISH:
-                    position = self._begin_oversized(buffer, position, start, size)
+                if size > self._gather_limit:
+                    position = self._begin_oversized(buffer, position, start, after)
                 break
             if command & 0xF0 == PUBLISH:
                 body = start + 2 + (buffer[start] << 8 | buffer[start + 1]) if size > 2 else end + 1
@@ -173,12 +272,13 @@ class FastReader(PahoReader):
                     packet_id = int.from_bytes(buffer[body : body + 2])
                     body += 2
                 if is_v5:
-                    body = body + 1 if body < after and not buffer[body] else _after_properties(buffer, body, after)
+                    is_short = body < after and buffer[body] < 0x80
+                    body = body + 1 + buffer[body] if is_short else _after_properties(buffer, body)
                 if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
-                    raise MalformedPacketError("a PUBLISH packet is malformed, or of QoS 2, which was not asked for")
+                    raise MalformedPacketError(_complaint(command))
                 payload = buffer[body:after]
                 if after - body > limit:
-                    entry = self._cut(command, topic, payload, packet_id, now)
+                    entry = self._entry(command, topic, packet_id, *self._cut(payload))
                 else:
                     reading = Reading(
                         stream_of(topic), topic, payload, now,
@@ -190,7 +290,6 @@ class FastReader(PahoReader):
                 result = self._hand_to_paho(command, buffer[start:after], size)
                 if result:
                     return result
-                connection = self.connection
             position = after
         self._rest = buffer[position:]
         return MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -200,29 +299,20 @@ class FastReader(PahoReader):
         self._in_packet = _HANDED_TO_PAHO | packet  # type: ignore[assignment]  # the same keys as paho's TypedDict
         try:
             return self._packet_handle()
-        except Exception as error:
-            raise MalformedPacketError(f"paho cannot read a packet of type {command >> 4}: {error}") from error
+        except MalformedPacket as error:
+            raise MalformedPacketError(f"a packet of type {command >> 4} is malformed: {error}") from error
 
-    def _cut(self, command: int, topic: bytes, payload: bytes, packet_id: int, now: int) -> Entry:
-        reading = Reading(
-            self._stream_of(topic), topic, payload[:CUT_TO], now, (command >> 1) & 3, bool(command & 1),
-            bool(command & 8), len(payload), sha256(payload).digest(),
-        )  # fmt: skip
-        return Entry(reading, self.connection, packet_id)
-
-    def _begin_oversized(self, buffer: bytes, position: int, start: int, size: int) -> int:
-        """Start to pass over a huge PUBLISH once its topic and properties are here; give the new position."""
+    def _begin_oversized(self, buffer: bytes, position: int, start: int, after: int) -> int:
+        """Start to pass over a huge PUBLISH once its topic is here; give the new position."""
+        command = buffer[position]
+        if command & 0xF0 != PUBLISH:
+            raise MalformedPacketError(f"a packet of type {command >> 4} has {after - start:,} bytes")
         if len(buffer) - start < LONGEST_HEADER:
             return position
-        command, topic_end = buffer[position], start + 2 + int.from_bytes(buffer[start : start + 2])
-        topic = buffer[start + 2 : topic_end]
-        packet_id = int.from_bytes(buffer[topic_end : topic_end + 2]) if command & 0x06 else 0
-        body = topic_end + (2 if command & 0x06 else 0)
-        if self._protocol == paho.MQTTv5:
-            body = _after_properties(buffer, body, len(buffer))
-        if not topic or body > len(buffer):
-            raise MalformedPacketError(f"topic and properties of a PUBLISH are longer than {LONGEST_HEADER} bytes")
-        self._oversized = _Oversized(command, topic, packet_id, start + size - body)
+        topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=self._protocol == paho.MQTTv5)
+        size = after - body
+        kept = size if size <= self._payload_limit else CUT_TO
+        self._oversized = _Oversized(command, topic, packet_id, size, kept, max(0, body - len(buffer)))
         self._pass_on(buffer[body:])
         return len(buffer)
 
@@ -231,32 +321,46 @@ class FastReader(PahoReader):
         huge = self._oversized
         assert huge, "only called while one passes"
         rest = huge.take(data)
-        if huge.missing == 0:
+        if huge.is_over:
             self._oversized = None
-            reading = Reading(
-                self._stream_of(huge.topic), huge.topic, bytes(huge.head), time.time_ns() // 1_000_000,
-                (huge.command >> 1) & 3, bool(huge.command & 1), bool(huge.command & 8), huge.size,
-                huge.digest.digest(),
-            )  # fmt: skip
-            self.arrived.append(Entry(reading, self.connection, huge.packet_id))
+            size, digest = (huge.size, huge.digest.digest()) if huge.size > self._payload_limit else (-1, b"")
+            self.arrived.append(self._entry(huge.command, huge.topic, huge.packet_id, bytes(huge.head), size, digest))
         return rest
 
 
 class _Oversized:
-    """A payload that is only hashed as it passes."""
+    """A PUBLISH that is not gathered: the rest of its properties is passed over, the payload kept in part and hashed.
 
-    def __init__(self, command: int, topic: bytes, packet_id: int, size: int) -> None:
+    Args:
+        command: the packet's first byte.
+        topic: of the message.
+        packet_id: of the message; 0 for QoS 0.
+        size: bytes of payload.
+        kept: how many of them to keep.
+        skipped: bytes of properties still to come.
+    """
+
+    def __init__(self, command: int, topic: bytes, packet_id: int, size: int, kept: int, skipped: int) -> None:  # noqa: PLR0913, PLR0917 - the parts of a packet
         self.command = command
         self.topic = topic
         self.packet_id = packet_id
-        self.size = self.missing = size
+        self.size = self._missing = size
         self.head = bytearray()
         self.digest = sha256()
+        self._kept = kept
+        self._skipped = skipped
+
+    @property
+    def is_over(self) -> bool:
+        return not self._missing and not self._skipped
 
     def take(self, data: bytes) -> bytes:
-        mine, rest = data[: self.missing], data[self.missing :]
-        self.missing -= len(mine)
-        self.head += mine[: CUT_TO - len(self.head)]
+        """Take what belongs to the packet and give what comes after it."""
+        if self._skipped:
+            data, self._skipped = data[self._skipped :], max(0, self._skipped - len(data))
+        mine, rest = data[: self._missing], data[self._missing :]
+        self._missing -= len(mine)
+        self.head += mine[: self._kept - len(self.head)]
         self.digest.update(mine)
         return rest
 
@@ -276,7 +380,44 @@ def _remaining_length(buffer: bytes, position: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _after_properties(buffer: bytes, position: int, after: int) -> int:
-    """Find where the payload starts behind the properties of a PUBLISH; beyond `after` when they do not fit."""
-    length, start = _remaining_length(buffer[:after], position)
-    return start + length if start else after + 1
+def _after_properties(buffer: bytes, position: int) -> int:
+    """Find where the payload starts behind the properties of a PUBLISH; beyond the buffer when that cannot be told."""
+    length, start = _remaining_length(buffer, position)
+    return start + length if start else len(buffer) + 1
+
+
+def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v5: bool) -> tuple[bytes, int, int]:
+    """Read what stands before the payload of a PUBLISH, as `FastReader.feed` does, where speed does not matter.
+
+    Args:
+        command: the packet's first byte.
+        buffer: holds the packet from `start` on, whole or at least `LONGEST_HEADER` bytes of it.
+        start: where the topic's length stands.
+        after: where the packet ends; may lie beyond the buffer.
+        is_v5: there are properties.
+
+    Returns:
+        Topic, packet id (0 at QoS 0), and where the payload starts.
+
+    Raises:
+        MalformedPacketError: when they do not fit, or the QoS is none we asked for.
+    """
+    body = start + 2 + int.from_bytes(buffer[start : start + 2])
+    topic, packet_id = buffer[start + 2 : body], 0
+    if command & 0x06:
+        packet_id = int.from_bytes(buffer[body : body + 2])
+        body += 2
+    if is_v5:
+        body = _after_properties(buffer, body)
+    if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
+        raise MalformedPacketError(_complaint(command))
+    return topic, packet_id, body
+
+
+def _complaint(command: int) -> str:
+    if command & 0x06 == 0x04:
+        return (
+            "the broker sends with QoS 2, which we did not ask for: an earlier client of this id left its session; "
+            "delete it on the broker, or give the gateway another clientId"
+        )
+    return "a PUBLISH packet is malformed"

@@ -191,7 +191,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
     """
     streams = [stream for stream in contract.streams.values() if _is_enabled(settings, stream)]
     kafka_settings = settings.server(contract.kafka.name)
-    sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings))
+    sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings), settings.spool.memory // 2)
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     dead_letter_topics = _dead_letter_topics(streams)
     ledger = Ledger(dead_letter_topics)

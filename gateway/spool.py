@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.disk import DiskBrokenError, DiskFullError, SpoolFile
 from gateway.errors import SpoolBrokenError
-from gateway.lane import Entry, Lane
+from gateway.lane import ENTRY_BYTES, Entry, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENTRY_BYTES = 400  # what an entry costs beside payload and topic, measured on CPython 3.11
-READ_BACK = 1_000  # rows a lane takes from disk at once
+READ_BACK_BYTES = 2**20  # payload that a lane takes from disk at once
 DELETE_SECONDS = 0.5  # settled rows are deleted so often, or when so many have gathered:
 DELETE_ROWS = 5_000
 DISK_FULL_SECONDS = 5.0  # until the next try
@@ -210,7 +209,7 @@ class Spool:
         if not self._file or lane.waiting or not lane.has_backlog:
             return
         try:
-            rows = self._file.read(lane.name, lane.disk_next, lane.disk_until, READ_BACK)
+            rows, next_offset = self._file.read(lane.name, lane.disk_next, lane.disk_until, READ_BACK_BYTES)
         except DiskBrokenError as error:
             self._renew(str(error), 0.0)
             return
@@ -218,7 +217,7 @@ class Spool:
         for offset, reading in rows:
             if reading is None:
                 self._book_damage(lane, offset)
-        lane.take_from_disk(entries, rows[-1][0] + 1 if len(rows) == READ_BACK else lane.disk_until)
+        lane.take_from_disk(entries, next_offset)
 
     def _from_disk(self, offset: int, reading: Reading) -> Entry:
         self.bytes_held += len(reading.payload) + ENTRY_BYTES

@@ -20,6 +20,8 @@ class Notifier:
         address = environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
+        if self._socket:
+            self._socket.settimeout(0)  # a manager that is frozen must not freeze the loop
         watchdog = environ.get("WATCHDOG_USEC", "")
         self.watchdog_seconds = int(watchdog) / 1_000_000 if watchdog.isdigit() else 0.0
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from gateway import __version__
 from gateway.cli.check import check
 from gateway.cli.demo import demo
+from gateway.cli.dlq import dlq
 from gateway.cli.run import run
 from gateway.cli.simulate import simulate
+from gateway.cli.status import status
 from gateway.cli.tail import tail
 from gateway.errors import GatewayError
 
@@ -26,11 +29,15 @@ app.command()(run)
 app.command()(check)
 app.command()(simulate)
 app.command()(tail)
+app.command()(status)
+app.add_typer(dlq)
 app.command()(demo)
 
 
 @app.callback(invoke_without_command=True)
-def show_version(*, version: bool = typer.Option(default=False, help="Print the version and exit.")) -> None:
+def show_version(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
+) -> None:
     """MQTT to Kafka for smart meters and factory sensors: Avro-checked, in order, nothing lost."""
     if version:
         typer.echo(f"gateway {__version__}")

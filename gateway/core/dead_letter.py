@@ -1,7 +1,8 @@
 """A dead letter as a Kafka record: the message's bytes as they came, and headers that say where from and why.
 
 Key: the MQTT topic. A payload above the limit is cut to its first `CUT_TO` bytes; `payload.size` and `payload.sha256`
-then tell of the whole.
+then tell of the whole. A JSON pointer holds names of members, which may be as long as the payload: it is cut as well,
+so that the record stays below Kafka's limit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from hashlib import sha256
 from gateway.core.reading import DeadLetter, Headers, Reading, Record
 
 CUT_TO = 65_536
+MAX_POINTER = 1_024  # characters
 
 
 def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload_limit: int) -> Record:
@@ -32,7 +34,7 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
         ("mqtt.retain", b"true" if reading.retain else b"false"),
         ("gateway.received_at", _iso(reading.received_at)),
         ("error.reason", letter.reason.encode()),
-        ("error.pointer", letter.pointer.encode(errors="backslashreplace")),
+        ("error.pointer", _cut(letter.pointer).encode(errors="backslashreplace")),
         ("error.detail", letter.detail.encode(errors="backslashreplace")),
         ("error.operation", reading.stream.encode()),
     ]
@@ -42,6 +44,10 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
         headers.append(("payload.sha256", (reading.sha256 or sha256(payload).digest()).hex().encode()))
         payload = payload[:CUT_TO]
     return Record(topic, reading.topic, payload, headers, reading.received_at)
+
+
+def _cut(pointer: str) -> str:
+    return pointer if len(pointer) <= MAX_POINTER else pointer[:MAX_POINTER] + "..."
 
 
 def _iso(milliseconds: int) -> bytes:

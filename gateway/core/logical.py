@@ -21,7 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1)
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?", re.ASCII)
-_DATE_TIME = re.compile(_DATE.pattern + r"[Tt ]" + _TIME.pattern + r"(?:([Zz])|([+-])(\d\d):(\d\d))?", re.ASCII)
+_DATE_TIME = re.compile(_DATE.pattern + r"[Tt ]" + _TIME.pattern + r"(?:([Zz])|([+-])(\d\d):([0-5]\d))?", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 

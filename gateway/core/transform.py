@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 TOPIC_HEADER = "mqtt.topic"
 MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
-MAX_TOPIC_SHOWN = 256
 
 
 class _TopicFacts(NamedTuple):
@@ -67,6 +66,8 @@ class Transform:
         size = max(reading.size, len(reading.payload))
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
+        if reading.size >= 0:  # the source says the size only of what is above its server's own limit
+            return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = self._codec.encode(reading.payload, facts.values)
         if isinstance(encoded, DeadLetter):
             return encoded

@@ -22,13 +22,14 @@ LAYERS = (
     {"errors", "log", "core"},
     {"contract", "yaml_file", "values", "producer_properties"},
     {"config", "reconcile", "secret"},
-    {"lane", "ledger", "disk"},
+    {"lane", "ledger"},
+    {"disk"},
     {"mqtt", "mqtt_reader", "spool", "kafka", "registry"},
     {"bridge", "http", "metrics", "systemd"},
     {"health", "service"},
     {"plausible", "breakage", "simulate", "publisher", "mock_kafka", "child"},
     {"tail", "partition", "table", "verdict", "dead_letters"},
-    {"simulation", "tailing", "demo", "docs", "bench"},
+    {"simulation", "tailing", "demo", "explanation", "installation", "replay", "status"},
     {"cli"},
 )
 

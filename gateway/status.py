@@ -1,0 +1,300 @@
+"""How a gateway is doing, asked from outside: peers, books, spool and lag.
+
+A running gateway is asked over its own HTTP port. The figures of `/metrics` are read while the loop goes on, so books
+that do not balance are asked for again a few times: only figures that stand still can be wrong.
+
+Where nobody answers, the books are those in the spool's file, read without writing: as of the last write, which is the
+stop, or the last time that readings went to disk. Whether a process holds the spool is read from the kernel's table of
+locks. Trying the lock would keep out a gateway that starts at that moment.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.errors import GatewayError
+from gateway.ledger import Books
+from gateway.log import cut, printable
+from gateway.table import table
+from gateway.values import split_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ANSWER_SECONDS = 5.0
+MAXIMUM_ANSWER_BYTES = 8 * 2**20
+TRIES = 5
+PAUSE_SECONDS = 0.2
+LOCKS = Path("/proc/locks")
+
+State = Literal["ready", "not_ready", "silent", "stopped"]
+EXIT_CODES: dict[State, int] = {"ready": 0, "not_ready": 1, "silent": 69, "stopped": 69}  # EX_UNAVAILABLE in sysexits.h
+
+_PLAIN = {  # metric -> figure of the books
+    "gateway_received": "received",
+    "gateway_delivered": "delivered",
+    "gateway_repeated": "repeated",
+    "gateway_in_flight": "in_flight",
+    "gateway_spooled": "spooled",
+}
+_BY_REASON = {"gateway_dead_lettered": "dead_lettered", "gateway_dropped": "dropped"}
+_GAUGES = {
+    "gateway_oldest_unsettled_seconds": "lag_seconds",
+    "gateway_spool_disk_bytes": "spool_disk_bytes",
+    "gateway_spool_memory_bytes": "spool_memory_bytes",
+}
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """How it stands with one peer, as `/readyz` tells.
+
+    Args:
+        name: of the peer.
+        state: a word.
+        next_step: a sentence, or "".
+    """
+
+    name: str
+    state: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a gateway is doing.
+
+    Args:
+        state: `ready`, `not_ready`, `silent` (a process holds the spool and does not answer), `stopped`.
+        told: one sentence, with the next step.
+        peers: with their states; empty when nobody answers.
+        books: by stream.
+        gauges: `lag_seconds`, `spool_disk_bytes`, `spool_memory_bytes`, as far as known.
+    """
+
+    state: State
+    told: str
+    peers: tuple[Peer, ...] = ()
+    books: dict[str, Books] = field(default_factory=dict)
+    gauges: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 ready, 1 not ready, 69 nobody answers."""
+        return EXIT_CODES[self.state]
+
+    @property
+    def missing(self) -> int:
+        """Readings that the books cannot explain, over all streams."""
+        return sum(abs(book.missing) for book in self.books.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Facts for machines."""
+        return {
+            "state": self.state,
+            "told": self.told,
+            "peers": [{"peer": peer.name, "state": peer.state, "next_step": peer.next_step} for peer in self.peers],
+            "streams": {name: _figures(book) for name, book in self.books.items()},
+            "balanced": self.missing == 0,
+            **self.gauges,
+        }
+
+    def as_text(self) -> str:
+        """Lines for people; what comes from outside is escaped."""
+        parts = [printable(self.told)]
+        if self.peers:
+            parts.append(table(("peer", "state", "next step"), [(p.name, p.state, p.next_step) for p in self.peers]))
+        if self.books:
+            parts += [table(_HEADS, [_row(name, book) for name, book in self.books.items()]), self._balance()]
+        if self.gauges:
+            parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in self.gauges.items()))
+        return "\n\n".join(parts)
+
+    def _balance(self) -> str:
+        if not self.missing:
+            return "The books balance."
+        return f"The books do NOT balance: {self.missing} reading(s) unexplained. Please report this with the log."
+
+
+_HEADS = ("stream", "received", "delivered", "dead-lettered", "spooled", "in flight", "dropped", "by reason")
+
+
+def _row(name: str, book: Books) -> tuple[str | int, ...]:
+    letters, dropped = book.dead_lettered, book.dropped
+    reasons = [f"{reason} {count}" for counts in (letters, dropped) for reason, count in counts.items()]
+    return (
+        name, book.received, book.delivered, letters.total(), book.spooled, book.in_flight, dropped.total(),
+        ", ".join(reasons),
+    )  # fmt: skip
+
+
+def _figures(book: Books) -> dict[str, Any]:
+    return {
+        "received": book.received,
+        "delivered": book.delivered,
+        "dead_lettered": dict(book.dead_lettered),
+        "spooled": book.spooled,
+        "in_flight": book.in_flight,
+        "dropped": dict(book.dropped),
+        "repeated": book.repeated,
+        "missing": book.missing,
+    }
+
+
+def status(listen: str | None, spool_path: Path) -> Status:
+    """Ask how a gateway is doing.
+
+    Args:
+        listen: where it serves HTTP, or None when that is switched off.
+        spool_path: of its spool.
+
+    Returns:
+        How it is doing; with nobody there, what its spool tells.
+
+    Raises:
+        GatewayError: when something else answers, or the spool cannot be read.
+    """
+    if listen:
+        try:
+            return _running(listen)
+        except OSError as error:
+            where = f"Nobody answers on {listen} ({error.strerror or type(error).__name__})"
+    else:
+        where = "This gateway serves no HTTP (http.listen is off)"
+    return _from_disk(where, spool_path)
+
+
+# --- a running gateway ------------------------------------------------------------------------------------------------
+
+
+def _running(listen: str) -> Status:
+    try:
+        ready = json.loads(_get(listen, "/readyz"))
+        peers = tuple(Peer(str(s["peer"]), str(s["state"]), str(s["detail"])) for s in ready["states"])
+        books, gauges = _settled_figures(listen)
+        is_ready = ready["ready"] is True
+    except (ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
+        raise GatewayError(
+            f"What answers on {listen} is no gateway of this version.", "Check http.listen in gateway.yaml."
+        ) from None
+    if is_ready:
+        return Status("ready", "Running and ready.", peers, books, gauges)
+    return Status("not_ready", "Running, not ready: readings may wait. See the next steps.", peers, books, gauges)
+
+
+def _settled_figures(listen: str) -> tuple[dict[str, Books], dict[str, float]]:
+    for tried in range(1, TRIES + 1):
+        books, gauges = figures(_get(listen, "/metrics").decode())
+        if tried == TRIES or not any(book.missing for book in books.values()):
+            break
+        time.sleep(PAUSE_SECONDS)
+    return books, gauges
+
+
+def figures(page: str) -> tuple[dict[str, Books], dict[str, float]]:
+    """Read the books and gauges from a page of `/metrics`.
+
+    Args:
+        page: Prometheus text format.
+
+    Returns:
+        Books by stream, and the gauges.
+
+    Raises:
+        ValueError: when it is no such page.
+    """
+    books: dict[str, Books] = {}
+    gauges: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            name = sample.name.removesuffix("_total")
+            if name in _GAUGES:
+                gauges[_GAUGES[name]] = sample.value
+            elif (name in _PLAIN or name in _BY_REASON) and "stream" in sample.labels:
+                _enter(books.setdefault(sample.labels["stream"], Books()), name, sample.labels, int(sample.value))
+    if not gauges:
+        raise ValueError
+    return books, gauges
+
+
+def _enter(book: Books, name: str, labels: dict[str, str], value: int) -> None:
+    if name in _PLAIN:
+        setattr(book, _PLAIN[name], value)
+    else:
+        getattr(book, _BY_REASON[name])[labels.get("reason", "")] = value
+
+
+def _get(listen: str, path: str) -> bytes:
+    [(host, port)] = split_hosts(listen)
+    connection = http.client.HTTPConnection(_WILDCARDS.get(host, host), port, timeout=ANSWER_SECONDS)
+    with closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().read(MAXIMUM_ANSWER_BYTES)
+
+
+# --- nobody answers ---------------------------------------------------------------------------------------------------
+
+
+def _from_disk(where: str, spool_path: Path) -> Status:
+    saved = _saved_books(spool_path)
+    books = {name: _book(told) for name, told in saved.items() if isinstance(told, dict)}
+    size = {"spool_disk_bytes": float(spool_path.stat().st_size)} if spool_path.exists() else {}
+    figures_are = "the figures are those it wrote to its spool last" if books else "its spool holds no figures"
+    if holder := _holder(spool_path):
+        told = f"{where}, but process {holder} holds the spool. It may hang: see its log. Here {figures_are}."
+        return Status("silent", told, books=books, gauges=size)
+    told = f"{where}: the gateway is stopped. Start it with `gateway run`. Here {figures_are}."
+    return Status("stopped", told, books=books, gauges=size)
+
+
+def _saved_books(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+            row = database.execute("SELECT value FROM facts WHERE name = 'ledger'").fetchone()
+        saved = json.loads(row[0]) if row else {}
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        told = f"Nobody answers, and the spool {printable(str(path))} cannot be read: {printable(cut(str(error)))}."
+        raise GatewayError(
+            told, "Run this as the gateway's user; a damaged spool is mended by `gateway run`."
+        ) from None
+    return saved if isinstance(saved, dict) else {}
+
+
+def _book(told: dict[str, Any]) -> Books:
+    numbers = {name: value for name in _PLAIN.values() if isinstance(value := told.get(name), int)}
+    letters, dropped = (_counts(told.get(name)) for name in ("dead_lettered", "dropped"))
+    return Books(**numbers, dead_lettered=cast("Any", letters), dropped=dropped)  # a newer one may know more reasons
+
+
+def _counts(told: object) -> Counter[str]:
+    return Counter({name: n for name, n in told.items() if isinstance(n, int)} if isinstance(told, dict) else {})
+
+
+def _holder(spool_path: Path) -> int:
+    """Find the process that holds the spool; 0 when none does, or the kernel does not tell."""
+    try:
+        wanted = spool_path.with_name(spool_path.name + ".lock").stat().st_ino
+        lines = LOCKS.read_text().splitlines()
+    except OSError:
+        return 0
+    return next(_pids(lines, wanted), 0)
+
+
+def _pids(lines: Iterable[str], wanted: int) -> Iterator[int]:
+    for line in lines:
+        parts = line.split()  # "1: FLOCK ADVISORY WRITE 4711 fd:01:131085 0 EOF", proc_locks(5)
+        if len(parts) > 5 and parts[1] == "FLOCK" and parts[5].rpartition(":")[2] == str(wanted):
+            yield int(parts[4])

@@ -1,0 +1,142 @@
+"""The transform: a reading becomes a record or a dead letter, and nothing else happens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core import transform as module
+from gateway.core.framing import frame
+from gateway.core.reading import DeadLetter, Reading, Reason, Record
+from gateway.core.transform import Transform
+from tests.contract_values import record, stream
+
+if TYPE_CHECKING:
+    from gateway.contract.model import Stream
+
+SENSOR = record(("machine", "string"), ("sensor", "string"), ("value", "int"))
+GOOD = b'{"value":1}'
+LIMIT = 1_000
+
+
+def sensors(**changed: Any) -> Stream:
+    """Give a stream whose topic says machine and sensor; `changed` are fields of its route."""
+    made = stream(
+        "factory",
+        SENSOR,
+        address="factory/{machine}/{sensor}",
+        keys=("/machine",),
+        locations={"machine": "/machine", "sensor": "/sensor"},
+    )
+    return replace(made, route=replace(made.route, **changed))
+
+
+def reading(topic: bytes = b"factory/a/b", payload: bytes = GOOD, **more: Any) -> Reading:
+    return Reading("factory", topic, payload, 1_582_114_965_123, **more)
+
+
+def test_transform_makes_the_record() -> None:
+    """Topic, key, framed value and time of arrival: the record that Kafka gets."""
+    assert Transform(sensors(), 7, LIMIT)(reading()) == Record(
+        "factory", b"a", b"\0\0\0\0\7" + b"\2a" + b"\2b" + b"\2", [], 1_582_114_965_123
+    )
+
+
+def test_transform_fills_each_topic_from_itself() -> None:
+    """Parameters come from the topic of the very reading, also after many other topics."""
+    transform = Transform(sensors(), 7, LIMIT)
+    for _ in range(2):
+        for name in (b"a", b"b", "ä".encode()):
+            record_ = transform(reading(b"factory/" + name + b"/s"))
+            assert isinstance(record_, Record)
+            assert record_.key == name
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason", "detail"),
+    [
+        (b"factory//b", Reason.BAD_TOPIC, "a level of the topic that names a parameter is empty"),
+        (b"factory/a/", Reason.BAD_TOPIC, "a level of the topic that names a parameter is empty"),
+        (b"factory/\xff/b", Reason.BAD_TOPIC, "byte 8 of the topic is not valid UTF-8"),
+        (b"doors/a", Reason.UNMAPPED_TOPIC, "the topic does not match factory/{machine}/{sensor}"),
+        (b"factory/a", Reason.UNMAPPED_TOPIC, "the topic does not match factory/{machine}/{sensor}"),
+    ],
+)
+def test_transform_refuses_a_bad_topic(topic: bytes, reason: Reason, detail: str) -> None:
+    """A topic that names no machine is a dead letter, however good the payload is, the second time too."""
+    transform = Transform(sensors(), 7, LIMIT)
+    assert transform(reading(topic)) == transform(reading(topic)) == DeadLetter(reason, "", detail)
+    assert isinstance(transform(reading()), Record)
+
+
+def test_transform_refuses_a_payload_that_says_another_machine() -> None:
+    """A device may not speak for another."""
+    letter = Transform(sensors(), 7, LIMIT)(reading(payload=b'{"machine":"z","value":1}'))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.pointer) == (Reason.TOPIC_MISMATCH, "/machine")
+
+
+def test_transform_refuses_a_payload_above_the_limit() -> None:
+    """Up to the limit a payload is judged, one byte more is too large, and the detail says both sizes."""
+    transform = Transform(sensors(), 7, LIMIT)
+    assert isinstance(transform(reading(payload=GOOD.ljust(LIMIT))), Record)
+    letter = transform(reading(payload=GOOD.ljust(LIMIT + 1)))
+    assert letter == DeadLetter(Reason.TOO_LARGE, "", "1001 bytes; the limit is 1000")
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, LIMIT - 1])
+def test_transform_refuses_a_payload_that_the_source_found_too_large(size: int) -> None:
+    """A source may have a lower limit, of its server: what it cut is too large, never bad JSON."""
+    letter = Transform(sensors(), 7, LIMIT)(reading(payload=GOOD[:5], size=size, sha256=b"x" * 32))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.detail.split(";")[0]) == (Reason.TOO_LARGE, f"{size} bytes")
+
+
+def test_transform_puts_the_id_into_a_header_when_the_contract_says_so() -> None:
+    """With header framing the value is the bare Avro body."""
+    record_ = Transform(sensors(framing="header"), 7, LIMIT)(reading())
+    assert isinstance(record_, Record)
+    assert record_.headers == [("__value_schema_id", frame(7))]
+    assert record_.value == b"\2a\2b\2"
+
+
+@pytest.mark.parametrize(
+    ("framing", "headers", "expected"),
+    [
+        ("payload", frozenset(), []),
+        ("payload", frozenset({"mqtt.topic"}), [("mqtt.topic", b"factory/a/b")]),
+        ("payload", frozenset({"other"}), []),
+        ("header", frozenset({"mqtt.topic"}), [("__value_schema_id", frame(7)), ("mqtt.topic", b"factory/a/b")]),
+    ],
+)
+def test_transform_writes_the_headers_that_the_contract_declares(
+    framing: str, headers: frozenset[str], expected: list[tuple[str, bytes]]
+) -> None:
+    """The MQTT topic is a header where the Kafka message declares it."""
+    record_ = Transform(sensors(framing=framing, headers=headers), 7, LIMIT)(reading())
+    assert isinstance(record_, Record)
+    assert record_.headers == expected
+
+
+def test_transform_remembers_a_bounded_number_of_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of topics, good or bad, does not grow memory without end."""
+    monkeypatch.setattr(module, "MAX_TOPICS", 50)
+    transform = Transform(sensors(), 7, LIMIT)
+    for number in range(500):
+        assert isinstance(transform(reading(b"factory/%d/b" % number)), Record)
+        assert isinstance(transform(reading(b"factory//%d" % number)), DeadLetter)
+    assert len(transform._topics) <= 50  # noqa: SLF001 - that memory is bounded shows nowhere else
+
+
+@given(topic=st.binary(max_size=20) | st.just(b"factory/a/b"), payload=st.binary(max_size=20) | st.just(GOOD))
+def test_transform_never_raises_on_data(topic: bytes, payload: bytes) -> None:
+    """Any bytes as topic and payload end as a record or a dead letter."""
+    found = TRANSFORM(reading(topic, payload))
+    assert isinstance(found, Record) == (topic == b"factory/a/b" and payload == GOOD)
+
+
+TRANSFORM = Transform(sensors(), 7, LIMIT)

@@ -1,0 +1,55 @@
+"""Fixtures of the fault tests: one Kafka that they may freeze and kill, healed after each, and sites on it."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.faults.site import Site
+from tests.stack.kafka import Kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.stack.registry import Registry
+
+USERS = {"gateway": "secret"}
+
+
+class StartSite(Protocol):
+    """Makes sites."""
+
+    def __call__(self, **settings: Any) -> Site:
+        """Make a site; the gateway is not started."""
+
+
+@pytest.fixture(scope="session")
+def breakable_kafka() -> Iterator[Kafka]:
+    """Start one Kafka node that the fault tests share."""
+    with Kafka(users=USERS) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def away_kafka(breakable_kafka: Kafka) -> Iterator[Kafka]:
+    """Give the shared node to a test that freezes, stops or kills it; afterwards it runs again."""
+    yield breakable_kafka
+    with contextlib.suppress(AssertionError):  # it was killed
+        breakable_kafka.thaw()
+    breakable_kafka.start()
+
+
+@pytest.fixture
+def site(away_kafka: Kafka, registry: Registry, tmp_path: Path) -> Iterator[StartSite]:
+    """Make sites; they end with the test."""
+    with ExitStack() as started:
+
+        def start(**settings: Any) -> Site:
+            given = {"registry": registry.url} | settings
+            return started.enter_context(Site(given.pop("kafka", away_kafka), folder=tmp_path, **given))
+
+        yield start

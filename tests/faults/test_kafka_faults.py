@@ -1,0 +1,120 @@
+"""Kafka away, frozen, killed, without rights, topics or replicas: readings wait in order, and no figure is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from tests.faults.site import LETTERS
+from tests.stack.publisher import Publisher
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import StartKafka
+    from tests.faults.conftest import StartSite
+    from tests.stack.kafka import Kafka
+
+ON_DISK_SOON = {"after": "100ms"}
+
+
+@pytest.mark.parametrize("fault", ["frozen", "killed"])
+def test_run_keeps_an_outage_of_kafka_on_disk_and_drains_it_in_order(
+    site: StartSite, away_kafka: Kafka, fault: str
+) -> None:
+    """Rows 1 and 50: intake goes on, the spool grows, and what waited comes first; each reading once if Kafka froze."""
+    here = site(spool=ON_DISK_SOON)
+    here.gateway.start()
+    with here.device:
+        here.device.wait_for_more(200)
+        away_kafka.freeze() if fault == "frozen" else away_kafka.kill()
+        here.wait_for("gateway_spooled", 500)
+        assert here.gateway.is_alive()
+        wait_for(lambda: not here.gateway.is_ready(), 10, "the trouble in /readyz")
+        away_kafka.thaw() if fault == "frozen" else away_kafka.start()
+        here.device.wait_for_more(300)
+        verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates == 0, verdict
+
+
+def test_run_waits_for_a_topic_deleted_under_it(site: StartSite, away_kafka: Kafka) -> None:
+    """Row 20: what is published while the topic is away waits, named in `/readyz`, and arrives in order."""
+    here = site(spool=ON_DISK_SOON)
+    here.gateway.start()
+    here.device.publish(100)
+    here.gateway.wait_settled(100)
+    away_kafka.delete_topic(here.topic())
+    here.device.promised.clear()  # Kafka deleted what it had
+    here.device.publish(200)
+    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 20, "the missing topic to be named")
+    here.wait_for("gateway_spooled", 200)
+    away_kafka.create_topic(here.topic(), 3)
+    verdict = here.verdict(is_exact=False)
+    assert verdict.is_clean, verdict
+
+
+def test_run_makes_a_dead_letter_of_what_the_topic_refuses(site: StartSite) -> None:
+    """Row 31: a record above the topic's own limit is a dead letter with the reason; its neighbours arrive."""
+    here = site(topic_settings={"max.message.bytes": "3000"})
+    here.gateway.start()
+    here.device.publish(50)
+    # Random digits: what compresses well would fit.
+    noise = "".join(f"{number * 2654435761 % 2**32:08x}" for number in range(2_000))
+    with Publisher(here.broker.port) as publisher:
+        publisher.publish([("factory/machine-0/s", b'{"value":1,"units":"%s"}' % noise.encode())])
+    here.device.publish(50)
+    verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert (verdict.records, verdict.duplicates) == (100, 0), verdict
+    assert here.count(LETTERS) == 1
+
+
+def test_run_holds_readings_while_kafka_denies_it(site: StartSite, away_kafka: Kafka) -> None:
+    """Row 21: a wrong password is named, tried a few times a minute, and costs nothing once it is right."""
+    here = site(spool=ON_DISK_SOON)
+    right = here.gateway.settings_file.read_text()
+    login = '"sasl": {"mechanism": "SCRAM-SHA-512", "username": "gateway", "password_file": "password"}'
+    listener = away_kafka.servers("SASL_PLAINTEXT")
+    here.gateway.settings_file.write_text(
+        right.replace(f'"host": "{away_kafka.bootstrap}"', f'"host": "{listener}", {login}')
+    )
+    password = here.gateway.folder / "password"
+    password.touch(0o600)
+    password.write_text("wrong")
+    here.gateway.start(ready=False)
+    here.device.publish(300)
+    here.wait_for("gateway_spooled", 300)
+    wait_for(lambda: "uthentication failed" in here.gateway.states()["kafka"]["detail"], 10, "the reason in /readyz")
+    here.terminate()
+    password.write_text("secret")
+    here.gateway.start()
+    verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates == 0, verdict
+
+
+def test_run_outlives_a_leader_and_too_few_replicas(site: StartSite, kafka_cluster: StartKafka) -> None:
+    """Rows 22 and 23: the leader is killed, then the topic has too few replicas; nothing is lost or out of order."""
+    cluster = kafka_cluster(nodes=3)
+    here = site(kafka=cluster, topic_settings={"min.insync.replicas": "2"}, spool=ON_DISK_SOON, rate=300)
+    here.gateway.start()
+    with here.device:
+        here.device.wait_for_more(100)
+        leader = cluster.leader(here.topic())
+        cluster.kill(leader)
+        here.wait_for("gateway_delivered_total", len(here.device.promised) + 100)
+        _require_replicas(cluster, here.topic(), 3)
+        here.wait_for("gateway_spooled", 200)
+        cluster.start_node(leader)
+        here.device.wait_for_more(100)
+        verdict = here.verdict()
+    assert verdict.is_clean, verdict
+
+
+def _require_replicas(cluster: Kafka, topic: str, count: int) -> None:
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+    entry = ConfigEntry("min.insync.replicas", str(count), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(30)

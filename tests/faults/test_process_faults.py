@@ -1,0 +1,106 @@
+"""The process under fault: killed again and again, stopped under load, frozen, started twice; and idle on the disk."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.site import KEEP_ALIVE
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import StartSite
+
+KILLS = 8
+
+
+@pytest.mark.parametrize("when", ["outage", "always"])
+def test_run_killed_again_and_again_under_load_loses_nothing(site: StartSite, when: str) -> None:
+    """Rows 4 and 24: kill -9 at any moment, also while it starts; each reading is there, in order."""
+    chance = random.Random(24)
+    here = site(spool={"when": when, "after": "50ms"})
+    here.gateway.start()  # before the device: until there is a session the broker keeps nothing for us
+    here.gateway.kill()
+    with here.device:
+        for _ in range(KILLS // 2):
+            here.gateway.start(ready=chance.random() < 0.7)
+            here.device.wait_for_more(chance.randrange(1, 200))
+            here.gateway.kill()
+        here.gateway.start()
+        verdict = here.verdict(is_exact=False, dropped=None)
+    assert verdict.is_clean, verdict
+
+
+def test_run_terminated_under_load_ends_in_time_and_loses_nothing(site: StartSite) -> None:
+    """Row 5: SIGTERM at full load, exit 0 in 10 seconds, the next one goes on; nothing is twice, the books are exact."""
+    here = site(rate=1_000)
+    here.gateway.start()
+    with here.device:
+        for _ in range(2):
+            here.device.wait_for_more(500)
+            began = time.monotonic()
+            here.terminate(10)
+            assert time.monotonic() - began < 10
+            here.gateway.start()
+        here.device.wait_for_more(100)
+        verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates == 0, verdict
+
+
+def test_run_frozen_and_thawed_loses_nothing(site: StartSite) -> None:
+    """Row 53: the broker gives up on a frozen gateway; what it then acknowledges late goes nowhere."""
+    here = site(edits={KEEP_ALIVE: "keepAlive: 1\n"})
+    here.gateway.start()
+    with here.device:
+        here.device.wait_for_more(200)
+        here.gateway.freeze()
+        here.device.wait_for_more(1_500)  # three seconds: twice what the broker waits for
+        here.gateway.thaw()
+        here.device.wait_for_more(200)
+        here.settle()
+        repeated = here.gateway.metric("gateway_repeated_total")
+        verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates <= repeated, verdict
+
+
+def test_run_twice_on_one_spool_ends_with_73_and_names_the_holder(site: StartSite) -> None:
+    """Row 46: the second process ends, writes nothing, and says who holds the spool."""
+    here = site()
+    here.gateway.start()
+    spool = here.gateway.folder / "spool.db"
+    before = spool.read_bytes()
+    second = here.gateway.command("run", "-c", str(here.gateway.settings_file))
+    assert second.returncode == 73, second.stderr
+    assert f"Process {here.gateway.pid} holds the spool" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert spool.read_bytes() == before
+    here.device.publish(50)
+    verdict = here.verdict()
+    assert verdict.is_clean, verdict
+
+
+def test_run_writes_nothing_to_disk_at_one_reading_a_second(site: StartSite) -> None:
+    """On a healthy link an SD card is not worn out: the process's own count of written bytes stays what it was."""
+    here = site(rate=1)
+    here.device._batch = 1
+    here.gateway.start()
+    here.device.publish(1)
+    here.gateway.wait_settled(1)
+    before = _written_bytes(here.gateway.pid)
+    with here.device:
+        here.wait_for("gateway_delivered_total", 18)
+        assert _written_bytes(here.gateway.pid) == before
+        verdict = here.verdict()
+    assert verdict.is_clean, verdict
+
+
+def _written_bytes(pid: int) -> int:
+    found = re.search(r"^write_bytes: (\d+)$", Path(f"/proc/{pid}/io").read_text(), re.MULTILINE)
+    assert found, "the kernel counts them"
+    return int(found[1])

@@ -1,0 +1,224 @@
+"""The commands as a person runs them: help that reads well, sentences and exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway import __version__
+from gateway.errors import ConfigurationError
+from tests.stack.gateway import ROOT, Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import FreePort
+
+WRONG = ConfigurationError.exit_code
+USAGE = 2  # what click answers to a command line that it does not understand
+
+
+def command(*arguments: str | Path, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder; whatever happens, it is no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", *arguments],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def in_one_line(text: str) -> str:
+    """Take the frame and the line breaks out of what is shown."""
+    return " ".join("".join(" " if letter in "│╭╮╰╯─" else letter for letter in text).split())
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Listen where a test's gateway.yaml says that servers are."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        yield listening
+
+
+def settings(folder: Path, listener: socket.socket | None = None, **sections: Any) -> Path:
+    """Write a gateway.yaml whose servers are all at one address."""
+    port = listener.getsockname()[1] if listener else 1
+    here = {"host": f"127.0.0.1:{port}"}
+    kafka = here | {"registry": {"url": f"http://127.0.0.1:{port}"}}
+    servers = {"factoryBroker": here, "meterBroker": here, "kafka": kafka}
+    path = folder / "gateway.yaml"
+    path.write_text(json.dumps({"contract": str(ROOT / "asyncapi.yaml"), "servers": servers} | sections, indent=1))
+    return path
+
+
+def test_help_names_every_command_with_a_sentence() -> None:
+    """`gateway --help` says what this is, and each command what it does."""
+    done = command("--help")
+    assert done.returncode == 0
+    text = in_one_line(done.stdout)
+    assert "MQTT to Kafka for smart meters and factory sensors" in text
+    for sentence in (
+        "run Run the gateway until SIGTERM or Ctrl-C.",
+        "check Find everything that `gateway run` would trip over",
+        "simulate Publish plausible readings",
+        "tail Show decoded records of a topic",
+        "demo See readings cross from MQTT to Kafka",
+    ):
+        assert sentence in text
+    assert "--version" in text
+    assert "no-version" not in text
+
+
+@pytest.mark.parametrize("name", ["run", "check", "simulate", "tail", "demo"])
+def test_help_of_a_command_tells_its_options(name: str) -> None:
+    """Each command explains itself, and each of its options."""
+    done = command(name, "-h")
+    assert done.returncode == 0
+    assert f"{name} [OPTIONS]" in done.stdout
+    assert "exit code" in done.stdout.lower() or name == "tail"
+    options = [line for line in done.stdout.splitlines() if line.lstrip("│* ").startswith("--")]
+    assert options
+    assert all(len(in_one_line(line).split()) > 2 for line in options)
+
+
+def test_no_command_shows_the_help() -> None:
+    """`gateway` alone is a question, answered with the help."""
+    done = command()
+    assert "Usage:" in done.stdout + done.stderr
+
+
+def test_version_is_the_package_s() -> None:
+    """`gateway --version` prints one line."""
+    done = command("--version")
+    assert (done.returncode, done.stdout) == (0, f"gateway {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["rum"], "No such command 'rum'."),
+        (["run"], "Missing option '--config' / '-c'."),
+        (["run", "--confg", "x"], "No such option: --confg"),
+        (["check", "--config"], "requires an argument"),
+        (["simulate", "--rate", "fast"], "Invalid value for '--rate'"),
+    ],
+)
+def test_a_command_line_that_is_not_understood_says_why(arguments: list[str], sentence: str) -> None:
+    """Exit code 2, and a sentence that says what was not understood."""
+    done = command(*arguments)
+    assert done.returncode == USAGE
+    assert sentence in in_one_line(done.stderr)
+
+
+@pytest.mark.parametrize("name", ["run", "check"])
+def test_a_missing_gateway_yaml_is_named(name: str, tmp_path: Path) -> None:
+    """Exit code 78, the file, and what to do."""
+    done = command(name, "-c", "nowhere.yaml", folder=tmp_path)
+    assert done.returncode == WRONG
+    assert "nowhere.yaml" in done.stderr
+    assert "The file is not there. Check the path" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["run", "check"])
+def test_everything_wrong_is_told_before_anything_connects(name: str, tmp_path: Path, listener: socket.socket) -> None:
+    """Three mistakes, three lines with file, line and place, exit code 78, and no server was asked."""
+    path = settings(tmp_path, listener, spool={"after": "soon", "memry": "1MiB"}, log={"level": "loud"})
+    done = command(name, "-c", path)
+    assert done.returncode == WRONG
+    for place in ("spool.after", "spool.memry", "log.level"):
+        (line,) = [line for line in done.stderr.splitlines() if f" {place}: " in line]
+        assert f"{path}:" in line
+    assert "memory" in done.stderr, "the nearest key is proposed"
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+@pytest.mark.parametrize("text", ["servers: [", "a: 1\na: 2\n", "- 1", "", "\0", "contract: &a [*a]"])
+def test_a_file_that_is_no_yaml_of_ours_is_refused(text: str, tmp_path: Path) -> None:
+    """Whatever stands in gateway.yaml, the answer is a sentence with the file's name."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text(text)
+    done = command("run", "-c", path)
+    assert done.returncode == WRONG
+    assert "gateway.yaml" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["run", "check"])
+def test_a_wrong_contract_is_told(name: str, tmp_path: Path, listener: socket.socket) -> None:
+    """Findings in the contract name its file and the document's path, and nothing connects."""
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
+    text = (ROOT / "asyncapi.yaml").read_text()
+    (tmp_path / "asyncapi.yaml").write_text(text.replace("address: doors/{location}", "address: doors/#", 1))
+    path = settings(tmp_path, listener, contract="asyncapi.yaml")
+    done = command(name, "-c", path)
+    assert done.returncode == WRONG
+    assert "asyncapi.yaml" in done.stderr
+    assert "#/channels/" in done.stderr
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_run_names_a_missing_secret(tmp_path: Path) -> None:
+    """A password file that is not there is found before anything connects, with the file's name."""
+    server = {"host": "127.0.0.1:1", "username": "gateway", "password_file": "mqtt-password"}
+    done = command("run", "-c", settings(tmp_path, servers={"factoryBroker": server}))
+    assert done.returncode == WRONG
+    assert "mqtt-password" in done.stderr
+
+
+def test_check_of_our_files_is_fine(tmp_path: Path) -> None:
+    """The contract of this repository, alone and with a gateway.yaml, is fit to run: exit code 0."""
+    for done in (command("check"), command("check", "-c", settings(tmp_path))):
+        assert done.returncode == 0, done.stderr
+        assert "fit to run" in done.stdout
+
+
+def test_check_in_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
+    """Without a contract there is nothing to check: exit code 78, and the file's name."""
+    done = command("check", folder=tmp_path)
+    assert done.returncode == WRONG
+    assert "asyncapi.yaml" in done.stderr
+
+
+def test_the_environment_is_checked_as_well(tmp_path: Path) -> None:
+    """An override that fits nothing is an error that names the variable."""
+    done = command("check", "-c", settings(tmp_path), GATEWAY_SPOOL__LIMTI="1GiB")
+    assert done.returncode == WRONG
+    assert "GATEWAY_SPOOL__LIMTI" in done.stderr
+
+
+def test_run_names_an_http_port_that_is_taken(tmp_path: Path, listener: socket.socket) -> None:
+    """Another process listens on the metrics' port: a sentence with the address, and no traceback."""
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    done = command("run", "-c", settings(tmp_path, http={"listen": address}))
+    assert done.returncode != 0
+    assert address in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_ends_with_0_when_told_to(number: signal.Signals, free_port: FreePort) -> None:
+    """With no server there at all the gateway lives, and SIGTERM or Ctrl-C ends it cleanly, the ledger printed."""
+    nowhere = {"host": f"127.0.0.1:{free_port()}"}
+    servers = {"factoryBroker": nowhere, "meterBroker": nowhere, "kafka": nowhere}
+    with Gateway(servers) as gateway:
+        gateway.start(ready=False)
+        os.kill(gateway.pid, number)
+        assert gateway._process is not None  # noqa: SLF001 - the class tells no exit code
+        assert gateway._process.wait(20) == 0, gateway.log[-2000:]  # noqa: SLF001 - as above
+        assert '"message": "ledger"' in gateway.log
+        assert "Traceback" not in gateway.log

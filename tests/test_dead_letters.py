@@ -1,0 +1,403 @@
+"""Dead letters seen again: listed by cause, shown, explained, and replayed once through a corrected contract."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from gateway.contract import load
+from gateway.core.dead_letter import dead_letter_record
+from gateway.core.reading import DeadLetter, Reading, Reason, Record
+from gateway.dead_letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
+from gateway.errors import GatewayError
+from gateway.explanation import advice
+from gateway.kafka import KafkaSink
+from gateway.mock_kafka import PRODUCE, MockCluster
+from gateway.partition import Partitions, Span
+from gateway.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
+from tests.stack.gateway import ROOT, Gateway
+from tests.stack.publisher import Publisher
+from tests.stack.reading_records import record_count, records
+from tests.test_end_to_end import Topics, servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import NewTopic, StartMosquitto
+    from tests.stack.kafka import Kafka
+    from tests.stack.reading_records import StoredRecord
+    from tests.stack.registry import Registry
+
+CONTRACT = load(ROOT / "asyncapi.yaml")
+AJAR = [(f"doors/dock-{number % 4}", b'{"state":"ajar"}') for number in range(20)]
+
+
+@pytest.fixture
+def topics(kafka: Kafka, tmp_path: Path) -> Topics:
+    """Make the contract's topics in the shared Kafka under names of this test's own, and a contract that says so."""
+    return Topics(kafka, tmp_path)
+
+
+def correct(topics: Topics) -> None:
+    """Let the contract know doors that stand ajar."""
+    schema = topics.contract.parent / "schemas" / "door_sensor.avsc"
+    text = schema.read_text()
+    assert '["open", "closed"]' in text
+    schema.write_text(text.replace('["open", "closed"]', '["open", "closed", "ajar"]'))
+
+
+def put(kafka: Kafka, topics: Topics, messages: list[tuple[str, bytes]], stream: str = "receiveDoors") -> None:
+    """Write dead letters as the gateway writes them, a millisecond apart, and so young that retention leaves them."""
+    first = round(time.time() * 1000) - len(messages)
+    in_order = {"enable.idempotence": True, "partitioner": "murmur2_random"}
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, **in_order})
+    for number, (topic, payload) in enumerate(messages):
+        reading = Reading(stream, topic.encode(), payload, first + number, 1)
+        letter = DeadLetter(Reason.BAD_FORMAT, "/state", "'ajar' is none of open, closed")
+        record = dead_letter_record(reading, letter, topics("gateway-dead-letters"), 1_000_000)
+        producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp, headers=record.headers)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+
+
+def replay(gateway: Gateway, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
+    """Run `gateway dlq replay` and read its report."""
+    done = gateway.command("dlq", "replay", "-c", str(gateway.settings_file), "--format", "json", *arguments)
+    assert done.returncode == exit_code, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def told(gateway: Gateway, *arguments: str) -> str:
+    """Run another `gateway dlq` command that has to succeed."""
+    done = gateway.command("dlq", *arguments, "-c", str(gateway.settings_file))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def origins(records: list[StoredRecord]) -> list[bytes]:
+    return [dict(record.headers)[ORIGIN_HEADER] for record in records]
+
+
+# --- the way round, with real servers --------------------------------------------------------------------------------
+
+
+def test_dead_letters_go_round_through_a_corrected_contract(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """A wrong schema makes dead letters; the corrected one replays each once, as direct delivery writes it."""
+    broker = mosquitto()
+    strangers = [("doors/dock-1", b'{"state":"open","\x1b[31mstate2":1}'), ("doors/dock-1", b'{"stat":"open"}')]
+    huge = ("doors/dock-1", b'{"state":"' + b"x" * 2_000_000 + b'"}')
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        gateway.start()
+        with Publisher(broker.port) as publisher:
+            publisher.publish([*AJAR, *strangers, huge, ("doors/dock-1", b'{"state":"open"}')])
+        gateway.wait_settled(len(AJAR) + 4)
+        gateway.stop_and_read_ledger()
+
+        listed = json.loads(told(gateway, "list", "--format", "json"))
+        assert {(each["reason"], each["pointer"]): (each["count"], each["replayed"]) for each in listed} == {
+            ("bad_format", "/state"): (20, 0),
+            ("not_json", ""): (1, 0),
+            ("extra_field", "/stat"): (1, 0),
+            ("too_large", ""): (1, 0),
+        }
+        place = next(each for each in listed if each["reason"] == "bad_format")["example"]["place"]
+        assert "bad_format" in told(gateway, "list")
+        assert 'payload: 16 bytes\n{"state":"ajar"}' in told(gateway, "show", place)
+        assert told(gateway, "show", place, "--raw") == '{"state":"ajar"}'
+        explained = told(gateway, "explain", place)
+        assert "now: still bad_format at /state: 'ajar' is none of open, closed" in explained
+        assert "schema: field state of door_sensor.avsc: What the door is now." in explained
+        assert 'what would fit: one of "open", "closed"' in explained
+        assert replay(gateway)["replayed"] == 0
+
+        correct(topics)
+        assert "now: fits (receiveDoors)" in told(gateway, "explain", place)
+        assert replay(gateway, "--dry-run")["replayed"] == 20
+        assert topics.count("door-sensors") == 1
+        report = replay(gateway)
+        assert (report["replayed"], report["already"], report["unjudged"]) == (20, 0, {"cut": 1})
+        assert report["still"] == {"not_json": 1, "extra_field": 1}
+        report = replay(gateway)
+        assert (report["replayed"], report["already"]) == (0, 20)
+        assert topics.count("door-sensors") == 21
+
+        gateway.start()
+        with Publisher(broker.port) as publisher:
+            publisher.publish(AJAR)
+        gateway.wait_settled(len(AJAR))
+        listed = json.loads(told(gateway, "list", "--format", "json"))
+        assert sum(each["replayed"] for each in listed) == 20
+    stored = [record for record in topics.records("door-sensors", 41) if (record.value or b"").endswith(b"\x04")]
+    replayed = [record for record in stored if ORIGIN_HEADER in dict(record.headers)]
+    direct = [record for record in stored if record not in replayed]
+    assert (len(set(origins(replayed))), len(direct)) == (20, 20)
+    assert sorted(map(content, replayed)) == sorted(map(content, direct))
+    received = {dict(letter.headers)["gateway.received_at"] for letter in topics.records("gateway-dead-letters", 23)}
+    assert {iso(record.timestamp).encode() for record in replayed} <= received
+
+
+def content(record: StoredRecord) -> tuple[object, ...]:
+    """What of a record must be the same whichever way it came."""
+    headers = [header for header in record.headers if header[0] != ORIGIN_HEADER]
+    return (record.partition, record.key, record.value, headers)
+
+
+def test_replay_killed_in_the_middle_repeats_nothing(kafka: Kafka, topics: Topics, registry: Registry) -> None:
+    """Killed with SIGKILL while records leave, run again, and again: every letter is in its topic exactly once."""
+    correct(topics)
+    count = 20_000
+    put(kafka, topics, [(f"doors/dock-{number % 7}", b'{"state":"ajar"}') for number in range(count)])
+    at = {"host": "127.0.0.1:1"}
+    settings = {"factoryBroker": at, "meterBroker": at}
+    settings["kafka"] = {"host": kafka.bootstrap, "registry": {"url": registry.url}}  # type: ignore[dict-item]  # JSON
+    with Gateway(settings, topics.contract) as gateway:
+        command = [sys.executable, "-m", "gateway.cli", "dlq", "replay", "-c", str(gateway.settings_file)]
+        with subprocess.Popen(command, cwd=gateway.folder, stdout=subprocess.PIPE) as running:
+            wait_for_record(kafka, topics("door-sensors"))
+            running.kill()
+        assert running.returncode == -signal.SIGKILL, "it was still at work"
+        between = topics.count("door-sensors")
+        assert 0 < between < count
+        journal = json.loads((gateway.folder / JOURNAL_FILE).read_text())
+        assert journal["tails"], "the journal says that a run did not end"
+        report = replay(gateway)
+        assert (report["already"], report["replayed"]) == (between, count - between)
+        report = replay(gateway)
+        assert (report["already"], report["replayed"]) == (count, 0)
+    letters = topics.records("gateway-dead-letters", count)
+    stored = topics.records("door-sensors", count)
+    assert topics.count("door-sensors") == count
+    assert len(set(origins(stored))) == count
+    assert is_in_order(letters), "as they were put"
+    assert is_in_order(stored), "oldest first"
+
+
+def is_in_order(stored: list[StoredRecord]) -> bool:
+    """Whether the times of each partition never go back."""
+    by_partition = [[record.timestamp for record in stored if record.partition == number] for number in range(3)]
+    return all(times == sorted(times) for times in by_partition)
+
+
+def wait_for_record(kafka: Kafka, topic: str) -> None:
+    """Wait until a topic has its first record; watched closely, because the test is about the moment after."""
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "tests", "auto.offset.reset": "earliest"})
+    try:
+        consumer.assign([TopicPartition(topic, number, 0) for number in range(3)])
+        assert consumer.poll(30) is not None
+    finally:
+        consumer.close()
+
+
+def test_replay_leaves_what_kafka_does_not_take(
+    kafka: Kafka, tmp_path: Path, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """With its topic missing a letter that fits stays, exit code 1; filters leave letters out; later it goes."""
+    topics = Topics(kafka, tmp_path, missing="door-sensors")
+    correct(topics)
+    put(kafka, topics, AJAR)
+    with Gateway(servers(mosquitto(), kafka, registry), topics.contract) as gateway:
+        report = replay(gateway, exit_code=1)
+        (why,) = report["failed"]
+        assert (report["replayed"], report["failed"][why]) == (0, 20)
+        assert topics("door-sensors") in why
+        topics.create("door-sensors")
+        report = replay(gateway, "--reason", "missing")
+        assert report["left_out"] == 20, report
+        assert replay(gateway, "--stream", "receiveWidgetLine")["left_out"] == 20
+        with locked(gateway.folder / JOURNAL_FILE):
+            done = gateway.command("dlq", "replay", "-c", str(gateway.settings_file))
+        assert (done.returncode, done.stderr) == (
+            1,
+            "Another replay of this installation is running. Wait until it has ended.\n",
+        )
+        assert replay(gateway, "--reason", "bad_format", "--stream", "receiveDoors")["replayed"] == 20
+    assert topics.count("door-sensors") == 20
+
+
+def test_show_names_what_is_there(kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto) -> None:
+    """A place that does not exist is a sentence with those that do."""
+    put(kafka, topics, AJAR[:1])
+    with Gateway(servers(mosquitto(), kafka, registry), topics.contract) as gateway:
+        done = gateway.command("dlq", "show", "0:77", "-c", str(gateway.settings_file))
+    assert done.returncode == 1
+    assert "There is no dead letter at 0:77. There are: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_recover_reads_only_what_came_after_the_tails(kafka: Kafka, topic: NewTopic, tmp_path: Path) -> None:
+    """Origins before the tails are of ended runs, those after them of the run that did not end."""
+    name = topic(partitions=1)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    for number in range(3):
+        producer.produce(name, b"", headers=[(ORIGIN_HEADER, f"letters:0:{number}".encode())])
+    producer.produce(name, b"", headers=[(ORIGIN_HEADER, b"letters:zero:1\xff")])
+    assert producer.flush(30) == 0
+    path = tmp_path / JOURNAL_FILE
+    path.write_text(json.dumps({"format": 1, "replayed": {}, "tails": {name: {"0": 1}, "gone": {"0": 9}}}))
+    journal = Journal(path)
+    journal.recover(Partitions({"bootstrap.servers": kafka.bootstrap}))
+    assert [journal.has(letter(offset=number)) for number in range(4)] == [False, True, True, False]
+
+
+# --- errors of Kafka's, from the mock cluster ------------------------------------------------------------------------
+
+INVALID_RECORD = 87  # Kafka's protocol error code; the record is refused
+
+
+@pytest.fixture
+def mock() -> Iterator[MockCluster]:
+    """Give a cluster that fails on request."""
+    with MockCluster({"doors": 2}) as cluster:
+        yield cluster
+
+
+def run(mock: MockCluster, journal: Journal, patience_seconds: float = 20) -> Report:
+    """Replay twenty letters that fit, as `gateway dlq replay` does."""
+    properties = {"bootstrap.servers": mock.bootstrap}
+    partitions, report = Partitions(properties), Report()
+    journal.recover(partitions)
+    pairs = [
+        (one, Record("doors", b"%d" % number, b"value", [(ORIGIN_HEADER, b"letters:0:%d" % number)], 1))
+        for number in range(20)
+        if not journal.has(one := letter(offset=number))
+    ]
+    Replay(KafkaSink(properties), partitions, journal, report, patience_seconds).run(pairs, [], {"doors"})
+    return report
+
+
+def stored_origins(mock: MockCluster) -> list[bytes]:
+    return sorted(origins(records(mock.bootstrap, "doors", record_count(mock.bootstrap, "doors"))))
+
+
+EACH_ONCE = sorted(b"letters:0:%d" % number for number in range(20))
+
+
+def test_replay_of_a_refused_batch_goes_on_one_by_one(mock: MockCluster, tmp_path: Path) -> None:
+    """One refused batch repeats nothing and loses nothing."""
+    mock.push_errors(PRODUCE, [INVALID_RECORD])
+    with locked(tmp_path / JOURNAL_FILE) as journal:
+        report = run(mock, journal)
+    assert (report.replayed, report.failed) == (20, {})
+    assert stored_origins(mock) == EACH_ONCE
+
+
+def test_replay_counts_a_record_that_kafka_refuses_by_itself(mock: MockCluster, tmp_path: Path) -> None:
+    """The culprit stays a dead letter and is counted; the others go through."""
+    mock.push_errors(PRODUCE, [INVALID_RECORD, INVALID_RECORD, INVALID_RECORD])
+    with locked(tmp_path / JOURNAL_FILE) as journal:
+        report = run(mock, journal)
+        assert report.failed.total() in {1, 2}, "the first batches, then records by themselves"
+        assert report.replayed + report.failed.total() == 20
+        assert run(mock, journal).replayed == report.failed.total()
+    assert stored_origins(mock) == EACH_ONCE
+
+
+def test_replay_gives_up_on_a_silent_kafka_and_goes_on_another_day(mock: MockCluster, tmp_path: Path) -> None:
+    """Unconfirmed records are neither repeated nor forgotten: the next run looks whether they are there."""
+    path = tmp_path / JOURNAL_FILE
+    mock.rtt(600)
+    with locked(path) as journal, pytest.raises(GatewayError, match=r"Kafka confirmed nothing for 0\.4 s"):
+        run(mock, journal, patience_seconds=0.4)
+    assert json.loads(path.read_text())["tails"]
+    mock.rtt(0)
+    with locked(path) as journal:
+        run(mock, journal)
+        assert all(journal.has(letter(offset=number)) for number in range(20))
+    assert stored_origins(mock) == EACH_ONCE
+    assert json.loads(path.read_text())["tails"] == {}
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def letter(offset: int = 0, pointer: str = "/state", timestamp: int = 5, payload: bytes = b"{}") -> Letter:
+    """A dead letter made by hand."""
+    reading = Reading("receiveDoors", b"doors/d\x1b[2J", payload, timestamp)
+    return Letter(
+        Place("letters", 0, offset), timestamp, (("h", b"\x1b]0;x"),), reading, "missing", pointer, "", is_cut=False
+    )
+
+
+def test_journal_takes_a_topic_made_anew_for_another(tmp_path: Path) -> None:
+    """The same place with another timestamp is another letter; entries that retention has passed are forgotten."""
+    path = tmp_path / JOURNAL_FILE
+    with locked(path) as journal:
+        journal.add(letter(offset=3))
+        journal.add(letter(offset=9))
+        journal.end([Span("letters", 0, 5, 10)])
+    journal = Journal(path)
+    assert journal.has(letter(offset=9))
+    assert not journal.has(letter(offset=9, timestamp=6))
+    assert not journal.has(letter(offset=3)), "the topic begins at 5 now"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "replayed": {"a": 1}, "tails": {}}'])
+def test_journal_refuses_a_damaged_file(tmp_path: Path, text: str) -> None:
+    """A journal that cannot be read is never taken for an empty one: that would replay everything again."""
+    path = tmp_path / JOURNAL_FILE
+    path.write_text(text)
+    with pytest.raises(GatewayError, match="is damaged or of a newer version"):
+        Journal(path)
+
+
+def test_causes_are_bounded() -> None:
+    """A device that invents members makes no more causes than there is room for; none goes uncounted."""
+    letters = [(letter(offset=number, pointer=f"/{number}"), False) for number in range(3 * MAX_CAUSES)]
+    found = causes(letters)
+    assert len(found) == MAX_CAUSES + 1
+    assert sum(cause.count for cause in found) == 3 * MAX_CAUSES
+    assert found[0].pointer == OTHER_POINTERS
+
+
+def test_shown_escapes_what_a_terminal_obeys() -> None:
+    """Headers and payload reach the terminal as text."""
+    text = shown(letter(payload=b"\x1b[2J\x07\xff\n"))
+    assert all(line.isprintable() for line in text.splitlines())
+    assert r"\u001b[2J\u0007\xff\n" in text
+
+
+@pytest.mark.parametrize("text", ["", "1", "1:", ":1", "-1:1", "1:1:1", "\x1b:1", "٣:1"])
+def test_parse_place_refuses(text: str) -> None:
+    """What is not PARTITION:OFFSET is refused with the form."""
+    with pytest.raises(GatewayError, match="Write PARTITION:OFFSET"):
+        parse_place(text)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason", "pointer", "expected"),
+    [
+        ("receiveDoors", Reason.MISSING, "/state", 'what would fit: one of "open", "closed"'),
+        ("receiveDoors", Reason.EXTRA_FIELD, "/stat", "that the schema reads are location, state. Did you mean state?"),
+        ("receiveDoors", Reason.NOT_JSON, "", "what would fit: an object with location, state"),
+        ("receiveDoors", Reason.BAD_TOPIC, "", "what would fit: a topic of doors/{location}"),
+        ("receiveWidgetLine", Reason.BAD_FORMAT, "/reading_ts", "an ISO 8601 time with zone"),
+        (
+            "receiveSmartMeter",
+            Reason.WRONG_TYPE,
+            "/1-0:1.8.0/value",
+            "OBIS 1-0:1.8.0. Active energy drawn from the grid.",
+        ),
+    ],
+)
+def test_advice_says_what_would_fit(stream: str, reason: Reason, pointer: str, expected: str) -> None:
+    """The schema's words for the place, found through `x-source` too."""
+    assert expected in "\n".join(advice(CONTRACT.streams[stream], DeadLetter(reason, pointer, "")))
+
+
+@pytest.mark.parametrize("stream", CONTRACT.streams)
+def test_advice_finds_every_member_of_the_examples(stream: str) -> None:
+    """Every member of a contract's own example has words in its schema."""
+    for example in CONTRACT.streams[stream].examples:
+        for name in example:
+            refusal = DeadLetter(Reason.WRONG_TYPE, "/" + name.replace("~", "~0").replace("/", "~1"), "")
+            assert advice(CONTRACT.streams[stream], refusal), name

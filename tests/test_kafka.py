@@ -1,0 +1,445 @@
+"""The Kafka end, against real Kafka; against librdkafka's mock cluster where a broker must answer with errors."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from gateway.config import load
+from gateway.contract.model import KafkaServer
+from gateway.core.reading import Reading, Record
+from gateway.kafka import WINDOW, KafkaSink, Outcome, connection_properties, outcome, sentence
+from gateway.lane import Entry
+from gateway.mock_kafka import PRODUCE, MockCluster
+from tests.stack.kafka import Kafka
+from tests.stack.reading_records import record_count, records
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import FreePort, NewTopic
+    from tests.stack.certificates import Certificates
+
+INIT_PRODUCER_ID = 22
+# Kafka's protocol error codes
+UNKNOWN, NOT_LEADER, NOT_ENOUGH_REPLICAS = -1, 6, 19
+TOPIC_DENIED, CLUSTER_DENIED, OUT_OF_ORDER = 29, 31, 45
+NOW = 1_791_547_200_000
+
+Failed = dict[int, KafkaError]
+
+
+def record(topic: str, value: bytes = b"v", key: bytes = b"k", headers: Any = ()) -> Record:
+    return Record(topic, key, value, list(headers), NOW)
+
+
+def entry(number: int) -> Entry:
+    return Entry(Reading("s", b"t", b"", NOW), None, 0, number)
+
+
+def collect(sink: KafkaSink, count: int, seconds: float = 30) -> tuple[list[int], Failed]:
+    """Poll until so many records are reported; give the numbers of the settled, and the errors of the failed."""
+    settled: list[int] = []
+    failed: Failed = {}
+
+    def is_done() -> bool:
+        sink.poll(0.02)
+        good, bad = sink.take_reports()
+        settled.extend(one.offset for one in good)
+        failed.update({one.offset: error for one, error in bad})
+        return len(settled) + len(failed) >= count
+
+    wait_for(is_done, seconds, lambda: f"{count} reports; {len(settled)} settled, {len(failed)} failed; {sink.trouble}")
+    assert sink.in_flight == 0
+    return settled, failed
+
+
+@contextmanager
+def closing_sink(properties: dict[str, Any]) -> Iterator[KafkaSink]:
+    """Make a sink and close it, without patience for records that cannot get through."""
+    sink = KafkaSink(properties)
+    yield sink
+    sink.close(0.1)
+
+
+def complaint(sink: KafkaSink) -> str:
+    """Give the sink's trouble after one more poll."""
+    sink.poll(0.02)
+    return sink.trouble
+
+
+def deliver(sink: KafkaSink, made: Iterable[Record]) -> tuple[list[int], Failed]:
+    """Send records, numbered from 0, as long as the sink takes them, and collect their reports."""
+    taken = takewhile(lambda one: sink.send(one[1], entry(one[0])), enumerate(made))
+    return collect(sink, sum(1 for _ in taken))
+
+
+@pytest.fixture
+def sink(kafka: Kafka) -> Iterator[KafkaSink]:
+    """Make a sink for the shared Kafka."""
+    made = KafkaSink({"bootstrap.servers": kafka.bootstrap})
+    yield made
+    made.close(5)
+
+
+# --- delivery --------------------------------------------------------------------------------------------------------
+
+
+def test_send_delivers_key_value_headers_and_timestamp(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:
+    """What Kafka stores is what the record says, and its entry is settled."""
+    name = topic("readings", 1)
+    headers = [("mqtt.topic", b"\xff/a"), ("empty", b""), ("mqtt.topic", b"again")]
+    assert deliver(sink, [record(name, b"\0\1\2", "ä".encode(), headers)]) == ([0], {})
+    (stored,) = records(kafka.bootstrap, name, 1)
+    assert (stored.key, stored.value, stored.headers) == ("ä".encode(), b"\0\1\2", headers)
+    assert stored.timestamp == NOW
+
+
+def test_send_keeps_the_order_of_each_key(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:
+    """Records of a key are in one partition, in the order they were sent."""
+    name = topic("readings", 3)
+    settled, failed = deliver(sink, (record(name, b"%d" % number, b"key-%d" % (number % 7)) for number in range(3_000)))
+    assert (sorted(settled), failed) == (list(range(3_000)), {})
+    places: dict[bytes | None, list[tuple[int, int]]] = {}
+    for stored in records(kafka.bootstrap, name, 3_000):
+        places.setdefault(stored.key, []).append((stored.partition, int(stored.value or b"")))
+    assert len(places) == 7
+    for found in places.values():
+        assert found == sorted(found)
+        assert len({partition for partition, _ in found}) == 1
+
+
+def murmur2(data: bytes) -> int:
+    """Hash as org.apache.kafka.common.utils.Utils.murmur2 does, in 32 bits."""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = 0x9747B28C ^ len(data)
+    whole = len(data) - len(data) % 4
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & mask
+        h = h * m & mask ^ (k ^ k >> 24) * m & mask
+    if tail := data[whole:]:
+        h = (h ^ int.from_bytes(tail, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def test_murmur2_gives_what_java_gives() -> None:
+    """The values that Kafka's own UtilsTest names."""
+    expected = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"abc": 479470107}
+    assert {key: murmur2(key) for key in expected} == {key: value & 0xFFFFFFFF for key, value in expected.items()}
+
+
+def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:
+    """Five hundred keys lie where Java's producers put them: joins with Kafka Streams need that."""
+    name = topic("readings", 6)
+    keys = [f"mäschine-{number}{'x' * (number % 5)}".encode() for number in range(500)]
+    deliver(sink, (record(name, key=key) for key in keys))
+    found = {stored.key: stored.partition for stored in records(kafka.bootstrap, name, 500)}
+    assert found == {key: (murmur2(key) & 0x7FFFFFFF) % 6 for key in keys}
+
+
+def test_has_room_ends_with_the_window(free_port: FreePort) -> None:
+    """Kafka away: the window fills, then the sink has no room, and nothing is lost or blocks."""
+    sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 100})
+    sent = [sink.send(record("t"), entry(number)) for number in range(101)]
+    assert sent == [True] * 100 + [False]
+    assert not sink.has_room
+    assert sink.in_flight == 100
+    assert WINDOW < 200_000, "the window fits librdkafka's default queue"
+
+
+# --- topics ----------------------------------------------------------------------------------------------------------
+
+
+def test_send_to_a_missing_topic_fails_with_the_next_step(kafka: Kafka, topic: NewTopic) -> None:
+    """A record for a topic that does not exist comes back, and others are delivered; once it is there, it gets in."""
+    sink = KafkaSink({"bootstrap.servers": kafka.bootstrap, "topic.metadata.propagation.max.ms": 200})
+    there, missing = topic("there"), topic("there") + "-not"
+    settled, failed = deliver(sink, [record(missing), record(there)])
+    assert settled == [1]
+    assert outcome(failed[0]) is Outcome.RETRY
+    assert sentence(failed[0], missing) == (
+        f"{missing}: Broker: Unknown topic or partition; "
+        "the topic does not exist: create it, as the contract's channel describes it"
+    )
+    kafka.create_topic(missing)
+    wait_for(lambda: deliver(sink, [record(missing)]) == ([0], {}), 20, "the new topic to be noticed")
+    assert record_count(kafka.bootstrap, missing) == 1
+    sink.close(5)
+
+
+def test_missing_topics_names_those_that_kafka_lacks(topic: NewTopic, sink: KafkaSink) -> None:
+    """Of the names asked for, those without a topic are told; asking creates none."""
+    there = topic()
+    for _ in range(2):
+        assert sink.missing_topics({there, f"{there}-not"}, 10) == {f"{there}-not"}
+
+
+def test_missing_topics_without_kafka_says_so(free_port: FreePort) -> None:
+    """When nobody listens the error names address and trouble."""
+    port = free_port()
+    with closing_sink({"bootstrap.servers": f"127.0.0.1:{port}"}) as sink:
+        wait_for(lambda: complaint(sink), 10, "the client to notice")
+        with pytest.raises(ConnectionError) as raised:
+            sink.missing_topics({"t"}, 0.5)
+    assert f"127.0.0.1:{port}" in str(raised.value)
+    assert "refused" in str(raised.value)
+
+
+# --- refused records -------------------------------------------------------------------------------------------------
+
+
+def test_send_refuses_a_record_above_the_clients_limit(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:
+    """A record above message.max.bytes is refused by itself; its neighbours are delivered."""
+    name = topic("readings", 1)
+    values = [b"before", b"x" * 1_100_000, b"after"]
+    settled, failed = deliver(sink, (record(name, value) for value in values))
+    assert settled == [0, 2]
+    assert outcome(failed[1]) is Outcome.REFUSE
+    assert [stored.value for stored in records(kafka.bootstrap, name, 2)] == [b"before", b"after"]
+
+
+def test_send_refuses_a_record_above_the_topics_limit(kafka: Kafka, topic: NewTopic) -> None:
+    """A record above the topic's max.message.bytes is refused, and nothing that stands behind it gets ahead."""
+    name = topic("readings", 1, {"max.message.bytes": "2000"})
+    with closing_sink({"bootstrap.servers": kafka.bootstrap, "compression.type": "none", "linger.ms": 0}) as sink:
+        values = [b"%d" % number for number in range(200)]
+        values[3] = b"x" * 5_000
+        settled, failed = deliver(sink, (record(name, value) for value in values))
+        assert sorted([*settled, *failed]) == list(range(200))
+        assert outcome(failed[3]) is Outcome.REFUSE
+        assert {outcome(error) for error in failed.values()} <= {Outcome.REFUSE, Outcome.AGAIN}
+        assert settled == list(range(len(settled))), "all that Kafka took stands before the one it refused"
+        assert deliver(sink, [record(name, values[4])]) == ([0], {}), "a new producer has taken over"
+    assert record_count(kafka.bootstrap, name) == len(settled) + 1
+
+
+# --- errors, from a mock cluster -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster() -> Iterator[MockCluster]:
+    """Start a mock cluster with a topic `readings`."""
+    with MockCluster({"readings": 1}) as started:
+        yield started
+
+
+@pytest.fixture
+def mocked(cluster: MockCluster) -> Iterator[KafkaSink]:
+    """Make a sink that has delivered a record to the mock cluster.
+
+    The mock cluster checks no sequences: it may take what was on its way behind a failed batch, which Kafka refuses. So
+    order is no fact here; the tests of refused records look at it, on real Kafka.
+    """
+    properties = {"bootstrap.servers": cluster.bootstrap, "linger.ms": 0, "max.in.flight": 1, "batch.num.messages": 10}
+    with closing_sink(properties) as sink:
+        assert deliver(sink, [record("readings", b"first")]) == ([0], {})
+        yield sink
+
+
+def stored_values(cluster: MockCluster, count: int) -> list[bytes]:
+    return [stored.value or b"" for stored in records(cluster.bootstrap, "readings", count)]
+
+
+@pytest.mark.parametrize("code", [NOT_LEADER, NOT_ENOUGH_REPLICAS])
+def test_send_outlasts_passing_errors(cluster: MockCluster, mocked: KafkaSink, code: int) -> None:
+    """A change of leaders or too few replicas: librdkafka waits and tries again, in order; nothing is reported."""
+    cluster.push_errors(PRODUCE, [code] * 2)
+    settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
+    assert (settled, failed) == (list(range(50)), {})
+    values = [value for value in stored_values(cluster, 51) if value != b"first"]
+    assert values == [b"%d" % number for number in range(50)]
+
+
+@pytest.mark.parametrize("code", [UNKNOWN, TOPIC_DENIED])
+def test_send_gives_back_a_batch_that_failed_for_good(cluster: MockCluster, mocked: KafkaSink, code: int) -> None:
+    """The batch comes back to be sent again, and so does what waited behind it; then a new producer takes over."""
+    cluster.push_errors(PRODUCE, [code])
+    settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
+    assert outcome(failed[0]) is Outcome.RETRY
+    assert {outcome(error) for error in failed.values()} <= {Outcome.RETRY, Outcome.AGAIN}
+    wait_for(lambda: deliver(mocked, [record("readings", b"again")])[0], 20, "a new producer to take over")
+    assert stored_values(cluster, 1 + len(settled) + 1)[-1] == b"again"
+
+
+def test_send_to_a_topic_without_rights_fails_with_the_next_step(cluster: MockCluster, mocked: KafkaSink) -> None:
+    """The sentence says which right is missing."""
+    cluster.push_errors(PRODUCE, [TOPIC_DENIED])
+    _, failed = deliver(mocked, [record("readings")])
+    assert sentence(failed[0], "readings").endswith("grant the gateway's user WRITE and DESCRIBE on the topic")
+
+
+def test_send_survives_a_fatal_error(cluster: MockCluster, mocked: KafkaSink) -> None:
+    """A producer that has lost its sequence is replaced; its records come back with the cause, and get in."""
+    cluster.push_errors(PRODUCE, [OUT_OF_ORDER])
+    _, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
+    assert 0 in failed
+    assert {(outcome(error), error.code()) for error in failed.values()} == {
+        (Outcome.RETRY, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    }
+    settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
+    assert (settled, failed) == (list(range(50)), {})
+    assert mocked.trouble == ""
+
+
+def test_send_without_the_right_to_produce_names_it_and_recovers(cluster: MockCluster) -> None:
+    """Denied at the start, granted later: the trouble names the right, and no restart is needed."""
+    cluster.push_errors(INIT_PRODUCER_ID, [CLUSTER_DENIED])
+    with closing_sink({"bootstrap.servers": cluster.bootstrap}) as sink:
+        _, failed = deliver(sink, [record("readings")])
+        assert failed[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
+        assert sink.trouble.endswith("grant the gateway's user IDEMPOTENT_WRITE on the cluster")
+        assert deliver(sink, [record("readings")]) == ([0], {})
+
+
+def test_has_room_is_false_while_a_fatal_producer_empties(cluster: MockCluster, mocked: KafkaSink) -> None:
+    """Nothing is handed to a producer that is beyond repair."""
+    cluster.push_errors(PRODUCE, [OUT_OF_ORDER])
+    assert mocked.send(record("readings"), entry(0))
+    wait_for(lambda: complaint(mocked) or not mocked.has_room, 20, "the fatal error")
+    assert not mocked.send(record("readings"), entry(1))
+    assert not collect(mocked, 1)[0]
+    assert mocked.has_room
+
+
+def test_send_waits_for_a_cluster_that_is_down(cluster: MockCluster, mocked: KafkaSink) -> None:
+    """Nothing times out: the record is there when the cluster is."""
+    cluster.down()
+    assert mocked.send(record("readings", b"patient"), entry(1))
+    wait_for(lambda: complaint(mocked), 10, "the client to notice")
+    assert mocked.take_reports() == ([], [])
+    cluster.up()
+    assert collect(mocked, 1) == ([1], {})
+    assert mocked.trouble == ""
+
+
+# --- TLS and passwords -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(certificates: Certificates) -> Iterator[Kafka]:
+    """Start a Kafka that asks for a client certificate on one port, and for a password on others."""
+    with Kafka(certificates=certificates, users={"gateway": "secret", "admin": "other"}) as cluster:
+        cluster.create_topic("readings")
+        yield cluster
+
+
+def properties(folder: Path, encrypted: bool, **section: Any) -> dict[str, Any]:  # noqa: FBT001 - the contract's word for a secure protocol
+    """Write properties as the service does, from gateway.yaml's section about Kafka."""
+    path = folder / "gateway.yaml"
+    path.write_text(json.dumps({"contract": "asyncapi.yaml", "servers": {"kafka": section}}))
+    settings = load(path, {})
+    server = KafkaServer("kafka", "contract.example:9092", tls=encrypted, security=(), registry_url=None)
+    return connection_properties(server, settings.server("kafka"), settings)
+
+
+def sasl(folder: Path, mechanism: str = "SCRAM-SHA-512", password: str = "secret") -> dict[str, str]:
+    path = folder / "password"
+    path.write_text(f"{password}\n")
+    path.chmod(0o600)
+    return {"mechanism": mechanism, "username": "gateway", "password_file": "password"}
+
+
+def client_certificate(certificates: Certificates, ca: Path, name: str = "client") -> dict[str, str]:
+    key, certificate = certificates.key(name), certificates.certificate(name)
+    return {"ca_file": str(ca), "cert_file": str(certificate), "key_file": str(key)}
+
+
+def test_connection_properties_without_security(tmp_path: Path) -> None:
+    """Host and properties of gateway.yaml; where it gives no host, the contract's."""
+    assert properties(tmp_path, encrypted=False) == {
+        "bootstrap.servers": "contract.example:9092",
+        "security.protocol": "PLAINTEXT",
+    }
+    given = properties(tmp_path, encrypted=False, host="a.example:1,b.example:2", producer={"linger.ms": 5})
+    assert given["bootstrap.servers"] == "a.example:1,b.example:2"
+    assert int(given["linger.ms"]) == 5
+
+
+def test_connection_properties_of_an_encrypted_server(tmp_path: Path) -> None:
+    """The contract's kafka-secure means TLS, with the system's authorities where no file is given."""
+    assert properties(tmp_path, encrypted=True)["security.protocol"] == "SSL"
+    found = properties(tmp_path, encrypted=True, sasl=sasl(tmp_path))
+    assert (found["security.protocol"], found["sasl.password"]) == ("SASL_SSL", "secret")
+
+
+def test_properties_cannot_break_the_promises(kafka: Kafka) -> None:
+    """Whatever an installation says, records are acknowledged by all replicas, in order, and never time out."""
+    given = {"acks": 0, "enable.idempotence": False, "message.timeout.ms": 5, "partitioner": "random"}
+    with closing_sink({"bootstrap.servers": kafka.bootstrap} | given) as sink:
+        used = sink._properties  # noqa: SLF001 - librdkafka does not tell its settings
+    assert (used["acks"], used["enable.idempotence"], used["enable.gapless.guarantee"]) == ("all", True, True)
+    assert (used["message.timeout.ms"], used["partitioner"]) == (0, "murmur2_random")
+
+
+def test_send_delivers_with_a_client_certificate(guarded: Kafka, certificates: Certificates, tmp_path: Path) -> None:
+    """Mutual TLS: both sides show a certificate, and the record arrives."""
+    tls = client_certificate(certificates, certificates.ca)
+    with closing_sink(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls)) as sink:
+        assert deliver(sink, [record("readings")]) == ([0], {})
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "listener"),
+    [("PLAIN", "SASL_SSL"), ("SCRAM-SHA-256", "SASL_PLAINTEXT"), ("SCRAM-SHA-512", "SASL_SSL")],
+)
+def test_send_delivers_with_a_password(
+    guarded: Kafka, certificates: Certificates, tmp_path: Path, mechanism: str, listener: str
+) -> None:
+    """Every mechanism that gateway.yaml knows signs in, over TLS and without."""
+    tls = {"tls": {"ca_file": str(certificates.ca)}} if listener == "SASL_SSL" else {}
+    login = sasl(tmp_path, mechanism)
+    given = properties(tmp_path, encrypted=False, host=guarded.servers(listener), sasl=login, **tls)
+    with closing_sink(given) as sink:
+        assert deliver(sink, [record("readings")]) == ([0], {})
+
+
+def trouble_of(given: dict[str, Any]) -> str:
+    """Send a record that cannot get through; give what the sink says, and see that the record is still held."""
+    with closing_sink(given) as sink:
+        assert sink.send(record("readings"), entry(0))
+        wait_for(lambda: complaint(sink), 20, "the client to complain")
+        with pytest.raises(ConnectionError) as raised:
+            sink.missing_topics({"readings"}, 1)
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:  # complaints that follow must not hide the first
+            sink.poll(0.05)
+        assert sink.take_reports() == ([], []), "the record is neither lost nor given up"
+        assert sink.in_flight == 1
+        assert str(raised.value).partition("; ")[2] == sink.trouble.partition("; ")[2], "both say what to check"
+        return sink.trouble
+
+
+def test_send_with_a_wrong_password_says_what_to_check(guarded: Kafka, tmp_path: Path) -> None:
+    """A wrong password is named as such, and never shown."""
+    login = sasl(tmp_path, password="wrong-canary")
+    trouble = trouble_of(properties(tmp_path, encrypted=False, host=guarded.servers("SASL_PLAINTEXT"), sasl=login))
+    assert trouble.endswith("check user, password and mechanism under servers in gateway.yaml")
+    assert "canary" not in trouble
+
+
+def test_send_to_a_server_of_another_authority_says_so(
+    guarded: Kafka, certificates: Certificates, tmp_path: Path
+) -> None:
+    """A server whose certificate another authority signed is not believed."""
+    tls = client_certificate(certificates, certificates.other_ca)
+    trouble = trouble_of(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls))
+    assert "certificate verify failed" in trouble
+    assert "ca_file" in trouble
+
+
+def test_send_without_the_client_certificate_says_so(
+    guarded: Kafka, certificates: Certificates, tmp_path: Path
+) -> None:
+    """A server that asks for a certificate and gets none is named with the setting to look at."""
+    tls = {"ca_file": str(certificates.ca)}
+    trouble = trouble_of(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls))
+    assert "cert_file" in trouble

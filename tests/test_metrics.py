@@ -1,0 +1,141 @@
+"""The metrics: names and labels are a promise, each tells the operator what it is, and none grows with topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway import __version__
+from gateway.core.reading import Reading, Reason
+from gateway.core.routes import UNMAPPED, Routes
+from gateway.lane import Entry
+from gateway.ledger import Ledger
+from gateway.metrics import GatewayCollector, exposition
+from gateway.mqtt import MqttSource
+from gateway.spool import Policy, Spool
+from tests.contract_values import mqtt_server
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+# Dashboards and alarms hang on these. Removing or renaming one is an incompatible change.
+PROMISED = {
+    "gateway_received": {"stream"},
+    "gateway_delivered": {"stream"},
+    "gateway_dead_lettered": {"stream", "reason"},
+    "gateway_dropped": {"stream", "reason"},
+    "gateway_repeated": {"stream"},
+    "gateway_in_flight": {"stream"},
+    "gateway_spooled": {"stream"},
+    "gateway_oldest_unsettled_seconds": set(),
+    "gateway_spool_memory_bytes": set(),
+    "gateway_mqtt_connected": {"server"},
+    "gateway_mqtt_connects": {"server"},
+    "gateway_mqtt_sessions_lost": {"server"},
+    "gateway_build_info": {"version"},
+}
+NOW = 1_791_547_200.0
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Make books with something on every account."""
+    made = Ledger(["doors", UNMAPPED])
+    books = made.books["doors"]
+    books.received, books.delivered, books.in_flight, books.spooled, books.repeated = 20, 10, 3, 2, 1
+    books.dead_lettered.update({Reason.NOT_JSON: 3, Reason.REFUSED: 1})
+    books.dropped["spool_full"] = 1
+    return made
+
+
+@pytest.fixture
+def spool(ledger: Ledger) -> Spool:
+    """Make a spool that holds one reading, which is five seconds old."""
+    made = Spool(Policy(2**20), ledger)
+    made.append([Entry(Reading("doors", b"doors/secret-machine", b"x" * 100, int(NOW * 1000) - 5_000), None, 0)], 0.0)
+    return made
+
+
+@pytest.fixture
+def families(ledger: Ledger, spool: Spool) -> dict[str, Metric]:
+    """Scrape the metrics, as Prometheus does."""
+    source = MqttSource(
+        mqtt_server("factoryBroker"),
+        address=("127.0.0.1", 1),
+        subscriptions={},
+        stream_of=Routes([]),
+        payload_limit=1_000,
+        receive_maximum=10,
+    )
+    text = exposition(GatewayCollector(ledger, [source], spool, lambda: NOW))().decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def ours(families: dict[str, Metric]) -> dict[str, Metric]:
+    return {name: family for name, family in families.items() if name.startswith("gateway_")}
+
+
+def value(families: dict[str, Metric], name: str, **labels: str) -> float:
+    (found,) = [sample.value for sample in families[name].samples if sample.labels == labels]
+    return float(found)
+
+
+def test_every_promised_metric_is_there(families: dict[str, Metric]) -> None:
+    """Names and labels are those that were promised; there may be more."""
+    found = {name: {label for sample in family.samples for label in sample.labels} for name, family in families.items()}
+    assert {name: found.get(name) for name in PROMISED} == PROMISED
+
+
+def test_every_metric_has_help(families: dict[str, Metric]) -> None:
+    """Each metric tells in a sentence what it counts, and is a counter or a gauge."""
+    for name, family in ours(families).items():
+        assert family.documentation.endswith("."), name
+        assert len(family.documentation) > 15, name
+        assert family.type in {"counter", "gauge"}, name
+
+
+def test_labels_are_closed_by_the_contract(families: dict[str, Metric]) -> None:
+    """Labels are streams, servers, reasons and the version: no topic, machine or client ever is one."""
+    labels = {pair for family in ours(families).values() for sample in family.samples for pair in sample.labels.items()}
+    assert {name for name, _ in labels} == {"stream", "reason", "server", "version"}
+    assert {text for name, text in labels if name == "stream"} == {"doors", UNMAPPED}
+    assert {text for name, text in labels if name == "server"} == {"factoryBroker"}
+    assert not any("secret-machine" in text for _, text in labels)
+
+
+def test_figures_are_those_of_the_books(families: dict[str, Metric]) -> None:
+    """Every account of the ledger is a metric with its figure."""
+    assert value(families, "gateway_received", stream="doors") == 20
+    assert value(families, "gateway_delivered", stream="doors") == 10
+    assert value(families, "gateway_in_flight", stream="doors") == 3
+    assert value(families, "gateway_spooled", stream="doors") == 2
+    assert value(families, "gateway_repeated", stream="doors") == 1
+    assert value(families, "gateway_dead_lettered", stream="doors", reason="not_json") == 3
+    assert value(families, "gateway_dead_lettered", stream="doors", reason="refused") == 1
+    assert value(families, "gateway_dropped", stream="doors", reason="spool_full") == 1
+    assert value(families, "gateway_received", stream=UNMAPPED) == 0
+
+
+def test_figures_are_those_of_spool_and_broker(families: dict[str, Metric]) -> None:
+    """Lag is the age of the oldest reading that is not safe; a broker that was never reached counts nothing."""
+    assert value(families, "gateway_oldest_unsettled_seconds") == 5
+    assert value(families, "gateway_spool_memory_bytes") >= 100
+    assert value(families, "gateway_mqtt_connected", server="factoryBroker") == 0
+    assert value(families, "gateway_mqtt_connects", server="factoryBroker") == 0
+    assert value(families, "gateway_mqtt_sessions_lost", server="factoryBroker") == 0
+    assert value(families, "gateway_build_info", version=__version__) == 1
+
+
+def test_the_process_is_told_as_well(families: dict[str, Metric]) -> None:
+    """Memory, processor time and file descriptors, under the names that every dashboard knows."""
+    assert {"process_resident_memory_bytes", "process_cpu_seconds", "process_open_fds"} <= families.keys()
+
+
+def test_a_scrape_reads_the_figures_of_its_moment(ledger: Ledger, spool: Spool) -> None:
+    """The loop counts in the ledger alone; what is scraped is what stands there now."""
+    scrape = exposition(GatewayCollector(ledger, [], spool, lambda: NOW))
+    assert b'gateway_received_total{stream="doors"} 20.0' in scrape()
+    ledger.books["doors"].received += 1
+    assert b'gateway_received_total{stream="doors"} 21.0' in scrape()

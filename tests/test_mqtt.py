@@ -1,0 +1,918 @@
+"""The MQTT source against real brokers, and against scripted ones for what real brokers do not do.
+
+The test is the loop: it waits as long as the source allows, then lets it tend, read and flush, as the bridge does.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from gateway.config import TlsSettings, load
+from gateway.contract.model import LastWill, MqttServer
+from gateway.errors import ConfigurationError
+from gateway.mqtt import BATCH, Link, MqttSource, tls_context
+from tests.stack.mosquitto import hashed_passwords
+from tests.stack.publisher import Publisher, remaining_length
+from tests.stack.software import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.config import Settings
+    from gateway.lane import Entry
+    from tests.conftest import FreePort, StartMosquitto
+    from tests.stack.certificates import Certificates
+    from tests.stack.mosquitto import Mosquitto
+
+CONNECT, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 0x10, 0x40, 0x80, 0xC0, 0xE0
+IN_MEMORY = "listener 1883\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+CONNACK = {"3.1.1": b"\x20\2\0\0", "5.0": b"\x20\3\0\0\0"}
+TLS = "listener 8883\nallow_anonymous true\ncafile ca.crt\ncertfile {0}.crt\nkeyfile {0}.key\n"
+LONGEST_WAIT_SECONDS = 1.0  # as in the bridge
+
+
+class Loop:
+    """Drives sources as the bridge does.
+
+    Attributes:
+        entries: all that was read.
+        is_reading: False as when the spool is full.
+        scripted: sockets of scripted brokers, which end a wait as well.
+    """
+
+    def __init__(self) -> None:
+        self.sources: list[MqttSource] = []
+        self.entries: list[Entry] = []
+        self.is_reading = True
+        self.scripted: set[socket.socket] = set()
+
+    def add(self, source: MqttSource) -> MqttSource:
+        """Drive one more source."""
+        self.sources.append(source)
+        return source
+
+    def turn(self, longest_seconds: float = LONGEST_WAIT_SECONDS) -> None:
+        """Wait for what the sources wait for, then give each its turn."""
+        poller, wait = select.poll(), longest_seconds
+        for source in self.sources:
+            source.flush()
+            wait = min(wait, max(0.0, source.next_action_seconds - time.monotonic()))
+            if source.fileno >= 0:
+                reads = select.POLLIN if self.is_reading else 0
+                poller.register(source.fileno, reads | (select.POLLOUT if source.wants_write else 0))
+        for sock in self.scripted:
+            poller.register(sock, select.POLLIN)
+        poller.poll(wait * 1000)
+        for source in self.sources:
+            source.tend(time.monotonic(), is_reading=self.is_reading)
+            if self.is_reading:
+                self.entries += source.read()
+            source.flush()
+
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 15) -> Any:
+        """Turn until a condition holds; give its value."""
+        deadline = time.monotonic() + seconds
+        while not (outcome := condition()):
+            left = deadline - time.monotonic()
+            states = [(source.name, str(source.link), source.detail) for source in self.sources]
+            assert left > 0, f"waited {seconds:g} s for {what}: {states}, {len(self.entries)} read"
+            self.turn(min(left, LONGEST_WAIT_SECONDS))
+        return outcome
+
+    def connected(self, source: MqttSource) -> MqttSource:
+        """Turn until a source is up."""
+        self.until(lambda: source.link == Link.UP, "the connection")
+        return source
+
+    def lost(self, source: MqttSource, seconds: float = 15) -> str:
+        """Turn until a source is down after it was not; give the reason."""
+        self.until(lambda: source.link != Link.DOWN, "a try to connect")
+        self.until(lambda: source.link == Link.DOWN, "the end of the connection", seconds)
+        return source.detail
+
+    def payloads(self, count: int) -> list[bytes]:
+        """Turn until so many messages were read; give them all."""
+        self.until(lambda: len(self.entries) >= count, f"{count} messages")
+        return [entry.reading.payload for entry in self.entries]
+
+    def go_on_for(self, seconds: float) -> None:
+        """Turn for a time, because what is shown is that nothing happens in it."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.turn(min(left, LONGEST_WAIT_SECONDS))
+
+    def close(self, source: MqttSource) -> None:
+        """Stop a source as the gateway does."""
+        self.sources.remove(source)
+        source.close(5)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """Drive sources; they are closed with the test."""
+    driver = Loop()
+    yield driver
+    for source in list(driver.sources):
+        driver.close(source)
+
+
+@pytest.fixture(params=["fast", "paho"])
+def is_fast(request: pytest.FixtureRequest) -> bool:
+    """Run the test with each reader."""
+    return bool(request.param == "fast")
+
+
+@pytest.fixture(params=["3.1.1", "5.0"])
+def version(request: pytest.FixtureRequest) -> str:
+    """Run the test with each version of MQTT."""
+    return str(request.param)
+
+
+def make_source(port: int, *, host: str = "127.0.0.1", **given: Any) -> MqttSource:
+    """Make a source for a broker on this machine; arguments of the server and of the source by name."""
+    server = MqttServer(
+        name=given.pop("name", "broker"),
+        host=f"{host}:{port}",
+        tls=False,
+        version=given.pop("version", "5.0"),
+        client_id=given.pop("client_id", "gateway"),
+        clean_session=False,
+        keep_alive=given.pop("keep_alive", 60),
+        session_expiry=3600,
+        maximum_packet_size=None,
+        last_will=given.pop("last_will", None),
+        security=(),
+    )
+    arguments: dict[str, Any] = {
+        "address": (host, port),
+        "subscriptions": {"factory/+/+": 1},
+        "stream_of": lambda _topic: "factory",
+        "payload_limit": 100_000,
+        "receive_maximum": 1_000,
+    }
+    return MqttSource(server, **(arguments | given))
+
+
+def acknowledge(*entries: Entry) -> None:
+    """Acknowledge messages as the spool does."""
+    for entry in entries:
+        assert entry.connection
+        entry.connection.acknowledge(entry.packet_id)
+
+
+def publish(broker: Mosquitto, *payloads: bytes, qos: int = 1, retain: bool = False) -> None:
+    """Publish messages and wait until the broker has them."""
+    with Publisher(broker.port) as publisher:
+        publisher.publish([("factory/m/s", payload) for payload in payloads], qos, retain=retain)
+
+
+# --- real brokers: connecting and reading ----------------------------------------------------------------------------
+
+
+def test_read_gives_what_is_published(loop: Loop, mosquitto: StartMosquitto, version: str, is_fast: bool) -> None:  # noqa: FBT001 - a fixture
+    broker = mosquitto()
+    publish(broker, b"kept", retain=True)
+    source = loop.connected(loop.add(make_source(broker.port, version=version, is_fast=is_fast)))
+    publish(broker, b"at least once")
+    publish(broker, b"at most once", qos=0)
+    assert loop.payloads(3) == [b"kept", b"at least once", b"at most once"]
+    readings = [entry.reading for entry in loop.entries]
+    assert [(one.qos, one.retain, one.dup) for one in readings] == [(1, True, False), (1, False, False), (0,) * 3]
+    assert {(one.stream, one.topic) for one in readings} == {("factory", b"factory/m/s")}
+    assert [bool(entry.packet_id) for entry in loop.entries] == [True, True, False]
+    assert (source.detail, source.denied, source.connects, source.sessions_lost) == ("", [], 1, 0)
+
+
+def test_read_gives_what_was_published_while_away(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    broker = mosquitto()
+    loop.close(loop.connected(loop.add(make_source(broker.port, version=version, is_fast=is_fast))))
+    publish(broker, b"1", b"2", b"3")
+    source = loop.add(make_source(broker.port, version=version, is_fast=is_fast))
+    assert loop.payloads(3) == [b"1", b"2", b"3"]
+    assert source.sessions_lost == 0
+
+
+def test_tend_subscribes_again_when_the_broker_lost_the_session(
+    loop: Loop, mosquitto: StartMosquitto, version: str
+) -> None:
+    """A broker without a store forgets us when it restarts: we are told, counted, and subscribed again."""
+    broker = mosquitto("listener 1883\nallow_anonymous true\n")
+    source = loop.connected(loop.add(make_source(broker.port, version=version)))
+    broker.restart()
+    loop.until(lambda: source.connects == 2 and source.link == Link.UP, "the second connection")
+    publish(broker, b"after")
+    assert loop.payloads(1) == [b"after"]
+    assert source.sessions_lost == 1
+
+
+def test_tend_dials_again_with_a_growing_and_jittered_pause(
+    loop: Loop, mosquitto: StartMosquitto, *, is_fast: bool
+) -> None:
+    broker = mosquitto()
+    source = loop.connected(loop.add(make_source(broker.port, is_fast=is_fast)))
+    broker.stop()
+    pauses = []
+    loop.until(lambda: source.link == Link.DOWN, "the end of the connection")
+    for _ in range(4):
+        pauses.append(source.next_action_seconds - time.monotonic())
+        assert "refused; does the broker run, and is this its port?" in loop.lost(source)
+    for pause, longest in zip(pauses, (0.2, 0.4, 0.8, 1.6), strict=True):
+        assert longest * 0.5 - 0.1 < pause <= longest
+    broker.start()
+    publish(broker, b"meanwhile")
+    loop.connected(source)
+    assert loop.payloads(1) == [b"meanwhile"]
+    assert (source.connects, source.sessions_lost) == (2, 0)
+
+
+# --- real brokers: acknowledging -------------------------------------------------------------------------------------
+
+
+def test_unacknowledged_messages_come_again(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    """What was not acknowledged is delivered again, marked so, and nothing else; late acknowledgements do nothing."""
+    broker = mosquitto()
+    first = loop.connected(loop.add(make_source(broker.port, version=version, is_fast=is_fast)))
+    publish(broker, b"1", b"2", b"3")
+    loop.payloads(3)
+    early, *late = loop.entries
+    acknowledge(early)
+    loop.close(first)
+    loop.entries.clear()
+    second = loop.add(make_source(broker.port, version=version, is_fast=is_fast))
+    assert loop.payloads(2) == [b"2", b"3"]
+    assert all(entry.reading.dup for entry in loop.entries)
+    acknowledge(*late)  # over the first connection: they must not count for the same ids of the second
+    loop.go_on_for(0.2)
+    loop.close(second)
+    loop.entries.clear()
+    loop.add(make_source(broker.port, version=version, is_fast=is_fast))
+    assert loop.payloads(2) == [b"2", b"3"]
+    acknowledge(*loop.entries)
+    loop.close(loop.sources[0])
+    loop.entries.clear()
+    publish(broker, b"4")
+    loop.add(make_source(broker.port, version=version, is_fast=is_fast))
+    assert loop.payloads(1) == [b"4"]
+
+
+def test_close_delivers_acknowledgements_though_messages_lie_unread(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    """The end is clean under load too: what we acknowledged stays acknowledged, and no last will is published."""
+    broker = mosquitto(IN_MEMORY)
+    will = LastWill("will/gateway", "vanished", 1, retain=False)
+    watcher = make_source(broker.port, name="watcher", client_id="watcher", subscriptions={"will/+": 1})
+    source = make_source(broker.port, version=version, is_fast=is_fast, last_will=will, receive_maximum=65_535)
+    loop.connected(loop.add(watcher))
+    loop.connected(loop.add(source))
+    publish(broker, *(b"%04d" % number + b"x" * 1_000 for number in range(4_000)))
+    loop.turn()
+    read = len(loop.entries)
+    assert 0 < read < 4_000, "some lie in the socket, some at the broker"
+    acknowledge(*loop.entries)
+    loop.close(source)
+    loop.entries.clear()
+    loop.add(make_source(broker.port, version=version, is_fast=is_fast, receive_maximum=65_535))
+    rest = loop.payloads(4_000 - read)
+    loop.go_on_for(0.3)
+    assert [int(payload[:4]) for payload in rest] == list(range(read, 4_000))
+    assert "vanished" not in str(rest)
+
+
+# --- real brokers: refusals ------------------------------------------------------------------------------------------
+
+ASKS_FOR_PASSWORD = "listener 1883\nallow_anonymous false\npassword_file passwd\n"
+
+
+@pytest.mark.parametrize("credentials", [None, ("gateway", "wrong"), ("stranger", "secret"), ("gateway", None)])
+def test_tend_names_refused_credentials_and_waits(
+    loop: Loop, mosquitto: StartMosquitto, version: str, credentials: tuple[str, str | None] | None
+) -> None:
+    broker = mosquitto(ASKS_FOR_PASSWORD, {"passwd": hashed_passwords({"gateway": "secret"})})
+    source = loop.add(make_source(broker.port, version=version, credentials=credentials))
+    for longest in (1, 2):
+        assert loop.lost(source) == (
+            "the broker refuses us: Not authorized; check username and password_file under servers in gateway.yaml"
+        )
+        assert longest * 0.4 < source.next_action_seconds - time.monotonic() <= longest
+    assert source.connects == 0
+
+
+def test_tend_connects_with_the_right_password(loop: Loop, mosquitto: StartMosquitto, version: str) -> None:
+    broker = mosquitto(ASKS_FOR_PASSWORD, {"passwd": hashed_passwords({"gateway": "secret"})})
+    loop.connected(loop.add(make_source(broker.port, version=version, credentials=("gateway", "secret"))))
+
+
+def test_tend_suspects_a_client_id_in_use_and_makes_no_storm(
+    loop: Loop, mosquitto: StartMosquitto, version: str
+) -> None:
+    """Two gateways throw each other out, ever more slowly; Mosquitto 2.0 just closes, so they can but suspect it."""
+    broker = mosquitto()
+    first = loop.add(make_source(broker.port, version=version))
+    second = loop.add(make_source(broker.port, version=version, name="twin"))
+    suspicion = "the broker closed the connection soon after each connect; does another client use the id 'gateway'?"
+    loop.until(lambda: suspicion in {first.detail, second.detail}, "the suspicion", 30)
+    connects = first.connects + second.connects
+    assert connects < 20
+    loop.go_on_for(3)
+    assert first.connects + second.connects - connects <= 6
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Settings:
+    """Give the settings of an installation, which find the files of a `tls` section."""
+    path = tmp_path / "gateway.yaml"
+    path.write_text("contract: asyncapi.yaml\n")
+    return load(path, {})
+
+
+class TlsBroker:
+    """A broker with a certificate, and sources that check it.
+
+    Args:
+        broker: runs.
+        certificates: where its certificate comes from.
+        operator: finds files.
+    """
+
+    def __init__(self, broker: Mosquitto, certificates: Certificates, operator: Settings) -> None:
+        self.broker = broker
+        self._certificates = certificates
+        self._operator = operator
+
+    def source(
+        self,
+        ca: str = "ca",
+        own: str | None = None,
+        newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+        **given: Any,
+    ) -> MqttSource:
+        """Make a source that trusts an authority and shows a certificate of its own."""
+        certificate = self._certificates.certificate
+        files = {"ca_file": str(certificate(ca))}
+        if own:
+            files |= {"cert_file": str(certificate(own)), "key_file": str(self._certificates.key(own))}
+        context = tls_context(TlsSettings(**files), self._operator)
+        context.maximum_version = newest
+        return make_source(self.broker.port, tls=context, **given)
+
+
+class StartTlsBroker:
+    """Starts brokers with TLS."""
+
+    def __init__(self, start: StartMosquitto, certificates: Certificates, operator: Settings) -> None:
+        self._start = start
+        self._certificates = certificates
+        self._operator = operator
+
+    def __call__(self, name: str = "broker", more: str = "") -> TlsBroker:
+        """Start a broker with this certificate."""
+        paths = [self._certificates.ca, self._certificates.certificate(name), self._certificates.key(name)]
+        broker = self._start(TLS.format(name) + more, {path.name: path for path in paths})
+        return TlsBroker(broker, self._certificates, self._operator)
+
+
+@pytest.fixture
+def tls_broker(mosquitto: StartMosquitto, certificates: Certificates, operator: Settings) -> StartTlsBroker:
+    """Start brokers with TLS."""
+    return StartTlsBroker(mosquitto, certificates, operator)
+
+
+def test_read_over_tls(loop: Loop, tls_broker: StartTlsBroker, version: str, is_fast: bool) -> None:  # noqa: FBT001 - a fixture
+    """More than a batch, so that what TLS holds back at its end is read as well."""
+    encrypted = tls_broker(more="listener 1883\nmax_queued_messages 0\nmax_inflight_messages 0\n")
+    source = loop.connected(loop.add(encrypted.source(version=version, is_fast=is_fast, receive_maximum=65_535)))
+    with Publisher(encrypted.broker.port_of(1883)) as publisher:
+        publisher.publish(("factory/m/s", b"%d" % number) for number in range(2 * BATCH))
+    assert loop.payloads(2 * BATCH) == [b"%d" % number for number in range(2 * BATCH)]
+    acknowledge(*loop.entries)
+    loop.close(source)
+    loop.connected(loop.add(encrypted.source(version=version, is_fast=is_fast)))
+    loop.go_on_for(0.2)
+    assert len(loop.entries) == 2 * BATCH, "all were acknowledged"
+
+
+def test_tend_shows_its_own_certificate(loop: Loop, tls_broker: StartTlsBroker) -> None:
+    loop.connected(loop.add(tls_broker(more="require_certificate true\n").source(own="client")))
+
+
+UNDER = "under servers in gateway.yaml"
+MUTUAL = "require_certificate true\n"
+BAD_TLS = {  # the broker's certificate and configuration, the source's authority and certificate, what is told
+    "unknown authority": (
+        ("broker", "", "other-ca", None),
+        "the broker's certificate is refused: self-signed certificate in certificate chain",
+        f"; name the authority that signed it as tls.ca_file {UNDER}",
+    ),
+    "other host": (
+        ("wrong-host", "", "ca", None),
+        "the broker's certificate is refused: IP address mismatch, certificate is not valid for '127.0.0.1'",
+        f"; write the name that it is made for as host {UNDER}",
+    ),
+    "expired": (
+        ("expired", "", "ca", None),
+        "the broker's certificate is refused: certificate has expired",
+        "; renew it on the broker, or set this machine's clock",
+    ),
+    "no certificate of ours": (
+        ("broker", MUTUAL, "ca", None),
+        "connection lost: TLS failed: tlsv13 alert certificate required",
+        f"; name a client certificate as tls.cert_file and tls.key_file {UNDER}",
+    ),
+    "certificate of ours that the broker does not know": (
+        ("broker", MUTUAL, "ca", "stranger"),
+        "connection lost: TLS failed: tlsv1 alert unknown ca",
+        f"; check tls.cert_file and tls.key_file {UNDER}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "trouble", "advice"), BAD_TLS.values(), ids=BAD_TLS)
+def test_tend_refuses_or_is_refused_and_says_why(
+    loop: Loop,
+    tls_broker: StartTlsBroker,
+    given: tuple[str, str, str, str | None],
+    trouble: str,
+    advice: str,
+    *,
+    is_fast: bool,
+) -> None:
+    name, more, ca, own = given
+    encrypted = tls_broker(name, more)
+    source = loop.add(encrypted.source(ca, own, is_fast=is_fast))
+    for _ in range(2):
+        assert loop.lost(source).endswith(trouble + advice)
+    assert source.connects == 0
+    assert "New client connected" not in encrypted.broker.log
+
+
+def test_tend_names_a_missing_certificate_at_tls_1_2(loop: Loop, tls_broker: StartTlsBroker) -> None:
+    """There the broker refuses during the handshake, and in other words."""
+    source = loop.add(tls_broker(more=MUTUAL).source(newest=ssl.TLSVersion.TLSv1_2))
+    assert loop.lost(source).endswith(
+        f"TLS failed: sslv3 alert handshake failure; check tls.cert_file and tls.key_file {UNDER}"
+    )
+
+
+def test_tend_refuses_another_host_name(loop: Loop, tls_broker: StartTlsBroker) -> None:
+    source = loop.add(tls_broker("wrong-host").source(host="localhost"))
+    assert "Hostname mismatch, certificate is not valid for 'localhost'; write the name" in loop.lost(source)
+
+
+def test_tend_never_speaks_plain_when_tls_is_asked_for(
+    loop: Loop, mosquitto: StartMosquitto, certificates: Certificates, operator: Settings
+) -> None:
+    """The broker takes anybody, without TLS; a source with TLS does not even greet it."""
+    broker = mosquitto()
+    source = loop.add(TlsBroker(broker, certificates, operator).source(credentials=("gateway", "secret")))
+    for _ in range(3):
+        detail = loop.lost(source)
+        assert re.search(r"cannot connect to 127.0.0.1:\d+: (TLS failed|Connection reset)", detail), detail
+    assert "New client connected" not in broker.log
+
+
+def test_tend_names_a_tls_port_that_is_spoken_to_plainly(loop: Loop, tls_broker: StartTlsBroker, version: str) -> None:
+    source = loop.add(make_source(tls_broker().broker.port, version=version))
+    assert loop.lost(source).endswith(f"before it accepted us; is this a port for MQTT {version}, and not for TLS?")
+
+
+@pytest.mark.parametrize("missing", ["ca_file", "cert_file", "key_file"])
+def test_tls_context_names_files_that_it_cannot_use(
+    certificates: Certificates, operator: Settings, tmp_path: Path, missing: str
+) -> None:
+    files = {"ca_file": str(certificates.ca), "cert_file": str(certificates.certificate("client"))}
+    files |= {"key_file": str(certificates.key("client"))}
+    for content in (None, b"", b"no PEM"):
+        path = tmp_path / "it.pem"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match=r"it\.pem.*Give PEM files"):
+            tls_context(TlsSettings(**(files | {missing: str(path)})), operator)
+
+
+def test_tls_context_refuses_a_key_with_a_pass_phrase(
+    certificates: Certificates, operator: Settings, tmp_path: Path
+) -> None:
+    """OpenSSL would ask for it on the terminal, and a service would hang there."""
+    locked = tmp_path / "locked.key"
+    openssl = command("openssl", "openssl")
+    protect = [
+        openssl,
+        "pkey",
+        "-in",
+        str(certificates.key("client")),
+        "-out",
+        str(locked),
+        "-aes256",
+        "-passout",
+        "pass:secret",
+    ]
+    subprocess.run(protect, check=True)
+    files = TlsSettings(cert_file=str(certificates.certificate("client")), key_file=str(locked))
+    with pytest.raises(ConfigurationError, match=r"locked\.key.*in clear"):
+        tls_context(files, operator)
+
+
+# --- peers that are not there, or do not answer ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".invalid", "two..dots.invalid"])
+def test_tend_names_a_host_that_does_not_resolve(loop: Loop, host: str) -> None:
+    source = loop.add(make_source(1883, host=host))
+    detail = loop.lost(source, 60)
+    assert detail.startswith(f"cannot connect to {host}:1883: ")
+    assert detail.endswith("; check host under servers in gateway.yaml, and this machine's DNS")
+
+
+def test_tend_names_a_closed_port(loop: Loop, free_port: FreePort) -> None:
+    port = free_port()
+    assert loop.lost(loop.add(make_source(port))) == (
+        f"cannot connect to 127.0.0.1:{port}: Connection refused; does the broker run, and is this its port?"
+    )
+
+
+# --- silence ---------------------------------------------------------------------------------------------------------
+
+
+def test_tend_keeps_a_connection_that_is_not_read(loop: Loop, mosquitto: StartMosquitto, *, is_fast: bool) -> None:
+    """A full spool may last: the broker hears pings all the time, and its unread answers do not end the connection."""
+    broker = mosquitto()
+    source = loop.connected(loop.add(make_source(broker.port, is_fast=is_fast, keep_alive=1)))
+    loop.is_reading = False
+    publish(broker, b"unread")
+    loop.go_on_for(3)
+    assert source.link == Link.UP
+    loop.is_reading = True
+    assert loop.payloads(1) == [b"unread"]
+    loop.go_on_for(2)
+    assert (source.link, source.connects) == (Link.UP, 1)
+    assert "timeout" not in broker.log
+
+
+def test_tend_waits_for_a_connack_that_it_must_not_read(loop: Loop, mosquitto: StartMosquitto, version: str) -> None:
+    """A reconnect while the spool is full: the CONNACK lies unread, which is no fault of the broker's."""
+    broker = mosquitto()
+    source = loop.add(make_source(broker.port, version=version, keep_alive=1, connect_seconds=1))
+    loop.is_reading = False
+    loop.go_on_for(3)
+    assert source.link == Link.GREETING
+    loop.is_reading = True
+    loop.connected(source)
+    assert source.connects == 1
+
+
+@pytest.mark.parametrize("is_reading", [True, False])
+def test_tend_notices_a_killed_broker(loop: Loop, mosquitto: StartMosquitto, *, is_reading: bool) -> None:
+    """Also while nothing is read, when the end does not show in what is read."""
+    broker = mosquitto()
+    source = loop.connected(loop.add(make_source(broker.port, keep_alive=2)))
+    loop.is_reading = is_reading
+    broker.kill()
+    assert loop.until(lambda: source.link == Link.DOWN and source.detail, "the end", 5)
+
+
+def test_tend_pings_a_quiet_broker(loop: Loop, mosquitto: StartMosquitto, *, is_fast: bool) -> None:
+    broker = mosquitto()
+    source = loop.connected(loop.add(make_source(broker.port, is_fast=is_fast, keep_alive=1)))
+    loop.go_on_for(3)
+    assert (source.link, source.connects) == (Link.UP, 1)
+    assert "timeout" not in broker.log
+
+
+def test_tend_finds_a_frozen_broker_within_one_and_a_half_intervals(
+    loop: Loop, mosquitto: StartMosquitto, *, is_fast: bool
+) -> None:
+    broker = mosquitto()
+    source = loop.connected(loop.add(make_source(broker.port, is_fast=is_fast, keep_alive=2)))
+    broker.freeze()
+    frozen_at = time.monotonic()
+    loop.until(lambda: source.link == Link.DOWN, "the dead link")
+    assert time.monotonic() - frozen_at < 1.5 * 2 + 1
+    assert source.detail == "the broker has been silent for 3 s: it hangs, or the network is cut"
+    broker.thaw()
+    loop.until(lambda: source.connects == 2 and source.link == Link.UP, "the second connection")
+
+
+# --- scripted brokers ------------------------------------------------------------------------------------------------
+
+
+class ScriptedBroker:
+    """A broker of few words: the test says each.
+
+    Args:
+        loop: turned while it waits.
+        version: of MQTT.
+    """
+
+    def __init__(self, loop: Loop, version: str = "5.0") -> None:
+        self._loop = loop
+        self._version = version
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0)
+        self._socket = socket.socket()
+        self._unread = b""
+        self.port = self._listener.getsockname()[1]
+
+    def accept(self, context: ssl.SSLContext | None = None) -> None:
+        """Wait for a connection; with a context, also for its TLS handshake."""
+        self._socket.close()
+        self._unread = b""
+        self._loop.scripted = {self._listener}
+        self._loop.until(lambda: select.select([self._listener], [], [], 0)[0], "somebody to connect")
+        self._loop.scripted = set()
+        self._socket, _ = self._listener.accept()
+        if context:
+            self._socket.settimeout(10)  # the other side shakes hands in the dialler's thread
+            self._socket = context.wrap_socket(self._socket, server_side=True)
+        self._socket.settimeout(0)
+
+    def connect(self, connack: bytes | None = None) -> bytes:
+        """Wait for CONNECT, answer it, wait for SUBSCRIBE; give its packet id."""
+        self.receive(CONNECT)
+        self.send(CONNACK[self._version] if connack is None else connack)
+        return self.receive(SUBSCRIBE)[:2]
+
+    def grant(self, packet_id: bytes, codes: bytes = b"\1") -> None:
+        """Answer SUBSCRIBE."""
+        body = packet_id + (b"\0" if self._version == "5.0" else b"") + codes
+        self.send(b"\x90" + bytes([len(body)]) + body)
+
+    def greet(self) -> None:
+        """Accept a client and its subscription."""
+        self.accept()
+        self.grant(self.connect())
+
+    def publish(self, packet_id: int, payload: bytes = b"{}") -> None:
+        """Send a message of QoS 1."""
+        self.send(self.message(packet_id, payload))
+
+    def message(self, packet_id: int, payload: bytes = b"{}") -> bytes:
+        """Write a message of QoS 1."""
+        body = b"\0\x0bfactory/m/s" + struct.pack(">H", packet_id) + (b"\0" if self._version == "5.0" else b"")
+        return b"\x32" + remaining_length(len(body) + len(payload)) + body + payload
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._socket.sendall(data)
+
+    def receive(self, kind: int) -> bytes:
+        """Wait for the next packet, which must be of this type; give its body."""
+        self._loop.scripted = {self._socket}
+        first, body = self._loop.until(self.next_packet, f"a packet of type {kind >> 4}")
+        self._loop.scripted = set()
+        assert first & 0xF0 == kind
+        return bytes(body)
+
+    def next_packet(self) -> tuple[int, bytes] | None:
+        """Take the next packet, if it is there."""
+        try:
+            while data := self._socket.recv(65_536):
+                self._unread += data
+        except (BlockingIOError, ssl.SSLWantReadError, ConnectionResetError):
+            pass
+        length = self._unread[1] if len(self._unread) > 1 else 0
+        assert length < 0x80, "the packets that we get here are short"
+        if len(self._unread) < 2 + length:
+            return None
+        first, body, self._unread = self._unread[0], self._unread[2 : 2 + length], self._unread[2 + length :]
+        return first, body
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._listener.close()
+
+
+def test_tend_gives_up_on_a_peer_that_never_answers(loop: Loop, *, is_fast: bool) -> None:
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, is_fast=is_fast, connect_seconds=0.5))
+        assert loop.lost(source) == (
+            "the broker accepted the connection but sent no CONNACK; is this an MQTT port, and not one for TLS?"
+        )
+
+
+def test_tend_gives_up_on_a_peer_that_never_shakes_hands(
+    loop: Loop, certificates: Certificates, operator: Settings
+) -> None:
+    with ScriptedBroker(loop) as broker:
+        context = tls_context(TlsSettings(ca_file=str(certificates.ca)), operator)
+        source = loop.add(make_source(broker.port, tls=context, connect_seconds=0.5))
+        detail = loop.lost(source)
+        assert re.search(r"cannot connect to 127\.0\.0\.1:\d+: .*timed out; is the broker up", detail), detail
+
+
+def test_tend_gives_up_on_a_broker_that_never_answers_the_subscription(loop: Loop, version: str) -> None:
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version, connect_seconds=0.5))
+        broker.accept()
+        broker.connect()
+        assert source.link == Link.GREETING, "not up: what is published now may pass us by"
+        assert loop.lost(source) == "the broker accepted us but does not answer our subscriptions"
+
+
+DENIED = [("3.1.1", b"\x80", "Unspecified error"), ("5.0", b"\x87", "Not authorized")]
+
+
+@pytest.mark.parametrize(("version", "code", "reason"), DENIED)
+def test_denied_subscriptions_are_named_and_tried_again(
+    loop: Loop, version: str, code: bytes, reason: str, *, is_fast: bool
+) -> None:
+    """The others flow meanwhile, and the operator may set it right at the broker without a restart of ours."""
+    filters = {"factory/+/+": 1, "doors/+": 1}
+    with ScriptedBroker(loop, version) as broker:
+        given: dict[str, Any] = {"version": version, "is_fast": is_fast, "keep_alive": 3600}
+        source = loop.add(make_source(broker.port, subscriptions=filters, **given))
+        broker.accept()
+        broker.grant(broker.connect(), b"\1" + code)
+        loop.connected(source)
+        assert source.denied == ["doors/+"]
+        assert source.detail == f"the broker denies the subscription doors/+ ({reason}): grant read in its ACL"
+        broker.publish(1)
+        loop.payloads(1)
+        source.tend(time.monotonic() + 61, is_reading=True)
+        source.flush()
+        body = broker.receive(SUBSCRIBE)
+        assert b"doors/+" in body
+        assert b"factory" not in body
+        broker.grant(body[:2])
+        loop.until(lambda: not source.denied, "the subscription")
+        assert (source.link, source.detail) == (Link.UP, "")
+
+
+def test_a_subscription_granted_with_qos_0_is_logged(
+    loop: Loop, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version))
+        broker.accept()
+        broker.grant(broker.connect(), b"\0")
+        loop.connected(source)
+    assert "subscription granted with a lower QoS" in caplog.text
+
+
+@pytest.mark.parametrize("codes", [b"", b"\1\1"])
+def test_a_suback_with_another_number_of_codes_ends_the_link(loop: Loop, version: str, codes: bytes) -> None:
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version))
+        broker.accept()
+        broker.grant(broker.connect(), codes)
+        assert loop.lost(source) == (
+            f"the broker broke the protocol: it answers 1 subscriptions with {len(codes)} codes"
+        )
+
+
+BROKEN = {
+    "topic longer than the packet": (b"\x30\5\0\x09abc", "a PUBLISH packet is malformed"),
+    "QoS 2": (b"\x34\6\0\1a\0\1\0", "QoS 2, which we did not ask for"),
+    "packet of no type": (b"\0\0", "the broker sent a packet that breaks the protocol"),
+    "property of no type": (b"\x90\5\0\1\2\x7f\0", "malformed|breaks the protocol"),
+}
+
+
+@pytest.mark.parametrize(("data", "detail"), BROKEN.values(), ids=BROKEN)
+def test_a_malformed_packet_ends_the_link_and_the_next_try_waits(
+    loop: Loop, data: bytes, detail: str, *, is_fast: bool
+) -> None:
+    """What came before it is kept; a broker that does it each time gets ever fewer connects."""
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, is_fast=is_fast))
+        for number, longest in enumerate((0.2, 0.4, 0.8), start=1):
+            broker.greet()
+            broker.send(broker.message(number) + data)
+            assert re.search(detail, loop.lost(source))
+            assert longest * 0.4 - 0.1 < source.next_action_seconds - time.monotonic() <= longest
+            assert len(loop.entries) == number
+
+
+def test_a_disconnect_from_the_broker_is_told_with_its_reason(loop: Loop, *, is_fast: bool) -> None:
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, is_fast=is_fast))
+        broker.greet()
+        loop.connected(source)
+        broker.send(b"\xe0\1\x8b")
+        assert loop.lost(source) == "the broker ended the connection: Server shutting down"
+
+
+def test_tend_names_a_client_id_in_use_and_waits_long(loop: Loop, *, is_fast: bool) -> None:
+    """As brokers tell it that speak MQTT 5.0 in full; Mosquitto 2.0.11 does not."""
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, is_fast=is_fast))
+        broker.greet()
+        loop.connected(source)
+        broker.send(b"\xe0\1\x8e")
+        assert loop.lost(source) == "another client uses the id 'gateway': give each gateway its own"
+        assert 29 < source.next_action_seconds - time.monotonic() <= 60
+
+
+@pytest.mark.parametrize(
+    ("version", "connack", "detail"),
+    [
+        ("3.1.1", b"\x20\2\0\2", "Client identifier not valid; check clientId in the contract's MQTT binding"),
+        ("3.1.1", b"\x20\2\0\3", "Server unavailable"),
+        ("5.0", b"\x20\2\0\1", "Unsupported protocol version; set protocolVersion of this server in the contract"),
+        ("5.0", b"\x20\3\0\x8a\0", "Banned"),
+    ],
+)
+def test_tend_tells_the_reason_of_a_connack(loop: Loop, version: str, connack: bytes, detail: str) -> None:
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version))
+        broker.accept()
+        broker.receive(CONNECT)
+        broker.send(connack)
+        assert loop.lost(source) == f"the broker refuses us: {detail}"
+        assert source.connects == 0
+
+
+def test_tend_does_not_fall_back_to_an_older_version(loop: Loop) -> None:
+    with ScriptedBroker(loop, "3.1.1") as broker:
+        source = loop.add(make_source(broker.port, version="3.1.1"))
+        for _ in range(2):
+            broker.accept()
+            assert broker.receive(CONNECT)[:7] == b"\0\4MQTT\4"
+            broker.send(b"\x20\2\0\1")
+            assert "before it accepted us; is this a port for MQTT 3.1.1" in loop.lost(source)
+
+
+def test_flush_sends_acknowledgements_in_order_and_no_stale_ones(loop: Loop, version: str, *, is_fast: bool) -> None:
+    """After a reconnect nothing but CONNECT goes out before the CONNACK, and no id of the earlier connection ever."""
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version, is_fast=is_fast))
+        broker.greet()
+        for packet_id in (7, 3, 9, 5):
+            broker.publish(packet_id)
+        loop.payloads(4)
+        first, second, third, fourth = loop.entries
+        acknowledge(first, second)
+        assert [broker.receive(PUBACK), broker.receive(PUBACK)] == [b"\0\7", b"\0\3"]
+        broker.close()
+        loop.until(lambda: source.link == Link.DOWN, "the end of the connection")
+        acknowledge(third)
+        broker.accept()
+        broker.receive(CONNECT)
+        acknowledge(fourth)
+        loop.go_on_for(0.1)
+        assert broker.next_packet() is None
+        broker.send(CONNACK[version])
+        broker.grant(broker.receive(SUBSCRIBE)[:2])
+        broker.publish(9)
+        loop.payloads(5)
+        acknowledge(loop.entries[-1])
+        assert broker.receive(PUBACK) == b"\0\x09"
+        loop.go_on_for(0.1)
+        assert broker.next_packet() is None
+
+
+def test_close_says_goodbye(loop: Loop, version: str) -> None:
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version))
+        broker.greet()
+        broker.publish(1)
+        loop.payloads(1)
+        acknowledge(*loop.entries)
+        loop.sources.remove(source)
+        source.close(0.2)
+        assert (broker.receive(PUBACK), broker.receive(DISCONNECT)) == (b"\0\1", b"")
+        assert source.fileno == -1
+
+
+def test_read_leaves_nothing_behind_in_tls(
+    loop: Loop, certificates: Certificates, operator: Settings, *, is_fast: bool
+) -> None:
+    """Several packets in one TLS record: the socket is silent about those that are decrypted but not read yet."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificates.certificate("broker"), certificates.key("broker"))
+    context = tls_context(TlsSettings(ca_file=str(certificates.ca)), operator)
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, tls=context, is_fast=is_fast))
+        broker.accept(server)
+        packet_id = broker.connect()
+        messages = [broker.message(number, b"") for number in range(1, 4)]
+        broker.send(messages[0] + b"\x90\4" + packet_id + b"\0\1" + messages[1] + b"\xd0\0" + messages[2])
+        loop.until(lambda: loop.entries, "the first message")
+        waited_from = time.monotonic()
+        loop.payloads(3)
+        assert time.monotonic() - waited_from < LONGEST_WAIT_SECONDS / 2
+        assert source.link == Link.UP
