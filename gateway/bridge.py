@@ -28,11 +28,11 @@ from gateway.kafka import Outcome, outcome, sentence
 from gateway.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from confluent_kafka import KafkaError
 
-    from gateway.core.reading import Record
+    from gateway.core.reading import Reading, Record
     from gateway.core.transform import Transform
     from gateway.kafka import KafkaSink
     from gateway.lane import Entry
@@ -72,8 +72,8 @@ class Bridge:
     ) -> None:
         self.is_reading = True
         self.turned_at = time.monotonic()
-        self.transforms: dict[str, Transform] = {}
-        self.lanes = {name: Lane(name) for name in dead_letter_topics if name != UNMAPPED}
+        self.transforms: dict[str, Callable[[Reading], Record | DeadLetter]] = {UNMAPPED: _refuse_unmapped}
+        self.lanes = {name: Lane(name) for name in dead_letter_topics}
         self.dead_lanes = {topic: Lane(topic) for topic in dead_letter_topics.values()}
         self.new_transforms: SimpleQueue[tuple[str, Transform]] = SimpleQueue()
         self._sources = sources
@@ -152,14 +152,10 @@ class Bridge:
             books = self._ledger.books[stream]
             books.received += count
             books.in_flight += count
-        lanes = self.lanes
         for entry in entries:
             if entry.reading.dup:
                 self._ledger.books[entry.reading.stream].repeated += 1
-            if lane := lanes.get(entry.reading.stream):
-                lane.add(entry)
-            else:
-                self._condemn(entry, DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic"))
+            self.lanes[entry.reading.stream].add(entry)
 
     def _condemn(self, entry: Entry, letter: DeadLetter) -> None:
         """Send a reading on as a dead letter."""
@@ -184,7 +180,7 @@ class Bridge:
         for name, lane in self.lanes.items():
             lane.recover()
             transform = self.transforms.get(name)
-            if transform and self.is_reading and lane.is_hungry(now):
+            if transform and self.is_reading and self._sink.has_room and lane.is_hungry(now):
                 self._spool.refill(lane)
             if transform and (room := self._room(lane, now)):
                 self._send_readings(lane, transform, min(room, QUANTUM))
@@ -197,7 +193,7 @@ class Bridge:
         """Tell how many readings a lane may send; none may share a batch with the one that is tried alone."""
         return 0 if lane.alone else lane.room(now)
 
-    def _send_readings(self, lane: Lane, transform: Transform, room: int) -> None:
+    def _send_readings(self, lane: Lane, transform: Callable[[Reading], Record | DeadLetter], room: int) -> None:
         for _ in range(room):
             if not self._sink.has_room:
                 return
@@ -309,3 +305,8 @@ class Bridge:
             books = self._ledger.books[entry.reading.stream]
             books.in_flight -= 1
             books.dropped["returned_to_broker" if entry.packet_id else "lost_at_stop"] += 1
+
+
+def _refuse_unmapped(_reading: Reading) -> DeadLetter:
+    """Judge readings that no stream describes; in the place of their transform."""
+    return DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")

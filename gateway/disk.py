@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-FULL = frozenset({sqlite3.SQLITE_FULL})
+TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})  # it may take more later
 RETAIN, DUP = 4, 8
 _NOT_OURS = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 
@@ -60,7 +60,7 @@ _SELECT = f"SELECT {_COLUMNS} FROM readings"  # noqa: S608 - our own constant
 
 
 class DiskFullError(Exception):
-    """The disk has no room; what was to be written is not there."""
+    """The disk has no room, or may only be read; what was to be written is not there, and may be written later."""
 
 
 class DiskBrokenError(Exception):
@@ -244,9 +244,13 @@ class SpoolFile:
         try:
             yield self._database
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode in FULL:
+            if error.sqlite_errorcode & 0xFF in TAKES_NOTHING or self._is_read_only():
                 raise DiskFullError(str(error)) from error
             raise DiskBrokenError(str(error)) from error
+
+    def _is_read_only(self) -> bool:
+        """True when the kernel has made the file system read-only, as it does after errors of the card."""
+        return bool(os.statvfs(self.path.parent).f_flag & os.ST_RDONLY)
 
     # --- when it is damaged --------------------------------------------------------------------------------------
 

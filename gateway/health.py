@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HUNG_SECONDS = 30.0
 ASK_SECONDS = 2.0
 KEPT_SECONDS = 3.0
+KEPT_TROUBLED_SECONDS = 10.0  # asking makes librdkafka connect at once, past its back-off
 PATIENCE_SECONDS = 0.5  # a probe of ours must not wait for Kafka's time-outs
 
 
@@ -67,7 +68,8 @@ class HealthCheck:
 
     def _kafka_state(self) -> PeerState:
         """Give Kafka's state, not older than a few seconds unless Kafka itself takes that long to answer."""
-        if time.monotonic() - self._asked_at > KEPT_SECONDS and not self._asker.is_alive():
+        kept_seconds = KEPT_TROUBLED_SECONDS if self._sink.trouble else KEPT_SECONDS
+        if time.monotonic() - self._asked_at > kept_seconds and not self._asker.is_alive():
             self._asked_at = time.monotonic()
             self._asker = threading.Thread(target=self._ask, name="ask kafka", daemon=True)
             self._asker.start()

@@ -161,17 +161,19 @@ class Lane:
     # --- memory and disk -----------------------------------------------------------------------------------------
 
     def leave_to_disk(self) -> list[Entry]:
-        """Let go of readings that the disk has and that are not sent yet.
+        """Let go of the readings that the disk has and that are not sent yet; what is newer waits behind them.
 
         Returns:
             What left memory.
         """
-        source = self.behind if self.has_backlog else self.waiting
-        left = list(source)
-        source.clear()
+        source, left = self.behind if self.has_backlog else self.waiting, []
+        while source and source[0].is_stored and source[0].is_released:
+            left.append(source.popleft())
         if left:
-            assert all(entry.is_stored for entry in left), "only what the disk has may leave memory"
-            self.disk_next = self.disk_next if self.has_backlog else left[0].offset
+            if not self.has_backlog:
+                self.disk_next = left[0].offset
+                self.behind.extend(self.waiting)
+                self.waiting.clear()
             self.disk_until = left[-1].offset + 1
         return left
 

@@ -87,7 +87,7 @@ class Service:
             self.http.start()
         self.preparation.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
-        log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes)})
+        log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
 
     def _loop(self, stopping: threading.Event) -> None:
         beat_seconds = self.notifier.watchdog_seconds / 3

@@ -79,6 +79,7 @@ class Spool:
         self.disk_bytes = file.used_bytes if file else 0
         self.trouble = ""  # why the disk does not take readings, for the operator
         self._policy = policy
+        self._read_back_bytes = min(READ_BACK_BYTES, policy.memory_bytes // 8)
         self._ledger = ledger
         self._file = file
         self._log: deque[Entry] = deque()
@@ -185,16 +186,20 @@ class Spool:
         """
         if not self._file or now < self._retry_at:
             return
-        is_tight = self.bytes_held >= self._policy.memory_bytes
+        if self._is_tight:
+            self._relieve_memory()
         is_old = bool(self._arrivals) and now - self._arrivals[0][1] >= self._policy.after_seconds
-        is_due = bool(self._log) and (self._policy.always or is_tight or is_old)
+        is_due = bool(self._log) and (self._policy.always or self._is_tight or is_old)
         if is_due and self._may_grow():
             self.store(now)
+            if self._is_tight:
+                self._relieve_memory()
         elif self._settled_rows and (now >= self._next_delete or len(self._settled_rows) >= DELETE_ROWS):
             self._write([], now)
-        if is_tight:
-            self.acknowledge_safe()
-            self._relieve_memory()
+
+    @property
+    def _is_tight(self) -> bool:
+        return self.bytes_held >= self._policy.memory_bytes
 
     def store(self, now: float) -> bool:
         """Write all that is unsafe to disk in one commit.
@@ -209,7 +214,7 @@ class Spool:
         if not self._file or lane.waiting or not lane.has_backlog:
             return
         try:
-            rows, next_offset = self._file.read(lane.name, lane.disk_next, lane.disk_until, READ_BACK_BYTES)
+            rows, next_offset = self._file.read(lane.name, lane.disk_next, lane.disk_until, self._read_back_bytes)
         except DiskBrokenError as error:
             self._renew(str(error), 0.0)
             return
@@ -239,10 +244,10 @@ class Spool:
         rows = [(entry.offset, entry.reading) for entry in entries]
         try:
             self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
-        except DiskFullError:
+        except DiskFullError as error:
             self._move_books(moved, -1)
             self._retry_at = now + DISK_FULL_SECONDS
-            self._complain("the disk is full: readings wait in memory, then at the broker; free some space")
+            self._complain(f"the disk is full or read-only ({error}): readings wait in memory, then at the broker")
             return False
         except DiskBrokenError as error:
             self._move_books(moved, -1)
@@ -296,8 +301,7 @@ class Spool:
 
     def _relieve_memory(self) -> None:
         """Let what the disk has leave memory."""
-        if self._log:
-            return  # the disk did not take all of it
+        self.acknowledge_safe()
         for lane in self._lanes:
             for entry in lane.leave_to_disk():
                 del self._stored[entry.offset]
@@ -316,7 +320,7 @@ class Spool:
             self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
             self._settled_rows.clear()
             self._book_losses(self._file.counts())
-        except (sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
+        except (OSError, sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
             raise SpoolBrokenError(f"{self._file.path} takes no new file: {error}.", "Replace the disk.") from error
 
     def _book_losses(self, rows: dict[str, int]) -> None:

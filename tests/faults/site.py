@@ -124,17 +124,21 @@ class Site:
 
     # --- the verdict ---------------------------------------------------------------------------------------------
 
-    def settle(self, seconds: float = 60) -> None:
+    def settle(self, seconds: float = 60, missing: int = 0) -> None:
         """End the device and wait until its last reading is in Kafka and the gateway holds nothing; or until too late.
 
         What is then missing is for the verdict to say.
+
+        Args:
+            seconds: how long to wait.
+            missing: how many readings are known not to come.
         """
         self.device.finish()
         last = max(self.device.promised, default=-1)
 
         def is_settled() -> bool:
             held = self.gateway.metric("gateway_in_flight") + self.gateway.metric("gateway_spooled")
-            if held or self.count() + self.count(LETTERS) < len(self.device.promised):
+            if held or self.count() + self.count(LETTERS) < len(self.device.promised) - missing:
                 return False
             return any(number == last for _, number in self.numbers())
 
@@ -158,7 +162,7 @@ class Site:
         """
         late = ""
         try:
-            self.settle(seconds)
+            self.settle(seconds, dropped or 0)
         except AssertionError as error:
             late = f"{error}; "
         ledger = self.terminate()

@@ -138,7 +138,7 @@ class Nemesis:
         print(f"     {name}", flush=True)
         call = INJECTIONS[name].partition(":")[0]
         self._kafka.freeze()
-        with contextlib.suppress(AssertionError):  # it may end, or have ended, under strace
+        with contextlib.suppress(AssertionError):  # noqa: SIM117 - it may end, or have ended, under strace
             with Strace(self._site.gateway.pid, "-e", f"trace={call}", "-e", f"inject={INJECTIONS[name]}"):
                 self._pause(LONGEST_FREEZE)
         self._kafka.thaw()

@@ -16,7 +16,7 @@ class Strace:
     """A context manager: attached from `with` on, detached at its end, or ended with the process that it watches.
 
     Args:
-        pid: whom to attach to; its threads are included.
+        pid: whom to attach to: the thread of the loop, which alone writes the spool and speaks MQTT.
         arguments: as `-e inject=fdatasync:error=EIO:when=3`.
     """
 
@@ -26,7 +26,7 @@ class Strace:
         self._output = Path(self._folder.name, "trace")
         with self._told.open("wb") as told:
             self._process = subprocess.Popen(
-                [command("strace", "strace"), "-f", "-o", self._output, *arguments, "-p", str(pid)],
+                [command("strace", "strace"), "-o", self._output, *arguments, "-p", str(pid)],
                 stdin=subprocess.DEVNULL, stdout=told, stderr=told, start_new_session=True,
             )  # fmt: skip
 

@@ -36,7 +36,7 @@ def test_run_killed_again_and_again_under_load_loses_nothing(site: StartSite, wh
 
 
 def test_run_terminated_under_load_ends_in_time_and_loses_nothing(site: StartSite) -> None:
-    """Row 5: SIGTERM at full load, exit 0 in 10 seconds, the next one goes on; nothing is twice, the books are exact."""
+    """Row 5: SIGTERM at full load, exit 0 in 10 seconds; the next one goes on, nothing is twice, books are exact."""
     here = site(rate=1_000)
     here.gateway.start()
     with here.device:
@@ -88,7 +88,7 @@ def test_run_twice_on_one_spool_ends_with_73_and_names_the_holder(site: StartSit
 def test_run_writes_nothing_to_disk_at_one_reading_a_second(site: StartSite) -> None:
     """On a healthy link an SD card is not worn out: the process's own count of written bytes stays what it was."""
     here = site(rate=1)
-    here.device._batch = 1
+    here.device._batch = 1  # noqa: SLF001 - the one test that wants single readings
     here.gateway.start()
     here.device.publish(1)
     here.gateway.wait_settled(1)
