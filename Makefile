@@ -1,6 +1,7 @@
 # Small verbs. Each does the set-up that it needs on a fresh Debian machine; done once, it costs nothing.
 #
-#   make test     every test, on real servers; ARGS="tests/core -k key" passes on to pytest
+#   make test     the tests, on real servers; ARGS="tests/core -k key" passes on to pytest
+#   make faults   the fault injections: minutes, and strace; each with its verdict
 #   make check    style and types
 #   make soak     faults of every kind in seeded order; MINUTES=10 SEED=1
 #   make demo     sensors, gateway and Kafka on this machine; SECONDS=10 ends by itself
@@ -12,7 +13,7 @@
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test check style types soak demo lock clean system-run system-test
+.PHONY: help setup test faults check style types soak demo lock clean system-run system-test
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -32,7 +33,11 @@ help:
 setup: .venv/.installed-dev $(JAVA)
 
 test: setup
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --ignore tests/faults $(ARGS)
+
+# Apart from the others: they freeze and slow down servers, so a loaded machine can make one of them late.
+faults: setup
+	$(BIN)/pytest tests/faults $(ARGS)
 
 check: style types
 

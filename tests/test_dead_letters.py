@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from gateway.contract import load
 from gateway.core.dead_letter import dead_letter_record
@@ -152,50 +149,10 @@ def content(record: StoredRecord) -> tuple[object, ...]:
     return (record.partition, record.key, record.value, headers)
 
 
-def test_replay_killed_in_the_middle_repeats_nothing(kafka: Kafka, topics: Topics, registry: Registry) -> None:
-    """Killed with SIGKILL while records leave, run again, and again: every letter is in its topic exactly once."""
-    correct(topics)
-    count = 20_000
-    put(kafka, topics, [(f"doors/dock-{number % 7}", b'{"state":"ajar"}') for number in range(count)])
-    at = {"host": "127.0.0.1:1"}
-    settings = {"factoryBroker": at, "meterBroker": at}
-    settings["kafka"] = {"host": kafka.bootstrap, "registry": {"url": registry.url}}  # type: ignore[dict-item]  # JSON
-    with Gateway(settings, topics.contract) as gateway:
-        command = [sys.executable, "-m", "gateway.cli", "dlq", "replay", "-c", str(gateway.settings_file)]
-        with subprocess.Popen(command, cwd=gateway.folder, stdout=subprocess.PIPE) as running:
-            wait_for_record(kafka, topics("door-sensors"))
-            running.kill()
-        assert running.returncode == -signal.SIGKILL, "it was still at work"
-        between = topics.count("door-sensors")
-        assert 0 < between < count
-        journal = json.loads((gateway.folder / JOURNAL_FILE).read_text())
-        assert journal["tails"], "the journal says that a run did not end"
-        report = replay(gateway)
-        assert (report["already"], report["replayed"]) == (between, count - between)
-        report = replay(gateway)
-        assert (report["already"], report["replayed"]) == (count, 0)
-    letters = topics.records("gateway-dead-letters", count)
-    stored = topics.records("door-sensors", count)
-    assert topics.count("door-sensors") == count
-    assert len(set(origins(stored))) == count
-    assert is_in_order(letters), "as they were put"
-    assert is_in_order(stored), "oldest first"
-
-
 def is_in_order(stored: list[StoredRecord]) -> bool:
     """Whether the times of each partition never go back."""
     by_partition = [[record.timestamp for record in stored if record.partition == number] for number in range(3)]
     return all(times == sorted(times) for times in by_partition)
-
-
-def wait_for_record(kafka: Kafka, topic: str) -> None:
-    """Wait until a topic has its first record; watched closely, because the test is about the moment after."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "tests", "auto.offset.reset": "earliest"})
-    try:
-        consumer.assign([TopicPartition(topic, number, 0) for number in range(3)])
-        assert consumer.poll(30) is not None
-    finally:
-        consumer.close()
 
 
 def test_replay_leaves_what_kafka_does_not_take(
