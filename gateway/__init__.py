@@ -17,8 +17,9 @@ The way of a reading:
 Around it: cli/ (the commands); config.py with yaml_file.py, values.py, secret.py, producer_properties.py and
 reconcile.py (settings); health.py, metrics.py and http.py (what an operator sees); log.py (one event, one line);
 systemd.py; errors.py (whose fault, and what next); simulate.py with plausible.py, breakage.py, publisher.py and
-simulation.py (readings made up from the contract); tail.py and tailing.py (records, decoded); demo.py with child.py and
-mock_kafka.py.
+simulation.py (readings made up from the contract); tail.py and tailing.py (records, decoded); dead_letters.py with
+partition.py, verdict.py, explanation.py and replay.py (dead letters seen again); status.py with table.py;
+installation.py (a gateway.yaml and all it leads to); demo.py with child.py and mock_kafka.py.
 """
 
 __version__ = "0.1.0"
