@@ -14,12 +14,12 @@ The way of a reading:
     ledger.py    the books: received = delivered + dead-lettered + spooled + in flight + dropped
     service.py   build, start from the Kafka end, stop from the MQTT end
 
-Around it: cli/ (the commands); config.py with yaml_file.py, values.py, secret.py, producer_properties.py and
-reconcile.py (settings); health.py, metrics.py and http.py (what an operator sees); log.py (one event, one line);
-systemd.py; errors.py (whose fault, and what next); simulate.py with plausible.py, breakage.py, publisher.py and
-simulation.py (readings made up from the contract); tail.py and tailing.py (records, decoded); dead_letters.py with
-partition.py, verdict.py, explanation.py and replay.py (dead letters seen again); status.py with table.py;
-installation.py (a gateway.yaml and all it leads to); demo.py with child.py and mock_kafka.py.
+Around it: cli/ (the commands); settings/ (what gateway.yaml is read and checked with) and reconcile.py (it fits the
+contract); health.py, metrics.py and http.py (what an operator sees); log.py (one event, one line); systemd.py;
+stop.py (signals as a flag); durable.py (files replaced whole); errors.py (whose fault, and what next);
+installation.py (a gateway.yaml and all it leads to); sensors/ (readings made up from the contract); tail.py and
+tailing.py (records, decoded); dlq/ (dead letters seen again); status.py with table.py; demo/ (everything on one
+machine).
 """
 
 __version__ = "0.1.0"

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTUM = 1_024  # readings a lane may send before the next lane has its turn
-AT_ONCE = float("-inf")  # as the time of a failure: the lane makes no pause
 SHORTEST_WAIT_SECONDS = 0.001
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 1.0
@@ -122,7 +121,7 @@ class Bridge:
     def _patience(self, now: float) -> float:
         wait = LONGEST_WAIT_SECONDS
         for lane in self.all_lanes():
-            if self._room(lane, now) and self._sink.has_room and self._can_send(lane):
+            if self._sink.has_room and self._can_send(lane) and (lane.room(now) or self._may_refill(lane, now)):
                 return 0
             if lane.waiting and lane.retry_at > now:
                 wait = min(wait, lane.retry_at - now)
@@ -180,18 +179,17 @@ class Bridge:
         for name, lane in self.lanes.items():
             lane.recover()
             transform = self.transforms.get(name)
-            if transform and self.is_reading and self._sink.has_room and lane.is_hungry(now):
-                self._spool.refill(lane)
-            if transform and (room := self._room(lane, now)):
+            if transform and self._sink.has_room and self._may_refill(lane, now):
+                self._spool.refill(lane, now)
+            if transform and (room := lane.room(now)):
                 self._send_readings(lane, transform, min(room, QUANTUM))
         for lane in self.dead_lanes.values():
             lane.recover()
-            if room := self._room(lane, now):
+            if room := lane.room(now):
                 self._send_dead_letters(lane, min(room, QUANTUM))
 
-    def _room(self, lane: Lane, now: float) -> int:
-        """Tell how many readings a lane may send; none may share a batch with the one that is tried alone."""
-        return 0 if lane.alone else lane.room(now)
+    def _may_refill(self, lane: Lane, now: float) -> bool:
+        return self.is_reading and lane.is_hungry(now)
 
     def _send_readings(self, lane: Lane, transform: Callable[[Reading], Record | DeadLetter], room: int) -> None:
         for _ in range(room):
@@ -262,7 +260,7 @@ class Bridge:
     def _take_back(self, entry: Entry, error: KafkaError) -> None:
         lane = self._lane_of(entry)
         if outcome(error) is Outcome.AGAIN:
-            lane.fail(entry, lane.trouble, AT_ONCE)
+            lane.give_back(entry)
             return
         trouble = sentence(error, lane.name)
         if trouble != lane.trouble:

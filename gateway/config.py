@@ -36,12 +36,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
-from gateway import producer_properties, secret, yaml_file
 from gateway.errors import ConfigurationError, Finding
 from gateway.log import printable
 from gateway.reconcile import reconcile
-from gateway.values import Duration, FileName, Hosts, Listen, Property, Qos, ReceiveMaximum, Section, Size, Url
-from gateway.yaml_file import Document, Place, dotted, propose
+from gateway.settings import producer_properties, secret, yaml_file
+from gateway.settings.values import Duration, FileName, Hosts, Listen, Property, Qos, ReceiveMaximum, Section, Size, Url
+from gateway.settings.yaml_file import Document, Place, dotted, propose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

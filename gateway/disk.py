@@ -91,6 +91,7 @@ class SpoolFile:
         next_offset: of the log, as it was when the file was opened.
         ledger: the books as the last write left them; empty in a new file.
         backlogs: what every stream had on disk when the file was opened or renewed.
+        used_bytes: size of the pages that held something then.
 
     Raises:
         SpoolTakenError: another process holds it.
@@ -99,11 +100,11 @@ class SpoolFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.alarms: list[str] = []
         self._lock = _take_lock(path)
         self.next_offset = 0
         self.ledger: dict[str, Any] = {}
         self.backlogs: dict[str, Backlog] = {}
+        self.used_bytes = 0
         self._database: sqlite3.Connection | None = None
         try:
             self._connect()
@@ -122,7 +123,7 @@ class SpoolFile:
 
     def write(
         self, entries: Iterable[tuple[int, Reading]], deleted: Iterable[int], ledger: dict[str, Any], next_offset: int
-    ) -> None:
+    ) -> int:
         """Write rows, delete rows and keep the books, in one transaction; durable when this returns.
 
         Args:
@@ -130,6 +131,9 @@ class SpoolFile:
             deleted: offsets of rows that are settled.
             ledger: the books as they are after this write.
             next_offset: of the log, never to be given twice.
+
+        Returns:
+            Size of the pages that hold something, bytes.
 
         Raises:
             DiskFullError: nothing was written, and it may be tried again.
@@ -141,6 +145,7 @@ class SpoolFile:
             database.executemany(_INSERT, map(_row, entries))
             database.executemany("DELETE FROM readings WHERE offset = ?", ((offset,) for offset in deleted))
             database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
+            return _used_bytes(database)
 
     def read(
         self, stream: str, first: int, until: int, most_bytes: int
@@ -181,16 +186,6 @@ class SpoolFile:
         with self._guarded() as database:
             return dict(database.execute("SELECT stream, count(*) FROM readings GROUP BY stream"))
 
-    @property
-    def used_bytes(self) -> int:
-        """Size of the pages that hold something."""
-        with self._guarded() as database:
-            size, pages, free = (
-                database.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("page_size", "page_count", "freelist_count")
-            )
-            return int(size * (pages - free))
-
     def close(self) -> None:
         """Close the file and give the lock back."""
         if self._database:
@@ -218,14 +213,15 @@ class SpoolFile:
         assert self._database, "just connected"
         query = "SELECT stream, min(offset), max(offset), count(*) FROM readings GROUP BY stream"
         self.backlogs = {stream: Backlog(*figures) for stream, *figures in self._database.execute(query)}
+        self.used_bytes = _used_bytes(self._database)
         facts = dict(self._database.execute("SELECT name, value FROM facts"))
         newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
         try:
             self.next_offset = max(int(facts.get("next_offset", "0")), newest + 1)
             self.ledger = dict(json.loads(facts.get("ledger", "{}")))
-        except ValueError:
+        except ValueError as error:
             self.next_offset, self.ledger = newest + 1, {}
-            self.alarms.append("the spool's books were damaged and begin anew")
+            log.warning("the spool's books were damaged and begin anew", extra={"detail": str(error)})
 
     def _check_format(self) -> None:
         assert self._database, "just connected"
@@ -283,9 +279,15 @@ class SpoolFile:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany(_INSERT, found)
             self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
-        self.alarms.append(f"the spool was damaged ({why}): {len(found)} readings saved, the old file is {aside.name}")
         self._load()
         log.error("the spool was damaged", extra={"detail": why, "saved": len(found), "kept_as": aside.name})
+
+
+def _used_bytes(database: sqlite3.Connection) -> int:
+    size, pages, free = (
+        database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
 
 
 def _salvage(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[str, str]]]:

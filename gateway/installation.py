@@ -12,7 +12,7 @@ from gateway.config import Settings, load
 from gateway.errors import ConfigurationError
 from gateway.kafka import connection_properties
 from gateway.reconcile import reconcile
-from gateway.registry import LOCK_FILE, SchemaRegistry
+from gateway.registry import SchemaRegistry, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,16 +53,7 @@ class Installation(NamedTuple):
         Raises:
             ConfigurationError: when a secret cannot be used.
         """
-        given = self.settings.server(self.contract.kafka.name).registry
-        return SchemaRegistry(
-            url=given.url or self.contract.kafka.registry_url,
-            lock_path=self.spool_path.parent / LOCK_FILE,
-            register=given.register,
-            username=given.username or "",
-            password=self.settings.secret(given.password_file).get_secret_value() if given.password_file else "",
-            token=self.settings.secret(given.token_file).get_secret_value() if given.token_file else "",
-            ca_file=self.settings.locate(given.ca_file) if given.ca_file else None,
-        )
+        return registry_of(self.contract, self.settings)
 
 
 def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:

@@ -254,9 +254,11 @@ class KafkaSink:
         self._complaints.clear()
 
     def close(self, timeout_seconds: float) -> None:
-        """Let records that are in flight finish, at most so long."""
+        """Let records that are in flight finish, at most so long, and end every connection."""
         with suppress(KafkaException):  # fatal: nothing more will get through
             self._producer.flush(timeout_seconds)
+        self._producer.purge()
+        self._producer.close()
 
     def _on_error(self, error: KafkaError) -> None:
         if self.trouble and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name

@@ -108,8 +108,8 @@ class Lane:
         (self.behind if self.has_backlog else self.waiting).append(entry)
 
     def room(self, now: float) -> int:
-        """Tell how many readings may be sent now."""
-        if self._failed or now < self.retry_at:
+        """Tell how many readings may be sent now; none may share a batch with the one that is tried alone."""
+        if self._failed or self.alone or now < self.retry_at:
             return 0
         if self.is_careful:
             return 0 if self.in_flight else 1
@@ -139,6 +139,10 @@ class Lane:
         if now >= self.retry_at:
             self._pause_seconds = min(max(FIRST_RETRY_SECONDS, 2 * self._pause_seconds), LONGEST_RETRY_SECONDS)
             self.retry_at = now + self._pause_seconds
+
+    def give_back(self, entry: Entry) -> None:
+        """Take back a reading that only stood behind one that failed: no pause."""
+        self._take_back(entry, self.trouble)
 
     def suspect(self, entry: Entry, trouble: str) -> None:
         """Take back a reading because Kafka refused it or one sent with it: everything up to it goes alone now."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
-from gateway.values import is_local, split_hosts
-from gateway.yaml_file import propose
+from gateway.settings.values import is_local, split_hosts
+from gateway.settings.yaml_file import propose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -26,7 +26,6 @@ made at deploy time and travels with the contract).
 from __future__ import annotations
 
 import json
-import os
 import ssl
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -36,6 +35,7 @@ from warnings import catch_warnings
 
 from fastavro.schema import SchemaParseException, parse_schema, to_parsing_canonical_form
 
+from gateway import durable
 from gateway.log import cut, printable
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def pin(lock_path: Path, routes: Iterable[Route], ids: Mapping[str, int]) -> Non
         KeyError: when a subject has no id.
     """
     pins = {route.subject: _pin(route.schema, ids[route.subject]) for route in routes if route.schema is not None}
-    _replace(lock_path, _lock_text(pins))
+    durable.replace(lock_path, _lock_text(pins))
 
 
 def pins(lock_path: Path) -> dict[str, Pin]:
@@ -419,30 +419,11 @@ def _lock_text(pins: Mapping[str, Pin]) -> str:
 
 def _write_lock(path: Path, pins: Mapping[str, Pin]) -> tuple[str, ...]:
     try:
-        _replace(path, _lock_text(pins))
+        durable.replace(path, _lock_text(pins))
     except OSError as error:
         told = f"The schema lock file {path} cannot be written: {error.strerror}."
         return (printable(f"{told} Without it the next start needs the registry."),)
     return ()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file so that a power cut leaves the old one or the new one, never half of it.
-
-    Raises:
-        OSError: when some step fails; the old file is still there then.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:

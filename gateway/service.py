@@ -7,7 +7,6 @@ Nothing here waits for a peer. With Kafka, registry and brokers all away the gat
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
 from gateway.mqtt import MqttSource, tls_context
 from gateway.registry import registry_of
+from gateway.settings.values import split_hosts
 from gateway.spool import Policy, Spool
+from gateway.stop import stop_on_signals
 from gateway.systemd import Notifier
-from gateway.values import split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.config import Settings, SpoolSettings
     from gateway.contract.model import Contract, MqttServer, Stream
     from gateway.registry import SchemaRegistry
+    from gateway.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,7 @@ class Service:
         Raises:
             GatewayError: when the HTTP port is taken, or the disk under the spool fails.
         """
-        stopping = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+        stopping = stop_on_signals()
         self._start()
         self._loop(stopping)
         self._stop()
@@ -89,7 +88,7 @@ class Service:
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
         log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
 
-    def _loop(self, stopping: threading.Event) -> None:
+    def _loop(self, stopping: Stop) -> None:
         beat_seconds = self.notifier.watchdog_seconds / 3
         next_beat = 0.0
         while not stopping.is_set():

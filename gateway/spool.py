@@ -190,7 +190,7 @@ class Spool:
             self._relieve_memory()
         is_old = bool(self._arrivals) and now - self._arrivals[0][1] >= self._policy.after_seconds
         is_due = bool(self._log) and (self._policy.always or self._is_tight or is_old)
-        if is_due and self._may_grow():
+        if is_due and self._may_grow(now):
             self.store(now)
             if self._is_tight:
                 self._relieve_memory()
@@ -209,14 +209,21 @@ class Spool:
         """
         return self._file is not None and self._write(self.unsettled(), now)
 
-    def refill(self, lane: Lane) -> None:
-        """Read a lane's next readings back from disk when it has none waiting."""
-        if not self._file or lane.waiting or not lane.has_backlog:
-            return
+    def refill(self, lane: Lane, now: float) -> None:
+        """Read the next readings of a hungry lane back from disk.
+
+        Args:
+            lane: has a backlog and nothing waiting.
+            now: monotonic seconds.
+
+        Raises:
+            SpoolBrokenError: the disk failed again and again.
+        """
+        assert self._file, "without a disk there is no backlog"
         try:
             rows, next_offset = self._file.read(lane.name, lane.disk_next, lane.disk_until, self._read_back_bytes)
         except DiskBrokenError as error:
-            self._renew(str(error), 0.0)
+            self._renew(str(error), now)
             return
         entries = [self._from_disk(offset, reading) for offset, reading in rows if reading is not None]
         for offset, reading in rows:
@@ -243,7 +250,7 @@ class Spool:
         self._move_books(moved, 1)
         rows = [(entry.offset, entry.reading) for entry in entries]
         try:
-            self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
+            used = self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
         except DiskFullError as error:
             self._move_books(moved, -1)
             self._retry_at = now + DISK_FULL_SECONDS
@@ -257,7 +264,7 @@ class Spool:
             entry.is_stored = True
             self._stored[entry.offset] = entry
         self._settled_rows.clear()
-        self.disk_bytes = self._file.used_bytes
+        self.disk_bytes = used
         self._next_delete = now + DELETE_SECONDS
         self.trouble = ""
         return True
@@ -268,13 +275,18 @@ class Spool:
             books.in_flight -= sign * count
             books.spooled += sign * count
 
-    def _may_grow(self) -> bool:
+    def _may_grow(self, now: float) -> bool:
         """Tell whether the file may take more; with `drop_oldest` make it so."""
         assert self._file, "only called with a disk"
         if self.disk_bytes < self._policy.limit_bytes:
             return True
-        if self._policy.on_full == "drop_oldest" and self._drop_oldest():
-            return True
+        if self._policy.on_full == "drop_oldest":
+            try:
+                if self._drop_oldest():
+                    return True
+            except DiskBrokenError as error:
+                self._renew(str(error), now)
+                return False
         self._complain("the spool has reached spool.limit: readings wait in memory, then at the broker")
         return False
 

@@ -25,8 +25,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.errors import GatewayError
 from gateway.ledger import Books
 from gateway.log import cut, printable
+from gateway.settings.values import split_hosts
 from gateway.table import table
-from gateway.values import split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

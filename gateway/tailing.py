@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
@@ -12,6 +10,7 @@ from gateway.config import load
 from gateway.errors import GatewayError
 from gateway.kafka import connection_properties
 from gateway.registry import LOCK_FILE, SchemaRegistry, lock_path_of, registry_of
+from gateway.stop import stop_on_signals
 from gateway.tail import Decoder, Shown, Start, Tail
 
 if TYPE_CHECKING:
@@ -74,9 +73,7 @@ def follow(tail: Tail, decoder: Decoder, count: int | None) -> Iterator[Shown]:
     Raises:
         GatewayError: when Kafka refuses.
     """
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_on_signals()
     seen = 0
     with tail:
         while not stopping.is_set() and seen != count:

@@ -21,10 +21,10 @@ from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading, Reason
 from gateway.core.routes import UNMAPPED
 from gateway.core.transform import Transform
+from gateway.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.kafka import KafkaSink
 from gateway.lane import Entry
 from gateway.ledger import Ledger
-from gateway.mock_kafka import PRODUCE, MockCluster
 from gateway.mqtt import Link, MqttSource
 from gateway.spool import Policy, Spool
 from tests.contract_values import record, stream

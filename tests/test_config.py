@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import yaml_file
 from gateway.config import Settings, load, reconcile
 from gateway.contract.model import Contract, KafkaServer, MqttServer, Stream
 from gateway.core.address import Address
 from gateway.errors import ConfigurationError, Finding
-from gateway.values import is_local, parse_duration, parse_size, split_hosts
+from gateway.settings import yaml_file
+from gateway.settings.values import is_local, parse_duration, parse_size, split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,13 +12,13 @@ from confluent_kafka import Producer
 from gateway.contract import load
 from gateway.core.dead_letter import dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
-from gateway.dead_letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
+from gateway.demo.mock_kafka import PRODUCE, MockCluster
+from gateway.dlq.explanation import advice
+from gateway.dlq.letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
+from gateway.dlq.partition import Partitions, Span
+from gateway.dlq.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
 from gateway.errors import GatewayError
-from gateway.explanation import advice
 from gateway.kafka import KafkaSink
-from gateway.mock_kafka import PRODUCE, MockCluster
-from gateway.partition import Partitions, Span
-from gateway.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import record_count, records

@@ -14,9 +14,9 @@ from confluent_kafka import KafkaError
 from gateway.config import load
 from gateway.contract.model import KafkaServer
 from gateway.core.reading import Reading, Record
+from gateway.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.kafka import WINDOW, KafkaSink, Outcome, connection_properties, outcome, sentence
 from gateway.lane import Entry
-from gateway.mock_kafka import PRODUCE, MockCluster
 from tests.stack.kafka import Kafka
 from tests.stack.reading_records import record_count, records
 from tests.stack.wait import wait_for

@@ -21,8 +21,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from gateway.contract import load
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.transform import Transform
-from gateway.publisher import Broker, Publisher, publish_all
-from gateway.simulate import Publication, Simulator
+from gateway.sensors.publisher import Broker, Publisher, publish_all
+from gateway.sensors.simulator import Publication, Simulator
 from tests.contract_values import contract, record, stream
 from tests.core.avro_schemas import records
 from tests.stack.mosquitto import Mosquitto, hashed_passwords

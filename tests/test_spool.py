@@ -66,7 +66,7 @@ class Gateway:
         lane, numbers = self.lanes[stream], []
         for _ in range(most):
             while lane.has_backlog and not lane.waiting:
-                self.spool.refill(lane)
+                self.spool.refill(lane, 0.0)
             if not lane.waiting:
                 break
             entry = lane.waiting.popleft()

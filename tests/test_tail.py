@@ -17,8 +17,8 @@ from gateway.core.dead_letter import dead_letter_record
 from gateway.core.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.transform import Transform
+from gateway.demo.mock_kafka import MockCluster
 from gateway.errors import GatewayError
-from gateway.mock_kafka import MockCluster
 from gateway.registry import SchemaRegistry, pin
 from gateway.tail import Decoder, Shown, Tail, plain
 from tests.contract_values import contract, record, stream

@@ -29,7 +29,7 @@ def simulate(  # noqa: PLR0913 - each is one option of the command
 
     Exit code 0 only when the brokers have acknowledged every reading.
     """
-    from gateway import simulation  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.sensors import simulation  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
     login = simulation.login(username, password_file)
     made, brokers = simulation.prepare(config, contract, server or [], login)

@@ -20,6 +20,7 @@ from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.message import only_message
 from gateway.contract.model import Route, Topic
+from gateway.core.dead_letter import TIME_HEADER, TOPIC_HEADER
 from gateway.core.framing import SCHEMA_ID_HEADER
 from gateway.core.reading import Reason
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 STRATEGIES = ("TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy")
 ENCODINGS = frozenset({"4", "confluent"})
-READING_HEADERS = frozenset({"mqtt.topic", SCHEMA_ID_HEADER})
+READING_HEADERS = frozenset({TOPIC_HEADER, TIME_HEADER, SCHEMA_ID_HEADER})
 DEAD_LETTER_HEADERS = frozenset({
     "mqtt.topic", "mqtt.qos", "mqtt.retain", "gateway.received_at", "error.reason", "error.pointer", "error.detail",
     "error.operation", "payload.size", "payload.sha256",
@@ -173,7 +174,7 @@ def _check_dead_letters(message: Node, payload: Payload, headers: frozenset[str]
     if not reasons.is_absent and listed != set(Reason):
         lacking, unknown = sorted(set(Reason) - listed), sorted(map(str, listed - set(Reason)))
         told = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
-        findings.error(reasons, f"The list of reasons {' and '.join(told)}.", "List exactly the reasons there are.")
+        findings.warning(reasons, f"The list of reasons {' and '.join(told)}.", "List exactly the reasons there are.")
     _check_topic_key(message.at("bindings", "kafka", "key"), findings)
 
 

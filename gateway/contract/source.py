@@ -1,7 +1,7 @@
 """One file of the contract as plain data, with the line of every value.
 
-YAML is read as `gateway.yaml_file` says. JSON (`.json`, `.avsc`) is read by `json`, because YAML parsers refuse tabs
-and surrogate pairs that JSON allows, and `json` allows what a schema must not have: a key twice, NaN, half a
+YAML is read as `settings/yaml_file.py` says. JSON (`.json`, `.avsc`) is read by `json`, because YAML parsers refuse
+tabs and surrogate pairs that JSON allows, and `json` allows what a schema must not have: a key twice, NaN, half a
 surrogate pair. It knows no lines, so a second look at the text, once it is known to be JSON, finds those.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gateway import yaml_file
 from gateway.errors import ConfigurationError, Finding
+from gateway.settings import yaml_file
 
 Tokens = tuple[str, ...]
 

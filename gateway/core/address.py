@@ -43,7 +43,11 @@ class Address:
         Raises:
             AddressError: when no MQTT subscription filter can express it; the text says why.
         """
-        if not text or len(text.encode()) > MAX_BYTES:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise AddressError("the address holds half of a surrogate pair, which is no character") from None
+        if not 1 <= size <= MAX_BYTES:
             raise AddressError(f"an address has 1 to {MAX_BYTES:,} bytes")
         levels = tuple(_level(level) for level in text.split("/"))
         names = tuple(level[1:-1] for level in text.split("/") if level.startswith("{"))

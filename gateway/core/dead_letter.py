@@ -14,6 +14,7 @@ from gateway.core.reading import DeadLetter, Headers, Reading, Record
 
 CUT_TO = 65_536
 MAX_POINTER = 1_024  # characters
+TOPIC_HEADER, TIME_HEADER = "mqtt.topic", "gateway.received_at"
 
 
 def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload_limit: int) -> Record:
@@ -29,10 +30,10 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
         The record, below the limit plus a few hundred bytes of headers.
     """
     headers: Headers = [
-        ("mqtt.topic", reading.topic),
+        (TOPIC_HEADER, reading.topic),
         ("mqtt.qos", b"%d" % reading.qos),
         ("mqtt.retain", b"true" if reading.retain else b"false"),
-        ("gateway.received_at", _iso(reading.received_at)),
+        (TIME_HEADER, iso(reading.received_at)),
         ("error.reason", letter.reason.encode()),
         ("error.pointer", _cut(letter.pointer).encode(errors="backslashreplace")),
         ("error.detail", letter.detail.encode(errors="backslashreplace")),
@@ -50,6 +51,7 @@ def _cut(pointer: str) -> str:
     return pointer if len(pointer) <= MAX_POINTER else pointer[:MAX_POINTER] + "..."
 
 
-def _iso(milliseconds: int) -> bytes:
+def iso(milliseconds: int) -> bytes:
+    """Write a time in milliseconds since 1970 as ISO 8601 in UTC."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()

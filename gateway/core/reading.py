@@ -76,6 +76,7 @@ class Reason(StrEnum):
     UNMAPPED_TOPIC = "unmapped_topic"  # no stream of the contract describes it
     TOO_LARGE = "too_large"  # above the packet or record limit
     REFUSED = "refused"  # Kafka refused this very record
+    FAULT = "fault"  # the gateway itself failed on it: a bug of ours
 
 
 class DeadLetter(Struct, frozen=True, gc=False):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.codec import Codec
+from gateway.core.dead_letter import TIME_HEADER, TOPIC_HEADER, iso
 from gateway.core.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
 
 if TYPE_CHECKING:
     from gateway.contract.model import Stream
 
-TOPIC_HEADER = "mqtt.topic"
 MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
 
 
@@ -48,6 +48,7 @@ class Transform:
         )
         self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
         self._names_topic = TOPIC_HEADER in route.headers
+        self._names_time = TIME_HEADER in route.headers
         self._payload_limit = payload_limit
         self._topics: dict[bytes, _TopicFacts | DeadLetter] = {}
 
@@ -60,6 +61,12 @@ class Transform:
         Returns:
             The record to produce, or why there is none.
         """
+        try:
+            return self._judge(reading)
+        except Exception as error:  # noqa: BLE001 - a bug of ours: one dead letter, not a service that restarts for ever
+            return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
+
+    def _judge(self, reading: Reading) -> Record | DeadLetter:
         facts = self._topics.get(reading.topic) or self._learn(reading.topic)
         if isinstance(facts, DeadLetter):
             return facts
@@ -72,15 +79,18 @@ class Transform:
         if isinstance(encoded, DeadLetter):
             return encoded
         key, value = encoded
-        return Record(self._topic, key, value, facts.headers, reading.received_at)
+        headers = facts.headers
+        if self._names_time:
+            headers = [*headers, (TIME_HEADER, iso(reading.received_at))]
+        return Record(self._topic, key, value, headers, reading.received_at)
 
     def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
         if len(self._topics) >= MAX_TOPICS:
             self._topics.clear()
-        facts = self._topics[topic] = self._judge(topic)
+        facts = self._topics[topic] = self._judge_topic(topic)
         return facts
 
-    def _judge(self, topic: bytes) -> _TopicFacts | DeadLetter:
+    def _judge_topic(self, topic: bytes) -> _TopicFacts | DeadLetter:
         try:
             values = self._stream.address.match(topic.decode())
         except UnicodeDecodeError as error:

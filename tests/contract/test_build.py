@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway import yaml_file
 from gateway.contract import load
+from gateway.settings import yaml_file
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Copy

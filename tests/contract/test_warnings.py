@@ -43,6 +43,8 @@ DOUBTS = [
     Doubt("  sendMachineSensors:\n",
           "  readBack: {action: receive, channel: {$ref: '#/channels/smartMeterTopic'}}\n  sendMachineSensors:\n",
           "#/operations/readBack", "is not on MQTT"),
+    Doubt("refused, fault]", "refusd, fault]", "#/components/messages/deadLetter/headers/properties/error.reason/enum",
+          "lacks refused and has unknown refusd"),
 ]  # fmt: skip
 
 GATES = """\

@@ -19,17 +19,17 @@ PACKAGE = Path(__file__).parents[2] / "gateway"
 
 # The bottom first. A module imports from its own row and from the rows before it.
 LAYERS = (
-    {"errors", "log", "core"},
-    {"contract", "yaml_file", "values", "producer_properties"},
-    {"config", "reconcile", "secret"},
+    {"errors", "log", "core", "stop", "durable"},
+    {"settings"},
+    {"contract"},
+    {"config", "reconcile"},
     {"lane", "ledger"},
     {"disk"},
     {"mqtt", "mqtt_reader", "spool", "kafka", "registry"},
     {"bridge", "http", "metrics", "systemd"},
     {"health", "service"},
-    {"plausible", "breakage", "simulate", "publisher", "mock_kafka", "child"},
-    {"tail", "partition", "table", "verdict", "dead_letters"},
-    {"simulation", "tailing", "demo", "explanation", "installation", "replay", "status"},
+    {"installation", "sensors", "tail", "table"},
+    {"tailing", "dlq", "demo", "status"},
     {"cli"},
 )
 

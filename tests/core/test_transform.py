@@ -110,6 +110,7 @@ def test_transform_puts_the_id_into_a_header_when_the_contract_says_so() -> None
         ("payload", frozenset(), []),
         ("payload", frozenset({"mqtt.topic"}), [("mqtt.topic", b"factory/a/b")]),
         ("payload", frozenset({"other"}), []),
+        ("payload", frozenset({"gateway.received_at"}), [("gateway.received_at", b"2020-02-19T12:22:45.123Z")]),
         ("header", frozenset({"mqtt.topic"}), [("__value_schema_id", frame(7)), ("mqtt.topic", b"factory/a/b")]),
     ],
 )
@@ -120,6 +121,14 @@ def test_transform_writes_the_headers_that_the_contract_declares(
     record_ = Transform(sensors(framing=framing, headers=headers), 7, LIMIT)(reading())
     assert isinstance(record_, Record)
     assert record_.headers == expected
+
+
+def test_transform_turns_its_own_failure_into_a_dead_letter() -> None:
+    """A bug of ours costs one reading a detour; it must not end the service at each start anew."""
+    letter = Transform(sensors(), 7, LIMIT)(reading(payload=None))  # type: ignore[arg-type]  # no payload at all
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == Reason.FAULT
+    assert "please report it: TypeError" in letter.detail
 
 
 def test_transform_remembers_a_bounded_number_of_topics(monkeypatch: pytest.MonkeyPatch) -> None:

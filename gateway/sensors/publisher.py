@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from gateway.simulate import Publication
+    from gateway.sensors.simulator import Publication
+    from gateway.stop import Stopping
 
 MAX_UNACKNOWLEDGED = 1_000
 CONNECT_SECONDS = 10.0
@@ -188,7 +189,7 @@ def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name
     publisher: Publisher,
     *,
     rate: float,
-    stopping: threading.Event,
+    stopping: Stopping,
     count: int | None = None,
     qos: int | None = None,
 ) -> None:

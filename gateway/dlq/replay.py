@@ -47,14 +47,15 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from gateway.dead_letters import DeadLetters, Place, headers_of, topics_of
+from gateway import durable
+from gateway.dlq.letters import DeadLetters, Place, headers_of, topics_of
+from gateway.dlq.partition import Partitions, Span
+from gateway.dlq.verdict import Fits, Judge, NoVerdict
 from gateway.errors import GatewayError
 from gateway.kafka import DEFAULTS, KafkaSink, Outcome, outcome, sentence
 from gateway.lane import Entry
 from gateway.log import printable
-from gateway.partition import Partitions, Span
 from gateway.service import RECORD_OVERHEAD
-from gateway.verdict import Fits, Judge, NoVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
     from gateway.contract.model import Stream
     from gateway.core.reading import Record
-    from gateway.dead_letters import Letter
+    from gateway.dlq.letters import Letter
     from gateway.installation import Installation
     from gateway.registry import SchemaRegistry
 
@@ -155,7 +156,7 @@ class Journal:
         for (topic, partition), done in self._done.items():
             replayed.setdefault(topic, {})[partition] = done
         try:
-            _replace(self._path, json.dumps({"format": FORMAT, "replayed": replayed, "tails": self._tails}))
+            durable.replace(self._path, json.dumps({"format": FORMAT, "replayed": replayed, "tails": self._tails}))
         except OSError as error:
             told = f"The record of what was replayed cannot be written to {self._path}: {error.strerror}."
             raise GatewayError(told, "Mend that and replay again: what got through is found in Kafka.") from None
@@ -533,18 +534,3 @@ def _check_format(told: object) -> None:
 
 def _numbers(values: dict[str, int]) -> dict[int, int]:
     return {int(name): int(value) for name, value in values.items()}
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file so that a power cut leaves the old one or the new one, never half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.core.avro import ABSENT, source
-from gateway.plausible import RANGES, Reading, Spot, found
+from gateway.sensors.plausible import RANGES, Reading, Spot, found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
     from gateway.contract.model import Stream
-    from gateway.plausible import Path, Schemas
+    from gateway.sensors.plausible import Path, Schemas
 
 TO_BYTES = msgspec.json.Encoder(decimal_format="number").encode
 MARK = "\x02mark\x03"  # stands for what no JSON library would write

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import ssl
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,10 +11,11 @@ from gateway import contract as contracts
 from gateway.config import load
 from gateway.errors import GatewayError
 from gateway.mqtt import tls_context
-from gateway.publisher import Broker, Publisher, publish_all, summary
-from gateway.secret import UnfitFileError, read_secret
-from gateway.simulate import Simulator
-from gateway.values import split_hosts
+from gateway.sensors.publisher import Broker, Publisher, publish_all, summary
+from gateway.sensors.simulator import Simulator
+from gateway.settings.secret import UnfitFileError, read_secret
+from gateway.settings.values import split_hosts
+from gateway.stop import stop_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,9 +93,7 @@ def run(  # noqa: PLR0913 - each is one option of the command
     Raises:
         GatewayError: when a broker cannot be reached or stops acknowledging.
     """
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stop_on_signals()
     started = time.monotonic()
     with Publisher(brokers) as publisher:
         simulator = Simulator(contract, seed, broken_share)

@@ -14,16 +14,16 @@ from gateway.core.avro import normal_form, source
 from gateway.core.misfit import pointer as pointer_of
 from gateway.core.misfit import tokens
 from gateway.core.reading import DeadLetter, Reason
-from gateway.dead_letters import iso
+from gateway.dlq.letters import iso
+from gateway.dlq.verdict import Fits, NoVerdict
 from gateway.log import cut, printable
-from gateway.verdict import Fits, NoVerdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.contract.model import Contract, Stream
-    from gateway.dead_letters import Letter
-    from gateway.verdict import Verdict
+    from gateway.dlq.letters import Letter
+    from gateway.dlq.verdict import Verdict
 
 DEEPEST = 3  # levels of a type that are written out; a type may hold itself
 

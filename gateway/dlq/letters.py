@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from gateway.contract.model import Contract
-    from gateway.partition import Partitions, Span
+    from gateway.dlq.partition import Partitions, Span
 
 FOREIGN = "foreign"  # the reason given to records that no gateway of ours wrote
 MAX_CAUSES = 1_000

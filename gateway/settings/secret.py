@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from gateway import yaml_file
 from gateway.log import printable
+from gateway.settings import yaml_file
 
 MAXIMUM_SECRET_BYTES: Final = 65_536
 

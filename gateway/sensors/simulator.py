@@ -14,10 +14,10 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.breakage import TO_BYTES, Breaker
 from gateway.core.avro import ABSENT, source
 from gateway.core.misfit import tokens
-from gateway.plausible import Device, Path, Plausible, found, nth
+from gateway.sensors.breakage import TO_BYTES, Breaker
+from gateway.sensors.plausible import Device, Path, Plausible, found, nth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

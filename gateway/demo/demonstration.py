@@ -33,13 +33,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway import contract as contracts
-from gateway.child import Child
+from gateway.demo.child import Child
+from gateway.demo.mock_kafka import MockCluster
 from gateway.errors import GatewayError
 from gateway.log import printable
-from gateway.mock_kafka import MockCluster
-from gateway.publisher import Broker, Publisher, publish_all, summary
 from gateway.registry import LOCK_FILE, pin
-from gateway.simulate import Simulator
+from gateway.sensors.publisher import Broker, Publisher, publish_all, summary
+from gateway.sensors.simulator import Simulator
+from gateway.stop import Stop
 from gateway.tail import Decoder, Shown, Tail
 
 if TYPE_CHECKING:
@@ -135,9 +136,9 @@ def demo(  # noqa: PLR0913 - each is one option of the command
         return _told(publisher, show.count, _ledger(gateway), code, say)
 
 
-def _stop_on_signals() -> threading.Event:
+def _stop_on_signals() -> Stop:
     """Let SIGINT and SIGTERM end the demo in order; a second one ends it at once."""
-    stopping = threading.Event()
+    stopping = Stop()
 
     def stop(number: int, _frame: object) -> None:
         stopping.set()
@@ -344,7 +345,7 @@ def _text(value: str | bytes | None) -> str:
 
 
 def _watch(  # noqa: PLR0913, PLR0917 - all that happens meanwhile
-    tail: Tail, show: _Show, sensors: _Sensors, gateway: Child, seconds: float | None, stopping: threading.Event
+    tail: Tail, show: _Show, sensors: _Sensors, gateway: Child, seconds: float | None, stopping: Stop
 ) -> None:
     until = None if seconds is None else time.monotonic() + seconds
     while not stopping.is_set() and (until is None or time.monotonic() < until):

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from gateway.core.reading import DeadLetter, Reason, Record
 from gateway.core.routes import UNMAPPED, Routes
 from gateway.core.transform import Transform
-from gateway.dead_letters import FOREIGN
+from gateway.dlq.letters import FOREIGN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.contract.model import Contract, Stream
-    from gateway.dead_letters import Letter
+    from gateway.dlq.letters import Letter
 
 NO_ID = 0
 

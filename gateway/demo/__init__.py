@@ -1,0 +1,1 @@
+"""Everything between a sensor and Kafka on one machine."""

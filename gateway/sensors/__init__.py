@@ -1,0 +1,1 @@
+"""Sensors made up from the contract: readings that fit and readings that do not, published as devices would."""

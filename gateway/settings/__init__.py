@@ -1,0 +1,1 @@
+"""What gateway.yaml is read and checked with: YAML with lines, values with units, secrets from files."""
