@@ -4,8 +4,10 @@ The way of a reading:
 
     contract/    asyncapi.yaml -> Contract: what streams there are and what they must look like
     config.py    gateway.yaml -> Settings: where this installation's servers and secrets are
-    mqtt.py      the brokers: subscribe, read batches of readings (mqtt_reader.py), acknowledge
-    spool.py     every reading in one ordered log until it is safe: memory first, then disk.py
+    mqtt.py      the brokers: subscribe, read batches of readings (mqtt_reader.py), acknowledge; beside it what was
+                 subscribed (mqtt_subscriptions.py), what went wrong (mqtt_advice.py), mqtt_tls.py
+    spool.py     every reading in one ordered log until it is safe: memory first, then disk.py, a row (row.py) a
+                 reading; salvage/ reads what is left of a damaged file
     lane.py      one stream's readings on their way to one topic, in order
     core/        pure: address, codec, key, framing, transform: Reading -> Record or DeadLetter
     kafka.py     produce records, report what became of them
@@ -18,7 +20,8 @@ Around it: cli/ (the commands); settings/ (what gateway.yaml is read and checked
 contract); health.py, metrics.py and http.py (what an operator sees); log.py (one event, one line); systemd.py;
 stop.py (signals as a flag); durable.py (files replaced whole); errors.py (whose fault, and what next);
 installation.py (a gateway.yaml and all it leads to); sensors/ (readings made up from the contract); tail.py and
-tailing.py (records, decoded); dlq/ (dead letters seen again); status.py with table.py; demo/ (everything on one
+tailing.py (records, decoded); dlq/ (dead letters seen again); evolution/ (schemas under change: judged, registered, locked); topics.py (Kafka topics by the contract);
+docs/ (the contract as a page); status.py with table.py; demo/ (everything on one
 machine).
 """
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections import Counter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -28,11 +27,12 @@ from gateway.kafka import Outcome, outcome, sentence
 from gateway.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from confluent_kafka import KafkaError
 
     from gateway.core.reading import Reading, Record
+    from gateway.core.retained import RetainedMessages
     from gateway.core.transform import Transform
     from gateway.kafka import KafkaSink
     from gateway.lane import Entry
@@ -58,6 +58,7 @@ class Bridge:
         ledger: the books.
         dead_letter_topics: stream -> Kafka topic of its dead letters; UNMAPPED included.
         payload_limit: bytes of payload that a record or dead letter may hold.
+        retained: decides which retained messages are readings.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of the picture above
@@ -68,6 +69,7 @@ class Bridge:
         ledger: Ledger,
         dead_letter_topics: dict[str, str],
         payload_limit: int,
+        retained: RetainedMessages,
     ) -> None:
         self.is_reading = True
         self.turned_at = time.monotonic()
@@ -81,8 +83,11 @@ class Bridge:
         self._ledger = ledger
         self._dead_letter_topics = dead_letter_topics
         self._payload_limit = payload_limit
+        self._retained = retained
         self._flight_wait = SHORTEST_WAIT_SECONDS
+        self._next_watch = 0.0
         spool.adopt(list(self.lanes.values()))
+        self.lanes[UNMAPPED].begin(self.turned_at)
 
     def turn(self) -> None:
         """Go once round the picture."""
@@ -95,6 +100,7 @@ class Bridge:
         self._sink.poll(0)
         self._settle()
         self._acknowledge()
+        self._watch(self.turned_at)
 
     @property
     def is_idle(self) -> bool:
@@ -121,7 +127,7 @@ class Bridge:
     def _patience(self, now: float) -> float:
         wait = LONGEST_WAIT_SECONDS
         for lane in self.all_lanes():
-            if self._sink.has_room and self._can_send(lane) and (lane.room(now) or self._may_refill(lane, now)):
+            if self._sink.room and self._can_send(lane) and (lane.room(now) or self._may_refill(lane, now)):
                 return 0
             if lane.waiting and lane.retry_at > now:
                 wait = min(wait, lane.retry_at - now)
@@ -135,6 +141,15 @@ class Bridge:
     def _can_send(self, lane: Lane) -> bool:
         return lane.name in self.transforms or self.dead_lanes.get(lane.name) is lane
 
+    def _watch(self, now: float) -> None:
+        """Say so when a lane stands still."""
+        if now < self._next_watch:
+            return
+        self._next_watch = now + LONGEST_WAIT_SECONDS
+        for lane in self.all_lanes():
+            if self._can_send(lane) and lane.has_stalled(now):
+                log.error("no progress", extra={"stream": lane.name, "count": lane.held, "detail": lane.trouble})
+
     # --- MQTT to spool -------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
@@ -147,19 +162,28 @@ class Bridge:
 
     def _take_in(self, entries: list[Entry]) -> None:
         self._spool.append(entries, self.turned_at)
-        for stream, count in Counter(entry.reading.stream for entry in entries).items():
+        for stream, group in _by_stream(entries).items():
             books = self._ledger.books[stream]
-            books.received += count
-            books.in_flight += count
-        for entry in entries:
-            if entry.reading.dup:
-                self._ledger.books[entry.reading.stream].repeated += 1
-            self.lanes[entry.reading.stream].add(entry)
+            books.received += len(group)
+            books.in_flight += len(group)
+            books.repeated += sum([entry.reading.dup for entry in group])
+            self.lanes[stream].add(self._drop_reminders(stream, group), self.turned_at)
+
+    def _drop_reminders(self, stream: str, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Drop the retained messages that are no readings.
+
+        They are settled in their place of the log, so that none is acknowledged before the reading that it repeats.
+        """
+        refused = [entry for entry in entries if entry.reading.retain and self._retained.refuses(entry.reading)]
+        if not refused:
+            return entries
+        self._close_account(stream, refused).dropped["retained"] += len(refused)
+        return [entry for entry in entries if not entry.is_settled]
 
     def _condemn(self, entry: Entry, letter: DeadLetter) -> None:
         """Send a reading on as a dead letter."""
         entry.letter = letter
-        self._lane_of(entry).waiting.append(entry)
+        self._lane_of(entry).add([entry], self.turned_at)
 
     def _lane_of(self, entry: Entry) -> Lane:
         stream = entry.reading.stream
@@ -174,54 +198,46 @@ class Bridge:
             except Empty:
                 return
             self.transforms[stream] = transform
+            self.lanes[stream].begin(self.turned_at)
 
     def _send(self, now: float) -> None:
         for name, lane in self.lanes.items():
             lane.recover()
-            transform = self.transforms.get(name)
-            if transform and self._sink.has_room and self._may_refill(lane, now):
-                self._spool.refill(lane, now)
-            if transform and (room := lane.room(now)):
-                self._send_readings(lane, transform, min(room, QUANTUM))
+            if transform := self.transforms.get(name):
+                if self._sink.room and self._may_refill(lane, now):
+                    self._spool.refill(lane, now)
+                if room := self._room(lane, now):
+                    self._send_readings(lane, transform, room)
         for lane in self.dead_lanes.values():
             lane.recover()
-            if room := lane.room(now):
-                self._send_dead_letters(lane, min(room, QUANTUM))
+            if room := self._room(lane, now):
+                self._send_dead_letters(lane, room)
+
+    def _room(self, lane: Lane, now: float) -> int:
+        return min(lane.room(now), self._sink.room, QUANTUM)
 
     def _may_refill(self, lane: Lane, now: float) -> bool:
         return self.is_reading and lane.is_hungry(now)
 
     def _send_readings(self, lane: Lane, transform: Callable[[Reading], Record | DeadLetter], room: int) -> None:
-        for _ in range(room):
-            if not self._sink.has_room:
-                return
-            entry = lane.waiting[0]
+        entries: list[Entry] = []
+        records: list[Record] = []
+        for entry in lane.take(room):
             result = transform(entry.reading)
             if isinstance(result, DeadLetter):
-                lane.waiting.popleft()
                 self._condemn(entry, result)
-            elif not self._hand_over(lane, result):
-                return
+            else:
+                entries.append(entry)
+                records.append(result)
+        lane.sent(entries, self._sink.send(records, entries))
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
-        for _ in range(room):
-            if not self._sink.has_room:
-                return
-            entry = lane.waiting[0]
-            assert entry.letter is not None, "only dead letters are put into this lane"
-            limit = CUT_TO if entry.is_cut else self._payload_limit
-            if not self._hand_over(lane, dead_letter_record(entry.reading, entry.letter, lane.name, limit)):
-                return
+        entries = lane.take(room)
+        lane.sent(entries, self._sink.send([self._letter_of(entry, lane.name) for entry in entries], entries))
 
-    def _hand_over(self, lane: Lane, record: Record) -> bool:
-        entry = lane.waiting[0]
-        if not self._sink.send(record, entry):
-            return False
-        if lane.is_careful and not lane.in_flight:
-            lane.alone = entry
-        lane.waiting.popleft()
-        lane.in_flight += 1
-        return not self._sink.failed  # what fails on the spot ends the round: nothing may get ahead of it
+    def _letter_of(self, entry: Entry, topic: str) -> Record:
+        assert entry.letter is not None, "only dead letters are put into this lane"
+        return dead_letter_record(entry.reading, entry.letter, topic, CUT_TO if entry.is_cut else self._payload_limit)
 
     # --- reports back --------------------------------------------------------------------------------------------
 
@@ -229,32 +245,30 @@ class Bridge:
         settled, failed = self._sink.take_reports()
         if settled or failed:
             self._flight_wait = SHORTEST_WAIT_SECONDS
-        for entry in settled:
-            self._settle_entry(entry)
+        for stream, group in _by_stream(settled).items():
+            self._settle_stream(stream, group)
         for entry, error in failed:
             self._take_back(entry, error)
         for lane in self.all_lanes() if failed else ():
             lane.recover()
 
-    def _settle_entry(self, entry: Entry) -> None:
-        lane = self._lane_of(entry)
-        lane.settle()
-        if lane.alone is entry:
-            lane.alone = None
-        books = self._close_entry(entry)
-        if entry.letter is None:
-            books.delivered += 1
-        else:
-            books.dead_lettered[entry.letter.reason] += 1
+    def _settle_stream(self, stream: str, entries: Sequence[Entry]) -> None:
+        books = self._close_account(stream, entries)
+        letters = [entry for entry in entries if entry.letter is not None]
+        if delivered := len(entries) - len(letters):
+            self.lanes[stream].settle(delivered, self.turned_at)
+            books.delivered += delivered
+        if letters:
+            self._lane_of(letters[0]).settle(len(letters), self.turned_at)
+            books.dead_lettered.update([entry.letter.reason for entry in letters if entry.letter])
 
-    def _close_entry(self, entry: Entry) -> Books:
-        """Take a reading out of the spool and off its account; give the account, to book where it went."""
-        self._spool.settle(entry)
-        books = self._ledger.books[entry.reading.stream]
-        if entry.is_stored:
-            books.spooled -= 1
-        else:
-            books.in_flight -= 1
+    def _close_account(self, stream: str, entries: Sequence[Entry]) -> Books:
+        """Take readings out of the spool and off their account; give the account, to book where they went."""
+        self._spool.settle(entries)
+        books = self._ledger.books[stream]
+        stored = sum([entry.is_stored for entry in entries])
+        books.spooled -= stored
+        books.in_flight -= len(entries) - stored
         return books
 
     def _take_back(self, entry: Entry, error: KafkaError) -> None:
@@ -281,9 +295,9 @@ class Bridge:
             self._condemn(entry, DeadLetter(Reason.REFUSED, "", f"Kafka refused the record: {error.str()}"))
         elif not entry.is_cut:
             entry.is_cut = True
-            self._lane_of(entry).waiting.append(entry)
+            self._lane_of(entry).add([entry], self.turned_at)
         else:
-            self._close_entry(entry).dropped["dead_letter_refused"] += 1
+            self._close_account(entry.reading.stream, [entry]).dropped["dead_letter_refused"] += 1
             log.error("Kafka refuses a dead letter even when cut", extra={"stream": entry.reading.stream})
 
     def _acknowledge(self) -> None:
@@ -303,6 +317,16 @@ class Bridge:
             books = self._ledger.books[entry.reading.stream]
             books.in_flight -= 1
             books.dropped["returned_to_broker" if entry.packet_id else "lost_at_stop"] += 1
+
+
+def _by_stream(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:
+    streams = {entry.reading.stream for entry in entries}
+    if len(streams) == 1:
+        return {streams.pop(): entries}
+    groups: dict[str, list[Entry]] = {stream: [] for stream in streams}
+    for entry in entries:
+        groups[entry.reading.stream].append(entry)
+    return groups
 
 
 def _refuse_unmapped(_reading: Reading) -> DeadLetter:

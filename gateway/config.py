@@ -133,9 +133,10 @@ class LogSettings(_Settings):
 
 
 class MqttSettings(_Settings):
-    """Which packet reader is used; both keep the same promises."""
+    """Which packet reader is used (both keep the same promises), and which retained messages are readings."""
 
     reader: Literal["fast", "paho"] = "fast"
+    retained: Literal["once", "always", "never"] = "once"
 
 
 @dataclass(frozen=True, slots=True)

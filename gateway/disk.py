@@ -10,11 +10,14 @@ Invariants:
        failed is never tried again: the kernel forgets the pages it could not write, a second fsync would lie.
     5. Nothing is deleted that was not settled. A damaged file stays beside the new one as `.bad-1`, `.bad-2` ...
 
-Table `readings`: offset (the log's, the primary key), stream, topic, payload, received_at, flags (QoS, 4 retain,
-8 DUP), size and sha256 of a cut payload, crc (CRC-32 of topic and payload, because SQLite does not notice a flipped bit
-inside a value). Table `facts`: format version, next offset, ledger.
+Table `readings`: a row a reading (`row.py`), by the log's offset. Table `facts`: format version, next offset, ledger.
 
-One process a file: an advisory lock on `PATH.lock`, which holds the owner's process id for people.
+A file of an older format is upgraded when it is opened, in one transaction, after a copy of it was made as
+`PATH.format-N.bak`; a new format is a function in `UPGRADES`.
+
+One process a file: an advisory lock on `PATH.lock`. In it stand the owner's process id, 0 after a clean end, and the
+next offset at the owner's beginning or end. So the next process can tell when the file was exchanged for an older copy,
+or its -wal file was taken away: neither shows in the file itself. It cannot tell when the lock file was copied as well.
 """
 
 from __future__ import annotations
@@ -25,25 +28,34 @@ import json
 import logging
 import os
 import sqlite3
-from contextlib import contextmanager
-from itertools import pairwise
+from contextlib import closing, contextmanager, suppress
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
-from zlib import crc32
 
-from gateway.core.reading import Reading
+from gateway import salvage
 from gateway.errors import ConfigurationError, Finding, SpoolTakenError
 from gateway.lane import ENTRY_BYTES
+from gateway.row import COLUMNS, checksum, format_1_checksum, to_reading, to_row
+from gateway.salvage.pages import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from gateway.core.reading import Reading
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})  # it may take more later
-RETAIN, DUP = 4, 8
-_NOT_OURS = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+FORMAT = 2
+# It may take more later.
+TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_FIXES = {  # what keeps a sound file from being opened, and what to do
+    sqlite3.SQLITE_CANTOPEN: "Give the file and its folder to the gateway's user.",
+    sqlite3.SQLITE_READONLY: "Give the file and its folder to the gateway's user, on a disk that may be written.",
+    sqlite3.SQLITE_PERM: "Give the file and its folder to the gateway's user.",
+    sqlite3.SQLITE_FULL: "Make room on its disk.",
+    sqlite3.SQLITE_BUSY: "Close the other program that works on the file.",
+}
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS readings (
@@ -54,9 +66,9 @@ CREATE TABLE IF NOT EXISTS readings (
 CREATE INDEX IF NOT EXISTS by_stream ON readings (stream, offset);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
-_COLUMNS = "offset, stream, topic, payload, received_at, flags, size, sha256, crc"
-_INSERT = f"INSERT OR REPLACE INTO readings ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"  # noqa: S608 - our own constant
-_SELECT = f"SELECT {_COLUMNS} FROM readings"  # noqa: S608 - our own constant
+_NAMES = ", ".join(COLUMNS)
+_INTO = f"INTO readings ({_NAMES}) VALUES (?,?,?,?,?,?,?,?,?)"
+_SELECT = f"SELECT {_NAMES} FROM readings"  # noqa: S608 - our own constant
 
 
 class DiskFullError(Exception):
@@ -88,7 +100,7 @@ class SpoolFile:
         path: of the database.
 
     Attributes:
-        next_offset: of the log, as it was when the file was opened.
+        next_offset: of the log, as the last write left it.
         ledger: the books as the last write left them; empty in a new file.
         backlogs: what every stream had on disk when the file was opened or renewed.
         used_bytes: size of the pages that held something then.
@@ -100,24 +112,22 @@ class SpoolFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _take_lock(path)
+        self._lock, was_left_open, mark = _take_lock(path)
         self.next_offset = 0
         self.ledger: dict[str, Any] = {}
         self.backlogs: dict[str, Backlog] = {}
         self.used_bytes = 0
         self._database: sqlite3.Connection | None = None
         try:
-            self._connect()
-            self._check_format()
-            self._load()
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF in _NOT_OURS:
-                message, fix = (
-                    f"The spool cannot be opened: {error}.",
-                    "Give the file and its folder to the gateway's user.",
-                )
-                raise ConfigurationError([Finding(str(path), 0, "spool.path", message, fix)]) from None
-            self._set_aside_and_salvage(str(error))
+            self._open(is_wal_missing=was_left_open and not _beside(path, "-wal").exists())
+        except BaseException:
+            self._release()
+            raise
+        if self.next_offset < mark:
+            log.error("an older copy of the spool was put in its place: readings since then are missing or sent again",
+                      extra={"first": self.next_offset, "last": mark - 1})  # fmt: skip
+            self.next_offset = mark
+        _mark(self._lock, os.getpid(), self.next_offset)
 
     # --- reading and writing -------------------------------------------------------------------------------------
 
@@ -140,16 +150,15 @@ class SpoolFile:
             DiskBrokenError: nothing may be taken as written.
         """
         facts = [("ledger", json.dumps(ledger)), ("next_offset", str(next_offset))]
-        with self._guarded() as database, database:
+        with self._guarded(is_writing=True) as database, database:
             database.execute("BEGIN IMMEDIATE")
-            database.executemany(_INSERT, map(_row, entries))
+            database.executemany(f"INSERT OR REPLACE {_INTO}", starmap(to_row, entries))
             database.executemany("DELETE FROM readings WHERE offset = ?", ((offset,) for offset in deleted))
             database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
+            self.next_offset = next_offset
             return _used_bytes(database)
 
-    def read(
-        self, stream: str, first: int, until: int, most_bytes: int
-    ) -> tuple[list[tuple[int, Reading | None]], int]:
+    def read(self, stream: str, first: int, until: int, most_bytes: int) -> tuple[list[tuple[int, Reading]], int]:
         """Read rows of a stream, oldest first.
 
         Args:
@@ -159,17 +168,18 @@ class SpoolFile:
             most_bytes: of payload, after which reading stops.
 
         Returns:
-            Offset and reading, None in place of a reading that the disk has damaged; and where to go on, `until` when
-            there is no more.
+            Offset and reading; and where to go on, `until` when there is no more.
 
         Raises:
-            DiskBrokenError: the file cannot be read.
+            DiskBrokenError: the file cannot be read, or a row in it is damaged.
         """
         query = f"{_SELECT} WHERE stream = ? AND offset >= ? AND offset < ? ORDER BY offset"
-        rows: list[tuple[int, Reading | None]] = []
+        rows: list[tuple[int, Reading]] = []
         with self._guarded() as database:
             for row in database.execute(query, (stream, first, until)):
-                rows.append((row[0], _reading(row)))
+                if not (reading := to_reading(row)):
+                    raise DiskBrokenError(f"the reading at offset {row[0]} was damaged")
+                rows.append((row[0], reading))
                 most_bytes -= len(row[3]) + ENTRY_BYTES
                 if most_bytes <= 0:
                     return rows, row[0] + 1
@@ -188,6 +198,10 @@ class SpoolFile:
 
     def close(self) -> None:
         """Close the file and give the lock back."""
+        _mark(self._lock, 0, self.next_offset)  # before SQLite takes the -wal file away
+        self._release()
+
+    def _release(self) -> None:
         if self._database:
             self._database.close()
             self._database = None
@@ -201,12 +215,32 @@ class SpoolFile:
 
     # --- opening -------------------------------------------------------------------------------------------------
 
+    def _open(self, *, is_wal_missing: bool) -> None:
+        try:
+            if wrong := salvage.what_is_wrong(self.path):
+                self._set_aside_and_salvage(wrong)
+                return
+            if is_wal_missing and self.path.exists():
+                log.error("the spool's -wal file is missing: the last readings written may be lost",
+                          extra={"detail": self.path.name})  # fmt: skip
+            self._connect()
+            self._load()
+        except DiskBrokenError as error:
+            self._set_aside_and_salvage(str(error))
+        except sqlite3.DatabaseError as error:
+            if fix := _FIXES.get(_code(error)):
+                message = f"The spool cannot be opened: {error}."
+                raise ConfigurationError([Finding(str(self.path), 0, "spool.path", message, fix)]) from None
+            self._set_aside_and_salvage(str(error))
+
     def _connect(self) -> None:
         self._database = sqlite3.connect(self.path, isolation_level=None)
         os.chmod(self.path, 0o600)  # noqa: PTH101 - the same call on a path that SQLite has just made
+        self._database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_TABLES)
+        self._check_format(self._database)
 
     def _load(self) -> None:
         """Read what the log must know; the index is walked, so damage to it shows now and not in the middle of work."""
@@ -214,6 +248,8 @@ class SpoolFile:
         query = "SELECT stream, min(offset), max(offset), count(*) FROM readings GROUP BY stream"
         self.backlogs = {stream: Backlog(*figures) for stream, *figures in self._database.execute(query)}
         self.used_bytes = _used_bytes(self._database)
+        for stream, backlog in self.backlogs.items():
+            self.read(stream, backlog.first, backlog.first + 1, 1)  # a damaged index makes streams up
         facts = dict(self._database.execute("SELECT name, value FROM facts"))
         newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
         try:
@@ -223,24 +259,37 @@ class SpoolFile:
             self.next_offset, self.ledger = newest + 1, {}
             log.warning("the spool's books were damaged and begin anew", extra={"detail": str(error)})
 
-    def _check_format(self) -> None:
-        assert self._database, "just connected"
-        told = self._database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
-        if told is None:
-            self._database.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
-        elif int(told[0]) > FORMAT:
-            self.close()
-            message = f"A newer version of the gateway wrote this spool (format {told[0]}, this one knows {FORMAT})."
+    def _check_format(self, database: sqlite3.Connection) -> None:
+        database.execute("INSERT OR IGNORE INTO facts VALUES ('format', ?)", (str(FORMAT),))
+        (told,) = database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+        if not told.isdecimal():
+            raise sqlite3.DatabaseError(f"the format is {told!r}")
+        if int(told) > FORMAT:
+            message = f"A newer version of the gateway wrote this spool (format {told}, this one knows {FORMAT})."
             raise ConfigurationError([Finding(str(self.path), 0, "", message, "Install that version again.")])
+        if int(told) < FORMAT:
+            self._upgrade(database, int(told))
+
+    def _upgrade(self, database: sqlite3.Connection, told: int) -> None:
+        backup = _beside(self.path, f".format-{told}.bak")
+        os.close(os.open(backup, os.O_WRONLY | os.O_CREAT, 0o600))
+        with closing(sqlite3.connect(backup)) as copy:
+            database.backup(copy)  # one transaction: a copy that was cut off is rolled back and made again
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            for number in range(told, FORMAT):
+                UPGRADES[number](database)
+            database.execute("UPDATE facts SET value = ? WHERE name = 'format'", (str(FORMAT),))
+        log.info("the spool was upgraded", extra={"detail": f"format {told} to {FORMAT}", "kept_as": backup.name})
 
     @contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection]:
+    def _guarded(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
         """Turn SQLite's errors into ours."""
         assert self._database, "the file is open"
         try:
             yield self._database
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF in TAKES_NOTHING or self._is_read_only():
+            if is_writing and (_code(error) in TAKES_NOTHING or self._is_read_only()):
                 raise DiskFullError(str(error)) from error
             raise DiskBrokenError(str(error)) from error
 
@@ -250,37 +299,61 @@ class SpoolFile:
 
     # --- when it is damaged --------------------------------------------------------------------------------------
 
-    def renew(self, why: str) -> None:
+    def renew(self, why: str, is_wanted: Callable[[int, str], bool] = lambda _offset, _stream: True) -> None:
         """Set the file aside after a failure and write what can be read of it anew.
 
         Args:
             why: for the alarm.
+            is_wanted: tells by offset and stream what is not settled; a damaged file may give back what is.
 
         Raises:
-            sqlite3.DatabaseError: the disk does not take a new file either.
+            OSError, sqlite3.DatabaseError: the disk does not take a new file either.
         """
-        self._set_aside_and_salvage(why)
+        self._set_aside_and_salvage(why, is_wanted)
 
-    def _set_aside_and_salvage(self, why: str) -> None:
-        if self._database:
-            self._database.close()
-            self._database = None
-        aside = next(
-            name for number in range(1, 1_000_000) if not (name := _beside(self.path, f".bad-{number}")).exists()
-        )
-        for suffix in ("", "-wal", "-shm"):
-            if (file := _beside(self.path, suffix)).exists():
-                file.rename(_beside(aside, suffix))
+    def _set_aside_and_salvage(
+        self, why: str, is_wanted: Callable[[int, str], bool] = lambda _offset, _stream: True
+    ) -> None:
+        aside = self._set_aside()
         self._connect()
-        self._check_format()
-        found, facts = _salvage(aside)
         assert self._database, "just connected"
+        facts = [fact for fact in salvage.facts(aside) if fact[0] != "format"]
+        found = (row for row in salvage.rows(aside) if is_wanted(row[0], row[1]))
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany(_INSERT, found)
+            self._database.executemany(f"INSERT OR IGNORE {_INTO}", found)
             self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
         self._load()
-        log.error("the spool was damaged", extra={"detail": why, "saved": len(found), "kept_as": aside.name})
+        saved = sum(backlog.rows for backlog in self.backlogs.values())
+        log.error("the spool was damaged", extra={"detail": why, "saved": saved, "kept_as": aside.name})
+
+    def _set_aside(self) -> Path:
+        if self._database:  # closed first: it knows which commit failed, and leaves it out
+            self._database.close()
+            self._database = None
+        names = (_beside(self.path, f".bad-{number}") for number in range(1, 1_000_000))
+        suffixes = ("", "-wal", "-shm")  # a -wal may be all there is
+        aside = next(name for name in names if not any(_beside(name, suffix).exists() for suffix in suffixes))
+        for suffix in suffixes:
+            if (file := _beside(self.path, suffix)).exists():
+                file.rename(_beside(aside, suffix))
+        return aside
+
+
+def _upgrade_1(database: sqlite3.Connection) -> None:
+    """The checksum covers the whole row, not topic and payload only; a row that was damaged stays so."""
+    database.create_function("checksum", 8, checksum, deterministic=True)
+    database.create_function("format_1_checksum", 2, format_1_checksum, deterministic=True)
+    values = ", ".join(COLUMNS[:-1])
+    database.execute(f"UPDATE readings SET crc = checksum({values}) WHERE crc = format_1_checksum(topic, payload)")  # noqa: S608 - our own constants
+
+
+UPGRADES: dict[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1}  # from each format to the next
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Give SQLite's primary result code; 0 when Python found the fault, in a text that is not UTF-8."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _used_bytes(database: sqlite3.Connection) -> int:
@@ -290,83 +363,16 @@ def _used_bytes(database: sqlite3.Connection) -> int:
     return int(size * (pages - free))
 
 
-def _salvage(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[str, str]]]:
-    """Read what can be read: forwards from the oldest row, backwards from the newest, then one by one between."""
-    rows: dict[int, tuple[Any, ...]] = {}
-    facts: list[tuple[str, str]] = []
-    try:
-        database = sqlite3.connect(f"file:{path}?mode=rw", uri=True, isolation_level=None)
-    except sqlite3.DatabaseError:
-        return [], []
-    try:
-        facts = [row for row in database.execute("SELECT name, value FROM facts") if row[0] != "format"]
-    except sqlite3.DatabaseError:
-        log.warning("the damaged spool's books cannot be read")
-    # NOT INDEXED: a damaged index must not hide rows that the table still has.
-    for order in ("ASC", "DESC"):
-        try:
-            for row in database.execute(f"{_SELECT} NOT INDEXED ORDER BY offset {order}"):
-                if row[0] in rows:
-                    break
-                rows[row[0]] = row
-        except (sqlite3.DatabaseError, OverflowError):
-            continue
-    rows |= _between(database, rows)
-    database.close()
-    whole = [row for row in rows.values() if _is_whole(row)]
-    return sorted(whole), facts
-
-
-MOST_SINGLE_READS = 20_000  # rows looked up one by one in the gap that the damage leaves
-
-
-def _between(database: sqlite3.Connection, rows: dict[int, tuple[Any, ...]]) -> dict[int, tuple[Any, ...]]:
-    offsets = sorted(rows)
-    gaps = [(a, b) for a, b in pairwise(offsets) if b - a > 1]
-    found: dict[int, tuple[Any, ...]] = {}
-    tries = 0
-    for after, before in gaps:
-        for offset in range(after + 1, before):
-            tries += 1
-            if tries > MOST_SINGLE_READS:
-                return found
-            try:
-                query = f"{_SELECT} NOT INDEXED WHERE offset = ?"
-                if row := database.execute(query, (offset,)).fetchone():
-                    found[offset] = row
-            except (sqlite3.DatabaseError, OverflowError):
-                continue
-    return found
-
-
-def _is_whole(row: tuple[Any, ...]) -> bool:
-    types = (int, str, bytes, bytes, int, int, int, bytes, int)
-    return all(map(isinstance, row, types)) and crc32(row[3], crc32(row[2])) == row[8]
-
-
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _row(entry: tuple[int, Reading]) -> tuple[Any, ...]:
-    offset, reading = entry
-    flags = reading.qos | RETAIN * reading.retain | DUP * reading.dup
-    checksum = crc32(reading.payload, crc32(reading.topic))
-    return (offset, reading.stream, reading.topic, reading.payload, reading.received_at, flags, reading.size,
-            reading.sha256, checksum)  # fmt: skip
+def _take_lock(path: Path) -> tuple[int, bool, int]:
+    """Hold the file's lock until the process ends, however it ends.
 
-
-def _reading(row: tuple[Any, ...]) -> Reading | None:
-    _, stream, topic, payload, received_at, flags, size, digest, checksum = row
-    if crc32(payload, crc32(topic)) != checksum:
-        return None
-    return Reading(
-        stream, topic, payload, received_at, flags & 3, bool(flags & RETAIN), bool(flags & DUP), size, digest
-    )
-
-
-def _take_lock(path: Path) -> int:
-    """Hold the file's lock until the process ends, however it ends."""
+    Returns:
+        The lock's descriptor; True when the last owner did not end cleanly; the next offset that it noted.
+    """
     try:
         lock = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -374,15 +380,25 @@ def _take_lock(path: Path) -> int:
         message = f"The spool's folder {path.parent} cannot be written by user {user}: {error.strerror}."
         fix = f"Make it and give it away: install -d -m 700 -o {user} {path.parent}"
         raise ConfigurationError([Finding(str(path), 0, "spool.path", message, fix)]) from None
+    holder, mark = _marked(lock)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        holder = os.read(lock, 32).decode(errors="replace").strip()
         os.close(lock)
         if error.errno not in {errno.EACCES, errno.EAGAIN}:
             raise
         message = f"Process {holder or 'unknown'} holds the spool {path}."
         raise SpoolTakenError(message, "Stop it, or give this gateway a spool.path of its own.") from None
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
-    return lock
+    return lock, holder > 0, mark
+
+
+def _marked(lock: int) -> tuple[int, int]:
+    fields = os.pread(lock, 64, 0).split()
+    return (int(fields[0]), int(fields[1])) if len(fields) == 2 and b"".join(fields).isdigit() else (0, 0)
+
+
+def _mark(lock: int, process: int, next_offset: int) -> None:
+    """Note who holds the lock and how far the log is; of one length, so that a full disk takes it too."""
+    with suppress(OSError):  # it is for people and alarms only
+        os.pwrite(lock, b"%10d %20d\n" % (process, next_offset), 0)
+        os.fsync(lock)

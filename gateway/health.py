@@ -1,8 +1,9 @@
 """Health for `/livez` and `/readyz`: every peer with its state, and a sentence that says what to do.
 
 Alive: the loop turns. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
-every stream knows its schema id, no lane waits. Runs in the HTTP server's threads, so it only reads single figures;
-asking Kafka blocks, therefore a thread does it and the answer is kept for a few seconds.
+every stream knows its schema id, the disk takes what it is given, no lane waits or stands still. Runs in the HTTP
+server's threads, so it only reads single figures; asking Kafka blocks, therefore a thread does it and the answer is
+kept for a few seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class HealthCheck:
 
     def __call__(self) -> Health:
         """Judge now."""
-        states = (*map(_mqtt_state, self._sources), self._kafka_state(), *self._registry_states(), *self._lane_states())
+        peers = (*map(_mqtt_state, self._sources), self._kafka_state(), *self._registry_states())
+        states = (*peers, *self._spool_states(), *self._lane_states())
         is_alive = time.monotonic() - self._bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.state == "ok" for state in states), states)
 
@@ -97,6 +99,9 @@ class HealthCheck:
         if not refusals:
             return [PeerState("registry", "ok", "")]
         return [PeerState("registry", "no_schema_id", f"{stream}: {reason}") for stream, reason in refusals]
+
+    def _spool_states(self) -> list[PeerState]:
+        return [PeerState("spool", "waiting", self._spool.trouble)] if self._spool.trouble else []
 
     def _lane_states(self) -> list[PeerState]:
         return [

@@ -3,6 +3,7 @@
     /metrics   what `metrics()` returns, Prometheus text format 0.0.4
     /livez     200 while the process works, else 503: restart it
     /readyz    200 while readings get through, else 503 with the peers that are in the way and what to do
+    /docs      the contract as a page for people
     /          a page of links
 
 What this file decides:
@@ -14,6 +15,7 @@ What this file decides:
   127.0.0.1 and read all this (DNS rebinding); the answer to another name is 421 (RFC 9110 section 15.5.20). Where the
   operator has it listen beyond loopback, any address serves as Host: rebinding needs a name.
 - Paths are keys of a table, never names of files; nothing is decoded, so nothing can climb out.
+- No page may load or run anything; the styles that stand in `/docs` itself are allowed by their hash.
 - `metrics` and `health` are called in these threads, one call at a time; they must only read.
 """
 
@@ -35,7 +37,9 @@ from typing import TYPE_CHECKING, Final, Self
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from gateway.docs import Page
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +53,22 @@ LINGER_BYTES: Final = 2 * 2**20
 _REQUEST_LINE: Final = re.compile(r"([A-Za-z]+) (/[!-~]*) HTTP/1\.[01]")
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")  # RFC 9112 section 5
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]*)?")
+_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _SECURITY_HEADERS: Final = (
     "Cache-Control: no-store\r\n"
-    "Content-Security-Policy: default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n"
     "Referrer-Policy: no-referrer\r\n"
     "X-Content-Type-Options: nosniff\r\n"
 )
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
-_PAGE: Final = b"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>IoT sensor gateway</title></head><body>
-<h1>IoT sensor gateway</h1>
-<ul>
-<li><a href="/readyz">/readyz</a>: do readings get through, and what is in the way</li>
-<li><a href="/livez">/livez</a>: does the process work</li>
-<li><a href="/metrics">/metrics</a>: the books, for Prometheus</li>
-</ul>
-</body></html>
-"""
+_HTML: Final = "text/html; charset=utf-8"
+_LINKS: Final = {
+    "/readyz": "do readings get through, and what is in the way",
+    "/livez": "does the process work",
+    "/metrics": "the books, for Prometheus",
+    "/docs": "the contract: every stream, field and topic",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class _Answer:
     status: HTTPStatus
     body: bytes
     content_type: str = _TEXT
+    style: str = ""  # source of the one style sheet that the page holds
 
 
 class _RefusedError(Exception):
@@ -122,6 +124,7 @@ class HttpServer:
         listen: `127.0.0.1:9464` or `[::1]:9464`; port 0 lets the system choose.
         metrics: makes the body of `/metrics`.
         health: tells how things stand now.
+        documentation: the contract's page, or None when it is not to be served.
         head_seconds: how long a request's head may take.
 
     Raises:
@@ -134,10 +137,11 @@ class HttpServer:
         *,
         metrics: Callable[[], bytes],
         health: Callable[[], Health],
+        documentation: Page | None = None,
         head_seconds: float = HEAD_SECONDS,
     ) -> None:
         host, _, port = listen.rpartition(":")
-        routes = _Routes(host.strip("[]"), metrics, health)
+        routes = _Routes(host.strip("[]"), metrics, health, documentation)
         self._server = _bind(listen, host.strip("[]"), int(port), routes)
         self._server.head_seconds = head_seconds
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
@@ -177,13 +181,18 @@ def _is_loopback(host: str) -> bool:
 class _Routes:
     """From the head of a request to its answer."""
 
-    def __init__(self, host: str, metrics: Callable[[], bytes], health: Callable[[], Health]) -> None:
+    def __init__(
+        self, host: str, metrics: Callable[[], bytes], health: Callable[[], Health], documentation: Page | None
+    ) -> None:
         self._host = host.lower()
         self._is_private = _is_loopback(host)
         self._metrics = metrics
         self._health = health
         self._one_call = threading.Lock()
         self._paths = {"/": self._page, "/metrics": self._get_metrics, "/livez": self._livez, "/readyz": self._readyz}
+        if documentation:
+            docs = _Answer(HTTPStatus.OK, documentation.text.encode(), _HTML, documentation.style)
+            self._paths["/docs"] = lambda: docs
 
     def answer(self, head: bytes) -> tuple[_Answer, bool]:
         """Return the answer, and whether its body is sent."""
@@ -203,7 +212,8 @@ class _Routes:
             raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.")
         page = self._paths.get(path)
         if page is None:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "There are /, /metrics, /livez and /readyz.")
+            *others, last = self._paths
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"There are {', '.join(others)} and {last}.")
         with self._one_call:
             return page()
 
@@ -220,7 +230,7 @@ class _Routes:
             return False
 
     def _page(self) -> _Answer:
-        return _Answer(HTTPStatus.OK, _PAGE, "text/html; charset=utf-8")
+        return _Answer(HTTPStatus.OK, _links(self._paths), _HTML)
 
     def _get_metrics(self) -> _Answer:
         return _Answer(HTTPStatus.OK, self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
@@ -233,6 +243,13 @@ class _Routes:
         health = self._health()
         states = [asdict(state) for state in health.states]
         return _told({"ready": health.ready, "states": states}, is_good=health.ready)
+
+
+def _links(paths: Iterable[str]) -> bytes:
+    items = "".join(f'<li><a href="{path}">{path}</a>: {_LINKS[path]}</li>\n' for path in paths if path in _LINKS)
+    title = "IoT sensor gateway"
+    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+    return f"{head}<body>\n<h1>{title}</h1>\n<ul>\n{items}</ul>\n</body></html>\n".encode()
 
 
 def _told(body: dict[str, object], *, is_good: bool) -> _Answer:
@@ -350,9 +367,11 @@ class _Connection(socketserver.BaseRequestHandler):
 
 def _send(connection: socket.socket, answer: _Answer, *, has_body: bool) -> None:
     allow = "Allow: GET, HEAD\r\n" if answer.status is HTTPStatus.METHOD_NOT_ALLOWED else ""
+    style = f"; style-src {answer.style}" if answer.style else ""
     head = (
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\nContent-Type: {answer.content_type}\r\n"
-        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n{allow}{_SECURITY_HEADERS}\r\n"
+        f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n{allow}"
+        f"Content-Security-Policy: {_POLICY}{style}\r\n{_SECURITY_HEADERS}\r\n"
     )
     try:
         connection.sendall(head.encode() + (answer.body if has_body else b""))

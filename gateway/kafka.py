@@ -26,10 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from gateway.lane import ENTRY_BYTES
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gateway.config import ServerSettings, Settings
     from gateway.contract.model import KafkaServer
@@ -143,43 +141,49 @@ class KafkaSink:
         self.trouble = ""  # what the client last complained about; empty once a record gets through
 
     @property
-    def has_room(self) -> bool:
-        """False when the window or librdkafka's queue is full, or a fatal producer empties; a report makes room."""
-        is_open = self.in_flight < WINDOW and self._bytes_in_flight < self._window_bytes
-        return is_open and not self._is_full and not (self._fatal and self.in_flight)
+    def room(self) -> int:
+        """How many records may be handed over: 0 when a queue is full, or while a fatal producer empties."""
+        if self._is_full or (self._fatal and self.in_flight) or self._bytes_in_flight >= self._window_bytes:
+            return 0
+        return WINDOW - self.in_flight
 
-    def send(self, record: Record, entry: Entry) -> bool:
-        """Hand a record to librdkafka.
+    def send(self, records: Sequence[Record], entries: Sequence[Entry]) -> int:
+        """Hand records to librdkafka, in order, and stop at the first that it does not take.
 
         Args:
-            record: what to produce.
-            entry: the reading it stands for; it turns up in `settled` or `failed` after a later `poll`.
+            records: what to produce.
+            entries: the readings they stand for; they turn up in `settled` or `failed` after a later `poll`.
 
         Returns:
-            False when nothing was taken, because librdkafka's queue is full or the producer has become fatal.
+            How many were taken: fewer than given when the window or librdkafka's queue is full, when the producer has
+            become fatal, or when a record failed on the spot, which is counted among the taken.
         """
         if self._fatal and not self._replace():
-            return False
+            return 0
+        produce, report = self._producer.produce, self._report
+        room, taken = self._window_bytes - self._bytes_in_flight, 0
         try:
-            self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                on_delivery=partial(self._report, entry),
-                timestamp=record.timestamp,
-                headers=record.headers,
-            )
+            for record, entry in zip(records, entries, strict=True):
+                produce(
+                    record.topic, record.value, record.key,
+                    on_delivery=partial(report, entry), timestamp=record.timestamp, headers=record.headers,
+                )  # fmt: skip
+                taken += 1
+                room -= entry.size
+                if room <= 0:
+                    break
         except BufferError:
             self._is_full = True
-            return False
-        except KafkaException as error:  # refused on the spot, e.g. larger than message.max.bytes
+        except KafkaException as error:
             if error.args[0].code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
                 self._fatal = error.args[0]
-                return False
-            self.failed.append((entry, error.args[0]))
-        self.in_flight += 1
-        self._bytes_in_flight += len(entry.reading.payload) + ENTRY_BYTES
-        return True
+            else:  # refused on the spot, e.g. larger than message.max.bytes
+                self.failed.append((entries[taken], error.args[0]))
+                room -= entries[taken].size
+                taken += 1
+        self.in_flight += taken
+        self._bytes_in_flight = self._window_bytes - room
+        return taken
 
     def _report(self, entry: Entry, error: KafkaError | None, _message: object) -> None:
         if error is None:
@@ -208,7 +212,7 @@ class KafkaSink:
             self._is_full = False
             reported = [*settled, *(entry for entry, _ in failed)] if failed else settled
             self.in_flight -= len(reported)
-            self._bytes_in_flight -= sum(len(entry.reading.payload) for entry in reported) + ENTRY_BYTES * len(reported)
+            self._bytes_in_flight -= sum([entry.size for entry in reported])
             if settled:
                 self._note_success()
         return settled, self._name_cause(failed) if self._fatal else failed

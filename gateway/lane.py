@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.core.reading import DeadLetter, Reading
 
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
+STALL_SECONDS = 30.0
 ENTRY_BYTES = 400  # what an entry costs beside its payload, measured on CPython 3.11
 
 
@@ -46,17 +47,19 @@ class Entry(Struct, gc=False):
         connection: what it came over; None when it was read back from disk.
         packet_id: to acknowledge it with; 0 for QoS 0, or when that is done.
         offset: its place in the log, given by the spool.
+        size: what it takes of memory, bytes; reckoned by the spool.
         letter: set once it is known to be a dead letter.
         is_cut: True when Kafka refused the whole dead letter, so that only its beginning is sent.
         is_stored: True when the disk has it.
         is_settled: True when Kafka has acknowledged it.
-        is_released: True when the log has let it go, because it was safe.
+        is_released: True when the log has let it go, because the disk has it.
     """
 
     reading: Reading
     connection: Acknowledger | None
     packet_id: int
     offset: int = -1
+    size: int = 0
     letter: DeadLetter | None = None
     is_cut: bool = False
     is_stored: bool = False
@@ -71,8 +74,8 @@ class Lane:
         name: the stream's name, or the dead-letter topic's.
     """
 
-    __slots__ = ("_careful_until", "_failed", "_pause_seconds", "alone", "behind", "disk_next", "disk_until",
-                 "in_flight", "name", "retry_at", "trouble", "waiting")  # fmt: skip
+    __slots__ = ("_careful_until", "_failed", "_moved_at", "_pause_seconds", "alone", "behind", "disk_next",
+                 "disk_until", "in_flight", "name", "retry_at", "trouble", "waiting")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -87,6 +90,7 @@ class Lane:
         self._failed: list[Entry] = []
         self._careful_until = -1
         self._pause_seconds = 0.0
+        self._moved_at = 0.0  # when Kafka last acknowledged a reading, or the first came into an empty lane
 
     @property
     def has_backlog(self) -> bool:
@@ -94,24 +98,43 @@ class Lane:
         return self.disk_next < self.disk_until
 
     @property
-    def is_careful(self) -> bool:
-        """True while the next reading must be sent by itself, because Kafka refused a batch it was in."""
-        return bool(self.waiting) and self.waiting[0].offset <= self._careful_until
-
-    @property
     def held(self) -> int:
         """How many readings this lane holds in memory that Kafka has not acknowledged."""
         return len(self.waiting) + len(self.behind) + self.in_flight + len(self._failed)
 
-    def add(self, entry: Entry) -> None:
-        """Take the newest reading."""
-        (self.behind if self.has_backlog else self.waiting).append(entry)
+    def add(self, entries: Iterable[Entry], now: float) -> None:
+        """Take the newest readings, in order.
+
+        Args:
+            entries: the readings.
+            now: monotonic seconds.
+        """
+        if not self.held and not self.has_backlog:
+            self._moved_at = now
+        (self.behind if self.has_backlog else self.waiting).extend(entries)
+
+    def take(self, count: int) -> list[Entry]:
+        """Take the oldest readings out, to be sent; `room` has told that there are so many."""
+        popleft = self.waiting.popleft
+        return [popleft() for _ in range(count)]
+
+    def sent(self, entries: Sequence[Entry], count: int) -> None:
+        """Note what became of readings that were taken to be sent.
+
+        Args:
+            entries: in order.
+            count: how many of them, from the first on, are in flight now; the others wait in front again.
+        """
+        if count and entries[0].offset <= self._careful_until:
+            self.alone = entries[0]
+        self.in_flight += count
+        self.waiting.extendleft(reversed(entries[count:]))
 
     def room(self, now: float) -> int:
         """Tell how many readings may be sent now; none may share a batch with the one that is tried alone."""
         if self._failed or self.alone or now < self.retry_at:
             return 0
-        if self.is_careful:
+        if self.waiting and self.waiting[0].offset <= self._careful_until:  # Kafka refused a batch it was in
             return 0 if self.in_flight else 1
         return len(self.waiting)
 
@@ -121,11 +144,31 @@ class Lane:
 
     # --- outcomes ------------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Note that Kafka has acknowledged one reading."""
-        self.in_flight -= 1
+    def settle(self, count: int, now: float) -> None:
+        """Note that Kafka has acknowledged readings.
+
+        Args:
+            count: how many.
+            now: monotonic seconds.
+        """
+        self.in_flight -= count
+        self._moved_at = now
+        if self.alone and self.alone.is_settled:
+            self.alone = None
         self._pause_seconds = 0.0
         self.trouble = ""
+
+    def begin(self, now: float) -> None:
+        """Note that the lane may send from now on."""
+        self._moved_at = now
+
+    def has_stalled(self, now: float) -> bool:
+        """Tell whether readings wait, nothing moves, and nobody has said why; once it has, that is its trouble."""
+        has_work = self.has_backlog or self.held
+        if not has_work or self.trouble or now - self._moved_at < STALL_SECONDS:
+            return False
+        self.trouble = f"readings wait, and Kafka has acknowledged none for {STALL_SECONDS:g} s"
+        return True
 
     def fail(self, entry: Entry, trouble: str, now: float) -> None:
         """Take back a reading because Kafka cannot take any now; the lane pauses, longer each time.

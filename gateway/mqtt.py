@@ -4,10 +4,12 @@ paho-mqtt speaks the protocol; this file alone decides when it may. One thread o
 bridge's loop, or, while a connection is being dialled, the dialler, because name look-up and TLS handshakes block.
 
 - The session is kept: fixed client id, no clean start, and the contract's session expiry. Subscriptions are made after
-  every connect, whether the broker says it has them or not.
+  every connect, whether the broker says it has them or not; what a kept session has beyond them is unsubscribed,
+  because the broker queues messages for it. It cannot be asked what that is, so whoever made us remembers.
 - Up means subscribed: until the SUBACK is here, what is published may pass us by, so nobody is told to start.
 - A connection that ends soon does not reset the back-off: two gateways with one client id, or a broker that refuses us
-  only after the CONNACK, must not make a storm of connects.
+  only after the CONNACK, must not make a storm of connects. Mosquitto 2.0 does not say that another client took the
+  session, it just closes: after a few such ends in a row we take it for that. A reset or silence is the network.
 - Every connection has its own `Connection`. Packet ids are reused after a reconnect, so an acknowledgement for a
   reading that came over an earlier one goes nowhere.
 - QoS 2 is not asked for: paho forgets its state on restart, and answers before anybody has stored the message.
@@ -23,12 +25,11 @@ from __future__ import annotations
 import logging
 import random
 import select
-import socket
 import ssl
 import threading
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -36,18 +37,17 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.config import TlsSettings
-from gateway.errors import ConfigurationError
+from gateway.mqtt_advice import refusal, sentence
 from gateway.mqtt_reader import FastReader, MalformedPacketError, PahoReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from gateway.config import Settings
     from gateway.contract.model import MqttServer
     from gateway.lane import Entry
+
 
 log = logging.getLogger(__name__)
 
@@ -57,48 +57,10 @@ LOST_BACKOFF = (0.2, 30.0)  # first and longest, seconds
 REFUSED_BACKOFF = (1.0, 60.0)
 TAKEN_OVER_BACKOFF = (60.0, 60.0)
 STEADY_SECONDS = 60.0  # a connection that lasted longer was a good one: the back-off starts anew
-SUSPICIOUS = 3  # short connections in a row
+SUSPICIOUS = 6  # closings in a row
 RETRY_DENIED_SECONDS = 60.0
-KEEP_RETAINED = 1  # retain handling: send retained messages only for a subscription that is new
-
-
-UNDER_SERVERS = "under servers in gateway.yaml"
-REFUSAL_ADVICE = {
-    "Not authorized": f"check username and password_file {UNDER_SERVERS}",
-    "Bad user name or password": f"check username and password_file {UNDER_SERVERS}",
-    "Client identifier not valid": "check clientId in the contract's MQTT binding",
-    "Unsupported protocol version": "set protocolVersion of this server in the contract",
-    "Use another server": f"check host {UNDER_SERVERS}",
-    "Server moved": f"check host {UNDER_SERVERS}",
-}
-NO_AUTHORITY = f"name the authority that signed it as tls.ca_file {UNDER_SERVERS}"
-OTHER_NAME = f"write the name that it is made for as host {UNDER_SERVERS}"
-CERTIFICATE_ADVICE = {  # by OpenSSL's X509_V_ERR_ codes
-    9: "is this machine's clock right?",
-    10: "renew it on the broker, or set this machine's clock",
-    18: NO_AUTHORITY,
-    19: NO_AUTHORITY,
-    20: NO_AUTHORITY,
-    21: NO_AUTHORITY,
-    62: OTHER_NAME,
-    64: OTHER_NAME,
-}
-OWN_CERTIFICATE = f"check tls.cert_file and tls.key_file {UNDER_SERVERS}"
-NO_TLS = f"is this a TLS port? check host {UNDER_SERVERS}"
-TLS_ADVICE = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": f"name a client certificate as tls.cert_file and tls.key_file {UNDER_SERVERS}",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": OWN_CERTIFICATE,
-    "SSLV3_ALERT_BAD_CERTIFICATE": OWN_CERTIFICATE,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": OWN_CERTIFICATE,
-    "TLSV1_ALERT_UNKNOWN_CA": OWN_CERTIFICATE,
-    "WRONG_VERSION_NUMBER": NO_TLS,
-    "UNEXPECTED_EOF_WHILE_READING": NO_TLS,
-}
-NETWORK_ADVICE: dict[type[OSError], str] = {
-    socket.gaierror: f"check host {UNDER_SERVERS}, and this machine's DNS",
-    ConnectionRefusedError: "does the broker run, and is this its port?",
-    TimeoutError: "is the broker up, and does a firewall stand in between?",
-}
+BROKEN_PROTOCOL = "Protocol error"  # paho's word for it
+RETAIN_HANDLING = {"always": 0, "once": 1, "never": 2}  # MQTT 5.0 section 3.8.3.1
 
 
 class Link(StrEnum):
@@ -122,6 +84,9 @@ class MqttSource:
         receive_maximum: how many unacknowledged messages the broker may have under way.
         credentials: user name and password, or None.
         tls: context to wrap the connection in, or None for plain TCP.
+        former: filters that earlier runs subscribed to and the broker may still have for us.
+        note: called with all filters that the broker may have for us, before it gets more and after it has fewer.
+        retained: when to ask for retained messages; MQTT 3.1.1 brokers send them at every connect all the same.
         is_fast: False to read with plain paho (`mqtt_reader.py`).
         connect_seconds: how long to wait for TCP and TLS, and for each answer while connecting.
     """
@@ -137,6 +102,9 @@ class MqttSource:
         receive_maximum: int,
         credentials: tuple[str, str | None] | None = None,
         tls: ssl.SSLContext | None = None,
+        former: Iterable[str] = (),
+        note: Callable[[frozenset[str]], None] = lambda _filters: None,
+        retained: Literal["once", "always", "never"] = "once",
         is_fast: bool = True,
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
@@ -149,6 +117,9 @@ class MqttSource:
         self._server = server
         self._address = address
         self._subscriptions = subscriptions
+        self._held = frozenset(former)
+        self._note = note
+        self._retain_handling = RETAIN_HANDLING[retained]
         self._stream_of = stream_of
         self._payload_limit = payload_limit
         self._is_fast = is_fast
@@ -159,8 +130,9 @@ class MqttSource:
         self._retry_at = 0.0  # when to dial, or to subscribe again to what was denied; monotonic seconds
         self._backoff_seconds = 0.0
         self._connected_at = 0.0
-        self._short_connections = 0
+        self._closings = 0  # short connections in a row that the broker closed
         self._pending_subscribe: dict[int, list[str]] = {}
+        self._pending_unsubscribe: dict[int, list[str]] = {}
         self._client = self._make_client(address, receive_maximum, credentials, tls)
 
     # --- what the bridge calls ---------------------------------------------------------------------------------
@@ -232,7 +204,7 @@ class MqttSource:
         elif self.fileno < 0:  # paho closed it and told nobody
             self._close(now, "connection lost")
         elif not is_reading:
-            self._hold(now)
+            self._wait_unread(now)
         elif self.link == Link.GREETING:
             if now - self._client.heard_at >= self._connect_seconds:
                 self._close(now, self._unanswered())
@@ -263,7 +235,7 @@ class MqttSource:
         elif interval:
             self._client.ping_after(interval / 2, now)
 
-    def _hold(self, now: float) -> None:
+    def _wait_unread(self, now: float) -> None:
         """Keep a connection that we do not read from; only the socket itself can tell then that it is broken."""
         self._client.excuse_silence(now)
         if interval := self._client.keepalive:
@@ -296,6 +268,7 @@ class MqttSource:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_socket_register_write = _leave_writing_to_the_loop
         if credentials:
             client.username_pw_set(*credentials)
@@ -328,7 +301,7 @@ class MqttSource:
             self._client.reconnect()
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
             host, port = self._address
-            self._dial_error = f"cannot connect to {host}:{port}: {_sentence(error)}"
+            self._dial_error = f"cannot connect to {host}:{port}: {sentence(error)}"
         except Exception as error:  # noqa: BLE001 - a thread that dies tells nobody
             self._dial_error = f"the MQTT client failed: {error!r}"
 
@@ -346,18 +319,18 @@ class MqttSource:
             return "the broker accepted us but does not answer our subscriptions"
         return "the broker accepted the connection but sent no CONNACK; is this an MQTT port, and not one for TLS?"
 
-    def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF) -> None:
+    def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF, closings: int = 0) -> None:
         """Give the connection up and set the time of the next try."""
         if self.link != Link.DOWN:
             log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
         self.link, self.detail = Link.DOWN, detail
         self._client._sock_close()  # noqa: SLF001 - paho's public ways of closing all want a living connection
         self._pending_subscribe.clear()
+        self._pending_unsubscribe.clear()
         if self._connected_at:
-            is_short = self._is_short(now)
-            self._backoff_seconds = self._backoff_seconds if is_short else 0.0
-            self._short_connections = self._short_connections + 1 if is_short else 0
+            self._backoff_seconds = self._backoff_seconds if self._is_short(now) else 0.0
             self._connected_at = 0.0
+        self._closings = closings
         first, longest = backoff
         self._backoff_seconds = min(max(first, 2 * self._backoff_seconds), longest)
         self._retry_at = now + self._backoff_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
@@ -381,16 +354,28 @@ class MqttSource:
         self, _client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, _props: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._close(time.monotonic(), _refusal(str(reason)), REFUSED_BACKOFF)
+            self._close(time.monotonic(), refusal(str(reason)), REFUSED_BACKOFF)
             return
         self._connected_at = time.monotonic()
         self.connects += 1
-        if self.connects > 1 and not flags.session_present and not self._server.clean_session:
+        log.info("connected", extra={"server": self.name, "session_present": flags.session_present})
+        if not flags.session_present:
+            self._start_session()
+        self.denied = []
+        self._hold(self._held | self._subscriptions.keys())
+        self._subscribe(list(self._subscriptions))
+        self._unsubscribe(sorted(self._held - self._subscriptions.keys()))
+
+    def _start_session(self) -> None:
+        if self._held and not self._server.clean_session:
             self.sessions_lost += 1
             log.warning("the broker lost our session: what it held for us is gone", extra={"server": self.name})
-        log.info("connected", extra={"server": self.name, "session_present": flags.session_present})
-        self.denied = []
-        self._subscribe(list(self._subscriptions))
+        self._held = frozenset()
+
+    def _hold(self, filters: frozenset[str]) -> None:
+        """Note what the broker may have subscribed for us."""
+        self._held = filters
+        self._note(filters)
 
     def _subscribe(self, filters: list[str]) -> None:
         self._retry_at = time.monotonic() + RETRY_DENIED_SECONDS
@@ -399,7 +384,7 @@ class MqttSource:
             return
         wanted = [(name, self._subscriptions[name]) for name in filters]
         if self._server.version == "5.0":
-            options = [(name, SubscribeOptions(qos, retainHandling=KEEP_RETAINED)) for name, qos in wanted]
+            options = [(name, SubscribeOptions(qos, retainHandling=self._retain_handling)) for name, qos in wanted]
             _, packet_id = self._client.subscribe(options)
         else:
             _, packet_id = self._client.subscribe(wanted)
@@ -426,6 +411,30 @@ class MqttSource:
             detail = f"the broker delivers {', '.join(lowered)} with QoS 0 only: readings can be lost on the way to us"
             log.warning("subscription granted with a lower QoS", extra={"server": self.name, "detail": detail})
 
+    def _unsubscribe(self, filters: list[str]) -> None:
+        if filters:
+            _, packet_id = self._client.unsubscribe(filters)
+            if packet_id is not None:
+                self._pending_unsubscribe[packet_id] = filters
+
+    def _on_unsubscribe(
+        self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None
+    ) -> None:
+        filters = self._pending_unsubscribe.pop(packet_id, None)
+        if filters is None:
+            return
+        if reasons and len(reasons) != len(filters):  # MQTT 3.1.1 knows no codes here
+            raise MalformedPacketError(f"it answers {len(filters)} ends of subscriptions with {len(reasons)} codes")
+        kept = {name for name, reason in zip(filters, reasons, strict=False) if reason.is_failure}
+        gone = [name for name in filters if name not in kept]
+        if gone:
+            told = {"server": self.name, "filters": ", ".join(gone)}
+            log.info("unsubscribed from what is no longer asked for", extra=told)
+        if kept:
+            told = {"server": self.name, "filters": ", ".join(sorted(kept))}
+            log.warning("the broker refuses to end subscriptions that nobody wants", extra=told)
+        self._hold(self._held.difference(gone))
+
     def _on_disconnect(
         self,
         _client: paho.Client,
@@ -443,74 +452,33 @@ class MqttSource:
         elif flags.is_disconnect_packet_from_server:
             self._close(now, f"the broker ended the connection: {reason}")
         else:
-            self._close(now, self._loss(str(reason), now))
+            closings = self._count_closings(str(reason), now)
+            is_contended = closings >= SUSPICIOUS
+            backoff = TAKEN_OVER_BACKOFF if is_contended else LOST_BACKOFF
+            self._close(now, self._loss(str(reason), is_contended=is_contended), backoff, closings)
 
-    def _loss(self, reason: str, now: float) -> str:
+    def _count_closings(self, reason: str, now: float) -> int:
+        """Count the short connections that the broker closed."""
+        is_steady = self._connected_at and not self._is_short(now)
+        if is_steady or reason == BROKEN_PROTOCOL:
+            return 0
+        proves_nothing = not self._connected_at or self._client.trouble  # not accepted yet; reset by the network
+        return self._closings if proves_nothing else self._closings + 1
+
+    def _loss(self, reason: str, *, is_contended: bool) -> str:
         """Say why a connection broke."""
         if trouble := self._client.trouble:
-            detail = f"connection lost: {_sentence(trouble)}"
-        elif reason == "Protocol error":
+            detail = f"connection lost: {sentence(trouble)}"
+        elif reason == BROKEN_PROTOCOL:
             detail = "the broker sent a packet that breaks the protocol"
         else:
             detail = "the broker closed the connection"
         if not self._connected_at and not isinstance(trouble, ssl.SSLError):
             return f"{detail} before it accepted us; is this a port for MQTT {self._server.version}, and not for TLS?"
-        if self._connected_at and self._is_short(now) and self._short_connections + 1 >= SUSPICIOUS:
+        if is_contended:
             return f"{detail} soon after each connect; does another client use the id {self._server.client_id!r}?"
         return detail
 
 
 def _leave_writing_to_the_loop(_client: paho.Client, _data: Any, _socket: Any) -> None:
     """Take paho's cue that there is something to write; the loop asks `wants_write` anyway, and writes in batches."""
-
-
-def _refusal(reason: str) -> str:
-    return _advised(f"the broker refuses us: {reason}", REFUSAL_ADVICE.get(reason))
-
-
-def _sentence(error: OSError | ValueError) -> str:
-    """Say what an error of the network or of TLS means, and what to do."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        told = f"the broker's certificate is refused: {error.verify_message.rstrip('.')}"
-        return _advised(told, CERTIFICATE_ADVICE.get(error.verify_code))
-    if isinstance(error, ssl.SSLError):
-        reason = error.reason or "UNKNOWN"
-        return _advised(f"TLS failed: {reason.lower().replace('_', ' ')}", TLS_ADVICE.get(reason))
-    if isinstance(error, OSError):
-        advice = next((advice for kind, advice in NETWORK_ADVICE.items() if isinstance(error, kind)), None)
-        return _advised(error.strerror or str(error) or type(error).__name__, advice)
-    return _advised(str(error), NETWORK_ADVICE[socket.gaierror])
-
-
-def _advised(told: str, advice: str | None) -> str:
-    return f"{told}; {advice}" if advice else told
-
-
-def tls_context(given: TlsSettings | None, settings: Settings) -> ssl.SSLContext:
-    """Make a TLS context that verifies the broker's certificate and name, TLS 1.2 or newer.
-
-    Args:
-        given: the server's `tls` section; without `ca_file` the system's authorities count.
-        settings: finds the files.
-
-    Returns:
-        The context.
-
-    Raises:
-        ConfigurationError: when a file cannot be read or is no PEM.
-    """
-    given = given or TlsSettings()
-    ca, cert, key = (
-        settings.locate(file) if file else None for file in (given.ca_file, given.cert_file, given.key_file)
-    )
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert:
-            context.load_cert_chain(cert, key, password="")  # without one OpenSSL would ask on the terminal
-    except OSError as error:  # ssl.SSLError is one
-        files = ", ".join(file for file in (given.ca_file, given.cert_file, given.key_file) if file)
-        message = f"The certificates cannot be used ({files}): {error.strerror or error}."
-        fix = "Give PEM files: authorities, a certificate with its chain, and the key of that certificate in clear."
-        raise ConfigurationError([settings.finding(("servers",), message, fix)]) from None
-    return context

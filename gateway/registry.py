@@ -29,7 +29,7 @@ import json
 import ssl
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from warnings import catch_warnings
 
@@ -182,6 +182,27 @@ class SchemaRegistry:
             self.close()
             return self._refusal(f"schema id {schema_id}", error)
 
+    def ask(self, about: str, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any | Refusal | None:
+        """Ask what the client library has no words for: a subject's mode, the reasons of a verdict.
+
+        Args:
+            about: the subject, for a refusal.
+            method: of the request.
+            path: below the base of the Confluent REST API, quoted.
+            body: sent as JSON.
+
+        Returns:
+            The answer's JSON, None when there is no such subject, version or schema, or why there is no answer.
+        """
+        try:
+            rest = self._connected()._rest_client  # noqa: SLF001 - the public calls drop the reasons and the defaults
+            return rest.send_request(path, method, body=body)
+        except Exception as error:  # noqa: BLE001 - a strange answer makes the library raise anything
+            if getattr(error, "error_code", None) in _NOT_FOUND_CODES:
+                return None
+            self.close()
+            return self._refusal(about, error)
+
     def close(self) -> None:
         """End the connections and forget all answers; the instance may be used again."""
         if self._client is not None:
@@ -248,6 +269,21 @@ def pin(lock_path: Path, routes: Iterable[Route], ids: Mapping[str, int]) -> Non
     """
     pins = {route.subject: _pin(route.schema, ids[route.subject]) for route in routes if route.schema is not None}
     durable.replace(lock_path, _lock_text(pins))
+
+
+def repin(lock_path: Path, routes: Iterable[Route], ids: Mapping[str, int]) -> None:
+    """Write ids to a lock file; entries of other subjects stay.
+
+    Args:
+        lock_path: the file, which need not be there yet.
+        routes: those without a schema or an id are passed over.
+        ids: by subject.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    new = {one.subject: _pin(one.schema, ids[one.subject]) for one in routes if one.schema and one.subject in ids}
+    durable.replace(lock_path, _lock_text(pins(lock_path) | new))
 
 
 def pins(lock_path: Path) -> dict[str, Pin]:

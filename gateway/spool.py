@@ -31,7 +31,7 @@ from gateway.errors import SpoolBrokenError
 from gateway.lane import ENTRY_BYTES, Entry, Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.core.reading import Reading
     from gateway.ledger import Ledger
@@ -129,30 +129,36 @@ class Spool:
         for entry in entries:
             entry.offset = offset
             offset += 1
-            held += len(entry.reading.payload) + ENTRY_BYTES
+            entry.size = size = len(entry.reading.payload) + ENTRY_BYTES
+            held += size
         self._log.extend(entries)
         self._arrivals.append((offset - 1, now))
         self._next_offset, self.bytes_held = offset, held
 
-    def settle(self, entry: Entry) -> None:
-        """Note that Kafka has acknowledged a reading."""
-        entry.is_settled = True
-        if entry.is_stored:
-            self._settled_rows.append(entry.offset)
-            self._stored.pop(entry.offset, None)
-        if entry.is_released:
-            self.bytes_held -= len(entry.reading.payload) + ENTRY_BYTES
+    def settle(self, entries: Iterable[Entry]) -> None:
+        """Note that Kafka has acknowledged readings."""
+        for entry in entries:
+            entry.is_settled = True
+            if entry.is_stored:
+                self._settled_rows.append(entry.offset)
+                self._stored.pop(entry.offset, None)
+                if entry.is_released:
+                    self.bytes_held -= entry.size
 
     def acknowledge_safe(self) -> None:
         """Acknowledge the log's safe prefix to MQTT and let it go."""
         log, held = self._log, self.bytes_held
-        while log and ((entry := log[0]).is_settled or entry.is_stored):
-            log.popleft()
-            entry.is_released = True
+        while log:
+            entry = log[0]
             if entry.is_settled:
-                held -= len(entry.reading.payload) + ENTRY_BYTES
+                held -= entry.size
+            elif entry.is_stored:
+                entry.is_released = True
+            else:
+                break
             if entry.packet_id and entry.connection:
                 entry.connection.acknowledge(entry.packet_id)
+            log.popleft()
         self.bytes_held = held
         first = log[0].offset if log else self._next_offset
         while self._arrivals and self._arrivals[0][0] < first:
@@ -225,23 +231,13 @@ class Spool:
         except DiskBrokenError as error:
             self._renew(str(error), now)
             return
-        entries = [self._from_disk(offset, reading) for offset, reading in rows if reading is not None]
-        for offset, reading in rows:
-            if reading is None:
-                self._book_damage(lane, offset)
-        lane.take_from_disk(entries, next_offset)
+        lane.take_from_disk([self._from_disk(offset, reading) for offset, reading in rows], next_offset)
 
     def _from_disk(self, offset: int, reading: Reading) -> Entry:
-        self.bytes_held += len(reading.payload) + ENTRY_BYTES
-        entry = self._stored[offset] = Entry(reading, None, 0, offset, is_stored=True, is_released=True)
+        size = len(reading.payload) + ENTRY_BYTES
+        self.bytes_held += size
+        entry = self._stored[offset] = Entry(reading, None, 0, offset, size, is_stored=True, is_released=True)
         return entry
-
-    def _book_damage(self, lane: Lane, offset: int) -> None:
-        log.error("the disk damaged a reading", extra={"stream": lane.name, "detail": f"offset {offset}"})
-        books = self._ledger.books[lane.name]
-        books.spooled -= 1
-        books.dropped["damaged_on_disk"] += 1
-        self._settled_rows.append(offset)
 
     def _write(self, entries: list[Entry], now: float) -> bool:
         """Write rows, deletions and books in one transaction."""
@@ -317,7 +313,7 @@ class Spool:
         for lane in self._lanes:
             for entry in lane.leave_to_disk():
                 del self._stored[entry.offset]
-                self.bytes_held -= len(entry.reading.payload) + ENTRY_BYTES
+                self.bytes_held -= entry.size
 
     def _renew(self, why: str, now: float) -> None:
         """Set a failing file aside and go on with a new one that holds all that could be read."""
@@ -327,7 +323,7 @@ class Spool:
             raise SpoolBrokenError(f"The disk under {self._file.path} fails: {why}.", "Replace it.")
         self._complain(f"the disk failed ({why}); its file was set aside")
         try:
-            self._file.renew(why)
+            self._file.renew(why, self._is_unsettled)
             rows = [(offset, entry.reading) for offset, entry in self._stored.items()]
             self._file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
             self._settled_rows.clear()
@@ -335,12 +331,18 @@ class Spool:
         except (OSError, sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
             raise SpoolBrokenError(f"{self._file.path} takes no new file: {error}.", "Replace the disk.") from error
 
+    def _is_unsettled(self, offset: int, stream: str) -> bool:
+        """Tell whether a row that was found in a damaged file is still owed; of an unknown stream every row is."""
+        lane = next((lane for lane in self._lanes if lane.name == stream), None)
+        return lane is None or offset in self._stored or lane.disk_next <= offset < lane.disk_until
+
     def _book_losses(self, rows: dict[str, int]) -> None:
         """Close the books over what could not be saved from a damaged file."""
         for stream, books in self._ledger.books.items():
             lost = books.spooled - rows.get(stream, 0)
             books.spooled -= lost
-            books.dropped["lost_on_disk"] += lost
+            books.dropped["lost_on_disk"] += max(0, lost)
+            books.received += max(0, -lost)  # deleted rows that came back: they are sent again
 
     def _complain(self, trouble: str) -> None:
         self.trouble = trouble

@@ -2,14 +2,14 @@
 # system.sh run|test [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
 #
 # run   what `make demo` needs: an MQTT broker, and Python's venv
-# test  also what the tests start or read with: Java for Kafka and the registry, kcat, openssl, strace
+# test  also what the tests start or read with: Java for Kafka and the registry, kcat, openssl, strace, Chromium
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian has mosquitto, but not its users' PATH
 
 run='mosquitto:mosquitto mosquitto_passwd:mosquitto'
 tests='mosquitto_pub:mosquitto-clients kcat:kcat mvn:maven java:default-jre-headless javac:default-jdk-headless
-       openssl:openssl strace:strace setpriv:util-linux'
+       openssl:openssl strace:strace setpriv:util-linux chromium:chromium'
 chosen=${2:-} # empty: python.sh looks for one
 case ${1:-} in
 run) wanted=$run ;;

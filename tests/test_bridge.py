@@ -19,6 +19,7 @@ import pytest
 from gateway.bridge import Bridge
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading, Reason
+from gateway.core.retained import RetainedMessages
 from gateway.core.routes import UNMAPPED
 from gateway.core.transform import Transform
 from gateway.demo.mock_kafka import PRODUCE, MockCluster
@@ -77,13 +78,22 @@ class ScriptedSource:
         """The source is its own connection."""
         return self.acknowledged.append
 
-    def publish(self, stream_name: str, payload: bytes, *, qos: int = 1, dup: bool = False, topic: bytes = b"") -> None:
+    def publish(
+        self,
+        stream_name: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        dup: bool = False,
+        retain: bool = False,
+        topic: bytes = b"",
+    ) -> None:
         """Let a reading arrive."""
         packet_id = len(self.published) + 1 if qos else 0
         if qos:
             self.published.append(packet_id)
         now = time.time_ns() // 1_000_000
-        reading = Reading(stream_name, topic or f"lab/{stream_name}".encode(), payload, now, qos, dup=dup)
+        reading = Reading(stream_name, topic or f"lab/{stream_name}".encode(), payload, now, qos, retain, dup)
         self._arrived.append(Entry(reading, self, packet_id))
         if len(self._arrived) == 1:
             self._there.send(b"!")
@@ -139,7 +149,7 @@ class Plant:
         self.spool = Spool(Policy(memory), self.ledger)
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
-        self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, topics, LIMIT)
+        self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, topics, LIMIT, RetainedMessages("once"))
         self._streams = streams
         if with_ids:
             self.find_ids()
@@ -247,6 +257,21 @@ def test_turn_counts_what_the_broker_sent_before(kafka: Kafka, topic: NewTopic, 
     plant.settle()
     assert plant.ledger.books[name].repeated == 3
     assert plant.figures(name) == (10, {}, {})
+
+
+def test_turn_books_retained_messages_that_repeat_and_acknowledges_them_in_their_place(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """A reminder is no reading; nor is it acknowledged while the reading that it repeats is not safe."""
+    name, dead = topic("sensors"), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, with_ids=False)
+    for number in (0, 0, 1, 1):
+        plant.source.publish(name, payload(number), retain=True)
+    plant.turn_until(lambda: plant.figures(name) == (0, {}, {"retained": 2}), "the reminders to be booked")
+    assert plant.source.acknowledged == []
+    plant.find_ids()
+    plant.settle()
+    assert plant.figures(name) == (2, {}, {"retained": 2})
 
 
 def test_turn_sends_bad_readings_to_the_dead_letters(

@@ -78,7 +78,7 @@ def complaint(sink: KafkaSink) -> str:
 
 def deliver(sink: KafkaSink, made: Iterable[Record]) -> tuple[list[int], Failed]:
     """Send records, numbered from 0, as long as the sink takes them, and collect their reports."""
-    taken = takewhile(lambda one: sink.send(one[1], entry(one[0])), enumerate(made))
+    taken = takewhile(lambda one: sink.send([one[1]], [entry(one[0])]), enumerate(made))
     return collect(sink, sum(1 for _ in taken))
 
 
@@ -146,12 +146,12 @@ def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic,
     assert found == {key: (murmur2(key) & 0x7FFFFFFF) % 6 for key in keys}
 
 
-def test_has_room_ends_with_the_window(free_port: FreePort) -> None:
+def test_room_ends_with_the_window(free_port: FreePort) -> None:
     """Kafka away: the window fills, then the sink has no room, and nothing is lost or blocks."""
     sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 100})
-    sent = [sink.send(record("t"), entry(number)) for number in range(101)]
-    assert sent == [True] * 100 + [False]
-    assert not sink.has_room
+    sent = [sink.send([record("t")], [entry(number)]) for number in range(101)]
+    assert sent == [1] * 100 + [0]
+    assert not sink.room
     assert sink.in_flight == 100
     assert WINDOW < 200_000, "the window fits librdkafka's default queue"
 
@@ -300,20 +300,20 @@ def test_send_without_the_right_to_produce_names_it_and_recovers(cluster: MockCl
         assert deliver(sink, [record("readings")]) == ([0], {})
 
 
-def test_has_room_is_false_while_a_fatal_producer_empties(cluster: MockCluster, mocked: KafkaSink) -> None:
+def test_room_is_none_while_a_fatal_producer_empties(cluster: MockCluster, mocked: KafkaSink) -> None:
     """Nothing is handed to a producer that is beyond repair."""
     cluster.push_errors(PRODUCE, [OUT_OF_ORDER])
-    assert mocked.send(record("readings"), entry(0))
-    wait_for(lambda: complaint(mocked) or not mocked.has_room, 20, "the fatal error")
-    assert not mocked.send(record("readings"), entry(1))
+    assert mocked.send([record("readings")], [entry(0)])
+    wait_for(lambda: complaint(mocked) or not mocked.room, 20, "the fatal error")
+    assert not mocked.send([record("readings")], [entry(1)])
     assert not collect(mocked, 1)[0]
-    assert mocked.has_room
+    assert mocked.room
 
 
 def test_send_waits_for_a_cluster_that_is_down(cluster: MockCluster, mocked: KafkaSink) -> None:
     """Nothing times out: the record is there when the cluster is."""
     cluster.down()
-    assert mocked.send(record("readings", b"patient"), entry(1))
+    assert mocked.send([record("readings", b"patient")], [entry(1)])
     wait_for(lambda: complaint(mocked), 10, "the client to notice")
     assert mocked.take_reports() == ([], [])
     cluster.up()
@@ -405,7 +405,7 @@ def test_send_delivers_with_a_password(
 def trouble_of(given: dict[str, Any]) -> str:
     """Send a record that cannot get through; give what the sink says, and see that the record is still held."""
     with closing_sink(given) as sink:
-        assert sink.send(record("readings"), entry(0))
+        assert sink.send([record("readings")], [entry(0)])
         wait_for(lambda: complaint(sink), 20, "the client to complain")
         with pytest.raises(ConnectionError) as raised:
             sink.missing_topics({"readings"}, 1)

@@ -19,7 +19,8 @@ import pytest
 from gateway.config import TlsSettings, load
 from gateway.contract.model import LastWill, MqttServer
 from gateway.errors import ConfigurationError
-from gateway.mqtt import BATCH, Link, MqttSource, tls_context
+from gateway.mqtt import BATCH, SUSPICIOUS, Link, MqttSource
+from gateway.mqtt_tls import tls_context
 from tests.stack.mosquitto import hashed_passwords
 from tests.stack.publisher import Publisher, remaining_length
 from tests.stack.software import command
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
     from tests.stack.certificates import Certificates
     from tests.stack.mosquitto import Mosquitto
 
-CONNECT, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 0x10, 0x40, 0x80, 0xC0, 0xE0
+CONNECT, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 0x10, 0x40, 0x80, 0xA0, 0xC0, 0xE0
 IN_MEMORY = "listener 1883\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
 CONNACK = {"3.1.1": b"\x20\2\0\0", "5.0": b"\x20\3\0\0\0"}
+SESSION_PRESENT = {"3.1.1": b"\x20\2\1\0", "5.0": b"\x20\3\1\0\0"}
 TLS = "listener 8883\nallow_anonymous true\ncafile ca.crt\ncertfile {0}.crt\nkeyfile {0}.key\n"
 LONGEST_WAIT_SECONDS = 1.0  # as in the bridge
 
@@ -170,10 +172,12 @@ def acknowledge(*entries: Entry) -> None:
         entry.connection.acknowledge(entry.packet_id)
 
 
-def publish(broker: Mosquitto, *payloads: bytes, qos: int = 1, retain: bool = False) -> None:
+def publish(
+    broker: Mosquitto, *payloads: bytes, qos: int = 1, retain: bool = False, topic: str = "factory/m/s"
+) -> None:
     """Publish messages and wait until the broker has them."""
     with Publisher(broker.port) as publisher:
-        publisher.publish([("factory/m/s", payload) for payload in payloads], qos, retain=retain)
+        publisher.publish([(topic, payload) for payload in payloads], qos, retain=retain)
 
 
 # --- real brokers: connecting and reading ----------------------------------------------------------------------------
@@ -320,16 +324,220 @@ def test_tend_connects_with_the_right_password(loop: Loop, mosquitto: StartMosqu
 def test_tend_suspects_a_client_id_in_use_and_makes_no_storm(
     loop: Loop, mosquitto: StartMosquitto, version: str
 ) -> None:
-    """Two gateways throw each other out, ever more slowly; Mosquitto 2.0 just closes, so they can but suspect it."""
+    """Two gateways throw each other out; Mosquitto 2.0 just closes, so they can but suspect it, and wait long then."""
     broker = mosquitto()
-    first = loop.add(make_source(broker.port, version=version))
-    second = loop.add(make_source(broker.port, version=version, name="twin"))
+    twins = [loop.add(make_source(broker.port, version=version, name=name)) for name in ("one", "other")]
     suspicion = "the broker closed the connection soon after each connect; does another client use the id 'gateway'?"
-    loop.until(lambda: suspicion in {first.detail, second.detail}, "the suspicion", 30)
-    connects = first.connects + second.connects
-    assert connects < 20
-    loop.go_on_for(3)
-    assert first.connects + second.connects - connects <= 6
+
+    suspected: set[str] = set()
+
+    def are_suspicious() -> bool:
+        suspected.update(twin.name for twin in twins if twin.detail == suspicion)
+        if len(suspected) < 2:
+            for twin in twins:
+                if twin.link == Link.DOWN:
+                    twin.tend(twin.next_action_seconds, is_reading=True)  # the pause is over at once
+        return len(suspected) == 2
+
+    loop.until(are_suspicious, "the suspicion of both", 60)
+    connects = sum(twin.connects for twin in twins)
+    assert connects <= 6 * SUSPICIOUS
+    waiting = next(twin for twin in twins if twin.link == Link.DOWN)
+    assert 20 < waiting.next_action_seconds - time.monotonic() <= 60
+    loop.go_on_for(2)
+    assert sum(twin.connects for twin in twins) <= connects + 1, "the one whose turn it was"
+
+
+def test_tend_does_not_take_a_cut_network_for_another_client(loop: Loop, *, is_fast: bool) -> None:
+    """Resets come from the network: they let nobody wait as long as a client id in use does."""
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, is_fast=is_fast))
+        for _ in range(SUSPICIOUS + 2):
+            broker.greet()
+            loop.connected(source)
+            broker.reset()
+            assert "does another client use" not in loop.lost(source)
+            source.tend(source.next_action_seconds, is_reading=True)  # the pause is over at once
+
+
+def test_tend_does_not_take_a_broken_broker_for_another_client(loop: Loop) -> None:
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port))
+        for _ in range(SUSPICIOUS + 1):
+            broker.greet()
+            loop.connected(source)
+            broker.send(b"\0\0")
+            assert loop.lost(source) == "the broker sent a packet that breaks the protocol"
+            source.tend(source.next_action_seconds, is_reading=True)  # the pause is over at once
+
+
+def test_tend_waits_never_longer_than_half_a_minute_for_a_broker_that_is_away(loop: Loop, free_port: FreePort) -> None:
+    source, now, pauses = loop.add(make_source(free_port())), 0.0, []
+    for _ in range(12):
+        source.tend(now, is_reading=True)
+        while source.link != Link.DOWN:  # the dialler's thread finds out that nobody listens
+            source.tend(now, is_reading=True)
+        pauses.append(source.next_action_seconds - now)
+        now = source.next_action_seconds
+    assert all(pause <= 30 for pause in pauses)
+    assert all(pause >= 15 for pause in pauses[-3:])
+    assert len(set(pauses[-3:])) == 3, "jittered"
+
+
+def test_tend_waits_never_longer_than_a_minute_for_a_broker_that_refuses(loop: Loop, version: str) -> None:
+    pauses = []
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version))
+        for _ in range(9):
+            broker.accept()
+            broker.receive(CONNECT)
+            broker.send({"3.1.1": b"\x20\2\0\5", "5.0": b"\x20\3\0\x87\0"}[version])
+            loop.lost(source)
+            pauses.append(source.next_action_seconds - time.monotonic())
+            source.tend(source.next_action_seconds, is_reading=True)  # the pause is over at once
+    assert all(pause <= 60 for pause in pauses)
+    assert all(pause >= 29 for pause in pauses[-2:])
+
+
+# --- subscriptions and the kept session ------------------------------------------------------------------------------
+
+BOTH = {"factory/+/+": 1, "doors/+": 1}
+
+
+def test_a_filter_that_is_no_longer_wanted_is_unsubscribed(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    """Nothing of it arrives, and the broker queues nothing for us while we are away."""
+    broker, notes = mosquitto(), list[frozenset[str]]()
+    given: dict[str, Any] = {"version": version, "is_fast": is_fast, "note": notes.append}
+    loop.close(loop.connected(loop.add(make_source(broker.port, subscriptions=BOTH, **given))))
+    second = loop.connected(loop.add(make_source(broker.port, former=notes[-1], **given)))
+    loop.until(lambda: notes[-1] == {"factory/+/+"}, "the answer to UNSUBSCRIBE")
+    publish(broker, b"unwanted", topic="doors/dock")
+    publish(broker, b"1")
+    assert loop.payloads(1) == [b"1"]
+    acknowledge(*loop.entries)
+    loop.close(second)
+    publish(broker, b"unwanted while away", topic="doors/dock")
+    publish(broker, b"2")
+    loop.add(make_source(broker.port, former=notes[-1], **given))
+    assert loop.payloads(2) == [b"1", b"2"]
+
+
+def test_a_source_without_subscriptions_unsubscribes_from_all(
+    loop: Loop, mosquitto: StartMosquitto, version: str
+) -> None:
+    broker, notes = mosquitto(), list[frozenset[str]]()
+    loop.close(loop.connected(loop.add(make_source(broker.port, version=version, subscriptions=BOTH))))
+    source = make_source(broker.port, version=version, subscriptions={}, former=BOTH, note=notes.append)
+    loop.connected(loop.add(source))
+    loop.until(lambda: notes[-1] == frozenset(), "the answer to UNSUBSCRIBE")
+    loop.close(source)
+    publish(broker, b"unwanted")
+    second = loop.connected(loop.add(make_source(broker.port, version=version, subscriptions={"marker": 1})))
+    publish(broker, b"marker", topic="marker")
+    assert loop.payloads(1) == [b"marker"]
+    assert second.sessions_lost == 0
+
+
+def test_filters_are_noted_before_they_are_subscribed_and_until_the_broker_has_let_them_go(
+    loop: Loop, version: str
+) -> None:
+    """The link breaks before UNSUBACK: the next connection unsubscribes again."""
+    notes: list[frozenset[str]] = []
+    code = b"\0\0" if version == "5.0" else b""  # no properties, success
+    with ScriptedBroker(loop, version) as broker:
+        loop.add(make_source(broker.port, version=version, former={"old/+"}, note=notes.append))
+        for _ in range(2):
+            broker.accept()
+            packet_id = broker.connect(SESSION_PRESENT[version])
+            assert notes[-1] == {"old/+", "factory/+/+"}, "noted before SUBSCRIBE came"
+            broker.grant(packet_id)
+            body = broker.receive(UNSUBSCRIBE)
+            assert body.endswith(b"old/+")
+            assert b"factory" not in body
+            assert notes[-1] == {"old/+", "factory/+/+"}
+            broker.close()
+        broker.accept()
+        broker.grant(broker.connect(SESSION_PRESENT[version]))
+        packet_id = broker.receive(UNSUBSCRIBE)[:2]
+        broker.send(b"\xb0" + bytes([2 + len(code)]) + packet_id + code)
+        loop.until(lambda: notes[-1] == {"factory/+/+"}, "the note")
+
+
+def test_a_session_lost_while_we_were_away_is_counted_and_nothing_is_unsubscribed(loop: Loop, version: str) -> None:
+    notes: list[frozenset[str]] = []
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version, former={"old/+"}, note=notes.append))
+        broker.greet()
+        loop.connected(source)
+        loop.go_on_for(0.1)
+        assert broker.next_packet() is None
+    assert source.sessions_lost == 1
+    assert notes == [frozenset({"factory/+/+"})]
+
+
+def test_a_broker_that_keeps_a_subscription_is_named_and_asked_again_later(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes: list[frozenset[str]] = []
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, former={"a/+", "b/+"}, note=notes.append))
+        broker.accept()
+        broker.grant(broker.connect(SESSION_PRESENT["5.0"]))
+        packet_id = broker.receive(UNSUBSCRIBE)[:2]
+        broker.send(b"\xb0\5" + packet_id + b"\0\x87\x11")  # not authorised; no subscription existed
+        loop.until(lambda: len(notes) == 2, "the note")
+        assert notes[-1] == {"a/+", "factory/+/+"}
+        assert source.link == Link.UP
+    assert "the broker refuses to end subscriptions" in caplog.text
+
+
+def test_an_unsuback_with_another_number_of_codes_ends_the_link(loop: Loop) -> None:
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, former={"a/+"}))
+        broker.accept()
+        broker.grant(broker.connect(SESSION_PRESENT["5.0"]))
+        broker.send(b"\xb0\5" + broker.receive(UNSUBSCRIBE)[:2] + b"\0\0\0")
+        assert loop.lost(source) == "the broker broke the protocol: it answers 1 ends of subscriptions with 2 codes"
+
+
+def test_tend_subscribes_again_when_the_store_was_deleted(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    """Row 33 of the faults: the readings flow again, and the loss is counted."""
+    broker = mosquitto()
+    source = loop.connected(loop.add(make_source(broker.port, version=version, is_fast=is_fast)))
+    broker.stop()
+    (broker.folder / "mosquitto.db").unlink()
+    broker.start()
+    loop.until(lambda: source.connects == 2 and source.link == Link.UP, "the second connection")
+    publish(broker, b"after")
+    assert loop.payloads(1) == [b"after"]
+    assert source.sessions_lost == 1
+
+
+@pytest.mark.parametrize(("retained", "options"), [("always", 0x01), ("once", 0x11), ("never", 0x21)])
+def test_retained_messages_are_asked_for_as_told(loop: Loop, retained: str, options: int) -> None:
+    """MQTT 5.0 section 3.8.3.1: bits 4 and 5 are the retain handling, bits 0 and 1 the QoS."""
+    with ScriptedBroker(loop) as broker:
+        loop.add(make_source(broker.port, retained=retained))
+        broker.accept()
+        broker.receive(CONNECT)
+        broker.send(CONNACK["5.0"])
+        assert broker.receive(SUBSCRIBE)[-1] == options
+
+
+def test_a_retained_message_comes_once_to_a_kept_session(loop: Loop, mosquitto: StartMosquitto) -> None:
+    broker = mosquitto()
+    publish(broker, b"kept", retain=True)
+    for number in range(3):
+        source = loop.connected(loop.add(make_source(broker.port)))
+        publish(broker, b"live")
+        loop.payloads(number + 2)
+        acknowledge(*loop.entries)
+        loop.close(source)
+    assert [entry.reading.payload for entry in loop.entries] == [b"kept", *[b"live"] * 3]
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------
@@ -693,6 +901,11 @@ class ScriptedBroker:
             return None
         first, body, self._unread = self._unread[0], self._unread[2 : 2 + length], self._unread[2 + length :]
         return first, body
+
+    def reset(self) -> None:
+        """Break the connection as a network does."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def close(self) -> None:
         """Close the connection."""

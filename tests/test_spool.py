@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.core.reading import Reading
 from gateway.disk import SpoolFile
-from gateway.errors import ConfigurationError, SpoolTakenError
 from gateway.lane import Entry, Lane
 from gateway.ledger import Ledger
 from gateway.spool import Policy, Spool
@@ -56,10 +54,9 @@ class Gateway:
         """Take readings in; the packet id and the payload are the number."""
         entries = [Entry(reading(stream, number, self.size), connection, number) for number in numbers]
         self.spool.append(entries, now)
-        for entry in entries:
-            self.ledger.books[stream].received += 1
-            self.ledger.books[stream].in_flight += 1
-            self.lanes[stream].add(entry)
+        self.ledger.books[stream].received += len(entries)
+        self.ledger.books[stream].in_flight += len(entries)
+        self.lanes[stream].add(entries, now)
 
     def send(self, stream: str, most: int) -> list[int]:
         """Hand up to so many readings to Kafka; give their numbers."""
@@ -67,7 +64,7 @@ class Gateway:
         for _ in range(most):
             while lane.has_backlog and not lane.waiting:
                 self.spool.refill(lane, 0.0)
-            if not lane.waiting:
+            if not lane.room(float("inf")):  # whatever pause it has made
                 break
             entry = lane.waiting.popleft()
             lane.in_flight += 1
@@ -80,8 +77,8 @@ class Gateway:
         done, self.sent = self.sent[:most], self.sent[most:]
         for entry in done:
             books = self.ledger.books[entry.reading.stream]
-            self.lanes[entry.reading.stream].settle()
-            self.spool.settle(entry)
+            self.lanes[entry.reading.stream].settle(1, 0.0)
+            self.spool.settle([entry])
             if entry.is_stored:
                 books.spooled -= 1
             else:
@@ -207,29 +204,6 @@ def test_kill_books_what_was_in_flight_as_interrupted(folder: Path) -> None:
     books = Gateway(folder, OUTAGE).ledger.books
     assert (books["a"].received, books["a"].spooled, books["a"].missing) == (2, 2, 0)
     assert (books["b"].received, dict(books["b"].dropped), books["b"].missing) == (1, {"interrupted": 1}, 0)
-
-
-def test_open_refuses_a_second_process(folder: Path) -> None:
-    """One process a spool: the second is told who holds it, and what to do."""
-    with SpoolFile(folder / "spool.db"), pytest.raises(SpoolTakenError, match=r"Process \d+ holds the spool"):
-        SpoolFile(folder / "spool.db")
-    SpoolFile(folder / "spool.db").close()
-
-
-def test_open_refuses_a_newer_format(folder: Path) -> None:
-    """A file that a newer version wrote is left alone."""
-    SpoolFile(folder / "spool.db").close()
-    with sqlite3.connect(folder / "spool.db") as database:
-        database.execute("UPDATE facts SET value = '99' WHERE name = 'format'")
-    database.close()
-    with pytest.raises(ConfigurationError, match="newer version"):
-        SpoolFile(folder / "spool.db")
-
-
-def test_open_names_a_folder_that_is_not_there(folder: Path) -> None:
-    """A missing folder is the operator's to make; the sentence says how."""
-    with pytest.raises(ConfigurationError, match="install -d"):
-        SpoolFile(folder / "nowhere" / "spool.db")
 
 
 def test_limit_blocks(folder: Path) -> None:

@@ -11,10 +11,13 @@ from gateway import __version__
 from gateway.cli.check import check
 from gateway.cli.demo import demo
 from gateway.cli.dlq import dlq
+from gateway.cli.docs import docs
 from gateway.cli.run import run
+from gateway.cli.schemas import schemas
 from gateway.cli.simulate import simulate
 from gateway.cli.status import status
 from gateway.cli.tail import tail
+from gateway.cli.topics import topics
 from gateway.errors import GatewayError
 
 app = typer.Typer(
@@ -27,10 +30,13 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(check)
+app.command()(docs)
 app.command()(simulate)
 app.command()(tail)
 app.command()(status)
 app.add_typer(dlq)
+app.add_typer(schemas)
+app.add_typer(topics)
 app.command()(demo)
 
 

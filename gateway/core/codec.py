@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro import Unknown, compile_encoder, normal_form
-from gateway.core.compiled import Encode, Miss, NotCoveredError, compile_fast
+from gateway.core.compiled import Encode, Miss, NotCoveredError, Prepared, compile_fast, prepare
 from gateway.core.json_text import parse
 from gateway.core.key import Key
 from gateway.core.misfit import Misfit, shown, tokens
@@ -31,6 +31,10 @@ class Codec:
         prefix: what stands before the Avro body in the record's value.
         is_fast: False to leave the compiled path out, for tests and comparisons.
 
+    Attributes:
+        fast: the compiled path: payload and prepared topic in, key and value out; it raises, anything, when it does
+            not take the payload.
+
     Raises:
         fastavro.schema.SchemaParseException: when the schema is no valid Avro schema.
         KeyError: when a key's pointer names no field.
@@ -51,11 +55,11 @@ class Codec:
         self._encode = compile_encoder(schema, unknown)
         self._key = Key(normal, keys)
         self._parameters = [tokens(pointer) if pointer else None for pointer in parameters]
-        self._fast: Encode = _leave_to_precise
+        self.fast: Encode = _leave_to_precise
         self.not_fast_because = "" if is_fast else "it is switched off"
         if is_fast:
             try:
-                self._fast = compile_fast(normal, keys, parameters, unknown, prefix)
+                self.fast = compile_fast(normal, keys, parameters, unknown, prefix)
             except NotCoveredError as error:
                 self.not_fast_because = str(error)
 
@@ -70,7 +74,7 @@ class Codec:
             The record's key and value, or why the reading does not fit. It never raises on data.
         """
         try:
-            return self._fast(payload, values)
+            return self.fast(payload, prepare(values))
         except Exception:  # noqa: BLE001 - the compiled path raises anything it likes; the precise path tells why
             return self.encode_precisely(payload, values)
 
@@ -88,7 +92,7 @@ class Codec:
             return misfit.dead_letter()
 
 
-def _leave_to_precise(_payload: bytes, _values: tuple[str, ...]) -> NoReturn:
+def _leave_to_precise(_payload: bytes, _prepared: Prepared) -> NoReturn:
     raise Miss
 
 

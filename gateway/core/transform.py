@@ -9,18 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.codec import Codec
+from gateway.core.compiled import prepare
 from gateway.core.dead_letter import TIME_HEADER, TOPIC_HEADER, iso
 from gateway.core.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
 
 if TYPE_CHECKING:
     from gateway.contract.model import Stream
+    from gateway.core.compiled import Prepared
 
 MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
 
 
 class _TopicFacts(NamedTuple):
+    """What a topic contributes to each of its records.
+
+    Args:
+        values: the parameters' values.
+        prepared: the same, encoded for the compiled path.
+        headers: of the record.
+    """
+
     values: tuple[str, ...]
+    prepared: Prepared
     headers: Headers
 
 
@@ -50,7 +61,8 @@ class Transform:
         self._names_topic = TOPIC_HEADER in route.headers
         self._names_time = TIME_HEADER in route.headers
         self._payload_limit = payload_limit
-        self._topics: dict[bytes, _TopicFacts | DeadLetter] = {}
+        self._topics: dict[bytes, _TopicFacts] = {}
+        self._refused: dict[bytes, DeadLetter] = {}
 
     def __call__(self, reading: Reading) -> Record | DeadLetter:
         """Judge one reading.
@@ -61,13 +73,23 @@ class Transform:
         Returns:
             The record to produce, or why there is none.
         """
+        try:  # the short way of a reading that fits; whatever it stumbles over, the long way judges
+            _, prepared, headers = self._topics[reading.topic]
+            payload = reading.payload
+            if reading.size < 0 and len(payload) <= self._payload_limit:
+                key, value = self._codec.fast(payload, prepared)
+                if self._names_time:
+                    headers = [*headers, (TIME_HEADER, iso(reading.received_at))]
+                return Record(self._topic, key, value, headers, reading.received_at)
+        except Exception:  # noqa: BLE001, S110 - the compiled path raises anything it likes
+            pass
         try:
             return self._judge(reading)
         except Exception as error:  # noqa: BLE001 - a bug of ours: one dead letter, not a service that restarts for ever
             return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
     def _judge(self, reading: Reading) -> Record | DeadLetter:
-        facts = self._topics.get(reading.topic) or self._learn(reading.topic)
+        facts = self._topics.get(reading.topic) or self._refused.get(reading.topic) or self._learn(reading.topic)
         if isinstance(facts, DeadLetter):
             return facts
         size = max(reading.size, len(reading.payload))
@@ -75,7 +97,7 @@ class Transform:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
         if reading.size >= 0:  # the source says the size only of what is above its server's own limit
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
-        encoded = self._codec.encode(reading.payload, facts.values)
+        encoded = self._codec.encode_precisely(reading.payload, facts.values)
         if isinstance(encoded, DeadLetter):
             return encoded
         key, value = encoded
@@ -85,9 +107,14 @@ class Transform:
         return Record(self._topic, key, value, headers, reading.received_at)
 
     def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
-        if len(self._topics) >= MAX_TOPICS:
+        if len(self._topics) + len(self._refused) >= MAX_TOPICS:
             self._topics.clear()
-        facts = self._topics[topic] = self._judge_topic(topic)
+            self._refused.clear()
+        facts = self._judge_topic(topic)
+        if isinstance(facts, DeadLetter):
+            self._refused[topic] = facts
+        else:
+            self._topics[topic] = facts
         return facts
 
     def _judge_topic(self, topic: bytes) -> _TopicFacts | DeadLetter:
@@ -99,4 +126,5 @@ class Transform:
             return DeadLetter(Reason.UNMAPPED_TOPIC, "", f"the topic does not match {self._stream.address.text}")
         if not all(values):
             return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
-        return _TopicFacts(values, [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])])
+        headers = [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
+        return _TopicFacts(values, prepare(values), headers)

@@ -407,7 +407,7 @@ class Replay:
         self._error = None
         heard_at = time.monotonic()
         while (unsent and not self._error) or self._sink.in_flight:
-            while unsent and not self._error and self._sink.has_room and self._hand_over(*unsent[0]):
+            while unsent and not self._error and self._sink.room and self._hand_over(*unsent[0]):
                 unsent.popleft()
             self._sink.poll(0.1)
             taken, failed = self._sink.take_reports()
@@ -424,7 +424,7 @@ class Replay:
 
     def _hand_over(self, index: int, pair: tuple[Letter, Record]) -> bool:
         letter, record = pair
-        return self._sink.send(record, Entry(letter.reading, None, 0, index))
+        return self._sink.send([record], [Entry(letter.reading, None, 0, index)]) == 1
 
     def _book(self, letter: Letter) -> None:
         self._journal.add(letter)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway import contract as contracts
 from gateway.config import load
 from gateway.errors import GatewayError
-from gateway.mqtt import tls_context
+from gateway.mqtt_tls import tls_context
 from gateway.sensors.publisher import Broker, Publisher, publish_all, summary
 from gateway.sensors.simulator import Simulator
 from gateway.settings.secret import UnfitFileError, read_secret

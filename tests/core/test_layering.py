@@ -22,19 +22,21 @@ LAYERS = (
     {"errors", "log", "core", "stop", "durable"},
     {"settings"},
     {"contract"},
-    {"config", "reconcile"},
+    {"config", "reconcile", "docs"},
     {"lane", "ledger"},
+    {"row"},
+    {"salvage"},
     {"disk"},
-    {"mqtt", "mqtt_reader", "spool", "kafka", "registry"},
+    {"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls", "spool", "kafka", "registry"},
     {"bridge", "http", "metrics", "systemd"},
     {"health", "service"},
-    {"installation", "sensors", "tail", "table"},
-    {"tailing", "dlq", "demo", "status"},
+    {"installation", "sensors", "tail", "table", "evolution"},
+    {"tailing", "dlq", "demo", "status", "topics"},
     {"cli"},
 )
 
 # Neighbours in a row that know nothing of each other: the two ends meet in the bridge.
-STRANGERS = ({"mqtt", "mqtt_reader"}, {"kafka", "registry"})
+STRANGERS = ({"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"}, {"kafka", "registry"})
 
 REACHES_OUT = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors",

@@ -42,8 +42,13 @@ class Gateway(Server):
     def start(self, *, ready: bool = True) -> Self:
         """Start it, and wait until it is ready or, with `ready=False`, until it answers at all."""
         self.launch([sys.executable, "-m", "gateway.cli", "run", "-c", self.settings_file])
-        self.wait_ready(self.is_ready if ready else self.is_alive, 30)
+        self.wait_ready(self.is_ready if ready else self.is_alive, 60)
         return self
+
+    def wait_subscribed(self) -> None:
+        """Wait until both brokers of our contract have granted the subscriptions: what is published now arrives."""
+        names = ("factoryBroker", "meterBroker")
+        wait_for(lambda: all(self.states()[name]["state"] == "ok" for name in names), 30, lambda: str(self.states()))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the gateway in this one's folder."""

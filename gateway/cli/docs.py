@@ -1,0 +1,34 @@
+"""`gateway docs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def docs(
+    contract: Annotated[Path, typer.Argument(help="The contract.")] = Path("asyncapi.yaml"),
+    *,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
+    form: Annotated[Literal["html", "markdown"], typer.Option("--format", help="One HTML file, or Markdown.")] = "html",
+) -> None:
+    """Describe the contract for people: servers, streams, every field, and the way of every reading.
+
+    Without -o it goes to standard output. The HTML file loads nothing and needs no server.
+    """
+    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway import docs as documentation  # noqa: PLC0415 - as above
+    from gateway.errors import GatewayError  # noqa: PLC0415 - as above
+
+    contracts.load(contract)
+    text = documentation.page(contract).text if form == "html" else documentation.markdown(contract)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        size = output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise GatewayError(f"Cannot write {output}: {error.strerror}.", "Name another file with -o.") from None
+    typer.echo(f"{output}: {size:,} letters", err=True)

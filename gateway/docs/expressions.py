@@ -1,0 +1,43 @@
+"""Runtime expressions as sentences: where a field comes from, and what makes the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.contract.expression import ExpressionError, parse
+from gateway.docs.blocks import Code, Phrase, joined
+from gateway.docs.prose import value
+
+WHOLE = "every member that no other field reads"
+
+
+def read_from(source: Any) -> Phrase:
+    """Say what `x-source` means: one place, or the first of several that is there."""
+    if source is None:
+        return ()
+    if isinstance(source, list):
+        return ("Read from the first of these that is there: ", *joined([place(one) for one in source]), ".")
+    return ("Read from ", *place(source), ".")
+
+
+def keyed_by(location: Any) -> Phrase:
+    """Say what `x-location` means: one field, or the first of several that is not empty."""
+    if isinstance(location, list):
+        return joined([keyed_by(one) for one in location], " or, when that is empty, ")
+    try:
+        parsed = parse(location if isinstance(location, str) else "")
+    except ExpressionError:
+        return value(location)
+    name = Code(".".join(parsed.tokens))
+    return ("the header ", name) if parsed.part == "header" else (name,)
+
+
+def place(expression: Any) -> Phrase:
+    """The place that an expression means; what is none is shown as it stands."""
+    try:
+        parsed = parse(expression if isinstance(expression, str) else "")
+    except ExpressionError:
+        return value(expression)
+    if not parsed.pointer:
+        return (WHOLE,)
+    return (Code(parsed.pointer), " in the headers") if parsed.part == "header" else (Code(parsed.pointer),)

@@ -1,0 +1,207 @@
+"""The spool's file: its lock, its format, what it finds when it is opened."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.core.reading import Reading
+from gateway.disk import DiskBrokenError, DiskFullError, SpoolFile
+from gateway.errors import ConfigurationError, SpoolTakenError
+
+FORMAT_1 = """
+CREATE TABLE readings (
+  offset INTEGER PRIMARY KEY, stream TEXT NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
+  received_at INTEGER NOT NULL, flags INTEGER NOT NULL, size INTEGER NOT NULL, sha256 BLOB NOT NULL,
+  crc INTEGER NOT NULL
+) STRICT;
+CREATE INDEX by_stream ON readings (stream, offset);
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+PRAGMA journal_mode = WAL;
+BEGIN;
+INSERT INTO facts VALUES ('format', '1'), ('next_offset', '10'), ('ledger', '{"a": {"received": 9}}');
+-- The checksum of format 1 is the CRC-32 of topic and payload: here of "t/1" and "21.5", "t/2" and "22.0".
+INSERT INTO readings VALUES (3, 'a', x'742f31', x'32312e35', 1700000000001, 1, 4, x'', 3452927761);
+INSERT INTO readings VALUES (4, 'a', x'742f32', x'32322e30', 1700000000002, 5, 4, x'', 4165160727);
+COMMIT;
+"""
+FIRST = Reading("a", b"t/1", b"21.5", 1_700_000_000_001, 1, size=4)
+SECOND = Reading("a", b"t/2", b"22.0", 1_700_000_000_002, 1, retain=True, size=4)
+MANY = 2**40
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Give a path for the file."""
+    return tmp_path / "spool.db"
+
+
+def readings(file: SpoolFile) -> dict[int, Reading]:
+    return {offset: each for stream in file.backlogs for offset, each in file.read(stream, 0, MANY, MANY)[0]}
+
+
+def store(path: Path, *entries: Reading, first: int = 0) -> None:
+    with SpoolFile(path) as file:
+        file.write(enumerate(entries, first), (), {}, first + len(entries))
+
+
+def kill_after(path: Path, statement: str) -> None:
+    """Run a statement on the opened `file` in a process that is then killed as by a power cut."""
+    before = "import os, sys; from pathlib import Path; from gateway.core.reading import Reading; import gateway.disk;"
+    script = f"{before} path = Path(sys.argv[1]); {statement}; os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", script, path], check=False, cwd=Path(__file__).parents[1])
+
+
+def test_open_refuses_a_second_process(path: Path) -> None:
+    """One process a spool: the second is told who holds it, and what to do."""
+    with SpoolFile(path), pytest.raises(SpoolTakenError, match=r"Process \d+ holds the spool"):
+        SpoolFile(path)
+    SpoolFile(path).close()
+
+
+def test_open_refuses_a_newer_format(path: Path) -> None:
+    """A file that a newer version wrote is left alone."""
+    SpoolFile(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE facts SET value = '99' WHERE name = 'format'")
+    database.close()
+    with pytest.raises(ConfigurationError, match="newer version"):
+        SpoolFile(path)
+
+
+def test_open_names_a_folder_that_is_not_there(path: Path) -> None:
+    """A missing folder is the operator's to make; the sentence says how."""
+    with pytest.raises(ConfigurationError, match="install -d"):
+        SpoolFile(path.parent / "nowhere" / "spool.db")
+
+
+def test_open_upgrades_an_older_format_after_a_copy(path: Path) -> None:
+    """A file of format 1 keeps its readings and books; what it was stands beside it, readable by its own version."""
+    build_format_1(path)
+    with SpoolFile(path) as file:
+        assert readings(file) == {3: FIRST, 4: SECOND}
+        assert (file.next_offset, file.ledger) == (10, {"a": {"received": 9}})
+    with closing(sqlite3.connect(path.with_name("spool.db.format-1.bak"))) as copy:
+        assert copy.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == ("1",)
+        assert copy.execute("SELECT count(*) FROM readings").fetchone() == (2,)
+    assert path.with_name("spool.db.format-1.bak").stat().st_mode & 0o077 == 0
+
+
+def build_format_1(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(FORMAT_1)
+
+
+def test_open_upgrades_after_it_was_killed_between_copy_and_commit(path: Path) -> None:
+    """Killed within the upgrade, the old file is as it was, and the next start upgrades it."""
+    build_format_1(path)
+    kill_after(
+        path, "gateway.disk.UPGRADES[1] = lambda database: os.kill(os.getpid(), 9); gateway.disk.SpoolFile(path)"
+    )
+    assert path.with_name("spool.db.format-1.bak").exists()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == ("1",)
+    with SpoolFile(path) as file:
+        assert readings(file) == {3: FIRST, 4: SECOND}
+
+
+def test_open_salvages_a_damaged_file_of_an_older_format(path: Path) -> None:
+    """A damaged file of format 1 gives its readings to a new one of today's format."""
+    build_format_1(path)
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+    with SpoolFile(path) as spool:
+        assert readings(spool) == {3: FIRST, 4: SECOND}
+
+
+def test_open_tells_that_an_older_copy_was_put_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 54: its readings are sent, an alarm names the offsets since then, and none of them is given again."""
+    store(path, FIRST)
+    shutil.copy(path, path.with_name("copy"))
+    store(path, SECOND, first=1)
+    shutil.copy(path.with_name("copy"), path)
+    with SpoolFile(path) as file:
+        assert readings(file) == {0: FIRST}
+        assert file.next_offset == 2
+    assert [(record.levelno, record.__dict__["first"], record.__dict__["last"]) for record in caplog.records] == [
+        (logging.ERROR, 1, 1)
+    ]
+    assert "older copy" in caplog.text
+
+
+def test_open_tells_that_the_wal_is_missing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 44: after a kill -9 without the -wal file it opens, and says what may be lost."""
+    store(path, FIRST)
+    kill_after(path, "f = gateway.disk.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
+    path.with_name("spool.db-wal").unlink()
+    with SpoolFile(path) as file:
+        assert readings(file) == {0: FIRST}
+    assert "-wal file is missing" in caplog.text
+
+
+def test_open_says_nothing_after_a_kill(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A kill -9 or a power cut is no damage: nothing is set aside, nothing is alarmed."""
+    kill_after(path, "f = gateway.disk.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
+    with SpoolFile(path) as file:
+        assert list(readings(file)) == [1]
+    assert not caplog.records
+    assert not path.with_name("spool.db.bad-1").exists()
+
+
+def test_open_saves_what_stands_behind_a_damaged_frame_of_the_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite would forget every commit from the damaged one on without a word."""
+    script = "[f.write([(n, Reading('a', b't', b'%d' % n, 1))], (), {}, n + 1) for n in range(100)]"
+    kill_after(path, f"f = gateway.disk.SpoolFile(path); {script}")
+    with path.with_name("spool.db-wal").open("r+b") as file:
+        file.seek(100_000)
+        file.write(b"\xff" * 10)
+    with SpoolFile(path) as spool:
+        assert list(readings(spool)) == list(range(100))
+    assert "its -wal file is damaged" in str([record.__dict__.get("detail") for record in caplog.records])
+
+
+def test_read_raises_at_a_damaged_reading(path: Path) -> None:
+    """A bit flipped inside a value is found; the file is set aside and what is whole goes into a new one."""
+    store(path, FIRST, SECOND)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE readings SET received_at = received_at + 1 WHERE offset = 1")
+    with SpoolFile(path) as file:
+        with pytest.raises(DiskBrokenError, match="offset 1"):
+            file.read("a", 0, MANY, MANY)
+        file.renew("damaged")
+        assert readings(file) == {0: FIRST}
+    assert path.with_name("spool.db.bad-1").exists()
+
+
+def test_renew_leaves_out_what_is_settled(path: Path) -> None:
+    """What the owner knows to be settled does not come back."""
+    store(path, FIRST, SECOND)
+    with SpoolFile(path) as file:
+        file.renew("a test", lambda offset, _stream: offset > 0)
+        assert readings(file) == {1: SECOND}
+
+
+def test_write_says_that_another_program_has_the_file(path: Path) -> None:
+    """Somebody's open transaction is no damage: it may be tried again."""
+    with SpoolFile(path) as file, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DiskFullError, match="locked"):
+            file.write([(0, FIRST)], (), {}, 1)
+        other.execute("ROLLBACK")
+        file.write([(0, FIRST)], (), {}, 1)
+        assert file.read("a", 0, MANY, MANY)[0] == [(0, FIRST)]
+
+
+def test_open_refuses_a_file_that_it_may_not_open(path: Path) -> None:
+    """Row 45: what is no file at all is the operator's to put right; it is not set aside."""
+    path.mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        SpoolFile(path)
+    assert path.is_dir()

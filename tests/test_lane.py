@@ -1,0 +1,64 @@
+"""A lane: in order through failures, and never still without a word. The rest of it shows in the bridge's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.reading import Reading
+from gateway.lane import STALL_SECONDS, Entry, Lane
+
+BEGUN = 1_000.0
+
+
+def entries(*offsets: int) -> list[Entry]:
+    return [Entry(Reading("doors", b"doors/d", b"{}", 0), None, 0, offset) for offset in offsets]
+
+
+@pytest.fixture
+def lane() -> Lane:
+    made = Lane("doors")
+    made.begin(BEGUN)
+    return made
+
+
+def test_an_empty_lane_never_stalls(lane: Lane) -> None:
+    assert not lane.has_stalled(BEGUN + 10 * STALL_SECONDS)
+
+
+def test_a_lane_stalls_when_nothing_moves_for_so_long_after_its_first_reading(lane: Lane) -> None:
+    """The time counts from when there was something to do, and is told once."""
+    lane.add(entries(0), BEGUN + 100)
+    lane.add(entries(1), BEGUN + 120)
+    assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS - 1)
+    assert lane.has_stalled(BEGUN + 100 + STALL_SECONDS)
+    assert lane.trouble == "readings wait, and Kafka has acknowledged none for 30 s"
+    assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS + 1), "it has been said"
+
+
+def test_a_lane_that_moves_does_not_stall(lane: Lane) -> None:
+    lane.add(entries(0, 1), BEGUN)
+    lane.sent(lane.take(2), 2)
+    lane.settle(1, BEGUN + STALL_SECONDS - 1)
+    assert not lane.has_stalled(BEGUN + STALL_SECONDS + 1)
+
+
+def test_an_acknowledgement_ends_the_stall(lane: Lane) -> None:
+    lane.add(entries(0, 1), BEGUN)
+    lane.sent(lane.take(2), 2)
+    assert lane.has_stalled(BEGUN + STALL_SECONDS)
+    lane.settle(1, BEGUN + STALL_SECONDS + 5)
+    assert not lane.trouble
+
+
+def test_a_lane_that_has_told_its_trouble_does_not_stall_beside(lane: Lane) -> None:
+    lane.add(entries(0), BEGUN)
+    lane.sent(taken := lane.take(1), 1)
+    lane.fail(taken[0], "the topic does not exist", BEGUN + 1)
+    assert not lane.has_stalled(BEGUN + 10 * STALL_SECONDS)
+    assert lane.trouble == "the topic does not exist"
+
+
+def test_what_kafka_did_not_take_is_sent_first_next_time(lane: Lane) -> None:
+    lane.add(entries(0, 1, 2, 3), BEGUN)
+    lane.sent(lane.take(3), 1)
+    assert [entry.offset for entry in lane.take(lane.room(BEGUN))] == [1, 2, 3]
