@@ -5,6 +5,8 @@
 #   make check    style and types
 #   make soak     faults of every kind in seeded order; MINUTES=10 SEED=1
 #   make demo     sensors, gateway and Kafka on this machine; SECONDS=10 ends by itself
+#   make bench    speed against other bridges, into docs/bench/; QUICK=1, ARGS="--only versus,start"
+#   make bench-stages   what a reading costs, stage by stage
 #   make setup    only what the others begin with
 #   make style    ruff: lint and format
 #   make types    mypy, strict
@@ -13,11 +15,12 @@
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test faults check style types soak demo lock clean system-run system-test
+.PHONY: help setup test faults bench bench-stages check style types soak demo lock clean system-run system-test
 .DELETE_ON_ERROR:
 
 PYTHON ?=
 ARGS ?=
+QUICK ?=
 SECONDS ?=
 
 BIN := .venv/bin
@@ -53,6 +56,13 @@ demo: .venv/.installed-run | system-run
 
 soak: setup
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
+
+# Go builds one of the bridges that the gateway is compared with; without it that one is left out.
+bench: setup
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+bench-stages: .venv/.installed-dev
+	$(BIN)/python -m bench.stages
 
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -43,6 +43,7 @@ DISCONNECT = b"\xe0\0"
 _VARINT_BYTES = 4
 _Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
+_FLAGS = [((bits >> 1) & 3, bool(bits & 1), bool(bits & 8)) for bits in range(16)]  # QoS, retain, DUP of a first byte
 _HANDED_TO_PAHO = {"have_remaining": 0, "remaining_count": [], "remaining_mult": 1, "to_process": 0}
 
 
@@ -190,8 +191,7 @@ class PahoReader(paho.Client):
 
     def _entry(self, command: int, topic: bytes, packet_id: int, payload: bytes, size: int, digest: bytes) -> Entry:  # noqa: PLR0913, PLR0917 - the parts of a packet
         now = time.time_ns() // 1_000_000
-        qos, retain, dup = (command >> 1) & 3, bool(command & 1), bool(command & 8)
-        reading = Reading(self._stream_of(topic), topic, payload, now, qos, retain, dup, size, digest)
+        reading = Reading(self._stream_of(topic), topic, payload, now, *_FLAGS[command & 0x0F], size, digest)
         return Entry(reading, self.connection, packet_id)
 
 
@@ -269,23 +269,18 @@ class FastReader(PahoReader):
                 topic = buffer[start + 2 : body]
                 packet_id = 0
                 if command & 0x06:
-                    packet_id = int.from_bytes(buffer[body : body + 2])
+                    packet_id = buffer[body] << 8 | buffer[body + 1] if body + 2 <= after else 0
                     body += 2
                 if is_v5:
                     is_short = body < after and buffer[body] < 0x80
                     body = body + 1 + buffer[body] if is_short else _after_properties(buffer, body)
                 if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
                     raise MalformedPacketError(_complaint(command))
-                payload = buffer[body:after]
                 if after - body > limit:
-                    entry = self._entry(command, topic, packet_id, *self._cut(payload))
+                    append(self._entry(command, topic, packet_id, *self._cut(buffer[body:after])))
                 else:
-                    reading = Reading(
-                        stream_of(topic), topic, payload, now,
-                        (command >> 1) & 3, bool(command & 1), bool(command & 8),
-                    )  # fmt: skip
-                    entry = Entry(reading, connection, packet_id)
-                append(entry)
+                    reading = Reading(stream_of(topic), topic, buffer[body:after], now, *_FLAGS[command & 0x0F])
+                    append(Entry(reading, connection, packet_id))
             else:
                 result = self._hand_to_paho(command, buffer[start:after], size)
                 if result:

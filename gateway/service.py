@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gateway import __version__, docs
 from gateway.bridge import Bridge
 from gateway.core.retained import RetainedMessages
-from gateway.core.routes import UNMAPPED, Routes
+from gateway.core.routes import UNMAPPED, routes
 from gateway.core.transform import Transform
 from gateway.disk import SpoolFile
 from gateway.health import HealthCheck
@@ -190,13 +190,14 @@ class Preparation:
         return missing
 
 
-def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) -> Service:
+def build(contract: Contract, settings: Settings, environ: Mapping[str, str], filters: Mapping[str, str]) -> Service:
     """Build a gateway.
 
     Args:
         contract: what the streams are.
         settings: what this installation adds; reconciled with the contract.
         environ: the process's environment, for systemd.
+        filters: name of each stream to subscribe to, and the filter to do it with (`split.py`).
 
     Returns:
         A service that is not started.
@@ -204,7 +205,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
     Raises:
         ConfigurationError: when a secret or certificate cannot be used.
     """
-    streams = [stream for stream in contract.streams.values() if _is_enabled(settings, stream)]
+    streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
     kafka_settings = settings.server(contract.kafka.name)
     sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings), settings.spool.memory // 2)
     payload_limit = sink.record_limit - RECORD_OVERHEAD
@@ -216,7 +217,8 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
     for server in contract.mqtt_servers.values():
         subscribed = [stream for stream in streams if server.name in stream.servers]
         if subscribed or file.filters(server.name, server.client_id):  # the latter must still be unsubscribed
-            sources.append(_source(server, settings, subscribed, payload_limit, file))
+            source = _source(server, settings, subscribed, filters=filters, payload_limit=payload_limit, file=file)
+            sources.append(source)
     retained = RetainedMessages(settings.mqtt.retained)
     bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained)
     registry = registry_of(contract, settings)
@@ -231,11 +233,6 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str]) ->
     return Service(sources, spool, bridge, sink, ledger, preparation, http, Notifier(environ))
 
 
-def _is_enabled(settings: Settings, stream: Stream) -> bool:
-    given = settings.streams.get(stream.name)
-    return given is None or given.enabled
-
-
 def _policy(given: SpoolSettings) -> Policy:
     return Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
 
@@ -246,8 +243,14 @@ def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
     return topics | {UNMAPPED: first}
 
 
-def _source(
-    server: MqttServer, settings: Settings, streams: list[Stream], payload_limit: int, file: SubscriptionFile
+def _source(  # noqa: PLR0913 - what the source is made of, the last three by name
+    server: MqttServer,
+    settings: Settings,
+    streams: list[Stream],
+    *,
+    filters: Mapping[str, str],
+    payload_limit: int,
+    file: SubscriptionFile,
 ) -> MqttSource:
     given = settings.server(server.name)
     ((host, port),) = split_hosts(given.host or server.host)
@@ -259,8 +262,8 @@ def _source(
     return MqttSource(
         server,
         address=(host, port or (8883 if encrypted else 1883)),
-        subscriptions={stream.address.filter: _qos(settings, stream) for stream in streams},
-        stream_of=Routes((stream.name, stream.address) for stream in streams),
+        subscriptions={filters[each.name]: _qos(settings, each) for each in streams if each.name in filters},
+        stream_of=routes((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         receive_maximum=given.receive_maximum,
         credentials=credentials,

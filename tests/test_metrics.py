@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
 from gateway.core.reading import Reading, Reason
-from gateway.core.routes import UNMAPPED, Routes
+from gateway.core.routes import UNMAPPED, routes
 from gateway.lane import Entry
 from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
@@ -65,7 +65,7 @@ def families(ledger: Ledger, spool: Spool) -> dict[str, Metric]:
         mqtt_server("factoryBroker"),
         address=("127.0.0.1", 1),
         subscriptions={},
-        stream_of=Routes([]),
+        stream_of=routes([]),
         payload_limit=1_000,
         receive_maximum=10,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter, Reason, Record
-from gateway.core.routes import UNMAPPED, Routes
+from gateway.core.routes import UNMAPPED, routes
 from gateway.core.transform import Transform
 from gateway.dlq.letters import FOREIGN
 
@@ -84,7 +84,7 @@ class Judge:
         self, contract: Contract, payload_limit: int, schema_id: Callable[[Stream], int | str] = lambda _: NO_ID
     ) -> None:
         self._streams = contract.streams
-        self._routes = Routes((stream.name, stream.address) for stream in contract.streams.values())
+        self._routes = routes((stream.name, stream.address) for stream in contract.streams.values())
         self._payload_limit = payload_limit
         self._schema_id = schema_id
         self._transforms: dict[str, Transform | str] = {}

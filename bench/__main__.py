@@ -1,0 +1,69 @@
+"""Run the benchmarks: all of them into docs/bench/, or some of them onto the screen.
+
+python -m bench                     everything; writes results.json, README.md and bench.svg
+python -m bench --quick             the same with shorter runs, one of each
+python -m bench --only versus,start some groups; writes nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+
+from bench import report
+from bench.contestants import build_go_bridge
+from bench.far_end import FarEnd
+from bench.plot import plot
+from bench.runs import GROUPS, Effort
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="shorter runs, no medians")
+    parser.add_argument("--only", default=",".join(GROUPS), help=f"some of: {', '.join(GROUPS)}")
+    given = parser.parse_args()
+    groups = given.only.split(",")
+    if unknown := [name for name in groups if name not in GROUPS]:
+        parser.error(f"there is no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    results = measure(groups, is_quick=given.quick)
+    print(report.goals(results), report.absolute(results), report.grown(results), report.latencies(results),
+          report.small(results), sep="\n")  # fmt: skip
+    if set(groups) == set(GROUPS):
+        write(results)
+
+
+def measure(groups: list[str], *, is_quick: bool) -> report.Results:
+    """Measure groups of rows, all against one Kafka.
+
+    Args:
+        groups: names in `GROUPS`.
+        is_quick: whether short runs will do.
+
+    Returns:
+        The figures, by group.
+    """
+    if not build_go_bridge():
+        print("Go is not installed: its bridge is not measured.", flush=True)
+    results: report.Results = {"machine": report.machine(), "quick": is_quick, "load_before": os.getloadavg()[0]}
+    with FarEnd() as far_end:
+        for name in groups:
+            began = time.monotonic()
+            results[name] = GROUPS[name](far_end, Effort(is_quick=is_quick))
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    return results
+
+
+def write(results: report.Results) -> None:
+    """Write the files of docs/bench/."""
+    report.FOLDER.mkdir(parents=True, exist_ok=True)
+    (report.FOLDER / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (report.FOLDER / "README.md").write_text(report.page(results))
+    (report.FOLDER / "bench.svg").write_text(plot(results))
+    print(f"Written: {', '.join(sorted(path.name for path in report.FOLDER.iterdir()))} in docs/bench/")
+
+
+if __name__ == "__main__":
+    main()

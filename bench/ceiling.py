@@ -1,0 +1,106 @@
+"""Contestant (a), the ceiling: ready-made records, handed to librdkafka as fast as it takes them, and nothing else.
+
+With a rate it is the direct way to Kafka that the latency rows compare with.
+
+    python -m bench.ceiling BOOTSTRAP TOPIC        commands and answers as `load_broker.py` has them
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Producer
+
+from bench.load import STAMP_DIGITS, Load
+from gateway.kafka import DEFAULTS, FIXED
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+    from gateway.core.reading import Headers
+
+FRAME = b"\0\0\0\0\1"
+POLL_EVERY = 512
+REST_SECONDS = 0.0002
+
+
+class Direct:
+    """A producer with the gateway's own settings.
+
+    Args:
+        bootstrap: Kafka.
+        topic: gets the records.
+    """
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._producer = Producer(DEFAULTS | FIXED | {"bootstrap.servers": bootstrap})
+        self._topic = topic
+        self._delivered = 0
+        self._load = Load()
+        self._records: list[tuple[bytes, bytes, Headers]] = []
+
+    def obey(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Produce what a command says and wait for every report."""
+        self._prepare(Load(**command["load"]))
+        self._delivered, count, rate = 0, command["count"], command.get("rate", 0.0)
+        first_at, cpu = time.monotonic(), time.process_time()
+        if rate:
+            self._pace(count, rate, first_at)
+        else:
+            self._rush(count)
+        while self._delivered < count:
+            self._producer.poll(0.01)
+        last_at = time.monotonic()
+        used = time.process_time() - cpu
+        return {"seconds": last_at - first_at, "first_at": first_at, "last_at": last_at, "cpu_seconds": used}
+
+    def _prepare(self, load: Load) -> None:
+        if load != self._load or not self._records:
+            made = map(load.record, range(load.cycle))
+            self._records = [(key, FRAME + body, [("mqtt.topic", topic.encode())]) for key, body, topic in made]
+            self._load = load
+
+    def _rush(self, count: int) -> None:
+        produce, poll, topic, cycle = self._producer.produce, self._producer.poll, self._topic, len(self._records)
+        for number in range(count):
+            key, value, headers = self._records[number % cycle]
+            while True:
+                try:
+                    produce(topic, value, key, on_delivery=self._report, headers=headers)
+                    break
+                except BufferError:
+                    poll(0.01)
+            if not number % POLL_EVERY:
+                poll(0)
+
+    def _pace(self, count: int, rate: float, first_at: float) -> None:
+        number = 0
+        while number < count:
+            due = min(count, int((time.monotonic() - first_at) * rate) + 1)
+            stamp = b"%0*d" % (STAMP_DIGITS, time.monotonic_ns())
+            for number in range(number, due):  # noqa: B020 - it goes on where it was
+                key, value, headers = self._records[number % len(self._records)]
+                value = value[:-STAMP_DIGITS] + stamp
+                self._producer.produce(self._topic, value, key, on_delivery=self._report, headers=headers)
+            number = due
+            self._producer.poll(0)
+            time.sleep(max(0.0, first_at + number / rate - time.monotonic()))
+
+    def _report(self, error: KafkaError | None, _message: object) -> None:
+        assert error is None, error
+        self._delivered += 1
+
+
+def main() -> None:
+    """Serve commands until there are no more."""
+    direct = Direct(*sys.argv[1:3])
+    print(json.dumps({"port": 0}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(direct.obey(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

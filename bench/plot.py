@@ -1,0 +1,63 @@
+"""The plot: two rows of bars, one for CPU and one for speed, in colours for light and dark pages."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.report import Results
+
+NAMES = {
+    "gateway": "gateway",
+    "plain-go": "plain Go bridge",
+    "plain-python": "paho + AvroSerializer",
+    "ceiling": "librdkafka alone",
+}
+WIDTH, LEFT, LONGEST, BAR, STEP = 640, 170, 390, 18, 26
+STYLE = """\
+text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+.title { font-weight: 600; }
+.peer { fill: #8c959f; }
+.own { fill: #0969da; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3; }
+  .peer { fill: #6e7681; }
+  .own { fill: #4493f8; }
+}"""
+
+
+def plot(results: Results) -> str:
+    """Draw what each contestant took at full speed.
+
+    Args:
+        results: of a whole run.
+
+    Returns:
+        The SVG document.
+    """
+    found = {name: results["versus"][name] for name in NAMES if name in results["versus"]}
+    cpu = {name: each["microseconds"] for name, each in found.items()}
+    speed = {name: each["readings_per_second"] for name, each in found.items()}
+    height = 2 * (STEP * (len(found) + 1) + 10) + 10
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'role="img" aria-label="CPU per reading and readings a second">\n<style>{STYLE}</style>\n'
+        + _panel("CPU per reading, microseconds (less is better)", cpu, "{:.1f}", 20)
+        + _panel("Readings a second (more is better)", speed, "{:,.0f}", 30 + STEP * (len(found) + 1))
+        + "</svg>\n"
+    )
+
+
+def _panel(title: str, values: dict[str, float], form: str, top: float) -> str:
+    most = max(values.values())
+    lines = [f'<text class="title" x="0" y="{top}">{escape(title)}</text>']
+    for place, (name, value) in enumerate(values.items()):
+        y, length = top + 10 + STEP * place, LONGEST * value / most
+        kind = "own" if name == "gateway" else "peer"
+        lines += [
+            f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(NAMES[name])}</text>',
+            f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"/>',
+            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{form.format(value)}</text>',
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,278 @@
+"""Results -> the table of docs/bench/README.md, with each figure beside what it is compared with.
+
+Whatever is missing from the results is written as "not measured".
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "bench"
+NOT_MEASURED = "not measured"
+KAFKA_JARS = ROOT / ".cache" / "kafka" / "lib"
+PEERS = {
+    "gateway": "this gateway",
+    "ceiling": "(a) librdkafka alone, ready-made records",
+    "plain-python": "(b) paho + AvroSerializer",
+    "plain-go": "(c) paho for Go + franz-go + hamba/avro",
+}
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of ratios.
+
+    Args:
+        title: what is compared.
+        figure: computes it from the results; a KeyError means that a part was not measured.
+        form: how to write it.
+        goal: what it should be at most, or at least.
+        at_least: True when more is better.
+    """
+
+    title: str
+    figure: Callable[[Results], float]
+    form: str
+    goal: float
+    at_least: bool = False
+
+    def cells(self, results: Results) -> tuple[str, str, str]:
+        """Write figure, goal and verdict."""
+        goal = f"{'at least' if self.at_least else 'at most'} {self.form.format(self.goal)}"
+        try:
+            found = self.figure(results)
+        except (KeyError, TypeError):
+            return NOT_MEASURED, goal, ""
+        is_met = found >= self.goal if self.at_least else found <= self.goal
+        return self.form.format(found), goal, "yes" if is_met else "**no**"
+
+
+def _cpu(group: str, name: str, other: str) -> Callable[[Results], float]:
+    """Compare the CPU per reading of two in a group."""
+    return lambda results: float(results[group][name]["microseconds"] / results[group][other]["microseconds"])
+
+
+def _speed(group: str, name: str, other: str) -> Callable[[Results], float]:
+    """Compare the readings a second of two in a group."""
+    rate = "readings_per_second"
+    return lambda results: float(results[group][name][rate] / results[group][other][rate])
+
+
+def _figure(*path: str) -> Callable[[Results], float]:
+    """Look a figure up."""
+
+    def look_up(results: Results) -> float:
+        found: Any = results
+        for name in path:
+            found = found[name]
+        return float(found)
+
+    return look_up
+
+
+def _above_direct(rate: int, share: str) -> Callable[[Results], float]:
+    """Compare the gateway's latency with that of producing directly."""
+    path = ("latency", f"at_{rate}")
+    own, direct = _figure(*path, "gateway", share), _figure(*path, "direct", share)
+    return lambda results: own(results) - direct(results)
+
+
+TIMES, MILLISECONDS, COUNT, SECONDS, MEBIBYTES, PERCENT = (
+    "{:.2f} times", "{:.1f} ms", "{:,.0f}", "{:.2f} s", "{:.0f} MiB", "{:.2f} %",
+)  # fmt: skip
+ROWS = [
+    Row("CPU per reading against (b)", _cpu("versus", "gateway", "plain-python"), TIMES, 0.1),
+    Row("CPU per reading against (c)", _cpu("versus", "gateway", "plain-go"), TIMES, 0.25),
+    Row("readings/s against (c)", _speed("versus", "gateway", "plain-go"), TIMES, 4, at_least=True),
+    Row("readings/s against the ceiling (a)", _speed("versus", "gateway", "ceiling"), TIMES, 0.5, at_least=True),
+    Row(
+        "readings/s, 20 unacknowledged",
+        _figure("window", "gateway", "readings_per_second"),
+        COUNT,
+        8_000,
+        at_least=True,
+    ),
+    Row("the same against (c)", _speed("window", "gateway", "plain-go"), TIMES, 4, at_least=True),
+    Row("the same against (c) tuned", _speed("window", "gateway", "plain-go-hasty"), TIMES, 1, at_least=True),
+    *(
+        Row(f"latency at {rate:,}/s, {share} above producing directly", _above_direct(rate, share), MILLISECONDS, goal)
+        for rate in (1_000, 10_000)
+        for share, goal in (("p50", 1.0), ("p99", 3.0))
+    ),
+    Row("memory, idle", _figure("versus", "gateway", "idle_mebibytes"), MEBIBYTES, 64),
+    Row("memory, most at full speed", _figure("versus", "gateway", "peak_mebibytes"), MEBIBYTES, 120),
+    Row("CPU per reading, 10,000 machines against 10", _cpu("growth", "machines_10000", "machines_10"), TIMES, 1.1),
+    Row("CPU per reading, 200 streams against 5", _cpu("streams", "streams_200", "streams_5"), TIMES, 1.1),
+    Row("CPU per telegram against (b)", _cpu("growth", "telegrams", "telegrams_plain_python"), TIMES, 0.2),
+    Row("CPU, one in ten a dead letter against none", _cpu("growth", "one_in_ten_broken", "none_broken"), TIMES, 1.5),
+    Row("start to first reading acknowledged", _figure("start", "again_seconds"), SECONDS, 1.0),
+    Row("the same, very first start", _figure("start", "first_seconds"), SECONDS, 1.0),
+    Row("CPU at one reading a second, share of a core", _figure("rest", "cpu_percent_at_1"), PERCENT, 0.2),
+]
+SPEED = [("microseconds", "{:.1f} µs"), ("readings_per_second", COUNT)]
+
+
+def machine() -> dict[str, Any]:
+    """Describe what a run ran on: hardware and versions, no names."""
+    cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    kafka = re.search(r"kafka-clients-([\d.]+)\.jar", " ".join(os.listdir(KAFKA_JARS)))  # noqa: PTH208 - names are all that is wanted
+    return {
+        "cpu": cpu[1] if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "kernel": re.match(r"[\d.]*\d", platform.release())[0],  # type: ignore[index]  # every release begins with digits
+        "python": platform.python_version(),
+        "kafka": kafka[1] if kafka else "unknown",
+        "librdkafka": confluent_kafka.libversion()[0],
+        **{name: version(name) for name in ("confluent-kafka", "paho-mqtt", "msgspec", "fastavro")},
+        "go": _go(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+    }
+
+
+def _go() -> str:
+    try:
+        told = subprocess.run(["go", "version"], capture_output=True, text=True, check=True).stdout  # noqa: S607 - whichever built the bridge
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return told.split()[2].removeprefix("go")
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Write a table in Markdown; all but the first column to the right."""
+    lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def goals(results: Results) -> str:
+    """Write the table of ratios."""
+    return table(("figure", "measured", "goal", "met"), [(row.title, *row.cells(results)) for row in ROWS])
+
+
+def absolute(results: Results) -> str:
+    """Write what each contestant took at full speed."""
+    head = ("at full speed", "CPU per reading", "readings/s", "memory idle", "memory, most")
+    forms = [*SPEED, ("idle_mebibytes", MEBIBYTES), ("peak_mebibytes", MEBIBYTES)]
+    found = results.get("versus", {})
+    return table(head, [(title, *(_cell(found, name, *form) for form in forms)) for name, title in PEERS.items()])
+
+
+def grown(results: Results) -> str:
+    """Write what readings of other kinds and numbers cost."""
+    found = results.get("growth", {}) | results.get("streams", {}) | {
+        f"window_{name}": each for name, each in results.get("window", {}).items()
+    }  # fmt: skip
+    titles = {
+        "machines_10": "10 machines",
+        "machines_10000": "10,000 machines",
+        "streams_5": "5 streams, a topic each",
+        "streams_200": "200 streams, a topic each",
+        "doors": "doors",
+        "one_in_ten_broken": "one in ten a dead letter",
+        "telegrams": "telegrams of 30 registers",
+        "telegrams_plain_python": "the same, (b)",
+        "window_gateway": "20 unacknowledged, MQTT 3.1.1",
+        "window_plain-go": "the same, (c), MQTT 5",
+        "window_plain-go-hasty": "the same, (c) tuned: no linger, acknowledges every millisecond",
+    }
+    rows = [(title, *(_cell(found, name, *form) for form in SPEED)) for name, title in titles.items()]
+    return table(("the gateway with", "CPU per reading", "readings/s"), rows)
+
+
+def latencies(results: Results) -> str:
+    """Write the percentiles."""
+    found = results.get("latency", {})
+    shares = ("p50", "p99", "p99.9")
+    rows = []
+    for rate, title in (("at_1000", "1,000/s"), ("at_10000", "10,000/s"), ("at_full_speed", "full speed")):
+        for name, who in (("gateway", "gateway"), ("direct", "produced directly")):
+            figures = found.get(rate, {})
+            rows.append((f"{title}, {who}", *(_cell(figures, name, share, MILLISECONDS) for share in shares)))
+    return table(("publish to consumer", *shares), rows)
+
+
+def small(results: Results) -> str:
+    """Write what little work costs."""
+    found = {"rest": results.get("rest", {})}
+    rows = [
+        (title, _cell(found, "rest", f"cpu_percent_at_{rate}", PERCENT),
+         _cell(found, "rest", f"kafka_bytes_at_{rate}", COUNT))
+        for rate, title in ((1, "one a second"), (1_000, "1,000 a second"), (10_000, "10,000 a second"))
+    ]  # fmt: skip
+    rows.insert(0, ("one a minute", NOT_MEASURED, NOT_MEASURED))
+    return table(("readings", "CPU, share of a core", "bytes to Kafka per reading"), rows)
+
+
+def _cell(found: Results, name: str, figure: str, form: str) -> str:
+    value = found.get(name, {}).get(figure)
+    return NOT_MEASURED if value is None else form.format(value)
+
+
+def page(results: Results) -> str:
+    """Write docs/bench/README.md."""
+    on = results["machine"]
+    names = ("librdkafka", "confluent-kafka", "paho-mqtt", "msgspec", "fastavro")
+    versions = ", ".join(f"{name} {on[name]}" for name in names)
+    seen = results.get("versus", {}).values()
+    sent, decoded = (sum(each["records"][what] for each in seen) for what in ("in_kafka", "decoded"))
+    return f"""\
+# Benchmarks
+
+`make bench` made this page and the plot, in one run; `make bench QUICK=1` has shorter runs, one of each. The figures of
+single runs are in `results.json`; what each stage of the way costs is in `stages.json` (`make bench-stages`).
+
+{on["cpu"]}, {on["cores"]} cores, Linux {on["kernel"]}; Python {on["python"]}, {versions}; Go {on["go"]};
+Kafka {on["kafka"]}; {on["date"]}. Load of the machine before the run: {results["load_before"]:.2f}.
+
+![CPU per reading and readings a second](bench.svg)
+
+## Against goals
+
+{goals(results)}
+## At full speed
+
+{absolute(results)}
+{grown(results)}
+## Latency
+
+{latencies(results)}
+## Little work
+
+{small(results)}
+## How it is measured
+
+- Not measured: a Java bridge; a bridge held to one core (readings/s are of processes that may use all cores).
+- With 20 unacknowledged, (c) is bound by paho's acknowledging each 50 ms unless tuned: the tuned row is the comparison
+  that counts. It speaks MQTT 5 there, because its library knows nothing else.
+- A load broker (`bench/load_broker.py`) sends ready-made QoS 1 PUBLISH packets as fast as the bridge's Receive Maximum
+  allows, and counts acknowledgements. So the bridge is measured, and no MQTT broker.
+- The far end is a real Kafka, one node, topics with six partitions (one where streams are counted). All write with
+  acks=all, idempotence and lz4, and all write the same records, with the MQTT topic as a header.
+- CPU is user and system time of the bridge's process alone, as the kernel counts it. Readings/s are from the first
+  PUBLISH to the last PUBACK. Everything runs on the one machine, so that all share its cores.
+- Every record is counted in Kafka, and the first thousand of a topic are decoded: {sent:,} and {decoded:,} in the
+  rows at full speed.
+- (b) acknowledges readings before Kafka has them; its readings/s are flattered by that. (a) and the direct
+  producer of the latency rows are the same program; it has the gateway's own producer settings. (c) has the defaults
+  of its libraries but for compression, and a Receive Maximum of 8,192 as the gateway has; *tuned* means no linger in
+  the producer and acknowledgements each millisecond instead of each 50.
+- Start is from starting the process to the first PUBACK, which follows Kafka's own; the very first start registers its
+  schemas, later ones have the ids in their lock file.
+- A latency is the time from sending, written into the reading, to a consumer that polls all partitions; at full
+  speed one of six partitions. Bytes to Kafka are TCP payload, keep-alive and metadata requests included.
+"""

@@ -1,0 +1,202 @@
+"""What is measured, and how: each function here is one group of rows, and starts and ends its own contestants.
+
+- Those that a row compares take turns, round after round; a figure is the median of its rounds.
+- Before a contestant is measured it is warmed up with readings of the same kind.
+- Each group ends by counting in Kafka what was sent, and by decoding a sample: a contestant that loses a reading has
+  no figure.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench import figures
+from bench.contestants import GO_BRIDGE, Ceiling, Contestant, Product, plain_go, plain_python
+from bench.far_end import FarEnd, Stopwatch
+from bench.load import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.figures import Run
+
+Figures = dict[str, Any]
+# Readings in a run: one to three seconds of each contestant's time.
+COUNTS = {"gateway": 300_000, "ceiling": 500_000, "plain-go": 120_000, "plain-python": 40_000}
+STAMPED = Load(is_stamped=True)
+OVERHEARD = 0  # the partition that is read at full speed: the consumer shall not be what is measured
+
+
+class Effort:
+    """How much is measured.
+
+    Args:
+        is_quick: shorter runs, and no medians.
+    """
+
+    def __init__(self, *, is_quick: bool) -> None:
+        self.is_quick = is_quick
+        self.rounds = 1 if is_quick else 3
+        self.latency_seconds = 3 if is_quick else 10
+        self.rest_seconds = 10 if is_quick else 30
+
+    def count(self, name: str) -> int:
+        """Tell how many readings a run at full speed has."""
+        return COUNTS[name] // (2 if self.is_quick else 1)
+
+
+def versus(far_end: FarEnd, effort: Effort) -> Figures:
+    """Compare the gateway with the others at full speed, and tell how much memory each takes."""
+    with ExitStack() as started:
+        product = started.enter_context(Product(far_end))
+        others: list[Contestant] = [started.enter_context(Ceiling(far_end))]
+        if GO_BRIDGE.exists():
+            others.append(started.enter_context(plain_go(far_end)))
+        others.append(started.enter_context(plain_python(far_end)))
+        idle = {each.name: figures.resident_mebibytes(each.pid) for each in [product, *others]}
+        found = _rounds({each.name: (each, Load(), {}) for each in [product, *others]}, effort)
+        for each in [product, *others]:
+            found[each.name] |= {
+                "idle_mebibytes": idle[each.name],
+                "peak_mebibytes": figures.peak_mebibytes(each.pid),
+                "records": each.verify(),
+            }
+    return found
+
+
+def window(far_end: FarEnd, effort: Effort) -> Figures:
+    """Let the broker allow 20 unacknowledged readings, as Mosquitto does to MQTT 3.1.1."""
+    with ExitStack() as started:
+        each: dict[str, Contestant] = {"gateway": started.enter_context(Product(far_end, version="3.1.1"))}
+        if GO_BRIDGE.exists():
+            each["plain-go"] = started.enter_context(plain_go(far_end))
+            each["plain-go-hasty"] = started.enter_context(plain_go(far_end, is_hasty=True))
+        count = {"gateway": 15_000, "plain-go": 1_000, "plain-go-hasty": 15_000}
+        found = _rounds(
+            {name: (one, Load(), {"window": 20, "count": count[name]}) for name, one in each.items()}, effort
+        )
+        for one in each.values():
+            one.verify()
+    return found
+
+
+def growth(far_end: FarEnd, effort: Effort) -> Figures:
+    """Let machines, streams, payloads and faults grow; CPU for each reading should not."""
+    with Product(far_end) as product, plain_python(far_end) as python:
+        telegrams = Load("telegram")
+        found = _rounds(
+            {
+                "machines_10": (product, Load(machines=10), {}),
+                "machines_10000": (product, Load(machines=10_000), {}),
+                "one_in_ten_broken": (product, Load(broken_every=10), {}),
+                "none_broken": (product, Load(), {}),
+                "doors": (product, Load("door"), {}),
+                "telegrams": (product, telegrams, {"count": effort.count("gateway") // 6}),
+                "telegrams_plain_python": (python, telegrams, {"count": effort.count("plain-python") // 4}),
+            },
+            effort,
+        )
+        product.verify()
+        python.verify()
+    return found
+
+
+def streams(far_end: FarEnd, effort: Effort) -> Figures:
+    """Compare 200 streams with 5; each has a Kafka topic of its own with one partition, and keys are as many."""
+    with Product(far_end, streams=5, partitions=1) as few, Product(far_end, streams=200, partitions=1) as many:
+        found = _rounds({"streams_5": (few, Load(streams=5), {}), "streams_200": (many, Load(streams=200), {})}, effort)
+        few.verify()
+        many.verify()
+    return found
+
+
+def latency(far_end: FarEnd, effort: Effort) -> Figures:
+    """Measure from publish to consumer, at two rates and at full speed, against producing directly."""
+    found: Figures = {}
+    with Product(far_end) as product, Ceiling(far_end) as direct:
+        product.run(STAMPED, 20_000)
+        for rate in (1_000, 10_000):
+            ages: dict[str, list[float]] = {"gateway": [], "direct": []}
+            for _ in range(min(2, effort.rounds)):
+                ages["gateway"] += _ages(product, rate, effort)
+                ages["direct"] += _ages(direct, rate, effort)
+            found[f"at_{rate}"] = {name: figures.percentiles(each) for name, each in ages.items()}
+        found["at_full_speed"] = {"gateway": figures.percentiles(_overheard(product, effort))}
+        product.verify()
+    return found
+
+
+def start(far_end: FarEnd, effort: Effort) -> Figures:
+    """Measure from starting the process to its first reading acknowledged, with all servers up."""
+    with Product(far_end) as product:
+        again = [product.restart() for _ in range(2 * effort.rounds + 1)]
+        return {"first_seconds": product.start_seconds, "again_seconds": median(again)}
+
+
+def rest(far_end: FarEnd, effort: Effort) -> Figures:
+    """Measure what little work costs: CPU and bytes to Kafka at one reading a second, and bytes at more."""
+    with Product(far_end) as product:
+        product.run(Load(), 10)
+        found: Figures = {"idle_mebibytes": figures.resident_mebibytes(product.pid)}
+        sent = figures.bytes_sent(product.pid, far_end.port)
+        slow = product.run(Load(), effort.rest_seconds, rate=1.0)
+        found["cpu_percent_at_1"] = 100 * slow.cpu_seconds / slow.seconds
+        found["kafka_bytes_at_1"], sent = _bytes_each(product, sent, slow)
+        for rate in (1_000, 10_000):
+            run = product.run(Load(), 5 * rate, rate=float(rate))
+            found[f"cpu_percent_at_{rate}"] = 100 * run.cpu_seconds / run.seconds
+            found[f"kafka_bytes_at_{rate}"], sent = _bytes_each(product, sent, run)
+        product.verify()
+    return found
+
+
+GROUPS: dict[str, Callable[[FarEnd, Effort], Figures]] = {
+    each.__name__: each for each in (versus, window, latency, growth, streams, start, rest)
+}
+
+
+def _rounds(each: dict[str, tuple[Contestant, Load, dict[str, Any]]], effort: Effort) -> Figures:
+    """Let contestants take turns; give the medians."""
+    runs: dict[str, list[Run]] = {name: [] for name in each}
+    for turn in range(effort.rounds + 1):
+        for name, (contestant, load, how) in each.items():
+            options = dict(how)
+            count = options.pop("count", effort.count(contestant.name))
+            run = contestant.run(load, count if turn else count // 5, **options)
+            if turn:  # the first is the warm-up
+                runs[name].append(run)
+    return {
+        name: {
+            "microseconds": median(run.microseconds for run in found),
+            "readings_per_second": median(run.rate for run in found),
+            "runs": [asdict(run) for run in found],
+        }
+        for name, found in runs.items()
+    }
+
+
+def _ages(contestant: Contestant, rate: int, effort: Effort) -> list[float]:
+    count = rate * effort.latency_seconds
+    watch = Stopwatch(contestant.far_end.kafka.bootstrap, contestant.topics[0], list(range(6)))
+    contestant.run(STAMPED, rate // 2, rate=float(rate))
+    contestant.run(STAMPED, count, rate=float(rate))
+    watch.wait_for(rate // 2 + count)
+    return watch.stop()[rate // 2 :]
+
+
+def _overheard(product: Product, effort: Effort) -> list[float]:
+    watch = Stopwatch(product.far_end.kafka.bootstrap, product.topics[0], [OVERHEARD])
+    product.run(STAMPED, effort.count("gateway"))
+    time.sleep(1)
+    found = watch.stop()
+    return found[len(found) // 10 :]
+
+
+def _bytes_each(product: Product, before: int | None, run: Run) -> tuple[float | None, int | None]:
+    """Give the bytes to Kafka for each reading of a run, and the count so far."""
+    after = figures.bytes_sent(product.pid, product.far_end.port)
+    return (None if before is None or after is None else (after - before) / run.readings), after
