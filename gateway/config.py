@@ -25,6 +25,7 @@ Rejected: pydantic-settings, which stops at the first source and knows no line n
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import re
 import types
@@ -34,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from gateway.errors import ConfigurationError, Finding
 from gateway.log import printable
@@ -139,6 +140,14 @@ class MqttSettings(_Settings):
     retained: Literal["once", "always", "never"] = "once"
 
 
+class WorkersSettings(_Settings):
+    """Over how many processes the work is split, and how (`split.py`)."""
+
+    count: Annotated[int, Field(ge=1, le=64)] = 1
+    split: Literal["streams", "shared"] = "streams"
+    share: Annotated[str, Field(pattern=r"\A[A-Za-z0-9._-]{1,64}\z")] = "gateway"
+
+
 @dataclass(frozen=True, slots=True)
 class _Origin:
     """Where settings come from, for findings and for relative paths."""
@@ -166,12 +175,26 @@ class Settings(_Settings):
     http: Annotated[HttpSettings, Section] = HttpSettings()
     log: Annotated[LogSettings, Section] = LogSettings()
     mqtt: Annotated[MqttSettings, Section] = MqttSettings()
+    workers: Annotated[WorkersSettings, Section] = WorkersSettings()
 
     _origin: _Origin = PrivateAttr(default_factory=lambda: _Origin(Document(Path("gateway.yaml"), {})))
 
     def server(self, name: str) -> ServerSettings:
         """Return what is said about a server of the contract, or the defaults."""
         return self.servers.get(name, ServerSettings())
+
+    def with_workers(self, count: int | None, split: Literal["streams", "shared"] | None) -> Settings:
+        """Return these settings with another count or split of workers; None leaves what they say."""
+        given = {"count": ("--workers", count), "split": ("--split", split)}
+        changed = {key: value for key, (_, value) in given.items() if value is not None}
+        options = {("workers", key): given[key][0] for key in changed}
+        origin = dataclasses.replace(self._origin, variables=self._origin.variables | options)
+        copied = self.model_copy(update={"workers": self.workers.model_copy(update=changed)})
+        return copied._with(origin)  # noqa: SLF001  (our own class; pydantic's name for private)
+
+    def is_enabled(self, stream: str) -> bool:
+        """Tell whether a receive operation of the contract is subscribed to here."""
+        return self.streams.get(stream, StreamSettings()).enabled
 
     def resolve(self, path: str) -> Path:
         """Return a path relative to gateway.yaml's folder; for the contract and the spool."""

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated, Literal
+
+import typer
 
 from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotation
 
 
-def run(config: ConfigOption) -> None:
+def run(
+    config: ConfigOption,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Split the work over so many processes, and run them all.")
+    ] = None,
+    split: Annotated[
+        Literal["streams", "shared"] | None,
+        typer.Option(help="streams: whole streams, order per key holds. shared: all deal out all, it does not."),
+    ] = None,
+    worker: Annotated[
+        int | None, typer.Option(min=1, help="Be only this one of the workers, e.g. as gateway@2.service.")
+    ] = None,
+) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 stopped as told, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool.
+    Exit codes: 0 stopped as told, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool. With
+    several workers it ends with the code of the first that ended.
     """
     from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
     from gateway import log  # noqa: PLC0415 - as above
+    from gateway import split as splitting  # noqa: PLC0415 - as above
     from gateway.config import load  # noqa: PLC0415 - as above
     from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
     from gateway.reconcile import reconcile  # noqa: PLC0415 - as above
     from gateway.service import build  # noqa: PLC0415 - as above
+    from gateway.workers import run_workers  # noqa: PLC0415 - as above
 
-    settings = load(config, os.environ)
+    settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format)
     contract = contracts.load(settings.resolve(settings.contract))
-    if errors := [finding for finding in reconcile(settings, contract) if finding.severity == "error"]:
+    findings = [*reconcile(settings, contract), *splitting.examine(contract, settings)]
+    if errors := [finding for finding in findings if finding.severity == "error"]:
         raise ConfigurationError(errors)
-    build(contract, settings, os.environ).run()
+    if worker is None and splitting.numbers(settings) != [1]:
+        raise typer.Exit(run_workers(config, contract, settings, os.environ))
+    if worker:
+        splitting.sign_log(worker)
+    own = splitting.begin(contract, settings, worker or 1)
+    build(own.contract, own.settings, os.environ, own.filters).run()

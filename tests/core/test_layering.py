@@ -29,8 +29,8 @@ LAYERS = (
     {"disk"},
     {"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls", "spool", "kafka", "registry"},
     {"bridge", "http", "metrics", "systemd"},
-    {"health", "service"},
-    {"installation", "sensors", "tail", "table", "evolution"},
+    {"health", "service", "split", "workers"},
+    {"installation", "sensors", "tail", "table", "evolution", "report"},
     {"tailing", "dlq", "demo", "status", "topics"},
     {"cli"},
 )
