@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,20 @@ import typer
 
 if TYPE_CHECKING:
     from gateway.config import Settings
+    from gateway.contract import Contract
     from gateway.errors import Finding
+    from gateway.report import Report
 
 CONFIGURATION_WRONG = 78
+
+
+class Format(StrEnum):
+    """Who reads what was found."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+    GITHUB = "github"
 
 
 def check(
@@ -22,14 +34,27 @@ def check(
     contract: Annotated[Path, typer.Option(help="Check this contract when no gateway.yaml is given.")] = Path(
         "asyncapi.yaml"
     ),
+    form: Annotated[
+        Format, typer.Option("--format", help="How to tell it: for people, programs, code scanning, or as annotations.")
+    ] = Format.TEXT,
 ) -> None:
     """Find everything that `gateway run` would trip over, in one pass. Exit code 0, or 78 with the findings."""
+    report = _examined(config, contract)
+    _show(report, form)
+    if report.errors:
+        raise typer.Exit(CONFIGURATION_WRONG)
+
+
+def _examined(config: Path | None, contract: Path) -> Report:
     from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
     from gateway.config import load  # noqa: PLC0415 - as above
     from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
     from gateway.reconcile import reconcile  # noqa: PLC0415 - as above
+    from gateway.report import Report, ways  # noqa: PLC0415 - as above
+    from gateway.split import examine  # noqa: PLC0415 - as above
 
     settings: Settings | None = None
+    found: Contract | None = None
     findings: list[Finding] = []
     if config:
         try:
@@ -41,11 +66,23 @@ def check(
         found, problems = contracts.examine(contract)
         findings += problems
         if settings and found:
-            findings += reconcile(settings, found)
-    for finding in sorted(findings):
-        typer.echo(f"{finding.severity}: {finding}", err=True)
-    errors = sum(finding.severity == "error" for finding in findings)
-    if errors:
-        typer.echo(f"{errors} error(s), {len(findings) - errors} warning(s)", err=True)
-        raise typer.Exit(CONFIGURATION_WRONG)
-    typer.echo(f"{config or contract}: fit to run" + (f", {len(findings)} warning(s)" if findings else ""))
+            findings += [*reconcile(settings, found), *examine(found, settings)]
+    if found is None or any(finding.severity == "error" for finding in findings):
+        return Report(str(config or contract), tuple(sorted(findings)))
+    enabled = settings.is_enabled if settings else lambda _: True
+    return Report(str(config or contract), tuple(sorted(findings)), ways(found, enabled))
+
+
+def _show(report: Report, form: Format) -> None:
+    from gateway import report as reports  # noqa: PLC0415 - as above
+
+    if form is Format.JSON:
+        typer.echo(reports.as_json(report))
+    elif form is Format.SARIF:
+        typer.echo(reports.as_sarif(report, Path.cwd()))
+    elif form is Format.GITHUB:
+        typer.echo(reports.as_github(report, Path.cwd()))
+    else:
+        for finding in report.findings:
+            typer.echo(reports.as_text(finding), err=True)
+        typer.echo(reports.verdict(report), err=bool(report.errors))

@@ -10,14 +10,15 @@ devices publish at QoS 0 still comes at 0, and nobody loses readings through a b
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import examples, route
+from gateway.contract import examples, mapping, route
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.expression import ExpressionError, parse, split
 from gateway.contract.findings import proposal
+from gateway.contract.mapping import Mapping
 from gateway.contract.message import Payload, Payloads, describes, only_message
 from gateway.contract.model import Contract, KafkaServer, MqttServer, Parameter, Stream
 from gateway.contract.server import kafka_server, mqtt_server, protocol
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
+    from gateway.core.avro import Unknown
+
+JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class _Builder:
         self.findings = findings
         self.payloads = Payloads(findings)
         self.sendings: dict[tuple[str, bool], Sending | None] = {}
+        self.mappings: list[Mapping] = []
 
     def built(self, mqtt: dict[str, MqttServer], kafka: dict[str, KafkaServer]) -> Built:
         streams: dict[str, Stream] = {}
@@ -88,6 +93,7 @@ class _Builder:
             stream = self._stream(name, operation) if operation.at("action").text == "receive" else None
             if stream is not None:
                 streams[name], nodes[name] = stream, operation
+        mapping.check(self.mappings, self.findings)
         self._warn_of_idle()
         return Built(streams, nodes, mqtt, kafka)
 
@@ -108,22 +114,37 @@ class _Builder:
         where, qos = address(source, self.findings), self._qos(operation)
         message = only_message(operation, source, self.findings)
         payload = None if message is None else self.payloads.payload(message)
-        if message is not None and payload is not None:
-            examples.check_mqtt(message, payload, _filled(source), self.findings)
-        if message is None or payload is None or sending is None or sending.payload.record is None:
+        if message is None or payload is None:
             return None
-        record = sending.payload.record
+        record = sending.payload.record if sending else payload.record
         parameters = self._parameters(source, where.names if where else (), payload, record)
+        is_tied = where is not None and parameters is not None
+        self.mappings.append(
+            Mapping(
+                message=message,
+                payload=payload,
+                record=record,
+                address=where if is_tied else None,
+                parameters=parameters or (),
+                channel=source.node,
+                unknown=_unknown(payload),
+                sending=sending,
+            )
+        )
+        if sending is None or record is None:
+            return None
+        self._check_content_type(message)
         self._check_payload(message, payload, record)
+        self._warn_of_missing(payload, record, parameters or ())
         if where is None or failing is None:
             return None
         return Stream(
             name=name,
             servers=source.servers,
             address=where,
-            parameters=parameters,
+            parameters=parameters or (),
             qos=qos,
-            unknown="ignore" if _ignores(payload.json_schema) else "reject",
+            unknown=_unknown(payload),
             route=sending.route,
             dead_letters=failing.route,
             examples=examples.payloads(message),
@@ -160,7 +181,8 @@ class _Builder:
         stated = operation.stated(key)
         if isinstance(stated.value, list):
             if len(stated.value) != 1:
-                self.findings.error(stated, f"{key} names {len(stated.value)} operations.", "Name one.")
+                told = f"{key} names {len(stated.value)} operations; this version of the gateway takes exactly one."
+                self.findings.error(stated, told, "Name one operation.")
                 return None
             stated = stated.own("0")
         if stated.is_absent:
@@ -191,13 +213,18 @@ class _Builder:
         return self.sendings[name, dead_letters]
 
     def _parameters(
-        self, source: Channel, names: tuple[str, ...], payload: Payload, record: Record
-    ) -> tuple[Parameter, ...]:
+        self, source: Channel, names: tuple[str, ...], payload: Payload, record: Record | None
+    ) -> tuple[Parameter, ...] | None:
+        """The parameters of the address; None when one of them cannot be tied to the payload."""
         found = []
         for name in names:
             location = source.node.at("parameters", name, "location")
-            found.append(Parameter(name, None if location.text is None else self._location(location, payload, record)))
-        return tuple(found)
+            is_tied = location.text is not None and record is not None
+            pointer = self._location(location, payload, record) if is_tied and record is not None else None
+            found.append((is_tied, Parameter(name, pointer)))
+        if any(is_tied and parameter.pointer is None for is_tied, parameter in found):
+            return None
+        return tuple(parameter for _, parameter in found)
 
     def _location(self, node: Node, payload: Payload, record: Record) -> str | None:
         """Check where the payload repeats a level of the topic."""
@@ -209,9 +236,16 @@ class _Builder:
         fault = _location_fault(expression.part, expression.pointer, payload, record)
         if fault:
             near = proposal(expression.pointer, [one for some in record.sources.values() for one in some if one])
-            self.findings.error(node, fault, near)
+            self.findings.error(node, fault, near or "Point at a text member that a field of the record reads.")
             return None
         return expression.pointer
+
+    def _check_content_type(self, message: Node) -> None:
+        stated = message.at("contentType")
+        stated = self.document.root.at("defaultContentType") if stated.is_absent else stated
+        if stated.text is not None and not JSON.match(stated.text):
+            fix = "Write application/json."
+            self.findings.error(stated, f"Readings are JSON; {stated.text!r} cannot be read.", fix)
 
     def _check_payload(self, message: Node, payload: Payload, record: Record) -> None:
         """The message that comes in and the record that goes out speak of the same members."""
@@ -231,6 +265,21 @@ class _Builder:
                     self.findings.error(place if stated.is_absent else stated, told, fix)
         self._check_unread(payload, record)
 
+    def _warn_of_missing(self, payload: Payload, record: Record, parameters: tuple[Parameter, ...]) -> None:
+        """A member that the JSON Schema lets devices leave out, and no record can do without."""
+        if not isinstance(payload.json_schema, dict) or "properties" not in payload.json_schema:
+            return
+        required = payload.json_schema.get("required")
+        sure = {*(required if isinstance(required, list) else ()), *(one.pointer for one in parameters)}
+        lacking = []
+        for field in record.schema.definition["fields"]:
+            pointers = [pointer for pointer in record.sources[field["name"]] if pointer]
+            if "default" not in field and pointers and not {*pointers, *(split(one)[0] for one in pointers)} & sure:
+                lacking.append(pointers[0])
+        if lacking:
+            told = f"Devices may leave out {', '.join(lacking)}; the record's fields that read this have no default."
+            self.findings.warning(payload.node, told, "Add it to `required`, or give the fields a default.")
+
     def _check_unread(self, payload: Payload, record: Record) -> None:
         if ("",) in record.sources.values() or _ignores(payload.json_schema):
             return
@@ -248,13 +297,8 @@ class _Builder:
                 self.findings.warning(node, f"Nothing is forwarded to {name!r}; the gateway leaves it alone.")
 
 
-def _filled(source: Channel) -> list[str]:
-    """Members of the payload that the topic says, too; expressions that are wrong are reported elsewhere."""
-    found = []
-    for _, parameter in source.node.at("parameters").members():
-        with suppress(ExpressionError):
-            found.append(parse(parameter.at("location").text or "").pointer)
-    return [pointer for pointer in found if pointer]
+def _unknown(payload: Payload) -> Unknown:
+    return "ignore" if _ignores(payload.json_schema) else "reject"
 
 
 def _ignores(json_schema: Any) -> bool:

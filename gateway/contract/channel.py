@@ -80,10 +80,20 @@ def address(one: Channel, findings: Findings) -> Address | None:
         findings.error(stated, "The channel has no address.", "Write the MQTT topic, with {parameters} for its levels.")
         return None
     try:
-        return Address.parse(stated.text)
+        found = Address.parse(stated.text)
     except AddressError as error:
-        findings.error(stated, f"No MQTT subscription can express this address: {error}.")
+        fix = "Write levels of plain text or {parameter}, joined by /."
+        findings.error(stated, f"No MQTT subscription can express this address: {error}.", fix)
         return None
+    if any(level is not None and level.strip() != (level or " ") for level in found.levels):
+        told = "A level of the address is empty, or begins or ends with a space; MQTT takes it literally."
+        findings.warning(stated, told, "Remove what is too much, unless devices publish so.")
+    for name in found.names:
+        allowed = one.node.at("parameters", name, "enum")
+        if not allowed.is_absent:
+            told = "The subscription takes in every value of the parameter, not only those of `enum`."
+            findings.warning(allowed, told, "Write a channel for each value, if others must stay out.")
+    return found
 
 
 def check_parameters(document: Document, findings: Findings) -> None:
@@ -101,3 +111,17 @@ def check_parameters(document: Document, findings: Findings) -> None:
             if stated.text is not None and name not in used:
                 fix = proposal(name, set(used) - set(described)) or "Remove it."
                 findings.error(parameters.own(name), f"There is no {{{name}}} in the address {stated.text!r}.", fix)
+        for _, one in parameters.members():
+            _check_values(one, findings)
+
+
+def _check_values(parameter: Node, findings: Findings) -> None:
+    """What a parameter's default and examples say must be a level of a topic, and among those allowed."""
+    allowed = [one.text for one in parameter.at("enum").entries()]
+    for one in (parameter.at("default"), *parameter.at("examples").entries(), *parameter.at("enum").entries()):
+        if one.text is not None and (not one.text or set(one.text) & set("/+#")):
+            findings.error(one, f"{one.text!r} cannot be a level of a topic.", "Write one level, without / + #.")
+        elif one.text is not None and allowed and one.text not in allowed:
+            findings.error(
+                one, f"{one.text!r} is none of the values in `enum`.", f"Use {', '.join(map(str, allowed))}."
+            )

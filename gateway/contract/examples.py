@@ -1,57 +1,60 @@
 """Examples of messages fit their schemas: they are what the simulator starts from and what readers of the docs try.
 
-Examples of MQTT messages are JSON, those of Kafka messages are records as Avro readers see them: names of fields,
-numbers for times. An MQTT example of an Avro payload lies in between: it is JSON as a device sends it, so a logical
-type may be text there, and what the topic says may be left out. Whether the codec takes it is the codec's to say.
+This file judges an example by its own message. Examples of Kafka messages are records as Avro readers see them: the
+fields by their Avro names, numbers for times, text of the code points 0 to 255 for bytes, everything that has a
+default left out at will. The gateway's own encoder judges them, so that an example is as right as a reading has to
+be. What becomes of MQTT examples is tried in `mapping.py`.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
-from fastavro import parse_schema
-from fastavro.validation import ValidationError, validate
 from referencing import Registry
 
 from gateway.contract.document import TooLargeError
-from gateway.contract.expression import split
+from gateway.core.avro import compile_encoder
+from gateway.core.json_text import parse
+from gateway.core.misfit import Misfit
+from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
-    from gateway.contract.schema import Record
 
-MISSING = object()
+LONGEST = 200  # characters of an explanation that a message repeats
+TIMES = ("int", "long")  # the types under dates and times; readers of the docs see the number
+FIXES = {
+    Reason.MISSING: "Add it, or give the field a default.",
+    Reason.EXTRA_FIELD: "Remove it, or add a field to the schema.",
+    Reason.TOPIC_MISMATCH: "Let topic and payload say the same.",
+    Reason.NO_KEY: "Fill in a field that the key is made of.",
+}
 
 
 def payloads(message: Node) -> tuple[Any, ...]:
     """The payloads of a message's examples."""
-    found = (one.own("payload") for one in message.at("examples").entries())
-    return tuple(one.value for one in found if not one.is_absent)
+    return tuple(one.value for one in payload_nodes(message))
 
 
-def check_mqtt(message: Node, payload: Payload, filled: list[str], findings: Findings) -> None:
-    """Check what a device would send.
+def payload_nodes(message: Node) -> list[Node]:
+    """Where the payloads of a message's examples stand."""
+    return [found for one in message.at("examples").entries() if not (found := one.own("payload")).is_absent]
 
-    Args:
-        message: the MQTT message.
-        payload: its schema.
-        filled: pointers into the payload that the topic fills in.
-        findings: where to.
-    """
-    record = payload.record
-    for one in _payloads(message):
-        if record is None:
-            _check_json(one, payload.json_schema, findings)
-        elif isinstance(one.value, dict):
-            _check_members(one, record, findings)
-            value = {**{split(pointer)[0]: "x" for pointer in filled}, **one.value}
-            read = {name: found for name in record.sources if (found := _read(value, record, name)) is not MISSING}
-            _check_avro(one, read, _as_sent(record.schema.definition), findings)
-        else:
-            findings.error(one, "The example is no object.")
+
+def check_names(message: Node, findings: Findings) -> None:
+    """Report names that stand twice: it would be unclear which example another message's is to be compared with."""
+    seen: set[str] = set()
+    for one in message.at("examples").entries():
+        name = one.own("name")
+        if name.text in seen:
+            findings.error(name, f"Two examples of the message are called {name.text!r}.", "Rename one.")
+        seen.add(name.text or "")
 
 
 def check_kafka(message: Node, payload: Payload, findings: Findings) -> None:
@@ -62,16 +65,109 @@ def check_kafka(message: Node, payload: Payload, findings: Findings) -> None:
         payload: its schema.
         findings: where to.
     """
-    for one in _payloads(message):
+    for one in payload_nodes(message):
         if payload.record is None:
-            _check_json(one, payload.json_schema, findings)
+            check_json(one, payload.json_schema, findings)
         else:
-            _check_avro(one, one.value, payload.record.schema.definition, findings)
+            _check_record(one, as_read(payload.record.schema.definition), findings)
+    check_names(message, findings)
     _check_headers(message, findings)
 
 
-def _payloads(message: Node) -> list[Node]:
-    return [found for one in message.at("examples").entries() if not (found := one.own("payload")).is_absent]
+def check_json(node: Node, described: Any, findings: Findings) -> bool:
+    """Check a value of the document against a JSON Schema.
+
+    Args:
+        node: the value.
+        described: the schema, references written out.
+        findings: where to.
+
+    Returns:
+        True when nothing was found.
+    """
+    errors = _errors(node.value, described)
+    for error in errors:
+        place = below(node, map(str, error.absolute_path))
+        told = f"The example does not fit the message's schema: {cut(error.message)}."
+        findings.error(place, told, "Correct the example, or the schema.")
+    return not errors
+
+
+def misfits(value: Any, described: Any) -> list[str]:
+    """Why a value does not fit a JSON Schema, a clause each."""
+    return [cut(error.message) for error in _errors(value, described)]
+
+
+def _errors(value: Any, described: Any) -> list[Any]:
+    checker = jsonschema.Draft7Validator
+    try:
+        checker.check_schema(described, format_checker=jsonschema.FormatChecker(formats=["regex"]))
+    except jsonschema.SchemaError:
+        return []  # against the specification, which is reported as such
+    return list(checker(described, registry=Registry()).iter_errors(value))
+
+
+def as_read(schema: Any) -> Any:
+    """The schema by which a record's example is read: times are numbers, and nothing comes from elsewhere.
+
+    Args:
+        schema: JSON of an Avro schema; its binary form stays the same.
+    """
+    if isinstance(schema, list):
+        return [as_read(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    dropped = {"logicalType"} if schema.get("type") in TIMES else set()
+    return {
+        key: value if key == "default" else as_read(value)
+        for key, value in schema.items()
+        if key not in dropped and not key.startswith("x-")
+    }
+
+
+def encoded(value: Any, schema: Any) -> bytes:
+    """Avro bytes of an example.
+
+    Args:
+        value: the example's payload.
+        schema: as `as_read` gives it.
+
+    Raises:
+        Misfit: when it is no such record.
+    """
+    out = bytearray()
+    compile_encoder(schema)(parse(as_sent(value)), out)
+    return bytes(out)
+
+
+def as_sent(value: Any) -> bytes:
+    """An example as a device would send it."""
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def below(node: Node, steps: map[str] | Sequence[str]) -> Node:
+    """A place inside a value."""
+    for step in steps:
+        node = node.own(step)
+    return node
+
+
+def shown(value: Any) -> str:
+    """A decoded value as a message quotes it."""
+    return "nothing" if value is None else cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """As much of an explanation as a line bears."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _check_record(node: Node, schema: Any, findings: Findings) -> None:
+    try:
+        encoded(node.value, schema)
+    except Misfit as misfit:
+        told = f"The example does not fit the Avro schema, {misfit.reason}: {misfit.detail}."
+        findings.error(below(node, misfit.tokens), told, FIXES.get(misfit.reason, "Correct the example."))
 
 
 def _check_headers(message: Node, findings: Findings) -> None:
@@ -82,100 +178,4 @@ def _check_headers(message: Node, findings: Findings) -> None:
     for one in message.at("examples").entries():
         headers = one.own("headers")
         if headers.is_mapping:
-            _check_json(headers, described, findings)
-
-
-def _check_json(node: Node, described: Any, findings: Findings) -> None:
-    checker = jsonschema.Draft7Validator
-    try:
-        checker.check_schema(described, format_checker=jsonschema.FormatChecker(formats=["regex"]))
-    except jsonschema.SchemaError:
-        return  # against the specification, which is reported as such
-    for error in checker(described, registry=Registry()).iter_errors(node.value):
-        place = node
-        for step in error.absolute_path:
-            place = place.own(str(step))
-        findings.error(place, f"The example does not fit the message's schema: {_cut(error.message)}.")
-
-
-def _check_members(node: Node, record: Record, findings: Findings) -> None:
-    """Members of an example that no field reads would make a dead letter of it."""
-    if ("",) in record.sources.values():
-        return
-    read = {split(pointer)[0] for pointers in record.sources.values() for pointer in pointers}
-    for key in node.value:
-        if key not in read:
-            findings.error(node.own(key), "No field of the record reads this member of the example.", "Remove it.")
-
-
-def _read(value: Any, record: Record, name: str) -> Any:
-    """What a field reads from an example; a collecting field is left out."""
-    for pointer in record.sources[name]:
-        found = value
-        for token in split(pointer):
-            found = found.get(token, MISSING) if isinstance(found, dict) else MISSING
-        if pointer and found is not MISSING:
-            return found
-    return {} if record.sources[name] == ("",) else MISSING
-
-
-def _check_avro(node: Node, value: Any, definition: Any, findings: Findings) -> None:
-    if _holds_bytes(definition):
-        return
-    try:
-        validate(value, parse_schema(definition, _write_hint=False), strict=False)
-        _check_fields(node, value, definition, findings)
-    except ValidationError as error:
-        for one in error.errors:
-            told = getattr(one, "field", None) or definition["name"]
-            findings.error(node, f"The example does not fit the Avro schema at {told}: {_cut(str(one))}.")
-    except (TypeError, ValueError, AttributeError, KeyError, ArithmeticError) as error:
-        # fastavro's conversions of logical types raise what they like on values of another type
-        findings.error(node, f"The example does not fit the Avro schema: {_cut(str(error))}.")
-
-
-def _holds_bytes(definition: Any) -> bool:
-    """Bytes are text in JSON and YAML, which fastavro refuses; such examples are left to the codec."""
-    if isinstance(definition, list):
-        return any(map(_holds_bytes, definition))
-    if isinstance(definition, dict):
-        return any(_holds_bytes(definition.get(key)) for key in ("type", "items", "values", "fields"))
-    return definition in {"bytes", "fixed"}
-
-
-def _check_fields(node: Node, value: dict[str, Any], definition: Any, findings: Findings) -> None:
-    """Fastavro takes records with members that are no fields."""
-    names = {one["name"] for one in definition["fields"]}
-    for key in value:
-        if key not in names:
-            findings.error(node.own(key), f"{definition['name']} has no field {key!r}.", "Remove it.")
-
-
-def _as_sent(avro_type: Any) -> Any:
-    """The schema as JSON may say it: a logical type as text or number."""
-    if isinstance(avro_type, list):
-        return _flat([_as_sent(one) for one in avro_type])
-    if not isinstance(avro_type, dict):
-        return avro_type
-    if "logicalType" in avro_type and not (avro_type.get("name") or isinstance(avro_type["type"], (dict, list))):
-        return ["long", "double", "string"]
-    inner = {key: _as_sent(avro_type[key]) for key in ("type", "items", "values") if key in avro_type}
-    if isinstance(avro_type.get("fields"), list):
-        inner["fields"] = [_field(one) for one in avro_type["fields"]]
-    return {**avro_type, **inner}
-
-
-def _field(field: dict[str, Any]) -> dict[str, Any]:
-    return {**field, "type": _as_sent(field["type"])}
-
-
-def _flat(branches: list[Any]) -> list[Any]:
-    """A union without unions in it and without a branch twice."""
-    found: list[Any] = []
-    for branch in branches:
-        found += [one for one in (branch if isinstance(branch, list) else [branch]) if one not in found]
-    return found
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]} ..."
+            check_json(headers, described, findings)

@@ -83,7 +83,9 @@ class Payloads:
         try:
             return Payload(node, json_schema=node.written_out())
         except TooLargeError:
-            self.findings.error(node, "The schema is too large or endless when its references are written out.")
+            self.findings.error(
+                node, "The schema is too large or endless when its references are written out.", "Make it smaller."
+            )
             return None
 
 

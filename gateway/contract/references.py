@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Document
     from gateway.contract.findings import Findings
 
+BESIDE = ("$ref", "summary", "description")  # people's texts, which some tools show
 MAX_CHAIN = 60  # references inside what references lead to
 
 
@@ -44,8 +45,15 @@ class _Walk:
         """Look at every reference below a node, and below what these lead to."""
         self.inside.append(node.place)
         for one in references(node):
+            self._warn_of_neighbours(one)
             self._lead(one)
         self.done.add(self.inside.pop())
+
+    def _warn_of_neighbours(self, node: Node) -> None:
+        ignored = [key for key in node.value if key not in BESIDE]
+        if ignored:
+            told = f"What stands beside $ref is ignored: {', '.join(map(repr, ignored))}."
+            self.findings.warning(node, told, "Move it to what the reference leads to, or write that out here.")
 
     def _lead(self, node: Node) -> None:
         try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gateway.contract import examples
+from gateway.contract.document import ABSENT
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.message import only_message
@@ -35,6 +36,16 @@ if TYPE_CHECKING:
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 STRATEGIES = ("TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy")
 ENCODINGS = frozenset({"4", "confluent"})
+SETTINGS = frozenset({
+    "cleanup.policy", "compression.gzip.level", "compression.lz4.level", "compression.type", "compression.zstd.level",
+    "delete.retention.ms", "file.delete.delay.ms", "flush.messages", "flush.ms",
+    "follower.replication.throttled.replicas", "index.interval.bytes", "leader.replication.throttled.replicas",
+    "local.retention.bytes", "local.retention.ms", "max.compaction.lag.ms", "max.message.bytes",
+    "message.timestamp.after.max.ms", "message.timestamp.before.max.ms", "message.timestamp.type",
+    "min.cleanable.dirty.ratio", "min.compaction.lag.ms", "min.insync.replicas", "preallocate",
+    "remote.copy.disable", "remote.log.delete.on.disable", "remote.storage.enable", "retention.bytes", "retention.ms",
+    "segment.bytes", "segment.index.bytes", "segment.jitter.ms", "segment.ms", "unclean.leader.election.enable",
+})  # fmt: skip
 READING_HEADERS = frozenset({TOPIC_HEADER, TIME_HEADER, SCHEMA_ID_HEADER})
 DEAD_LETTER_HEADERS = frozenset({
     "mqtt.topic", "mqtt.qos", "mqtt.retain", "gateway.received_at", "error.reason", "error.pointer", "error.detail",
@@ -99,9 +110,16 @@ def read(
         findings.error(message.stated("payload"), "What goes to Kafka needs an Avro schema.", fix)
         return None
     else:
+        _check_content_type(message.at("contentType"), findings)
         keys = _keys(binding, payload.record, findings)
         route = Route(name, topic, payload.record.schema, keys, headers, framing, strategy)
     return Sending(route, operation, message, payload)
+
+
+def _check_content_type(stated: Node, findings: Findings) -> None:
+    if stated.text is not None and "avro" not in stated.text:
+        told = f"Records are Avro, whatever contentType says: {stated.text!r}."
+        findings.warning(stated, told, "Write application/vnd.apache.avro.")
 
 
 def _topic(channel: Channel, findings: Findings) -> Topic:
@@ -113,9 +131,23 @@ def _topic(channel: Channel, findings: Findings) -> Topic:
         fix = "Use 1 to 249 of: letters, digits, dot, underscore, hyphen."
         findings.error(stated, f"{name!r} is no name of a Kafka topic." if name else "The topic has no name.", fix)
         return Topic("")
+    if name.startswith("__"):
+        findings.error(stated, f"Kafka keeps topics like {name!r} for itself.", "Choose a name without `__` in front.")
     configuration = {key: _setting(one.value) for key, one in binding.at("topicConfiguration").members()}
     partitions, replicas = binding.at("partitions").integer, binding.at("replicas").integer
+    _check_settings(binding.at("topicConfiguration"), replicas, findings)
     return Topic(name, partitions, replicas, configuration)
+
+
+def _check_settings(configuration: Node, replicas: int | None, findings: Findings) -> None:
+    for key, one in configuration.members():
+        if key not in SETTINGS and not key.startswith("confluent."):
+            fix = proposal(key, SETTINGS) or "Leave it, if your cluster knows it."
+            findings.warning(one, f"Apache Kafka has no topic setting {key!r}.", fix)
+    insync = configuration.at("min.insync.replicas")
+    if insync.integer is not None and replicas is not None and insync.integer > replicas:
+        told = f"With {replicas} replica(s) there are never {insync.integer} in sync, so Kafka would take no record."
+        findings.error(insync, told, "Raise `replicas`, or lower this.")
 
 
 def _setting(value: Any) -> str:
@@ -147,16 +179,18 @@ def _strategy(
 
 def _headers(message: Node, known: frozenset[str], findings: Findings) -> frozenset[str]:
     headers = message.at("headers")
-    declared = (
-        headers.at("schema", "properties")
-        if headers.is_mapping and "schema" in headers.value
-        else headers.at("properties")
-    )
-    names = dict(declared.members())
+    described = headers.at("schema") if headers.is_mapping and "schema" in headers.value else headers
+    names = dict(described.at("properties").members())
     for name, node in names.items():
         if name not in known:
             fix = proposal(name, known) or f"It can write {', '.join(sorted(known))}."
             findings.error(node, f"The gateway has no value for the header {name!r}.", fix)
+        elif node.at("type").value not in (ABSENT, "string"):
+            findings.error(node.at("type"), f"The header {name!r} is text.", "Write type: string.")
+    for one in described.at("required").entries():
+        if one.text is not None and one.text not in known:
+            fix = f"It can write {', '.join(sorted(known))}."
+            findings.error(one, f"The header {one.text!r} is required, and the gateway has no value for it.", fix)
     return known & names.keys()
 
 
@@ -209,7 +243,7 @@ def _key(node: Node, record: Record, findings: Findings, *, alone: bool) -> str 
     fault = _key_fault(expression, record, alone=alone)
     if fault:
         fix = proposal(expression.tokens[0], record.sources) if expression.tokens else ""
-        findings.error(node, fault, fix if "no field" in fault else "")
+        findings.error(node, fault, (fix if "no field" in fault else "") or "Name a text field of the record.")
         return None
     return join(*expression.tokens)
 

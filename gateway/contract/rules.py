@@ -76,6 +76,17 @@ def _check_topics(built: Built, findings: Findings) -> None:
             else:
                 findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
     _check_dead_letter_topics(built, findings)
+    _check_colliding_names(built, findings)
+
+
+def _check_colliding_names(built: Built, findings: Findings) -> None:
+    """Kafka makes metrics of topic names with . written as _, and creates no topic whose metrics exist."""
+    topics = {route.topic.name for one in built.streams.values() for route in (one.route, one.dead_letters)}
+    for one, other in combinations(sorted(topics), 2):
+        if one != other and one.replace(".", "_") == other.replace(".", "_"):
+            stream = next(s for s in built.streams.values() if other in {s.route.topic.name, s.dead_letters.topic.name})
+            told = f"The topics {one!r} and {other!r} collide: Kafka takes . and _ for the same."
+            findings.error(built.operations[stream.name], told, "Rename one.")
 
 
 def _check_dead_letter_topics(built: Built, findings: Findings) -> None:

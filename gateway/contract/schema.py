@@ -15,7 +15,10 @@ Decisions of this file:
 from __future__ import annotations
 
 import json
+import math
 import re
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +44,10 @@ LOGICAL = {
     "local-timestamp-nanos": ("long",), "duration": ("fixed",),
 }  # fmt: skip
 RANGES = {"int": 31, "long": 63}
+FLOATS = {"float": "<f", "double": "<d"}
+ORDERS = ("ascending", "descending", "ignore")
+SIZES = {"uuid": 16, "duration": 12}  # bytes of a fixed that carries the logical type
+NAMES = "Use letters, digits and _ only, no digit first."
 WHOLE = ("",)  # the sources of a field that collects what no other field reads
 
 
@@ -111,6 +118,8 @@ def load(node: Node, findings: Findings) -> Record | None:
         return None
     reader.check_type(node, "")
     sources = reader.sources(node)
+    if not reader.faults:
+        reader.check_ends(node)
     if reader.faults or not _accepted_by_fastavro(node, findings):
         return None
     return _record(node, reader.named, sources)
@@ -128,7 +137,7 @@ def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
     try:
         fastavro.parse_schema(node.value)
     except Exception as error:  # noqa: BLE001 - it raises whatever a malformed schema trips over
-        findings.error(node, f"The Avro schema is refused: {error}.")
+        findings.error(node, f"The Avro schema is refused: {error}.", "Correct what it names.")
         return False
     return True
 
@@ -158,6 +167,7 @@ class _Reader:
         self.findings = findings
         self.faults = 0
         self.named: dict[str, Any] = {}
+        self.finite: set[str] = set()  # records that are known to end
 
     def wrong(self, node: Node, message: str, fix: str = "") -> None:
         """Add a finding."""
@@ -187,7 +197,7 @@ class _Reader:
     def _union(self, node: Node, namespace: str) -> None:
         seen: set[str] = set()
         if not node.value:
-            self.wrong(node, "The union has no branches.")
+            self.wrong(node, "The union has no branches.", 'Write its types, as in ["null", "string"].')
         for branch in node.entries():
             if isinstance(branch.value, list):
                 self.wrong(branch, "A union cannot hold a union.", "Put its branches into the outer one.")
@@ -229,9 +239,16 @@ class _Reader:
         if bases is None:
             self._unknown_logical(logical)
         elif base not in bases:
-            self.wrong(logical, f"{logical.text} belongs to {' or '.join(bases)}, not to {base}.")
+            self.wrong(
+                logical,
+                f"{logical.text} belongs to {' or '.join(bases)}, not to {base}.",
+                f'Write "type": "{bases[0]}".',
+            )
         elif logical.text == "decimal":
             self._decimal(node)
+        elif base == "fixed" and node.at("size").integer != SIZES[logical.text or ""]:
+            fix = f'Write "size": {SIZES[logical.text or ""]}.'
+            self.wrong(node.at("size"), f"{logical.text} has another size.", fix)
 
     def _unknown_logical(self, node: Node) -> None:
         """Avro ignores logical types it does not know; a spelling mistake would be ignored just as quietly."""
@@ -244,15 +261,19 @@ class _Reader:
     def _decimal(self, node: Node) -> None:
         precision, scale = node.at("precision"), node.at("scale")
         if (precision.integer or 0) < 1:
-            self.wrong(node, "A decimal needs its precision, a whole number from 1.")
+            self.wrong(
+                node, "A decimal needs its precision, a whole number from 1.", 'Add "precision": 9 or what it has.'
+            )
+        elif node.at("type").text == "fixed" and precision.value > _digits(node):
+            told = f"A fixed of this size holds {_digits(node)} digits, not {precision.value}."
+            self.wrong(precision, told, "Make the fixed longer, or the precision less.")
         elif not scale.is_absent and not 0 <= (-1 if scale.integer is None else scale.integer) <= precision.value:
-            self.wrong(scale, "The scale must be a whole number from 0 to the precision.")
+            self.wrong(scale, "The scale must be a whole number from 0 to the precision.", "Correct it.")
 
     def _named(self, node: Node, kind: str, outer: str) -> None:
         name, stated = node.at("name"), node.at("namespace")
-        parts = [*(name.text or "").split("."), *((stated.text or "").split(".") if stated.text else [])]
-        if not all(map(NAME.match, parts)):
-            self.wrong(name, f"{name.value!r} is no Avro name." if name.text else f"The {kind} has no name.")
+        self._check_name(node, kind)
+        self._aliases(node)
         fullname = full(name.text or "", stated.text if stated.text is not None else outer)
         if fullname in self.named or fullname in PRIMITIVES:
             self.wrong(name, f'The name "{fullname}" is taken.', "A type is defined once, then used by its name.")
@@ -260,20 +281,30 @@ class _Reader:
         inner = fullname.rpartition(".")[0]
         {"record": self._fields, "enum": self._symbols, "fixed": self._size}[kind](node, inner)
 
+    def _check_name(self, node: Node, kind: str) -> None:
+        name, stated = node.at("name"), node.at("namespace")
+        if not name.text:
+            self.wrong(name, f"The {kind} has no name.", "Add `name`.")
+        elif not all(map(NAME.match, name.text.split("."))):
+            self.wrong(name, f"{name.value!r} is no Avro name.", NAMES)
+        is_namespace = stated.is_absent or stated.text == "" or all(map(NAME.match, (stated.text or "").split(".")))
+        if not is_namespace:
+            self.wrong(stated, f"{stated.value!r} is no Avro namespace.", f"Join names with dots. {NAMES}")
+
     def _fields(self, node: Node, namespace: str) -> None:
         fields, seen = node.at("fields"), set()
         if not isinstance(fields.value, list):
-            self.wrong(fields, "A record needs a list of fields.")
+            self.wrong(fields, "A record needs a list of fields.", 'Write "fields": [...].')
         for one in fields.entries():
             name = one.at("name")
             if not NAME.match(name.text or ""):
-                self.wrong(
-                    one, f"{name.value!r} is no Avro name for a field." if name.text else "The field has no name."
-                )
+                told = f"{name.value!r} is no Avro name for a field." if name.text else "The field has no name."
+                self.wrong(one, told, NAMES)
             elif name.text in seen:
                 self.wrong(name, f"The record has two fields {name.text!r}.", "Rename one.")
             seen.add(name.text)
             self._field(one, namespace)
+        self._check_aliases(fields)
 
     def _field(self, node: Node, namespace: str) -> None:
         before = self.faults
@@ -281,8 +312,40 @@ class _Reader:
         self.check_type(avro_type, namespace)
         default = node.at("default")
         if self.faults == before and not default.is_absent and not self._suits(avro_type, default, namespace):
-            fix = "The default of a union fits its first branch." if isinstance(avro_type.value, list) else ""
+            fix = (
+                "The default of a union fits its first branch." if isinstance(avro_type.value, list) else "Correct it."
+            )
             self.wrong(default, f"The default {default.value!r} does not fit the field's type.", fix)
+
+        self._check_attributes(node, avro_type)
+
+    def _check_attributes(self, node: Node, avro_type: Node) -> None:
+        order, logical = node.at("order"), node.at("logicalType")
+        if not order.is_absent and order.text not in ORDERS:
+            self.wrong(order, f"{order.value!r} is no order of a field.", f"Use {', '.join(ORDERS)}.")
+        if logical.text in LOGICAL:
+            told = f"{logical.text} stands beside the type, where Avro ignores it."
+            fix = json.dumps({"type": {"type": avro_type.value, "logicalType": logical.text}})
+            self.wrong(logical, told, f"Write {fix[1:-1]}.")
+
+    def _check_aliases(self, fields: Node) -> None:
+        """A reader finds a field by its aliases, too, so one name may lead to one field only."""
+        names = {one.at("name").text for one in fields.entries()}
+        for one in fields.entries():
+            for alias in self._aliases(one):
+                if alias.text in names:
+                    self.wrong(alias, f"{alias.text!r} is the name or alias of another field.", "Remove it.")
+                names.add(alias.text)
+
+    def _aliases(self, node: Node) -> list[Node]:
+        """The aliases of a field or named type; those that are wrong are reported."""
+        stated = node.at("aliases")
+        if not stated.is_absent and not isinstance(stated.value, list):
+            self.wrong(stated, "Aliases are a list of names.", 'Write "aliases": ["former_name"].')
+        for one in stated.entries():
+            if not all(map(NAME.match, (one.text or "").split("."))):
+                self.wrong(one, f"{one.value!r} is no Avro name.", NAMES)
+        return [one for one in stated.entries() if one.text]
 
     def _suits(self, avro_type: Node, default: Node, namespace: str) -> bool:
         try:
@@ -293,20 +356,20 @@ class _Reader:
     def _symbols(self, node: Node, _namespace: str) -> None:
         symbols, seen = node.at("symbols"), set()
         if not isinstance(symbols.value, list) or not symbols.value:
-            self.wrong(symbols, "An enum needs a list of symbols.")
+            self.wrong(symbols, "An enum needs a list of symbols.", 'Write "symbols": [...].')
         for one in symbols.entries():
             if not NAME.match(one.text or ""):
-                self.wrong(one, f"{one.value!r} is no symbol: letters, digits and _ only, no digit first.")
+                self.wrong(one, f"{one.value!r} is no symbol.", NAMES)
             elif one.text in seen:
                 self.wrong(one, f"The symbol {one.text!r} stands twice.", "Remove one.")
             seen.add(one.text)
         default = node.at("default")
         if not default.is_absent and default.text not in seen:
-            self.wrong(default, f"The default {default.value!r} is none of the symbols.")
+            self.wrong(default, f"The default {default.value!r} is none of the symbols.", "Write one of them.")
 
     def _size(self, node: Node, _namespace: str) -> None:
         if (node.at("size").integer or 0) < 1:
-            self.wrong(node.at("size"), "A fixed needs its size in bytes, a whole number from 1.")
+            self.wrong(node.at("size"), "A fixed needs its size in bytes, a whole number from 1.", "Add `size`.")
 
     def _fits(self, avro_type: Any, value: Any, namespace: str) -> bool:
         """Whether a default fits a type that was found right."""
@@ -340,6 +403,33 @@ class _Reader:
             case other:
                 return self._fits(other, value, namespace)
 
+    def check_ends(self, record: Node) -> None:
+        """A record that must hold itself has no value; an array, a map or a union with null lets it end."""
+        name = full(record.at("name").text or "", record.at("namespace").text or "")
+        for one in record.at("fields").entries():
+            if self._is_endless(one.at("type").value, name.rpartition(".")[0], frozenset({name})):
+                fix = 'Make it a union with "null", or an array.'
+                self.wrong(one.at("type"), "The record holds itself without end.", fix)
+
+    def _is_endless(self, avro_type: Any, namespace: str, inside: frozenset[str]) -> bool:
+        if isinstance(avro_type, list):
+            return all(self._is_endless(one, namespace, inside) for one in avro_type)
+        if isinstance(avro_type, str):
+            name = avro_type if avro_type in self.named else full(avro_type, namespace)
+            return name in inside or (
+                name in self.named and self._is_endless(self.named[name], name.rpartition(".")[0], inside)
+            )
+        if avro_type["type"] != "record":
+            return isinstance(avro_type["type"], (dict, list)) and self._is_endless(
+                avro_type["type"], namespace, inside
+            )
+        name = full(avro_type["name"], avro_type.get("namespace", namespace))
+        inner = [one["type"] for one in avro_type["fields"]] if name not in self.finite else []
+        if any(self._is_endless(one, name.rpartition(".")[0], inside | {name}) for one in inner):
+            return True
+        self.finite.add(name)
+        return False
+
     def sources(self, record: Node) -> dict[str, tuple[str, ...]]:
         """Read where each field of the outermost record has its value from."""
         found: dict[str, tuple[str, ...]] = {}
@@ -360,7 +450,9 @@ class _Reader:
             self.wrong(stated, "The list of sources is empty.", "Write at least one expression.")
         pointers = tuple(pointer for one in entries if (pointer := self._pointer(one)) is not None)
         if "" in pointers and (len(entries) > 1 or not _is_map(node.at("type").value)):
-            self.wrong(stated, "Only a map field can collect the whole payload, and from nothing else.")
+            self.wrong(
+                stated, "Only a map field can collect the whole payload, and from nothing else.", "Name a member."
+            )
         return pointers
 
     def _pointer(self, node: Node) -> str | None:
@@ -392,9 +484,16 @@ class _Reader:
         while pending:
             one = pending.pop()
             if one.is_mapping and "x-source" in one.value:
-                self.wrong(one.own("x-source"), "x-source belongs to fields of the outermost record only.")
+                self.wrong(
+                    one.own("x-source"), "x-source belongs to fields of the outermost record only.", "Remove it."
+                )
             children = one.entries() if isinstance(one.value, list) else [child for _, child in one.members()]
             pending += [child for child in children if isinstance(child.value, (dict, list))]
+
+
+def _digits(node: Node) -> int:
+    """Decimal digits that every value of a fixed holds, its sign taken off."""
+    return int((8 * (node.at("size").integer or 1) - 1) * math.log10(2))
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -412,8 +511,14 @@ def _fits_primitive(kind: str, value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind in RANGES:
         return is_number and isinstance(value, int) and -(2 ** RANGES[kind]) <= value < 2 ** RANGES[kind]
-    if kind in {"float", "double"}:
-        return is_number
+    if kind in FLOATS:
+        return is_number and _holds(FLOATS[kind], value)
     if kind == "bytes":
         return isinstance(value, str) and all(ord(character) < 256 for character in value)
     return isinstance(value, {"null": type(None), "boolean": bool, "string": str}[kind])
+
+
+def _holds(form: str, value: float) -> bool:
+    with suppress(OverflowError, struct.error):
+        return bool(struct.pack(form, value))
+    return False

@@ -40,6 +40,8 @@ def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
     """Read an MQTT server; what it has wrong is reported and replaced by a default."""
     tls, port = MQTT_PROTOCOLS[node.at("protocol").value]
     binding = node.at("bindings", "mqtt")
+    if not node.at("pathname").is_absent:
+        findings.warning(node.at("pathname"), "MQTT over TCP has no path; it is not used.", "Remove it.")
     version = _version(node.at("protocolVersion"), findings)
     return MqttServer(
         name=name,
@@ -83,7 +85,7 @@ def _variable(node: Node, name: str, findings: Findings) -> str:
     elif default.text is None:
         findings.error(variable, f"The variable {name!r} has no default.", "Give it one; gateway.yaml can override it.")
     elif variable.at("enum").value and default.text not in [one.text for one in variable.at("enum").entries()]:
-        findings.error(default, f"The default {default.text!r} is none of the variable's values.")
+        findings.error(default, f"The default {default.text!r} is none of the variable's values.", "Write one of them.")
     return default.text or "unknown"
 
 
@@ -136,6 +138,9 @@ def _session_expiry(binding: Node, version: str, findings: Findings) -> int:
             "A session that expires after 0 seconds ends with the connection; readings are lost while it is down.",
             f"Write for how long the broker is to keep them, e.g. {WEEK} for a week.",
         )
+    if version == "3.1.1" and not expiry.is_absent:
+        told = "MQTT 3.1.1 has no session expiry; the broker decides how long it keeps the session."
+        findings.warning(expiry, told, "Remove it, or write protocolVersion: '5.0'.")
     return seconds
 
 
@@ -146,7 +151,7 @@ def _number(node: Node, default: int, most: int, findings: Findings) -> int:
     if node.integer is None:
         return default
     if not 0 <= node.integer <= most:
-        findings.error(node, f"{node.integer} is not between 0 and {most}.")
+        findings.error(node, f"{node.integer} is not between 0 and {most}.", f"Write a number up to {most}.")
     return node.integer
 
 

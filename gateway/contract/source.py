@@ -75,14 +75,15 @@ def _read_json(path: Path, name: str) -> Source:
     try:
         if _depth(text) > yaml_file.MAXIMUM_DEPTH:
             _refuse(name, 0, f"It is nested more than {yaml_file.MAXIMUM_DEPTH} levels deep.", "Make it flatter.")
-        data = json.loads(text, parse_constant=_no_constant)
+        _check_constants(text, name)
+        data = json.loads(text)
         json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
     except json.JSONDecodeError as error:
         _refuse(name, error.lineno, f"This is no JSON: {error.msg}.", "Check commas, brackets and quotes before it.")
     except UnicodeEncodeError:
         _refuse(name, 0, "It holds half of a surrogate pair.", "Write the character itself.")
-    except ValueError as error:  # a constant, or a number beyond what Python holds
-        _refuse(name, 0, f"This is no JSON: {str(error).partition(';')[0]}.")
+    except ValueError as error:  # a number beyond what Python holds
+        _refuse(name, 0, f"This is no JSON: {str(error).partition(';')[0]}.", "Write a shorter number.")
     return Source(path, name, data, *_json_lines(text, name))
 
 
@@ -107,11 +108,6 @@ def _refuse(name: str, line: int, message: str, fix: str = "") -> NoReturn:
     raise ConfigurationError([Finding(name, line, "", message, fix)]) from None
 
 
-def _no_constant(text: str) -> NoReturn:
-    message = f"{text} is no number in JSON"
-    raise ValueError(message)
-
-
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
 
 
@@ -121,6 +117,14 @@ def _depth(text: str) -> int:
         depth += (match[0] in {"[", "{"}) - (match[0] in {"]", "}"})
         deepest = max(deepest, depth)
     return deepest
+
+
+def _check_constants(text: str, name: str) -> None:
+    """Numbers that Python's parser takes and JSON has not."""
+    for match in _TOKEN.finditer(text):
+        if match[0] in {"NaN", "Infinity", "-Infinity"}:
+            line = text.count("\n", 0, match.start()) + 1
+            _refuse(name, line, f"{match[0]} is no number in JSON.", "Write a number, or null.")
 
 
 @dataclass(slots=True)

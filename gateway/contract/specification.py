@@ -105,7 +105,9 @@ def _report(node: Node, error: Any, findings: Findings) -> None:
             place = place.own(str(step))
         if cause.validator == "additionalProperties" and isinstance(cause.instance, dict):
             for key, known in _unknown(cause):
-                findings.error(place.own(key), f"There is no member {key!r} here.", proposal(key, known))
+                findings.error(
+                    place.own(key), f"There is no member {key!r} here.", proposal(key, known) or "Remove it."
+                )
         else:
             findings.error(place, *_told(cause))
 
@@ -141,20 +143,29 @@ def _told(error: Any) -> tuple[str, str]:
     """A sentence, and what to do."""
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
-        return f"{' and '.join(map(repr, missing))} must stand here.", ""
+        return f"{' and '.join(map(repr, missing))} must stand here.", "Add it."
     if error.validator == "type":
         wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         is_number = isinstance(error.instance, (int, float)) and not isinstance(error.instance, bool)
         kind = KINDS.get(type(error.instance), f"the number {error.instance}")
-        quoted = "Put it in quotes." if "string" in wanted and (is_number or isinstance(error.instance, bool)) else ""
+        quoted = (
+            "Put it in quotes."
+            if "string" in wanted and (is_number or isinstance(error.instance, bool))
+            else "Correct it."
+        )
         return f"It must be {' or '.join(WANTED[one] for one in wanted)}, not {kind}.", quoted
     if error.validator in {"enum", "const"}:
         values = error.validator_value if error.validator == "enum" else [error.validator_value]
         near = proposal(error.instance, map(str, values)) if isinstance(error.instance, str) else ""
-        return f"{_short(error.instance)} is none of {', '.join(map(str, values))}.", near
+        if isinstance(error.instance, str) and error.instance in [str(one) for one in values if type(one) is int]:
+            near = "Take the quotes away."
+        return f"{_short(error.instance)} is none of {', '.join(map(str, values))}.", near or "Write one of them."
     if error.validator in {"oneOf", "anyOf"}:
-        return "It fits none of the forms that the specification allows here.", ""
-    return f"{_short(error.message)}.", ""
+        return (
+            "It fits none of the forms that the specification allows here.",
+            "Compare it with the AsyncAPI specification.",
+        )
+    return f"{_short(error.message)}.", "Correct it."
 
 
 def _short(value: Any) -> str:

@@ -41,7 +41,7 @@ FAULTS = [
     Fault("asyncapi.yaml", "    x-forward-to: {$ref: '#/operations/sendMachineSensors'}\n", "",
           "#/operations/receiveFactorySensors", "receiveFactorySensors:"),
     Fault("asyncapi.yaml", "value: 231, units: C}", "value: hot, units: C}",
-          "#/components/messages/machineSensorJson/examples/0/payload", "value: hot"),
+          "#/components/messages/machineSensorJson/examples/0/payload/value", "value: hot"),
     Fault("schemas/widget_reading.avsc", '"type": "double"', '"type": "duoble"', "#/fields/4/type", "duoble"),
     Fault("schemas/door_sensor.avsc", '["open"', '["o pen"', "#/fields/1/type/symbols/0", '"o pen"'),
 ]  # fmt: skip

@@ -1,0 +1,209 @@
+"""Examples of MQTT messages are tried out: each goes the way of a reading, through the codec of its stream.
+
+An example that would be a dead letter is wrong. Where the Kafka message has an example of the same name, the two are
+a test of the mapping: the record that comes out must be that example, and so must its key. Records are compared as
+readers see them, both having been through the encoder, so 231 and 231.0 are one float and a default is what it says.
+
+The topic that an example is taken to have come from is the header `mqtt.topic` of its namesake; without one it is made
+from the address: what the payload says of a parameter, else the parameter's first example, default or allowed value.
+A message may be shared by streams of several addresses; the header then belongs to those streams that it matches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+
+from gateway.contract import examples
+from gateway.contract.document import TooLargeError
+from gateway.contract.expression import split
+from gateway.core.avro import normal_form
+from gateway.core.codec import Codec
+from gateway.core.dead_letter import TOPIC_HEADER
+from gateway.core.json_text import parse
+from gateway.core.key import Key
+from gateway.core.misfit import Misfit
+from gateway.core.reading import DeadLetter, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.contract.document import Node
+    from gateway.contract.findings import Findings
+    from gateway.contract.message import Payload
+    from gateway.contract.model import Parameter
+    from gateway.contract.route import Sending
+    from gateway.contract.schema import Record
+    from gateway.core.address import Address
+    from gateway.core.avro import Unknown
+
+CORRECT = "Correct one of the two examples, or the mapping."
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """What a stream makes of its message's examples.
+
+    Args:
+        message: the MQTT message.
+        payload: its schema.
+        record: that readings become, None when that could not be read.
+        address: of the channel, None when it or a parameter's location was found wrong.
+        parameters: of the address.
+        channel: where the parameters are described.
+        unknown: what to do with members that no field reads.
+        sending: where the records go, None when that could not be read.
+    """
+
+    message: Node
+    payload: Payload
+    record: Record | None
+    address: Address | None
+    parameters: tuple[Parameter, ...]
+    channel: Node
+    unknown: Unknown
+    sending: Sending | None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Pointers into the record."""
+        return self.sending.route.keys if self.sending else ()
+
+
+def check(mappings: list[Mapping], findings: Findings) -> None:
+    """Try every example.
+
+    Args:
+        mappings: of all streams.
+        findings: told what does not come out as the document says.
+    """
+    for one in mappings:
+        examples.check_names(one.message, findings)
+        fitting = [node for node in examples.payload_nodes(one.message) if _fits(node, one.payload, findings)]
+        if one.record is not None and one.address is not None:
+            _Trial(one, one.record, one.address, findings).run(fitting)
+    _check_topics(mappings, findings)
+
+
+def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
+    return payload.record is not None or examples.check_json(node, payload.json_schema, findings)
+
+
+def _check_topics(mappings: list[Mapping], findings: Findings) -> None:
+    """A header that names a topic which no stream on the way there takes in."""
+    for one in mappings:
+        for _, example in _pairs(one):
+            header = example.own("headers").own(TOPIC_HEADER)
+            ways = [other.address for other in mappings if other.sending is one.sending]
+            if header.text is not None and not any(way is None or way.match(header.text) is not None for way in ways):
+                told = f"No stream that leads here takes in the topic {header.text!r}."
+                expected = " or ".join(way.text for way in ways if way)
+                findings.error(header, told, f"Write a topic of the form {expected}.")
+
+
+def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node]]:
+    """Examples of equal name on both sides: MQTT, Kafka."""
+    if mapping.sending is None:
+        return
+    namesakes = {one.own("name").text: one for one in mapping.sending.message.at("examples").entries()}
+    for one in mapping.message.at("examples").entries():
+        name = one.own("name").text
+        if name is not None and name in namesakes:
+            yield one, namesakes[name]
+
+
+class _Trial:
+    """Runs the examples of one stream."""
+
+    def __init__(self, mapping: Mapping, record: Record, address: Address, findings: Findings) -> None:
+        self.mapping = mapping
+        self.address = address
+        self.findings = findings
+        definition = record.schema.definition
+        pointers = [parameter.pointer for parameter in mapping.parameters]
+        self.codec = Codec(definition, mapping.keys, pointers, mapping.unknown, is_fast=bool(mapping.keys))
+        self.schema = examples.as_read(definition)
+        self.expected_key = Key(normal_form(self.schema), mapping.keys)
+
+    def run(self, payloads: list[Node]) -> None:
+        """Try the examples whose payloads these are."""
+        namesakes = {one.own("payload").place: other for one, other in _pairs(self.mapping)}
+        for node in payloads:
+            namesake = namesakes.get(node.place)
+            found = self.codec.encode(examples.as_sent(node.value), self._values(node.value, namesake))
+            if isinstance(found, DeadLetter):
+                self._refused(node, found)
+                continue
+            key, record = found
+            self._check_key(node, key)
+            if namesake is not None and not namesake.own("payload").is_absent:
+                self._compare(namesake.own("payload"), key, record)
+
+    def _values(self, value: Any, namesake: Node | None) -> tuple[str, ...]:
+        """The parameters' values."""
+        topic = namesake.own("headers").own(TOPIC_HEADER).text if namesake else None
+        stated = None if topic is None else self.address.match(topic)
+        return stated or tuple(self._made_up(value, parameter) for parameter in self.mapping.parameters)
+
+    def _made_up(self, value: Any, parameter: Parameter) -> str:
+        for token in split(parameter.pointer or ""):
+            value = value.get(token) if isinstance(value, dict) else None
+        if parameter.pointer and isinstance(value, str):
+            return value
+        described = self.mapping.channel.at("parameters", parameter.name)
+        stated = [*described.at("examples").entries(), described.at("default"), *described.at("enum").entries()]
+        return next((one.text for one in stated if one.text), parameter.name)
+
+    def _refused(self, node: Node, letter: DeadLetter) -> None:
+        if letter.reason is Reason.NO_KEY and not self.mapping.keys:
+            return  # what the key is made of was found wrong before
+        place = examples.below(node, split(letter.pointer))
+        told = f"The example would be a dead letter, {letter.reason}: {examples.cut(letter.detail)}."
+        self.findings.error(place, told, examples.FIXES.get(letter.reason, "Correct the example, or the schema."))
+
+    def _check_key(self, node: Node, key: bytes) -> None:
+        """The key's schema may say more of it than that it is text."""
+        if self.mapping.sending is None:
+            return
+        described = self.mapping.sending.message.at("bindings", "kafka", "key")
+        try:
+            for told in examples.misfits(key.decode(), described.written_out()):
+                fix = f"Correct the example, or the schema of the key ({described.path})."
+                self.findings.error(node, f"The example's key does not fit the key's schema: {told}.", fix)
+        except TooLargeError:
+            return
+
+    def _compare(self, node: Node, key: bytes, record: bytes) -> None:
+        """Tell where the record differs from the example that it ought to be."""
+        try:
+            expected = examples.encoded(node.value, self.schema)
+            expected_key = self.expected_key.of(parse(examples.as_sent(node.value)))
+        except Misfit as misfit:
+            if misfit.reason is Reason.NO_KEY:
+                place = examples.below(node, misfit.tokens)
+                self.findings.error(place, f"The record has no key: {misfit.detail}.", CORRECT)
+            return
+        for steps, wanted, got in _differences(self._read(expected), self._read(record)):
+            told = f"The MQTT example of this name gives {examples.shown(got)} here; expected {examples.shown(wanted)}."
+            self.findings.error(examples.below(node, steps), told, CORRECT)
+        if key != expected_key:
+            told = f"The MQTT example of this name has the key {key.decode()!r}; expected {expected_key.decode()!r}."
+            self.findings.error(node, told, CORRECT)
+
+    def _read(self, record: bytes) -> Any:
+        return fastavro.schemaless_reader(BytesIO(record), self.schema, None)
+
+
+def _differences(expected: Any, found: Any, *steps: str) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """The places where two values differ: steps to it, expected, found; None for what is not there."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for name in dict.fromkeys((*expected, *found)):
+            yield from _differences(expected.get(name), found.get(name), *steps, name)
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for index, (one, other) in enumerate(zip(expected, found, strict=True)):
+            yield from _differences(one, other, *steps, str(index))
+    elif expected != found:
+        yield steps, expected, found
