@@ -7,9 +7,10 @@
 One thread, no locks. librdkafka's own threads do Kafka's network I/O; the only other threads here dial brokers, ask
 the registry and serve HTTP, and none of them touches a reading.
 
-How long a turn may wait: not at all while there is work; a millisecond while records are in flight, then longer and
-longer while nothing is reported (Kafka is away: no need to ask a thousand times a second); else until the next thing
-to do. A new reading ends the wait at once.
+How long a turn may wait: not at all while there is work; else until the next thing to do, or until something comes. Two
+ends may wake it and cannot be waited for at once: sockets have `poll`, librdkafka's reports have a call of their own.
+While a report may come at any moment the wait listens to the reports and looks at the sockets every millisecond;
+when none has come for some time (Kafka is away) it waits at the sockets, and asks for reports less and less often.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTUM = 1_024  # readings a lane may send before the next lane has its turn
-SHORTEST_WAIT_SECONDS = 0.001
+LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
+EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 1.0
 
@@ -84,9 +86,11 @@ class Bridge:
         self._dead_letter_topics = dead_letter_topics
         self._payload_limit = payload_limit
         self._retained = retained
-        self._flight_wait = SHORTEST_WAIT_SECONDS
+        self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
         self._next_watch = 0.0
+        self._readable: set[int] = set()  # sockets
         spool.adopt(list(self.lanes.values()))
+        self._busy = dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)  # lanes with work to do
         self.lanes[UNMAPPED].begin(self.turned_at)
 
     def turn(self) -> None:
@@ -96,6 +100,8 @@ class Bridge:
         self._adopt_transforms()
         self._read()
         self._spool.keep(self.turned_at)
+        if not self._sink.in_flight:
+            self._expecting_since = self.turned_at
         self._send(self.turned_at)
         self._sink.poll(0)
         self._settle()
@@ -119,21 +125,28 @@ class Bridge:
         for source in self._sources:
             if source.fileno >= 0:
                 poller.register(source.fileno, reads | (select.POLLOUT if source.wants_write else 0))
-        poller.poll(self._patience(time.monotonic()) * 1000)
+        now = time.monotonic()
+        until = now + self._patience(now)
+        while self._sink.in_flight and now < min(until, self._expecting_since + EXPECTED_SECONDS):
+            self._readable = {fileno for fileno, _ in poller.poll(0)}
+            if self._readable or self._sink.poll(LISTEN_SECONDS):
+                return
+            now = time.monotonic()
+        if self._sink.in_flight:
+            until = min(until, now + self._flight_wait)
+            self._flight_wait = min(2 * self._flight_wait, LONGEST_FLIGHT_WAIT_SECONDS)
+        self._readable = {fileno for fileno, _ in poller.poll(max(0.0, until - now) * 1000)}
 
     def _may_read(self) -> bool:
         return self.is_reading and self._spool.has_room
 
     def _patience(self, now: float) -> float:
         wait = LONGEST_WAIT_SECONDS
-        for lane in self.all_lanes():
+        for lane in self._busy:
             if self._sink.room and self._can_send(lane) and (lane.room(now) or self._may_refill(lane, now)):
                 return 0
             if lane.waiting and lane.retry_at > now:
                 wait = min(wait, lane.retry_at - now)
-        if self._sink.in_flight:
-            wait = min(wait, self._flight_wait)
-            self._flight_wait = min(2 * self._flight_wait, LONGEST_FLIGHT_WAIT_SECONDS)
         for source in self._sources:
             wait = min(wait, max(0.0, source.next_action_seconds - now))
         return wait
@@ -157,7 +170,7 @@ class Bridge:
         for source in self._sources:
             may_read = self._may_read()
             source.tend(now, is_reading=may_read)
-            if may_read and (entries := source.read()):
+            if may_read and (source.fileno in self._readable or source.holds_back) and (entries := source.read()):
                 self._take_in(entries)
 
     def _take_in(self, entries: list[Entry]) -> None:
@@ -167,7 +180,7 @@ class Bridge:
             books.received += len(group)
             books.in_flight += len(group)
             books.repeated += sum([entry.reading.dup for entry in group])
-            self.lanes[stream].add(self._drop_reminders(stream, group), self.turned_at)
+            self._add(self.lanes[stream], self._drop_reminders(stream, group))
 
     def _drop_reminders(self, stream: str, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Drop the retained messages that are no readings.
@@ -183,7 +196,11 @@ class Bridge:
     def _condemn(self, entry: Entry, letter: DeadLetter) -> None:
         """Send a reading on as a dead letter."""
         entry.letter = letter
-        self._lane_of(entry).add([entry], self.turned_at)
+        self._add(self._lane_of(entry), [entry])
+
+    def _add(self, lane: Lane, entries: Sequence[Entry]) -> None:
+        lane.add(entries, self.turned_at)
+        self._busy[lane] = None
 
     def _lane_of(self, entry: Entry) -> Lane:
         stream = entry.reading.stream
@@ -201,17 +218,17 @@ class Bridge:
             self.lanes[stream].begin(self.turned_at)
 
     def _send(self, now: float) -> None:
-        for name, lane in self.lanes.items():
+        for lane in list(self._busy):
             lane.recover()
-            if transform := self.transforms.get(name):
-                if self._sink.room and self._may_refill(lane, now):
-                    self._spool.refill(lane, now)
-                if room := self._room(lane, now):
-                    self._send_readings(lane, transform, room)
-        for lane in self.dead_lanes.values():
-            lane.recover()
+            if self._may_refill(lane, now) and self._sink.room and self._can_send(lane):
+                self._spool.refill(lane, now)
             if room := self._room(lane, now):
-                self._send_dead_letters(lane, room)
+                if self.dead_lanes.get(lane.name) is lane:
+                    self._send_dead_letters(lane, room)
+                elif transform := self.transforms.get(lane.name):
+                    self._send_readings(lane, transform, room)
+            if not lane.has_work:
+                del self._busy[lane]
 
     def _room(self, lane: Lane, now: float) -> int:
         return min(lane.room(now), self._sink.room, QUANTUM)
@@ -244,12 +261,12 @@ class Bridge:
     def _settle(self) -> None:
         settled, failed = self._sink.take_reports()
         if settled or failed:
-            self._flight_wait = SHORTEST_WAIT_SECONDS
+            self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
         for stream, group in _by_stream(settled).items():
             self._settle_stream(stream, group)
         for entry, error in failed:
             self._take_back(entry, error)
-        for lane in self.all_lanes() if failed else ():
+        for lane in self._busy if failed else ():
             lane.recover()
 
     def _settle_stream(self, stream: str, entries: Sequence[Entry]) -> None:
@@ -273,6 +290,7 @@ class Bridge:
 
     def _take_back(self, entry: Entry, error: KafkaError) -> None:
         lane = self._lane_of(entry)
+        self._busy[lane] = None
         if outcome(error) is Outcome.AGAIN:
             lane.give_back(entry)
             return
@@ -295,7 +313,7 @@ class Bridge:
             self._condemn(entry, DeadLetter(Reason.REFUSED, "", f"Kafka refused the record: {error.str()}"))
         elif not entry.is_cut:
             entry.is_cut = True
-            self._lane_of(entry).add([entry], self.turned_at)
+            self._add(self._lane_of(entry), [entry])
         else:
             self._close_account(entry.reading.stream, [entry]).dropped["dead_letter_refused"] += 1
             log.error("Kafka refuses a dead letter even when cut", extra={"stream": entry.reading.stream})

@@ -47,7 +47,7 @@ FIXED: dict[str, str | int | bool] = {
 }
 DEFAULTS: dict[str, str | int | bool] = {
     "client.id": "iot-gateway",
-    "linger.ms": 2,
+    "linger.ms": 0,  # a batch is what came in during the last turn, so a lone reading waits for nobody
     "compression.type": "lz4",
     "message.max.bytes": 1_000_000,
     "queue.buffering.max.messages": 200_000,
@@ -191,14 +191,19 @@ class KafkaSink:
         else:
             self.failed.append((entry, error))
 
-    def poll(self, timeout_seconds: float) -> None:
-        """Serve delivery reports; they add to `settled` and `failed`."""
+    def poll(self, timeout_seconds: float) -> int:
+        """Serve delivery reports, which add to `settled` and `failed`; wait for the first, at most so long.
+
+        Returns:
+            How many events were served.
+        """
         try:
             if self._fatal:
                 self._producer.purge(in_flight=False)
-            self._producer.poll(timeout_seconds)
+            return int(self._producer.poll(timeout_seconds))
         except KafkaException as error:  # only a fatal error is raised here
             self._fatal = error.args[0]
+            return 1
 
     def take_reports(self) -> tuple[list[Entry], list[tuple[Entry, KafkaError]]]:
         """Take what was reported since the last call.

@@ -102,6 +102,11 @@ class Lane:
         """How many readings this lane holds in memory that Kafka has not acknowledged."""
         return len(self.waiting) + len(self.behind) + self.in_flight + len(self._failed)
 
+    @property
+    def has_work(self) -> bool:
+        """True while some of its readings wait to be sent, now or later."""
+        return bool(self.waiting or self._failed) or self.has_backlog
+
     def add(self, entries: Iterable[Entry], now: float) -> None:
         """Take the newest readings, in order.
 

@@ -156,13 +156,13 @@ class MqttSource:
             return self._retry_at
         if self.link == Link.DIALLING:
             return now + 0.02
-        if self._is_reading and self._holds_back:
+        if self._is_reading and self.holds_back:
             return now
         seconds = self._connect_seconds if self.link == Link.GREETING else float("inf")
         return now + min(seconds, self._client.keepalive or seconds) / 4
 
     @property
-    def _holds_back(self) -> bool:
+    def holds_back(self) -> bool:
         """True when TLS has decrypted bytes that nobody has read: the socket itself is then silent about them."""
         sock = self._client.socket()
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
@@ -174,7 +174,7 @@ class MqttSource:
             Readings in the order they came.
         """
         client, seen = self._client, -1
-        while self.fileno >= 0 and len(client.arrived) < BATCH and (seen < len(client.arrived) or self._holds_back):
+        while self.fileno >= 0 and len(client.arrived) < BATCH and (seen < len(client.arrived) or self.holds_back):
             seen = len(client.arrived)
             self._guarded(client.loop_read)
         arrived, client.arrived = client.arrived, []

@@ -54,7 +54,7 @@ class ScriptedSource:
         self.denied: list[str] = []
         self.connects = 1
         self.sessions_lost = 0
-        self.wants_write = False
+        self.wants_write = self.holds_back = False
         self.published: list[int] = []
         self.acknowledged: list[int] = []
         self.flushed = 0  # of the acknowledged, how many have been sent
