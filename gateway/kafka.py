@@ -90,8 +90,8 @@ _BYSTANDERS = frozenset(  # what a fatal producer says of records that did nothi
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each time, and helps nobody
 _TLS_HINT = "check ca_file, cert_file and key_file under servers in gateway.yaml"
 _HINTS = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it, as the contract's channel describes it",
-    KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it, as the contract's channel describes it",  # noqa: SLF001 - librdkafka's own name
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: `gateway topics apply` creates it as the contract describes it",
+    KafkaError._UNKNOWN_TOPIC: "the topic does not exist: `gateway topics apply` creates it as the contract describes it",  # noqa: SLF001 - librdkafka's own name
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant the gateway's user WRITE and DESCRIBE on the topic",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
     KafkaError._AUTHENTICATION: "check user, password and mechanism under servers in gateway.yaml",  # noqa: SLF001 - as above
