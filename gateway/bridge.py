@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
     from gateway.core.reading import Reading, Record
     from gateway.core.retained import RetainedMessages
-    from gateway.core.transform import Transform
     from gateway.kafka import KafkaSink
     from gateway.lane import Entry
     from gateway.ledger import Books, Ledger
     from gateway.mqtt import MqttSource
     from gateway.spool import Spool
+
+    Judge = Callable[[Reading], Record | list[Record] | DeadLetter]
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +76,10 @@ class Bridge:
     ) -> None:
         self.is_reading = True
         self.turned_at = time.monotonic()
-        self.transforms: dict[str, Callable[[Reading], Record | DeadLetter]] = {UNMAPPED: _refuse_unmapped}
+        self.transforms: dict[str, Judge] = {UNMAPPED: _refuse_unmapped}
         self.lanes = {name: Lane(name) for name in dead_letter_topics}
         self.dead_lanes = {topic: Lane(topic) for topic in dead_letter_topics.values()}
-        self.new_transforms: SimpleQueue[tuple[str, Transform]] = SimpleQueue()
+        self.new_transforms: SimpleQueue[tuple[str, Judge]] = SimpleQueue()
         self._sources = sources
         self._spool = spool
         self._sink = sink
@@ -236,9 +237,9 @@ class Bridge:
     def _may_refill(self, lane: Lane, now: float) -> bool:
         return self.is_reading and lane.is_hungry(now)
 
-    def _send_readings(self, lane: Lane, transform: Callable[[Reading], Record | DeadLetter], room: int) -> None:
+    def _send_readings(self, lane: Lane, transform: Judge, room: int) -> None:
         entries: list[Entry] = []
-        records: list[Record] = []
+        records: list[Record | list[Record]] = []
         for entry in lane.take(room):
             result = transform(entry.reading)
             if isinstance(result, DeadLetter):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.config import ServerSettings, Settings
     from gateway.contract.model import KafkaServer
@@ -89,9 +89,10 @@ _BYSTANDERS = frozenset(  # what a fatal producer says of records that did nothi
 )
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each time, and helps nobody
 _TLS_HINT = "check ca_file, cert_file and key_file under servers in gateway.yaml"
+_NO_TOPIC = "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
 _HINTS = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: `gateway topics apply` creates it as the contract describes it",
-    KafkaError._UNKNOWN_TOPIC: "the topic does not exist: `gateway topics apply` creates it as the contract describes it",  # noqa: SLF001 - librdkafka's own name
+    KafkaError.UNKNOWN_TOPIC_OR_PART: _NO_TOPIC,
+    KafkaError._UNKNOWN_TOPIC: _NO_TOPIC,  # noqa: SLF001 - librdkafka's own name
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant the gateway's user WRITE and DESCRIBE on the topic",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
     KafkaError._AUTHENTICATION: "check user, password and mechanism under servers in gateway.yaml",  # noqa: SLF001 - as above
@@ -113,6 +114,45 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     hint = _HINTS.get(error.code(), _TLS_HINT if "SSL" in told else "")
     place = f"{topic}: " if topic else ""
     return f"{place}{told}{'; ' + hint if hint else ''}"
+
+
+class _Reports:
+    """Collects the reports on the records of one reading.
+
+    Args:
+        report: called once, with the gravest error, when all have come.
+        count: of the records.
+    """
+
+    __slots__ = ("_error", "_missing", "_report")
+
+    def __init__(self, report: Callable[[KafkaError | None, object], None], count: int) -> None:
+        self._report = report
+        self._missing = count
+        self._error: KafkaError | None = None
+
+    def __call__(self, error: KafkaError | None, message: object) -> None:
+        self._missing -= 1
+        self._note(error)
+        if not self._missing:
+            self._report(self._error, message)
+
+    def expect_no_more(self, error: KafkaError, count: int) -> None:
+        """Note that so many records could not even be handed over."""
+        self._missing -= count
+        self._note(error)
+
+    def _note(self, error: KafkaError | None) -> None:
+        if error and (self._error is None or _is_bystander(self._error)):
+            self._error = error
+
+
+def _is_bystander(error: KafkaError) -> bool:
+    return error.code() in _BYSTANDERS or outcome(error) is Outcome.AGAIN
+
+
+def _cause(error: BufferError | KafkaException) -> KafkaError:
+    return error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001 - librdkafka's own name
 
 
 class KafkaSink:
@@ -147,16 +187,16 @@ class KafkaSink:
             return 0
         return WINDOW - self.in_flight
 
-    def send(self, records: Sequence[Record], entries: Sequence[Entry]) -> int:
+    def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> int:
         """Hand records to librdkafka, in order, and stop at the first that it does not take.
 
         Args:
-            records: what to produce.
-            entries: the readings they stand for; they turn up in `settled` or `failed` after a later `poll`.
+            records: what to produce for each reading, one record or several.
+            entries: the readings; they turn up in `settled` or `failed` after a later `poll`.
 
         Returns:
-            How many were taken: fewer than given when the window or librdkafka's queue is full, when the producer has
-            become fatal, or when a record failed on the spot, which is counted among the taken.
+            How many readings were taken: fewer than given when the window or librdkafka's queue is full, when the
+            producer has become fatal, or when a record failed on the spot, which is counted among the taken.
         """
         if self._fatal and not self._replace():
             return 0
@@ -164,10 +204,13 @@ class KafkaSink:
         room, taken = self._window_bytes - self._bytes_in_flight, 0
         try:
             for record, entry in zip(records, entries, strict=True):
-                produce(
-                    record.topic, record.value, record.key,
-                    on_delivery=partial(report, entry), timestamp=record.timestamp, headers=record.headers,
-                )  # fmt: skip
+                if isinstance(record, list):
+                    self._produce_all(record, entry)
+                else:
+                    produce(
+                        record.topic, record.value, record.key,
+                        on_delivery=partial(report, entry), timestamp=record.timestamp, headers=record.headers,
+                    )  # fmt: skip
                 taken += 1
                 room -= entry.size
                 if room <= 0:
@@ -184,6 +227,22 @@ class KafkaSink:
         self.in_flight += taken
         self._bytes_in_flight = self._window_bytes - room
         return taken
+
+    def _produce_all(self, records: list[Record], entry: Entry) -> None:
+        """Hand over every record of a reading; it is reported once, when Kafka has told of all of them."""
+        reports = _Reports(partial(self._report, entry), len(records))
+        for number, record in enumerate(records):
+            try:
+                self._producer.produce(
+                    record.topic, record.value, record.key,
+                    on_delivery=reports, timestamp=record.timestamp, headers=record.headers,
+                )  # fmt: skip
+            except (BufferError, KafkaException) as error:
+                if not number:
+                    raise
+                self._is_full = isinstance(error, BufferError)
+                reports.expect_no_more(_cause(error), len(records) - number)
+                return
 
     def _report(self, entry: Entry, error: KafkaError | None, _message: object) -> None:
         if error is None:

@@ -6,7 +6,7 @@ Four forms of one thing. The JSON is ours, and its shape is kept: members may be
      "summary": {"errors": 1, "warnings": 0},
      "findings": [{"severity": "error", "file": "asyncapi.yaml", "line": 58, "path": "#/channels/doors/address",
                    "message": "...", "fix": "..."}],
-     "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topic": "door-sensors",
+     "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topics": ["door-sensors"],
                   "key": ["/location"], "codec": "compiled", "because": "", "enabled": true}]}
 
 `line` is null where a finding has none; `streams` is empty unless `fit`. SARIF is 2.1.0 (OASIS), with every finding
@@ -45,7 +45,7 @@ class Way:
         name: of the receive operation.
         servers: that it is subscribed on.
         filter: of the subscription.
-        topic: in Kafka.
+        topics: in Kafka.
         key: JSON pointers into the record, tried in order.
         codec: `compiled`, or `precise` where the compiled path does not cover the schema.
         because: why it is `precise`, else empty.
@@ -55,7 +55,7 @@ class Way:
     name: str
     servers: tuple[str, ...]
     filter: str
-    topic: str
+    topics: tuple[str, ...]
     key: tuple[str, ...]
     codec: str
     because: str
@@ -65,7 +65,7 @@ class Way:
         """One line for people."""
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
         key = " or ".join(self.key)
-        way = f"{self.filter} ({', '.join(self.servers)}) -> {self.topic}, key {key}, {codec}"
+        way = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}, key {key}, {codec}"
         return printable(f"{self.name}: {way}" if self.enabled else f"{self.name}: switched off; {way}")
 
 
@@ -105,14 +105,12 @@ def ways(contract: Contract, enabled: Callable[[str], bool] = lambda _: True) ->
 
 
 def _way(stream: Stream, enabled: bool) -> Way:  # noqa: FBT001 - a fact carried along, not a switch
-    route = stream.route
+    route, topics = stream.route, tuple(route.topic.name for route in stream.routes)
     assert route.schema is not None, "the contract gives every route of readings a schema"
     pointers = [parameter.pointer for parameter in stream.parameters]
     because = Codec(route.schema.definition, route.keys, pointers, stream.unknown).not_fast_because
     codec = "precise" if because else "compiled"
-    return Way(
-        stream.name, stream.servers, stream.address.filter, route.topic.name, route.keys, codec, because, enabled
-    )
+    return Way(stream.name, stream.servers, stream.address.filter, topics, route.keys, codec, because, enabled)
 
 
 def verdict(report: Report) -> str:

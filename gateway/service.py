@@ -17,7 +17,7 @@ from gateway import __version__, docs
 from gateway.bridge import Bridge
 from gateway.core.retained import RetainedMessages
 from gateway.core.routes import UNMAPPED, routes
-from gateway.core.transform import Transform
+from gateway.core.transform import transform_of
 from gateway.disk import SpoolFile
 from gateway.health import HealthCheck
 from gateway.http import HttpServer
@@ -171,21 +171,22 @@ class Preparation:
         self._registry.close()
 
     def _ask(self, streams: list[Stream]) -> list[Stream]:
-        found = self._registry.ids([stream.route for stream in streams])
+        found = self._registry.ids([route for stream in streams for route in stream.routes])
         for note in found.notes:
             log.warning("schema registry", extra={"detail": note})
         self._is_final = bool(found.refusals) and not any(refusal.retryable for refusal in found.refusals)
         reasons = {refusal.subject: refusal.reason for refusal in found.refusals}
         missing = []
         for stream in streams:
-            schema_id = found.ids.get(stream.route.subject)
-            if schema_id is None:
+            unknown = [route.subject for route in stream.routes if route.subject not in found.ids]
+            if unknown:
                 missing.append(stream)
-                self.refusals[stream.name] = reasons[stream.route.subject]
-                detail = self.refusals[stream.name]
+                detail = self.refusals[stream.name] = reasons[unknown[0]]
                 log.warning("no schema id; readings wait", extra={"stream": stream.name, "detail": detail})
             else:
-                self._bridge.new_transforms.put((stream.name, Transform(stream, schema_id, self._payload_limit)))
+                schema_ids = [found.ids[route.subject] for route in stream.routes]
+                transform = transform_of(stream, schema_ids, self._payload_limit)
+                self._bridge.new_transforms.put((stream.name, transform))
                 del self.refusals[stream.name]
         return missing
 
@@ -223,7 +224,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str], fi
     bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained)
     registry = registry_of(contract, settings)
     preparation = Preparation(registry, streams, bridge, payload_limit)
-    topics = {stream.route.topic.name for stream in streams} | set(dead_letter_topics.values())
+    topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
     health = HealthCheck(bridge, sources, sink, spool, preparation.refusals, topics)
     collector = GatewayCollector(ledger, sources, spool, time.time)
     listen = settings.http.listen

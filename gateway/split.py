@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateway.config import HttpSettings, Settings
-    from gateway.contract.model import Contract
+    from gateway.contract.model import Contract, Stream
     from gateway.errors import Finding
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,22 @@ def filters(contract: Contract, settings: Settings, number: int) -> dict[str, st
         return {}
     if workers.split == "shared":
         return {stream.name: f"$share/{workers.share}/{stream.address.filter}" for stream in streams}
-    topics = list(dict.fromkeys(stream.route.topic.name for stream in streams))
-    own = set(topics[number - 1 :: workers.count])
-    return {stream.name: stream.address.filter for stream in streams if stream.route.topic.name in own}
+    own = _parts(streams)[number - 1 :: workers.count]
+    return {stream.name: stream.address.filter for part in own for stream in part}
+
+
+def _parts(streams: list[Stream]) -> list[list[Stream]]:
+    """Put streams together that go to the same Kafka topic, also by way of a third one."""
+    parts: list[list[Stream]] = []
+    for stream in streams:
+        apart = [part for part in parts if not _topics(part) & _topics([stream])]
+        joined = [one for part in parts if part not in apart for one in part]
+        parts = [*apart, [*joined, stream]]
+    return parts
+
+
+def _topics(streams: list[Stream]) -> set[str]:
+    return {route.topic.name for stream in streams for route in stream.routes}
 
 
 def own_settings(settings: Settings, number: int) -> Settings:
@@ -167,9 +180,9 @@ def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:
     if last and int(last.rpartition(":")[2]) > HIGHEST_PORT:
         yield settings.finding(("http", "listen"), "The ports of all workers do not fit above it.", "Take a lower one.")
     if workers.split == "streams":
-        topics = {s.route.topic.name for s in contract.streams.values() if settings.is_enabled(s.name)}
-        if workers.count > max(len(topics), 1):
-            message = f"There are more workers than Kafka topics to split over them ({len(topics)})."
+        parts = _parts([stream for stream in contract.streams.values() if settings.is_enabled(stream.name)])
+        if workers.count > max(len(parts), 1):
+            message = f"There are more workers than Kafka topics to split over them ({len(parts)})."
             yield settings.finding(("workers", "count"), message, "Take fewer, or split: shared, which keeps no order.")
         return
     place = ("workers", "split")

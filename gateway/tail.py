@@ -65,6 +65,7 @@ class Shown:
         reason: a dead letter's reason, else "".
         raw: the value's bytes, when it is not decoded.
         source: a dead letter's MQTT topic.
+        is_tombstone: True when it has no value at all, which ends its key in a compacted topic.
     """
 
     topic: str
@@ -78,6 +79,7 @@ class Shown:
     reason: str = ""
     raw: bytes = b""
     source: str = ""
+    is_tombstone: bool = False
 
     def as_text(self) -> str:
         """One line for people: time, place, key, schema id, and the value as JSON."""
@@ -85,6 +87,8 @@ class Shown:
         head = f"{moment} {self.topic}/{self.partition}@{self.offset} {self.key}"
         if self.reason:
             return printable(f"{head} {self.note} payload={cut(self.raw, SHOWN_BYTES)}")
+        if self.is_tombstone:
+            return printable(f"{head} TOMBSTONE: its key has ended")
         if self.note:
             return printable(f"{head} schema={self.schema_id} {self.note}: {self.raw[:SHOWN_BYTES].hex()}")
         return printable(f"{head} schema={self.schema_id} {json.dumps(self.value, ensure_ascii=False)}")
@@ -102,6 +106,8 @@ class Shown:
         }
         if self.note:
             facts |= {"note": self.note, "raw": self.raw.decode("utf-8", "backslashreplace")}
+        if self.is_tombstone:
+            facts |= {"tombstone": True}
         if self.reason:
             facts |= {"reason": self.reason, "mqtt_topic": self.source}
         return json.dumps(facts)
@@ -134,6 +140,8 @@ class Decoder:
         )
         if "error.reason" in headers:
             return _dead_letter(shown, headers)
+        if record.value() is None:
+            return replace(shown, is_tombstone=True)
         schema_id, body = _unframed(shown.raw, headers)
         if schema_id is None:
             return replace(shown, note="no schema id")
@@ -230,7 +238,7 @@ def _bytes(value: str | bytes | None) -> bytes:
 
 def _pinned(contract: Contract, lock_path: Path) -> dict[int, Any]:
     known = pins(lock_path)
-    routes = [stream.route for stream in contract.streams.values()]
+    routes = [route for stream in contract.streams.values() for route in stream.routes]
     return {
         known[route.subject].id: parse_schema(json.loads(route.schema.text), {})
         for route in routes

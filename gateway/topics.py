@@ -203,7 +203,7 @@ class Cluster:
 
 def wanted(contract: Contract) -> dict[str, Topic]:
     """Name the topics of a contract: those of its streams, and those of their dead letters."""
-    routes = (route for stream in contract.streams.values() for route in (stream.route, stream.dead_letters))
+    routes = (route for stream in contract.streams.values() for route in (*stream.routes, stream.dead_letters))
     return {route.topic.name: route.topic for route in routes}
 
 

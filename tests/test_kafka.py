@@ -37,7 +37,7 @@ NOW = 1_791_547_200_000
 Failed = dict[int, KafkaError]
 
 
-def record(topic: str, value: bytes = b"v", key: bytes = b"k", headers: Any = ()) -> Record:
+def record(topic: str, value: bytes | None = b"v", key: bytes = b"k", headers: Any = ()) -> Record:
     return Record(topic, key, value, list(headers), NOW)
 
 
@@ -101,6 +101,30 @@ def test_send_delivers_key_value_headers_and_timestamp(kafka: Kafka, topic: NewT
     (stored,) = records(kafka.bootstrap, name, 1)
     assert (stored.key, stored.value, stored.headers) == ("ä".encode(), b"\0\1\2", headers)
     assert stored.timestamp == NOW
+
+
+def test_send_reports_a_reading_once_when_all_of_its_records_are_there(
+    kafka: Kafka, topic: NewTopic, sink: KafkaSink
+) -> None:
+    first, second = topic("first"), topic("second")
+    readings = [[record(first, b"%d" % number), record(second, None)] for number in range(3)]
+    assert sink.send(readings, [entry(number) for number in range(3)]) == 3
+    assert collect(sink, 3) == ([0, 1, 2], {})
+    assert [one.value for one in records(kafka.bootstrap, first, 3)] == [b"0", b"1", b"2"]
+    assert [one.value for one in records(kafka.bootstrap, second, 3)] == [None, None, None]
+
+
+def test_send_fails_a_reading_of_which_one_record_fails(topic: NewTopic, sink: KafkaSink) -> None:
+    """Whichever of them it is, and whatever became of the others, it is reported once, with the cause."""
+    there, missing = topic("there"), topic("there") + "-not"
+    huge = record(there, b"x" * (sink.record_limit + 1))
+    readings = [[record(there), record(missing)], [record(missing), record(there)], [record(there), huge]]
+    assert sink.send(readings, [entry(number) for number in range(3)]) == 3
+    settled, failed = collect(sink, 3)
+    assert settled == []
+    unknown, too_large = KafkaError._UNKNOWN_TOPIC, KafkaError.MSG_SIZE_TOO_LARGE  # noqa: SLF001 - librdkafka's own name
+    assert [failed[number].code() for number in (2,)] == [too_large]
+    assert {failed[number].code() for number in (0, 1)} <= {unknown, KafkaError.UNKNOWN_TOPIC_OR_PART}
 
 
 def test_send_keeps_the_order_of_each_key(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:

@@ -104,6 +104,7 @@ def test_show_decodes_by_the_contract_with_a_pinned_id(cluster: MockCluster, top
 def test_show_reads_the_schema_id_from_the_header(cluster: MockCluster, topic: str, lock: Path) -> None:
     """A record framed by header is decoded too."""
     framed = of_reading(b'{"value": 1}')
+    assert framed.value
     by_header = Record(topic, b"oven", framed.value[5:], [(SCHEMA_ID_HEADER, framed.value[:5])], framed.timestamp)
     (one,) = shown(cluster, topic, Decoder(contract(STREAM), lock, None), by_header)
     assert one.value == {"machine": "oven", "value": 1.0}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
+    from gateway.core.address import Address
     from gateway.core.avro import Unknown
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
@@ -103,8 +104,8 @@ class _Builder:
 
     def _stream(self, name: str, operation: Node) -> Stream | None:
         source = self._channel(operation)
-        sending = self._sending(operation, "x-forward-to", dead_letters=False)
-        failing = self._sending(operation, "x-dead-letter-to", dead_letters=True)
+        sendings = self._sendings(operation)
+        failing = self._sending(operation.stated("x-dead-letter-to"), "x-dead-letter-to", dead_letters=True)
         if source is None or source.protocol == "unknown" or not self._is_ours(operation, source):
             return None
         self._demand(operation, "x-forward-to", "where its readings go")
@@ -116,39 +117,46 @@ class _Builder:
         payload = None if message is None else self.payloads.payload(message)
         if message is None or payload is None:
             return None
-        record = sending.payload.record if sending else payload.record
-        parameters = self._parameters(source, where.names if where else (), payload, record)
-        is_tied = where is not None and parameters is not None
-        self.mappings.append(
-            Mapping(
-                message=message,
-                payload=payload,
-                record=record,
-                address=where if is_tied else None,
-                parameters=parameters or (),
-                channel=source.node,
-                unknown=_unknown(payload),
-                sending=sending,
-            )
-        )
-        if sending is None or record is None:
+        targets: list[Sending] | list[None] = sendings or [None]
+        mappings = [self._mapping(source, where, message, payload, sending) for sending in targets]
+        self.mappings += mappings
+        if not sendings:
             return None
         self._check_content_type(message)
-        self._check_payload(message, payload, record)
-        self._warn_of_missing(payload, record, parameters or ())
         if where is None or failing is None:
             return None
         return Stream(
             name=name,
             servers=source.servers,
             address=where,
-            parameters=parameters or (),
+            parameters=mappings[0].parameters,
             qos=qos,
             unknown=_unknown(payload),
-            route=sending.route,
+            route=sendings[0].route,
+            also=tuple(sending.route for sending in sendings[1:]),
             dead_letters=failing.route,
             examples=examples.payloads(message),
             payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
+        )
+
+    def _mapping(
+        self, source: Channel, where: Address | None, message: Node, payload: Payload, sending: Sending | None
+    ) -> Mapping:
+        """What a stream makes of its messages for one topic, checked."""
+        record = sending.payload.record if sending else payload.record
+        parameters = self._parameters(source, where.names if where else (), payload, record)
+        if sending is not None and record is not None:
+            self._check_payload(message, payload, record)
+            self._warn_of_missing(payload, record, parameters or ())
+        return Mapping(
+            message=message,
+            payload=payload,
+            record=record,
+            address=None if parameters is None else where,
+            parameters=parameters or (),
+            channel=source.node,
+            unknown=_unknown(payload),
+            sending=sending,
         )
 
     def _is_ours(self, operation: Node, source: Channel) -> bool:
@@ -176,12 +184,28 @@ class _Builder:
             self.findings.warning(stated, message, "Write qos: 1.")
         return 0 if stated.integer == 0 else 1
 
-    def _sending(self, operation: Node, key: str, *, dead_letters: bool) -> Sending | None:
+    def _sendings(self, operation: Node) -> list[Sending]:
+        """Where a receive operation's readings go: one send operation, or a list; none when one of them is wrong."""
+        stated = operation.stated("x-forward-to")
+        places = [stated]
+        if isinstance(stated.value, list):
+            places = [stated.own(str(index)) for index in range(len(stated.value))]
+        if not places:
+            self.findings.error(stated, "x-forward-to names no operation.", "Name one at least.")
+        found = [self._sending(place, "x-forward-to", dead_letters=False) for place in places]
+        sendings = [one for one in found if one is not None]
+        topics: set[str] = set()
+        for place, one in zip(places, found, strict=True):
+            if one is not None and one.route.topic.name in topics:
+                self.findings.error(place, f"The topic {one.route.topic.name!r} is named twice.", "Remove one.")
+            topics.add(one.route.topic.name if one else "")
+        return sendings if len(sendings) == len(places) else []
+
+    def _sending(self, stated: Node, key: str, *, dead_letters: bool) -> Sending | None:
         """The send operation that an extension of a receive operation names."""
-        stated = operation.stated(key)
         if isinstance(stated.value, list):
             if len(stated.value) != 1:
-                told = f"{key} names {len(stated.value)} operations; this version of the gateway takes exactly one."
+                told = f"{key} names {len(stated.value)} operations, and readings that do not fit go to one."
                 self.findings.error(stated, told, "Name one operation.")
                 return None
             stated = stated.own("0")

@@ -104,6 +104,11 @@ class Topic:
     replicas: int | None = None
     configuration: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_compacted(self) -> bool:
+        """True when Kafka keeps the latest record of each key, and a record without a value ends its key."""
+        return "compact" in self.configuration.get("cleanup.policy", "").replace(" ", "").split(",")
+
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
@@ -173,6 +178,7 @@ class Stream:
         dead_letters: where the others go.
         examples: payloads of the MQTT message's examples, for the simulator and the checks.
         payload_schema: the MQTT message's JSON Schema where it has one of its own, else None.
+        also: further routes that valid readings take at the same time.
     """
 
     name: str
@@ -185,6 +191,12 @@ class Stream:
     dead_letters: Route
     examples: tuple[Any, ...] = ()
     payload_schema: dict[str, Any] | None = None
+    also: tuple[Route, ...] = ()
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Everywhere that valid readings go."""
+        return (self.route, *self.also)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from gateway.contract.findings import proposal
@@ -68,29 +68,34 @@ def _check_overlaps(built: Built, findings: Findings) -> None:
 
 def _check_topics(built: Built, findings: Findings) -> None:
     for one, other in combinations(built.streams.values(), 2):
-        if one.route.topic.name == other.route.topic.name != "":
-            message = f"{one.name!r} and {other.name!r} go to the same topic {one.route.topic.name!r}"
-            place = built.operations[other.name].stated("x-forward-to")
-            if one.route.schema == other.route.schema:
-                findings.warning(place, f"{message}.", "Is it meant? Their keys must not clash.")
-            else:
-                findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
+        for route, meets in product(one.routes, other.routes):
+            if route.topic.name == meets.topic.name != "":
+                message = f"{one.name!r} and {other.name!r} go to the same topic {route.topic.name!r}"
+                place = built.operations[other.name].stated("x-forward-to")
+                if route.schema == meets.schema:
+                    findings.warning(place, f"{message}.", "Is it meant? Their keys must not clash.")
+                else:
+                    findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
     _check_dead_letter_topics(built, findings)
     _check_colliding_names(built, findings)
 
 
 def _check_colliding_names(built: Built, findings: Findings) -> None:
     """Kafka makes metrics of topic names with . written as _, and creates no topic whose metrics exist."""
-    topics = {route.topic.name for one in built.streams.values() for route in (one.route, one.dead_letters)}
+    topics = {route.topic.name for one in built.streams.values() for route in (*one.routes, one.dead_letters)}
     for one, other in combinations(sorted(topics), 2):
         if one != other and one.replace(".", "_") == other.replace(".", "_"):
-            stream = next(s for s in built.streams.values() if other in {s.route.topic.name, s.dead_letters.topic.name})
+            stream = next(
+                stream
+                for stream in built.streams.values()
+                if other in {route.topic.name for route in (*stream.routes, stream.dead_letters)}
+            )
             told = f"The topics {one!r} and {other!r} collide: Kafka takes . and _ for the same."
             findings.error(built.operations[stream.name], told, "Rename one.")
 
 
 def _check_dead_letter_topics(built: Built, findings: Findings) -> None:
-    readings = {stream.route.topic.name: stream.name for stream in built.streams.values()}
+    readings = {route.topic.name: stream.name for stream in built.streams.values() for route in stream.routes}
     readings.pop("", None)  # a topic whose name was found wrong
     for name, stream in built.streams.items():
         topic = stream.dead_letters.topic.name

@@ -45,14 +45,14 @@ class Record(Struct, frozen=True, gc=False):
     Args:
         topic: the Kafka topic.
         key: UTF-8 of the contract's key field.
-        value: wire format: framing and Avro body.
+        value: wire format: framing and Avro body; None is a tombstone, which ends its key in a compacted topic.
         headers: as the contract's Kafka message declares them.
         timestamp: milliseconds since 1970 UTC.
     """
 
     topic: str
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: Headers
     timestamp: int
 

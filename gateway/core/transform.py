@@ -2,20 +2,28 @@
 
 A stream whose schema id is not known yet has no transform: its readings wait in the spool (they are no dead letters),
 so `Transform` is made when the id is there.
+
+A stream may go to several topics. Then each of its readings becomes several records, or one dead letter: what one topic
+could not hold goes to none. A topic that is compacted holds the latest reading of each key; an empty payload, which is
+how MQTT clears a retained message, ends the key there and is no reading for the other topics.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.avro import source
 from gateway.core.codec import Codec
 from gateway.core.compiled import prepare
 from gateway.core.dead_letter import TIME_HEADER, TOPIC_HEADER, iso
 from gateway.core.framing import SCHEMA_ID_HEADER, frame
+from gateway.core.misfit import tokens
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
 
 if TYPE_CHECKING:
-    from gateway.contract.model import Stream
+    from collections.abc import Sequence
+
+    from gateway.contract.model import Route, Stream
     from gateway.core.compiled import Prepared
 
 MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
@@ -35,19 +43,68 @@ class _TopicFacts(NamedTuple):
     headers: Headers
 
 
-class Transform:
-    """Judges and encodes the readings of one stream.
+def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut:
+    """Make the transform of a stream.
 
     Args:
         stream: from the contract.
-        schema_id: the registry's id of the stream's schema.
+        schema_ids: the registry's ids of the schemas of its routes, in their order.
         payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
     """
+    if not stream.also:
+        return Transform(stream, schema_ids[0], payload_limit)
+    return FanOut(
+        [
+            Transform(stream, schema_id, payload_limit, route)
+            for route, schema_id in zip(stream.routes, schema_ids, strict=True)
+        ]
+    )
 
-    def __init__(self, stream: Stream, schema_id: int, payload_limit: int) -> None:
-        route = stream.route
+
+class FanOut:
+    """Judges and encodes the readings of a stream that goes to several topics.
+
+    Args:
+        transforms: one a topic.
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        self._transforms = transforms
+        self._ending = [each for each in transforms if each.ends_keys] or transforms
+
+    def __call__(self, reading: Reading) -> list[Record] | DeadLetter:
+        """Judge one reading.
+
+        Args:
+            reading: of these transforms' stream.
+
+        Returns:
+            The records to produce, or why there are none.
+        """
+        records = []
+        for transform in self._transforms if reading.payload else self._ending:
+            result = transform(reading)
+            if isinstance(result, DeadLetter):
+                return result
+            records.append(result)
+        return records
+
+
+class Transform:
+    """Judges and encodes the readings of one stream for one topic.
+
+    Args:
+        stream: from the contract.
+        schema_id: the registry's id of the route's schema.
+        payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
+        route: one of the stream's; without it the first.
+    """
+
+    def __init__(self, stream: Stream, schema_id: int, payload_limit: int, route: Route | None = None) -> None:
+        route = route or stream.route
         assert route.schema is not None, "the contract gives every route of readings a schema"
         self._stream = stream
+        self._key_level = _key_level(stream, route) if route.topic.is_compacted else None
         self._topic = route.topic.name
         framed = frame(schema_id)
         self._codec = Codec(
@@ -63,6 +120,11 @@ class Transform:
         self._payload_limit = payload_limit
         self._topics: dict[bytes, _TopicFacts] = {}
         self._refused: dict[bytes, DeadLetter] = {}
+
+    @property
+    def ends_keys(self) -> bool:
+        """True when an empty payload ends the key that its topic names."""
+        return self._key_level is not None
 
     def __call__(self, reading: Reading) -> Record | DeadLetter:
         """Judge one reading.
@@ -95,6 +157,9 @@ class Transform:
         size = max(reading.size, len(reading.payload))
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
+        if not reading.payload and self._key_level is not None:
+            key = facts.values[self._key_level].encode()
+            return Record(self._topic, key, None, facts.headers, reading.received_at)
         if reading.size >= 0:  # the source says the size only of what is above its server's own limit
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = self._codec.encode_precisely(reading.payload, facts.values)
@@ -128,3 +193,13 @@ class Transform:
             return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
         headers = [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
         return _TopicFacts(values, prepare(values), headers)
+
+
+def _key_level(stream: Stream, route: Route) -> int | None:
+    """Which parameter of the address is the key, whatever the payload says; None when only the payload tells."""
+    assert route.schema is not None, "the contract gives every route of readings a schema"
+    first, *below = tokens(route.keys[0])
+    field = next(field for field in route.schema.definition["fields"] if field["name"] == first)
+    paths = [(*path, *below) for path in source(field).paths]
+    levels = [level for level, each in enumerate(stream.parameters) if each.pointer and tokens(each.pointer) in paths]
+    return levels[0] if levels else None

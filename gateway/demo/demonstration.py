@@ -163,7 +163,7 @@ def _check_is_plain(contract: Contract) -> None:
 
 
 def _partitions(contract: Contract) -> dict[str, int]:
-    topics = [topic for s in contract.streams.values() for topic in (s.route.topic, s.dead_letters.topic)]
+    topics = [route.topic for s in contract.streams.values() for route in (*s.routes, s.dead_letters)]
     return {topic.name: topic.partitions or DEFAULT_PARTITIONS for topic in topics}
 
 
@@ -193,7 +193,7 @@ def _gateway(  # noqa: PLR0913, PLR0917 - what it stands between
     folder: Path, contract_path: Path, contract: Contract, mqtt_port: int, bootstrap: str, say: Say
 ) -> Iterator[Child]:
     """Run the gateway as a user would, until it says that it is ready."""
-    routes = [stream.route for stream in contract.streams.values()]
+    routes = [route for stream in contract.streams.values() for route in stream.routes]
     pin(folder / LOCK_FILE, routes, dict(zip(dict.fromkeys(route.subject for route in routes), count(1), strict=False)))
     http_port = _free_port()
     settings = {

@@ -510,7 +510,7 @@ def _waves(selected: Iterable[tuple[Letter, Record]]) -> Iterator[list[tuple[Let
     size = 0
     for letter, record in selected:
         wave.append((letter, record))
-        size += len(record.value)
+        size += len(record.value or b"")
         if len(wave) >= WAVE_RECORDS or size >= WAVE_BYTES:
             yield wave
             wave, size = [], 0

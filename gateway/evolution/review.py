@@ -103,7 +103,7 @@ def review_registry(contract: Contract, subjects: Subjects) -> list[Review]:
 
 def routes(contract: Contract) -> dict[str, Route]:
     """Name the subjects that a contract writes to, each with a route to it."""
-    return {one.route.subject: one.route for one in contract.streams.values() if one.route.schema is not None}
+    return {route.subject: route for one in contract.streams.values() for route in one.routes}
 
 
 def schema_of(route: Route) -> AvroSchema:

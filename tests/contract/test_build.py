@@ -122,6 +122,21 @@ def test_load_accepts_a_list_of_one_in_x_forward_to(copy: Copy) -> None:
     assert copy.contract().streams["receiveDoors"].route.operation == "sendDoorSensors"
 
 
+def test_load_lets_a_stream_go_to_several_topics(copy: Copy) -> None:
+    """The first is the stream's own; each has its schema, key and settings."""
+    copy.edit("x-forward-to: {$ref: '#/operations/sendDoorSensors'}",
+              "x-forward-to: [{$ref: '#/operations/sendDoorSensors'}, {$ref: '#/operations/sendLatest'}]")  # fmt: skip
+    copy.edit("  doorSensorsTopic:\n", "  latest:\n    address: door-latest\n    servers: [{$ref: '#/servers/kafka'}]\n"
+              "    messages: {record: {$ref: '#/components/messages/doorSensorAvro'}}\n"
+              "    bindings: {kafka: {topicConfiguration: {cleanup.policy: [compact]}, bindingVersion: 0.5.0}}\n"
+              "  doorSensorsTopic:\n")  # fmt: skip
+    copy.edit("operations:\n", "operations:\n"
+              "  sendLatest: {action: send, channel: {$ref: '#/channels/latest'}}\n")  # fmt: skip
+    stream = copy.contract().streams["receiveDoors"]
+    assert [route.topic.name for route in stream.routes] == ["door-sensors", "door-latest"]
+    assert [route.topic.is_compacted for route in stream.routes] == [False, True]
+
+
 def test_load_accepts_3_0(copy: Copy) -> None:
     copy.edit("asyncapi: 3.1.0", "asyncapi: 3.0.0")
     assert len(copy.contract().streams) == 4

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract.model import Topic
 from gateway.core import transform as module
 from gateway.core.framing import frame
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
-from gateway.core.transform import Transform
+from gateway.core.transform import FanOut, Transform, transform_of
 from tests.contract_values import record, stream
 
 if TYPE_CHECKING:
@@ -149,3 +150,50 @@ def test_transform_never_raises_on_data(topic: bytes, payload: bytes) -> None:
 
 
 TRANSFORM = Transform(sensors(), 7, LIMIT)
+
+
+LATEST = Topic("latest", configuration={"cleanup.policy": "compact,delete"})
+
+
+def fan_out(*topics: Topic) -> FanOut:
+    """Give the transform of a stream that goes to these topics."""
+    made = sensors()
+    routes = [replace(made.route, topic=topic) for topic in topics]
+    found = transform_of(replace(made, route=routes[0], also=tuple(routes[1:])), range(7, 7 + len(topics)), LIMIT)
+    assert isinstance(found, FanOut)
+    return found
+
+
+def test_transform_makes_a_record_for_each_topic() -> None:
+    """Each with the schema id of its own."""
+    records = fan_out(Topic("history"), LATEST)(reading())
+    assert isinstance(records, list)
+    assert [(each.topic, each.key, (each.value or b"")[4]) for each in records] == [
+        ("history", b"a", 7), ("latest", b"a", 8),
+    ]  # fmt: skip
+
+
+def test_transform_makes_one_dead_letter_though_there_are_several_topics() -> None:
+    letter = fan_out(Topic("history"), LATEST)(reading(payload=b"{}"))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == Reason.MISSING
+
+
+def test_transform_ends_a_key_where_the_topic_is_compacted_only() -> None:
+    """A cleared retained message has an empty payload; what it was about is in its topic."""
+    transform = fan_out(Topic("history"), LATEST)
+    assert transform(reading(payload=b"")) == [Record("latest", b"a", None, [], 1_582_114_965_123)]
+    letter = transform(reading(b"factory//b", payload=b""))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == Reason.BAD_TOPIC
+
+
+def test_transform_ends_no_key_that_the_topic_does_not_name() -> None:
+    made = sensors(topic=LATEST)
+    unnamed = replace(made, parameters=(replace(made.parameters[0], pointer=None), made.parameters[1]))
+    letter = Transform(unnamed, 7, LIMIT)(reading(payload=b""))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == Reason.EMPTY
+    ended = Transform(made, 7, LIMIT)(reading(payload=b""))
+    assert isinstance(ended, Record)
+    assert ended.value is None
