@@ -49,6 +49,10 @@ PAYLOAD = "$message.payload#"
 ABSENT: Any = object()
 _JSON_KINDS = {type(None): "null", bool: "a boolean", int: "an integer", Decimal: "a number with a fraction",
                Unrepresentable: "a number", str: "text", list: "an array", dict: "an object"}  # fmt: skip
+_HIGH = range(0x80, 0x100)  # bytes of a varint that another one follows
+_PAIRS = [(second << 8 | first).to_bytes(2, "little") for second in _HIGH for first in _HIGH]
+_LAST = [bytes((only,)) for only in range(0x80)]
+_LAST += [(second << 8 | first).to_bytes(2, "little") for second in range(1, 0x80) for first in _HIGH]
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 
 
@@ -68,19 +72,23 @@ def compile_encoder(schema: Schema, unknown: Unknown = "reject") -> Encoder:
     return _Compiler(normal_form(schema), unknown).encode
 
 
-def encode_default(schema: Schema, field: dict[str, Any]) -> bytes:
+def encode_default(schema: Schema, field: dict[str, Any], *, logical: bool = False) -> bytes:
     """Write the default of a field.
 
     Args:
         schema: in normal form; where the named types are defined that the field's type may refer to.
         field: a field with a default.
+        logical: True to read it as if a payload said it; Avro reads a default without regard to logical types.
 
     Returns:
         The default's Avro bytes.
+
+    Raises:
+        Misfit: when the field's type does not take it.
     """
     out = bytearray()
     default = parse(json.dumps(field["default"]).encode())
-    _Compiler(schema, "reject", logical=False).encoder(field["type"])(default, out)
+    _Compiler(schema, "reject", logical=logical).encoder(field["type"])(default, out)
     return bytes(out)
 
 
@@ -94,16 +102,16 @@ def normal_form(schema: Schema) -> Schema:
 
 
 def long(value: int) -> bytes:
-    """Write an Avro int or long: zigzag, then seven bits a byte (Avro 1.12, "Binary Encoding")."""
+    """Write an Avro int or long: zigzag, then seven bits a byte (Avro 1.12, "Binary Encoding"), here two by two."""
     value = (value << 1) ^ (value >> 63)
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    if value < 0x4000:
+        return _LAST[value]
+    out = _PAIRS[value & 0x3FFF]
+    value >>= 14
+    while value >= 0x4000:
+        out += _PAIRS[value & 0x3FFF]
+        value >>= 14
+    return out + _LAST[value]
 
 
 def misplaced(expected: str, value: Any) -> Misfit:
@@ -462,13 +470,18 @@ def _code_points(value: Any) -> bytes:
         raise Misfit(Reason.BAD_FORMAT, f"character {error.start} is no byte: its code point is above 255") from None
 
 
-_INT = _integer("int", -(2**31), 2**31 - 1)
-_LONG = _integer("long", -(2**63), 2**63 - 1)
+RANGES = {
+    "int": (-(2**31), 2**31 - 1),
+    "long": (-(2**63), 2**63 - 1),
+    "time-millis": (0, 86_400_000 - 1),
+    "time-micros": (0, 86_400_000_000 - 1),
+}
+_INTEGERS = {name: _integer(name, *limits) for name, limits in RANGES.items()}
 _PRIMITIVES: dict[str, Encoder] = {
     "null": _null,
     "boolean": _boolean,
-    "int": _INT,
-    "long": _LONG,
+    "int": _INTEGERS["int"],
+    "long": _INTEGERS["long"],
     "float": _floating("float", _FLOAT.pack, _FLOAT.unpack),
     "double": _floating("double", _DOUBLE.pack, _DOUBLE.unpack),
     "string": _string,
@@ -478,7 +491,7 @@ _PRIMITIVES: dict[str, Encoder] = {
 
 # --- logical types -----------------------------------------------------------------------------------------------
 
-_TEXT_FORMS: dict[tuple[str, str], logical.ToInteger] = {
+TEXT_FORMS: dict[tuple[str, str], logical.ToInteger] = {
     ("int", "date"): logical.days,
     ("int", "time-millis"): logical.time_of_day(3),
     ("long", "time-micros"): logical.time_of_day(6),
@@ -489,18 +502,14 @@ _TEXT_FORMS: dict[tuple[str, str], logical.ToInteger] = {
     ("long", "local-timestamp-micros"): logical.timestamp(6, zoned=False),
     ("long", "local-timestamp-nanos"): logical.timestamp(9, zoned=False),
 }
-_INTEGERS = {
-    "time-millis": _integer("time-millis", 0, 86_400_000 - 1),
-    "time-micros": _integer("time-micros", 0, 86_400_000_000 - 1),
-}
 
 
 def logical_encoder(schema: dict[str, Any]) -> Encoder | None:
     """Find the encoder of a logical type; None when the schema has none that is known and valid."""
     underlying, name = schema["type"], str(schema.get("logicalType"))
-    if (underlying, name) in _TEXT_FORMS:
-        plain = _INTEGERS.get(name) or _PRIMITIVES[underlying]
-        return _text_or_integer(_TEXT_FORMS[underlying, name], plain)
+    if (underlying, name) in TEXT_FORMS:
+        plain = _INTEGERS.get(name) or _INTEGERS[underlying]
+        return _text_or_integer(TEXT_FORMS[underlying, name], plain)
     if name == "uuid" and (underlying == "string" or schema.get("size") == 16):
         return _uuid_text if underlying == "string" else _uuid_fixed
     if name == "decimal" and underlying in {"bytes", "fixed"} and isinstance(schema.get("precision"), int):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro import Unknown, compile_encoder, normal_form
-from gateway.core.compiled import Encode, Miss, NotCoveredError, Prepared, compile_fast, prepare
+from gateway.core.compiled import Encode, Prepared, compile_fast, prepare
+from gateway.core.compiled_records import Miss, NotCoveredError
 from gateway.core.json_text import parse
 from gateway.core.key import Key
 from gateway.core.misfit import Misfit, shown, tokens

@@ -3,7 +3,7 @@
 The standard library's parser with hooks, not msgspec's: this is the path of payloads that are wrong (or whose
 schema the compiled codec does not cover), so it must tell *how* they are wrong. Numbers keep their text's exact
 value: a number with fraction or exponent becomes a Decimal. Of a member that stands twice the last one counts,
-as in msgspec.
+as in msgspec, and the others may hold what they like.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any, NoReturn
 from gateway.core.misfit import Misfit
 from gateway.core.reading import Reason
 
-MAX_DEPTH = 32
+MAX_DEPTH = 32  # levels of a value
+MAX_NESTING = 600  # levels of a text, what does not count included; the parsers' stacks end below 1,000
 MAX_DIGITS = 400  # a double ends at 309; longer integers are out of range for every type but decimal
+_UNDERFLOW = 500_000  # so many places after the point are too many for every type
 
 _BOM = b"\xef\xbb\xbf"
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_OTHER_THAN_BRACKETS = re.compile(r"[^][{}]+")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_OTHER_THAN_BRACKETS = re.compile(rb"[^][{}]+")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -45,11 +47,13 @@ def parse(payload: bytes) -> Any:
         Misfit: EMPTY, BAD_ENCODING, TOO_DEEP or NOT_JSON.
     """
     text = _decode(payload)
-    _check_depth(text)
+    check_nesting(payload)
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise Misfit(Reason.NOT_JSON, f"{error.msg} at character {error.pos}") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        check_depth(value)
     if _SURROGATE_ESCAPE.search(text):
         _refuse_lone_surrogates(value)
     return value
@@ -66,14 +70,40 @@ def _decode(payload: bytes) -> str:
         raise Misfit(Reason.BAD_ENCODING, f"byte {error.start} is not valid UTF-8") from None
 
 
-def _check_depth(text: str) -> None:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+def check_nesting(payload: bytes) -> None:
+    """Refuse a text that a parser could not walk down.
+
+    Args:
+        payload: UTF-8.
+
+    Raises:
+        Misfit: TOO_DEEP.
+    """
+    if payload.count(b"[") + payload.count(b"{") <= MAX_NESTING:
         return
     depth = 0
-    for bracket in _OTHER_THAN_BRACKETS.sub("", _STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise Misfit(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
+    for bracket in _OTHER_THAN_BRACKETS.sub(b"", _STRING.sub(b"", payload)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_NESTING:
+            raise _too_deep()
+
+
+def check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
+    """Refuse a value of more levels than that.
+
+    Raises:
+        Misfit: TOO_DEEP.
+    """
+    if not isinstance(value, list | dict):
+        return
+    if not levels:
+        raise _too_deep()
+    for inner in value if isinstance(value, list) else value.values():
+        check_depth(inner, levels - 1)
+
+
+def _too_deep() -> Misfit:
+    return Misfit(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
 
 
 def _integer(text: str) -> int | Unrepresentable:
@@ -84,7 +114,14 @@ def _fraction(text: str) -> Decimal | Unrepresentable:
     try:
         return Decimal(text)
     except InvalidOperation:  # an exponent that even Decimal cannot hold
+        return _beyond_decimal(*text.lower().split("e"))
+
+
+def _beyond_decimal(digits: str, exponent: str) -> Decimal | Unrepresentable:
+    number = Decimal(digits)
+    if number and not exponent.startswith("-"):
         return Unrepresentable()
+    return number.scaleb(-_UNDERFLOW)  # zero stays zero; all else is as near to it
 
 
 def _refuse_constant(name: str) -> NoReturn:

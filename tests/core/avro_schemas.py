@@ -115,6 +115,17 @@ def time_of_day(digits: int) -> st.SearchStrategy[Sample]:
     return moments.map(sample)
 
 
+def nanos(*, zoned: bool) -> st.SearchStrategy[Sample]:
+    """Give timestamps that Python's datetime has not the digits for; fastavro takes the integer."""
+
+    def sample(nanoseconds: int) -> Sample:
+        seconds, fraction = divmod(nanoseconds, 10**9)
+        moment = datetime(1970, 1, 1) + timedelta(seconds=seconds)  # noqa: DTZ001 - the zone is written below
+        return Sample(quoted(f"{moment.isoformat()}.{fraction:09}{'Z' if zoned else ''}"), nanoseconds)
+
+    return st.integers(-(2**63), 2**63 - 1).map(sample)
+
+
 def dates() -> st.SearchStrategy[Sample]:
     written = st.dates().map(lambda value: Sample(quoted(value.isoformat()), value))
     counted = st.integers(-10_000, 10_000).map(lambda value: Sample(str(value), date(1970, 1, 1) + timedelta(value)))
@@ -123,16 +134,31 @@ def dates() -> st.SearchStrategy[Sample]:
 
 def decimals(precision: int, scale: int) -> st.SearchStrategy[Sample]:
     unscaled = st.integers(-(10**precision) + 1, 10**precision - 1)
-    return unscaled.map(lambda value: Decimal(value).scaleb(-scale)).map(lambda value: Sample(f"{value:f}", value))
+    written = st.sampled_from(["f", "e", ""])  # plain, with an exponent, as Decimal likes
+    fractions = st.tuples(unscaled.map(lambda value: Decimal(value).scaleb(-scale)), written)
+    whole = st.integers(-(10 ** (precision - scale)) + 1, 10 ** (precision - scale) - 1)
+    return st.one_of(
+        fractions.map(lambda pair: Sample(format(*pair), pair[0])),
+        whole.map(lambda value: Sample(str(value), Decimal(value))),
+    )
 
 
 def uuids() -> st.SearchStrategy[Sample]:
     return st.uuids().map(lambda value: Sample(quoted(str(value)), UUID(str(value))))
 
 
+def named_logical(namer: Namer) -> list[tuple[Schema, st.SearchStrategy[Sample]]]:
+    """Give the logical types on fixed, which need a name."""
+    decimal = {"type": "fixed", "name": namer("D"), "size": 6, "logicalType": "decimal", "precision": 9, "scale": 3}
+    uuid = {"type": "fixed", "name": namer("U"), "size": 16, "logicalType": "uuid"}
+    return [(decimal, decimals(9, 3)), (uuid, uuids().map(lambda sample: Sample(sample.json, sample.datum.bytes)))]
+
+
 LOGICAL: list[tuple[Schema, st.SearchStrategy[Sample]]] = [
     ({"type": "long", "logicalType": "timestamp-millis"}, timestamp(3)),
     ({"type": "long", "logicalType": "timestamp-micros"}, timestamp(6)),
+    ({"type": "long", "logicalType": "timestamp-nanos"}, nanos(zoned=True)),
+    ({"type": "long", "logicalType": "local-timestamp-nanos"}, nanos(zoned=False)),
     ({"type": "long", "logicalType": "local-timestamp-millis"}, local_timestamp(3)),
     ({"type": "long", "logicalType": "local-timestamp-micros"}, local_timestamp(6)),
     ({"type": "int", "logicalType": "time-millis"}, time_of_day(3)),
@@ -152,7 +178,7 @@ def schemas(draw: st.DrawFn, namer: Namer, depth: int = 2) -> tuple[Schema, st.S
     if kind in PRIMITIVES:
         return kind, scalar(kind)
     if kind == "logical":
-        return draw(st.sampled_from(LOGICAL))
+        return draw(st.sampled_from(LOGICAL + named_logical(namer)))
     if kind == "enum":
         symbols = draw(st.lists(names, min_size=1, max_size=4, unique=True))
         samples = st.sampled_from(symbols).map(lambda symbol: Sample(quoted(symbol), symbol))
@@ -170,7 +196,7 @@ def containers(draw: st.DrawFn, namer: Namer, kind: str, depth: int) -> tuple[Sc
     if kind == "record":
         return draw(records(namer, depth - 1))
     if kind == "union":
-        return general_union()
+        return draw(st.sampled_from([general_union(), union_of_times(), union_of_exact()]))
     inner, samples = draw(schemas(namer, depth - 1).filter(lambda pair: not isinstance(pair[0], list)))
     if kind == "nullable":
         if inner == "null":
@@ -200,6 +226,26 @@ def general_union() -> tuple[Schema, st.SearchStrategy[Sample]]:
     flags = st.booleans().map(lambda value: Sample(str(value).lower(), ("boolean", value)))
     null = st.just(Sample("null", None))
     return ["null", "int", "long", "boolean", "double", "string"], st.one_of(null, whole, fractions, text, flags)
+
+
+def named(branch: str, samples: st.SearchStrategy[Sample]) -> st.SearchStrategy[Sample]:
+    """Say which branch of a union the samples are of."""
+    return samples.map(lambda sample: Sample(sample.json, (branch, sample.datum)))
+
+
+def union_of_times() -> tuple[Schema, st.SearchStrategy[Sample]]:
+    """Give a union where text and whole numbers are a time."""
+    fractions = st.floats(allow_nan=False, allow_infinity=False).map(lambda value: Sample(number(value), value))
+    null, flags = st.just(Sample("null", None)), scalar("boolean")
+    branches = ["null", {"type": "long", "logicalType": "timestamp-micros"}, "boolean", "double"]
+    return branches, st.one_of(null, named("long", timestamp(6)), named("boolean", flags), named("double", fractions))
+
+
+def union_of_exact() -> tuple[Schema, st.SearchStrategy[Sample]]:
+    """Give a union where every number is a decimal and every text a UUID."""
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 3}
+    branches = [decimal, {"type": "string", "logicalType": "uuid"}, "null"]
+    return branches, st.one_of(named("bytes", decimals(9, 3)), named("string", uuids()), st.just(Sample("null", None)))
 
 
 @st.composite

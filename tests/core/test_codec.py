@@ -12,19 +12,42 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.codec import Codec
+from gateway.core.compiled import prepare
+from gateway.core.compiled_records import Miss
 from gateway.core.reading import DeadLetter, Reason
 from tests.core.avro_schemas import Sample, quoted, records
 
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
-keyed = records().map(
-    lambda pair: (
-        {**pair[0], "fields": [{"name": "Key", "type": "string"}, *pair[0]["fields"]]},
-        pair[1].map(
-            lambda s: Sample('{"Key":"k"' + (f",{s.json[1:]}" if s.json != "{}" else "}"), {"Key": "k", **s.datum})
-        ),
+KEYS: list[tuple[dict[str, Any], str, Any, str]] = [  # the field, its member, its datum, the pointer of the key
+    ({"name": "Key", "type": "string"}, '"Key":"k"', "k", "/Key"),
+    (
+        {"name": "Of", "type": {"type": "record", "name": "Of", "fields": [{"name": "Key", "type": "string"}]}},
+        '"Of":{"Key":"k"}',
+        {"Key": "k"},
+        "/Of/Key",
+    ),
+    (
+        {"name": "Key", "type": "string", "x-source": "$message.payload#/Of/Some/Key"},
+        '"Of":{"Some":{"Key":"k"}}',
+        "k",
+        "/Key",
+    ),
+]
+
+
+@st.composite
+def keyed(draw: st.DrawFn) -> tuple[Any, str, Sample]:
+    """Draw a record with a key, the key's pointer, and a sample."""
+    schema, samples = draw(records())
+    field, member, datum, pointer = draw(st.sampled_from(KEYS))
+    sample = draw(samples)
+    text = f"{{{member}" + (f",{sample.json[1:]}" if sample.json != "{}" else "}")
+    return (
+        {**schema, "fields": [field, *schema["fields"]]},
+        pointer,
+        Sample(text, {field["name"]: datum, **sample.datum}),
     )
-)
 
 
 def written_by_fastavro(schema: Any, datum: Any) -> bytes:
@@ -34,14 +57,13 @@ def written_by_fastavro(schema: Any, datum: Any) -> bytes:
 
 
 @relaxed
-@given(data=st.data())
-def test_encode_gives_the_bytes_that_fastavro_writes(data: st.DataObject) -> None:
+@given(keyed=keyed())
+def test_encode_gives_the_bytes_that_fastavro_writes(keyed: tuple[Any, str, Sample]) -> None:
     """What fits its schema becomes the bytes that fastavro writes for the same value, on both paths."""
-    schema, samples = data.draw(keyed)
-    sample = data.draw(samples)
-    codec = Codec(schema, ("/Key",))
+    schema, pointer, sample = keyed
+    codec = Codec(schema, (pointer,))
     expected = (b"k", written_by_fastavro(schema, sample.datum))
-    assert codec.encode(sample.json.encode()) == expected
+    assert codec.fast(sample.json.encode(), ()) == expected
     assert codec.encode_precisely(sample.json.encode()) == expected
 
 
@@ -53,16 +75,32 @@ json_values = st.recursive(
 
 
 @relaxed
-@given(data=st.data())
-def test_encode_judges_alike_on_both_paths(data: st.DataObject) -> None:
+@given(data=st.data(), keyed=keyed(), unknown=st.sampled_from(["reject", "ignore"]))
+def test_encode_judges_alike_on_both_paths(data: st.DataObject, keyed: tuple[Any, str, Sample], unknown: Any) -> None:
     """A payload with one value replaced at random gets the same bytes or the same dead letter on both paths."""
-    schema, samples = data.draw(keyed)
-    value = json.loads(data.draw(samples).json)
-    name = data.draw(st.sampled_from([*value, "stranger"]))
-    value[name] = data.draw(json_values)
-    payload = json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode(errors="surrogatepass")
-    codec = Codec(schema, ("/Key",))
+    schema, pointer, sample = keyed
+    whole = value = json.loads(sample.json)
+    while isinstance(value, dict):
+        at, name = value, data.draw(st.sampled_from([*value, "stranger"]))
+        value = value.get(name) if data.draw(st.booleans()) else None
+    at[name] = data.draw(json_values)
+    payload = json.dumps(whole, ensure_ascii=data.draw(st.booleans())).encode(errors="surrogatepass")
+    codec = Codec(schema, (pointer,), unknown=unknown)
     assert codec.encode(payload) == codec.encode_precisely(payload)
+
+
+@relaxed
+@given(data=st.data(), keyed=keyed(), unknown=st.sampled_from(["reject", "ignore"]))
+def test_encode_takes_the_last_of_members_that_stand_twice(
+    data: st.DataObject, keyed: tuple[Any, str, Sample], unknown: Any
+) -> None:
+    """Of a member that stands twice the last one counts, on both paths, and the first may be anything that is JSON."""
+    schema, pointer, sample = keyed
+    codec = Codec(schema, (pointer,), unknown=unknown)
+    name = data.draw(st.sampled_from(list(json.loads(sample.json))))
+    first = data.draw(json_values.map(json.dumps) | st.sampled_from(["[" * 40 + "]" * 40, "1" * 500, "-0.0", "0e9"]))
+    payload = f"{{{quoted(name)}:{first},{sample.json[1:]}".encode()
+    assert codec.encode(payload) == codec.encode_precisely(payload) == codec.encode(sample.json.encode())
 
 
 @relaxed
@@ -289,6 +327,103 @@ def test_encode_tells_the_place_in_the_payload(payload: dict[str, Any], reason: 
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, letter.pointer) == (reason, pointer)
     assert letter == codec.encode_precisely(json.dumps(payload).encode())
+
+
+SOURCE = "$message.payload#"
+NOT_COVERED: list[tuple[str, list[dict[str, Any]], list[str | None]]] = [
+    ("a union with two branches for text", [{"name": "a", "type": ["bytes", "string"]}], []),
+    ("a union with two branches for text",
+     [{"name": "a", "type": [{"type": "int", "logicalType": "date"}, "string"]}], []),
+    ("a union with two branches for objects",
+     [{"name": "a", "type": [{"type": "map", "values": "int"}, {"type": "record", "name": "A", "fields": []}]}], []),
+    ("a decimal of 400 digits or more",
+     [{"name": "a", "type": {"type": "bytes", "logicalType": "decimal", "precision": 400}}], []),
+    ("fields that read a member as a whole and in parts",
+     [{"name": "a", "type": "int", "x-source": f"{SOURCE}/d/a"}, {"name": "d", "type": "int"}], []),
+    ("fields that read one array or object",
+     [{"name": "a", "type": {"type": "array", "items": "int"}, "x-source": f"{SOURCE}/d"},
+      {"name": "d", "type": ["null", "int"], "default": None}], []),
+    ("a parameter's location that no field reads as a whole", [{"name": "a", "type": "int"}], ["/b"]),
+    ("a parameter's location below the top level, or that of two parameters", [{"name": "a", "type": "int"}], ["/a/b"]),
+    ("a parameter's location below the top level, or that of two parameters",
+     [{"name": "a", "type": "string"}], ["/a", "/a"]),
+    ("the default of a, which its type does not take",
+     [{"name": "a", "type": {"type": "enum", "name": "E", "symbols": ["on"]}, "default": "off"}], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "fields", "parameters"), NOT_COVERED)
+def test_codec_says_why_a_schema_has_no_fast_path(
+    reason: str, fields: list[dict[str, Any]], parameters: list[str | None]
+) -> None:
+    """A shape that could be read in two ways is left to the precise path, and the codec says which it is."""
+    codec = Codec(record({"name": "key", "type": "string"}, *fields), ("/key",), parameters)
+    assert codec.not_fast_because == reason
+    with pytest.raises(Miss):
+        codec.fast(b'{"key":"k","a":1}', ())
+
+
+CHOSEN = record(
+    {"name": "key", "type": "string", "default": "none"},
+    {"name": "other", "type": ["string", "null"], "default": "another"},
+    {"name": "time", "type": ["null", "long"], "default": None, "x-source": [f"{SOURCE}/a/time", f"{SOURCE}/b/time"]},
+    {"name": "part", "default": {}, "type": {"type": "record", "name": "Part", "fields": [
+        {"name": "id", "type": "string", "default": "x"}]}},
+    {"name": "rest", "type": {"type": "map", "values": "long"}, "x-source": SOURCE},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", [("/key",), ("/other", "/key"), ("/part/id", "/key"), ("/part/id",)])
+@pytest.mark.parametrize("unknown", ["reject", "ignore"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{}",
+        '{"key":""}',
+        '{"key":"","other":null}',
+        '{"key":"k","other":"o","part":{"id":"p"}}',
+        '{"part":{}}',
+        '{"part":{"id":"p","id":""}}',
+        '{"a":{"time":null},"b":{"time":5}}',
+        '{"a":{"time":1},"b":{"time":"text"}}',
+        '{"a":{"time":1},"b":5}',
+        '{"a":{"time":1,"more":2},"b":{}}',
+        f'{{"a":{{"time":1}},"b":{{"time":{"[" * 40}{"]" * 40}}}}}',
+        f'{{"a":{{"time":1}},"b":{{"time":{"[" * 20}{"]" * 20}}}}}',
+        f'{{"more":{"[" * 40}{"]" * 40},"more":1}}',
+        f'{{"more":{"[" * 700}{"]" * 700},"more":1}}',
+        '{"more":1,"less":2.0}',
+        '{"more":1,"less":true}',
+        '{"more":9223372036854775808}',
+    ],
+)
+def test_encode_chooses_alike_on_both_paths(keys: tuple[str, ...], unknown: Any, payload: str) -> None:
+    """Defaults, sources passed over, keys tried in order and the rest come out alike on both paths."""
+    codec = Codec(CHOSEN, keys, unknown=unknown)
+    assert codec.not_fast_because == ""
+    assert codec.encode(payload.encode()) == codec.encode_precisely(payload.encode())
+
+
+def test_encode_keeps_what_the_topic_says_apart_from_what_the_payload_says() -> None:
+    """Six parameters, times and a map: each comes out where it belongs, and the key is the parameter's text."""
+    names = [f"p{place}" for place in range(6)]
+    schema = record(
+        *({"name": name, "type": "string"} for name in names),
+        *({"name": f"at{place}", "type": {"type": "long", "logicalType": "timestamp-millis"}} for place in range(6)),
+        {"name": "rest", "type": {"type": "map", "values": "string"}, "x-source": SOURCE},
+    )
+    codec = Codec(schema, ("/p1",), [f"/{name}" for name in names])
+    rest, times = {"a": "b", "c": "d"}, {f"at{place}": place for place in range(6)}
+    values = tuple(name.upper() for name in names)
+    payload = json.dumps({**times, **rest}).encode()
+    expected = written_by_fastavro(schema, dict(zip(names, values, strict=True)) | times | {"rest": rest})
+    assert codec.fast(payload, prepare(values)) == codec.encode_precisely(payload, values) == (b"P1", expected)
+
+
+def test_encode_takes_a_key_from_its_default() -> None:
+    """An absent key is its default."""
+    codec = Codec(record({"name": "key", "type": "string", "default": "none"}), ("/key",))
+    assert codec.fast(b"{}", ()) == codec.encode_precisely(b"{}") == (b"none", b"\x08none")
 
 
 def test_encode_may_ignore_unknown_members() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.json_text import MAX_DEPTH, MAX_DIGITS, Unrepresentable, parse
+from gateway.core.json_text import MAX_DEPTH, MAX_DIGITS, MAX_NESTING, Unrepresentable, parse
 from gateway.core.misfit import Misfit, pointer
 from gateway.core.reading import Reason
 
@@ -110,7 +110,7 @@ REFUSED: list[tuple[bytes, Reason]] = [
     (b'"\\ud800"', Reason.BAD_ENCODING),
     (b'"\\udc00\\ud800"', Reason.BAD_ENCODING),
     (b'"\\uD83D\\u0041"', Reason.BAD_ENCODING),
-    (b"[" * (MAX_DEPTH + 1), Reason.TOO_DEEP),
+    (b"[" * (MAX_NESTING + 1), Reason.TOO_DEEP),
     (b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1), Reason.TOO_DEEP),
 ]
 
@@ -198,3 +198,21 @@ def test_parse_raises_nothing_but_misfits(payload: bytes) -> None:
     """Whatever the bytes are, they are taken or refused; nothing else is raised."""
     with suppress(Misfit):
         parse(payload)
+
+
+def test_parse_counts_levels_only_of_the_member_that_counts() -> None:
+    """What a later member of the same name replaces may nest deeper, as far as a parser can walk down."""
+    deep = b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1)
+    assert parse(b'{"a":' + deep + b',"a":1}') == {"a": 1}
+    with pytest.raises(Misfit) as refused:
+        parse(b'{"a":[' + deep + b'],"a":1}')
+    assert refused.value.reason == Reason.TOO_DEEP
+
+
+@pytest.mark.parametrize("text", ["0e99999999999999999999", "-0E+99999999999999999999", "1e-99999999999999999999",
+                                  "-12.5e-99999999999999999999"])  # fmt: skip
+def test_parse_takes_an_exponent_beyond_decimal_for_what_it_is(text: str) -> None:
+    """Zero stays zero whatever its exponent, and what is too small for every type rounds to zero with its sign."""
+    found = parse(text.encode())
+    assert repr(float(found)) == repr(float(text))
+    assert bool(found) == ("1" in text)
