@@ -44,7 +44,11 @@ ABSENT = _Absent()
 
 
 class ReferenceFault(ValueError):  # noqa: N818 - a fault of the document, reported and never shown as an exception
-    """A `$ref` that leads nowhere; says why."""
+    """A `$ref` that leads nowhere; says why, and what to do."""
+
+    def __init__(self, message: str, fix: str = "Correct it.") -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 class TooLargeError(ValueError):
@@ -272,7 +276,9 @@ def _file(node: Node, relative: str) -> Source:
     try:
         return node.document.open(Path(_normal(path)), _normal(Path(name)))
     except ConfigurationError as error:
-        raise ReferenceFault(f"{name}: {error.findings[0].message.rstrip('.')}") from None
+        found = error.findings[0]
+        fix = "Mend that file, or name another." if found.line else "Correct it."
+        raise ReferenceFault(f"{name}: {found.message.rstrip('.')}", fix) from None
 
 
 def _normal(path: Path) -> str:

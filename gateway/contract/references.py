@@ -59,7 +59,7 @@ class _Walk:
         try:
             target = node.hop()
         except ReferenceFault as fault:
-            self.findings.error(node, f"The reference {node.reference!r} leads nowhere: {fault}.", "Correct it.")
+            self.findings.error(node, f"The reference {node.reference!r} leads nowhere: {fault}.", fault.fix)
             return
         if target.place in self.inside:
             self.findings.error(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from gateway.contract.findings import proposal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.contract.build import Built
     from gateway.contract.document import Document, Node
     from gateway.contract.findings import Findings
+    from gateway.contract.model import Route, Stream
 
 EXTENSIONS = ("x-forward-to", "x-dead-letter-to", "x-location", "x-source")
 SPELT_NEARLY = 0.8
@@ -56,28 +59,45 @@ def _check_client_ids(document: Document, built: Built, findings: Findings) -> N
 
 
 def _check_overlaps(built: Built, findings: Findings) -> None:
-    for one, other in combinations(built.streams.values(), 2):
-        shared = [name for name in one.servers if name in other.servers]
-        if shared and one.address.overlaps(other.address):
+    for other, earlier in _with_earlier(built):
+        one = next((one for one in earlier if _shared(one, other) and one.address.overlaps(other.address)), None)
+        if one is not None:
             message = (
                 f"The subscriptions of {one.name!r} ({one.address.text}) and {other.name!r} ({other.address.text}) "
-                f"overlap on {shared[0]!r}: a message could belong to both."
+                f"overlap on {_shared(one, other)[0]!r}: a message could belong to both."
             )
             findings.error(built.operations[other.name], message, "Make the addresses differ in a level that is text.")
 
 
+def _with_earlier(built: Built) -> Iterator[tuple[Stream, list[Stream]]]:
+    """Each stream with those before it: one finding a stream is enough, however many it clashes with."""
+    streams = list(built.streams.values())
+    for index, stream in enumerate(streams):
+        yield stream, streams[:index]
+
+
+def _shared(one: Stream, other: Stream) -> list[str]:
+    return [name for name in one.servers if name in other.servers]
+
+
 def _check_topics(built: Built, findings: Findings) -> None:
-    for one, other in combinations(built.streams.values(), 2):
-        for route, meets in product(one.routes, other.routes):
-            if route.topic.name == meets.topic.name != "":
-                message = f"{one.name!r} and {other.name!r} go to the same topic {route.topic.name!r}"
-                place = built.operations[other.name].stated("x-forward-to")
-                if route.schema == meets.schema:
-                    findings.warning(place, f"{message}.", "Is it meant? Their keys must not clash.")
-                else:
-                    findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
+    for other, earlier in _with_earlier(built):
+        for route in other.routes:
+            _check_topic(other, route, earlier, built.operations[other.name].stated("x-forward-to"), findings)
     _check_dead_letter_topics(built, findings)
     _check_colliding_names(built, findings)
+
+
+def _check_topic(other: Stream, route: Route, earlier: list[Stream], place: Node, findings: Findings) -> None:
+    met = ((one, each) for one in earlier for each in one.routes if each.topic.name == route.topic.name != "")
+    one, meets = next(met, (None, None))
+    if one is None or meets is None:
+        return
+    message = f"{one.name!r} and {other.name!r} go to the same topic {route.topic.name!r}"
+    if meets.schema == route.schema:
+        findings.warning(place, f"{message}.", "Is it meant? Their keys must not clash.")
+    else:
+        findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
 
 
 def _check_colliding_names(built: Built, findings: Findings) -> None:

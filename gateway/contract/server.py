@@ -166,14 +166,15 @@ def _last_will(node: Node, findings: Findings) -> LastWill | None:
 
 
 def _security(node: Node, known: frozenset[str], findings: Findings) -> tuple[str, ...]:
-    types = []
-    for one in node.at("security").entries():
-        kind = one.at("type")
+    """The ways to sign in that the gateway has; the list means one of them, so one is enough."""
+    kinds = [one.at("type") for one in node.at("security").entries()]
+    ours = tuple(kind.text for kind in kinds if kind.text in known)
+    tell = findings.warning if ours else findings.error
+    for kind in kinds:
         if kind.text is not None and kind.text not in known:
             fix = proposal(kind.text, known) or f"Use one of {', '.join(sorted(known))}."
-            findings.error(kind, f"The gateway cannot connect with {kind.text!r} here.", fix)
-        types.append(kind.text or "")
-    return tuple(types)
+            tell(kind, f"The gateway cannot connect with {kind.text!r} here.", fix)
+    return ours
 
 
 def _check_url(node: Node, findings: Findings) -> None:

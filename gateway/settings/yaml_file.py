@@ -229,7 +229,7 @@ class _Reader:
         events = iter(loader.get_event, None)
         first = self._content(events)
         if isinstance(first, yaml.StreamEndEvent) or (isinstance(first, yaml.ScalarEvent) and not first.value):
-            self._stop(0, "The file is empty.", "Write the settings as `key: value` lines.")
+            self._stop(0, "The file is empty.", "Is it the right file? It holds `key: value` lines.")
         data = self._value(first, events, ())
         following = self._content(events)
         if not isinstance(following, yaml.StreamEndEvent):

@@ -254,6 +254,37 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from places(value[key], (*place, key))
 
 
+def test_examine_tells_a_clash_once_a_stream(copy: Copy) -> None:
+    """A hundred streams with one address and one topic are a hundred findings of each kind, not five thousand."""
+    again = (
+        f"  again{number}: {{action: receive, channel: {{$ref: '#/channels/factorySensors'}}, "
+        "traits: [{$ref: '#/components/operationTraits/subscription'}], "
+        "x-forward-to: {$ref: '#/operations/sendMachineSensors'}}\n"
+        for number in range(100)
+    )
+    copy.edit("  sendMachineSensors:\n", "".join(again) + "  sendMachineSensors:\n")
+    told = [finding.message for finding in copy.findings()]
+    for clash in ("overlap on", "go to the same topic"):
+        assert sum(clash in one for one in told) == 100
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "fix"),
+    [
+        (b"", "Expecting value", "Mend that file, or name another."),
+        (b"\xff", "Byte 0 is not UTF-8", "Mend that file, or name another."),
+        (None, "The file is not there", "Correct it."),
+    ],
+)
+def test_examine_tells_which_of_two_files_to_mend(copy: Copy, content: bytes | None, message: str, fix: str) -> None:
+    """A reference to a file that cannot be read is right when the file is there."""
+    path = copy.folder / "schemas" / "door_sensor.avsc"
+    path.unlink() if content is None else path.write_bytes(content)
+    (finding,) = [one for one in copy.findings() if one.path == "#/components/schemas/doorSensor/schema"]
+    assert message in finding.message
+    assert finding.fix == fix
+
+
 DOCUMENT = yaml_file.read(REPOSITORY / "asyncapi.yaml").data
 SHARES = 8  # so that a failure names a part, and parts can run side by side
 

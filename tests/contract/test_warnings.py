@@ -58,6 +58,8 @@ DOUBTS = [
     Doubt("payload: {$ref: '#/components/schemas/doorSensor'}",
           "payload: {$ref: '#/components/schemas/doorSensor', title: x}",
           "#/components/messages/doorSensorJson/payload", "beside $ref is ignored"),
+    Doubt("    protocolVersion: '5.0'\n", "    protocolVersion: '5.0'\n    security: [{type: oauth2, flows: {}}, "
+          "{type: userPassword}]\n", "#/servers/factoryBroker/security/0/type", "cannot connect with 'oauth2'"),
     Doubt("refused, fault]", "refusd, fault]", "#/components/messages/deadLetter/headers/properties/error.reason/enum",
           "lacks refused and has unknown refusd"),
 ]  # fmt: skip
