@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+    from gateway.contract.model import Stream
+
 __all__ = ["Settings", "load", "reconcile"]
 
 PREFIX: Final = "GATEWAY_"
@@ -195,6 +197,11 @@ class Settings(_Settings):
     def is_enabled(self, stream: str) -> bool:
         """Tell whether a receive operation of the contract is subscribed to here."""
         return self.streams.get(stream, StreamSettings()).enabled
+
+    def qos_of(self, stream: Stream) -> int:
+        """Tell at which QoS a stream is subscribed to: the installation's, else the contract's."""
+        given = self.streams.get(stream.name)
+        return stream.qos if given is None or given.qos is None else given.qos
 
     def resolve(self, path: str) -> Path:
         """Return a path relative to gateway.yaml's folder; for the contract and the spool."""

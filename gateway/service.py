@@ -263,7 +263,7 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
     return MqttSource(
         server,
         address=(host, port or (8883 if encrypted else 1883)),
-        subscriptions={filters[each.name]: _qos(settings, each) for each in streams if each.name in filters},
+        subscriptions={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
         stream_of=routes((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         receive_maximum=given.receive_maximum,
@@ -274,8 +274,3 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
         retained=settings.mqtt.retained,
         is_fast=settings.mqtt.reader == "fast",
     )
-
-
-def _qos(settings: Settings, stream: Stream) -> int:
-    given = settings.streams.get(stream.name)
-    return stream.qos if given is None or given.qos is None else given.qos

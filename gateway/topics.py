@@ -224,6 +224,13 @@ def plan(topics: Mapping[str, Topic], cluster: Cluster) -> Plan:
     return Plan(tuple(changes), tuple(map(printable, notes)))
 
 
+def described(topic: Topic) -> str:
+    """Tell what the contract says of a topic, in short."""
+    counts = {"partitions": topic.partitions, "replicas": topic.replicas}
+    facts = {name: count for name, count in counts.items() if count} | _settings(topic)
+    return ", ".join(f"{name}={value}" for name, value in facts.items()) or "as the cluster makes topics"
+
+
 def carry_out(changes: Sequence[Change], cluster: Cluster) -> Iterator[tuple[Change, GatewayError | None]]:
     """Make changes one by one, each with Kafka's refusal or None."""
     for change in changes:
@@ -237,7 +244,7 @@ def carry_out(changes: Sequence[Change], cluster: Cluster) -> Iterator[tuple[Cha
 
 def _changes(wanted: Topic, there: Topic | None) -> Iterator[Change]:
     if there is None:
-        yield Change(wanted, "topic", "", _described(wanted), Need.NOTHING)
+        yield Change(wanted, "topic", "", described(wanted), Need.NOTHING)
         return
     if wanted.partitions and there.partitions and wanted.partitions != there.partitions:
         need = Need.MORE_PARTITIONS if wanted.partitions > there.partitions else Need.FEWER_PARTITIONS
@@ -249,12 +256,6 @@ def _changes(wanted: Topic, there: Topic | None) -> Iterator[Change]:
         if not _is_same(key, now, value):
             need = Need.LOWERING if now and _loses(key, now, value) else Need.NOTHING
             yield Change(wanted, key, now, value, need)
-
-
-def _described(topic: Topic) -> str:
-    counts = {"partitions": topic.partitions, "replicas": topic.replicas}
-    facts = {name: count for name, count in counts.items() if count} | _settings(topic)
-    return ", ".join(f"{name}={value}" for name, value in facts.items()) or "as the cluster makes topics"
 
 
 def _settings(topic: Topic) -> dict[str, str]:

@@ -15,6 +15,7 @@ from gateway.config import load
 from gateway.contract.model import KafkaServer
 from gateway.core.reading import Reading, Record
 from gateway.demo.mock_kafka import PRODUCE, MockCluster
+from gateway.drift.partitioner import murmur2
 from gateway.kafka import WINDOW, KafkaSink, Outcome, connection_properties, outcome, sentence
 from gateway.lane import Entry
 from tests.stack.kafka import Kafka
@@ -139,26 +140,6 @@ def test_send_keeps_the_order_of_each_key(kafka: Kafka, topic: NewTopic, sink: K
     for found in places.values():
         assert found == sorted(found)
         assert len({partition for partition, _ in found}) == 1
-
-
-def murmur2(data: bytes) -> int:
-    """Hash as org.apache.kafka.common.utils.Utils.murmur2 does, in 32 bits."""
-    m, mask = 0x5BD1E995, 0xFFFFFFFF
-    h = 0x9747B28C ^ len(data)
-    whole = len(data) - len(data) % 4
-    for at in range(0, whole, 4):
-        k = int.from_bytes(data[at : at + 4], "little") * m & mask
-        h = h * m & mask ^ (k ^ k >> 24) * m & mask
-    if tail := data[whole:]:
-        h = (h ^ int.from_bytes(tail, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
-
-
-def test_murmur2_gives_what_java_gives() -> None:
-    """The values that Kafka's own UtilsTest names."""
-    expected = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"abc": 479470107}
-    assert {key: murmur2(key) for key in expected} == {key: value & 0xFFFFFFFF for key, value in expected.items()}
 
 
 def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:

@@ -12,6 +12,7 @@ from gateway.cli.check import check
 from gateway.cli.demo import demo
 from gateway.cli.dlq import dlq
 from gateway.cli.docs import docs
+from gateway.cli.drift import drift
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
 from gateway.cli.simulate import simulate
@@ -37,6 +38,7 @@ app.command()(status)
 app.add_typer(dlq)
 app.add_typer(schemas)
 app.add_typer(topics)
+app.command()(drift)
 app.command()(demo)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.installation import Installation
     from gateway.registry import Pin
 
+AGREES, NO_ENTRY = "agrees", "no entry"
 HEADS = ("subject", "schema", "id", "version", "mode", "lock file", "registry")
 
 
@@ -36,6 +37,7 @@ class Standing(NamedTuple):
         lock: whether the lock file agrees with the file and the registry, in words.
         registry: whether the registry agrees with the file, in words.
         agrees: True when all three agree.
+        is_answered: False when the registry could not be asked.
     """
 
     subject: str
@@ -46,11 +48,12 @@ class Standing(NamedTuple):
     lock: str
     registry: str
     agrees: bool
+    is_answered: bool
 
     @property
     def row(self) -> tuple[object, ...]:
         """Cells under `HEADS`."""
-        return tuple("-" if cell in {None, ""} else cell for cell in self[:-1])
+        return tuple("-" if cell in {None, ""} else cell for cell in self[: len(HEADS)])
 
 
 class Change(NamedTuple):
@@ -134,7 +137,8 @@ def _standing(subject: str, schema: AvroSchema, pin: Pin | None, subjects: Subje
         "" if isinstance(mode, Refusal) else mode,
         lock,
         registry,
-        agrees=registry == lock == "agrees",
+        agrees=registry == lock == AGREES,
+        is_answered=not any(isinstance(one, Refusal) and one.retryable for one in (found, latest)),
     )
 
 
@@ -148,15 +152,15 @@ def _registry_agrees(found: Registered | Refusal | None, latest: Registered | Re
             return "the file is not registered"
         case Registered() as mine, Registered() as newest if mine.version != newest.version:
             return f"has version {newest.version} since"
-    return "agrees"
+    return AGREES
 
 
 def _lock_agrees(pin: Pin | None, schema: AvroSchema, known: Registered | None) -> str:
     if pin is None:
-        return "no entry"
+        return NO_ENTRY
     if not pin.holds_for(schema):
         return "for another text"
-    return "agrees" if known is None or known.id == pin.id else f"id {pin.id}, of another registry?"
+    return AGREES if known is None or known.id == pin.id else f"id {pin.id}, of another registry?"
 
 
 def _register(subject: str, schema: AvroSchema, subjects: Subjects) -> Change:

@@ -34,6 +34,9 @@ class Login(NamedTuple):
     password: str
 
 
+NOBODY = Login("", "")
+
+
 class Told(NamedTuple):
     """How a simulation went: sentences for people, and the exit code."""
 
@@ -75,7 +78,35 @@ def prepare(
     elsewhere = _read_overrides(overrides, made)
     used = {name for stream in made.streams.values() for name in stream.servers}
     servers = [server for name, server in made.mqtt_servers.items() if name in used]
-    return made, [_broker(server, settings, elsewhere.get(server.name), login) for server in servers]
+    return made, [broker_of(server, settings, elsewhere.get(server.name), login) for server in servers]
+
+
+def broker_of(
+    server: MqttServer, settings: Settings | None, elsewhere: tuple[str, int] | None = None, login: Login = NOBODY
+) -> Broker:
+    """Find out how to reach a broker of the contract.
+
+    Args:
+        server: of the contract.
+        settings: gateway.yaml, or None.
+        elsewhere: host and port instead of those, without TLS.
+        login: instead of gateway.yaml's.
+
+    Raises:
+        ConfigurationError: when a secret or certificate cannot be used.
+    """
+    given = settings.server(server.name) if settings else None
+    encrypted = not elsewhere and (server.tls or bool(given and given.tls))
+    ((host, port),) = split_hosts((given and given.host) or server.host) if not elsewhere else (elsewhere,)
+    if not login.username and settings and given and given.username:
+        secret = settings.secret(given.password_file).get_secret_value() if given.password_file else ""
+        login = Login(given.username, secret)
+    tls = None
+    if encrypted:
+        tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()
+    return Broker(
+        server.name, host, port or (TLS_PORT if encrypted else PORT), server.version == "5.0", *login, tls=tls
+    )
 
 
 def run(  # noqa: PLR0913 - each is one option of the command
@@ -123,18 +154,3 @@ def _read_overrides(overrides: Sequence[str], contract: Contract) -> dict[str, t
             raise GatewayError(f"--server {override}: this is no address.", f"Write {name}=localhost:1883.") from None
         elsewhere[name] = (host, port or PORT)
     return elsewhere
-
-
-def _broker(server: MqttServer, settings: Settings | None, elsewhere: tuple[str, int] | None, login: Login) -> Broker:
-    given = settings.server(server.name) if settings else None
-    encrypted = not elsewhere and (server.tls or bool(given and given.tls))
-    ((host, port),) = split_hosts((given and given.host) or server.host) if not elsewhere else (elsewhere,)
-    if not login.username and settings and given and given.username:
-        secret = settings.secret(given.password_file).get_secret_value() if given.password_file else ""
-        login = Login(given.username, secret)
-    tls = None
-    if encrypted:
-        tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()
-    return Broker(
-        server.name, host, port or (TLS_PORT if encrypted else PORT), server.version == "5.0", *login, tls=tls
-    )

@@ -32,6 +32,7 @@ LAYERS = (
     {"health", "service", "split", "workers"},
     {"installation", "sensors", "tail", "table", "evolution", "report"},
     {"tailing", "dlq", "demo", "status", "topics"},
+    {"drift"},
     {"cli"},
 )
 
