@@ -2,7 +2,7 @@
 #
 #   make test     the tests, on real servers; ARGS="tests/core -k key" passes on to pytest
 #   make faults   the fault injections: minutes, and strace; each with its verdict
-#   make check    style and types
+#   make check    style, types and the contract
 #   make soak     faults of every kind in seeded order; MINUTES=10 SEED=1
 #   make demo     sensors, gateway and Kafka on this machine; SECONDS=10 ends by itself
 #   make bench    speed against other bridges, into docs/bench/; QUICK=1, ARGS="--only versus,start"
@@ -10,12 +10,13 @@
 #   make setup    only what the others begin with
 #   make style    ruff: lint and format
 #   make types    mypy, strict
+#   make contract the contract: everything `gateway run` would trip over, schemas against the commit before, its page
 #   make lock     take the newest Python packages that pyproject.toml allows
 #   make clean    remove all that make made here
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test faults bench bench-stages check style types soak demo lock clean system-run system-test
+.PHONY: help setup test faults bench bench-stages check style types contract soak demo lock clean system-run system-test
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -42,7 +43,7 @@ test: setup
 faults: setup
 	$(BIN)/pytest tests/faults $(ARGS)
 
-check: style types
+check: style types contract
 
 style: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -50,6 +51,14 @@ style: .venv/.installed-dev
 
 types: .venv/.installed-dev
 	$(BIN)/mypy
+
+# A clone may be shallow, or none at all: without a commit before there is nothing that the schemas could have broken.
+contract: .venv/.installed-run
+	$(BIN)/gateway check
+	@if git rev-parse --verify --quiet HEAD~1 > /dev/null 2>&1; then \
+		echo "$(BIN)/gateway schemas check --against HEAD~1"; $(BIN)/gateway schemas check --against HEAD~1; \
+	else echo "No commit before this one is here: schemas are not compared."; fi
+	$(BIN)/gateway docs > /dev/null
 
 demo: .venv/.installed-run | system-run
 	@$(BIN)/gateway demo $(if $(SECONDS),--seconds $(SECONDS))

@@ -312,7 +312,8 @@ def test_drift_tells_who_does_not_answer_and_asks_the_others(
         seen = Site(gateway, site.topics, site.broker).drift()
     assert seen.exit_code == UNAVAILABLE
     assert {peer for peer, _ in seen.of(Verdict.UNASKED)} == {"factoryBroker", "registry"}
-    assert "does the broker run" in seen.rows["factoryBroker", "answer"].seen
+    assert "Connection refused" in seen.rows["factoryBroker", "answer"].seen
+    assert seen.rows["factoryBroker", "answer"].next_step == "Does the broker run, and is this its port?"
     assert seen.rows["meterBroker", "connection"].verdict is Verdict.AGREES
     assert seen.rows["kafka", f"topic {site.topics('smart-meter')}"].verdict is Verdict.AGREES
 

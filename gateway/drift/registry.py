@@ -38,7 +38,7 @@ def compare(installation: Installation) -> Iterator[Observation]:
     for standing in standings(installation):
         if is_named:
             yield _registered(standing)
-        if standing.lock != AGREES:
+        if standing.lock != AGREES and (standing.id is not None or standing.lock != NO_ENTRY):
             yield _locked(standing)
 
 

@@ -105,7 +105,7 @@ class Visit:
         _, packet_id = self._client.unsubscribe(list(filters))
         self._wait(lambda: packet_id in self._answers, "The broker does not answer the end of our subscriptions.")
 
-    def listen(self, take: Callable[[bytes], None], seconds: float, stopping: Stopping) -> None:
+    def listen(self, take: Callable[[bytes], None], seconds: float, stopping: Stopping) -> float:
         """Hear what is published.
 
         Args:
@@ -113,13 +113,16 @@ class Visit:
             seconds: how long.
             stopping: ends it before its time.
 
+        Returns:
+            For how many seconds it was listened.
+
         Raises:
             GatewayError: when the connection is lost.
         """
-        self._take = take
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not stopping.is_set():
+        self._take, started = take, time.monotonic()
+        while time.monotonic() < started + seconds and not stopping.is_set():
             self._turn()
+        return time.monotonic() - started
 
     def _connect(self, *, is_clean: bool) -> bool:
         """Connect, and tell whether the broker had a session for us."""
@@ -133,12 +136,12 @@ class Visit:
             else:
                 self._client.connect(host, port, KEEP_ALIVE_SECONDS)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
-            raise GatewayError(printable(f"Cannot connect to {host}:{port}: {sentence(error)}.")) from None
+            raise _failed(f"Cannot connect to {host}:{port}: {sentence(error)}") from None
         self._wait(lambda: self._greeting is not None, "The broker sends no CONNACK; is this a port for MQTT?")
         assert self._greeting is not None, "it was waited for"
         is_known, reason = self._greeting
         if reason.is_failure:
-            raise GatewayError(printable(f"It does not let us in: {refusal(str(reason))}."))
+            raise _failed(refusal(str(reason)))
         return is_known
 
     def _made(self, *, is_clean: bool) -> paho.Client:
@@ -186,3 +189,10 @@ class Visit:
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if not message.retain:  # MQTT 3.1.1 sends what is retained, and that did not arrive just now
             self._take(message._topic)  # noqa: SLF001 - its public form raises on what is no UTF-8
+
+
+def _failed(told: str) -> GatewayError:
+    """Make two sentences of what the advice says in one: what is wrong, and what to do."""
+    fault, _, step = told.partition("; ")
+    sentences = (f"{one[0].upper()}{one[1:]}{'' if one.endswith('?') else '.'}" for one in (fault, step) if one)
+    return GatewayError(*map(printable, sentences))
