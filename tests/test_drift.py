@@ -318,6 +318,20 @@ def test_drift_tells_who_does_not_answer_and_asks_the_others(
     assert seen.rows["kafka", f"topic {site.topics('smart-meter')}"].verdict is Verdict.AGREES
 
 
+def test_drift_tells_a_login_that_is_refused(
+    site: Site, mosquitto: StartMosquitto, kafka: Kafka, registry: Registry
+) -> None:
+    """The broker's reason, and where to look."""
+    configuration = OPEN_AND_PERSISTENT.replace("allow_anonymous true", "allow_anonymous false")
+    guarded = mosquitto(f"{configuration}\npassword_file passwords\n", {"passwords": hashed_passwords({"a": "b"})})
+    with Gateway(servers(guarded, kafka, registry), site.topics.contract) as gateway:
+        seen = Site(gateway, site.topics, guarded).drift()
+    assert seen.exit_code == UNAVAILABLE
+    for peer in ("factoryBroker", "meterBroker"):
+        assert seen.rows[peer, "answer"].seen == "The broker refuses us: Not authorized."
+        assert seen.rows[peer, "answer"].next_step == "Check username and password_file under servers in gateway.yaml."
+
+
 def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka, registry: Registry) -> None:
     """Ctrl-C ends the listening, not the answer."""
     with closing(OneAnswer(b"\1")) as silent:

@@ -29,13 +29,17 @@ def survey(installation: Installation, seconds: float, stopping: Stopping) -> Re
     """
     contract = installation.contract
     used = {name for stream in contract.streams.values() for name in stream.servers}
-    peers = {
-        server.name: broker.compare(installation, server, seconds, stopping)
-        for server in contract.mqtt_servers.values()
-        if server.name in used
-    } | {contract.kafka.name: kafka.compare(installation), registry.PEER: registry.compare(installation)}
+    peers = [
+        *(
+            (server.name, broker.compare(installation, server, seconds, stopping))
+            for server in contract.mqtt_servers.values()
+            if server.name in used
+        ),
+        (contract.kafka.name, kafka.compare(installation)),
+        (registry.PEER, registry.compare(installation)),
+    ]
     with ThreadPoolExecutor(len(peers), "drift") as pool:
-        return Report(tuple(one for found in pool.map(_asked, peers, peers.values()) for one in found))
+        return Report(tuple(one for found in pool.map(_asked, *zip(*peers, strict=True)) for one in found))
 
 
 def _asked(peer: str, observations: Iterable[Observation]) -> list[Observation]:
