@@ -32,9 +32,16 @@ def check(document: Document, built: Built, findings: Findings) -> None:
     _check_overlaps(built, findings)
     _check_topics(built, findings)
     _check_spelling(document, findings)
-    if not built.streams and not findings.has_errors:
+    _check_any(document, built, findings)
+
+
+def _check_any(document: Document, built: Built, findings: Findings) -> None:
+    """There is a stream, or something wrong that kept one from being read."""
+    operations = document.root.at("operations")
+    receiving = [one for _, one in operations.members() if one.at("action").text == "receive"]
+    if not built.streams and not (receiving and findings.has_errors):
         fix = "Add an operation with action: receive on an MQTT channel."
-        findings.error(document.root.at("operations"), "There is no stream: no operation receives over MQTT.", fix)
+        findings.error(operations, "There is no stream: no operation receives over MQTT.", fix)
 
 
 def _check_servers(document: Document, built: Built, findings: Findings) -> None:

@@ -98,6 +98,14 @@ def test_examine_finds_what_is_wrong_with_the_text(tmp_path: Path, text: str, me
     assert time.monotonic() - started < 5
 
 
+def test_examine_tells_all_that_an_empty_contract_lacks(tmp_path: Path) -> None:
+    """No servers and no stream are two findings of one pass."""
+    path = tmp_path / "asyncapi.yaml"
+    path.write_text("asyncapi: 3.1.0\ninfo: {title: Nothing yet, version: 1.0.0}\n")
+    _, findings = examine(path)
+    assert [one.path for one in findings] == ["#/operations", "#/servers"]
+
+
 def test_examine_finds_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"a: \xff")
     for name, message in (("none.yaml", "not there"), (".", "directory"), ("latin.yaml", "not UTF-8")):
@@ -238,7 +246,10 @@ def test_examine_tells_what_a_streetlight_document_lacks(tmp_path: Path) -> None
 
 
 def test_examine_tells_what_a_document_without_servers_lacks(tmp_path: Path) -> None:
-    assert told(tmp_path, ACCOUNTS) == [("#/servers", "There is no Kafka server.")]
+    assert told(tmp_path, ACCOUNTS) == [
+        ("#/servers", "There is no Kafka server."),
+        ("#/operations", "There is no stream: no"),
+    ]
 
 
 def test_examine_leaves_other_protocols_alone(tmp_path: Path) -> None:
