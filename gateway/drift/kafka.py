@@ -49,7 +49,7 @@ def compare(installation: Installation) -> Iterator[Observation]:
         if not mine:
             yield Observation(peer, f"topic {topic.name}", described(topic), "the same", Verdict.AGREES)
     missing = {change.topic.name for change in changes if change.setting == "topic"}
-    keyed = dict.fromkeys(stream.route.topic.name for stream in installation.contract.streams.values())
+    keyed = dict.fromkeys(route.topic.name for one in installation.contract.streams.values() for route in one.routes)
     yield from (_placed(peer, name, properties) for name in keyed if name not in missing)
 
 
