@@ -19,6 +19,7 @@ import logging
 import select
 import time
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.core.dead_letter import CUT_TO, dead_letter_record
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError
 
+    from gateway.core.continuity import Continuity
     from gateway.core.reading import Reading, Record
     from gateway.core.retained import RetainedMessages
     from gateway.kafka import KafkaSink
@@ -49,6 +51,7 @@ LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 1.0
+NOBODY_ASKS: Mapping[str, Continuity] = MappingProxyType({})
 
 
 class Bridge:
@@ -62,6 +65,7 @@ class Bridge:
         dead_letter_topics: stream -> Kafka topic of its dead letters; UNMAPPED included.
         payload_limit: bytes of payload that a record or dead letter may hold.
         retained: decides which retained messages are readings.
+        continuities: stream -> watches for readings that are not there; only streams that ask for it.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of the picture above
@@ -73,6 +77,7 @@ class Bridge:
         dead_letter_topics: dict[str, str],
         payload_limit: int,
         retained: RetainedMessages,
+        continuities: Mapping[str, Continuity] = NOBODY_ASKS,
     ) -> None:
         self.is_reading = True
         self.turned_at = time.monotonic()
@@ -88,6 +93,7 @@ class Bridge:
         self._payload_limit = payload_limit
         self._retained = retained
         self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
+        self._continuities = continuities
         self._next_watch = 0.0
         self._readable: set[int] = set()  # sockets
         spool.adopt(list(self.lanes.values()))
@@ -156,13 +162,21 @@ class Bridge:
         return lane.name in self.transforms or self.dead_lanes.get(lane.name) is lane
 
     def _watch(self, now: float) -> None:
-        """Say so when a lane stands still."""
+        """Say so when a lane stands still, or when readings of a stream are not there."""
         if now < self._next_watch:
             return
         self._next_watch = now + LONGEST_WAIT_SECONDS
         for lane in self.all_lanes():
             if self._can_send(lane) and lane.has_stalled(now):
                 log.error("no progress", extra={"stream": lane.name, "count": lane.held, "detail": lane.trouble})
+        for stream, continuity in self._continuities.items():
+            if not self.lanes[stream].has_waiting:  # else a key may only seem silent
+                continuity.look(now)
+            self._ledger.books[stream].silent_keys = continuity.silent_keys
+            if continuity.news:
+                key, detail = continuity.news
+                continuity.news = None
+                log.warning("readings are not continuous", extra={"stream": stream, "key": key, "detail": detail})
 
     # --- MQTT to spool -------------------------------------------------------------------------------------------
 
@@ -241,12 +255,17 @@ class Bridge:
         entries: list[Entry] = []
         records: list[Record | list[Record]] = []
         for entry in lane.take(room):
-            result = transform(entry.reading)
-            if isinstance(result, DeadLetter):
-                self._condemn(entry, result)
+            made = transform(entry.reading)
+            if isinstance(made, DeadLetter):
+                self._condemn(entry, made)
             else:
                 entries.append(entry)
-                records.append(result)
+                records.append(made)
+        if continuity := self._continuities.get(lane.name):
+            for entry, result in zip(entries, records, strict=True):
+                record = result[0] if isinstance(result, list) else result
+                if record.value is not None:  # a tombstone is no reading
+                    continuity.note(entry.offset, entry.reading, record.key, self.turned_at)
         lane.sent(entries, self._sink.send(records, entries))
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:

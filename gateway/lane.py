@@ -98,6 +98,11 @@ class Lane:
         return self.disk_next < self.disk_until
 
     @property
+    def has_waiting(self) -> bool:
+        """True while some of its readings have not been sent, or must be sent again."""
+        return bool(self.waiting or self._failed) or self.has_backlog
+
+    @property
     def held(self) -> int:
         """How many readings this lane holds in memory that Kafka has not acknowledged."""
         return len(self.waiting) + len(self.behind) + self.in_flight + len(self._failed)

@@ -15,6 +15,8 @@ from gateway.core.reading import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.core.continuity import Figure
+
 
 @dataclass(slots=True)
 class Books:
@@ -28,6 +30,8 @@ class Books:
         dead_lettered: Kafka has their dead letters, by reason.
         dropped: given up, by reason.
         repeated: of the received, those the broker marked as sent before (DUP).
+        continuity: what the numbers in the readings told (`core/continuity.py`); empty where nobody asks.
+        silent_keys: keys that have not been heard for too long; None where nobody asks. Not kept over a restart.
     """
 
     received: int = 0
@@ -37,6 +41,8 @@ class Books:
     dead_lettered: Counter[Reason] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
+    continuity: Counter[Figure] = field(default_factory=Counter)
+    silent_keys: int | None = None
 
     @property
     def missing(self) -> int:
@@ -95,6 +101,7 @@ class Ledger:
                 "dead_lettered": dict(book.dead_lettered),
                 "dropped": dict(book.dropped),
                 "repeated": book.repeated,
+                "continuity": dict(book.continuity),
             }
             for name, book in self.books.items()
         }
@@ -117,6 +124,7 @@ class Ledger:
             book.repeated = told.get("repeated", 0)
             book.dead_lettered = Counter({Reason(reason): n for reason, n in told.get("dead_lettered", {}).items()})
             book.dropped = Counter(told.get("dropped", {}))
+            book.continuity = Counter(told.get("continuity", {}))
             book.dropped["interrupted"] += told.get("in_flight", 0)
             book.spooled = spooled.get(name, 0)
             difference = told.get("spooled", 0) - book.spooled

@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from gateway.core.continuity import Figure
     from gateway.ledger import Ledger
     from gateway.mqtt import MqttSource
     from gateway.spool import Spool
+
+
+CONTINUITY: dict[Figure, tuple[str, str]] = {
+    "gaps": ("gateway_sequence_gaps", "Places where a key's numbers jumped ahead (x-sequence)."),
+    "missing": ("gateway_sequence_missing", "Numbers that had not come when a later one of their key did."),
+    "out_of_order": ("gateway_sequence_out_of_order", "Numbers that came after a later one; of the missing, found."),
+    "repeated": ("gateway_sequence_repeated", "Records whose number had come before."),
+    "restarts": ("gateway_sequence_restarts", "Times that a key's numbers began anew."),
+    "forgotten": ("gateway_sequence_forgotten_keys", "Keys forgotten because too many came after them."),
+}
 
 
 class GatewayCollector:
@@ -44,6 +55,7 @@ class GatewayCollector:
     def collect(self) -> Iterable[Metric]:
         """Make the metrics of this moment."""
         yield from self._books()
+        yield from self._continuity()
         yield from self._links()
         yield GaugeMetricFamily(
             "gateway_oldest_unsettled_seconds",
@@ -85,6 +97,18 @@ class GatewayCollector:
             for cause, count in list(book.dropped.items()):
                 dropped.add_metric([stream, cause], count)
         yield from (received, delivered, letters, dropped, repeated, flight, spooled)
+
+    def _continuity(self) -> Iterable[Metric]:
+        families = {figure: CounterMetricFamily(*told, labels=["stream"]) for figure, told in CONTINUITY.items()}
+        silent = GaugeMetricFamily(
+            "gateway_silent_keys", "Keys from which nothing has come for x-silent-after seconds.", labels=["stream"]
+        )
+        for stream, book in self._ledger.books.items():
+            for figure, count in list(book.continuity.items()):
+                families[figure].add_metric([stream], count)
+            if book.silent_keys is not None:
+                silent.add_metric([stream], book.silent_keys)
+        yield from (*families.values(), silent)
 
     def _links(self) -> Iterable[Metric]:
         up = GaugeMetricFamily("gateway_mqtt_connected", "1 while connected to the broker.", labels=["server"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gateway import __version__, docs
 from gateway.bridge import Bridge
+from gateway.core.continuity import Continuity
 from gateway.core.retained import RetainedMessages
 from gateway.core.routes import UNMAPPED, routes
 from gateway.core.transform import transform_of
@@ -221,7 +222,8 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str], fi
             source = _source(server, settings, subscribed, filters=filters, payload_limit=payload_limit, file=file)
             sources.append(source)
     retained = RetainedMessages(settings.mqtt.retained)
-    bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained)
+    continuities = {} if settings.workers.split == "shared" else _continuities(streams, ledger)
+    bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained, continuities)
     registry = registry_of(contract, settings)
     preparation = Preparation(registry, streams, bridge, payload_limit)
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
@@ -242,6 +244,14 @@ def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
     topics = {stream.name: stream.dead_letters.topic.name for stream in streams}
     first = next(iter(topics.values()), "")
     return topics | {UNMAPPED: first}
+
+
+def _continuities(streams: list[Stream], ledger: Ledger) -> dict[str, Continuity]:
+    return {
+        stream.name: Continuity(stream.sequence, stream.silent_after, ledger.books[stream.name].continuity)
+        for stream in streams
+        if stream.is_watched
+    }
 
 
 def _source(  # noqa: PLR0913 - what the source is made of, the last three by name

@@ -188,6 +188,9 @@ def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:
     place = ("workers", "split")
     message = "Order per key does not hold: the broker deals the readings of a machine out to all workers."
     yield settings.finding(place, message, "With split: streams it does.", "warning")
+    if any(stream.is_watched for stream in contract.streams.values()):
+        message = "x-sequence and x-silent-after are not watched: each worker sees a part of a key's readings."
+        yield settings.finding(place, message, "With split: streams they are.", "warning")
     for server in contract.mqtt_servers.values():
         if server.version != "5.0":
             message = f"Shared subscriptions are no part of MQTT 3.1.1, which the contract says for {server.name}."

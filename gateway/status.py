@@ -25,11 +25,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.errors import GatewayError
 from gateway.ledger import Books
 from gateway.log import cut, printable
+from gateway.metrics import CONTINUITY
 from gateway.settings.values import split_hosts
 from gateway.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from gateway.core.continuity import Figure
 
 ANSWER_SECONDS = 5.0
 MAXIMUM_ANSWER_BYTES = 8 * 2**20
@@ -46,7 +49,9 @@ _PLAIN = {  # metric -> figure of the books
     "gateway_repeated": "repeated",
     "gateway_in_flight": "in_flight",
     "gateway_spooled": "spooled",
+    "gateway_silent_keys": "silent_keys",
 }
+_CONTINUITY = {name: figure for figure, (name, _) in CONTINUITY.items()}
 _BY_REASON = {"gateway_dead_lettered": "dead_lettered", "gateway_dropped": "dropped"}
 _GAUGES = {
     "gateway_oldest_unsettled_seconds": "lag_seconds",
@@ -117,6 +122,8 @@ class Status:
             parts.append(table(("peer", "state", "next step"), [(p.name, p.state, p.next_step) for p in self.peers]))
         if self.books:
             parts += [table(_HEADS, [_row(name, book) for name, book in self.books.items()]), self._balance()]
+        if watched := [_continuity_row(name, book) for name, book in self.books.items() if _is_watched(book)]:
+            parts.append(table(("stream", *_FIGURES, "silent keys"), watched))
         if self.gauges:
             parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in self.gauges.items()))
         return "\n\n".join(parts)
@@ -139,6 +146,18 @@ def _row(name: str, book: Books) -> tuple[str | int, ...]:
     )  # fmt: skip
 
 
+_FIGURES = ("gaps", "missing", "repeated", "out of order", "restarts", "forgotten")
+
+
+def _is_watched(book: Books) -> bool:
+    return bool(book.continuity) or book.silent_keys is not None
+
+
+def _continuity_row(name: str, book: Books) -> tuple[str | int, ...]:
+    found = [book.continuity.get(cast("Figure", figure.replace(" ", "_")), "-") for figure in _FIGURES]
+    return (name, *found, "-" if book.silent_keys is None else book.silent_keys)
+
+
 def _figures(book: Books) -> dict[str, Any]:
     return {
         "received": book.received,
@@ -149,6 +168,8 @@ def _figures(book: Books) -> dict[str, Any]:
         "dropped": dict(book.dropped),
         "repeated": book.repeated,
         "missing": book.missing,
+        "continuity": dict(book.continuity),
+        "silent_keys": book.silent_keys,
     }
 
 
@@ -221,7 +242,7 @@ def figures(page: str) -> tuple[dict[str, Books], dict[str, float]]:
             name = sample.name.removesuffix("_total")
             if name in _GAUGES:
                 gauges[_GAUGES[name]] = sample.value
-            elif (name in _PLAIN or name in _BY_REASON) and "stream" in sample.labels:
+            elif (name in _PLAIN or name in _BY_REASON or name in _CONTINUITY) and "stream" in sample.labels:
                 _enter(books.setdefault(sample.labels["stream"], Books()), name, sample.labels, int(sample.value))
     if not gauges:
         raise ValueError
@@ -231,6 +252,8 @@ def figures(page: str) -> tuple[dict[str, Books], dict[str, float]]:
 def _enter(book: Books, name: str, labels: dict[str, str], value: int) -> None:
     if name in _PLAIN:
         setattr(book, _PLAIN[name], value)
+    elif name in _CONTINUITY:
+        book.continuity[_CONTINUITY[name]] = value
     else:
         getattr(book, _BY_REASON[name])[labels.get("reason", "")] = value
 
@@ -274,9 +297,10 @@ def _saved_books(path: Path) -> dict[str, Any]:
 
 
 def _book(told: dict[str, Any]) -> Books:
-    numbers = {name: value for name in _PLAIN.values() if isinstance(value := told.get(name), int)}
-    letters, dropped = (_counts(told.get(name)) for name in ("dead_lettered", "dropped"))
-    return Books(**numbers, dead_lettered=cast("Any", letters), dropped=dropped)  # a newer one may know more reasons
+    numbers: dict[str, Any] = {name: value for name in _PLAIN.values() if isinstance(value := told.get(name), int)}
+    letters, dropped, found = (_counts(told.get(name)) for name in ("dead_lettered", "dropped", "continuity"))
+    named: Any = {"dead_lettered": letters, "dropped": dropped, "continuity": found}  # a newer one may know more names
+    return Books(**numbers, **named)
 
 
 def _counts(told: object) -> Counter[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from gateway.bridge import Bridge
+from gateway.core.continuity import Continuity
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading, Reason
 from gateway.core.retained import RetainedMessages
@@ -128,6 +129,7 @@ class Plant:
         dead_letters: Kafka topic.
         memory: bytes.
         with_ids: False when no schema id is known yet.
+        sequence: pointer to the number that counts, for all streams.
         producer: librdkafka's properties.
     """
 
@@ -139,6 +141,7 @@ class Plant:
         *,
         memory: int = 2**25,
         with_ids: bool = True,
+        sequence: str | None = None,
         **producer: Any,
     ) -> None:
         quick = {"topic.metadata.propagation.max.ms": 200, "linger.ms": 0, "batch.num.messages": 20}
@@ -149,7 +152,10 @@ class Plant:
         self.spool = Spool(Policy(memory), self.ledger)
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
-        self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, topics, LIMIT, RetainedMessages("once"))
+        figures = {name: self.ledger.books[name].continuity for name in streams if sequence}
+        continuities = {name: Continuity(sequence, None, counted) for name, counted in figures.items()}
+        retained = RetainedMessages("once")
+        self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, topics, LIMIT, retained, continuities)
         self._streams = streams
         if with_ids:
             self.find_ids()
@@ -257,6 +263,26 @@ def test_turn_counts_what_the_broker_sent_before(kafka: Kafka, topic: NewTopic, 
     plant.settle()
     assert plant.ledger.books[name].repeated == 3
     assert plant.figures(name) == (10, {}, {})
+
+
+def test_turn_counts_missing_and_repeated_numbers(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the contract names a number that counts; a dead letter leaves a gap, and nothing is dropped for it."""
+    name, letters = topic(), topic("letters")
+    plant = plants(kafka.bootstrap, [name], letters, sequence="/number")
+    for number in (1, 2, 3, 6, 6):
+        plant.source.publish(name, payload(number))
+    plant.source.publish(name, b'{"key":"k","number":7,"text":5}')
+    plant.source.publish(name, payload(8, key="k\n"))
+    plant.source.publish(name, payload(8))
+    plant.settle()
+    plant.turn_until(lambda: "readings are not continuous" in caplog.text, "the line in the log")
+    books = plant.ledger.books[name]
+    assert (books.delivered, books.dead_lettered.total(), books.dropped.total()) == (7, 1, 0)
+    assert +books.continuity == {"gaps": 2, "missing": 3, "repeated": 1}
+    (said,) = [vars(line) for line in caplog.records if "continuous" in line.getMessage()]
+    assert (said["stream"], said["key"], said["detail"]) == (name, b"k", "after number 6 came 8")
 
 
 def test_turn_books_retained_messages_that_repeat_and_acknowledges_them_in_their_place(

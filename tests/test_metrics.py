@@ -29,6 +29,13 @@ PROMISED = {
     "gateway_repeated": {"stream"},
     "gateway_in_flight": {"stream"},
     "gateway_spooled": {"stream"},
+    "gateway_sequence_gaps": {"stream"},
+    "gateway_sequence_missing": {"stream"},
+    "gateway_sequence_out_of_order": {"stream"},
+    "gateway_sequence_repeated": {"stream"},
+    "gateway_sequence_restarts": {"stream"},
+    "gateway_sequence_forgotten_keys": {"stream"},
+    "gateway_silent_keys": {"stream"},
     "gateway_oldest_unsettled_seconds": set(),
     "gateway_spool_memory_bytes": set(),
     "gateway_mqtt_connected": {"server"},
@@ -47,6 +54,8 @@ def ledger() -> Ledger:
     books.received, books.delivered, books.in_flight, books.spooled, books.repeated = 20, 10, 3, 2, 1
     books.dead_lettered.update({Reason.NOT_JSON: 3, Reason.REFUSED: 1})
     books.dropped["spool_full"] = 1
+    books.continuity.update(gaps=2, missing=7, repeated=3, out_of_order=1, restarts=1, forgotten=0)
+    books.silent_keys = 4
     return made
 
 
@@ -116,6 +125,14 @@ def test_figures_are_those_of_the_books(families: dict[str, Metric]) -> None:
     assert value(families, "gateway_dead_lettered", stream="doors", reason="refused") == 1
     assert value(families, "gateway_dropped", stream="doors", reason="spool_full") == 1
     assert value(families, "gateway_received", stream=UNMAPPED) == 0
+    assert value(families, "gateway_sequence_missing", stream="doors") == 7
+    assert value(families, "gateway_sequence_forgotten_keys", stream="doors") == 0
+    assert value(families, "gateway_silent_keys", stream="doors") == 4
+
+
+def test_streams_that_nobody_watches_have_no_figures_of_it(families: dict[str, Metric]) -> None:
+    for name in ("gateway_sequence_gaps", "gateway_silent_keys"):
+        assert {sample.labels["stream"] for sample in families[name].samples} == {"doors"}
 
 
 def test_figures_are_those_of_spool_and_broker(families: dict[str, Metric]) -> None:

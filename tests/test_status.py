@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.status import figures, status
+from gateway.status import Status, figures, status
 from tests.stack.gateway import Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
@@ -129,6 +129,19 @@ def test_status_of_another_program_is_a_sentence(stranger: int, tmp_path: Path) 
     """What answers and is no gateway is said to be none."""
     with pytest.raises(GatewayError, match="is no gateway of this version"):
         status(f"127.0.0.1:{stranger}", tmp_path / "spool.db")
+
+
+def test_figures_of_watched_streams_are_a_table_of_their_own() -> None:
+    page = (
+        'gateway_received_total{stream="a"} 5\ngateway_delivered_total{stream="a"} 5\n'
+        'gateway_received_total{stream="b"} 0\ngateway_spool_disk_bytes 1\n'
+        'gateway_sequence_gaps_total{stream="a"} 1\ngateway_sequence_missing_total{stream="a"} 3\n'
+        'gateway_sequence_forgotten_keys_total{stream="a"} 0\ngateway_silent_keys{stream="a"} 2\n'
+    )
+    told = Status("ready", "Running.", books=figures(page)[0])
+    assert re.search(r"^a +1 +3 +- +- +- +0 +2$", told.as_text(), re.MULTILINE), told.as_text()
+    assert told.as_json()["streams"]["a"]["continuity"] == {"gaps": 1, "missing": 3, "forgotten": 0}
+    assert told.as_json()["streams"]["b"] | {"continuity": {}, "silent_keys": None} == told.as_json()["streams"]["b"]
 
 
 def test_figures_that_do_not_balance_are_told() -> None:

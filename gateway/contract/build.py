@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import examples, mapping, route
+from gateway.contract import continuity, examples, mapping, route
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.expression import ExpressionError, parse, split
 from gateway.contract.findings import proposal
@@ -120,8 +120,10 @@ class _Builder:
         targets: list[Sending] | list[None] = sendings or [None]
         mappings = [self._mapping(source, where, message, payload, sending) for sending in targets]
         self.mappings += mappings
-        if not sendings:
+        if not sendings or (record := sendings[0].payload.record) is None:
             return None
+        sequence = continuity.sequence(operation, payload, record, self.findings)
+        silent_after = continuity.silent_after(operation, self.findings)
         self._check_content_type(message)
         if where is None or failing is None:
             return None
@@ -137,6 +139,8 @@ class _Builder:
             dead_letters=failing.route,
             examples=examples.payloads(message),
             payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
+            sequence=sequence,
+            silent_after=silent_after,
         )
 
     def _mapping(

@@ -179,6 +179,8 @@ class Stream:
         examples: payloads of the MQTT message's examples, for the simulator and the checks.
         payload_schema: the MQTT message's JSON Schema where it has one of its own, else None.
         also: further routes that valid readings take at the same time.
+        sequence: RFC 6901 pointer into the payload, to a number that counts up by one per key; None without one.
+        silent_after: seconds without a reading after which a key counts as silent; None when any silence is right.
     """
 
     name: str
@@ -192,11 +194,18 @@ class Stream:
     examples: tuple[Any, ...] = ()
     payload_schema: dict[str, Any] | None = None
     also: tuple[Route, ...] = ()
+    sequence: str | None = None
+    silent_after: int | None = None
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """Everywhere that valid readings go."""
         return (self.route, *self.also)
+
+    @property
+    def is_watched(self) -> bool:
+        """True when the contract says how to tell that readings are not there."""
+        return self.sequence is not None or self.silent_after is not None
 
 
 @dataclass(frozen=True, slots=True)

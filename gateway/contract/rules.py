@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.model import Route, Stream
 
-EXTENSIONS = ("x-forward-to", "x-dead-letter-to", "x-location", "x-source")
+EXTENSIONS = ("x-forward-to", "x-dead-letter-to", "x-location", "x-source", "x-sequence", "x-silent-after")
 SPELT_NEARLY = 0.8
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gateway.contract import load
 from gateway.settings import yaml_file
 
@@ -31,6 +33,43 @@ def test_load_follows_references_into_other_files(copy: Copy) -> None:
     schema = copy.contract().streams["receiveDoors"].route.schema
     assert schema is not None
     assert schema.path == copy.folder / "schemas" / "door_sensor.avsc"
+
+
+def test_load_reads_how_to_tell_that_readings_are_missing(copy: Copy) -> None:
+    copy.edit("{$ref: '#/operations/sendMachineSensors'}\n",
+              "{$ref: '#/operations/sendMachineSensors'}\n    x-sequence: $message.payload#/n\n"
+              "    x-silent-after: 60\n")  # fmt: skip
+    copy.edit('"fields": [', '"fields": [{"name": "n", "type": ["null", "long"], "default": null},',
+              "schemas/machine_sensor.avsc")  # fmt: skip
+    streams = copy.contract().streams
+    watched = streams.pop("receiveFactorySensors")
+    assert (watched.sequence, watched.silent_after, watched.is_watched) == ("/n", 60, True)
+    assert not any(stream.is_watched for stream in streams.values())
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ("x-sequence: $message.payload#/valu", "No field of gateway.factory.MachineSensor reads /valu."),
+        ("x-sequence: $message.payload#/units", "neither int nor long"),
+        ("x-sequence: $message.payload#", "is a member of the payload"),
+        ("x-sequence: $message.header#/n", "is a member of the payload"),
+        ("x-sequence: number", "no expression of the form"),
+        ("x-sequence: {}", "no expression of the form"),
+        ("x-silent-after: 0", "0 is no number of seconds"),
+        ("x-silent-after: 10s", "'10s' is no number of seconds"),
+        ("x-silent-after: true", "True is no number of seconds"),
+        ("x-silent-afte: 10", "knows no extension 'x-silent-afte'"),
+    ],
+)
+def test_examine_says_what_is_wrong_with_sequence_and_silence(copy: Copy, stated: str, told: str) -> None:
+    copy.edit(
+        "{$ref: '#/operations/sendMachineSensors'}\n", f"{{$ref: '#/operations/sendMachineSensors'}}\n    {stated}\n"
+    )
+    (finding,) = copy.findings()
+    assert told in finding.message
+    assert (finding.severity, finding.path.split("/")[-2]) == ("error", "receiveFactorySensors")
+    assert finding.fix
 
 
 def test_examine_names_the_other_file_where_the_fault_is_there(copy: Copy) -> None:

@@ -8,6 +8,8 @@ import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from confluent_kafka import KafkaException
+
 from tests.faults.device import Device
 from tests.faults.ledger_verdict import count_in, faults_of_books, judge, numbers_in
 from tests.faults.link import Link
@@ -138,9 +140,14 @@ class Site:
 
         def is_settled() -> bool:
             held = self.gateway.metric("gateway_in_flight") + self.gateway.metric("gateway_spooled")
-            if held or self.count() + self.count(LETTERS) < len(self.device.promised) - missing:
+            if held:
                 return False
-            return any(number == last for _, number in self.numbers())
+            try:
+                if self.count() + self.count(LETTERS) < len(self.device.promised) - missing:
+                    return False
+                return any(number == last for _, number in self.numbers())
+            except (KafkaException, AssertionError):  # it is only just back, and does not yet know its partitions
+                return False
 
         wait_for(is_settled, seconds, lambda: f"the last reading to settle; {self._told()}")
 
