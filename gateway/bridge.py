@@ -83,20 +83,19 @@ class Bridge:
         self.turned_at = time.monotonic()
         self.transforms: dict[str, Judge] = {UNMAPPED: _refuse_unmapped}
         self.lanes = {name: Lane(name) for name in dead_letter_topics}
-        self.dead_lanes = {topic: Lane(topic) for topic in dead_letter_topics.values()}
+        self.dead_lanes = {stream: Lane(topic, stream) for stream, topic in dead_letter_topics.items()}
         self.new_transforms: SimpleQueue[tuple[str, Judge]] = SimpleQueue()
         self._sources = sources
         self._spool = spool
         self._sink = sink
         self._ledger = ledger
-        self._dead_letter_topics = dead_letter_topics
         self._payload_limit = payload_limit
         self._retained = retained
         self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
         self._continuities = continuities
         self._next_watch = 0.0
         self._readable: set[int] = set()  # sockets
-        spool.adopt(list(self.lanes.values()))
+        spool.adopt(list(self.lanes.values()), list(self.dead_lanes.values()))
         self._busy = dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)  # lanes with work to do
         self.lanes[UNMAPPED].begin(self.turned_at)
 
@@ -159,7 +158,7 @@ class Bridge:
         return wait
 
     def _can_send(self, lane: Lane) -> bool:
-        return lane.name in self.transforms or self.dead_lanes.get(lane.name) is lane
+        return lane.stream in self.transforms
 
     def _watch(self, now: float) -> None:
         """Say so when a lane stands still, or when readings of a stream are not there."""
@@ -209,17 +208,27 @@ class Bridge:
         return [entry for entry in entries if not entry.is_settled]
 
     def _condemn(self, entry: Entry, letter: DeadLetter) -> None:
-        """Send a reading on as a dead letter."""
+        """Send a reading on as a dead letter, unless it is one already that left memory and is read back later."""
         entry.letter = letter
-        self._add(self._lane_of(entry), [entry])
+        lane = self._lane_of(entry)
+        if entry.is_stored and lane.has_on_disk(entry.offset):
+            self._spool.leave(entry)
+        else:
+            self._add(lane, [entry])
+
+    def _is_condemned(self, entry: Entry) -> bool:
+        """Judge again what was read back for the dead letters: the disk has the good ones around them as well."""
+        result = self.transforms[entry.reading.stream](entry.reading)
+        entry.letter = result if isinstance(result, DeadLetter) else None
+        return entry.letter is not None
 
     def _add(self, lane: Lane, entries: Sequence[Entry]) -> None:
         lane.add(entries, self.turned_at)
         self._busy[lane] = None
 
     def _lane_of(self, entry: Entry) -> Lane:
-        stream = entry.reading.stream
-        return self.lanes[stream] if entry.letter is None else self.dead_lanes[self._dead_letter_topics[stream]]
+        lanes = self.lanes if entry.letter is None else self.dead_lanes
+        return lanes[entry.reading.stream]
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 
@@ -235,14 +244,16 @@ class Bridge:
     def _send(self, now: float) -> None:
         for lane in list(self._busy):
             lane.recover()
-            if self._may_refill(lane, now) and self._sink.room and self._can_send(lane):
-                self._spool.refill(lane, now)
-            if room := self._room(lane, now):
-                if self.dead_lanes.get(lane.name) is lane:
-                    self._send_dead_letters(lane, room)
-                elif transform := self.transforms.get(lane.name):
-                    self._send_readings(lane, transform, room)
-            if not lane.has_work:
+            if transform := self.transforms.get(lane.stream):
+                is_for_readings = self.lanes[lane.stream] is lane
+                if self._sink.room and self._may_refill(lane, now):
+                    self._spool.refill(lane, now, None if is_for_readings else self._is_condemned)
+                if room := self._room(lane, now):
+                    if is_for_readings:
+                        self._send_readings(lane, transform, room)
+                    else:
+                        self._send_dead_letters(lane, room)
+            if not lane.has_waiting:
                 del self._busy[lane]
 
     def _room(self, lane: Lane, now: float) -> int:

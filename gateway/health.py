@@ -104,9 +104,8 @@ class HealthCheck:
         return [PeerState("spool", "waiting", self._spool.trouble)] if self._spool.trouble else []
 
     def _lane_states(self) -> list[PeerState]:
-        return [
-            PeerState(f"lane {lane.name}", "waiting", lane.trouble) for lane in self._bridge.all_lanes() if lane.trouble
-        ]
+        waiting = [(lane.name, lane.trouble) for lane in self._bridge.all_lanes() if lane.trouble]
+        return [PeerState(f"lane {name}", "waiting", trouble) for name, trouble in dict.fromkeys(waiting)]
 
 
 def _mqtt_state(source: MqttSource) -> PeerState:

@@ -1,4 +1,4 @@
-"""A lane: one stream's way to its topic, or the dead letters' way to theirs, in order.
+"""A lane: one stream's way to its topic, or its dead letters' way to theirs, in order.
 
 A lane may have to wait while others flow: its topic is missing, its schema id is not known, Kafka refuses its records.
 Within a lane readings are sent in offset order, also after a failure: the lane first waits until nothing of it is in
@@ -19,6 +19,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
+
+from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -72,13 +74,15 @@ class Lane:
 
     Args:
         name: the stream's name, or the dead-letter topic's.
+        stream: whose readings these are, when its name is another.
     """
 
     __slots__ = ("_careful_until", "_failed", "_moved_at", "_pause_seconds", "alone", "behind", "disk_next",
-                 "disk_until", "in_flight", "name", "retry_at", "trouble", "waiting")  # fmt: skip
+                 "disk_until", "in_flight", "name", "retry_at", "stream", "trouble", "waiting")  # fmt: skip
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, stream: str = "") -> None:
         self.name = name
+        self.stream = stream or name
         self.waiting: deque[Entry] = deque()
         self.behind: deque[Entry] = deque()
         self.disk_next = 0
@@ -97,6 +101,10 @@ class Lane:
         """True while some of its readings are on disk only."""
         return self.disk_next < self.disk_until
 
+    def has_on_disk(self, offset: int) -> bool:
+        """Tell whether it is this lane that will read a reading back, if the disk has it."""
+        return self.disk_next <= offset < self.disk_until
+
     @property
     def has_waiting(self) -> bool:
         """True while some of its readings have not been sent, or must be sent again."""
@@ -106,11 +114,6 @@ class Lane:
     def held(self) -> int:
         """How many readings this lane holds in memory that Kafka has not acknowledged."""
         return len(self.waiting) + len(self.behind) + self.in_flight + len(self._failed)
-
-    @property
-    def has_work(self) -> bool:
-        """True while some of its readings wait to be sent, now or later."""
-        return bool(self.waiting or self._failed) or self.has_backlog
 
     def add(self, entries: Iterable[Entry], now: float) -> None:
         """Take the newest readings, in order.
@@ -224,7 +227,7 @@ class Lane:
             What left memory.
         """
         source, left = self.behind if self.has_backlog else self.waiting, []
-        while source and source[0].is_stored and source[0].is_released:
+        while source and _may_leave(source[0]):
             left.append(source.popleft())
         if left:
             if not self.has_backlog:
@@ -246,6 +249,12 @@ class Lane:
         if not self.has_backlog:
             self.waiting.extend(self.behind)
             self.behind.clear()
+
+
+def _may_leave(entry: Entry) -> bool:
+    """Tell whether the disk gives back all there is to a reading; what Kafka said of it is known here only."""
+    was_refused = entry.letter is not None and entry.letter.reason is Reason.REFUSED
+    return entry.is_stored and entry.is_released and not was_refused
 
 
 def _offset(entry: Entry) -> int:

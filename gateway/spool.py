@@ -13,6 +13,8 @@ When the log is written to disk:
 
 When memory reaches its bound, readings that the disk has leave it; each lane reads its own back in order. There is no
 second path: a reading read back goes the same way as one that just arrived, behind all that are older in its lane.
+Dead letters too leave it while their topic is away, or they would fill it and stop their neighbours; the file does
+not say which they are, so what is read back is judged again. What Kafka refused stays in memory: only Kafka knows.
 
 When the disk has no room, or its own limit is reached and `on_full` is `block`, memory fills up and reading from MQTT
 stops. With `drop_oldest` the oldest readings go, counted and named.
@@ -31,7 +33,7 @@ from gateway.errors import SpoolBrokenError
 from gateway.lane import ENTRY_BYTES, Entry, Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.core.reading import Reading
     from gateway.ledger import Ledger
@@ -91,19 +93,21 @@ class Spool:
         self._retry_at = 0.0
         self._failures: deque[float] = deque(maxlen=BROKEN_TIMES)
         self._lanes: Sequence[Lane] = ()
+        self._dead_lanes: Sequence[Lane] = ()
 
     @property
     def has_room(self) -> bool:
         """False when reading from MQTT must stop."""
         return self.bytes_held < self._policy.memory_bytes
 
-    def adopt(self, lanes: Sequence[Lane]) -> None:
+    def adopt(self, lanes: Sequence[Lane], dead_lanes: Sequence[Lane] = ()) -> None:
         """Learn the streams' lanes, and give each the readings that an earlier process left on disk.
 
         Args:
             lanes: one a stream. Readings of streams that the contract no longer has stay on disk.
+            dead_lanes: of their dead letters. What an earlier process found to be one is judged again.
         """
-        self._lanes = lanes
+        self._lanes, self._dead_lanes = lanes, dead_lanes
         if not self._file:
             return
         backlogs = self._file.backlogs
@@ -215,29 +219,37 @@ class Spool:
         """
         return self._file is not None and self._write(self.unsettled(), now)
 
-    def refill(self, lane: Lane, now: float) -> None:
+    def refill(self, lane: Lane, now: float, is_its: Callable[[Entry], bool] | None = None) -> None:
         """Read the next readings of a hungry lane back from disk.
+
+        Between the first and the last of its backlog there may be readings of its stream that are not of this lane:
+        those that memory holds as well, those that are settled and not yet deleted, and those of the other lane.
 
         Args:
             lane: has a backlog and nothing waiting.
             now: monotonic seconds.
+            is_its: tells a reading of this lane from one of the other; None when that will show.
 
         Raises:
             SpoolBrokenError: the disk failed again and again.
         """
         assert self._file, "without a disk there is no backlog"
         try:
-            rows, next_offset = self._file.read(lane.name, lane.disk_next, lane.disk_until, self._read_back_bytes)
+            rows, next_offset = self._file.read(lane.stream, lane.disk_next, lane.disk_until, self._read_back_bytes)
         except DiskBrokenError as error:
             self._renew(str(error), now)
             return
-        lane.take_from_disk([self._from_disk(offset, reading) for offset, reading in rows], next_offset)
+        settled = set(self._settled_rows)
+        found = [_from_disk(*row) for row in rows if row[0] not in self._stored and row[0] not in settled]
+        entries = found if is_its is None else list(filter(is_its, found))
+        self._stored.update((entry.offset, entry) for entry in entries)
+        self.bytes_held += sum(entry.size for entry in entries)
+        lane.take_from_disk(entries, next_offset)
 
-    def _from_disk(self, offset: int, reading: Reading) -> Entry:
-        size = len(reading.payload) + ENTRY_BYTES
-        self.bytes_held += size
-        entry = self._stored[offset] = Entry(reading, None, 0, offset, size, is_stored=True, is_released=True)
-        return entry
+    def leave(self, entry: Entry) -> None:
+        """Let a reading that the disk has leave memory; another lane will read it back."""
+        del self._stored[entry.offset]
+        self.bytes_held -= entry.size
 
     def _write(self, entries: list[Entry], now: float) -> bool:
         """Write rows, deletions and books in one transaction."""
@@ -294,7 +306,7 @@ class Spool:
         first = last = -1
         for offset, stream in self._file.oldest(DROP_ROWS):
             lane = backlog.get(stream)
-            if lane and lane.disk_next <= offset < lane.disk_until and offset not in settled:
+            if lane and lane.has_on_disk(offset) and offset not in settled and offset not in self._stored:
                 lane.disk_next = offset + 1
                 dropped[stream] += 1
                 self._settled_rows.append(offset)
@@ -310,10 +322,9 @@ class Spool:
     def _relieve_memory(self) -> None:
         """Let what the disk has leave memory."""
         self.acknowledge_safe()
-        for lane in self._lanes:
+        for lane in (*self._lanes, *self._dead_lanes):
             for entry in lane.leave_to_disk():
-                del self._stored[entry.offset]
-                self.bytes_held -= entry.size
+                self.leave(entry)
 
     def _renew(self, why: str, now: float) -> None:
         """Set a failing file aside and go on with a new one that holds all that could be read."""
@@ -333,8 +344,8 @@ class Spool:
 
     def _is_unsettled(self, offset: int, stream: str) -> bool:
         """Tell whether a row that was found in a damaged file is still owed; of an unknown stream every row is."""
-        lane = next((lane for lane in self._lanes if lane.name == stream), None)
-        return lane is None or offset in self._stored or lane.disk_next <= offset < lane.disk_until
+        own = [lane for lane in (*self._lanes, *self._dead_lanes) if lane.stream == stream]
+        return not own or offset in self._stored or any(lane.has_on_disk(offset) for lane in own)
 
     def _book_losses(self, rows: dict[str, int]) -> None:
         """Close the books over what could not be saved from a damaged file."""
@@ -353,3 +364,8 @@ class Spool:
         if self._file:
             self.store(now)
             self._file.close()
+
+
+def _from_disk(offset: int, reading: Reading) -> Entry:
+    size = len(reading.payload) + ENTRY_BYTES
+    return Entry(reading, None, 0, offset, size, is_stored=True, is_released=True)

@@ -91,6 +91,12 @@ def message(number: int) -> tuple[str, bytes]:
     return f"factory/machine-{number % MACHINES}/s", b'{"value":1,"units":"%08d"}' % number
 
 
+def publish_bad(port: int, count: int) -> None:
+    """Publish readings that no schema lets pass, in a stream of the device's."""
+    with Publisher(port) as publisher:
+        publisher.publish([("factory/machine-0/s", b'{"value":"hot","units":"C"}')] * count)
+
+
 def messages(numbers: Iterable[int]) -> list[tuple[str, bytes]]:
     """Write several readings."""
     return [message(number) for number in numbers]

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
+from tests.faults.device import publish_bad
 from tests.faults.site import LETTERS
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
@@ -55,6 +56,57 @@ def test_run_waits_for_a_topic_deleted_under_it(site: StartSite, away_kafka: Kaf
     away_kafka.create_topic(here.topic(), 3)
     verdict = here.verdict(is_exact=False)
     assert verdict.is_clean, verdict
+
+
+def test_run_keeps_dead_letters_while_their_topic_is_missing(site: StartSite, away_kafka: Kafka) -> None:
+    """Row 20: far more than memory holds: their neighbours pass, none is lost or twice, through a kill -9, too."""
+    here = site(spool={"after": "100ms", "memory": "256KiB"})
+    here.gateway.start()
+    here.device.publish(10)
+    here.gateway.wait_settled(10)
+    away_kafka.delete_topic(here.topic(LETTERS))
+    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 20, "the missing topic to be named")
+    for _ in range(10):
+        here.device.publish(200)
+        publish_bad(here.broker.port, 200)
+    here.wait_for("gateway_delivered_total", 2_010, 60)
+    here.wait_for("gateway_spooled", 2_000)
+    assert here.gateway.metric("gateway_spool_memory_bytes") < 2 * 2**18
+    assert here.gateway.metric("gateway_dropped_total") == 0
+    here.gateway.kill()
+    here.gateway.start(ready=False)
+    here.device.publish(100)
+    publish_bad(here.broker.port, 1_000)
+    here.wait_for("gateway_spooled", 3_000)
+    away_kafka.create_topic(here.topic(LETTERS), 3)
+    wait_for(lambda: here.count(LETTERS) >= 3_000, 60, lambda: f"all dead letters: {here.count(LETTERS)}")
+    verdict = here.verdict(is_exact=False)
+    assert verdict.is_clean, verdict
+    assert here.count(LETTERS) == 3_000, "the good ones may come twice: the kill fell before their rows were deleted"
+
+
+def test_run_keeps_good_and_bad_readings_apart_through_an_outage_beyond_memory(
+    site: StartSite, away_kafka: Kafka
+) -> None:
+    """Rows 1 and 20: every topic is away and memory full: what was judged bad before goes out once, good ones too."""
+    here = site(spool={"after": "100ms", "memory": "256KiB"})
+    here.gateway.start()
+    here.device.publish(10)
+    here.gateway.wait_settled(10)
+    for name in (here.topic(), here.topic(LETTERS)):
+        away_kafka.delete_topic(name)
+    here.device.promised.clear()  # Kafka deleted what it had
+    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 20, "the missing topics to be named")
+    for _ in range(100):
+        here.device.publish(15)
+        publish_bad(here.broker.port, 15)
+    here.wait_for("gateway_spooled", 3_000)
+    for name in (here.topic(), here.topic(LETTERS)):
+        away_kafka.create_topic(name, 3)
+    wait_for(lambda: here.count(LETTERS) >= 1_500, 60, lambda: f"all dead letters: {here.count(LETTERS)}")
+    verdict = here.verdict(is_exact=False)
+    assert verdict.is_clean, verdict
+    assert (here.count(LETTERS), verdict.duplicates) == (1_500, 0), verdict
 
 
 def test_run_makes_a_dead_letter_of_what_the_topic_refuses(site: StartSite) -> None:
