@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -13,11 +14,18 @@ from tests.stack.kafka import Kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.stack.registry import Registry
 
+FOLDER = Path(__file__).parent
 USERS = {"gateway": "secret"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what depends on time too much for a gate."""
+    for item in items:
+        if item.path.is_relative_to(FOLDER) and not item.get_closest_marker("gate"):
+            item.add_marker("faults")
 
 
 class StartSite(Protocol):

@@ -26,11 +26,14 @@ from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.faults.ledger_verdict import Verdict
 
 UNSAVED_SECONDS = 2.0
 DISK_GAVE_UP = 74  # the exit code after failing fsyncs; systemd starts the gateway again
 LONGEST_PAUSE, LONGEST_FREEZE = 2.0, 3.0
+SPEED_MATTERS = frozenset({"kill_broker", "trouble_disk"})  # to when the broker saves, and to strace
 INJECTIONS = {
     "slow disk": "fdatasync:delay_enter=200000",
     "failed fsync": "fdatasync:error=EIO:when=2",
@@ -45,9 +48,10 @@ class Nemesis:
         site: its gateway runs.
         kafka: its cluster.
         seed: decides faults and pauses.
+        without: names of faults that are left out.
     """
 
-    def __init__(self, site: Site, kafka: Kafka, seed: int) -> None:
+    def __init__(self, site: Site, kafka: Kafka, seed: int, without: Collection[str] = ()) -> None:
         self.events = 0
         self.excused: set[int] = set()
         self.crashes: list[int] = []
@@ -55,7 +59,7 @@ class Nemesis:
         self._kafka = kafka
         self._chance = random.Random(seed)
         self._clock = threading.Event()  # never set: it only paces
-        self._faults = {
+        likely = {
             self.kill_gateway: 6,
             self.restart_gateway: 2,
             self.freeze_gateway: 2,
@@ -67,6 +71,7 @@ class Nemesis:
             self.kill_kafka: 1,
             self.trouble_disk: 3,
         }
+        self._faults = {fault: weight for fault, weight in likely.items() if fault.__name__ not in without}
 
     def run(self, seconds: float) -> None:
         """Break things for so long, then leave everything whole and running."""
@@ -160,7 +165,9 @@ class Nemesis:
         self._clock.wait(self._chance.uniform(0, longest))
 
 
-def soak(kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int) -> tuple[Verdict, Nemesis]:
+def soak(
+    kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int, *, without: Collection[str] = ()
+) -> tuple[Verdict, Nemesis]:
     """Break a site for so long and judge it.
 
     Args:
@@ -169,6 +176,7 @@ def soak(kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int) -
         folder: for the contract.
         seconds: how long.
         seed: decides everything but the timing of the machine.
+        without: names of faults that are left out.
 
     Returns:
         The verdict and the nemesis, which knows what it did.
@@ -180,7 +188,7 @@ def soak(kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int) -
     configuration = OPEN_AND_PERSISTENT
     with Site(kafka, registry, folder, configuration=configuration, edits=impatient, spool=spool, rate=300) as site:
         site.gateway.start()
-        nemesis = Nemesis(site, kafka, seed)
+        nemesis = Nemesis(site, kafka, seed, without)
         with site.device:
             nemesis.run(seconds)
             verdict = site.verdict(is_exact=False, dropped=None, excused=frozenset(nemesis.excused), seconds=120)

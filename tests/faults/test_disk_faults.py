@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.site import exit_code
 from tests.faults.strace import Strace
 from tests.stack.gateway import Gateway
@@ -65,6 +67,7 @@ def _fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
+@pytest.mark.gate
 def test_run_at_its_spool_limit_drops_the_oldest_by_name_and_number(site: StartSite, away_kafka: Kafka) -> None:
     """Row 15: with `drop_oldest` what is dropped is counted exactly: missing in Kafka is what the books name."""
     here = site(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ON_DISK_SOON = {"after": "100ms"}
 
 
-@pytest.mark.parametrize("fault", ["frozen", "killed"])
+@pytest.mark.parametrize("fault", [pytest.param("frozen", marks=pytest.mark.gate), "killed"])
 def test_run_keeps_an_outage_of_kafka_on_disk_and_drains_it_in_order(
     site: StartSite, away_kafka: Kafka, fault: str
 ) -> None:

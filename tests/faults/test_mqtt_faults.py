@@ -172,6 +172,7 @@ def _publish(number: int, *, dup: bool) -> bytes:
     return bytes([0x32 | dup << 3]) + remaining_length(len(body)) + body
 
 
+@pytest.mark.gate
 def test_run_drops_nothing_because_of_dup(site: StartSite, resending_broker: int) -> None:
     """Row 16: DUP alone proves nothing: without message ids both go on, and the repeats are counted."""
     here = site(servers={"factoryBroker": {"host": f"127.0.0.1:{resending_broker}"}})

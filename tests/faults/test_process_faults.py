@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KILLS = 8
 
 
-@pytest.mark.parametrize("when", ["outage", "always"])
+@pytest.mark.parametrize("when", [pytest.param("outage", marks=pytest.mark.gate), "always"])
 def test_run_killed_again_and_again_under_load_loses_nothing(site: StartSite, when: str) -> None:
     """Rows 4 and 24: kill -9 at any moment, also while it starts; each reading is there, in order."""
     chance = random.Random(24)
@@ -69,6 +69,7 @@ def test_run_frozen_and_thawed_loses_nothing(site: StartSite) -> None:
     assert verdict.duplicates <= repeated, verdict
 
 
+@pytest.mark.gate
 def test_run_twice_on_one_spool_ends_with_73_and_names_the_holder(site: StartSite) -> None:
     """Row 46: the second process ends, writes nothing, and says who holds the spool."""
     here = site()
