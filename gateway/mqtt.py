@@ -233,13 +233,13 @@ class MqttSource:
         if interval and now - self._client.heard_at >= 1.5 * interval:
             self._close(now, f"the broker has been silent for {1.5 * interval:g} s: it hangs, or the network is cut")
         elif interval:
-            self._client.ping_after(interval / 2, now)
+            self._client.ping_every(interval / 2, now)
 
     def _wait_unread(self, now: float) -> None:
         """Keep a connection that we do not read from; only the socket itself can tell then that it is broken."""
         self._client.excuse_silence(now)
         if interval := self._client.keepalive:
-            self._client.ping_after(interval / 2, now)
+            self._client.ping_every(interval / 2, now)
         poller = select.poll()
         poller.register(self.fileno, 0)  # asks for nothing but POLLERR and POLLHUP
         if poller.poll(0):

@@ -88,12 +88,14 @@ class PahoReader(paho.Client):
         self.trouble: OSError | None = None  # why the connection broke, which paho does not tell
         self._stream_of = stream_of
         self._payload_limit = payload_limit
+        self._pinged_at = 0.0
         self.on_message = self._take
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect anew; acknowledgements for what came over the old connection are void from now on."""
         self.connection = Connection()
         self.trouble = None
+        self._pinged_at = paho.time_func()
         return super().reconnect()
 
     def send_acknowledgements(self) -> None:
@@ -112,9 +114,13 @@ class PahoReader(paho.Client):
         """Note that nothing is read by our own choice, so that nothing heard proves nothing."""
         self._last_bytes_received = now
 
-    def ping_after(self, seconds: float, now: float) -> None:
-        """Ping when nothing was sent, or nothing heard, for so many seconds; not again before as many have passed."""
-        if now - min(self._last_bytes_received, self._last_msg_out) >= seconds <= now - self._ping_t:
+    def ping_every(self, seconds: float, now: float) -> None:
+        """Ping when so many seconds have passed since the last time, or since it connected.
+
+        Whatever else was sent or heard meanwhile: when it last sent something, paho does not keep, and a ping is cheap.
+        """
+        if now - self._pinged_at >= seconds:
+            self._pinged_at = now
             self._send_pingreq()
 
     def say_goodbye(self, seconds: float) -> None:

@@ -118,7 +118,7 @@ class Mosquitto(Server):
 
     def _relocated(self, configuration: str) -> str:
         lines = [self._relocated_line(line) for line in configuration.splitlines()]
-        return "\n".join([*lines, f"persistence_location {self.folder}/", "log_dest stdout", ""])
+        return "\n".join([*lines, f"persistence_location {self.folder}/", "log_dest stderr", ""])  # stdout is buffered
 
     def _relocated_line(self, line: str) -> str:
         setting, _, value = line.strip().partition(" ")
