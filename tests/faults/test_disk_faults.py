@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,18 @@ class OnSmallDisk(Gateway):
         script = 'mount -t tmpfs -o size=8m tmpfs small && exec "$@"'
         inside = [command("setpriv", "util-linux"), "--pdeathsig", "KILL", *arguments]
         super().launch([command("unshare", "util-linux"), "-rm", "sh", "-c", script, "sh", *inside])
+
+    def go_read_only(self) -> None:
+        """Lay a read-only view of the disk over it: files that are open stay so, which is what Strace is for."""
+        self._inside("mount --bind small small && mount -o remount,bind,ro small")
+
+    def come_back(self) -> None:
+        """Take that view away."""
+        self._inside("umount small")
+
+    def _inside(self, script: str) -> None:
+        enter = [command("nsenter", "util-linux"), "-t", str(self.pid), "-U", "-m", "--preserve-credentials"]
+        subprocess.run([*enter, "sh", "-c", f"cd {self.folder} && {script}"], check=True, timeout=30)
 
     @property
     def disk(self) -> Path:
@@ -65,6 +78,29 @@ def _fill(path: Path) -> None:
     with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:  # until there is no space left
         while True:
             file.write(b"x" * 4096)
+
+
+def test_run_on_a_disk_gone_read_only_waits_and_goes_on(site: StartSite, away_kafka: Kafka) -> None:
+    """Row 42: as the kernel does after a card's errors: named, nothing set aside or lost, and it resumes alone."""
+    here = site(gateway=OnSmallDisk, spool={"path": "small/spool.db", "after": "100ms", "memory": "256KiB"})
+    gateway = here.gateway
+    assert isinstance(gateway, OnSmallDisk)
+    gateway.start()
+    with here.device:
+        here.device.wait_for_more(100)
+        away_kafka.freeze()
+        here.wait_for("gateway_spooled", 50)
+        gateway.go_read_only()
+        with Strace(gateway.pid, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EROFS"):
+            here.device.wait_for_more(1_500)
+            wait_for(lambda: "read-only" in gateway.states().get("spool", {}).get("detail", ""), 30, "the reason")
+            assert gateway.is_alive()
+        gateway.come_back()
+        away_kafka.thaw()
+        verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates == 0, verdict
+    assert not (gateway.disk / "spool.db.bad-1").exists()
 
 
 @pytest.mark.gate
@@ -143,8 +179,8 @@ def test_run_sends_no_puback_before_the_fdatasync_of_its_row_returned(site: Star
     away_kafka.freeze()
     traced = ("-xx", "-s", "10000000", "-yy", "-e", "trace=recvfrom,sendto,pwrite64,fdatasync,fsync")
     with Strace(here.gateway.pid, *traced) as strace, here.device:
-        here.device.wait_for_more(400)
-        here.wait_for("gateway_spooled", 400)
+        here.device.wait_for_more(400, 120)  # every system call is stopped at, twice
+        here.wait_for("gateway_spooled", 400, 120)
         here.device.finish()
         strace.detach()
         lines = strace.lines

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import random
 import re
+import resource
+import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.device import publish_bad
 from tests.faults.site import KEEP_ALIVE
+from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from tests.faults.conftest import StartSite
@@ -82,6 +87,38 @@ def test_run_twice_on_one_spool_ends_with_73_and_names_the_holder(site: StartSit
     assert "Traceback" not in second.stderr
     assert spool.read_bytes() == before
     here.device.publish(50)
+    verdict = here.verdict()
+    assert verdict.is_clean, verdict
+
+
+def test_run_with_no_file_descriptors_left_keeps_its_pipeline(site: StartSite) -> None:
+    """Row 58: idle clients of the HTTP port take every descriptor there is; readings flow on."""
+    here = site()
+    here.gateway.start()
+    here.device.publish(100)
+    here.gateway.wait_settled(100)
+    few = len(list(Path(f"/proc/{here.gateway.pid}/fd").iterdir())) + 4
+    resource.prlimit(here.gateway.pid, resource.RLIMIT_NOFILE, (few, few))
+    with ExitStack() as clients:
+        for _ in range(2 * few):
+            clients.enter_context(socket.create_connection(("127.0.0.1", here.gateway.port), 10))
+        here.device.publish(1_000)
+        wait_for(lambda: here.count() >= 1_100, 60, "the readings in Kafka")
+    verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates == 0, verdict
+
+
+def test_run_writes_little_about_a_flood_of_bad_readings(site: StartSite) -> None:
+    """Row 40: ten thousand dead letters for one reason are in the books, not in the log."""
+    here = site()
+    here.gateway.start()
+    before = len(here.gateway.log)
+    publish_bad(here.broker.port, 10_000)
+    here.gateway.wait_settled(10_000)
+    assert here.gateway.metric("gateway_dead_lettered_total", reason="wrong_type") == 10_000
+    assert len(here.gateway.log) - before < 10_000, here.gateway.log[before:][:2_000]
+    here.device.publish(10)
     verdict = here.verdict()
     assert verdict.is_clean, verdict
 
