@@ -1,4 +1,7 @@
-"""Fixtures of the fault tests: one Kafka that they may freeze and kill, healed after each, and sites on it."""
+"""Fixtures of the fault tests: one Kafka that they may freeze and kill, healed after each, and sites on it.
+
+`README.md` lists the faults, and the test of each.
+"""
 
 from __future__ import annotations
 
