@@ -24,6 +24,7 @@ from gateway.core.retained import RetainedMessages
 from gateway.core.routes import UNMAPPED
 from gateway.core.transform import Transform
 from gateway.demo.mock_kafka import PRODUCE, MockCluster
+from gateway.disk import SpoolFile
 from gateway.kafka import KafkaSink
 from gateway.lane import Entry
 from gateway.ledger import Ledger
@@ -34,6 +35,7 @@ from tests.stack.reading_records import StoredRecord, record_count, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.conftest import NewTopic, StartKafka
     from tests.stack.kafka import Kafka
@@ -128,6 +130,7 @@ class Plant:
         streams: names of streams, each its own Kafka topic.
         dead_letters: Kafka topic.
         memory: bytes.
+        file: of the spool; everything goes to it at once.
         with_ids: False when no schema id is known yet.
         sequence: pointer to the number that counts, for all streams.
         producer: librdkafka's properties.
@@ -140,6 +143,7 @@ class Plant:
         dead_letters: str,
         *,
         memory: int = 2**25,
+        file: SpoolFile | None = None,
         with_ids: bool = True,
         sequence: str | None = None,
         **producer: Any,
@@ -149,7 +153,7 @@ class Plant:
         self.sink = KafkaSink({"bootstrap.servers": bootstrap, "compression.type": "none"} | quick | given)
         topics = dict.fromkeys([*streams, UNMAPPED], dead_letters)
         self.ledger = Ledger(topics)
-        self.spool = Spool(Policy(memory), self.ledger)
+        self.spool = Spool(Policy(memory, after_seconds=0), self.ledger, file)
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
         figures = {name: self.ledger.books[name].continuity for name in streams if sequence}
@@ -600,6 +604,43 @@ def test_turn_balances_the_books_through_random_faults(
     told = sum((books.dead_lettered for books in plant.ledger.books.values()), Counter[Reason]())
     assert told == letters
     assert plant.ledger.totals()["dropped"] == 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_turn_sends_each_reading_once_when_all_of_them_leave_memory(
+    cluster: MockCluster, plants: Callable[..., Plant], tmp_path: Path, seed: int
+) -> None:
+    """Good and bad ones mixed, refused again and again while memory is full: none is judged or booked twice."""
+    chance = random.Random(seed)
+    with SpoolFile(tmp_path / "spool.db") as file:
+        plant = plants(cluster.bootstrap, ["one", "two"], "dead", max_in_flight=1, memory=40_000, file=file)
+        expected: dict[str, list[int]] = {"one": [], "two": []}
+        letters = 0
+        for number in range(2_000):
+            name = chance.choice(["one", "two"])
+            if chance.random() < 0.4:
+                plant.source.publish(name, b"{}")
+                letters += 1
+            else:
+                plant.source.publish(name, payload(number))
+                expected[name].append(number)
+            if chance.random() < 0.05:
+                plant.bridge.turn()
+            if number in {100, 1_000}:
+                cluster.push_errors(PRODUCE, [chance.choice(FINAL) for _ in range(3)])
+        lanes = plant.bridge.all_lanes()
+        plant.bridge.turn()
+        deadline = time.monotonic() + 90
+        while any(lane.held or lane.has_backlog for lane in lanes):
+            assert time.monotonic() < deadline, plant.ledger.totals()
+            plant.bridge.turn()
+        assert {name: numbers_there(cluster.bootstrap, name)["k"] for name in expected} == expected
+        found = [plant.ledger.books[name] for name in expected]
+        assert sum(books.dead_lettered.total() for books in found) == letters
+        assert [books.delivered for books in found] == [len(numbers) for numbers in expected.values()]
+        assert all(not (books.missing or books.spooled or books.in_flight or books.dropped) for books in found)
+        assert plant.source.acknowledged == plant.source.published
+        assert plant.spool.bytes_held == 0
 
 
 def test_turn_waits_as_long_as_nothing_is_to_do(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
