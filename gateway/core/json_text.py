@@ -22,8 +22,8 @@ MAX_DIGITS = 400  # a double ends at 309; longer integers are out of range for e
 _UNDERFLOW = 500_000  # so many places after the point are too many for every type
 
 _BOM = b"\xef\xbb\xbf"
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_OTHER_THAN_BRACKETS = re.compile(rb"[^][{}]+")
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
+_LEVELS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -82,9 +82,9 @@ def check_nesting(payload: bytes) -> None:
     if payload.count(b"[") + payload.count(b"{") <= MAX_NESTING:
         return
     depth = 0
-    for bracket in _OTHER_THAN_BRACKETS.sub(b"", _STRING.sub(b"", payload)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_NESTING:
+    for found in _STRING_OR_BRACKET.finditer(payload):
+        depth += _LEVELS.get(found[0], 0)
+        if depth > MAX_NESTING:  # looked no further: what comes behind may be long, and made to cost time
             raise _too_deep()
 
 
