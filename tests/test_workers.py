@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -214,6 +215,14 @@ def test_check_tells_what_does_not_fit(
     """More workers than topics and ports that do not fit are errors; giving up the order is a warning."""
     given = settings(tmp_path, workers=workers, http={"listen": listen})
     assert [(finding.severity, finding.path) for finding in examine(FIVE, given)] == told
+
+
+def test_check_tells_that_shared_streams_are_not_watched(tmp_path: Path) -> None:
+    """No worker sees all readings of a key, so a gap would mean nothing."""
+    watched = contract(*(replace(one, sequence="/n") for one in FIVE.streams.values()))
+    found = examine(watched, settings(tmp_path, workers={"count": 2, "split": "shared"}))
+    assert any("x-sequence and x-silent-after are not watched" in finding.message for finding in found)
+    assert not list(examine(watched, settings(tmp_path, workers={"count": 2})))
 
 
 def test_options_of_run_go_before_the_file(tmp_path: Path) -> None:
