@@ -11,12 +11,19 @@
 #   make style    ruff: lint and format
 #   make types    mypy, strict
 #   make contract the contract: everything `gateway run` would trip over, schemas against the commit before, its page
+#   make deb      Debian packages for amd64 and arm64 into dist/, with everything inside
+#   make wheel    the Python wheel into dist/
+#   make test-arm64   the arm64 package, run under emulation: minutes, and root or sudo to install it
+#   make sbom     bill of materials (CycloneDX) into dist/
+#   make licenses licences of what a gateway runs on; fails on one that does not fit
+#   make audit    known vulnerabilities of what is locked; fails when one package could not be looked up
 #   make lock     take the newest Python packages that pyproject.toml allows
 #   make clean    remove all that make made here
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test faults bench bench-stages check style types contract soak demo lock clean system-run system-test
+.PHONY: help setup test faults bench bench-stages check style types contract soak demo deb wheel test-arm64 sbom licenses audit lock clean
+.PHONY: system-run system-test system-arm64
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -74,6 +81,25 @@ bench: setup
 bench-stages: .venv/.installed-dev
 	$(BIN)/python -m bench.stages
 
+# The same commit makes the same bytes, whoever builds it: nothing here reads the clock.
+deb: .venv/.installed-run
+	@$(BIN)/python -m release.deb
+
+wheel: .venv/.installed-run
+	@$(BIN)/python -m release.wheels
+
+test-arm64: setup | system-arm64
+	$(BIN)/pytest tests/arm64.py $(ARGS)
+
+sbom: .venv/.installed-run
+	@$(BIN)/python -m release.sbom
+
+licenses: .venv/.installed-run
+	@$(BIN)/python -m release.licences
+
+audit: .venv/.installed-run
+	@$(BIN)/python -m release.audit
+
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -84,6 +110,9 @@ system-run:
 
 system-test:
 	@requirements/system.sh test $(PYTHON)
+
+system-arm64:
+	@requirements/system.sh arm64
 
 $(BIN)/python: | system-run
 	@python=$$(requirements/python.sh $(PYTHON)) && "$$python" -m venv .venv

@@ -25,14 +25,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from gateway import split
+from gateway import program, split
 from gateway.stop import stop_on_signals
 from gateway.systemd import Notifier
 
@@ -131,12 +130,13 @@ def run_workers(config: Path, contract: Contract, settings: Settings, environ: M
     """
     stopping = stop_on_signals()
     notifier = Notifier(environ)
+    environment = program.environment(environ)
     workers: list[WorkerProcess] = []
     with TemporaryDirectory(prefix="gateway-") as folder:
         try:
             for number in split.numbers(settings):
                 command = _command(config, settings, number)
-                workers.append(WorkerProcess(number, command, Path(folder, str(number)), environ))
+                workers.append(WorkerProcess(number, command, Path(folder, str(number)), environment))
                 _tell(workers[-1], split.worker(contract, settings, number))
             code = _watch(workers, notifier, stopping)
         finally:
@@ -146,9 +146,9 @@ def run_workers(config: Path, contract: Contract, settings: Settings, environ: M
 
 
 def _command(config: Path, settings: Settings, number: int) -> list[str]:
-    program = [sys.executable, "-m", "gateway.cli", "run", "--config", str(config)]
     workers = settings.workers
-    return [*program, "--workers", str(workers.count), "--split", workers.split, "--worker", str(number)]
+    split_in = ("--workers", str(workers.count), "--split", workers.split)
+    return program.command("run", "--config", str(config), *split_in, "--worker", str(number))
 
 
 def _tell(process: WorkerProcess, worker: split.Worker) -> None:

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway import contract as contracts
+from gateway import program
 from gateway.demo.child import Child
 from gateway.demo.mock_kafka import MockCluster
 from gateway.errors import GatewayError
@@ -207,8 +208,8 @@ def _gateway(  # noqa: PLR0913, PLR0917 - what it stands between
     path = folder / "gateway.yaml"
     path.write_text(json.dumps(settings, indent=2), encoding="utf-8")  # JSON is YAML
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    command = [sys.executable, "-m", "gateway.cli", "run", "-c", str(path)]
-    with Child("The gateway", command, folder / "gateway.log", environment) as gateway:
+    command = program.command("run", "-c", str(path))
+    with Child("The gateway", command, folder / "gateway.log", program.environment(environment)) as gateway:
         _wait(lambda: _is_ready(http_port), gateway, "The gateway does not become ready")
         say(f"  gateway     {f'127.0.0.1:{http_port}':<17} its /metrics and /readyz, process {gateway.pid}")
         yield gateway

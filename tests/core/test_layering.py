@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "gateway"
 
 # The bottom first. A module imports from its own row and from the rows before it.
 LAYERS = (
-    {"errors", "log", "core", "stop", "durable"},
+    {"errors", "log", "core", "stop", "durable", "program"},
     {"settings"},
     {"contract"},
     {"config", "reconcile", "docs"},
