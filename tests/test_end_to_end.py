@@ -16,7 +16,7 @@ import pytest
 
 from gateway.contract import load
 from tests.core.test_codec import BAD
-from tests.stack.gateway import ROOT, Gateway
+from tests.stack.gateway import ROOT, ConfinedGateway, Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import StoredRecord, record_count, records
 from tests.stack.wait import wait_for
@@ -175,6 +175,25 @@ def test_run_moves_mixed_readings(
         for found in by_key.values():
             assert len({partition for partition, _ in found}) == 1, "one key, one partition"
             assert found == sorted(found), "in the order of publication"
+
+
+def test_run_works_under_the_filters_of_its_unit(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """With no system call but those that systemd allows it, readings arrive, are kept over a restart, and are told."""
+    broker = mosquitto()
+    readings = list(mixed(500, seed=7))
+    spool = {"when": "always"}  # the disk is used, too
+    with ConfinedGateway(servers(broker, kafka, registry), topics.contract, spool=spool) as gateway:
+        for _ in range(2):
+            gateway.start()
+            with Publisher(broker.port) as publisher:
+                publisher.publish((topic, payload) for topic, payload, _ in readings)
+            gateway.wait_settled(len(readings))
+            ledger = gateway.stop_and_read_ledger()
+            assert ledger["balanced"]
+    assert sum(topics.count(name) for name in TOPICS) == 2 * len(readings)
+    assert "Operation not permitted" not in gateway.log
 
 
 def test_run_dead_letters_every_kind_of_bad_payload(

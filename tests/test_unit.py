@@ -1,23 +1,26 @@
-"""The systemd unit says what the program does: exit codes, watchdog, one place for its state."""
+"""The systemd unit says what the program does: exit codes, watchdog, one place for its state; and it works under it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+import subprocess
+import sys
 from pathlib import Path
 
-from gateway.errors import ConfigurationError, SpoolBrokenError, SpoolTakenError
+import pytest
 
-UNIT = Path(__file__).parent.parent / "deploy" / "gateway.service"
+from gateway.errors import ConfigurationError, SpoolBrokenError, SpoolTakenError
+from tests.stack.confined import CONFINED, read
+from tests.stack.software import command
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+UNIT = DEPLOY / "gateway.service"
+UNITS = (UNIT, DEPLOY / "gateway@.service")
 
 
 def settings() -> dict[str, list[str]]:
     """Read the unit: values by setting."""
-    said = defaultdict(list)
-    for line in UNIT.read_text().splitlines():
-        name, is_setting, value = line.partition("=")
-        if is_setting and not line.startswith("#"):
-            said[name].append(value)
-    return said
+    return read(UNIT)
 
 
 def test_unit_does_not_restart_what_cannot_start() -> None:
@@ -42,6 +45,33 @@ def test_unit_keeps_state_in_its_own_directory() -> None:
     assert settings()["UMask"] == ["0077"]
 
 
-def test_unit_needs_nothing_newer_than_debian_12() -> None:
-    """Settings of systemd 254 are only proposed: 252 would warn about them at each start."""
-    assert not settings().keys() & {"RestartSteps", "RestartMaxDelaySec"}
+def test_unit_pauses_longer_between_restarts() -> None:
+    """From 5 s to a minute where systemd can; older ones pass over what they do not know and stay at 5 s."""
+    said = settings()
+    assert (said["RestartSec"], said["RestartSteps"], said["RestartMaxDelaySec"]) == (["5"], ["5"], ["60"])
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_unit_is_exposed_as_little_as_a_network_service_can_be(unit: Path) -> None:
+    """Systemd's own judgement: 1.1 of 10; what is left is the network that the gateway is there for."""
+    judge = [command("systemd-analyze", "systemd"), "security", "--offline=true", "--no-pager", str(unit)]
+    judged = subprocess.run(judge, check=True, capture_output=True, text=True)
+    exposure = re.search(r"Overall exposure level for \S+: (\S+)", judged.stdout)
+    assert exposure, judged.stdout
+    assert float(exposure[1]) <= 1.1, judged.stdout
+
+
+FORBIDDEN = {
+    "a raw socket": "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+    "memory to write and execute": "import mmap; mmap.mmap(-1, 4096, prot=7)",
+    "another processor": "import os; os.sched_setaffinity(0, [0])",
+    "a mount": "import ctypes, os; ctypes.CDLL(None, use_errno=True).mount(0, b'/', 0, 0, 0) and os.abort()",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_filters_of_the_unit_forbid(what: str) -> None:
+    """The filters under which `test_end_to_end.py` runs a gateway are in force."""
+    tried = [*CONFINED, str(UNIT), sys.executable, "-c"]
+    assert subprocess.run([*tried, "pass"], check=False).returncode == 0
+    assert subprocess.run([*tried, FORBIDDEN[what]], check=False, capture_output=True).returncode != 0

@@ -10,10 +10,14 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from tests.stack.confined import CONFINED
 from tests.stack.process import Server
 from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,6 +122,14 @@ class Gateway(Server):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class ConfinedGateway(Gateway):
+    """A gateway that may call the system for nothing but what its unit allows."""
+
+    def launch(self, arguments: Sequence[str | Path]) -> None:
+        """Start it behind the unit's filters."""
+        super().launch([*CONFINED, ROOT / "deploy" / "gateway.service", *arguments])
 
 
 def _free_port() -> int:
