@@ -7,12 +7,19 @@ folder that it happens to run in from being one of them. Calling the `gateway` o
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+_c_library = ctypes.CDLL(None)  # looked up before a fork, after which as little as possible should happen
 
 
 def command(*arguments: str) -> list[str]:
@@ -31,3 +38,11 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
         environ: what else it shall have.
     """
     return {**environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when its parent dies without a word; for a child, before it execs.
+
+    `setpriv --pdeathsig` lost: it sets capabilities too, which the systemd unit forbids.
+    """
+    _c_library.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -6,8 +6,8 @@ does to the order of readings. What this file decides:
 - **It restarts none.** A worker that ends, ends all of them in order, and the parent with its exit code: whoever
   started the parent (systemd, a container) restarts things already, knows the codes 73 and 78 that no restart mends,
   and shows a worker that dies again and again. Two places that restart are two back-offs to understand.
-- **A worker is told everything by its command line and ends by SIGTERM**, as if an operator had started it. Where
-  `setpriv` is there (util-linux), the kernel sends it that signal when the parent dies without a word.
+- **A worker is told everything by its command line and ends by SIGTERM**, as if an operator had started it. The kernel
+  sends it that signal when the parent dies without a word.
 - **Each worker notifies the parent, not systemd.** Its `NOTIFY_SOCKET` is one that the parent made for it. The parent
   says READY=1 when all have said it, and WATCHDOG=1 when all have since the last time. With `NotifyAccess=all`
   the first worker's READY=1 would stand for all, and one that turns would keep the watchdog quiet about one that hangs.
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -70,9 +69,11 @@ class WorkerProcess:
         self.has_beaten = False
         self._notes = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._notes.bind(str(socket_path))
-        guard = [setpriv, "--pdeathsig", "TERM"] if (setpriv := shutil.which("setpriv")) else []
         self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
-            [*guard, *command], stdin=subprocess.DEVNULL, env={**environ, "NOTIFY_SOCKET": str(socket_path)}
+            command,
+            stdin=subprocess.DEVNULL,
+            env={**environ, "NOTIFY_SOCKET": str(socket_path)},
+            preexec_fn=program.end_with_parent,  # noqa: PLW1509 - this process has one thread
         )
 
     @property

@@ -19,7 +19,7 @@ from gateway.config import Settings, load
 from gateway.registry import LOCK_FILE
 from gateway.split import begin, examine, filters, numbers, worker
 from tests.contract_values import contract, record, stream
-from tests.stack.gateway import ROOT, Gateway
+from tests.stack.gateway import ROOT, ConfinedGateway, Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
 from tests.test_end_to_end import TOPICS, Topics, mixed, sequence_of, servers, topics
@@ -97,6 +97,10 @@ class Workers(Gateway):
         """Wait until the parent ends and give its exit code."""
         assert self._process is not None
         return self._process.wait(STOP_SECONDS)
+
+
+class ConfinedWorkers(ConfinedGateway, Workers):
+    """The same, with no system call but those that their unit allows."""
 
 
 def _free_ports(count: int) -> int:
@@ -299,6 +303,18 @@ def test_workers_with_streams_of_their_own_keep_order(
             by_key[found.key].append(sequence_of(found, topic))
         assert len(by_key) == 20
         assert all(numbers == sorted(numbers) for numbers in by_key.values())
+
+
+def test_workers_work_under_the_filters_of_their_unit(
+    topics: Topics, broker: Mosquitto, reachable: dict[str, Any]
+) -> None:
+    """Behind the unit's system-call filters the parent starts its workers, and they deliver."""
+    readings = list(mixed(400, seed=6))
+    with ConfinedWorkers(reachable, topics.contract) as gateway:
+        gateway.start()
+        publish(broker.port, readings)
+        gateway.wait_settled(len(readings))
+        assert [ledger["balanced"] for ledger in gateway.stop_and_read_ledgers()] == [True, True]
 
 
 def test_workers_that_share_take_each_reading_once(
