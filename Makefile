@@ -14,6 +14,7 @@
 #   make deb      Debian packages for amd64 and arm64 into dist/, with everything inside
 #   make wheel    the Python wheel into dist/
 #   make test-arm64   the arm64 package, run under emulation: minutes, and root or sudo to install it
+#   make test-systemd the package under the real systemd of Debian 12 and 13: minutes, and root
 #   make sbom     bill of materials (CycloneDX) into dist/
 #   make licenses licences of what a gateway runs on; fails on one that does not fit
 #   make audit    known vulnerabilities of what is locked; fails when one package could not be looked up
@@ -22,8 +23,8 @@
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test faults bench bench-stages check style types contract soak demo deb wheel test-arm64 sbom licenses audit lock clean
-.PHONY: system-run system-test system-arm64
+.PHONY: help setup test faults bench bench-stages check style types contract soak demo deb wheel test-arm64
+.PHONY: sbom licenses audit lock clean system-run system-test system-arm64 test-systemd system-systemd
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -91,6 +92,9 @@ wheel: .venv/.installed-run
 test-arm64: setup | system-arm64
 	$(BIN)/pytest tests/arm64.py $(ARGS)
 
+test-systemd: setup | system-systemd
+	$(BIN)/pytest tests/systemd.py $(ARGS)
+
 sbom: .venv/.installed-run
 	@$(BIN)/python -m release.sbom
 
@@ -111,8 +115,8 @@ system-run:
 system-test:
 	@requirements/system.sh test $(PYTHON)
 
-system-arm64:
-	@requirements/system.sh arm64
+system-arm64 system-systemd: system-%:
+	@requirements/system.sh $*
 
 $(BIN)/python: | system-run
 	@python=$$(requirements/python.sh $(PYTHON)) && "$$python" -m venv .venv

@@ -1,10 +1,11 @@
 #!/bin/sh
-# system.sh run|test|arm64 [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
+# system.sh run|test|arm64|systemd [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
 #
 # run   what `make demo` needs: an MQTT broker, and Python's venv
 # test  also what the tests start or read with: Java for Kafka and the registry, kcat, openssl, strace, Chromium,
 #       man, systemd's own judgement of units
 # arm64 what runs the arm64 package on another machine
+# systemd  what boots a Debian in namespaces of its own
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian has mosquitto, but not its users' PATH
@@ -12,13 +13,15 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian has mosquitto, but not
 run='mosquitto:mosquitto mosquitto_passwd:mosquitto'
 tests='mosquitto_pub:mosquitto-clients kcat:kcat mvn:maven java:default-jre-headless javac:default-jdk-headless
        openssl:openssl strace:strace setpriv:util-linux chromium:chromium man:man-db systemd-analyze:systemd'
+systemd='systemd-nspawn:systemd-container mmdebstrap:mmdebstrap'
 arm64='qemu-aarch64-static:qemu-user-static mmdebstrap:mmdebstrap'
 chosen=${2:-} # empty: python.sh looks for one
 case ${1:-} in
 run) wanted=$run ;;
 test) wanted="$run $tests" ;;
 arm64) wanted=$arm64 ;;
-*) echo "usage: system.sh run|test|arm64 [PYTHON]" >&2; exit 2 ;;
+systemd) wanted=$systemd ;;
+*) echo "usage: system.sh run|test|arm64|systemd [PYTHON]" >&2; exit 2 ;;
 esac
 
 missing_packages() {
