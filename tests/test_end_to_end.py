@@ -351,17 +351,20 @@ def test_run_bounds_its_memory_while_kafka_is_away(
 def test_run_keeps_an_outage_on_disk_over_kill_and_restart(
     cluster: Kafka, registry: Registry, mosquitto: StartMosquitto
 ) -> None:
-    """What the disk has is acknowledged and survives kill -9; it comes out once, in order, ahead of what is new."""
+    """What the disk has is acknowledged and survives kill -9; it comes out in order, ahead of what is new.
+
+    What had been sent before the kill lies in the frozen Kafka's sockets, so it may be there twice.
+    """
     broker = mosquitto(IN_MEMORY)
     with Gateway(servers(broker, cluster, registry), spool={"after": "100ms"}) as gateway:
         gateway.start()
         cluster.freeze()
         with Publisher(broker.port) as publisher:
             publisher.publish(("factory/a/b", b'{"value":%d,"units":"C"}' % number) for number in range(3_000))
-            wait_for(lambda: gateway.metric("gateway_spooled") == 3_000, 20, "3,000 readings on disk")
+            wait_for(lambda: gateway.metric("gateway_spooled") == 3_000, 60, "3,000 readings on disk")
             # What is on disk is acknowledged in the same turn: when the next turn has one more, PUBACKs are out.
             publisher.publish([("factory/a/b", b'{"value":3000,"units":"C"}')])
-            wait_for(lambda: gateway.metric("gateway_spooled") == 3_001, 20, "one more on disk")
+            wait_for(lambda: gateway.metric("gateway_spooled") == 3_001, 60, "one more on disk")
         gateway.kill()
         cluster.thaw()
         gateway.start()
@@ -371,11 +374,11 @@ def test_run_keeps_an_outage_on_disk_over_kill_and_restart(
         def came_once() -> float:
             return gateway.metric("gateway_received_total") - gateway.metric("gateway_repeated_total")
 
-        wait_for(lambda: came_once() == 3_500, 20, "all readings")
+        wait_for(lambda: came_once() == 3_500, 60, "all readings")
         gateway.wait_settled(3_500)
         ledger = gateway.stop_and_read_ledger()
     assert ledger["balanced"]
     assert ledger["delivered"] in {3_500, 3_501}, "but for the last, whose PUBACK may not have been out"
-    found = records(cluster.bootstrap, "machine-sensors", ledger["delivered"])
+    found = records(cluster.bootstrap, "machine-sensors", record_count(cluster.bootstrap, "machine-sensors"))
     stored = [decoded(record, "receiveFactorySensors")["value"] for record in found]
     assert list(dict.fromkeys(stored)) == list(range(3_500))
