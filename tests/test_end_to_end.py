@@ -314,10 +314,10 @@ def test_run_waits_for_a_registry_that_is_down(
         settings = gateway.settings_file.read_text()
         gateway.settings_file.write_text(settings.replace(registry.url, "http://127.0.0.1:1/apis/ccompat/v7"))
         gateway.start(ready=False)
-        wait_for(lambda: gateway.states()["factoryBroker"]["state"] == "ok", 10, "the broker's connection")
+        wait_for(lambda: gateway.states()["factoryBroker"]["state"] == "ok", 60, "the broker's connection")
         with Publisher(broker.port) as publisher:
             publisher.publish([("doors/d", b'{"state":"open"}')] * 10)
-        wait_for(lambda: gateway.metric("gateway_received_total") == 10, 10, "readings to come in")
+        wait_for(lambda: gateway.metric("gateway_received_total") == 10, 60, "readings to come in")
         assert gateway.states()["registry"]["state"] == "no_schema_id"
         assert topics.count("gateway-dead-letters") == 0
 
@@ -337,7 +337,7 @@ def test_run_bounds_its_memory_while_kafka_is_away(
         cluster.freeze()
         with Publisher(broker.port) as publisher:
             publisher.publish(("factory/a/b", b'{"value":%d,"units":"C"}' % number) for number in range(8_000))
-        wait_for(lambda: gateway.metric("gateway_received_total") > 500, 10, "readings")
+        wait_for(lambda: gateway.metric("gateway_received_total") > 500, 60, "readings")
         assert gateway.metric("gateway_spool_memory_bytes") < 4 * 2**20
         cluster.thaw()
         gateway.wait_settled(8_000)

@@ -176,7 +176,7 @@ def test_send_to_a_missing_topic_fails_with_the_next_step(kafka: Kafka, topic: N
         "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
     )
     kafka.create_topic(missing)
-    wait_for(lambda: deliver(sink, [record(missing)]) == ([0], {}), 20, "the new topic to be noticed")
+    wait_for(lambda: deliver(sink, [record(missing)]) == ([0], {}), 60, "the new topic to be noticed")
     assert record_count(kafka.bootstrap, missing) == 1
     sink.close(5)
 
@@ -192,7 +192,7 @@ def test_missing_topics_without_kafka_says_so(free_port: FreePort) -> None:
     """When nobody listens the error names address and trouble."""
     port = free_port()
     with closing_sink({"bootstrap.servers": f"127.0.0.1:{port}"}) as sink:
-        wait_for(lambda: complaint(sink), 10, "the client to notice")
+        wait_for(lambda: complaint(sink), 60, "the client to notice")
         with pytest.raises(ConnectionError) as raised:
             sink.missing_topics({"t"}, 0.5)
     assert f"127.0.0.1:{port}" in str(raised.value)
@@ -271,7 +271,7 @@ def test_send_gives_back_a_batch_that_failed_for_good(cluster: MockCluster, mock
     settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
     assert outcome(failed[0]) is Outcome.RETRY
     assert {outcome(error) for error in failed.values()} <= {Outcome.RETRY, Outcome.AGAIN}
-    wait_for(lambda: deliver(mocked, [record("readings", b"again")])[0], 20, "a new producer to take over")
+    wait_for(lambda: deliver(mocked, [record("readings", b"again")])[0], 60, "a new producer to take over")
     assert stored_values(cluster, 1 + len(settled) + 1)[-1] == b"again"
 
 
@@ -309,7 +309,7 @@ def test_room_is_none_while_a_fatal_producer_empties(cluster: MockCluster, mocke
     """Nothing is handed to a producer that is beyond repair."""
     cluster.push_errors(PRODUCE, [OUT_OF_ORDER])
     assert mocked.send([record("readings")], [entry(0)])
-    wait_for(lambda: complaint(mocked) or not mocked.room, 20, "the fatal error")
+    wait_for(lambda: complaint(mocked) or not mocked.room, 60, "the fatal error")
     assert not mocked.send([record("readings")], [entry(1)])
     assert not collect(mocked, 1)[0]
     assert mocked.room
@@ -319,7 +319,7 @@ def test_send_waits_for_a_cluster_that_is_down(cluster: MockCluster, mocked: Kaf
     """Nothing times out: the record is there when the cluster is."""
     cluster.down()
     assert mocked.send([record("readings", b"patient")], [entry(1)])
-    wait_for(lambda: complaint(mocked), 10, "the client to notice")
+    wait_for(lambda: complaint(mocked), 60, "the client to notice")
     assert mocked.take_reports() == ([], [])
     cluster.up()
     assert collect(mocked, 1) == ([1], {})
@@ -411,7 +411,7 @@ def trouble_of(given: dict[str, Any]) -> str:
     """Send a record that cannot get through; give what the sink says, and see that the record is still held."""
     with closing_sink(given) as sink:
         assert sink.send([record("readings")], [entry(0)])
-        wait_for(lambda: complaint(sink), 20, "the client to complain")
+        wait_for(lambda: complaint(sink), 60, "the client to complain")
         with pytest.raises(ConnectionError) as raised:
             sink.missing_topics({"readings"}, 1)
         deadline = time.monotonic() + 0.5

@@ -39,7 +39,7 @@ def send(client: Producer, values: list[bytes]) -> list[KafkaError | None]:
     reports: list[KafkaError | None] = []
     for value in values:
         client.produce("readings", value, on_delivery=lambda error, _record: reports.append(error))
-    wait_for(lambda: client.poll(0.05) is None or len(reports) == len(values), 20, "delivery reports")
+    wait_for(lambda: client.poll(0.05) is None or len(reports) == len(values), 60, "delivery reports")
     return reports
 
 
@@ -54,7 +54,7 @@ def stored(cluster: MockCluster, count: int) -> list[bytes]:
             values.append(record.value() or b"")
         return len(values) >= count
 
-    wait_for(take, 20, lambda: f"{count} records, {len(values)} are there")
+    wait_for(take, 60, lambda: f"{count} records, {len(values)} are there")
     consumer.close()
     return values
 

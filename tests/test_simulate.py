@@ -250,7 +250,7 @@ def test_simulate_publishes_what_it_counts(mosquitto: StartMosquitto) -> None:
     assert subscribed.wait(10)
     done = command(*both_servers(broker), "--rate", "0", "--count", "500", "--broken", "0.2", "--seed", "3")
     assert done.returncode == 0, done.stderr
-    wait_for(lambda: len(arrived) == 500, 20, lambda: f"500 messages, {len(arrived)} are there")
+    wait_for(lambda: len(arrived) == 500, 60, lambda: f"500 messages, {len(arrived)} are there")
     listener.loop_stop()
     assert {message.qos for message in arrived} == {1}
     assert "published 500 readings" in done.stdout

@@ -80,7 +80,7 @@ def shown(cluster: MockCluster, topic: str, decoder: Decoder, *records: Record) 
                 seen.append(decoder.show(message))
             return len(seen) == len(records)
 
-        wait_for(take, 20, "records")
+        wait_for(take, 60, "records")
     return seen
 
 
@@ -181,7 +181,7 @@ def test_tail_from_the_end_shows_only_new_records(cluster: MockCluster, topic: s
                 values.append(message.value())
             return bool(values)
 
-        wait_for(take, 20, "a new record")
+        wait_for(take, 60, "a new record")
     assert values == [b"new"]
 
 

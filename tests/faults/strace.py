@@ -36,7 +36,7 @@ class Strace:
         return self._output.read_text().splitlines() if self._output.exists() else []
 
     def __enter__(self) -> Self:
-        wait_for(self._is_attached, 10, lambda: f"strace to attach: {self._told.read_text()}")
+        wait_for(self._is_attached, 60, lambda: f"strace to attach: {self._told.read_text()}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -65,7 +65,7 @@ def test_run_on_a_full_disk_holds_acknowledgements_and_goes_on(site: StartSite, 
         away_kafka.freeze()
         _fill(ballast)
         here.device.wait_for_more(1_500)
-        wait_for(lambda: '"spool"' in gateway.log, 10, "the trouble in the log")
+        wait_for(lambda: '"spool"' in gateway.log, 60, "the trouble in the log")
         assert gateway.is_alive()
         away_kafka.thaw()
         ballast.unlink()
@@ -148,7 +148,7 @@ def test_run_sets_its_spool_aside_after_a_failed_fsync(site: StartSite, away_kaf
         here.device.wait_for_more(50)
         away_kafka.freeze()
         with Strace(here.gateway.pid, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=5"):
-            wait_for((here.gateway.folder / "spool.db.bad-1").exists, 10, "the file to be set aside")
+            wait_for((here.gateway.folder / "spool.db.bad-1").exists, 60, "the file to be set aside")
             here.device.wait_for_more(200)
         away_kafka.thaw()
         verdict = here.verdict()

@@ -34,7 +34,7 @@ def test_run_keeps_an_outage_of_kafka_on_disk_and_drains_it_in_order(
         away_kafka.freeze() if fault == "frozen" else away_kafka.kill()
         here.wait_for("gateway_spooled", 500)
         assert here.gateway.is_alive()
-        wait_for(lambda: not here.gateway.is_ready(), 10, "the trouble in /readyz")
+        wait_for(lambda: not here.gateway.is_ready(), 60, "the trouble in /readyz")
         away_kafka.thaw() if fault == "frozen" else away_kafka.start()
         here.device.wait_for_more(300)
         verdict = here.verdict()
@@ -51,7 +51,7 @@ def test_run_waits_for_a_topic_deleted_under_it(site: StartSite, away_kafka: Kaf
     away_kafka.delete_topic(here.topic())
     here.device.promised.clear()  # Kafka deleted what it had
     here.device.publish(200)
-    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 20, "the missing topic to be named")
+    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 60, "the missing topic to be named")
     here.wait_for("gateway_spooled", 200)
     away_kafka.create_topic(here.topic(), 3)
     verdict = here.verdict(is_exact=False)
@@ -65,7 +65,7 @@ def test_run_keeps_dead_letters_while_their_topic_is_missing(site: StartSite, aw
     here.device.publish(10)
     here.gateway.wait_settled(10)
     away_kafka.delete_topic(here.topic(LETTERS))
-    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 20, "the missing topic to be named")
+    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 60, "the missing topic to be named")
     for _ in range(10):
         here.device.publish(200)
         publish_bad(here.broker.port, 200)
@@ -96,7 +96,7 @@ def test_run_keeps_good_and_bad_readings_apart_through_an_outage_beyond_memory(
     for name in (here.topic(), here.topic(LETTERS)):
         away_kafka.delete_topic(name)
     here.device.promised.clear()  # Kafka deleted what it had
-    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 20, "the missing topics to be named")
+    wait_for(lambda: here.gateway.states()["kafka"]["state"] == "topic_missing", 60, "the missing topics to be named")
     for _ in range(100):
         here.device.publish(15)
         publish_bad(here.broker.port, 15)
@@ -140,7 +140,7 @@ def test_run_holds_readings_while_kafka_denies_it(site: StartSite, away_kafka: K
     here.gateway.start(ready=False)
     here.device.publish(300)
     here.wait_for("gateway_spooled", 300)
-    wait_for(lambda: "uthentication failed" in here.gateway.states()["kafka"]["detail"], 10, "the reason in /readyz")
+    wait_for(lambda: "uthentication failed" in here.gateway.states()["kafka"]["detail"], 60, "the reason in /readyz")
     here.terminate()
     password.write_text("secret")
     here.gateway.start()

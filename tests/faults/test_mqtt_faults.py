@@ -115,7 +115,7 @@ def test_run_serves_the_others_while_peers_accept_and_never_answer(site: StartSi
         wait_for(lambda: here.gateway.states()["factoryBroker"]["state"] == "ok", 30, "the broker that speaks")
         here.device.publish(200)
         here.wait_for("gateway_spooled", 200)
-        wait_for(lambda: "CONNACK" in here.gateway.states()["meterBroker"]["detail"], 15, "the silent broker's name")
+        wait_for(lambda: "CONNACK" in here.gateway.states()["meterBroker"]["detail"], 60, "the silent broker's name")
         states = here.gateway.states()
         assert states["factoryBroker"]["state"] == "ok"
         assert states["kafka"]["state"] == "unreachable"

@@ -109,7 +109,7 @@ class Gateway(Server):
 
         wait_for(is_settled, seconds, told)
 
-    def stop_and_read_ledger(self, seconds: float = 15) -> dict[str, Any]:
+    def stop_and_read_ledger(self, seconds: float = 40) -> dict[str, Any]:
         """Stop it as systemd does and read the ledger that it prints."""
         assert self._process is not None, "it runs"
         self._process.send_signal(signal.SIGTERM)

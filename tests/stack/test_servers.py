@@ -70,7 +70,7 @@ def test_mosquitto_keeps_what_it_saved_when_killed(mosquitto: StartMosquitto) ->
     broker = mosquitto()
     store = broker.folder / "mosquitto.db"
     assert _publish_retained(broker, "kept") == 0
-    wait_for(lambda: store.exists() and b"kept" in store.read_bytes(), 10, "the store to be written")
+    wait_for(lambda: store.exists() and b"kept" in store.read_bytes(), 60, "the store to be written")
     broker.kill()
     broker.start()
     assert _read_retained(broker) == "kept"
@@ -227,7 +227,7 @@ def test_servers_die_with_a_killed_test_run() -> None:
     outcome = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
     assert outcome.returncode == -signal.SIGKILL, outcome.stderr
     pid, folder = outcome.stdout.split()
-    wait_for(lambda: _is_gone(int(pid)), 10, "mosquitto to be gone")
+    wait_for(lambda: _is_gone(int(pid)), 60, "mosquitto to be gone")
     shutil.rmtree(folder)
 
 
