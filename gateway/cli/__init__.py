@@ -12,6 +12,7 @@ from gateway.cli.check import check
 from gateway.cli.demo import demo
 from gateway.cli.dlq import dlq
 from gateway.cli.docs import docs
+from gateway.cli.doctor import doctor
 from gateway.cli.drift import drift
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
@@ -39,6 +40,7 @@ app.add_typer(dlq)
 app.add_typer(schemas)
 app.add_typer(topics)
 app.command()(drift)
+app.command()(doctor)
 app.command()(demo)
 
 

@@ -89,7 +89,7 @@ def _arriving(
         yield Observation(server.name, "messages", "a stream for each", told, Verdict.UNSEEN)
         return
     strays = Strays(routes((stream.name, stream.address) for stream in _streams_at(installation, server)))
-    heard_seconds = visit.listen(strays.take, seconds, stopping)
+    heard_seconds = visit.listen(lambda topic, _payload: strays.take(topic), seconds, stopping)
     described = f"{strays.described:,} described, {strays.undescribed:,} not, in {heard_seconds:.1f} s"
     verdict = Verdict.AGREES if strays.described else Verdict.UNSEEN
     yield Observation(server.name, "messages", "a stream for each", described, verdict)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30
 STEP_SECONDS = 0.1
-NO_RETAINED = 2  # MQTT 5.0 section 3.8.3.1
+RETAINED, NO_RETAINED = 0, 2  # MQTT 5.0 section 3.8.3.1
 
 
 class Visit:
@@ -60,7 +60,8 @@ class Visit:
         self._client: paho.Client
         self._greeting: tuple[bool, ReasonCode] | None = None
         self._answers: dict[int, list[ReasonCode]] = {}
-        self._take: Callable[[bytes], None] = lambda _topic: None
+        self._hears_retained = False
+        self._take: Callable[[bytes, bytes], None] = lambda _topic, _payload: None
 
     def __enter__(self) -> Self:
         is_known = self._connect(is_clean=False)
@@ -76,11 +77,12 @@ class Visit:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
 
-    def subscribe(self, filters: Mapping[str, int]) -> dict[str, ReasonCode]:
+    def subscribe(self, filters: Mapping[str, int], *, is_retained_wanted: bool = False) -> dict[str, ReasonCode]:
         """Subscribe, for as long as the visit lasts.
 
         Args:
             filters: with the QoS to ask for.
+            is_retained_wanted: hear what is retained too.
 
         Returns:
             What the broker answers to each.
@@ -88,8 +90,10 @@ class Visit:
         Raises:
             GatewayError: when it does not answer.
         """
+        self._hears_retained = is_retained_wanted
         if self._broker.is_mqtt5:
-            options = [(one, SubscribeOptions(qos, retainHandling=NO_RETAINED)) for one, qos in filters.items()]
+            retained = RETAINED if is_retained_wanted else NO_RETAINED
+            options = [(one, SubscribeOptions(qos, retainHandling=retained)) for one, qos in filters.items()]
             _, packet_id = self._client.subscribe(options)
         else:
             _, packet_id = self._client.subscribe(list(filters.items()))
@@ -105,11 +109,27 @@ class Visit:
         _, packet_id = self._client.unsubscribe(list(filters))
         self._wait(lambda: packet_id in self._answers, "The broker does not answer the end of our subscriptions.")
 
-    def listen(self, take: Callable[[bytes], None], seconds: float, stopping: Stopping) -> float:
+    def is_session_kept(self) -> bool:
+        """Leave a session behind, come back for it, and end it.
+
+        Returns:
+            Whether it was still there. Subscriptions of this visit are gone.
+
+        Raises:
+            GatewayError: when the connection is lost.
+        """
+        for _ in range(2):
+            self._client.disconnect()
+            is_kept = self._connect(is_clean=False)
+        self._client.disconnect()
+        self._connect(is_clean=True)
+        return is_kept
+
+    def listen(self, take: Callable[[bytes, bytes], None], seconds: float, stopping: Stopping) -> float:
         """Hear what is published.
 
         Args:
-            take: gets the topic of each message.
+            take: gets the topic and the payload of each message.
             seconds: how long.
             stopping: ends it before its time.
 
@@ -187,8 +207,10 @@ class Visit:
         self._answers[packet_id] = reasons
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        if not message.retain:  # MQTT 3.1.1 sends what is retained, and that did not arrive just now
-            self._take(message._topic)  # noqa: SLF001 - its public form raises on what is no UTF-8
+        if (
+            self._hears_retained or not message.retain
+        ):  # MQTT 3.1.1 sends what is retained, and that did not arrive just now
+            self._take(message._topic, bytes(message.payload))  # noqa: SLF001 - its public form raises on what is no UTF-8
 
 
 def _failed(told: str) -> GatewayError:

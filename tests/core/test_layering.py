@@ -33,6 +33,8 @@ LAYERS = (
     {"installation", "sensors", "tail", "table", "evolution", "report"},
     {"tailing", "dlq", "demo", "status", "topics"},
     {"drift"},
+    {"doctor"},
+    {"init"},
     {"cli"},
 )
 

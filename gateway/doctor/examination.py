@@ -1,0 +1,76 @@
+"""Everything at once: a thread for each place, because most of the time goes into waiting.
+
+Files that are wrong keep us from asking peers, not from looking at the machine: what `gateway check` would say stands
+here too, one line each. A secret that the world can read is among it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from gateway.doctor import brokers, certificates, clock, kafka, machine, registry, running, storage
+from gateway.doctor.diagnosis import Diagnosis, Report, State
+from gateway.errors import ConfigurationError, GatewayError
+from gateway.installation import open_installation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from gateway.installation import Installation
+    from gateway.stop import Stopping
+
+FILES = "files"
+
+
+def examine(config: Path, environ: Mapping[str, str], stopping: Stopping) -> Report:
+    """Look for all known traps.
+
+    Args:
+        config: gateway.yaml.
+        environ: its overrides.
+        stopping: ends listening before its time.
+    """
+    try:
+        installation = open_installation(config, environ)
+        places = dict(_places(installation, stopping))
+        with ThreadPoolExecutor(len(places), "doctor") as pool:
+            found = [one for each in pool.map(_collected, places, places.values()) for one in each]
+    except ConfigurationError as error:
+        found = [*machine.examine(), *_files(error)]
+    return Report(tuple(found))
+
+
+def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[str, Iterable[Diagnosis]]]:
+    contract, settings = installation.contract, installation.settings
+    used = {name for stream in contract.streams.values() for name in stream.servers}
+    yield machine.PLACE, machine.examine()
+    yield storage.PLACE, storage.examine(installation.spool_path, settings.spool.limit)
+    yield certificates.PLACE, certificates.examine(installation)
+    yield clock.PLACE, clock.examine(installation)
+    yield running.PLACE, running.examine(installation)
+    for server in contract.mqtt_servers.values():
+        if server.name in used:
+            yield f"broker {server.name}", brokers.examine(installation, server, stopping)
+    yield contract.kafka.name, kafka.examine(installation)
+    yield "registry", registry.examine(installation)
+
+
+def _collected(place: str, diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
+    """Collect what was found in a place, and why no more was."""
+    found = []
+    try:
+        for diagnosis in diagnoses:
+            found.append(diagnosis)  # noqa: PERF402 - what came before an error stays
+    except ConfigurationError:
+        raise
+    except GatewayError as error:
+        found.append(Diagnosis(place.removeprefix("broker "), "answer", State.UNASKED, error.message, error.hint))
+    return found
+
+
+def _files(error: ConfigurationError) -> Iterator[Diagnosis]:
+    for finding in error.findings:
+        place = f"{finding.file}:{finding.line} {finding.path}".rstrip()
+        yield Diagnosis(FILES, place, State.WRONG, finding.message, finding.fix)

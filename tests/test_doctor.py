@@ -1,0 +1,322 @@
+"""The doctor at real servers: an installation that is well, and each trap seen with its fix."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Producer
+from cryptography import x509
+
+from gateway.contract.model import Topic
+from gateway.doctor import certificates as dates
+from gateway.doctor import clock, kafka, machine, storage
+from gateway.doctor.diagnosis import Diagnosis, State
+from gateway.doctor.examination import examine
+from gateway.evolution.standing import lock, register
+from gateway.installation import open_installation
+from gateway.topics import Cluster, carry_out, plan, wanted
+from tests.stack.gateway import Gateway
+from tests.stack.mosquitto import OPEN_AND_PERSISTENT
+from tests.stack.publisher import Publisher
+from tests.stack.wait import wait_for
+from tests.test_drift import OneAnswer, sessions
+from tests.test_end_to_end import Topics, servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.conftest import FreePort, StartMosquitto
+    from tests.stack.certificates import Certificates
+    from tests.stack.kafka import Kafka
+    from tests.stack.mosquitto import Mosquitto
+    from tests.stack.registry import Registry
+
+FINE, WRONG, UNAVAILABLE = 0, 1, 69
+NOBODY_STOPS = threading.Event()
+
+
+def by_place(diagnoses: Iterable[Diagnosis]) -> dict[tuple[str, str], Diagnosis]:
+    return {(one.place, one.what): one for one in diagnoses}
+
+
+def seen(gateway: Gateway) -> tuple[dict[tuple[str, str], Diagnosis], int]:
+    report = examine(gateway.settings_file, {}, NOBODY_STOPS)
+    return by_place(report.diagnoses), report.exit_code
+
+
+@pytest.fixture
+def broker(mosquitto: StartMosquitto) -> Mosquitto:
+    return mosquitto(f"{OPEN_AND_PERSISTENT}\nsys_interval 1\n")
+
+
+@pytest.fixture
+def topics(kafka: Kafka, tmp_path: Path) -> Topics:
+    made = Topics(kafka, tmp_path)
+    made.contract.write_text(made.contract.read_text().replace("partitions: 6", "partitions: 3"))
+    return made
+
+
+@pytest.fixture
+def healthy(kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics) -> Iterator[Gateway]:
+    """An installation that is as it should be."""
+    with Gateway(servers(broker, kafka, registry), topics.contract, spool={"limit": "1MiB"}) as gateway:
+        installation = open_installation(gateway.settings_file, {})
+        cluster = Cluster(installation.kafka(producing=False))
+        list(carry_out(plan(wanted(installation.contract), cluster).changes, cluster))
+        register(installation)
+        lock(installation)
+        yield gateway
+
+
+def test_doctor_of_an_installation_that_is_well(healthy: Gateway, broker: Mosquitto) -> None:
+    """Exit code 0, a line for each trap; nothing of ours stays at the broker, nothing in the folder."""
+    before, files = sessions(broker), set(healthy.folder.iterdir())
+    rows, exit_code = seen(healthy)
+    assert exit_code == FINE, [str(one) for one in rows.values() if one.state is State.WRONG]
+    for place in [
+        ("factoryBroker", "session"), ("meterBroker", "session"), ("factoryBroker", "subscription doors/+"),
+        ("factoryBroker", "version"), ("factoryBroker", "dropped messages"), ("registry", "pinned ids"),
+        ("clock", clock.WHAT), ("disk", "room"), ("disk", "rights"), ("machine", "system"),
+    ]:  # fmt: skip
+        assert rows[place].state is State.OK, str(rows[place])
+    assert rows["gateway", "client ids"].state is State.UNSEEN
+    wait_for(lambda: sessions(broker) == before, 30, "the broker to know no more clients than before")
+    assert {path.name for path in healthy.folder.iterdir()} == {path.name for path in files}
+
+
+def test_doctor_as_a_command_writes_lines_or_json(healthy: Gateway) -> None:
+    """The same for people and for machines, beside a running gateway, which is not cut off."""
+    healthy.start()
+    healthy.wait_subscribed()
+    asked = ("doctor", "-c", str(healthy.settings_file))
+    text, machines = healthy.command(*asked), healthy.command(*asked, "--format", "json")
+    assert (text.returncode, machines.returncode) == (FINE, FINE), text.stdout + text.stderr
+    assert "ok         gateway: client ids: nobody else seems to use ours\n" in text.stdout
+    told = json.loads(machines.stdout)
+    assert told["exit_code"] == FINE
+    assert len(told["diagnoses"]) == len(text.stdout.splitlines()) - 1
+    assert healthy.metric("gateway_mqtt_connects_total") == 2
+
+
+def test_doctor_sees_a_session_that_is_not_kept_and_filters_that_are_denied(
+    kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics
+) -> None:
+    with closing(OneAnswer(b"\x87")) as forgetful:
+        told = servers(broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{forgetful.port}"}}
+        with Gateway(told, topics.contract) as gateway:
+            rows, exit_code = seen(gateway)
+    assert exit_code == WRONG
+    assert rows["factoryBroker", "session"].state is State.WRONG
+    assert "persistence true" in rows["factoryBroker", "session"].fix
+    assert rows["factoryBroker", "subscription doors/+"].told.startswith("denied: Not authorized")
+    assert rows["meterBroker", "session"].state is State.OK
+
+
+def test_doctor_sees_a_broker_that_grants_less_than_is_asked(
+    mosquitto: StartMosquitto, kafka: Kafka, registry: Registry, topics: Topics
+) -> None:
+    weak = mosquitto(f"{OPEN_AND_PERSISTENT}\nmax_qos 0\n")
+    with Gateway(servers(weak, kafka, registry), topics.contract) as gateway:
+        rows, exit_code = seen(gateway)
+    assert exit_code == WRONG
+    row = rows["factoryBroker", "subscription doors/+"]
+    assert (row.state, row.told) == (State.WRONG, "QoS 0 only (contract: QoS 1)")
+
+
+def test_doctor_sees_a_missing_topic_and_another_partitioner(
+    kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics
+) -> None:
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": "consistent_random"})
+    name = topics("machine-sensors")
+    for number in range(100):
+        producer.produce(name, b"x", f"machine-{number}")
+    assert producer.flush(30) == 0
+    topics.contract.write_text(topics.contract.read_text().replace(topics("door-sensors"), "no-such-topic"))
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        rows, exit_code = seen(gateway)
+    assert exit_code == WRONG
+    assert rows["kafka", "topic no-such-topic"].state is State.WRONG
+    assert "topics apply" in rows["kafka", "topic no-such-topic"].fix
+    assert rows["kafka", f"topic {name} partitioner"].state is State.WARNING
+    assert "murmur2_random" in rows["kafka", f"topic {name} partitioner"].fix
+    assert rows["registry", "pinned ids"].state is State.WARNING
+
+
+def test_doctor_sees_in_sync_replicas_that_block_all_writing(
+    kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics
+) -> None:
+    name = kafka.create_topic(topics("strict"), 1, settings={"min.insync.replicas": "2"})
+    topics.contract.write_text(topics.contract.read_text().replace(topics("door-sensors"), name))
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        rows, exit_code = seen(gateway)
+    assert exit_code == WRONG
+    row = rows["kafka", f"topic {name} in-sync replicas"]
+    assert (row.state, row.told) == (State.WRONG, "min.insync.replicas 2 of 1")
+
+
+def test_doctor_sees_messages_that_the_broker_dropped(
+    mosquitto: StartMosquitto, kafka: Kafka, registry: Registry, topics: Topics
+) -> None:
+    """Two may wait for a gateway that is away; the others are gone, and the broker counts them."""
+    narrow = OPEN_AND_PERSISTENT.replace("max_queued_messages 0", "max_queued_messages 2")
+    broker = mosquitto(f"{narrow}\nsys_interval 1\n")
+    with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
+        gateway.start(ready=False)
+        gateway.wait_subscribed()
+        gateway.stop_and_read_ledger()
+        with Publisher(broker.port) as publisher:
+            publisher.publish([("doors/dock-2", b'{"state": "open"}')] * 50)
+        row = wait_for(lambda: _warned(gateway), 60, "the broker to count what it dropped")
+    assert row
+    assert "max_queued_messages 0" in row.fix
+
+
+def _warned(gateway: Gateway) -> Diagnosis | None:
+    row = seen(gateway)[0]["factoryBroker", "dropped messages"]
+    return row if row.state is State.WARNING else None
+
+
+def test_doctor_is_told_of_a_shared_client_id_by_the_running_gateway(healthy: Gateway) -> None:
+    """Two gateways with one id throw each other out; the doctor joins neither."""
+    text: dict[str, Any] = json.loads(healthy.settings_file.read_text())
+    healthy.start()
+    healthy.wait_subscribed()
+    with Gateway(text["servers"], Path(text["contract"])) as twin:
+        twin.start(ready=False)
+
+        def shared() -> Diagnosis | None:
+            rows = [row for row in seen(healthy)[0].values() if row.what == "client ids"]
+            return next((row for row in rows if row.state is State.WRONG), None)
+
+        row = wait_for(shared, 60, "one of them to notice")
+    assert row
+    assert "'iot-gateway" in row.told
+    assert "clientId" in row.fix
+
+
+def test_doctor_tells_who_does_not_answer_and_asks_the_others(
+    kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics, free_port: FreePort
+) -> None:
+    told = servers(broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{free_port()}"}}
+    with Gateway(told, topics.contract) as gateway:
+        rows, exit_code = seen(gateway)
+    assert exit_code == UNAVAILABLE
+    assert rows["factoryBroker", "answer"].state is State.UNASKED
+    assert rows["meterBroker", "session"].state is State.OK
+
+
+def test_doctor_tells_of_a_secret_that_the_world_can_read(
+    kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("secret")
+    secret.chmod(0o644)
+    told = servers(broker, kafka, registry)
+    told["factoryBroker"] = told["factoryBroker"] | {"username": "gateway", "password_file": str(secret)}
+    with Gateway(told, topics.contract) as gateway:
+        done = gateway.command("doctor", "-c", str(gateway.settings_file))
+    assert done.returncode == WRONG
+    assert f"Run: chmod 600 {secret}" in done.stdout
+    assert "machine: system" in done.stdout
+
+
+def test_doctor_reads_the_dates_of_files_and_servers(
+    mosquitto: StartMosquitto, certificates: Certificates, kafka: Kafka, registry: Registry, topics: Topics
+) -> None:
+    """The broker's own certificate is fetched; ours has ended."""
+    files = {"broker.crt": certificates.certificate("broker"), "broker.key": certificates.key("broker")}
+    broker = mosquitto("listener 8883\nallow_anonymous true\ncertfile broker.crt\nkeyfile broker.key", files)
+    told = servers(broker, kafka, registry)
+    ca, ended, key = certificates.ca, certificates.certificate("expired"), certificates.key("expired")
+    told["factoryBroker"] = told["factoryBroker"] | {"tls": {"ca_file": str(ca)}}
+    told["meterBroker"] = told["meterBroker"] | {
+        "tls": {"ca_file": str(ca), "cert_file": str(ended), "key_file": str(key)}
+    }
+    with Gateway(told, topics.contract) as gateway:
+        rows, exit_code = seen(gateway)
+    assert exit_code == WRONG
+    assert rows["certificates", str(ca)].state is State.OK
+    assert rows["certificates", str(ended)].told == "ended on 2020-01-31"
+    server = rows["certificates", f"factoryBroker at 127.0.0.1:{broker.port}"]
+    assert (server.state, server.told) == (State.OK, "valid until 2049-12-31")
+
+
+# --- the judges ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("days_before_end", "state"), [(365, State.OK), (29, State.WARNING), (-1, State.WRONG), (20_000, State.WRONG)]
+)
+def test_certificate_is_judged_by_its_dates(certificates: Certificates, days_before_end: int, state: State) -> None:
+    """Long before its end it is not valid yet."""
+    certificate = x509.load_pem_x509_certificate(certificates.certificate("broker").read_bytes())
+    now = certificate.not_valid_after_utc - timedelta(days=days_before_end)
+    assert dates.judge("broker", certificate, now).state is state
+
+
+def test_certificate_authorities_need_one_that_is_good(tmp_path: Path, certificates: Certificates) -> None:
+    """An old one beside it is no fault; in our own chain it would be."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(certificates.certificate("expired").read_bytes() + certificates.ca.read_bytes())
+    now = datetime.now(UTC)
+    assert dates.judge_file(bundle, now, is_chain=False).state is State.OK
+    assert dates.judge_file(bundle, now, is_chain=True).state is State.WRONG
+    bundle.write_text("no certificate")
+    assert dates.judge_file(bundle, now, is_chain=False).state is State.WRONG
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0.4, State.OK), (-4, State.OK), (6, State.WARNING), (-6, State.WARNING)]
+)
+def test_clock_is_judged_by_the_distance(seconds: float, state: State) -> None:
+    assert clock.judge("the registry's", seconds).state is state
+
+
+@pytest.mark.parametrize(("minimum", "state"), [(1, State.OK), (2, State.OK), (3, State.WARNING), (4, State.WRONG)])
+def test_in_sync_replicas_are_judged_against_three_replicas(minimum: int, state: State) -> None:
+    assert kafka.judge("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).state is state
+
+
+def test_machine_of_32_bits_is_wrong_and_old_libraries_are_warned_of() -> None:
+    rows = by_place(machine.examine(2**31 - 1, (3, 10, 1), "2.3.0"))
+    assert [row.state for row in rows.values()] == [State.WRONG, State.WARNING, State.WARNING]
+
+
+def test_storage_tells_rights_room_and_kind_of_the_folder(tmp_path: Path) -> None:
+    """A folder that everybody may write to, a spool that everybody may read, too little room, memory for a disk."""
+    tmp_path.chmod(0o777)
+    spool = tmp_path / "spool.db"
+    spool.write_bytes(b"x")
+    spool.chmod(0o644)
+    mounts = f"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw shared:1 - tmpfs tmpfs rw\n"
+    rows = list(storage.examine(spool, 2**60, mounts))
+    assert [row.told for row in rows if row.state is State.WRONG] == [
+        f"everybody may write to {tmp_path}",
+        f"everybody may use {spool}, which holds readings",
+    ]
+    warned = [row.what for row in rows if row.state is State.WARNING and row.what != "fsync"]
+    assert warned == ["room", "file system"]
+    assert not [path for path in tmp_path.iterdir() if path != spool]
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [("/srv/data/gateway", "nfs4"), ("/srv/database", "ext4"), ("/with blank/a", "tmpfs")]
+)
+def test_file_system_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
+    mounts = (
+        "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /srv/data rw master:2 - nfs4 host:/x rw\n"
+        "3 1 0:3 / /with\\040blank rw - tmpfs t rw\nnonsense\n"
+    )
+    assert storage.file_system(Path(folder), mounts) == kind
+
+
+def test_diagnosis_from_outside_is_one_line_and_safe() -> None:
+    line = str(Diagnosis("broker", "version", State.OK, "mosquitto\n\x1b[31m" + "x" * 10_000))
+    assert line.isprintable()
+    assert len(line) < 1_000
