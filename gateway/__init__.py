@@ -24,8 +24,8 @@ contract); health.py, metrics.py and http.py (what an operator sees); log.py (on
 fault, and what next); report.py (what a check found, for people and for machines); installation.py (a gateway.yaml and
 all it leads to); sensors/ (readings made up from the contract); tail.py and tailing.py (records, decoded); dlq/ (dead
 letters seen again); evolution/ (schemas under change: judged, registered, locked); topics.py (Kafka topics by the
-contract); drift/ (the contract against the living world); docs/ (the contract as a page); status.py with table.py;
-demo/ (everything on one machine).
+contract); drift/ (the contract against the living world); doctor/ (the known traps, looked for live); init/ (a first
+gateway.yaml); docs/ (the contract as a page); status.py with table.py; demo/ (everything on one machine).
 """
 
 __version__ = "0.1.0"

@@ -27,7 +27,7 @@ EXIT_CODES = {
     "0": "Done, or stopped as told.",
     "1": "The answer is no; the command's own text says of what.",
     "2": "The command line is wrong.",
-    "69": "The running gateway does not answer.",
+    "69": "The running gateway, or a peer that was asked, does not answer.",
     "73": "Another process holds the spool.",
     "74": "The disk under the spool fails.",
     "78": "The contract or the settings are wrong.",

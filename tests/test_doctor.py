@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from gateway.doctor.examination import examine
 from gateway.evolution.standing import lock, register
 from gateway.installation import open_installation
 from gateway.topics import Cluster, carry_out, plan, wanted
-from tests.stack.gateway import Gateway
+from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
@@ -31,7 +32,7 @@ from tests.test_end_to_end import Topics, servers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tests.conftest import FreePort, StartMosquitto
+    from tests.conftest import FreePort, StartKafka, StartMosquitto
     from tests.stack.certificates import Certificates
     from tests.stack.kafka import Kafka
     from tests.stack.mosquitto import Mosquitto
@@ -245,6 +246,41 @@ def test_doctor_reads_the_dates_of_files_and_servers(
     assert rows["certificates", str(ended)].told == "ended on 2020-01-31"
     server = rows["certificates", f"factoryBroker at 127.0.0.1:{broker.port}"]
     assert (server.state, server.told) == (State.OK, "valid until 2049-12-31")
+
+
+def test_doctor_reads_the_date_of_kafkas_certificate_over_mutual_tls(
+    kafka_cluster: StartKafka, certificates: Certificates, registry: Registry, broker: Mosquitto, tmp_path: Path
+) -> None:
+    cluster = kafka_cluster(certificates=certificates)
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
+    contract = Path(shutil.copy(ROOT / "asyncapi.yaml", tmp_path))
+    files = {"ca_file": certificates.ca, "cert_file": certificates.certificate("client")}
+    tls = {name: str(path) for name, path in (files | {"key_file": certificates.key("client")}).items()}
+    told = servers(broker, cluster, registry)
+    told["kafka"] |= {"host": cluster.servers("SSL"), "tls": tls}
+    with Gateway(told, contract) as gateway:
+        rows, exit_code = seen(gateway)
+    assert exit_code == WRONG
+    (server,) = [row for (place, what), row in rows.items() if place == "certificates" and what.startswith("kafka at ")]
+    assert (server.state, server.told) == (State.OK, "valid until 2049-12-31")
+    assert rows["kafka", "topic smart-meter"].state is State.WRONG
+
+
+def test_doctor_takes_kafkas_records_for_a_clock_where_there_is_no_registry(
+    kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics, free_port: FreePort
+) -> None:
+    """A record of the future: this clock is behind, or its producer's ahead."""
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    ahead = int((datetime.now(UTC) + timedelta(minutes=10)).timestamp() * 1_000)
+    producer.produce(topics("smart-meter"), b"x", timestamp=ahead)
+    assert producer.flush(30) == 0
+    told = servers(broker, kafka, registry)
+    told["kafka"] |= {"registry": {"url": f"http://127.0.0.1:{free_port()}"}}
+    with Gateway(told, topics.contract) as gateway:
+        rows, _ = seen(gateway)
+    assert rows["clock", clock.WHAT].state is State.WARNING
+    assert rows["clock", clock.WHAT].told.startswith("Kafka's newest record is ")
+    assert rows["registry", "answer"].state is State.UNASKED
 
 
 # --- the judges ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from gateway.cli.dlq import dlq
 from gateway.cli.docs import docs
 from gateway.cli.doctor import doctor
 from gateway.cli.drift import drift
+from gateway.cli.init import init
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
 from gateway.cli.simulate import simulate
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init)
 app.command()(run)
 app.command()(check)
 app.command()(docs)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.doctor.diagnosis import Diagnosis, State, diagnosed
 from gateway.drift import registry
+from gateway.evolution.review import routes, schema_of
 from gateway.registry import lock_path_of, pins
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def examine(installation: Installation) -> Iterator[Diagnosis]:
 
 
 def _pinned(installation: Installation) -> Diagnosis:
-    wanted = {route.subject for stream in installation.contract.streams.values() for route in stream.routes}
-    missing = wanted - set(pins(lock_path_of(installation.settings)))
-    if not missing:
-        return Diagnosis(registry.PEER, "pinned ids", State.OK, "all")
-    told = f"{len(missing)} of {len(wanted)} are not: a start needs the registry"
-    return Diagnosis(registry.PEER, "pinned ids", State.WARNING, told, registry.LOCK)
+    wanted, pinned = routes(installation.contract), pins(lock_path_of(installation.settings))
+    good = [name for name, route in wanted.items() if name in pinned and pinned[name].holds_for(schema_of(route))]
+    told = f"{len(good)} of {len(wanted)} schemas"
+    if len(good) == len(wanted):
+        return Diagnosis(registry.PEER, "pinned ids", State.OK, told)
+    return Diagnosis(registry.PEER, "pinned ids", State.WARNING, f"{told}: a start needs the registry", registry.LOCK)

@@ -1,0 +1,53 @@
+"""`gateway init`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.check import check
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.init.answers import Ask
+
+LONGEST_SECONDS = 3_600
+
+
+def init(  # noqa: PLR0913 - each is one option of the command
+    *,
+    broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")] = None,
+    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka; several separated by commas.")] = None,
+    registry: Annotated[str | None, typer.Option(metavar="URL", help="The schema registry.")] = None,
+    username: Annotated[str, typer.Option(help="Who we are to the broker.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="Holds that user's password alone, mode 600.")] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, max=LONGEST_SECONDS, help="Listen so long for what is published; 0 for not at all.")
+    ] = 30,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("gateway.yaml"),
+    contract: Annotated[
+        Path | None, typer.Option(help="The contract; without it asyncapi.yaml beside the output.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take flags, what is found, and defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a first gateway.yaml: ask where the servers are, listen to what is published, check the file."""
+    from gateway.init.answers import Flags  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.init.start import Wish, next_steps, start  # noqa: PLC0415 - as above
+    from gateway.stop import stop_on_signals  # noqa: PLC0415 - as above
+
+    flags = Flags(broker, kafka, registry, username, password_file)
+    start(Wish(output, contract, seconds, force, flags), _asker(is_silent=yes), typer.echo, stop_on_signals)
+    check(config=output)
+    typer.echo(next_steps(output))
+
+
+def _asker(*, is_silent: bool) -> Ask | None:
+    if is_silent:
+        return None
+    if not sys.stdin.isatty():
+        raise GatewayError("This asks questions, and here is no terminal.", "Answer with flags, and say --yes.")
+    return lambda question, default: str(typer.prompt(question, default=default))
