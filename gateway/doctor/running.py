@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PLACE = "gateway"
 IDS = "client ids"
+SUSPICION = "the id '"  # stands in both sentences that `gateway.mqtt` has for it: told by the broker, or guessed
+SHARED_FIX = "Give each gateway its own clientId in the contract's MQTT binding, or stop the other one."
 
 
 def examine(installation: Installation) -> Iterator[Diagnosis]:
@@ -33,13 +35,10 @@ def examine(installation: Installation) -> Iterator[Diagnosis]:
         yield Diagnosis(PLACE, IDS, State.UNSEEN, "only a running gateway notices that one is shared")
         return
     brokers = [peer for peer in found.peers if peer.name in installation.contract.mqtt_servers]
-    if shared := [peer for peer in brokers if "the id '" in peer.next_step]:
+    if shared := [peer for peer in brokers if SUSPICION in peer.next_step]:
         yield from (Diagnosis(PLACE, IDS, State.WRONG, f"{one.name}: {one.next_step}", SHARED_FIX) for one in shared)
     else:
         yield Diagnosis(PLACE, IDS, State.OK, "nobody else seems to use ours")
     for peer in found.peers:
         if peer.state != "ok" and peer not in shared:
             yield Diagnosis(PLACE, peer.name, State.WARNING, f"{peer.state}: {peer.next_step}")
-
-
-SHARED_FIX = "Give each gateway its own clientId in the contract's MQTT binding, or stop the other one."
