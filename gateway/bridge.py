@@ -193,6 +193,7 @@ class Bridge:
             books = self._ledger.books[stream]
             books.received += len(group)
             books.in_flight += len(group)
+            books.last_reading_at = group[-1].reading.received_at
             books.repeated += sum([entry.reading.dup for entry in group])
             self._add(self.lanes[stream], self._drop_reminders(stream, group))
 
@@ -308,7 +309,9 @@ class Bridge:
             books.delivered += delivered
         if letters:
             self._lane_of(letters[0]).settle(len(letters), self.turned_at)
-            books.dead_lettered.update([entry.letter.reason for entry in letters if entry.letter])
+            found = [(entry.letter.reason, entry.reading.received_at) for entry in letters if entry.letter]
+            books.dead_lettered.update([reason for reason, _ in found])
+            books.last_letter_at.update(found)
 
     def _close_account(self, stream: str, entries: Sequence[Entry]) -> Books:
         """Take readings out of the spool and off their account; give the account, to book where they went."""

@@ -86,11 +86,13 @@ class Backlog(NamedTuple):
         first: offset of its oldest row.
         last: offset of its newest row.
         rows: their number.
+        since: when the oldest came, milliseconds since 1970.
     """
 
     first: int
     last: int
     rows: int
+    since: int = 0
 
 
 class SpoolFile:
@@ -185,9 +187,9 @@ class SpoolFile:
                     return rows, row[0] + 1
         return rows, until
 
-    def oldest(self, most: int) -> list[tuple[int, str]]:
-        """List offset and stream of the oldest rows."""
-        query = "SELECT offset, stream FROM readings ORDER BY offset LIMIT ?"
+    def oldest(self, most: int) -> list[tuple[int, str, int]]:
+        """List offset, stream and time of the oldest rows."""
+        query = "SELECT offset, stream, received_at FROM readings ORDER BY offset LIMIT ?"
         with self._guarded() as database:
             return list(database.execute(query, (most,)))
 
@@ -249,7 +251,8 @@ class SpoolFile:
         self.backlogs = {stream: Backlog(*figures) for stream, *figures in self._database.execute(query)}
         self.used_bytes = _used_bytes(self._database)
         for stream, backlog in self.backlogs.items():
-            self.read(stream, backlog.first, backlog.first + 1, 1)  # a damaged index makes streams up
+            found, _ = self.read(stream, backlog.first, backlog.first + 1, 1)  # a damaged index makes streams up
+            self.backlogs[stream] = backlog._replace(since=found[0][1].received_at if found else 0)
         facts = dict(self._database.execute("SELECT name, value FROM facts"))
         newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
         try:

@@ -4,7 +4,7 @@
     /livez     200 while the process works, else 503: restart it
     /readyz    200 while readings get through, else 503 with the peers that are in the way and what to do
     /docs      the contract as a page for people
-    /          a page of links
+    /          how it does: peers, streams, books, spool (`overview.py`), loaded anew every few seconds
 
 What this file decides:
 
@@ -15,8 +15,9 @@ What this file decides:
   127.0.0.1 and read all this (DNS rebinding); the answer to another name is 421 (RFC 9110 section 15.5.20). Where the
   operator has it listen beyond loopback, any address serves as Host: rebinding needs a name.
 - Paths are keys of a table, never names of files; nothing is decoded, so nothing can climb out.
-- No page may load or run anything; the styles that stand in `/docs` itself are allowed by their hash.
-- `metrics` and `health` are called in these threads, one call at a time; they must only read.
+- No page may load or run anything; the styles that stand in `/` and `/docs` themselves are allowed by their
+  hash.
+- `page`, `metrics` and `health` are called in these threads, one call at a time; they must only read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from typing import TYPE_CHECKING, Final, Self
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from gateway.docs import Page
 
@@ -63,12 +64,6 @@ _SECURITY_HEADERS: Final = (
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
 _HTML: Final = "text/html; charset=utf-8"
-_LINKS: Final = {
-    "/readyz": "do readings get through, and what is in the way",
-    "/livez": "does the process work",
-    "/metrics": "the books, for Prometheus",
-    "/docs": "the contract: every stream, field and topic",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +117,7 @@ class HttpServer:
 
     Args:
         listen: `127.0.0.1:9464` or `[::1]:9464`; port 0 lets the system choose.
+        page: makes the page that `/` answers.
         metrics: makes the body of `/metrics`.
         health: tells how things stand now.
         documentation: the contract's page, or None when it is not to be served.
@@ -131,17 +127,18 @@ class HttpServer:
         GatewayError: when the address cannot be bound.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it serves, by name
         self,
         listen: str,
         *,
+        page: Callable[[], Page],
         metrics: Callable[[], bytes],
         health: Callable[[], Health],
         documentation: Page | None = None,
         head_seconds: float = HEAD_SECONDS,
     ) -> None:
         host, _, port = listen.rpartition(":")
-        routes = _Routes(host.strip("[]"), metrics, health, documentation)
+        routes = _Routes(host.strip("[]"), page, metrics, health, documentation)
         self._server = _bind(listen, host.strip("[]"), int(port), routes)
         self._server.head_seconds = head_seconds
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
@@ -182,16 +179,27 @@ class _Routes:
     """From the head of a request to its answer."""
 
     def __init__(
-        self, host: str, metrics: Callable[[], bytes], health: Callable[[], Health], documentation: Page | None
+        self,
+        host: str,
+        page: Callable[[], Page],
+        metrics: Callable[[], bytes],
+        health: Callable[[], Health],
+        documentation: Page | None,
     ) -> None:
         self._host = host.lower()
         self._is_private = _is_loopback(host)
+        self._page = page
         self._metrics = metrics
         self._health = health
         self._one_call = threading.Lock()
-        self._paths = {"/": self._page, "/metrics": self._get_metrics, "/livez": self._livez, "/readyz": self._readyz}
+        self._paths = {
+            "/": self._get_page,
+            "/metrics": self._get_metrics,
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+        }
         if documentation:
-            docs = _Answer(HTTPStatus.OK, documentation.text.encode(), _HTML, documentation.style)
+            docs = _shown(documentation)
             self._paths["/docs"] = lambda: docs
 
     def answer(self, head: bytes) -> tuple[_Answer, bool]:
@@ -229,8 +237,8 @@ class _Routes:
         except ValueError:
             return False
 
-    def _page(self) -> _Answer:
-        return _Answer(HTTPStatus.OK, _links(self._paths), _HTML)
+    def _get_page(self) -> _Answer:
+        return _shown(self._page())
 
     def _get_metrics(self) -> _Answer:
         return _Answer(HTTPStatus.OK, self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
@@ -245,11 +253,8 @@ class _Routes:
         return _told({"ready": health.ready, "states": states}, is_good=health.ready)
 
 
-def _links(paths: Iterable[str]) -> bytes:
-    items = "".join(f'<li><a href="{path}">{path}</a>: {_LINKS[path]}</li>\n' for path in paths if path in _LINKS)
-    title = "IoT sensor gateway"
-    head = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-    return f"{head}<body>\n<h1>{title}</h1>\n<ul>\n{items}</ul>\n</body></html>\n".encode()
+def _shown(page: Page) -> _Answer:
+    return _Answer(HTTPStatus.OK, page.text.encode(), _HTML, page.style)
 
 
 def _told(body: dict[str, object], *, is_good: bool) -> _Answer:

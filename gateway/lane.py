@@ -78,7 +78,8 @@ class Lane:
     """
 
     __slots__ = ("_careful_until", "_failed", "_moved_at", "_pause_seconds", "alone", "behind", "disk_next",
-                 "disk_until", "in_flight", "name", "retry_at", "stream", "trouble", "waiting")  # fmt: skip
+                 "disk_since", "disk_until", "in_flight", "name", "retry_at", "stream", "trouble",
+                 "waiting")  # fmt: skip
 
     def __init__(self, name: str, stream: str = "") -> None:
         self.name = name
@@ -87,6 +88,7 @@ class Lane:
         self.behind: deque[Entry] = deque()
         self.disk_next = 0
         self.disk_until = 0
+        self.disk_since = 0  # when the oldest of them came, or the one before it; milliseconds since 1970
         self.in_flight = 0
         self.alone: Entry | None = None  # sent by itself, to find out whether it is the culprit
         self.retry_at = 0.0
@@ -231,7 +233,7 @@ class Lane:
             left.append(source.popleft())
         if left:
             if not self.has_backlog:
-                self.disk_next = left[0].offset
+                self.disk_next, self.disk_since = left[0].offset, left[0].reading.received_at
                 self.behind.extend(self.waiting)
                 self.waiting.clear()
             self.disk_until = left[-1].offset + 1
@@ -246,6 +248,8 @@ class Lane:
         """
         self.waiting.extend(entries)
         self.disk_next = next_offset
+        if entries:
+            self.disk_since = entries[-1].reading.received_at
         if not self.has_backlog:
             self.waiting.extend(self.behind)
             self.behind.clear()

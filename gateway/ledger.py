@@ -32,6 +32,8 @@ class Books:
         repeated: of the received, those the broker marked as sent before (DUP).
         continuity: what the numbers in the readings told (`core/continuity.py`); empty where nobody asks.
         silent_keys: keys that have not been heard for too long; None where nobody asks. Not kept over a restart.
+        last_reading_at: when the newest came, milliseconds since 1970; 0 before the first. Not kept over a restart.
+        last_letter_at: when the newest reading of each reason came that is a dead letter now. Not kept over a restart.
     """
 
     received: int = 0
@@ -43,6 +45,8 @@ class Books:
     repeated: int = 0
     continuity: Counter[Figure] = field(default_factory=Counter)
     silent_keys: int | None = None
+    last_reading_at: int = 0
+    last_letter_at: dict[Reason, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:

@@ -55,18 +55,25 @@ class GatewayCollector:
     def collect(self) -> Iterable[Metric]:
         """Make the metrics of this moment."""
         yield from self._books()
+        yield from self._times()
         yield from self._continuity()
         yield from self._links()
-        yield GaugeMetricFamily(
-            "gateway_oldest_unsettled_seconds",
-            "Lag: age of the oldest reading that Kafka has not acknowledged; 0 when there is none.",
-            value=self._spool.oldest_age_seconds(self._now()),
+        yield from self._lag()
+        yield CounterMetricFamily(
+            "gateway_received_bytes",
+            "Payload of the readings that came since the start.",
+            value=self._spool.payload_bytes,
         )
         yield GaugeMetricFamily(
             "gateway_spool_memory_bytes", "Memory held by readings that are not safe yet.", value=self._spool.bytes_held
         )
         yield GaugeMetricFamily(
             "gateway_spool_disk_bytes", "Size of what the spool's file holds.", value=self._spool.disk_bytes
+        )
+        yield GaugeMetricFamily(
+            "gateway_spool_room_bytes",
+            "What the spool's file may grow by: up to spool.limit, or to what is free on its disk.",
+            value=self._spool.room_bytes(),
         )
         info = GaugeMetricFamily("gateway_build_info", "The running version; always 1.", labels=["version"])
         info.add_metric([__version__], 1)
@@ -97,6 +104,37 @@ class GatewayCollector:
             for cause, count in list(book.dropped.items()):
                 dropped.add_metric([stream, cause], count)
         yield from (received, delivered, letters, dropped, repeated, flight, spooled)
+
+    def _lag(self) -> Iterable[Metric]:
+        now, oldest = self._now(), self._spool.oldest()
+        lags = {stream: max(0.0, now - oldest.get(stream, 1000 * now) / 1000) for stream in self._ledger.books}
+        lag = GaugeMetricFamily(
+            "gateway_lag_seconds", "Age of the stream's oldest reading that waits for Kafka; or 0.", labels=["stream"]
+        )
+        for stream, seconds in lags.items():
+            lag.add_metric([stream], seconds)
+        yield lag
+        yield GaugeMetricFamily(
+            "gateway_oldest_unsettled_seconds",
+            "Lag: age of the oldest reading that Kafka has not acknowledged; 0 when there is none.",
+            value=max(lags.values(), default=0.0),
+        )
+
+    def _times(self) -> Iterable[Metric]:
+        reading = GaugeMetricFamily(
+            "gateway_last_reading_timestamp_seconds", "When the newest reading came.", labels=["stream"]
+        )
+        letter = GaugeMetricFamily(
+            "gateway_last_dead_letter_timestamp_seconds",
+            "When the newest reading came that is a dead letter now.",
+            labels=["stream", "reason"],
+        )
+        for stream, book in self._ledger.books.items():
+            if book.last_reading_at:
+                reading.add_metric([stream], book.last_reading_at / 1000)
+            for reason, at in list(book.last_letter_at.items()):
+                letter.add_metric([stream, reason], at / 1000)
+        yield from (reading, letter)
 
     def _continuity(self) -> Iterable[Metric]:
         families = {figure: CounterMetricFamily(*told, labels=["stream"]) for figure, told in CONTINUITY.items()}

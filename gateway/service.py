@@ -28,6 +28,7 @@ from gateway.metrics import GatewayCollector, exposition
 from gateway.mqtt import MqttSource
 from gateway.mqtt_subscriptions import FILE_NAME, SubscriptionFile
 from gateway.mqtt_tls import tls_context
+from gateway.overview import StatusPage
 from gateway.registry import registry_of
 from gateway.settings.values import split_hosts
 from gateway.spool import Policy, Spool
@@ -232,7 +233,8 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str], fi
     listen = settings.http.listen
     http = None
     if listen:
-        http = HttpServer(listen, metrics=exposition(collector), health=health, documentation=docs.page(contract.path))
+        page, documentation = StatusPage(contract.title, health, collector.collect), docs.page(contract.path)
+        http = HttpServer(listen, page=page, metrics=exposition(collector), health=health, documentation=documentation)
     return Service(sources, spool, bridge, sink, ledger, preparation, http, Notifier(environ))
 
 

@@ -23,8 +23,10 @@ stops. With `drop_oldest` the oldest readings go, counted and named.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -68,7 +70,7 @@ class Policy:
 
 
 class Spool:
-    """The ordered log. Only the bridge's loop calls it, but for `oldest_age_seconds`.
+    """The ordered log. Only the bridge's loop calls it, but for `oldest` and `room_bytes`.
 
     Args:
         policy: when readings go to disk.
@@ -78,6 +80,7 @@ class Spool:
 
     def __init__(self, policy: Policy, ledger: Ledger, file: SpoolFile | None = None) -> None:
         self.bytes_held = 0
+        self.payload_bytes = 0  # of all that came since the start
         self.disk_bytes = file.used_bytes if file else 0
         self.trouble = ""  # why the disk does not take readings, for the operator
         self._policy = policy
@@ -116,7 +119,7 @@ class Spool:
         for stream, backlog in backlogs.items():
             log.info("readings on disk", extra={"stream": stream, "count": backlog.rows})
             if lane := by_name.get(stream):
-                lane.disk_next, lane.disk_until = backlog.first, backlog.last + 1
+                lane.disk_next, lane.disk_until, lane.disk_since = backlog.first, backlog.last + 1, backlog.since
             else:
                 log.error("the contract no longer has this stream: its readings stay", extra={"stream": stream})
 
@@ -137,6 +140,7 @@ class Spool:
             held += size
         self._log.extend(entries)
         self._arrivals.append((offset - 1, now))
+        self.payload_bytes += held - self.bytes_held - ENTRY_BYTES * len(entries)
         self._next_offset, self.bytes_held = offset, held
 
     def settle(self, entries: Iterable[Entry]) -> None:
@@ -168,16 +172,31 @@ class Spool:
         while self._arrivals and self._arrivals[0][0] < first:
             self._arrivals.popleft()
 
-    def oldest_age_seconds(self, now: float) -> float:
-        """Tell how long the oldest unsafe reading has been here; any thread may ask.
+    def oldest(self) -> dict[str, int]:
+        """Tell when each stream's oldest reading came that Kafka has not acknowledged; any thread may ask.
 
-        Args:
-            now: seconds since 1970.
+        What is moved from memory to disk meanwhile is met in one of the two, because memory is copied first.
+
+        Returns:
+            Stream -> milliseconds since 1970; only streams of which readings wait.
         """
-        try:
-            return max(0.0, now - self._log[0].reading.received_at / 1000)
-        except IndexError:
-            return 0.0
+        held = [*self._log, *self._stored.values()]  # either copy is one step for the loop's thread
+        times = [(entry.reading.stream, entry.reading.received_at) for entry in held if not entry.is_settled]
+        times += [(lane.stream, lane.disk_since) for lane in (*self._lanes, *self._dead_lanes) if lane.has_backlog]
+        found: dict[str, int] = {}
+        for stream, at in times:
+            found[stream] = min(found.get(stream, at), at)
+        return found
+
+    def room_bytes(self) -> int:
+        """Tell how much the disk may still take, by its limit and by what is free there; any thread may ask."""
+        if not self._file:
+            return 0
+        left = max(0, self._policy.limit_bytes - self.disk_bytes)
+        with suppress(OSError):  # it may be gone; then the limit is all that is known
+            system = os.statvfs(self._file.path.parent)
+            left = min(left, system.f_bavail * system.f_frsize)
+        return left
 
     def unsettled(self) -> list[Entry]:
         """List what is neither on disk nor acknowledged by Kafka, in arrival order."""
@@ -304,10 +323,10 @@ class Spool:
         dropped: Counter[str] = Counter()
         settled = set(self._settled_rows)
         first = last = -1
-        for offset, stream in self._file.oldest(DROP_ROWS):
+        for offset, stream, received_at in self._file.oldest(DROP_ROWS):
             lane = backlog.get(stream)
             if lane and lane.has_on_disk(offset) and offset not in settled and offset not in self._stored:
-                lane.disk_next = offset + 1
+                lane.disk_next, lane.disk_since = offset + 1, received_at
                 dropped[stream] += 1
                 self._settled_rows.append(offset)
                 first, last = (first if first >= 0 else offset), offset

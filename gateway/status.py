@@ -13,19 +13,20 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
-import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import GatewayError
+from gateway.figures import NOTHING, PLAIN, Figures, figures, settled
+from gateway.http import PeerState
 from gateway.ledger import Books
 from gateway.log import cut, printable
-from gateway.metrics import CONTINUITY
+from gateway.overview import VERDICTS, balance
 from gateway.settings.values import split_hosts
 from gateway.table import table
 
@@ -36,44 +37,13 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 5.0
 MAXIMUM_ANSWER_BYTES = 8 * 2**20
-TRIES = 5
 PAUSE_SECONDS = 0.2
 LOCKS = Path("/proc/locks")
 
 State = Literal["ready", "not_ready", "silent", "stopped"]
 EXIT_CODES: dict[State, int] = {"ready": 0, "not_ready": 1, "silent": 69, "stopped": 69}  # EX_UNAVAILABLE in sysexits.h
 
-_PLAIN = {  # metric -> figure of the books
-    "gateway_received": "received",
-    "gateway_delivered": "delivered",
-    "gateway_repeated": "repeated",
-    "gateway_in_flight": "in_flight",
-    "gateway_spooled": "spooled",
-    "gateway_silent_keys": "silent_keys",
-}
-_CONTINUITY = {name: figure for figure, (name, _) in CONTINUITY.items()}
-_BY_REASON = {"gateway_dead_lettered": "dead_lettered", "gateway_dropped": "dropped"}
-_GAUGES = {
-    "gateway_oldest_unsettled_seconds": "lag_seconds",
-    "gateway_spool_disk_bytes": "spool_disk_bytes",
-    "gateway_spool_memory_bytes": "spool_memory_bytes",
-}
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """How it stands with one peer, as `/readyz` tells.
-
-    Args:
-        name: of the peer.
-        state: a word.
-        next_step: a sentence, or "".
-    """
-
-    name: str
-    state: str
-    next_step: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +54,13 @@ class Status:
         state: `ready`, `not_ready`, `silent` (a process holds the spool and does not answer), `stopped`.
         told: one sentence, with the next step.
         peers: with their states; empty when nobody answers.
-        books: by stream.
-        gauges: `lag_seconds`, `spool_disk_bytes`, `spool_memory_bytes`, as far as known.
+        figures: as far as known.
     """
 
     state: State
     told: str
-    peers: tuple[Peer, ...] = ()
-    books: dict[str, Books] = field(default_factory=dict)
-    gauges: dict[str, float] = field(default_factory=dict)
+    peers: tuple[PeerState, ...] = ()
+    figures: Figures = NOTHING
 
     @property
     def exit_code(self) -> int:
@@ -100,18 +68,23 @@ class Status:
         return EXIT_CODES[self.state]
 
     @property
-    def missing(self) -> int:
-        """Readings that the books cannot explain, over all streams."""
-        return sum(abs(book.missing) for book in self.books.values())
+    def books(self) -> dict[str, Books]:
+        """By stream."""
+        return self.figures.books
+
+    @property
+    def gauges(self) -> dict[str, float]:
+        """What is no account of a stream: lag, spool."""
+        return self.figures.gauges
 
     def as_json(self) -> dict[str, Any]:
         """Facts for machines."""
         return {
             "state": self.state,
             "told": self.told,
-            "peers": [{"peer": peer.name, "state": peer.state, "next_step": peer.next_step} for peer in self.peers],
-            "streams": {name: _figures(book) for name, book in self.books.items()},
-            "balanced": self.missing == 0,
+            "peers": [{"peer": one.peer, "state": one.state, "next_step": one.detail} for one in self.peers],
+            "streams": {name: _of_stream(book, self.figures.lags.get(name)) for name, book in self.books.items()},
+            "balanced": self.figures.missing == 0,
             **self.gauges,
         }
 
@@ -119,19 +92,15 @@ class Status:
         """Lines for people; what comes from outside is escaped."""
         parts = [printable(self.told)]
         if self.peers:
-            parts.append(table(("peer", "state", "next step"), [(p.name, p.state, p.next_step) for p in self.peers]))
+            rows = [(one.peer, one.state, one.detail) for one in self.peers]
+            parts.append(table(("peer", "state", "next step"), rows))
         if self.books:
-            parts += [table(_HEADS, [_row(name, book) for name, book in self.books.items()]), self._balance()]
+            parts += [table(_HEADS, [_row(name, book) for name, book in self.books.items()]), balance(self.figures)]
         if watched := [_continuity_row(name, book) for name, book in self.books.items() if _is_watched(book)]:
             parts.append(table(("stream", *_FIGURES, "silent keys"), watched))
         if self.gauges:
             parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in self.gauges.items()))
         return "\n\n".join(parts)
-
-    def _balance(self) -> str:
-        if not self.missing:
-            return "The books balance."
-        return f"The books do NOT balance: {self.missing} reading(s) unexplained. Please report this with the log."
 
 
 _HEADS = ("stream", "received", "delivered", "dead-lettered", "spooled", "in flight", "dropped", "by reason")
@@ -158,7 +127,7 @@ def _continuity_row(name: str, book: Books) -> tuple[str | int, ...]:
     return (name, *found, "-" if book.silent_keys is None else book.silent_keys)
 
 
-def _figures(book: Books) -> dict[str, Any]:
+def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
     return {
         "received": book.received,
         "delivered": book.delivered,
@@ -170,6 +139,9 @@ def _figures(book: Books) -> dict[str, Any]:
         "missing": book.missing,
         "continuity": dict(book.continuity),
         "silent_keys": book.silent_keys,
+        "lag_seconds": lag_seconds,
+        "last_reading_at": book.last_reading_at or None,
+        "last_dead_letter_at": dict(book.last_letter_at),
     }
 
 
@@ -202,60 +174,18 @@ def status(listen: str | None, spool_path: Path) -> Status:
 def _running(listen: str) -> Status:
     try:
         ready = json.loads(_get(listen, "/readyz"))
-        peers = tuple(Peer(str(s["peer"]), str(s["state"]), str(s["detail"])) for s in ready["states"])
-        books, gauges = _settled_figures(listen)
+        peers = tuple(PeerState(str(s["peer"]), str(s["state"]), str(s["detail"])) for s in ready["states"])
+        found = settled(lambda: _figures_of(listen), PAUSE_SECONDS)
         is_ready = ready["ready"] is True
     except (ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
         raise GatewayError(
             f"What answers on {listen} is no gateway of this version.", "Check http.listen in gateway.yaml."
         ) from None
-    if is_ready:
-        return Status("ready", "Running and ready.", peers, books, gauges)
-    return Status("not_ready", "Running, not ready: readings may wait. See the next steps.", peers, books, gauges)
+    return Status("ready" if is_ready else "not_ready", VERDICTS[is_ready], peers, found)
 
 
-def _settled_figures(listen: str) -> tuple[dict[str, Books], dict[str, float]]:
-    for tried in range(1, TRIES + 1):
-        books, gauges = figures(_get(listen, "/metrics").decode())
-        if tried == TRIES or not any(book.missing for book in books.values()):
-            break
-        time.sleep(PAUSE_SECONDS)
-    return books, gauges
-
-
-def figures(page: str) -> tuple[dict[str, Books], dict[str, float]]:
-    """Read the books and gauges from a page of `/metrics`.
-
-    Args:
-        page: Prometheus text format.
-
-    Returns:
-        Books by stream, and the gauges.
-
-    Raises:
-        ValueError: when it is no such page.
-    """
-    books: dict[str, Books] = {}
-    gauges: dict[str, float] = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            name = sample.name.removesuffix("_total")
-            if name in _GAUGES:
-                gauges[_GAUGES[name]] = sample.value
-            elif (name in _PLAIN or name in _BY_REASON or name in _CONTINUITY) and "stream" in sample.labels:
-                _enter(books.setdefault(sample.labels["stream"], Books()), name, sample.labels, int(sample.value))
-    if not gauges:
-        raise ValueError
-    return books, gauges
-
-
-def _enter(book: Books, name: str, labels: dict[str, str], value: int) -> None:
-    if name in _PLAIN:
-        setattr(book, _PLAIN[name], value)
-    elif name in _CONTINUITY:
-        book.continuity[_CONTINUITY[name]] = value
-    else:
-        getattr(book, _BY_REASON[name])[labels.get("reason", "")] = value
+def _figures_of(listen: str) -> Figures:
+    return figures(text_string_to_metric_families(_get(listen, "/metrics").decode()))
 
 
 def _get(listen: str, path: str) -> bytes:
@@ -276,9 +206,9 @@ def _from_disk(where: str, spool_path: Path) -> Status:
     figures_are = "the figures are those it wrote to its spool last" if books else "its spool holds no figures"
     if holder := _holder(spool_path):
         told = f"{where}, but process {holder} holds the spool. It may hang: see its log. Here {figures_are}."
-        return Status("silent", told, books=books, gauges=size)
+        return Status("silent", told, figures=Figures(books, gauges=size))
     told = f"{where}: the gateway is stopped. Start it with `gateway run`. Here {figures_are}."
-    return Status("stopped", told, books=books, gauges=size)
+    return Status("stopped", told, figures=Figures(books, gauges=size))
 
 
 def _saved_books(path: Path) -> dict[str, Any]:
@@ -297,7 +227,7 @@ def _saved_books(path: Path) -> dict[str, Any]:
 
 
 def _book(told: dict[str, Any]) -> Books:
-    numbers: dict[str, Any] = {name: value for name in _PLAIN.values() if isinstance(value := told.get(name), int)}
+    numbers: dict[str, Any] = {name: value for name in PLAIN.values() if isinstance(value := told.get(name), int)}
     letters, dropped, found = (_counts(told.get(name)) for name in ("dead_lettered", "dropped", "continuity"))
     named: Any = {"dead_lettered": letters, "dropped": dropped, "continuity": found}  # a newer one may know more names
     return Books(**numbers, **named)

@@ -38,6 +38,12 @@ PROMISED = {
     "gateway_silent_keys": {"stream"},
     "gateway_oldest_unsettled_seconds": set(),
     "gateway_spool_memory_bytes": set(),
+    "gateway_spool_disk_bytes": set(),
+    "gateway_spool_room_bytes": set(),
+    "gateway_received_bytes": set(),
+    "gateway_lag_seconds": {"stream"},
+    "gateway_last_reading_timestamp_seconds": {"stream"},
+    "gateway_last_dead_letter_timestamp_seconds": {"stream", "reason"},
     "gateway_mqtt_connected": {"server"},
     "gateway_mqtt_connects": {"server"},
     "gateway_mqtt_sessions_lost": {"server"},
@@ -56,6 +62,7 @@ def ledger() -> Ledger:
     books.dropped["spool_full"] = 1
     books.continuity.update(gaps=2, missing=7, repeated=3, out_of_order=1, restarts=1, forgotten=0)
     books.silent_keys = 4
+    books.last_reading_at, books.last_letter_at = int(NOW * 1000) - 2_500, {Reason.NOT_JSON: int(NOW * 1000) - 60_000}
     return made
 
 
@@ -125,6 +132,8 @@ def test_figures_are_those_of_the_books(families: dict[str, Metric]) -> None:
     assert value(families, "gateway_dead_lettered", stream="doors", reason="refused") == 1
     assert value(families, "gateway_dropped", stream="doors", reason="spool_full") == 1
     assert value(families, "gateway_received", stream=UNMAPPED) == 0
+    assert value(families, "gateway_last_reading_timestamp_seconds", stream="doors") == NOW - 2.5
+    assert value(families, "gateway_last_dead_letter_timestamp_seconds", stream="doors", reason="not_json") == NOW - 60
     assert value(families, "gateway_sequence_missing", stream="doors") == 7
     assert value(families, "gateway_sequence_forgotten_keys", stream="doors") == 0
     assert value(families, "gateway_silent_keys", stream="doors") == 4
@@ -136,7 +145,10 @@ def test_streams_that_nobody_watches_have_no_figures_of_it(families: dict[str, M
 
 
 def test_figures_are_those_of_spool_and_broker(families: dict[str, Metric]) -> None:
-    """Lag is the age of the oldest reading that is not safe; a broker that was never reached counts nothing."""
+    """Lag is the age of the oldest reading that waits; a broker that was never reached counts nothing."""
+    assert value(families, "gateway_lag_seconds", stream="doors") == 5
+    assert value(families, "gateway_lag_seconds", stream=UNMAPPED) == 0
+    assert value(families, "gateway_received_bytes") == 100
     assert value(families, "gateway_oldest_unsettled_seconds") == 5
     assert value(families, "gateway_spool_memory_bytes") >= 100
     assert value(families, "gateway_mqtt_connected", server="factoryBroker") == 0

@@ -10,9 +10,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import GatewayError
-from gateway.status import Status, figures, status
+from gateway.figures import Figures, figures
+from gateway.status import Status, status
 from tests.stack.gateway import Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
@@ -131,6 +133,11 @@ def test_status_of_another_program_is_a_sentence(stranger: int, tmp_path: Path) 
         status(f"127.0.0.1:{stranger}", tmp_path / "spool.db")
 
 
+def scraped(page: str) -> Figures:
+    """Read the figures of a page of `/metrics`."""
+    return figures(text_string_to_metric_families(page))
+
+
 def test_figures_of_watched_streams_are_a_table_of_their_own() -> None:
     page = (
         'gateway_received_total{stream="a"} 5\ngateway_delivered_total{stream="a"} 5\n'
@@ -138,7 +145,7 @@ def test_figures_of_watched_streams_are_a_table_of_their_own() -> None:
         'gateway_sequence_gaps_total{stream="a"} 1\ngateway_sequence_missing_total{stream="a"} 3\n'
         'gateway_sequence_forgotten_keys_total{stream="a"} 0\ngateway_silent_keys{stream="a"} 2\n'
     )
-    told = Status("ready", "Running.", books=figures(page)[0])
+    told = Status("ready", "Running.", figures=scraped(page))
     assert re.search(r"^a +1 +3 +- +- +- +0 +2$", told.as_text(), re.MULTILINE), told.as_text()
     assert told.as_json()["streams"]["a"]["continuity"] == {"gaps": 1, "missing": 3, "forgotten": 0}
     assert told.as_json()["streams"]["b"] | {"continuity": {}, "silent_keys": None} == told.as_json()["streams"]["b"]
@@ -147,5 +154,5 @@ def test_figures_of_watched_streams_are_a_table_of_their_own() -> None:
 def test_figures_that_do_not_balance_are_told() -> None:
     """The sum of a stream's figures is compared with what it received."""
     page = 'gateway_received_total{stream="a"} 5\ngateway_delivered_total{stream="a"} 3\ngateway_spool_disk_bytes 1\n'
-    books, gauges = figures(page)
-    assert (books["a"].missing, gauges) == (2, {"spool_disk_bytes": 1})
+    found = scraped(page)
+    assert (found.books["a"].missing, found.missing, found.gauges) == (2, 2, {"spool_disk_bytes": 1})

@@ -20,6 +20,7 @@ from gateway.cli.schemas import schemas
 from gateway.cli.simulate import simulate
 from gateway.cli.status import status
 from gateway.cli.tail import tail
+from gateway.cli.top import top
 from gateway.cli.topics import topics
 from gateway.errors import GatewayError
 
@@ -38,6 +39,7 @@ app.command()(docs)
 app.command()(simulate)
 app.command()(tail)
 app.command()(status)
+app.command()(top)
 app.add_typer(dlq)
 app.add_typer(schemas)
 app.add_typer(topics)

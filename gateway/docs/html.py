@@ -55,9 +55,30 @@ def write(blocks: Sequence[Block]) -> str:
     Returns:
         A whole HTML document.
     """
+    return _document(blocks, f'<nav aria-label="Contents">\n{_contents(blocks[1:])}\n</nav>')
+
+
+def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: int) -> str:
+    """Write a page that the browser loads anew again and again; what stands out on it is in trouble.
+
+    Args:
+        blocks: a heading of level 1 first.
+        links: to other pages of ours.
+        refresh_seconds: from one loading to the next.
+
+    Returns:
+        A whole HTML document.
+    """
+    items = "".join(f"<li>{_inline(link)}</li>" for link in links)
+    refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">\n'
+    return _document(blocks, f'<nav aria-label="Pages"><ul>{items}</ul></nav>', refresh, "live")
+
+
+def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = "") -> str:
     (title, *rest) = blocks
     assert isinstance(title, Heading), "a page begins with its title"
     body = "\n".join(part for block in rest for part in _block(block))
+    attribute = f' class="{kind}"' if kind else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -65,14 +86,12 @@ def write(blocks: Sequence[Block]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{_text(title.text)}</title>
+{refresh}<title>{_text(title.text)}</title>
 <style>{STYLE}</style>
 </head>
-<body>
+<body{attribute}>
 <a class="skip" href="#content">Skip to the content</a>
-<nav aria-label="Contents">
-{_contents(rest)}
-</nav>
+{nav}
 <main id="content">
 <h1>{_text(title.text)}</h1>
 {body}
