@@ -89,7 +89,7 @@ def figures(families: Iterable[Metric]) -> Figures:
             elif stream := sample.labels.get("stream"):
                 _enter(found, stream, name, sample.labels.get("reason", ""), sample.value)
     if not found.gauges:
-        raise ValueError
+        raise ValueError("these metrics are none of ours")
     return found
 
 

@@ -35,10 +35,10 @@ VERDICTS: Final = {
     False: "Running, not ready: readings may wait. See the next steps.",
 }
 _LINKS: Final = (
-    Link("The contract: every stream, field and topic", "/docs"),
-    Link("The books, for Prometheus", "/metrics"),
-    Link("Do readings get through", "/readyz"),
-    Link("Does the process work", "/livez"),
+    Link("contract", "/docs"),
+    Link("metrics", "/metrics"),
+    Link("readyz", "/readyz"),
+    Link("livez", "/livez"),
 )
 
 
@@ -157,8 +157,10 @@ def _spool(gauges: dict[str, float], rates: Rates) -> Iterable[tuple[str, Phrase
 
 
 def _survival(room: float, rates: Rates) -> str:
-    if not rates.disk_bytes:
+    if not rates.seconds:
         return ""
+    if not rates.disk_bytes:
+        return ": nothing comes now"
     return f": without Kafka about {room / rates.disk_bytes / 3600:,.1f} hours at this rate"
 
 
