@@ -32,8 +32,8 @@ class Books:
         repeated: of the received, those the broker marked as sent before (DUP).
         continuity: what the numbers in the readings told (`core/continuity.py`); empty where nobody asks.
         silent_keys: keys that have not been heard for too long; None where nobody asks. Not kept over a restart.
-        last_reading_at: when the newest came, milliseconds since 1970; 0 before the first. Not kept over a restart.
-        last_letter_at: when the newest reading of each reason came that is a dead letter now. Not kept over a restart.
+        last_reading_at: when the newest came, milliseconds since 1970; 0 before the first.
+        last_letter_at: when the newest reading of each reason came that is a dead letter now, likewise.
     """
 
     received: int = 0
@@ -106,6 +106,8 @@ class Ledger:
                 "dropped": dict(book.dropped),
                 "repeated": book.repeated,
                 "continuity": dict(book.continuity),
+                "last_reading_at": book.last_reading_at,
+                "last_letter_at": dict(book.last_letter_at),
             }
             for name, book in self.books.items()
         }
@@ -129,6 +131,8 @@ class Ledger:
             book.dead_lettered = Counter({Reason(reason): n for reason, n in told.get("dead_lettered", {}).items()})
             book.dropped = Counter(told.get("dropped", {}))
             book.continuity = Counter(told.get("continuity", {}))
+            book.last_reading_at = told.get("last_reading_at", 0)
+            book.last_letter_at = {Reason(reason): at for reason, at in told.get("last_letter_at", {}).items()}
             book.dropped["interrupted"] += told.get("in_flight", 0)
             book.spooled = spooled.get(name, 0)
             difference = told.get("spooled", 0) - book.spooled

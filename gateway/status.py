@@ -227,9 +227,10 @@ def _saved_books(path: Path) -> dict[str, Any]:
 
 
 def _book(told: dict[str, Any]) -> Books:
-    numbers: dict[str, Any] = {name: value for name in PLAIN.values() if isinstance(value := told.get(name), int)}
-    letters, dropped, found = (_counts(told.get(name)) for name in ("dead_lettered", "dropped", "continuity"))
-    named: Any = {"dead_lettered": letters, "dropped": dropped, "continuity": found}  # a newer one may know more names
+    plain = (*PLAIN.values(), "last_reading_at")
+    numbers: dict[str, Any] = {name: value for name in plain if isinstance(value := told.get(name), int)}
+    by_name = ("dead_lettered", "dropped", "continuity", "last_letter_at")
+    named: Any = {name: _counts(told.get(name)) for name in by_name}  # a newer one may know more names
     return Books(**numbers, **named)
 
 

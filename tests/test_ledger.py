@@ -68,6 +68,8 @@ def test_restore_goes_on_with_what_was_saved() -> None:
         dead_lettered=Counter({Reason.NOT_JSON: 2}),
         dropped=Counter({"spool_full": 2}),
         repeated=1,
+        last_reading_at=1_791_547_200_000,
+        last_letter_at={Reason.NOT_JSON: 1_791_547_100_000},
     )
     after = Ledger(["doors"])
     after.restore(json.loads(json.dumps(before.saved())), {"doors": 3})

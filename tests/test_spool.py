@@ -193,6 +193,39 @@ def test_restart_goes_on_where_the_disk_left_off(folder: Path) -> None:
     assert second.ledger.totals() | {"received": 4, "delivered": 4, "balanced": True} == second.ledger.totals()
 
 
+def test_oldest_is_known_in_memory_and_on_disk_and_over_a_restart(folder: Path) -> None:
+    """By stream, whatever holds the reading; only a stream of which nothing waits has none."""
+    at = 1_700_000_000_000
+    first, connection = Gateway(folder, Policy(memory_bytes=2_000)), Acknowledged()
+    first.receive(connection, [1, 2, 3], "b", now=1.0)
+    first.send("b", 1)
+    first.settle(1)
+    assert first.spool.oldest() == {"b": at + 2}
+    first.spool.store(1.0)
+    assert first.spool.oldest() == {"b": at + 2}
+    first.receive(connection, list(range(4, 10)), "a", now=2.0)
+    first.spool.keep(2.0)  # memory is full: all of it is on disk only
+    assert first.spool.bytes_held == 0
+    assert first.spool.oldest() == {"a": at + 4, "b": at + 2}
+    first.spool.close(3.0)
+    second = Gateway(folder, OUTAGE)
+    assert second.spool.oldest() == {"a": at + 4, "b": at + 2}
+    assert second.send("a", 6) == list(range(4, 10))
+    second.settle(2)
+    assert second.spool.oldest() == {"a": at + 6, "b": at + 2}
+    second.settle(4)
+    assert second.spool.oldest() == {"b": at + 2}
+
+
+def test_room_is_what_the_limit_and_the_disk_leave(folder: Path) -> None:
+    assert 0 < Gateway(folder, Policy(2**20, limit_bytes=2**60)).spool.room_bytes() < 2**60
+    (small := folder / "small").mkdir()
+    gateway = Gateway(small, Policy(2**20, limit_bytes=2**16))
+    assert gateway.spool.room_bytes() == 2**16 - gateway.spool.disk_bytes
+    (tight := folder / "tight").mkdir()
+    assert Gateway(tight, Policy(2**20, limit_bytes=4096)).spool.room_bytes() == 0
+
+
 def test_kill_books_what_was_in_flight_as_interrupted(folder: Path) -> None:
     """After kill -9 the books balance: what was unsafe when they were last written is `interrupted`."""
     first, connection = Gateway(folder, OUTAGE), Acknowledged()

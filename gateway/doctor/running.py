@@ -34,11 +34,11 @@ def examine(installation: Installation) -> Iterator[Diagnosis]:
     if found.state in {"silent", "stopped"}:
         yield Diagnosis(PLACE, IDS, State.UNSEEN, "only a running gateway notices that one is shared")
         return
-    brokers = [peer for peer in found.peers if peer.name in installation.contract.mqtt_servers]
-    if shared := [peer for peer in brokers if SUSPICION in peer.next_step]:
-        yield from (Diagnosis(PLACE, IDS, State.WRONG, f"{one.name}: {one.next_step}", SHARED_FIX) for one in shared)
+    brokers = [peer for peer in found.peers if peer.peer in installation.contract.mqtt_servers]
+    if shared := [peer for peer in brokers if SUSPICION in peer.detail]:
+        yield from (Diagnosis(PLACE, IDS, State.WRONG, f"{one.peer}: {one.detail}", SHARED_FIX) for one in shared)
     else:
         yield Diagnosis(PLACE, IDS, State.OK, "nobody else seems to use ours")
     for peer in found.peers:
         if peer.state != "ok" and peer not in shared:
-            yield Diagnosis(PLACE, peer.name, State.WARNING, f"{peer.state}: {peer.next_step}")
+            yield Diagnosis(PLACE, peer.peer, State.WARNING, f"{peer.state}: {peer.detail}")

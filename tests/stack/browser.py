@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.stack.software import command
+from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,12 +71,15 @@ class Browser:
 
     def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Give a command and return its answer."""
+        answer = self._answer(method, parameters)
+        assert "result" in answer, f"{method}: {answer}"
+        return dict(answer["result"])
+
+    def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self._count += 1
         message = {"id": self._count, "method": method, "params": parameters} | self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
-        answer = self._read(lambda one: one.get("id") == self._count)
-        assert "result" in answer, f"{method}: {answer}"
-        return dict(answer["result"])
+        return self._read(lambda one: one.get("id") == self._count)
 
     def visit(self, address: str, *, width: int = 1280, scheme: str = "light") -> Visit:
         """Load a page in a window so wide, for somebody who prefers a light or a dark scheme."""
@@ -95,8 +99,11 @@ class Browser:
         return found
 
     def ask(self, expression: str) -> Any:
-        """Evaluate JavaScript in the page; a promise is waited for."""
-        answer = self.tell("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        """Evaluate JavaScript in the page; a promise is waited for. A page that is just being loaded is asked again."""
+        parameters = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        answer: Any = wait_for(
+            lambda: self._answer("Runtime.evaluate", parameters).get("result"), SECONDS, f"an answer to {expression}"
+        )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
