@@ -9,8 +9,9 @@ the registry and serve HTTP, and none of them touches a reading.
 
 How long a turn may wait: not at all while there is work; else until the next thing to do, or until something comes. Two
 ends may wake it and cannot be waited for at once: sockets have `poll`, librdkafka's reports have a call of their own.
-While a report may come at any moment the wait listens to the reports and looks at the sockets every millisecond;
-when none has come for some time (Kafka is away) it waits at the sockets, and asks for reports less and less often.
+While a report may come at any moment the wait listens to the reports and looks at the sockets every millisecond, so
+that readings that come meanwhile go together; when none has come for some time (Kafka is away) it waits at the sockets,
+and asks for reports less and less often.
 """
 
 from __future__ import annotations
@@ -134,8 +135,9 @@ class Bridge:
         now = time.monotonic()
         until = now + self._patience(now)
         while self._sink.in_flight and now < min(until, self._expecting_since + EXPECTED_SECONDS):
+            reports = self._sink.poll(LISTEN_SECONDS)
             self._readable = {fileno for fileno, _ in poller.poll(0)}
-            if self._readable or self._sink.poll(LISTEN_SECONDS):
+            if self._readable or reports:
                 return
             now = time.monotonic()
         if self._sink.in_flight:
