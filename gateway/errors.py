@@ -12,7 +12,12 @@ either: it is a state of the source, the sink or the registry, tried again and n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,3 +82,24 @@ class SpoolBrokenError(GatewayError):
     """The disk under the spool fails again and again."""
 
     exit_code = 74  # EX_IOERR
+
+
+def until_refused(found: Iterable[_Found], told: Callable[[GatewayError], _Found]) -> list[_Found]:
+    """Collect what asking a peer gives; where an error ends it, what came before stays, and the error is told as well.
+
+    Args:
+        found: raises when the peer does not answer any more.
+        told: makes the last thing found of the error.
+
+    Raises:
+        ConfigurationError: from `found`; no peer is at fault then.
+    """
+    collected = []
+    try:
+        for one in found:
+            collected.append(one)  # noqa: PERF402 - a comprehension would lose them
+    except ConfigurationError:
+        raise
+    except GatewayError as error:
+        collected.append(told(error))
+    return collected

@@ -11,6 +11,9 @@ Order through failures is librdkafka's gap-less guarantee: a batch that Kafka do
 that nothing behind it gets ahead. A fatal producer takes nothing more; once it has reported all it held, and there is
 something to send, a new one takes over. Without the guarantee a refused batch was stored behind its followers.
 
+A reading of a stream with several topics is several records, and is reported once: settled when Kafka has them all,
+failed with the gravest error when it has not.
+
 `batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone and does not take
 good neighbours with it.
 """

@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import durable
@@ -106,16 +107,13 @@ def filters(contract: Contract, settings: Settings, number: int) -> dict[str, st
 
 def _parts(streams: list[Stream]) -> list[list[Stream]]:
     """Put streams together that go to the same Kafka topic, also by way of a third one."""
-    parts: list[list[Stream]] = []
+    part_of: dict[str, list[Stream]] = {}  # by topic
     for stream in streams:
-        apart = [part for part in parts if not _topics(part) & _topics([stream])]
-        joined = [one for part in parts if part not in apart for one in part]
-        parts = [*apart, [*joined, stream]]
-    return parts
-
-
-def _topics(streams: list[Stream]) -> set[str]:
-    return {route.topic.name for stream in streams for route in stream.routes}
+        topics = [route.topic.name for route in stream.routes]
+        met = {id(part): part for topic in topics if (part := part_of.get(topic))}
+        joined = [*chain.from_iterable(met.values()), stream]
+        part_of |= dict.fromkeys((route.topic.name for one in joined for route in one.routes), joined)
+    return list({id(part): part for part in part_of.values()}.values())
 
 
 def own_settings(settings: Settings, number: int) -> Settings:

@@ -109,11 +109,11 @@ def machine(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> It
         subprocess.run([*debian, str(request.param), str(suite)], check=True)
     root = tmp_path / "root"
     subprocess.run(["cp", "--archive", suite, root], check=True)
-    shutil.copyfile(package, root / "root/gateway.deb")
+    shutil.copyfile(package, root / "gateway.deb")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     running = Machine(root)
     try:
-        running.run("dpkg", "--install", "/root/gateway.deb")
+        running.run("dpkg", "--install", "/gateway.deb")
         (root / "etc/gateway/gateway.yaml").write_text(SETTINGS)
         (root / "etc/gateway/secrets/mqtt-password").write_text("secret\n")
         (root / "etc/gateway/secrets/mqtt-password").chmod(0o600)
@@ -139,7 +139,7 @@ def test_life_under_systemd(machine: Machine) -> None:
     wait_for(lambda: machine.metric("gateway_spooled") == READINGS, 60, "the readings to be on disk")
 
     before = machine.shown("gateway", "MainPID")
-    machine.run("dpkg", "--install", "/root/gateway.deb")
+    machine.run("dpkg", "--install", "/gateway.deb")
     assert machine.shown("gateway", "MainPID") not in {before, "0"}
     wait_for(lambda: machine.metric("gateway_spooled") == READINGS, 60, "the readings to be there after the upgrade")
 

@@ -6,11 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ dlq = typer.Typer(
 
 PlaceArgument = Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `gateway dlq list` shows it.")]
 TopicOption = Annotated[str | None, typer.Option(help="The dead-letter topic, when the contract has several.")]
-FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")]
 ReasonOption = Annotated[Reason | None, typer.Option(help="Only letters that bear this reason.")]
 StreamOption = Annotated[str | None, typer.Option(help="Only letters that this receive operation refused.")]
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Literal
 
 import typer
 
-from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
 
 
 def doctor(
     config: ConfigOption,
     *,
-    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")] = "text",
+    output: FormatOption = "text",
 ) -> None:
     """Look for the known traps at brokers, Kafka, registry, disk, clock and certificates; it changes nothing.
 

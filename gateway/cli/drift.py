@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
 
 LONGEST_SECONDS = 3_600
 
@@ -19,7 +19,7 @@ def drift(
     seconds: Annotated[
         float, typer.Option(min=0, max=LONGEST_SECONDS, help="Listen to each broker so long for what no stream takes.")
     ] = 10,
-    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")] = "text",
+    output: FormatOption = "text",
 ) -> None:
     """Compare the contract with brokers, Kafka and registry as they are now; it changes nothing. Ctrl-C ends listening.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
 from gateway.evolution.mode import Mode
 from gateway.log import printable
 
@@ -24,7 +24,6 @@ schemas = typer.Typer(
     no_args_is_help=True,
 )
 
-FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")]
 REFUSED = 1
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from gateway.cli.options import FormatOption  # noqa: TC001 - typer reads the annotation
 
 
 def status(
@@ -15,7 +17,7 @@ def status(
     config: Annotated[Path, typer.Option("--config", "-c", help="This installation's gateway.yaml.")] = Path(
         "gateway.yaml"
     ),
-    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")] = "text",
+    output: FormatOption = "text",
 ) -> None:
     """Show peers with state and next step, the books of every stream, spool and lag.
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateway.cli.options import FormatOption  # noqa: TC001 - typer reads the annotation
+
 
 def tail(  # noqa: PLR0913 - each is one option of the command
     topic: Annotated[str, typer.Argument(help="The Kafka topic.")],
@@ -21,7 +23,7 @@ def tail(  # noqa: PLR0913 - each is one option of the command
     start: Annotated[
         Literal["beginning", "end"], typer.Option("--from", help="The oldest record, or new ones.")
     ] = "end",
-    output: Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")] = "text",
+    output: FormatOption = "text",
 ) -> None:
     """Show decoded records of a topic, one line each: time, partition, offset, key, schema id, value.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,6 @@ topics = typer.Typer(
     no_args_is_help=True,
 )
 
-FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people, or for machines.")]
 REFUSED = 1
 DIFFERENT = 2  # what plans of other tools answer
 

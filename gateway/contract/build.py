@@ -19,7 +19,7 @@ from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.expression import ExpressionError, parse, split
 from gateway.contract.findings import proposal
 from gateway.contract.mapping import Mapping
-from gateway.contract.message import Payload, Payloads, describes, only_message
+from gateway.contract.message import Payload, Payloads, describes, only_message, unread
 from gateway.contract.model import Contract, KafkaServer, MqttServer, Parameter, Stream
 from gateway.contract.server import kafka_server, mqtt_server, protocol
 from gateway.core.routes import UNMAPPED
@@ -338,12 +338,9 @@ def _location_fault(part: str, pointer: str, payload: Payload, record: Record) -
     """Why a parameter cannot be tied to this place, or nothing."""
     if part != "payload" or not pointer:
         return "A parameter is tied to a member of the payload: $message.payload#/member."
-    if payload.record is None and not describes(payload.json_schema, split(pointer)):
-        return f"The message's schema describes nothing at {pointer}."
-    name = record.reader(pointer)
-    if name is None:
-        return f"No field of {record.schema.fullname} reads {pointer}."
-    kind = record.walk((name,))
+    if fault := unread(pointer, payload, record):
+        return fault
+    kind = record.walk((record.reader(pointer) or "",))
     kinds = [record.kind(one) for one in kind] if isinstance(kind, list) else [kind]
     if not any(one == "string" or (isinstance(one, dict) and one["type"] == "enum") for one in kinds):
         return f"The field that reads {pointer} is not text, and a level of a topic is."

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract.expression import ExpressionError, parse, split
+from gateway.contract.expression import ExpressionError, parse
 from gateway.contract.findings import proposal
-from gateway.contract.message import describes
+from gateway.contract.message import unread
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
@@ -73,11 +73,8 @@ def _fault(part: str, pointer: str, payload: Payload, record: Record) -> str:
     """Why this place is no number that counts, or nothing."""
     if part != "payload" or not pointer:
         return "The number that counts is a member of the payload: $message.payload#/member."
-    if payload.record is None and not describes(payload.json_schema, split(pointer)):
-        return f"The message's schema describes nothing at {pointer}."
-    name = record.reader(pointer)
-    if name is None:
-        return f"No field of {record.schema.fullname} reads {pointer}."
-    kind = record.walk((name,))
+    if fault := unread(pointer, payload, record):
+        return fault
+    kind = record.walk((record.reader(pointer) or "",))
     kinds = {one for one in map(record.kind, kind if isinstance(kind, list) else [kind]) if isinstance(one, str)}
     return "" if kinds & INTEGERS else f"The field that reads {pointer} is neither int nor long."

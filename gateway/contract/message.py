@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import schema
 from gateway.contract.document import ReferenceFault, TooLargeError
+from gateway.contract.expression import split
 
 if TYPE_CHECKING:
     from gateway.contract.channel import Channel
@@ -140,6 +141,19 @@ def describes(described: Any, tokens: tuple[str, ...]) -> bool:
     options = [option for key in ("allOf", "anyOf", "oneOf") for option in _items(described.get(key))]
     inner = [one for one in _inner(described, tokens[0]) if describes(one, tokens[1:])]
     return bool(inner) or any(describes(option, tokens) for option in options)
+
+
+def unread(pointer: str, payload: Payload, record: schema.Record) -> str:
+    """Why no field of the record reads a place of the payload, or nothing.
+
+    Args:
+        pointer: RFC 6901, into the payload.
+        payload: of the MQTT message.
+        record: that it becomes.
+    """
+    if payload.record is None and not describes(payload.json_schema, split(pointer)):
+        return f"The message's schema describes nothing at {pointer}."
+    return "" if record.reader(pointer) else f"No field of {record.schema.fullname} reads {pointer}."
 
 
 def _inner(described: dict[str, Any], key: str) -> list[Any]:

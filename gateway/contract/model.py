@@ -227,3 +227,9 @@ class Contract:
     mqtt_servers: dict[str, MqttServer]
     kafka: KafkaServer
     streams: dict[str, Stream]
+
+    @property
+    def brokers(self) -> list[MqttServer]:
+        """The MQTT servers that a stream comes from."""
+        used = {name for stream in self.streams.values() for name in stream.servers}
+        return [server for name, server in self.mqtt_servers.items() if name in used]

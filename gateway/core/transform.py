@@ -158,14 +158,15 @@ class Transform:
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
         if not reading.payload and self._key_level is not None:
-            key = facts.values[self._key_level].encode()
-            return Record(self._topic, key, None, facts.headers, reading.received_at)
+            return self._record(facts.values[self._key_level].encode(), None, facts, reading)
         if reading.size >= 0:  # the source says the size only of what is above its server's own limit
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = self._codec.encode_precisely(reading.payload, facts.values)
         if isinstance(encoded, DeadLetter):
             return encoded
-        key, value = encoded
+        return self._record(*encoded, facts, reading)
+
+    def _record(self, key: bytes, value: bytes | None, facts: _TopicFacts, reading: Reading) -> Record:
         headers = facts.headers
         if self._names_time:
             headers = [*headers, (TIME_HEADER, iso(reading.received_at))]
@@ -200,6 +201,6 @@ def _key_level(stream: Stream, route: Route) -> int | None:
     assert route.schema is not None, "the contract gives every route of readings a schema"
     first, *below = tokens(route.keys[0])
     field = next(field for field in route.schema.definition["fields"] if field["name"] == first)
-    paths = [(*path, *below) for path in source(field).paths]
-    levels = [level for level, each in enumerate(stream.parameters) if each.pointer and tokens(each.pointer) in paths]
-    return levels[0] if levels else None
+    place = (*source(field).paths[0], *below)  # the first source alone: the topic fills it in when it is absent
+    levels = (level for level, each in enumerate(stream.parameters) if each.pointer and tokens(each.pointer) == place)
+    return next(levels, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.doctor import brokers, certificates, clock, kafka, machine, registry, running, storage
 from gateway.doctor.diagnosis import Diagnosis, Report, State
-from gateway.errors import ConfigurationError, GatewayError
+from gateway.errors import ConfigurationError, until_refused
 from gateway.installation import open_installation
 
 if TYPE_CHECKING:
@@ -44,30 +44,20 @@ def examine(config: Path, environ: Mapping[str, str], stopping: Stopping) -> Rep
 
 def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[str, Iterable[Diagnosis]]]:
     contract, settings = installation.contract, installation.settings
-    used = {name for stream in contract.streams.values() for name in stream.servers}
     yield machine.PLACE, machine.examine()
     yield storage.PLACE, storage.examine(installation.spool_path, settings.spool.limit)
     yield certificates.PLACE, certificates.examine(installation)
     yield clock.PLACE, clock.examine(installation)
     yield running.PLACE, running.examine(installation)
-    for server in contract.mqtt_servers.values():
-        if server.name in used:
-            yield f"broker {server.name}", brokers.examine(installation, server, stopping)
+    for server in contract.brokers:
+        yield f"broker {server.name}", brokers.examine(installation, server, stopping)
     yield contract.kafka.name, kafka.examine(installation)
     yield "registry", registry.examine(installation)
 
 
 def _collected(place: str, diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
-    """Collect what was found in a place, and why no more was."""
-    found = []
-    try:
-        for diagnosis in diagnoses:
-            found.append(diagnosis)  # noqa: PERF402 - what came before an error stays
-    except ConfigurationError:
-        raise
-    except GatewayError as error:
-        found.append(Diagnosis(place.removeprefix("broker "), "answer", State.UNASKED, error.message, error.hint))
-    return found
+    peer = place.removeprefix("broker ")
+    return until_refused(diagnoses, lambda error: Diagnosis(peer, "answer", State.UNASKED, error.message, error.hint))
 
 
 def _files(error: ConfigurationError) -> Iterator[Diagnosis]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.drift import broker, kafka, registry
 from gateway.drift.observation import Observation, Report, Verdict
-from gateway.errors import ConfigurationError, GatewayError
+from gateway.errors import until_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,13 +28,8 @@ def survey(installation: Installation, seconds: float, stopping: Stopping) -> Re
         ConfigurationError: when a secret or certificate cannot be used.
     """
     contract = installation.contract
-    used = {name for stream in contract.streams.values() for name in stream.servers}
     peers = [
-        *(
-            (server.name, broker.compare(installation, server, seconds, stopping))
-            for server in contract.mqtt_servers.values()
-            if server.name in used
-        ),
+        *((server.name, broker.compare(installation, server, seconds, stopping)) for server in contract.brokers),
         (contract.kafka.name, kafka.compare(installation)),
         (registry.PEER, registry.compare(installation)),
     ]
@@ -43,13 +38,6 @@ def survey(installation: Installation, seconds: float, stopping: Stopping) -> Re
 
 
 def _asked(peer: str, observations: Iterable[Observation]) -> list[Observation]:
-    """Collect what a peer shows, and why it shows no more."""
-    found = []
-    try:
-        for observation in observations:
-            found.append(observation)  # noqa: PERF402 - what came before an error stays
-    except ConfigurationError:
-        raise
-    except GatewayError as error:
-        found.append(Observation(peer, "answer", "one", error.message, Verdict.UNASKED, error.hint))
-    return found
+    return until_refused(
+        observations, lambda error: Observation(peer, "answer", "one", error.message, Verdict.UNASKED, error.hint)
+    )

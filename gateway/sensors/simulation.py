@@ -76,9 +76,7 @@ def prepare(
     settings = load(config, os.environ) if config else None
     made = contracts.load(settings.resolve(settings.contract) if settings else contract)
     elsewhere = _read_overrides(overrides, made)
-    used = {name for stream in made.streams.values() for name in stream.servers}
-    servers = [server for name, server in made.mqtt_servers.items() if name in used]
-    return made, [broker_of(server, settings, elsewhere.get(server.name), login) for server in servers]
+    return made, [broker_of(server, settings, elsewhere.get(server.name), login) for server in made.brokers]
 
 
 def broker_of(

@@ -197,3 +197,22 @@ def test_transform_ends_no_key_that_the_topic_does_not_name() -> None:
     ended = Transform(made, 7, LIMIT)(reading(payload=b""))
     assert isinstance(ended, Record)
     assert ended.value is None
+
+
+def test_transform_ends_the_key_that_readings_have_had() -> None:
+    """Where another member comes before the one that the topic fills in, the topic alone does not tell the key."""
+    names = record(
+        {"name": "machine", "type": "string", "x-source": ["$message.payload#/name", "$message.payload#/id"]}
+    )
+    made = stream("m", names, address="m/{id}", keys=("/machine",), locations={"id": "/id"})
+    made = replace(made, route=replace(made.route, topic=LATEST))
+    letter = Transform(made, 7, LIMIT)(reading(b"m/a", payload=b""))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == Reason.EMPTY
+
+
+def test_transform_gives_a_tombstone_the_headers_of_a_reading() -> None:
+    made = sensors(topic=LATEST, headers=frozenset({"mqtt.topic", "gateway.received_at"}))
+    ended = Transform(made, 7, LIMIT)(reading(payload=b""))
+    assert isinstance(ended, Record)
+    assert [name for name, _ in ended.headers] == ["mqtt.topic", "gateway.received_at"]
