@@ -16,21 +16,33 @@ failed with the gravest error when it has not.
 
 `batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone and does not take
 good neighbours with it.
+
+A report costs as much as handing the record over: Python gets copies of key and value, and calls back. So there is one
+for each *run*, the readings of one partition in one `send`: by the same guarantee Kafka has all that stand before the
+last when it has the last; when it has not, all are sent again. Which partition a key belongs to is librdkafka's to say:
+the first report on a key tells, and what was learned is handed over with the next records, so that a run is of one
+partition whatever becomes of the topic meanwhile. It is forgotten each minute, because a topic may get more partitions.
+A topic of which Kafka has refused a record gets a report for each from then on, so that neighbours are not sent twice.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import time
+from bisect import bisect_left
 from contextlib import suppress
 from enum import Enum
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from confluent_kafka import Message
 
     from gateway.config import ServerSettings, Settings
     from gateway.contract.model import KafkaServer
@@ -62,6 +74,11 @@ DEFAULTS: dict[str, str | int | bool] = {
 }
 WINDOW = 32_768  # records handed to librdkafka and not reported yet
 WINDOW_BYTES = 16 * 2**20
+LARGE_BYTES = 65_536  # such a reading is a run of its own: its record may be refused on the spot, which ends a `send`
+FORGET_SECONDS = 60.0  # which partition a key belongs to
+MAX_KEYS = 65_536
+ANY_PARTITION = -1  # librdkafka's: the partitioner decides
+Refusal = BufferError | KafkaException
 
 
 class Outcome(Enum):
@@ -129,12 +146,12 @@ class _Reports:
 
     __slots__ = ("_error", "_missing", "_report")
 
-    def __init__(self, report: Callable[[KafkaError | None, object], None], count: int) -> None:
+    def __init__(self, report: Callable[[KafkaError | None, Message | None], None], count: int) -> None:
         self._report = report
         self._missing = count
         self._error: KafkaError | None = None
 
-    def __call__(self, error: KafkaError | None, message: object) -> None:
+    def __call__(self, error: KafkaError | None, message: Message | None) -> None:
         self._missing -= 1
         self._note(error)
         if not self._missing:
@@ -148,6 +165,13 @@ class _Reports:
     def _note(self, error: KafkaError | None) -> None:
         if error and (self._error is None or _is_bystander(self._error)):
             self._error = error
+
+
+def _handed_over(runs: Mapping[int, list[Entry]], last: Mapping[int, int], taken: int, refused: Entry) -> list[Entry]:
+    """List what librdkafka has of runs of which it did not get the last."""
+    return [
+        entry for partition, run in runs.items() if last[partition] >= taken for entry in run if entry is not refused
+    ]
 
 
 def _is_bystander(error: KafkaError) -> bool:
@@ -178,80 +202,135 @@ class KafkaSink:
         self.in_flight = 0
         self._window_bytes = window_bytes
         self._bytes_in_flight = 0
+        self._window = min(WINDOW, int(merged["queue.buffering.max.messages"]))
         self._is_full = False
+        self._unreported: list[Entry] = []  # handed over, and nothing asks for the report that would tell of them
+        self._partitions: dict[str, dict[bytes, int]] = {}  # topic -> key -> partition
+        self._keys_learned, self._forget_at = 0, 0.0
+        self._wary: set[str] = set()  # topics of which Kafka has refused a record
         self._fatal: KafkaError | None = None
         self._complaints: set[str] = set()  # logged since the last success
         self.trouble = ""  # what the client last complained about; empty once a record gets through
 
     @property
     def room(self) -> int:
-        """How many records may be handed over: 0 when a queue is full, or while a fatal producer empties."""
-        if self._is_full or (self._fatal and self.in_flight) or self._bytes_in_flight >= self._window_bytes:
+        """How many records may be handed over: 0 when a queue is full, or while the producer empties."""
+        is_emptying = self._unreported or (self._fatal and self.in_flight)
+        if self._is_full or is_emptying or self._bytes_in_flight >= self._window_bytes:
             return 0
-        return WINDOW - self.in_flight
+        return self._window - self.in_flight
 
     def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> int:
         """Hand records to librdkafka, in order, and stop at the first that it does not take.
 
         Args:
-            records: what to produce for each reading, one record or several.
+            records: what to produce for each reading: one record, all for the same topic, or several for each.
             entries: the readings; they turn up in `settled` or `failed` after a later `poll`.
 
         Returns:
             How many readings were taken: fewer than given when the window or librdkafka's queue is full, when the
             producer has become fatal, or when a record failed on the spot, which is counted among the taken.
         """
-        if self._fatal and not self._replace():
+        if not entries or (self._fatal and not self._replace()):
             return 0
-        produce, report = self._producer.produce, self._report
-        room, taken = self._window_bytes - self._bytes_in_flight, 0
-        try:
-            for record, entry in zip(records, entries, strict=True):
-                if isinstance(record, list):
-                    self._produce_all(record, entry)
-                else:
-                    produce(
-                        record.topic, record.value, record.key,
-                        on_delivery=partial(report, entry), timestamp=record.timestamp, headers=record.headers,
-                    )  # fmt: skip
-                taken += 1
-                room -= entry.size
-                if room <= 0:
-                    break
-        except BufferError:
+        totals = self._fitting(entries)
+        produce = self._produce_several if isinstance(records[0], list) else self._produce_runs
+        taken, error = produce(records[: len(totals)], entries[: len(totals)])  # type: ignore[arg-type]  # as the first
+        if isinstance(error, BufferError):
             self._is_full = True
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
-                self._fatal = error.args[0]
-            else:  # refused on the spot, e.g. larger than message.max.bytes
-                self.failed.append((entries[taken], error.args[0]))
-                room -= entries[taken].size
-                taken += 1
+        elif error and error.args[0].code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
+            self._fatal = error.args[0]
+        elif error:  # refused on the spot, e.g. larger than message.max.bytes
+            self.failed.append((entries[taken], error.args[0]))
+            taken += 1
         self.in_flight += taken
-        self._bytes_in_flight = self._window_bytes - room
+        self._bytes_in_flight += totals[taken - 1] if taken else 0
         return taken
 
-    def _produce_all(self, records: list[Record], entry: Entry) -> None:
-        """Hand over every record of a reading; it is reported once, when Kafka has told of all of them."""
-        reports = _Reports(partial(self._report, entry), len(records))
-        for number, record in enumerate(records):
-            try:
-                self._producer.produce(
-                    record.topic, record.value, record.key,
-                    on_delivery=reports, timestamp=record.timestamp, headers=record.headers,
-                )  # fmt: skip
-            except (BufferError, KafkaException) as error:
-                if not number:
-                    raise
-                self._is_full = isinstance(error, BufferError)
-                reports.expect_no_more(_cause(error), len(records) - number)
-                return
+    def _fitting(self, entries: Sequence[Entry]) -> list[int]:
+        """Add up the sizes of those that may go together; only the last of them goes beyond the window."""
+        sizes = [entry.size for entry in entries]
+        if max(sizes) > LARGE_BYTES:
+            sizes = sizes[: next(number for number, size in enumerate(sizes) if size > LARGE_BYTES) or 1]
+        totals = list(accumulate(sizes))
+        return totals[: 1 + bisect_left(totals, self._window_bytes - self._bytes_in_flight)]
 
-    def _report(self, entry: Entry, error: KafkaError | None, _message: object) -> None:
+    def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[int, Refusal | None]:
+        """Hand over records of one topic, and ask for a report on the last of each partition.
+
+        Returns:
+            How many were taken, and what librdkafka said to the next.
+        """
+        topic = records[0].topic
+        known = self._known_partitions(topic)
+        partitions = [known.get(record.key, ANY_PARTITION) for record in records]
+        if topic in self._wary:
+            partitions = [ANY_PARTITION] * len(records)
+        last = {partition: number for number, partition in enumerate(partitions)}
+        runs: dict[int, list[Entry]] = {partition: [] for partition in last}
+        produce, learn, report_run = self._producer.produce, self._learn, self._report
+        for taken, (record, entry, partition) in enumerate(zip(records, entries, partitions, strict=True)):
+            report = None
+            if partition == ANY_PARTITION:
+                report = partial(learn, entry, known)
+            else:
+                run = runs[partition]
+                run.append(entry)
+                if last[partition] == taken:
+                    report = partial(report_run, run)
+            try:  # by position: names cost half a microsecond; None stands for the second name of `report`
+                produce(topic, record.value, record.key, partition, report, None, record.timestamp, record.headers)
+            except (BufferError, KafkaException) as error:
+                self._unreported = _handed_over(runs, last, taken, entry)
+                return taken, error
+        return len(records), None
+
+    def _known_partitions(self, topic: str) -> dict[bytes, int]:
+        now = time.monotonic()
+        if now >= self._forget_at or self._keys_learned > MAX_KEYS:
+            self._partitions.clear()
+            self._keys_learned, self._forget_at = 0, now + FORGET_SECONDS
+        return self._partitions.setdefault(topic, {})
+
+    def _produce_several(self, records: Sequence[list[Record]], entries: Sequence[Entry]) -> tuple[int, Refusal | None]:
+        """Hand over every record of each reading; a reading is reported once, when Kafka has told of all of its.
+
+        Returns:
+            Of how many readings the first was taken, and what librdkafka said to the next.
+        """
+        produce = self._producer.produce
+        for taken, (group, entry) in enumerate(zip(records, entries, strict=True)):
+            reports = _Reports(partial(self._report, [entry]), len(group))
+            for number, record in enumerate(group):
+                try:
+                    produce(
+                        record.topic, record.value, record.key,
+                        on_delivery=reports, timestamp=record.timestamp, headers=record.headers,
+                    )  # fmt: skip
+                except (BufferError, KafkaException) as error:
+                    if not number:
+                        return taken, error
+                    self._is_full = isinstance(error, BufferError)
+                    reports.expect_no_more(_cause(error), len(group) - number)
+                    break
+        return len(records), None
+
+    # --- reports back --------------------------------------------------------------------------------------------
+
+    def _learn(self, entry: Entry, known: dict[bytes, int], error: KafkaError | None, message: Message) -> None:
+        key, partition = message.key(), message.partition()
+        if error is None and key is not None and partition is not None:
+            known[key] = partition
+            self._keys_learned += 1
+        self._report([entry], error, message)
+
+    def _report(self, entries: list[Entry], error: KafkaError | None, message: Message | None) -> None:
         if error is None:
-            self.settled.append(entry)
-        else:
-            self.failed.append((entry, error))
+            self.settled.extend(entries)
+            return
+        self.failed.extend([(entry, error) for entry in entries])
+        if message and outcome(error) is Outcome.REFUSE:
+            self._wary.add(message.topic() or "")
 
     def poll(self, timeout_seconds: float) -> int:
         """Serve delivery reports, which add to `settled` and `failed`; wait for the first, at most so long.
@@ -262,7 +341,11 @@ class KafkaSink:
         try:
             if self._fatal:
                 self._producer.purge(in_flight=False)
-            return int(self._producer.poll(timeout_seconds))
+            served = int(self._producer.poll(timeout_seconds))
+            if self._unreported and not len(self._producer):
+                self._report(self._unreported, KafkaError(KafkaError._GAPLESS_GUARANTEE), None)  # noqa: SLF001 - librdkafka's own name
+                self._unreported = []
+            return served  # noqa: TRY300 - only the poll raises
         except KafkaException as error:  # only a fatal error is raised here
             self._fatal = error.args[0]
             return 1
@@ -277,6 +360,8 @@ class KafkaSink:
         if settled or failed:
             self.settled, self.failed = [], []
             self._is_full = False
+            if failed:
+                self._partitions.clear()
             reported = [*settled, *(entry for entry, _ in failed)] if failed else settled
             self.in_flight -= len(reported)
             self._bytes_in_flight -= sum([entry.size for entry in reported])

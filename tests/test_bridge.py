@@ -405,6 +405,26 @@ def test_turn_turns_a_refused_record_into_a_dead_letter(
     assert {dict(letter.headers)["error.reason"] for letter in letters} == {b"refused"}
 
 
+def test_turn_sends_neighbours_of_a_refused_record_again_only_once(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """One report told of them all, until Kafka refused one: since then each has its own."""
+    name, dead = topic("sensors", 1, TIGHT), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead)
+    repeats = []
+    for first in range(0, 600, 200):
+        for number in range(first, first + 200):
+            plant.source.publish(name, payload(number, text="x" * 5_000 if number in {300, 500} else ""))
+        plant.settle()
+        repeats.append(record_count(kafka.bootstrap, name))
+    good = [number for number in range(600) if number not in {300, 500}]
+    assert plant.figures(name) == (598, {Reason.REFUSED: 2}, {})
+    stored = numbers_by_key(records(kafka.bootstrap, name, repeats[-1]))["k"]
+    assert list(dict.fromkeys(stored)) == good
+    assert [number for number in stored if number >= 400] == [number for number in good if number >= 400]
+    assert repeats[0] == 200
+
+
 def test_turn_judges_a_record_only_when_it_was_sent_alone(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:

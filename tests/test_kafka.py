@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaError
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from gateway.config import load
 from gateway.contract.model import KafkaServer
@@ -140,6 +142,74 @@ def test_send_keeps_the_order_of_each_key(kafka: Kafka, topic: NewTopic, sink: K
     for found in places.values():
         assert found == sorted(found)
         assert len({partition for partition, _ in found}) == 1
+
+
+def test_send_settles_every_reading_of_a_run_and_keeps_the_order_of_each_key(
+    kafka: Kafka, topic: NewTopic, sink: KafkaSink
+) -> None:
+    """Once the partition of a key is known, one report tells of all readings that went there together."""
+    name = topic("readings", 3)
+    numbers = range(500)
+    made = [record(name, b"%d" % number, b"key%d" % (number % 20)) for number in numbers]
+    for _ in range(2):
+        assert sink.send(made, [entry(number) for number in numbers]) == 500
+        settled, failed = collect(sink, 500)
+        assert (sorted(settled), failed) == (list(numbers), {})
+    stored = records(kafka.bootstrap, name, 1_000)
+    for key in {one.key for one in made}:
+        expected = [one.value for one in made if one.key == key]
+        assert [one.value for one in stored if one.key == key] == 2 * expected
+
+
+def test_send_fails_what_it_can_no_longer_be_told_of(topic: NewTopic, sink: KafkaSink) -> None:
+    """A record is refused on the spot in the middle of a run: what went before it has no report, and is sent again."""
+    name = topic("readings", 1)
+    assert deliver(sink, [record(name)]) == ([0], {})
+    made = [record(name), record(name), record(name, b"x" * 1_100_000), record(name)]
+    assert sink.send(made, [entry(number) for number in range(4)]) == 3
+    assert sink.room == 0
+    settled, failed = collect(sink, 3)
+    assert (settled, {number: outcome(error) for number, error in failed.items()}) == (
+        [],
+        {0: Outcome.AGAIN, 1: Outcome.AGAIN, 2: Outcome.REFUSE},
+    )
+    assert sink.room > 0
+    assert deliver(sink, [record(name)]) == ([0], {})
+
+
+def test_send_sends_a_large_reading_by_itself(topic: NewTopic, sink: KafkaSink) -> None:
+    """Nothing that went before a reading whose record may be too large is left without a report."""
+    name = topic("readings", 1)
+    assert deliver(sink, [record(name)]) == ([0], {})
+    large = Entry(Reading("s", b"t", b"", NOW), None, 0, 1, 1_100_000)
+    made = [record(name), record(name, b"x" * 1_100_000), record(name)]
+    assert sink.send(made, [entry(0), large, entry(2)]) == 1
+    assert sink.send(made[1:], [large, entry(2)]) == 1
+    settled, failed = collect(sink, 2)
+    assert (settled, list(failed)) == ([0], [1])
+
+
+def test_send_uses_the_partitions_that_a_topic_gets_later(
+    kafka: Kafka, topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned of keys is forgotten, so a topic that has grown is filled as Java fills it."""
+    monkeypatch.setattr("gateway.kafka.FORGET_SECONDS", 0.5)
+    name, keys = topic("readings", 1), [b"key%d" % number for number in range(40)]
+    with closing_sink({"bootstrap.servers": kafka.bootstrap, "topic.metadata.refresh.interval.ms": 200}) as sink:
+        deliver(sink, [record(name, key=key) for key in keys])
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
+
+        def is_spread() -> bool:
+            deliver(sink, [record(name, b"later", key) for key in keys])
+            found = {one.partition for one in records(kafka.bootstrap, name, record_count(kafka.bootstrap, name))}
+            return found == {0, 1, 2, 3}
+
+        wait_for(is_spread, 30, "records in all four partitions")
+        deliver(sink, [record(name, b"last", key) for key in keys])
+        stored = records(kafka.bootstrap, name, record_count(kafka.bootstrap, name))
+        last = {one.key: one.partition for one in stored if one.value == b"last"}
+    assert last == {key: (murmur2(key) & 0x7FFFFFFF) % 4 for key in keys}
 
 
 def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:
