@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PUBLISH, PUBACK = 0x30, 0x40
+FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor sent before, as nearly all are
 READ_BYTES = 262_144
 LONGEST_HEADER = 2 + 65_535 + 2 + 4  # of a PUBLISH: topic, packet id and the length of the properties
 DISCONNECT = b"\xe0\0"
@@ -262,9 +263,12 @@ class FastReader(PahoReader):
         while end - position >= 2:
             command, size, start = buffer[position], buffer[position + 1], position + 2
             if size & 0x80:
-                size, start = _remaining_length(buffer, position + 1)
-                if not start:
-                    break
+                if start < end and buffer[start] < 0x80:
+                    size, start = size & 0x7F | buffer[start] << 7, start + 1
+                else:
+                    size, start = _remaining_length(buffer, position + 1)
+                    if not start:
+                        break
             after = start + size
             if after > end:
                 if size > self._gather_limit:
@@ -273,17 +277,19 @@ class FastReader(PahoReader):
             if command & 0xF0 == PUBLISH:
                 body = start + 2 + (buffer[start] << 8 | buffer[start + 1]) if size > 2 else end + 1
                 topic = buffer[start + 2 : body]
-                packet_id = 0
-                if command & 0x06:
+                qos, packet_id = command & 0x06, 0
+                if qos:
                     packet_id = buffer[body] << 8 | buffer[body + 1] if body + 2 <= after else 0
                     body += 2
                 if is_v5:
                     is_short = body < after and buffer[body] < 0x80
                     body = body + 1 + buffer[body] if is_short else _after_properties(buffer, body)
-                if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
+                if body > after or not topic or (qos and (qos != 0x02 or not packet_id)):
                     raise MalformedPacketError(_complaint(command))
                 if after - body > limit:
                     append(self._entry(command, topic, packet_id, *self._cut(buffer[body:after])))
+                elif command == FIRST_AT_QOS_1:
+                    append(Entry(Reading(stream_of(topic), topic, buffer[body:after], now, 1), connection, packet_id))
                 else:
                     reading = Reading(stream_of(topic), topic, buffer[body:after], now, *_FLAGS[command & 0x0F])
                     append(Entry(reading, connection, packet_id))
