@@ -13,6 +13,7 @@ The way of a reading:
                  are all of them there?
     kafka.py     produce records, report what became of them
     registry.py  schema ids, kept in a lock file
+    registry_api.py  its questions and answers in JSON
     bridge.py    the loop that ties these together
     ledger.py    the books: received = delivered + dead-lettered + spooled + in flight + dropped
     service.py   build, start from the Kafka end, stop from the MQTT end

@@ -20,7 +20,7 @@ What this file decides:
   `suppressed=9999`; lines plus the sum of `suppressed` is the number of events, at the latest when the log is closed.
   Two events are the same when logger, level, message template and the fields of `IDENTITY` are: their values come from
   the contract, so that the table stays small and one broker's event never hides another's.
-- Other libraries' lines are shown from WARNING on: paho and httpx at DEBUG would print user names and payloads.
+- Other libraries' lines are shown from WARNING on: paho at DEBUG would print user names and payloads.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ What this file alone decides:
   *Retryable* is all else: no answer, 5xx, 408, 429, and whatever is not JSON or not a registry's JSON, because a
   captive portal or a proxy may have answered in the registry's place.
 - **An id is believed when the registry gives the same schema back for it.** Redirects are not followed at all.
-- The client library is imported when the first question is asked: 14 MB that a box with a complete lock file saves.
+- The calls are made when the first question is asked: a box with a complete lock file asks none.
 
 The lock file, one entry a subject:
 
@@ -18,31 +18,27 @@ The lock file, one entry a subject:
 
 Entries of subjects that nobody asked for stay: a stream that is switched off for a day needs its id tomorrow.
 
-Rejected: own HTTP calls (the library's authentication and TLS settings are the ones that users know); the library's
-retries (they sleep in here; the caller knows better when to try again); ids in the spool's database (the lock file is
+Rejected: retries in here (the caller knows better when to try again); ids in the spool's database (the lock file is
 made at deploy time and travels with the contract).
 """
 
 from __future__ import annotations
 
 import json
-import ssl
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
-from warnings import catch_warnings
+from urllib.parse import quote, urlsplit
 
 from fastavro.schema import SchemaParseException, parse_schema, to_parsing_canonical_form
 
 from gateway import durable
 from gateway.log import cut, printable
+from gateway.registry_api import CaFileError, RefusedError, RegistryApi, StrangeAnswerError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from confluent_kafka.schema_registry import SchemaRegistryClient
 
     from gateway.config import Settings
     from gateway.contract.model import AvroSchema, Contract, Route
@@ -60,7 +56,6 @@ _NEXT_STEP = {  # by HTTP status of a registry's own answer
 _PERHAPS_ANOTHER = "A captive portal or a proxy may have answered in its place; it is asked again."
 _NO_PATH = "The address must be the base of the Confluent API (Apicurio: .../apis/ccompat/v7)."
 _NOT_FOUND_CODES = {40401, 40402, 40403}  # subject, version, schema
-_UNKNOWN_CODE = -1  # how the client library marks an answer that is no registry's JSON
 
 
 class Refusal(NamedTuple):
@@ -125,7 +120,7 @@ class SchemaRegistry:
         username: for basic authentication, without a colon; empty for none.
         password: goes with it.
         token: bearer token; empty for none.
-        ca_file: PEM file of the authorities to trust, instead of those the client library brings.
+        ca_file: PEM file of the authorities to trust, instead of the system's.
         timeout_seconds: for connecting, and for each read.
     """
 
@@ -144,8 +139,14 @@ class SchemaRegistry:
         self._url = url
         self._lock_path = lock_path
         self._register = register
-        self._properties = _client_properties(url or "", username, password, token, ca_file, timeout_seconds)
-        self._client: SchemaRegistryClient | None = None
+        self._api = RegistryApi(
+            url or "",
+            username=username,
+            password=password,
+            token=token,
+            ca_file=ca_file,
+            timeout_seconds=timeout_seconds,
+        )
 
     def ids(self, routes: Iterable[Route]) -> SchemaIds:
         """Find the ids of the routes' schemas, from the lock file first; write what is new to the lock file.
@@ -177,13 +178,12 @@ class SchemaRegistry:
             The schema's text, or why it cannot be had.
         """
         try:
-            return _text_of(self._connected(), schema_id)
-        except Exception as error:  # noqa: BLE001 - a strange answer makes the library raise anything
-            self.close()
+            return self._text_of(schema_id)
+        except _TROUBLE as error:
             return self._refusal(f"schema id {schema_id}", error)
 
     def ask(self, about: str, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any | Refusal | None:
-        """Ask what the client library has no words for: a subject's mode, the reasons of a verdict.
+        """Ask about anything else: a subject's mode, the reasons of a verdict.
 
         Args:
             about: the subject, for a refusal.
@@ -195,19 +195,11 @@ class SchemaRegistry:
             The answer's JSON, None when there is no such subject, version or schema, or why there is no answer.
         """
         try:
-            rest = self._connected()._rest_client  # noqa: SLF001 - the public calls drop the reasons and the defaults
-            return rest.send_request(path, method, body=body)
-        except Exception as error:  # noqa: BLE001 - a strange answer makes the library raise anything
-            if getattr(error, "error_code", None) in _NOT_FOUND_CODES:
+            return self._asked(method, path, body)
+        except _TROUBLE as error:
+            if isinstance(error, RefusedError) and error.code in _NOT_FOUND_CODES:
                 return None
-            self.close()
             return self._refusal(about, error)
-
-    def close(self) -> None:
-        """End the connections and forget all answers; the instance may be used again."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     def _ask_all(self, wanted: Mapping[str, AvroSchema]) -> tuple[dict[str, int], dict[str, Refusal]]:
         ids: dict[str, int] = {}
@@ -215,41 +207,36 @@ class SchemaRegistry:
         for subject, schema in wanted.items():
             try:
                 ids[subject] = self._ask(subject, schema)
-            except Exception as error:  # noqa: BLE001 - a strange answer makes the library raise anything
-                self.close()  # its cache may hold the strange answer
+            except _TROUBLE as error:
                 refusals[subject] = refusal = self._refusal(subject, error)
-                if _is_unreachable(error):  # do not wait out the timeout for each subject
+                if isinstance(error, UnreachableError):  # do not wait out the timeout for each subject
                     others = {name: refusal._replace(subject=name) for name in wanted if name not in ids}
                     return ids, others | refusals
         return ids, refusals
 
     def _ask(self, subject: str, schema: AvroSchema) -> int:
-        client = self._connected()
-        from confluent_kafka.schema_registry import Schema  # noqa: PLC0415 - 14 MB, see the module's docstring
-
-        question = Schema(schema.text, "AVRO")
-        if self._register:
-            given = client.register_schema_full_response(subject, question)
-        else:
-            given = client.lookup_schema(subject, question)
-        schema_id = given.schema_id
+        where = f"subjects/{quote(subject, safe='')}"
+        answer = self._asked("POST", f"{where}/versions" if self._register else where, {"schema": schema.text})
+        schema_id = answer.get("id") if isinstance(answer, dict) else None
         if type(schema_id) is not int or not 0 <= schema_id <= MAXIMUM_ID:
-            raise _StrangeAnswerError("it holds no schema id")
-        if _canonical_or_none(_text_of(client, schema_id)) != canonical(schema.text):
-            raise _StrangeAnswerError(f"it names schema id {schema_id}, but gives another schema for that id")
+            raise StrangeAnswerError("it holds no schema id")
+        if _canonical_or_none(self._text_of(schema_id)) != canonical(schema.text):
+            raise StrangeAnswerError(f"it names schema id {schema_id}, but gives another schema for that id")
         return schema_id
 
-    def _connected(self) -> SchemaRegistryClient:
+    def _text_of(self, schema_id: int) -> str:
+        answer = self._asked("GET", f"schemas/ids/{schema_id}")
+        text = answer.get("schema") if isinstance(answer, dict) else None
+        if not isinstance(text, str):
+            raise StrangeAnswerError(f"it holds no schema for id {schema_id}")
+        return text
+
+    def _asked(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
         if not self._url:
             raise _NoUrlError
-        if self._client is None:
-            with catch_warnings(record=True):  # authlib's to its own developers would end up in the log of ours
-                from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415 - 14 MB, see above
+        return self._api.ask(method, path, body)
 
-            self._client = SchemaRegistryClient(dict(self._properties))
-        return self._client
-
-    def _refusal(self, subject: str, error: Exception) -> Refusal:
+    def _refusal(self, subject: str, error: _Trouble) -> Refusal:
         retryable, reason = _explained(error, self._register)
         where = f"The registry at {_shown_url(self._url)} " if self._url else ""
         return Refusal(subject, retryable, printable(where + reason))
@@ -309,19 +296,12 @@ def canonical(text: str) -> str:
 # --- the answers -----------------------------------------------------------------------------------------------------
 
 
-class _StrangeAnswerError(Exception):
-    """An answer that a registry would not give."""
-
-
 class _NoUrlError(Exception):
     """There is no registry to ask."""
 
 
-def _text_of(client: SchemaRegistryClient, schema_id: int) -> str:
-    text = client.get_schema(schema_id).schema_str
-    if not isinstance(text, str):
-        raise _StrangeAnswerError(f"it holds no schema for id {schema_id}")
-    return text
+_Trouble = UnreachableError | RefusedError | StrangeAnswerError | CaFileError | _NoUrlError
+_TROUBLE = (UnreachableError, RefusedError, StrangeAnswerError, CaFileError, _NoUrlError)
 
 
 def _canonical_or_none(text: str) -> str | None:
@@ -331,38 +311,28 @@ def _canonical_or_none(text: str) -> str | None:
         return None
 
 
-def _is_unreachable(error: Exception) -> bool:
-    import httpx  # noqa: PLC0415 - comes with the client library; see the module's docstring
-
-    return isinstance(error, httpx.TransportError)
-
-
-def _explained(error: Exception, register: bool) -> tuple[bool, str]:  # noqa: FBT001 - a setting passed on
+def _explained(error: _Trouble, register: bool) -> tuple[bool, str]:  # noqa: FBT001 - a setting passed on
     """Sort an error: whether to ask again, and what to tell."""
-    if isinstance(error, _NoUrlError):
-        return False, "No registry is configured, and the lock file has no id for this schema. Set registry.url."
-    from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415 - see the module's docstring
-
-    if isinstance(error, SchemaRegistryError):
-        return _explained_answer(error, register)
-    if _is_unreachable(error):
-        return True, f"does not answer: {cut(str(error) or type(error).__name__)}. It is asked again."
-    if isinstance(error, OSError):  # of the file only: errors of the network are httpx's
-        told = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        return False, f"cannot be asked: registry.ca_file is not usable ({told})."
-    told = (
-        str(error) if isinstance(error, _StrangeAnswerError) else f"it is no registry's JSON ({type(error).__name__})"
-    )
-    return True, f"gave a strange answer: {told}. {_PERHAPS_ANOTHER}"
+    match error:
+        case RefusedError():
+            return _explained_answer(error, register)
+        case UnreachableError():
+            return True, f"does not answer: {cut(str(error))}. It is asked again."
+        case StrangeAnswerError():
+            return True, f"gave a strange answer: {error}. {_PERHAPS_ANOTHER}"
+        case CaFileError():
+            return False, f"cannot be asked: registry.ca_file is not usable ({error})."
+        case _NoUrlError():
+            return False, "No registry is configured, and the lock file has no id for this schema. Set registry.url."
 
 
-def _explained_answer(error: Any, register: bool) -> tuple[bool, str]:  # noqa: FBT001 - a setting passed on
-    status, code = error.http_status_code, error.error_code
-    if code == _UNKNOWN_CODE:
+def _explained_answer(error: RefusedError, register: bool) -> tuple[bool, str]:  # noqa: FBT001 - a setting passed on
+    status, code = error.status, error.code
+    if code is None:
         kind = "a redirect, which is not followed" if 300 <= status < 400 else "no JSON"
         advice = f"{_NO_PATH} " if status == 404 else f"{_NEXT_STEP[status]} " if status in _NEXT_STEP else ""
         return True, f"answered HTTP {status} with {kind}. {advice}{_PERHAPS_ANOTHER}"
-    said = f"says: {_sentence(error.error_message)} (HTTP {status}, code {code})."
+    said = f"says: {_sentence(error.message)} (HTTP {status}, code {code})."
     if status >= 500 or status in {408, 429}:
         return True, f"{said} It is asked again."
     if status == 404:
@@ -376,32 +346,14 @@ def _not_found(code: int, register: bool) -> str:  # noqa: FBT001 - a setting pa
     return _NO_PATH
 
 
-def _sentence(message: Any) -> str:
-    return cut(str(message)).strip().rstrip(".")
+def _sentence(message: str) -> str:
+    return cut(message).strip().rstrip(".")
 
 
 def _shown_url(url: str) -> str:
     """Leave out user and password, should somebody have written them there."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _client_properties(  # noqa: PLR0913, PLR0917 - one argument a property
-    url: str, username: str, password: str, token: str, ca_file: Path | None, timeout_seconds: float
-) -> dict[str, Any]:
-    properties: dict[str, Any] = {"url": url, "timeout": timeout_seconds, "max.retries": 0}
-    if username:
-        properties["basic.auth.user.info"] = f"{username}:{password}"
-    if token:
-        # The logical cluster is Confluent Cloud's; the library demands the word, other registries ignore it.
-        properties |= {
-            "bearer.auth.credentials.source": "STATIC_TOKEN",
-            "bearer.auth.token": token,
-            "bearer.auth.logical.cluster": "",
-        }
-    if ca_file is not None:
-        properties["ssl.ca.location"] = str(ca_file)
-    return properties
 
 
 # --- the lock file ---------------------------------------------------------------------------------------------------

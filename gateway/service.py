@@ -170,7 +170,6 @@ class Preparation:
             if self._stopping.wait(LONGEST_ASK_SECONDS if self._is_final else pause_seconds):
                 return
             pause_seconds = min(2 * pause_seconds, LONGEST_ASK_SECONDS)
-        self._registry.close()
 
     def _ask(self, streams: list[Stream]) -> list[Stream]:
         found = self._registry.ids([route for stream in streams for route in stream.routes])

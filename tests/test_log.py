@@ -299,7 +299,7 @@ def test_configure_sends_everything_to_the_stream_once(kind: Format) -> None:
     configure("info", kind, stream)
     logging.getLogger("gateway.mqtt").info("connected")
     logging.getLogger("gateway.mqtt").debug("not shown")
-    logging.getLogger("httpx").info("not shown either")
+    logging.getLogger("paho").info("not shown either")
     logging.getLogger("paho").warning("shown")
     warnings.warn("shown\ntoo", stacklevel=1)
     assert len(stream.getvalue().splitlines()) == 3

@@ -164,8 +164,8 @@ def test_ids_needs_no_registry_once_the_lock_file_is_there(lock: Path, registry:
 # --- the lock file ---------------------------------------------------------------------------------------------------
 
 
-def test_ids_with_a_complete_lock_file_imports_no_client_library(lock: Path) -> None:
-    """The 14 MB of the registry's client are not loaded when the lock file has every id."""
+def test_ids_takes_no_client_library(lock: Path) -> None:
+    """A small board has no memory to spare for one, least of all when the lock file has every id."""
     wanted = route("topic", READING)
     pin(lock, [wanted], {wanted.subject: 7})
     program = (

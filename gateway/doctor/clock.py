@@ -8,8 +8,11 @@ Without one there are Kafka's newest records: one from the future, and this cloc
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it does not declare its exports
@@ -63,14 +66,22 @@ def judge(whose: str, ahead_seconds: float) -> Diagnosis:
 
 
 def _date(url: str, ca_file: str | None, installation: Installation) -> float | None:
-    import httpx  # noqa: PLC0415 - comes with the registry's client library, and is as slow to load
-
-    verify: Any = tls_context(TlsSettings(ca_file=ca_file), installation.settings) if url.startswith("https:") else True
-    try:
-        answer = httpx.head(f"{url.rstrip('/')}/subjects", verify=verify, timeout=ANSWER_SECONDS, trust_env=False)
-        return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError):
+    parts = urlsplit(url)
+    if not parts.hostname:
         return None
+    if parts.scheme == "https":
+        context = tls_context(TlsSettings(ca_file=ca_file), installation.settings)
+        connection: HTTPConnection = HTTPSConnection(
+            parts.hostname, parts.port, timeout=ANSWER_SECONDS, context=context
+        )
+    else:
+        connection = HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("HEAD", f"{parts.path.rstrip('/')}/subjects")
+            return parsedate_to_datetime(connection.getresponse().headers["date"]).timestamp()
+        except (OSError, HTTPException, TypeError, ValueError):  # no answer, no date, or none that can be read
+            return None
 
 
 def _newest_seconds(installation: Installation) -> float | None:

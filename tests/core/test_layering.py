@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "gateway"
 
 # The bottom first. A module imports from its own row and from the rows before it.
 LAYERS = (
-    {"errors", "log", "core", "stop", "durable", "program"},
+    {"errors", "log", "core", "stop", "durable", "program", "registry_api"},
     {"settings"},
     {"contract"},
     {"config", "reconcile", "docs"},
@@ -40,7 +40,7 @@ LAYERS = (
 )
 
 # Neighbours in a row that know nothing of each other: the two ends meet in the bridge.
-STRANGERS = ({"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"}, {"kafka", "registry"})
+STRANGERS = ({"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"}, {"kafka", "registry", "registry_api"})
 
 REACHES_OUT = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors",
