@@ -1,8 +1,10 @@
 """Contestant (a), the ceiling: ready-made records, handed to librdkafka as fast as it takes them, and nothing else.
 
-With a rate it is the direct way to Kafka that the latency rows compare with.
+With a rate it is the direct way to Kafka that the latency rows compare with. There are two of it: one with a report for
+each record, as the library's documentation has it, and one that hands over as the gateway does (`gateway/kafka.py`),
+so that nobody takes the first for all that librdkafka can do.
 
-    python -m bench.ceiling BOOTSTRAP TOPIC        commands and answers as `load_broker.py` has them
+    python -m bench.ceiling BOOTSTRAP TOPIC [--by-runs]    commands and answers as `load_broker.py` has them
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Producer
 
 from bench.load import STAMP_DIGITS, Load
-from gateway.kafka import DEFAULTS, FIXED
+from gateway.core.reading import Reading, Record
+from gateway.kafka import DEFAULTS, FIXED, KafkaSink
+from gateway.lane import Entry
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 FRAME = b"\0\0\0\0\1"
 POLL_EVERY = 512
 REST_SECONDS = 0.0002
+RUN = 1_024  # records handed over at once, as the gateway's quantum
 
 
 class Direct:
@@ -94,9 +99,31 @@ class Direct:
         self._delivered += 1
 
 
+class ByRuns(Direct):
+    """The same, handed over by the gateway's own sink; at full speed only."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        super().__init__(bootstrap, topic)
+        self._sink = KafkaSink({"bootstrap.servers": bootstrap})
+        self._entries = [Entry(Reading("", b"", b"", 0), None, 0)] * RUN
+
+    def _rush(self, count: int) -> None:
+        now = time.time_ns() // 1_000_000
+        records = [Record(self._topic, key, value, headers, now) for key, value, headers in self._records]
+        sink, handed = self._sink, 0
+        while self._delivered < count:
+            first = handed % len(records)
+            wanted = min(RUN, sink.room, count - handed, len(records) - first)
+            handed += sink.send(records[first : first + wanted], self._entries[:wanted])
+            sink.poll(0 if wanted else 0.01)
+            settled, failed = sink.take_reports()
+            assert not failed, failed[0]
+            self._delivered += len(settled)
+
+
 def main() -> None:
     """Serve commands until there are no more."""
-    direct = Direct(*sys.argv[1:3])
+    direct = (ByRuns if "--by-runs" in sys.argv else Direct)(*sys.argv[1:3])
     print(json.dumps({"port": 0}), flush=True)
     for line in sys.stdin:
         print(json.dumps(direct.obey(json.loads(line))), flush=True)

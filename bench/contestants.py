@@ -245,15 +245,20 @@ def plain_go(far_end: FarEnd, *, is_hasty: bool = False) -> Script:
 
 
 class Ceiling(Contestant):
-    """Contestant (a): the process that is sent the readings is the one that produces them."""
+    """Contestant (a): the process that is sent the readings is the one that produces them.
 
-    def __init__(self, far_end: FarEnd) -> None:
-        self._bootstrap = far_end.kafka.bootstrap
+    Args:
+        far_end: Kafka and registry.
+        is_by_runs: True for handing records over as the gateway does.
+    """
+
+    def __init__(self, far_end: FarEnd, *, is_by_runs: bool = False) -> None:
         self._topic = f"ceiling-{uuid.uuid4().hex[:6]}"
-        super().__init__("ceiling", far_end, [self._topic])
+        self._arguments = [far_end.kafka.bootstrap, self._topic, *(["--by-runs"] if is_by_runs else [])]
+        super().__init__("ceiling-by-runs" if is_by_runs else "ceiling", far_end, [self._topic])
 
     def _source(self) -> Commanded:
-        return Commanded("bench.ceiling", self._bootstrap, self._topic)
+        return Commanded("bench.ceiling", *self._arguments)
 
     @property
     def pid(self) -> int:

@@ -27,6 +27,7 @@ KAFKA_JARS = ROOT / ".cache" / "kafka" / "lib"
 PEERS = {
     "gateway": "this gateway",
     "ceiling": "(a) librdkafka alone, ready-made records",
+    "ceiling-by-runs": "(a) the same, handed over as the gateway does",
     "plain-python": "(b) paho + AvroSerializer",
     "plain-go": "(c) paho for Go + franz-go + hamba/avro",
 }
