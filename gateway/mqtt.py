@@ -177,6 +177,8 @@ class MqttSource:
         while self.fileno >= 0 and len(client.arrived) < BATCH and (seen < len(client.arrived) or self.holds_back):
             seen = len(client.arrived)
             self._guarded(client.loop_read)
+            if client.is_drained:
+                break
         arrived, client.arrived = client.arrived, []
         return arrived
 

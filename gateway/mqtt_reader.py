@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 from array import array
 from hashlib import sha256
@@ -86,6 +87,7 @@ class PahoReader(paho.Client):
         super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
         self.connection = Connection()
         self.arrived: list[Entry] = []
+        self.is_drained = False  # the last read took all there was
         self.trouble: OSError | None = None  # why the connection broke, which paho does not tell
         self._stream_of = stream_of
         self._payload_limit = payload_limit
@@ -236,6 +238,7 @@ class FastReader(PahoReader):
         if not data:
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         self._last_bytes_received = paho.time_func()
+        self.is_drained = len(data) < READ_BYTES and not isinstance(self._sock, ssl.SSLSocket)
         return self.feed(data)
 
     def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912 - one tight loop: a call costs more than a step
