@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from gateway.core.continuity import Figure
+    from gateway.http import Health
     from gateway.ledger import Ledger
     from gateway.mqtt import MqttSource
     from gateway.spool import Spool
@@ -44,16 +45,26 @@ class GatewayCollector:
         sources: the MQTT brokers.
         spool: for lag and size.
         now: seconds since 1970.
+        health: judges the gateway, as for `/readyz`.
     """
 
-    def __init__(self, ledger: Ledger, sources: Sequence[MqttSource], spool: Spool, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        sources: Sequence[MqttSource],
+        spool: Spool,
+        now: Callable[[], float],
+        health: Callable[[], Health],
+    ) -> None:
         self._ledger = ledger
         self._sources = sources
         self._spool = spool
         self._now = now
+        self._health = health
 
     def collect(self) -> Iterable[Metric]:
         """Make the metrics of this moment."""
+        yield from self._states()
         yield from self._books()
         yield from self._times()
         yield from self._continuity()
@@ -78,6 +89,16 @@ class GatewayCollector:
         info = GaugeMetricFamily("gateway_build_info", "The running version; always 1.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
+
+    def _states(self) -> Iterable[Metric]:
+        health = self._health()
+        yield GaugeMetricFamily("gateway_ready", "1 while readings get through, as /readyz tells.", value=health.ready)
+        up = GaugeMetricFamily("gateway_peer_ready", "1 while nothing is wrong with the peer.", labels=["peer"])
+        names = [*(source.name for source in self._sources), "kafka", "registry"]  # not lanes: they come and go
+        wrong = {state.peer for state in health.states if state.state != "ok"}
+        for name in names:
+            up.add_metric([name], name not in wrong)
+        yield up
 
     def _books(self) -> Iterable[Metric]:
         received = CounterMetricFamily("gateway_received", "Readings read from MQTT.", labels=["stream"])

@@ -228,7 +228,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str], fi
     preparation = Preparation(registry, streams, bridge, payload_limit)
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
     health = HealthCheck(bridge, sources, sink, spool, preparation.refusals, topics)
-    collector = GatewayCollector(ledger, sources, spool, time.time)
+    collector = GatewayCollector(ledger, sources, spool, time.time, health)
     listen = settings.http.listen
     http = None
     if listen:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.reading import Reading, Reason
 from gateway.disk import SpoolFile
 from gateway.figures import ROW_BYTES, ROW_FILL, Figures, Pace, figures, settled
+from gateway.http import Health
 from gateway.ledger import Books, Ledger
 from gateway.metrics import GatewayCollector
 from gateway.spool import Policy, Spool
@@ -32,7 +33,9 @@ def test_figures_of_a_collector_are_those_of_its_page() -> None:
         dropped=Counter(retained=1), repeated=1, continuity=Counter({"gaps": 1}), silent_keys=0,
         last_reading_at=1_791_547_200_123, last_letter_at={Reason.EMPTY: 1_791_547_199_456},
     )  # fmt: skip
-    collector = GatewayCollector(ledger, [], Spool(Policy(2**20), ledger), lambda: 0.0)
+    collector = GatewayCollector(
+        ledger, [], Spool(Policy(2**20), ledger), lambda: 0.0, lambda: Health(alive=True, ready=True)
+    )
     found = figures(collector.collect())
     assert (found.books, found.lags, found.missing) == ({"doors": book}, {"doors": 0.0}, 0)
     assert found.gauges.keys() >= {"lag_seconds", "received_bytes", "spool_disk_bytes", "spool_room_bytes"}

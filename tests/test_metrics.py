@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import __version__
 from gateway.core.reading import Reading, Reason
 from gateway.core.routes import UNMAPPED, routes
+from gateway.http import Health, PeerState
 from gateway.lane import Entry
 from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
@@ -48,8 +49,15 @@ PROMISED = {
     "gateway_mqtt_connects": {"server"},
     "gateway_mqtt_sessions_lost": {"server"},
     "gateway_build_info": {"version"},
+    "gateway_ready": set(),
+    "gateway_peer_ready": {"peer"},
 }
 NOW = 1_791_547_200.0
+HEALTH = Health(
+    alive=True,
+    ready=False,
+    states=(PeerState("kafka", "unreachable", "secret-machine"), PeerState("lane x", "waiting")),
+)
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ def families(ledger: Ledger, spool: Spool) -> dict[str, Metric]:
         payload_limit=1_000,
         receive_maximum=10,
     )
-    text = exposition(GatewayCollector(ledger, [source], spool, lambda: NOW))().decode()
+    text = exposition(GatewayCollector(ledger, [source], spool, lambda: NOW, lambda: HEALTH))().decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
@@ -115,7 +123,7 @@ def test_every_metric_has_help(families: dict[str, Metric]) -> None:
 def test_labels_are_closed_by_the_contract(families: dict[str, Metric]) -> None:
     """Labels are streams, servers, reasons and the version: no topic, machine or client ever is one."""
     labels = {pair for family in ours(families).values() for sample in family.samples for pair in sample.labels.items()}
-    assert {name for name, _ in labels} == {"stream", "reason", "server", "version"}
+    assert {name for name, _ in labels} == {"stream", "reason", "server", "version", "peer"}
     assert {text for name, text in labels if name == "stream"} == {"doors", UNMAPPED}
     assert {text for name, text in labels if name == "server"} == {"factoryBroker"}
     assert not any("secret-machine" in text for _, text in labels)
@@ -157,6 +165,13 @@ def test_figures_are_those_of_spool_and_broker(families: dict[str, Metric]) -> N
     assert value(families, "gateway_build_info", version=__version__) == 1
 
 
+def test_peers_are_told_as_readyz_does(families: dict[str, Metric]) -> None:
+    """Those of the contract, Kafka and the registry; what is wrong with a topic is no label."""
+    assert value(families, "gateway_ready") == 0
+    states = {sample.labels["peer"]: sample.value for sample in families["gateway_peer_ready"].samples}
+    assert states == {"factoryBroker": 1, "kafka": 0, "registry": 1}
+
+
 def test_the_process_is_told_as_well(families: dict[str, Metric]) -> None:
     """Memory, processor time and file descriptors, under the names that every dashboard knows."""
     assert {"process_resident_memory_bytes", "process_cpu_seconds", "process_open_fds"} <= families.keys()
@@ -164,7 +179,7 @@ def test_the_process_is_told_as_well(families: dict[str, Metric]) -> None:
 
 def test_a_scrape_reads_the_figures_of_its_moment(ledger: Ledger, spool: Spool) -> None:
     """The loop counts in the ledger alone; what is scraped is what stands there now."""
-    scrape = exposition(GatewayCollector(ledger, [], spool, lambda: NOW))
+    scrape = exposition(GatewayCollector(ledger, [], spool, lambda: NOW, lambda: HEALTH))
     assert b'gateway_received_total{stream="doors"} 20.0' in scrape()
     ledger.books["doors"].received += 1
     assert b'gateway_received_total{stream="doors"} 21.0' in scrape()
