@@ -148,6 +148,7 @@ class WorkersSettings(_Settings):
     count: Annotated[int, Field(ge=1, le=64)] = 1
     split: Literal["streams", "shared"] = "streams"
     share: Annotated[str, Field(pattern=r"\A[A-Za-z0-9._-]{1,64}\z")] = "gateway"
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

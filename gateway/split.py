@@ -21,7 +21,7 @@ a session and a backlog go on when the second worker comes or the last one goes.
     client id        CLIENT-ID-N                 two with one id would push each other out
     spool and state  worker-N/ beside the spool  one process a file; memory and limit are those of each worker
     schema ids       worker-N/, begun as a copy of worker 1's whenever that is newer: starts without the registry
-    HTTP             the port that is N - 1 above http.listen's
+    HTTP             the port that is N - 1 above http.listen's; that one with `apart`: on a machine or in a pod each
 
 All workers know all streams, and connect to all brokers: one that takes no new readings of a stream still delivers
 those in its spool and in its session. A worker above the count is *retired*: it unsubscribes, takes nothing new, and
@@ -126,7 +126,8 @@ def own_settings(settings: Settings, number: int) -> Settings:
     if number == 1:
         return settings
     spool = settings.spool.model_copy(update={"path": str(_spool_path(settings, number))})
-    http = settings.http.model_copy(update={"listen": _own_listen(settings.http, number)})
+    listen = settings.http.listen if settings.workers.apart else _own_listen(settings.http, number)
+    http = settings.http.model_copy(update={"listen": listen})
     return settings.model_copy(update={"spool": spool, "http": http})
 
 

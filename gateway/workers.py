@@ -31,6 +31,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gateway import program, split
+from gateway.errors import ConfigurationError
 from gateway.stop import stop_on_signals
 from gateway.systemd import Notifier
 
@@ -128,7 +129,13 @@ def run_workers(config: Path, contract: Contract, settings: Settings, environ: M
 
     Returns:
         The exit code: 0 when all were stopped as told, else that of the first worker that was not, or 1.
+
+    Raises:
+        ConfigurationError: when the settings say that each worker is on a machine of its own.
     """
+    if settings.workers.apart:
+        message, fix = "Workers that are apart are not started together.", "Start this one alone, with --worker N."
+        raise ConfigurationError([settings.finding(("workers", "apart"), message, fix)])
     stopping = stop_on_signals()
     notifier = Notifier(environ)
     environment = program.environment(environ)

@@ -174,6 +174,18 @@ def test_host_of_another_name_is_refused(server: HttpServer, host: str) -> None:
         assert (status, body) == (421, b"Ask for localhost or the address listened on.\n")
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("10.42.0.17:9464", 200), ("[fd00:42::11]:9464", 200), ("localhost", 200), ("gateway.default.svc", 421)],
+)
+def test_host_is_any_address_where_the_operator_listens_beyond_loopback(
+    gateway: Gateway, host: str, status: int
+) -> None:
+    """A kubelet and Prometheus ask a pod by its address; a web page in somebody's browser comes by a name."""
+    with HttpServer("0.0.0.0:0", **gateway.pages()) as server:
+        assert ask(server, "/livez", host)[0] == status
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "get"])
 def test_other_methods_are_refused(server: HttpServer, method: str) -> None:
     status, head, _ = ask(server, "/metrics", method=method)

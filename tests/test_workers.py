@@ -16,8 +16,10 @@ import httpx
 import pytest
 
 from gateway.config import Settings, load
+from gateway.errors import ConfigurationError
 from gateway.registry import LOCK_FILE
 from gateway.split import begin, examine, filters, numbers, worker
+from gateway.workers import run_workers
 from tests.contract_values import contract, record, stream
 from tests.stack.gateway import ROOT, ConfinedGateway, Gateway
 from tests.stack.publisher import Publisher
@@ -209,6 +211,7 @@ def test_worker_above_the_count_is_started_while_it_has_a_spool(tmp_path: Path) 
         ({"count": 5}, "127.0.0.1:9464", []),
         ({"count": 6}, "127.0.0.1:9464", [("error", "workers.count")]),
         ({"count": 3}, "127.0.0.1:65534", [("error", "http.listen")]),
+        ({"count": 3, "apart": True}, "127.0.0.1:65534", []),
         ({"count": 3}, "off", []),
         ({"count": 6, "split": "shared"}, "127.0.0.1:9464", [("warning", "workers.split")]),
     ],
@@ -232,9 +235,19 @@ def test_check_tells_that_shared_streams_are_not_watched(tmp_path: Path) -> None
 def test_options_of_run_go_before_the_file(tmp_path: Path) -> None:
     """`--workers` and `--split` win over gateway.yaml, and what is wrong with them is told by their names."""
     given = settings(tmp_path, workers={"count": 2, "share": "ours"}).with_workers(9, None)
-    assert given.workers.model_dump() == {"count": 9, "split": "streams", "share": "ours"}
+    assert given.workers.model_dump() == {"count": 9, "split": "streams", "share": "ours", "apart": False}
     (finding,) = examine(FIVE, given)
     assert finding.file == "--workers"
+
+
+def test_workers_that_are_apart_share_a_port_and_are_not_started_together(tmp_path: Path) -> None:
+    """In a pod each there is nobody to step aside for; client id and folder stay a worker's own."""
+    given = settings(tmp_path, workers={"count": 2, "apart": True}, http={"listen": "0.0.0.0:9464"})
+    second = worker(FIVE, given, 2)
+    assert second.settings.http.listen == "0.0.0.0:9464"
+    assert second.settings.spool.path.endswith("worker-2/spool.db")
+    with pytest.raises(ConfigurationError, match="not started together"):
+        run_workers(tmp_path / "gateway.yaml", FIVE, given, {})
 
 
 def test_worker_begins_with_the_schema_ids_of_the_first(tmp_path: Path) -> None:

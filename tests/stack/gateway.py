@@ -33,6 +33,7 @@ class Gateway(Server):
 
     def __init__(self, servers: dict[str, Any], contract: Path = ROOT / "asyncapi.yaml", **more: Any) -> None:
         super().__init__("gateway")
+        self.host = "127.0.0.1"
         self.port = _free_port()
         settings = {
             "contract": str(contract),
@@ -64,7 +65,7 @@ class Gateway(Server):
     def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP port; status 0 when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
