@@ -28,15 +28,17 @@ class Device(threading.Thread):
         port: of the broker.
         rate: readings a second, about.
         batch: readings published at once.
+        machines: that share the readings.
     """
 
-    def __init__(self, port: int, rate: float = 500, batch: int = BATCH) -> None:
+    def __init__(self, port: int, rate: float = 500, batch: int = BATCH, machines: int = MACHINES) -> None:
         super().__init__(name="device", daemon=True)
         self.promised: dict[int, float] = {}  # number -> when it was acknowledged, monotonic seconds
         self.possible: set[int] = set()
         self._port = port
         self._rate = rate
         self._batch = batch
+        self._machines = machines
         self._next = 0
         self._stopping = threading.Event()
 
@@ -81,14 +83,14 @@ class Device(threading.Thread):
     def _publish(self, publisher: Publisher, numbers: range) -> None:
         self._next = numbers.stop
         self.possible.update(numbers)
-        publisher.publish(map(message, numbers))
+        publisher.publish(message(number, self._machines) for number in numbers)
         self.promised |= dict.fromkeys(numbers, time.monotonic())
         self.possible.difference_update(numbers)
 
 
-def message(number: int) -> tuple[str, bytes]:
+def message(number: int, machines: int = MACHINES) -> tuple[str, bytes]:
     """Write a reading: its topic, and a payload that tells its number."""
-    return f"factory/machine-{number % MACHINES}/s", b'{"value":1,"units":"%08d"}' % number
+    return f"factory/machine-{number % machines}/s", b'{"value":1,"units":"%08d"}' % number
 
 
 def publish_bad(port: int, count: int) -> None:
