@@ -47,6 +47,9 @@ HOMES = {
     "deploy/gateway@.service": "usr/lib/systemd/system/gateway@.service",
     "deploy/debian/gateway": "usr/bin/gateway",
     "mosquitto": "usr/share/doc/gateway/examples/mosquitto",
+    "deploy/prometheus": "usr/share/doc/gateway/examples/prometheus",
+    "deploy/grafana": "usr/share/doc/gateway/examples/grafana",
+    "deploy/runbook.md": "usr/share/doc/gateway/runbook.md",
     "README.md": "usr/share/doc/gateway/README.md",
     "CHANGELOG.md": "usr/share/doc/gateway/CHANGELOG.md",
 }
