@@ -42,7 +42,7 @@ JAVA := .cache/kafka/.complete .cache/registry/.complete .cache/reader/.complete
 help:
 	@sed -n 's/^#   //p' Makefile
 
-setup: .venv/.installed-dev $(JAVA)
+setup: .venv/.installed-dev $(JAVA) .cache/prometheus/.complete
 
 test: setup
 	$(BIN)/pytest -m "not faults" $(ARGS)
@@ -132,6 +132,9 @@ $(BIN)/python: | system-run
 	@echo "Installing the development tools into .venv"
 	@$(LOCKED) -r requirements/dev.txt || $(FAILED)
 	@touch $@
+
+.cache/prometheus/.complete: requirements/prometheus.sh | system-test
+	@requirements/prometheus.sh .cache/prometheus
 
 .cache/%/.complete: tests/stack/java/fetch.sh $(wildcard tests/stack/java/*.xml tests/stack/java/*.java) | system-test
 	@tests/stack/java/fetch.sh $* .cache/$*

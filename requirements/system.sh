@@ -3,7 +3,7 @@
 #
 # run   what `make demo` needs: an MQTT broker, and Python's venv
 # test  also what the tests start or read with: Java for Kafka and the registry, kcat, openssl, strace, Chromium,
-#       man, systemd's own judgement of units, Prometheus for rules and dashboard
+#       man, systemd's own judgement of units
 # arm64 what runs the arm64 package on another machine
 # systemd  what boots a Debian in namespaces of its own
 set -eu
@@ -12,8 +12,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian has mosquitto, but not
 
 run='mosquitto:mosquitto mosquitto_passwd:mosquitto'
 tests='mosquitto_pub:mosquitto-clients kcat:kcat mvn:maven java:default-jre-headless javac:default-jdk-headless
-       openssl:openssl strace:strace setpriv:util-linux chromium:chromium man:man-db systemd-analyze:systemd
-       promtool:prometheus'
+       openssl:openssl strace:strace setpriv:util-linux chromium:chromium man:man-db systemd-analyze:systemd'
 systemd='systemd-nspawn:systemd-container mmdebstrap:mmdebstrap'
 arm64='qemu-aarch64-static:qemu-user-static mmdebstrap:mmdebstrap'
 chosen=${2:-} # empty: python.sh looks for one

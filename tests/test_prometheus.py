@@ -16,7 +16,7 @@ from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import Mosquitto
 from tests.stack.prometheus import Prometheus
 from tests.stack.publisher import Publisher
-from tests.stack.software import command
+from tests.stack.software import fetched
 from tests.stack.wait import wait_for
 from tests.test_continuity import FORWARD, WATCHED
 from tests.test_end_to_end import Topics, mixed, servers
@@ -72,7 +72,7 @@ def watched(kafka: Kafka, registry: Registry, tmp_path_factory: pytest.TempPathF
 
 def test_metrics_follow_the_conventions_of_prometheus(watched: Watched) -> None:
     """`promtool check metrics` has nothing to say about a page of a working gateway."""
-    tool = [command("promtool", "prometheus"), "check", "metrics"]
+    tool = [str(fetched("prometheus") / "promtool"), "check", "metrics"]
     page = watched.gateway.metrics()
     told = subprocess.run(tool, input=page, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
@@ -175,7 +175,7 @@ def test_an_alert_fires_at_its_trouble_and_at_no_other(tmp_path: Path) -> None:
     tests = [_rule_test("all is well", {}, [])] + [_rule_test(name, TROUBLES[name], [name]) for name in TROUBLES]
     file = tmp_path / "tests.yaml"
     file.write_text(json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
-    tool = [command("promtool", "prometheus"), "test", "rules", str(file)]
+    tool = [str(fetched("prometheus") / "promtool"), "test", "rules", str(file)]
     told = subprocess.run(tool, capture_output=True, text=True, timeout=120, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
 
@@ -245,7 +245,7 @@ def test_variables_and_annotations_have_an_answer(watched: Watched) -> None:
 
 def test_the_example_of_a_configuration_is_one() -> None:
     """`promtool check config` reads it with the rules it names."""
-    tool = [command("promtool", "prometheus"), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")]
+    tool = [str(fetched("prometheus") / "promtool"), "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")]
     told = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
 

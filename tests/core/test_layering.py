@@ -40,7 +40,10 @@ LAYERS = (
 )
 
 # Neighbours in a row that know nothing of each other: the two ends meet in the bridge.
-STRANGERS = ({"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"}, {"kafka", "registry", "registry_api"})
+STRANGERS = (
+    {"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"},
+    {"kafka", "registry", "registry_api"},
+)
 
 REACHES_OUT = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "selectors",

@@ -13,7 +13,7 @@ import httpx
 
 from tests.stack.ports import HeldPort
 from tests.stack.process import Server
-from tests.stack.software import command
+from tests.stack.software import fetched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Prometheus(Server):
         """Start it and wait until it answers."""
         given = {"config.file": "prometheus.yml", "storage.tsdb.path": "data", "web.listen-address": str(self._port)}
         options = [f"--{name}={value}" for name, value in given.items()]
-        self.launch([command("prometheus", "prometheus"), *options])
+        self.launch([str(fetched("prometheus") / "prometheus"), *options])
         self.wait_ready(self._answers, READY_SECONDS)
         return self
 

@@ -1,6 +1,6 @@
 """Where the real servers come from. What is missing fails the test with a sentence; no test is skipped for it.
 
-Commands come from Debian packages, jars from `.cache/`, where `make setup` puts them (`java/fetch.sh`).
+Commands come from Debian packages, jars and Prometheus from `.cache/`, where `make setup` puts them.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def command(name: str, package: str) -> str:
 
 
 def fetched(folder: str) -> Path:
-    """Find what Maven fetched.
+    """Find what was fetched.
 
     Args:
-        folder: `kafka`, `registry` or `reader`.
+        folder: `kafka`, `registry`, `reader` or `prometheus`.
 
     Returns:
         The folder in `.cache/`. The running test fails when it is not complete.
     """
     path = CACHE / folder
     if not (path / ".complete").exists():
-        pytest.fail(f"The Java software in {path} is missing. `make setup` fetches it with Maven.", pytrace=False)
+        pytest.fail(f"The software in {path} is missing. `make setup` fetches it.", pytrace=False)
     return path
 
 
