@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from gateway import salvage
 from gateway.errors import ConfigurationError, Finding, SpoolTakenError
 from gateway.lane import ENTRY_BYTES
-from gateway.row import COLUMNS, checksum, format_1_checksum, to_reading, to_row
+from gateway.row import COLUMNS, CRC, checksum, format_1_checksum, to_reading, to_row
 from gateway.salvage.pages import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 # It may take more later.
 TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _FIXES = {  # what keeps a sound file from being opened, and what to do
@@ -61,13 +61,13 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS readings (
   offset INTEGER PRIMARY KEY, stream TEXT NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
   received_at INTEGER NOT NULL, flags INTEGER NOT NULL, size INTEGER NOT NULL, sha256 BLOB NOT NULL,
-  crc INTEGER NOT NULL
+  crc INTEGER NOT NULL, properties BLOB NOT NULL DEFAULT x''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_stream ON readings (stream, offset);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 _NAMES = ", ".join(COLUMNS)
-_INTO = f"INTO readings ({_NAMES}) VALUES (?,?,?,?,?,?,?,?,?)"
+_INTO = f"INTO readings ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _SELECT = f"SELECT {_NAMES} FROM readings"  # noqa: S608 - our own constant
 
 
@@ -167,7 +167,7 @@ class SpoolFile:
             stream: its name.
             first: smallest offset.
             until: offset to stop before.
-            most_bytes: of payload, after which reading stops.
+            most_bytes: of payload and properties, after which reading stops.
 
         Returns:
             Offset and reading; and where to go on, `until` when there is no more.
@@ -182,7 +182,7 @@ class SpoolFile:
                 if not (reading := to_reading(row)):
                     raise DiskBrokenError(f"the reading at offset {row[0]} was damaged")
                 rows.append((row[0], reading))
-                most_bytes -= len(row[3]) + ENTRY_BYTES
+                most_bytes -= len(reading.payload) + len(reading.properties) + ENTRY_BYTES
                 if most_bytes <= 0:
                     return rows, row[0] + 1
         return rows, until
@@ -347,11 +347,17 @@ def _upgrade_1(database: sqlite3.Connection) -> None:
     """The checksum covers the whole row, not topic and payload only; a row that was damaged stays so."""
     database.create_function("checksum", 8, checksum, deterministic=True)
     database.create_function("format_1_checksum", 2, format_1_checksum, deterministic=True)
-    values = ", ".join(COLUMNS[:-1])
+    values = ", ".join(COLUMNS[:CRC])
     database.execute(f"UPDATE readings SET crc = checksum({values}) WHERE crc = format_1_checksum(topic, payload)")  # noqa: S608 - our own constants
 
 
-UPGRADES: dict[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1}  # from each format to the next
+def _upgrade_2(database: sqlite3.Connection) -> None:
+    """Readings may have properties; those that are there have none, and their checksum is right as it is."""
+    database.execute("ALTER TABLE readings ADD COLUMN properties BLOB NOT NULL DEFAULT x''")
+
+
+# From each format to the next.
+UPGRADES: dict[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2: _upgrade_2}
 
 
 def _code(error: sqlite3.Error) -> int:

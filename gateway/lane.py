@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 STALL_SECONDS = 30.0
-ENTRY_BYTES = 400  # what an entry costs beside its payload, measured on CPython 3.11
+ENTRY_BYTES = 400  # what an entry costs beside its payload and properties, measured on CPython 3.11
 
 
 class Acknowledger(Protocol):

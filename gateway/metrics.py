@@ -72,7 +72,7 @@ class GatewayCollector:
         yield from self._lag()
         yield CounterMetricFamily(
             "gateway_received_bytes",
-            "Payload of the readings that came since the start.",
+            "Payload of the readings that came since the start, and MQTT 5 properties kept.",
             value=self._spool.payload_bytes,
         )
         yield GaugeMetricFamily(

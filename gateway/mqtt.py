@@ -41,7 +41,7 @@ from gateway.mqtt_advice import refusal, sentence
 from gateway.mqtt_reader import FastReader, MalformedPacketError, PahoReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -81,6 +81,7 @@ class MqttSource:
         subscriptions: filter -> QoS.
         stream_of: topic -> name of the stream it belongs to.
         payload_limit: bytes; longer payloads are cut.
+        keeping: names of the streams whose readings carry their MQTT 5 properties.
         receive_maximum: how many unacknowledged messages the broker may have under way.
         credentials: user name and password, or None.
         tls: context to wrap the connection in, or None for plain TCP.
@@ -100,6 +101,7 @@ class MqttSource:
         stream_of: Callable[[bytes], str],
         payload_limit: int,
         receive_maximum: int,
+        keeping: Collection[str] = (),
         credentials: tuple[str, str | None] | None = None,
         tls: ssl.SSLContext | None = None,
         former: Iterable[str] = (),
@@ -122,6 +124,7 @@ class MqttSource:
         self._retain_handling = RETAIN_HANDLING[retained]
         self._stream_of = stream_of
         self._payload_limit = payload_limit
+        self._keeping = keeping
         self._is_fast = is_fast
         self._is_reading = True
         self._connect_seconds = connect_seconds
@@ -261,6 +264,7 @@ class MqttSource:
         client = reader(
             self._stream_of,
             self._payload_limit,
+            self._keeping,
             callback_api_version=CallbackAPIVersion.VERSION2,
             client_id=server.client_id,
             clean_session=None if is_v5 else server.clean_session,

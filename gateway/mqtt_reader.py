@@ -9,8 +9,11 @@ why pyproject.toml pins the major version.
 
 A PUBLISH that is much longer than the payload limit is not gathered by `FastReader`: its first bytes are kept, the rest
 is only hashed as it passes, and it arrives as a reading that says its size. So memory stays bounded whatever a broker
-sends. `PahoReader` gathers a message whole before it cuts it. Properties of a PUBLISH serve nothing here: paho checks
-each, `FastReader` only passes over them.
+sends. `PahoReader` gathers a message whole before it cuts it.
+
+Properties of a PUBLISH serve nothing here: paho checks each, `FastReader` only passes over them. Readings of streams
+that make headers of some carry them as they stood in the packet, for the transform to judge; of more than `CUT_TO` bytes
+of them only so many that it shows. Where no stream of a server asks for any, nothing is done for them.
 
 Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the link with the reason.
 QoS 2 counts as malformed, because it was not asked for: paho would answer it before anybody has stored the message.
@@ -35,12 +38,14 @@ from gateway.core.reading import Reading
 from gateway.lane import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 PUBLISH, PUBACK = 0x30, 0x40
 FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor sent before, as nearly all are
 READ_BYTES = 262_144
-LONGEST_HEADER = 2 + 65_535 + 2 + 4  # of a PUBLISH: topic, packet id and the length of the properties
+MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept, so that too many can be told
+# Of a PUBLISH: topic, packet id, length of the properties, and as many of them as are kept.
+LONGEST_HEADER = 2 + 65_535 + 2 + 4 + MOST_PROPERTIES
 DISCONNECT = b"\xe0\0"
 _VARINT_BYTES = 4
 _Given = TypeVar("_Given")
@@ -79,10 +84,13 @@ class PahoReader(paho.Client):
     Args:
         stream_of: topic -> name of the stream it belongs to.
         payload_limit: bytes; longer payloads are cut.
+        keeping: names of the streams whose readings carry their properties.
         arguments: paho's own.
     """
 
-    def __init__(self, stream_of: Callable[[bytes], str], payload_limit: int, **arguments: Any) -> None:
+    def __init__(
+        self, stream_of: Callable[[bytes], str], payload_limit: int, keeping: Collection[str] = (), **arguments: Any
+    ) -> None:
         # On some refusals paho would dial again by itself, in the caller's thread and with another version.
         super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
         self.connection = Connection()
@@ -91,6 +99,8 @@ class PahoReader(paho.Client):
         self.trouble: OSError | None = None  # why the connection broke, which paho does not tell
         self._stream_of = stream_of
         self._payload_limit = payload_limit
+        self._keeping = keeping if self._protocol == paho.MQTTv5 else ()
+        self._properties = b""
         self._pinged_at = 0.0
         self.on_message = self._take
 
@@ -162,12 +172,14 @@ class PahoReader(paho.Client):
     def _take(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         topic: bytes = message._topic  # noqa: SLF001 - `topic` raises on invalid UTF-8, which is for the transform
         command = self._in_packet["command"]
-        self.arrived.append(self._entry(command, topic, message.mid, *self._cut(bytes(message.payload))))
+        payload = self._cut(bytes(message.payload))
+        self.arrived.append(self._entry(command, topic, message.mid, self._properties, *payload))
 
     def _handle_publish(self) -> MQTTErrorCode:
         packet = self._in_packet
-        body = bytes(packet["packet"])
-        _publish_header(packet["command"], body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
+        command, body = packet["command"], bytes(packet["packet"])
+        topic, _, _ = _publish_header(command, body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
+        self._properties = _properties(command, body, 2 + len(topic)) if self._keeping else b""
         return super()._handle_publish()
 
     def _handle_pubrel(self) -> MQTTErrorCode:
@@ -198,17 +210,22 @@ class PahoReader(paho.Client):
             return payload, -1, b""
         return payload[:CUT_TO], len(payload), sha256(payload).digest()
 
-    def _entry(self, command: int, topic: bytes, packet_id: int, payload: bytes, size: int, digest: bytes) -> Entry:  # noqa: PLR0913, PLR0917 - the parts of a packet
-        now = time.time_ns() // 1_000_000
-        reading = Reading(self._stream_of(topic), topic, payload, now, *_FLAGS[command & 0x0F], size, digest)
+    def _entry(  # noqa: PLR0913, PLR0917 - the parts of a packet
+        self, command: int, topic: bytes, packet_id: int, properties: bytes, payload: bytes, size: int, digest: bytes
+    ) -> Entry:
+        stream, now = self._stream_of(topic), time.time_ns() // 1_000_000
+        kept = properties if stream in self._keeping else b""
+        reading = Reading(stream, topic, payload, now, *_FLAGS[command & 0x0F], size, digest, kept)
         return Entry(reading, self.connection, packet_id)
 
 
 class FastReader(PahoReader):
     """paho's client with a packet reader that works in batches."""
 
-    def __init__(self, stream_of: Callable[[bytes], str], payload_limit: int, **arguments: Any) -> None:
-        super().__init__(stream_of, payload_limit, **arguments)
+    def __init__(
+        self, stream_of: Callable[[bytes], str], payload_limit: int, keeping: Collection[str] = (), **arguments: Any
+    ) -> None:
+        super().__init__(stream_of, payload_limit, keeping, **arguments)
         self._rest = b""
         self._oversized: _Oversized | None = None
         self._gather_limit = payload_limit + LONGEST_HEADER
@@ -258,8 +275,8 @@ class FastReader(PahoReader):
         buffer = self._rest + data if self._rest else data
         self._rest = b""
         now = time.time_ns() // 1_000_000
-        is_v5, limit, stream_of, connection = (
-            self._protocol == paho.MQTTv5, self._payload_limit, self._stream_of, self.connection
+        is_v5, keeps, limit, stream_of, connection = (
+            self._protocol == paho.MQTTv5, bool(self._keeping), self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip
         append = self.arrived.append
         position, end = 0, len(buffer)
@@ -289,8 +306,9 @@ class FastReader(PahoReader):
                     body = body + 1 + buffer[body] if is_short else _after_properties(buffer, body)
                 if body > after or not topic or (qos and (qos != 0x02 or not packet_id)):
                     raise MalformedPacketError(_complaint(command))
-                if after - body > limit:
-                    append(self._entry(command, topic, packet_id, *self._cut(buffer[body:after])))
+                if keeps or after - body > limit:
+                    properties = _properties(command, buffer, start + 2 + len(topic)) if keeps else b""
+                    append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
                 elif command == FIRST_AT_QOS_1:
                     append(Entry(Reading(stream_of(topic), topic, buffer[body:after], now, 1), connection, packet_id))
                 else:
@@ -322,7 +340,9 @@ class FastReader(PahoReader):
         topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=self._protocol == paho.MQTTv5)
         size = after - body
         kept = size if size <= self._payload_limit else CUT_TO
-        self._oversized = _Oversized(command, topic, packet_id, size, kept, max(0, body - len(buffer)))
+        properties = _properties(command, buffer, start + 2 + len(topic)) if self._keeping else b""
+        skipped = max(0, body - len(buffer))
+        self._oversized = _Oversized(command, topic, packet_id, properties, size, kept, skipped)
         self._pass_on(buffer[body:])
         return len(buffer)
 
@@ -334,7 +354,8 @@ class FastReader(PahoReader):
         if huge.is_over:
             self._oversized = None
             size, digest = (huge.size, huge.digest.digest()) if huge.size > self._payload_limit else (-1, b"")
-            self.arrived.append(self._entry(huge.command, huge.topic, huge.packet_id, bytes(huge.head), size, digest))
+            message = huge.command, huge.topic, huge.packet_id, huge.properties, bytes(huge.head)
+            self.arrived.append(self._entry(*message, size, digest))
         return rest
 
 
@@ -345,15 +366,19 @@ class _Oversized:
         command: the packet's first byte.
         topic: of the message.
         packet_id: of the message; 0 for QoS 0.
+        properties: as many as are kept.
         size: bytes of payload.
         kept: how many of them to keep.
         skipped: bytes of properties still to come.
     """
 
-    def __init__(self, command: int, topic: bytes, packet_id: int, size: int, kept: int, skipped: int) -> None:  # noqa: PLR0913, PLR0917 - the parts of a packet
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a packet
+        self, command: int, topic: bytes, packet_id: int, properties: bytes, size: int, kept: int, skipped: int
+    ) -> None:
         self.command = command
         self.topic = topic
         self.packet_id = packet_id
+        self.properties = properties
         self.size = self._missing = size
         self.head = bytearray()
         self.digest = sha256()
@@ -394,6 +419,18 @@ def _after_properties(buffer: bytes, position: int) -> int:
     """Find where the payload starts behind the properties of a PUBLISH; beyond the buffer when that cannot be told."""
     length, start = _remaining_length(buffer, position)
     return start + length if start else len(buffer) + 1
+
+
+def _properties(command: int, buffer: bytes, position: int) -> bytes:
+    """Copy the properties of a PUBLISH of MQTT 5, as many as are kept.
+
+    Args:
+        command: the packet's first byte.
+        buffer: holds the packet's header, `LONGEST_HEADER` bytes of it at most.
+        position: behind the topic.
+    """
+    length, start = _remaining_length(buffer, position + (2 if command & 0x06 else 0))  # a packet id stands before them
+    return buffer[start : start + min(length, MOST_PROPERTIES)]
 
 
 def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v5: bool) -> tuple[bytes, int, int]:

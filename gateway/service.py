@@ -278,6 +278,7 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
         stream_of=routes((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         receive_maximum=given.receive_maximum,
+        keeping=frozenset(each.name for each in streams if each.keeps_properties),
         credentials=credentials,
         tls=tls_context(given.tls, settings) if encrypted else None,
         former=file.filters(server.name, server.client_id),

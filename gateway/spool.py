@@ -80,7 +80,7 @@ class Spool:
 
     def __init__(self, policy: Policy, ledger: Ledger, file: SpoolFile | None = None) -> None:
         self.bytes_held = 0
-        self.payload_bytes = 0  # of all that came since the start
+        self.payload_bytes = 0  # of all that came since the start, properties included
         self.disk_bytes = file.used_bytes if file else 0
         self.trouble = ""  # why the disk does not take readings, for the operator
         self._policy = policy
@@ -136,7 +136,7 @@ class Spool:
         for entry in entries:
             entry.offset = offset
             offset += 1
-            entry.size = size = len(entry.reading.payload) + ENTRY_BYTES
+            entry.size = size = len(entry.reading.payload) + len(entry.reading.properties) + ENTRY_BYTES
             held += size
         self._log.extend(entries)
         self._arrivals.append((offset - 1, now))
@@ -386,5 +386,5 @@ class Spool:
 
 
 def _from_disk(offset: int, reading: Reading) -> Entry:
-    size = len(reading.payload) + ENTRY_BYTES
+    size = len(reading.payload) + len(reading.properties) + ENTRY_BYTES
     return Entry(reading, None, 0, offset, size, is_stored=True, is_released=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from gateway.core.headers import carried
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -140,6 +142,8 @@ class Route:
         headers: names of the headers that the message declares.
         framing: where the schema id goes.
         subject_strategy: how the registry subject is named.
+        required_headers: those of the headers that no record may lack.
+        timestamp: RFC 6901 pointer into the record, to the time that it has in Kafka; None for that of its arrival.
     """
 
     operation: str
@@ -151,6 +155,8 @@ class Route:
     subject_strategy: Literal["TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy"] = (
         "TopicNameStrategy"
     )
+    required_headers: frozenset[str] = frozenset()
+    timestamp: str | None = None
 
     @property
     def subject(self) -> str:
@@ -181,6 +187,8 @@ class Stream:
         also: further routes that valid readings take at the same time.
         sequence: RFC 6901 pointer into the payload, to a number that counts up by one per key; None without one.
         silent_after: seconds without a reading after which a key counts as silent; None when any silence is right.
+        user_properties: MQTT 5 user properties that the MQTT message declares.
+        example_headers: user properties of its examples, for the simulator.
     """
 
     name: str
@@ -196,11 +204,18 @@ class Stream:
     also: tuple[Route, ...] = ()
     sequence: str | None = None
     silent_after: int | None = None
+    user_properties: frozenset[str] = frozenset()
+    example_headers: tuple[dict[str, str], ...] = ()
 
     @property
     def routes(self) -> tuple[Route, ...]:
         """Everywhere that valid readings go."""
         return (self.route, *self.also)
+
+    @property
+    def keeps_properties(self) -> bool:
+        """True when some header comes out of MQTT 5 properties, so that its readings must have them."""
+        return any(carried(route.headers, self.user_properties) for route in self.routes)
 
     @property
     def is_watched(self) -> bool:

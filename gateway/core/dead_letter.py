@@ -1,7 +1,8 @@
 """A dead letter as a Kafka record: the message's bytes as they came, and headers that say where from and why.
 
 Key: the MQTT topic. A payload above the limit is cut to its first `CUT_TO` bytes; `payload.size` and `payload.sha256`
-then tell of the whole. A JSON pointer holds names of members, which may be as long as the payload: it is cut as well,
+then tell of the whole. MQTT 5 properties that a stream makes headers of are kept as well, in one header, as they stood
+in the packet: with them a replay gives the record that it ought to have been. A JSON pointer holds names of members, which may be as long as the payload: it is cut as well,
 so that the record stays below Kafka's limit.
 """
 
@@ -15,6 +16,7 @@ from gateway.core.reading import DeadLetter, Headers, Reading, Record
 CUT_TO = 65_536
 MAX_POINTER = 1_024  # characters
 TOPIC_HEADER, TIME_HEADER = "mqtt.topic", "gateway.received_at"
+QOS_HEADER, RETAIN_HEADER, PROPERTIES_HEADER = "mqtt.qos", "mqtt.retain", "mqtt.properties"
 
 
 def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload_limit: int) -> Record:
@@ -24,15 +26,15 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
         reading: as it arrived.
         letter: what is wrong with it.
         topic: the Kafka topic of the stream's dead letters.
-        payload_limit: bytes; a longer payload is cut.
+        payload_limit: bytes; a payload that is longer, or would be together with its properties, is cut.
 
     Returns:
         The record, below the limit plus a few hundred bytes of headers.
     """
     headers: Headers = [
         (TOPIC_HEADER, reading.topic),
-        ("mqtt.qos", b"%d" % reading.qos),
-        ("mqtt.retain", b"true" if reading.retain else b"false"),
+        (QOS_HEADER, b"%d" % reading.qos),
+        (RETAIN_HEADER, flag(is_set=reading.retain)),
         (TIME_HEADER, iso(reading.received_at)),
         ("error.reason", letter.reason.encode()),
         ("error.pointer", _cut(letter.pointer).encode(errors="backslashreplace")),
@@ -40,7 +42,9 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
         ("error.operation", reading.stream.encode()),
     ]
     payload = reading.payload
-    if reading.size > len(payload) or len(payload) > payload_limit:
+    if reading.properties:
+        headers.append((PROPERTIES_HEADER, reading.properties))
+    if reading.size > len(payload) or len(payload) + len(reading.properties) > payload_limit:
         headers.append(("payload.size", b"%d" % max(reading.size, len(payload))))
         headers.append(("payload.sha256", (reading.sha256 or sha256(payload).digest()).hex().encode()))
         payload = payload[:CUT_TO]
@@ -49,6 +53,11 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
 
 def _cut(pointer: str) -> str:
     return pointer if len(pointer) <= MAX_POINTER else pointer[:MAX_POINTER] + "..."
+
+
+def flag(*, is_set: bool) -> bytes:
+    """Write a flag as text."""
+    return b"true" if is_set else b"false"
 
 
 def iso(milliseconds: int) -> bytes:

@@ -26,6 +26,8 @@ class Reading(Struct, frozen=True, gc=False):
         dup: True when the broker marked it as sent before.
         size: length of the payload as published; larger than `len(payload)` when the source had to cut it.
         sha256: digest of the whole payload when it was cut, else empty.
+        properties: MQTT 5 properties of the message, as they stood in its packet (`properties.py`); empty unless the
+            contract makes headers of some.
     """
 
     stream: str
@@ -37,6 +39,7 @@ class Reading(Struct, frozen=True, gc=False):
     dup: bool = False
     size: int = -1
     sha256: bytes = b""
+    properties: bytes = b""
 
 
 class Record(Struct, frozen=True, gc=False):

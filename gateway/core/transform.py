@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from gateway.core.avro import source
 from gateway.core.codec import Codec
 from gateway.core.compiled import prepare
-from gateway.core.dead_letter import TIME_HEADER, TOPIC_HEADER, iso
+from gateway.core.dead_letter import TOPIC_HEADER
+from gateway.core.event_time import EventTime
 from gateway.core.framing import SCHEMA_ID_HEADER, frame
-from gateway.core.misfit import tokens
+from gateway.core.headers import VaryingHeaders
+from gateway.core.misfit import Misfit, tokens
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
 
 if TYPE_CHECKING:
@@ -116,7 +118,10 @@ class Transform:
         )
         self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
         self._names_topic = TOPIC_HEADER in route.headers
-        self._names_time = TIME_HEADER in route.headers
+        varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
+        self._varying = varying or None
+        self._event_time = _event_time(route, len(framed))
+        self._is_plain = self._varying is None and self._event_time is None
         self._payload_limit = payload_limit
         self._topics: dict[bytes, _TopicFacts] = {}
         self._refused: dict[bytes, DeadLetter] = {}
@@ -140,13 +145,15 @@ class Transform:
             payload = reading.payload
             if reading.size < 0 and len(payload) <= self._payload_limit:
                 key, value = self._codec.fast(payload, prepared)
-                if self._names_time:
-                    headers = [*headers, (TIME_HEADER, iso(reading.received_at))]
-                return Record(self._topic, key, value, headers, reading.received_at)
+                if self._is_plain:
+                    return Record(self._topic, key, value, headers, reading.received_at)
+                return self._record(key, value, headers, reading)
         except Exception:  # noqa: BLE001, S110 - the compiled path raises anything it likes
             pass
         try:
             return self._judge(reading)
+        except Misfit as misfit:
+            return misfit.dead_letter()
         except Exception as error:  # noqa: BLE001 - a bug of ours: one dead letter, not a service that restarts for ever
             return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
@@ -158,19 +165,22 @@ class Transform:
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
         if not reading.payload and self._key_level is not None:
-            return self._record(facts.values[self._key_level].encode(), None, facts, reading)
+            return self._record(facts.values[self._key_level].encode(), None, facts.headers, reading)
         if reading.size >= 0:  # the source says the size only of what is above its server's own limit
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = self._codec.encode_precisely(reading.payload, facts.values)
         if isinstance(encoded, DeadLetter):
             return encoded
-        return self._record(*encoded, facts, reading)
+        return self._record(*encoded, facts.headers, reading)
 
-    def _record(self, key: bytes, value: bytes | None, facts: _TopicFacts, reading: Reading) -> Record:
-        headers = facts.headers
-        if self._names_time:
-            headers = [*headers, (TIME_HEADER, iso(reading.received_at))]
-        return Record(self._topic, key, value, headers, reading.received_at)
+    def _record(self, key: bytes, value: bytes | None, headers: Headers, reading: Reading) -> Record:
+        """Make a record whose headers or time differ from reading to reading; raises Misfit."""
+        if self._varying is not None:
+            headers = [*headers, *self._varying(reading)]
+        at = reading.received_at
+        if self._event_time is not None and value is not None:
+            at = self._event_time(value, at)
+        return Record(self._topic, key, value, headers, at)
 
     def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
         if len(self._topics) + len(self._refused) >= MAX_TOPICS:
@@ -194,6 +204,15 @@ class Transform:
             return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
         headers = [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
         return _TopicFacts(values, prepare(values), headers)
+
+
+def _event_time(route: Route, frame_bytes: int) -> EventTime | None:
+    """What dates the route's records; None when their arrival does."""
+    if route.timestamp is None:
+        return None
+    assert route.schema is not None, "the contract gives every route of readings a schema"
+    start = frame_bytes if route.framing == "payload" else 0
+    return EventTime(route.schema.definition, route.timestamp, start, route.topic.configuration)
 
 
 def _key_level(stream: Stream, route: Route) -> int | None:

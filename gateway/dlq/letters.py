@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from gateway.core.dead_letter import PROPERTIES_HEADER
 from gateway.core.reading import Reading
 from gateway.errors import GatewayError
 from gateway.log import cut, printable
@@ -203,6 +204,7 @@ def letter_of(record: Message) -> Letter:
         _number(facts.get("mqtt.qos", b""), 0),
         facts.get("mqtt.retain") == b"true",
         size=size,
+        properties=facts.get(PROPERTIES_HEADER, b""),
     )
     is_ours = "error.reason" in facts and "mqtt.topic" in facts
     reason, pointer, detail = (_text(facts.get(f"error.{name}", b"")) for name in ("reason", "pointer", "detail"))

@@ -26,7 +26,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from gateway.row import COLUMNS, Row, salvaged
+from gateway.row import Row, salvaged
 from gateway.salvage import pages, wal
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def rows(path: Path) -> Iterator[Row]:
     try:
         with closing(_open(path)) as database:
             # NOT INDEXED: a damaged index must not hide rows that the table still has.
-            query = f"SELECT {', '.join(COLUMNS)} FROM readings NOT INDEXED ORDER BY offset"  # noqa: S608 - constants
+            # All columns there are: files of older formats have fewer.
+            query = "SELECT * FROM readings NOT INDEXED ORDER BY offset"
             is_sound = not what_is_wrong(path)
             for found in map(salvaged, database.execute(query)):
                 if found:

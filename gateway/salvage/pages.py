@@ -34,7 +34,7 @@ LONGEST_LOCAL = PAGE_BYTES - 35
 SHORTEST_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
 OVERFLOW_BYTES = PAGE_BYTES - 4
 # How every record of `readings` begins: the length of its header, then NULL, because the row id stands for `offset`.
-RECORD = re.compile(rb"(?=[\x0A-\x24]\x00)")
+RECORD = re.compile(rb"(?=[\x0A-\x29]\x00)")
 LONGEST_PREFIX = 18  # two varints stand before the record
 
 

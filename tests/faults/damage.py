@@ -81,8 +81,9 @@ def reading(chance: random.Random, offset: int) -> Reading:
     payload = b'{"n":%d,"v":"%s"}' % (offset, chance.randbytes(size // 2).hex().encode())
     topic = b"site/%d" % chance.randrange(50)
     sha256 = chance.randbytes(32) if chance.random() < 0.05 else b""
-    stream = chance.choice(STREAMS)
-    return Reading(stream, topic, payload, 1_700_000_000_000 + offset, chance.randrange(2), size=size, sha256=sha256)
+    properties = chance.randbytes(chance.choice((20, 300))) if chance.random() < 0.3 else b""
+    stream, at, qos = chance.choice(STREAMS), 1_700_000_000_000 + offset, chance.randrange(2)
+    return Reading(stream, topic, payload, at, qos, size=size, sha256=sha256, properties=properties)
 
 
 def history(seed: int) -> Iterator[tuple[dict[int, Reading], list[int]]]:
@@ -202,10 +203,11 @@ def _replace(path: Path, change: Callable[[bytearray, random.Random], bytes | by
 
 def cell_bytes(offset: int, entry: Reading) -> list[bytes]:
     """Write a row's cell in SQLite's format, apart from the gateway's reader; in pieces where it overflows."""
-    numbers = f"{offset} {entry.stream} {len(entry.topic)} {entry.received_at} {entry.qos} {entry.size} ".encode()
-    crc = crc32(numbers + entry.sha256 + entry.topic + entry.payload)
+    lengths = f"{len(entry.topic)} {len(entry.properties)}" if entry.properties else f"{len(entry.topic)}"
+    numbers = f"{offset} {entry.stream} {lengths} {entry.received_at} {entry.qos} {entry.size} ".encode()
+    crc = crc32(numbers + entry.sha256 + entry.topic + entry.properties + entry.payload)
     values = (None, entry.stream, entry.topic, entry.payload, entry.received_at, entry.qos, entry.size, entry.sha256,
-              crc)  # fmt: skip
+              crc, entry.properties)  # fmt: skip
     types, body = zip(*map(_stored, values), strict=True)
     header = b"".join(map(_varint, types))
     record = _varint(len(header) + 1) + header + b"".join(body)

@@ -1,0 +1,115 @@
+"""Headers of a record, as far as they differ from reading to reading.
+
+A header that the Kafka message declares has its value from
+
+    mqtt.qos, mqtt.retain, gateway.received_at       what the gateway knows of the reading
+    mqtt.content_type, mqtt.correlation_data         the properties of the PUBLISH that MQTT calls so
+    any other name                                   the user property of that name, if the MQTT message declares it too
+
+and `mqtt.topic`, which differs from topic to topic, is the transform's. These names are the gateway's own: a user
+property that is called like one of them is never read, so no device can speak for the gateway.
+
+A user property that stands there several times becomes as many headers, in its order: MQTT and Kafka both allow it, and
+to choose one would be to lose the others. One that is not there is left out; if the Kafka message requires it, the
+reading is a dead letter. Values are carried on as they are: text must be UTF-8, as MQTT demands; nothing else of their
+schema is enforced. What nobody declares goes nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.dead_letter import CUT_TO, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, TOPIC_HEADER, flag, iso
+from gateway.core.misfit import Misfit, shown
+from gateway.core.properties import CONTENT_TYPE, CORRELATION_DATA, MalformedPropertiesError, parse
+from gateway.core.reading import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gateway.core.reading import Headers, Reading
+
+CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER = "mqtt.content_type", "mqtt.correlation_data"
+OF_PUBLISH = {CONTENT_TYPE: CONTENT_TYPE_HEADER, CORRELATION_DATA: CORRELATION_DATA_HEADER}
+OWN = frozenset({TOPIC_HEADER, TIME_HEADER, QOS_HEADER, RETAIN_HEADER, *OF_PUBLISH.values()})
+_KNOWN: dict[str, Callable[[Reading], bytes]] = {
+    TIME_HEADER: lambda reading: iso(reading.received_at),
+    QOS_HEADER: lambda reading: b"%d" % reading.qos,
+    RETAIN_HEADER: lambda reading: flag(is_set=reading.retain),
+}
+
+
+def carried(declared: frozenset[str], user_properties: frozenset[str]) -> frozenset[str]:
+    """Tell which headers come out of the properties of a PUBLISH.
+
+    Args:
+        declared: by the Kafka message.
+        user_properties: that the MQTT message declares.
+    """
+    return declared & ((user_properties - OWN) | set(OF_PUBLISH.values()))
+
+
+class VaryingHeaders:
+    """Writes the headers that differ from reading to reading.
+
+    Args:
+        declared: by the Kafka message.
+        required: those of them that no record may lack.
+        user_properties: that the MQTT message declares.
+        limit: bytes that payload and properties may have together.
+    """
+
+    def __init__(
+        self, declared: frozenset[str], required: frozenset[str], user_properties: frozenset[str], limit: int
+    ) -> None:
+        names = carried(declared, user_properties)
+        self._known = [(name, value_of) for name, value_of in _KNOWN.items() if name in declared]
+        self._of_publish = {identifier: name for identifier, name in OF_PUBLISH.items() if name in names}
+        self._of_user = {name.encode(): name for name in sorted(names - set(OF_PUBLISH.values()))}
+        self._required = required & names
+        self._carries = bool(names)
+        self._limit = limit
+
+    def __bool__(self) -> bool:
+        """True when there are any."""
+        return bool(self._known) or self._carries
+
+    def __call__(self, reading: Reading) -> Headers:
+        """Write the headers of one reading.
+
+        Raises:
+            Misfit: when its properties do not give what the headers need.
+        """
+        found: Headers = [(name, value_of(reading)) for name, value_of in self._known]
+        if self._carries:
+            found += self._carry(reading)
+        return found
+
+    def _carry(self, reading: Reading) -> list[tuple[str, bytes]]:
+        room = min(CUT_TO, self._limit - len(reading.payload))
+        if len(reading.properties) > room:
+            raise Misfit(Reason.TOO_LARGE, f"beside this payload the message's properties may have {room} bytes")
+        try:
+            found = list(self._declared(reading.properties))
+        except MalformedPropertiesError:
+            raise Misfit(Reason.BAD_ENCODING, "the message's MQTT 5 properties are malformed") from None
+        missing = self._required.difference(name for name, _ in found) if self._required else None
+        if missing:
+            raise Misfit(Reason.MISSING, f"the message has no MQTT 5 property for the header {shown(min(missing))}")
+        return found
+
+    def _declared(self, section: bytes) -> Iterator[tuple[str, bytes]]:
+        for identifier, user_name, value in parse(section):
+            name = self._of_user.get(user_name) if user_name else self._of_publish.get(identifier)
+            if name is not None:
+                if identifier != CORRELATION_DATA:
+                    _check_text(name, value)
+                yield name, value
+
+
+def _check_text(name: str, value: bytes) -> None:
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        told = f"byte {error.start} of the property for the header {shown(name)} is not valid UTF-8"
+        raise Misfit(Reason.BAD_ENCODING, told) from None
