@@ -12,8 +12,8 @@ is only hashed as it passes, and it arrives as a reading that says its size. So 
 sends. `PahoReader` gathers a message whole before it cuts it.
 
 Properties of a PUBLISH serve nothing here: paho checks each, `FastReader` only passes over them. Readings of streams
-that make headers of some carry them as they stood in the packet, for the transform to judge; of more than `CUT_TO` bytes
-of them only so many that it shows. Where no stream of a server asks for any, nothing is done for them.
+that make headers of some carry them as they stood in the packet, for the transform to judge; of more than `CUT_TO`
+bytes only so many that it shows. Where no stream of a server asks for any, nothing is done for them.
 
 Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the link with the reason.
 QoS 2 counts as malformed, because it was not asked for: paho would answer it before anybody has stored the message.

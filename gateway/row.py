@@ -5,9 +5,9 @@ so a row is taken or refused as a whole, wherever it was found: through SQLite, 
 
 flags: QoS in the lowest two bits, 4 retain, 8 DUP.
 
-Format 1 had a checksum over topic and payload only. Format 2 had no properties; a row without any has the checksum that
-it had there, so none is written anew. `properties` is the last column, because that is where SQLite adds one; a row that
-was written before is one value shorter, and SQLite itself fills it up.
+Format 1 had a checksum over topic and payload only. Format 2 had no properties; a row without any has the checksum
+that it had there, so none is written anew. `properties` is the last column, because that is where SQLite adds one; a
+row that was written before is one value shorter, and SQLite itself fills it up.
 """
 
 from __future__ import annotations

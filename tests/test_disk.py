@@ -32,8 +32,15 @@ INSERT INTO readings VALUES (3, 'a', x'742f31', x'32312e35', 1700000000001, 1, 4
 INSERT INTO readings VALUES (4, 'a', x'742f32', x'32322e30', 1700000000002, 5, 4, x'', 4165160727);
 COMMIT;
 """
+# What a gateway with format 2 wrote; its checksum covers the whole row.
+FORMAT_2 = (
+    FORMAT_1.replace("('format', '1')", "('format', '2')")
+    .replace("3452927761", "4145486957")
+    .replace("4165160727", "3879708944")
+)
 FIRST = Reading("a", b"t/1", b"21.5", 1_700_000_000_001, 1, size=4)
 SECOND = Reading("a", b"t/2", b"22.0", 1_700_000_000_002, 1, retain=True, size=4)
+CARRYING = Reading("a", b"t/3", b"23.5", 1_700_000_000_003, 1, properties=b"\x26\0\1a\0\1b")
 MANY = 2**40
 
 
@@ -82,39 +89,59 @@ def test_open_names_a_folder_that_is_not_there(path: Path) -> None:
         SpoolFile(path.parent / "nowhere" / "spool.db")
 
 
-def test_open_upgrades_an_older_format_after_a_copy(path: Path) -> None:
-    """A file of format 1 keeps its readings and books; what it was stands beside it, readable by its own version."""
-    build_format_1(path)
+@pytest.fixture(params=["1", "2"])
+def older(request: pytest.FixtureRequest, path: Path) -> str:
+    """Build a file of an older format, and give its number."""
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript({"1": FORMAT_1, "2": FORMAT_2}[request.param])
+    return str(request.param)
+
+
+def test_open_upgrades_an_older_format_after_a_copy(path: Path, older: str) -> None:
+    """The file keeps its readings and books; what it was stands beside it, readable by its own version."""
     with SpoolFile(path) as file:
         assert readings(file) == {3: FIRST, 4: SECOND}
         assert (file.next_offset, file.ledger) == (10, {"a": {"received": 9}})
-    with closing(sqlite3.connect(path.with_name("spool.db.format-1.bak"))) as copy:
-        assert copy.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == ("1",)
+    backup = path.with_name(f"spool.db.format-{older}.bak")
+    with closing(sqlite3.connect(backup)) as copy:
+        assert copy.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == (older,)
         assert copy.execute("SELECT count(*) FROM readings").fetchone() == (2,)
-    assert path.with_name("spool.db.format-1.bak").stat().st_mode & 0o077 == 0
+    assert backup.stat().st_mode & 0o077 == 0
 
 
-def build_format_1(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as database:
-        database.executescript(FORMAT_1)
+@pytest.mark.usefixtures("older")
+def test_write_adds_to_an_upgraded_file(path: Path) -> None:
+    """Readings with properties stand beside those that an older version wrote, after another start as well."""
+    store(path, CARRYING, first=10)
+    with SpoolFile(path) as file:
+        assert readings(file) == {3: FIRST, 4: SECOND, 10: CARRYING}
 
 
-def test_open_upgrades_after_it_was_killed_between_copy_and_commit(path: Path) -> None:
+@pytest.mark.usefixtures("older")
+def test_open_salvages_a_damaged_file_that_was_upgraded(path: Path) -> None:
+    """Rows of the older format have stayed as they were, one value shorter; they are found without SQLite, too."""
+    store(path, CARRYING, first=10)
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+    with SpoolFile(path) as spool:
+        assert readings(spool) == {3: FIRST, 4: SECOND, 10: CARRYING}
+
+
+def test_open_upgrades_after_it_was_killed_between_copy_and_commit(path: Path, older: str) -> None:
     """Killed within the upgrade, the old file is as it was, and the next start upgrades it."""
-    build_format_1(path)
     kill_after(
-        path, "gateway.disk.UPGRADES[1] = lambda database: os.kill(os.getpid(), 9); gateway.disk.SpoolFile(path)"
+        path, f"gateway.disk.UPGRADES[{older}] = lambda _: os.kill(os.getpid(), 9); gateway.disk.SpoolFile(path)"
     )
-    assert path.with_name("spool.db.format-1.bak").exists()
+    assert path.with_name(f"spool.db.format-{older}.bak").exists()
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == ("1",)
+        assert database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == (older,)
     with SpoolFile(path) as file:
         assert readings(file) == {3: FIRST, 4: SECOND}
 
 
+@pytest.mark.usefixtures("older")
 def test_open_salvages_a_damaged_file_of_an_older_format(path: Path) -> None:
-    """A damaged file of format 1 gives its readings to a new one of today's format."""
-    build_format_1(path)
+    """A damaged file of an older format gives its readings to a new one of today's."""
     with path.open("r+b") as file:
         file.write(bytes(100))
     with SpoolFile(path) as spool:

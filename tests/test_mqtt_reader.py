@@ -17,11 +17,18 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gateway.core.dead_letter import CUT_TO
-from gateway.mqtt_reader import LONGEST_HEADER, Connection, FastReader, MalformedPacketError, PahoReader
+from gateway.mqtt_reader import (
+    LONGEST_HEADER,
+    MOST_PROPERTIES,
+    Connection,
+    FastReader,
+    MalformedPacketError,
+    PahoReader,
+)
 from tests.stack.publisher import remaining_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from gateway.lane import Entry
 
@@ -76,6 +83,16 @@ def facts(entries: Iterable[Entry]) -> list[Fact]:
     ]
 
 
+def stream_of(topic: bytes) -> str:
+    """Name the stream of a topic."""
+    return "doors" if topic.startswith(b"doors") else "stream"
+
+
+def kept(entries: Iterable[Entry]) -> list[bytes]:
+    """Give the properties that readings carry."""
+    return [entry.reading.properties for entry in entries]
+
+
 class Wire:
     """A reader and the broker's end of its connection.
 
@@ -83,9 +100,10 @@ class Wire:
         kind: which reader.
         version: of MQTT.
         limit: bytes of payload.
+        keeping: names of the streams whose readings carry their properties.
     """
 
-    def __init__(self, kind: type[PahoReader], version: int, limit: int = LIMIT) -> None:
+    def __init__(self, kind: type[PahoReader], version: int, limit: int = LIMIT, keeping: Collection[str] = ()) -> None:
         self.lost: list[str] = []
         self.broker = socket.socket()
         wire = self
@@ -97,7 +115,7 @@ class Wire:
                 return ours
 
         self.reader: PahoReader = OverAPair(
-            lambda _topic: "stream", limit, callback_api_version=CallbackAPIVersion.VERSION2, protocol=version
+            stream_of, limit, keeping, callback_api_version=CallbackAPIVersion.VERSION2, protocol=version
         )
         self.reader.on_disconnect = lambda *event: self.lost.append(str(event[3]))
         self.reader.on_socket_register_write = lambda *_: None  # write when told to, as the source does
@@ -174,11 +192,10 @@ def conversation(version: int, messages: list[Message]) -> bytes:
     return b"".join([CONNACK[version], SUBACK[version], *packets[:middle], PINGRESP, *packets[middle:], PINGRESP])
 
 
-def fast(version: int, pieces: Iterable[bytes], limit: int = LIMIT) -> list[Entry]:
+def fast(version: int, pieces: Iterable[bytes], limit: int = LIMIT, keeping: Collection[str] = ()) -> list[Entry]:
     """Feed pieces to the fast reader without a socket."""
-    reader = FastReader(
-        lambda _topic: "stream", limit, callback_api_version=CallbackAPIVersion.VERSION2, protocol=version
-    )
+    callbacks = CallbackAPIVersion.VERSION2
+    reader = FastReader(stream_of, limit, keeping, callback_api_version=callbacks, protocol=version)
     for piece in pieces:
         assert reader.feed(piece) == MQTTErrorCode.MQTT_ERR_SUCCESS
     return reader.arrived
@@ -242,12 +259,70 @@ def test_both_readers_agree_on_any_messages_cut_anywhere(
 ) -> None:
     stream = conversation(version, messages)
     pieces = list(cut(stream, data.draw(st.lists(st.integers(0, len(stream)), max_size=8))))
+    keeping = data.draw(st.sampled_from([(), ("stream",), ("doors",), ("doors", "stream")]))
     expected = [message.fact() for message in messages]
-    assert facts(fast(version, pieces)) == expected
-    with Wire(PahoReader, version) as wire:
+    properties = [carried(message, version, keeping) for message in messages]
+    entries = fast(version, pieces, keeping=keeping)
+    assert (facts(entries), kept(entries)) == (expected, properties)
+    with Wire(PahoReader, version, keeping=keeping) as wire:
         for piece in pieces:
             wire.receive(piece)
-        assert facts(wire.reader.arrived) == expected
+        assert (facts(wire.reader.arrived), kept(wire.reader.arrived)) == (expected, properties)
+
+
+def carried(message: Message, version: int, keeping: Collection[str]) -> bytes:
+    """Tell which properties a reading must carry."""
+    is_asked_for = version == V5 and stream_of(message.topic) in keeping
+    return message.properties[:MOST_PROPERTIES] if is_asked_for else b""
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+WITH_PROPERTIES = [
+    Message(properties=USER_PROPERTY, qos=1, packet_id=1),
+    Message(),
+    Message(properties=b"\x01\1" + USER_PROPERTY * 20, payload=b"", retain=True),  # two bytes of property length
+    Message(topic=b"doors/a", properties=USER_PROPERTY),
+    Message(properties=USER_PROPERTY, payload=b"z" * (LIMIT + 1)),
+]
+
+
+def test_read_keeps_the_properties_of_the_streams_that_ask(kind: type[PahoReader], version: int) -> None:
+    """As they stood in the packet; not those of another stream of the server, and at MQTT 3.1.1 there are none."""
+    with Wire(kind, version, keeping=["stream"]) as wire:
+        wire.receive(conversation(version, WITH_PROPERTIES))
+        assert facts(wire.reader.arrived) == [message.fact() for message in WITH_PROPERTIES]
+        expected = [message.properties for message in WITH_PROPERTIES]
+        expected[3] = b""
+        assert kept(wire.reader.arrived) == (expected if version == V5 else [b""] * 5)
+
+
+def test_read_byte_by_byte_keeps_the_same_properties(kind: type[PahoReader]) -> None:
+    with Wire(kind, V5, keeping=["stream", "doors"]) as wire:
+        for byte in conversation(V5, WITH_PROPERTIES):
+            wire.receive(bytes([byte]))
+        assert kept(wire.reader.arrived) == [message.properties for message in WITH_PROPERTIES]
+
+
+def test_read_makes_the_same_readings_where_nobody_asks(kind: type[PahoReader]) -> None:
+    """Nothing is kept of what no header needs."""
+    with Wire(kind, V5) as wire:
+        wire.receive(conversation(V5, WITH_PROPERTIES))
+        assert facts(wire.reader.arrived) == [message.fact() for message in WITH_PROPERTIES]
+        assert kept(wire.reader.arrived) == [b""] * len(WITH_PROPERTIES)
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * LIMIT, b"x" * CUT_TO * 3], ids=["none", "whole", "cut"])
+@pytest.mark.parametrize("count", [7_281, 7_282, 20_000], ids=["up to the limit", "beyond it", "far beyond it"])
+def test_read_keeps_so_many_properties_that_too_many_show(kind: type[PahoReader], payload: bytes, count: int) -> None:
+    """Memory stays bounded; one byte more than may be is for the transform to see."""
+    message = Message(properties=USER_PROPERTY * count, payload=payload, qos=1, packet_id=9)
+    with Wire(kind, V5, keeping=["stream"]) as wire:
+        for piece in cut(message.packet(V5), range(50_000, len(message.packet(V5)), 50_000)):
+            wire.receive(piece)
+        assert facts(wire.reader.arrived) == [message.fact()]
+        assert kept(wire.reader.arrived) == [message.properties[:MOST_PROPERTIES]]
+        assert (len(message.properties) > CUT_TO) == (len(kept(wire.reader.arrived)[0]) > CUT_TO)
 
 
 @pytest.mark.parametrize("size", [126, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152])

@@ -24,7 +24,7 @@ SIZES = [0, 1, 100, 3_900, 4_061, 4_062, 4_100, 9_000, 100_000]
 
 
 def reading(number: int, size: int = 10) -> Reading:
-    return Reading("a", b"t/%d" % number, b"x" * size, 1_700_000_000_000, 1)
+    return Reading("a", b"t/%d" % number, b"x" * size, 1_700_000_000_000, 1, properties=b"y" * (number % 3))
 
 
 def written(path: Path, rows: dict[int, Reading], deleted: tuple[int, ...] = ()) -> bytes:
@@ -47,7 +47,7 @@ def raw(data: bytes) -> list[Row]:
 @given(st.dictionaries(st.integers(-(2**63), 2**63 - 1), st.sampled_from(SIZES), max_size=30))
 def test_rows_gives_what_sqlite_wrote(tmp_path_factory: object, sizes: dict[int, int]) -> None:
     """Whatever SQLite wrote, small or over many pages, is read the same without it."""
-    rows = {offset: reading(1, size) for offset, size in sizes.items()}
+    rows = {offset: reading(offset, size) for offset, size in sizes.items()}
     path = tmp_path_factory.mktemp("pages") / "spool.db"  # type: ignore[attr-defined] # pytest names its class privately
     assert raw(written(path, rows)) == sorted(to_row(*row) for row in rows.items())
 

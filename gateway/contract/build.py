@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import continuity, examples, mapping, route
+from gateway.contract import continuity, examples, headers, mapping, route
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.expression import ExpressionError, parse, split
 from gateway.contract.findings import proposal
@@ -95,6 +95,7 @@ class _Builder:
             if stream is not None:
                 streams[name], nodes[name] = stream, operation
         mapping.check(self.mappings, self.findings)
+        headers.check(self.mappings, mqtt, self.findings)
         self._warn_of_idle()
         return Built(streams, nodes, mqtt, kafka)
 
@@ -127,7 +128,7 @@ class _Builder:
         self._check_content_type(message)
         if where is None or failing is None:
             return None
-        return Stream(
+        stream = Stream(
             name=name,
             servers=source.servers,
             address=where,
@@ -141,7 +142,11 @@ class _Builder:
             payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
             sequence=sequence,
             silent_after=silent_after,
+            user_properties=frozenset(headers.properties(message)),
+            example_headers=headers.example_texts(message),
         )
+        headers.check_dead_letters(stream, failing, self.findings)
+        return stream
 
     def _mapping(
         self, source: Channel, where: Address | None, message: Node, payload: Payload, sending: Sending | None
@@ -161,6 +166,7 @@ class _Builder:
             channel=source.node,
             unknown=_unknown(payload),
             sending=sending,
+            servers=source.servers,
         )
 
     def _is_ours(self, operation: Node, source: Channel) -> bool:

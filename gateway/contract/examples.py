@@ -15,6 +15,7 @@ import jsonschema
 from referencing import Registry
 
 from gateway.contract.document import TooLargeError
+from gateway.contract.headers import described
 from gateway.core.avro import compile_encoder
 from gateway.core.json_text import parse
 from gateway.core.misfit import Misfit
@@ -71,7 +72,7 @@ def check_kafka(message: Node, payload: Payload, findings: Findings) -> None:
         else:
             _check_record(one, as_read(payload.record.schema.definition), findings)
     check_names(message, findings)
-    _check_headers(message, findings)
+    check_headers(message, findings)
 
 
 def check_json(node: Node, described: Any, findings: Findings) -> bool:
@@ -170,12 +171,13 @@ def _check_record(node: Node, schema: Any, findings: Findings) -> None:
         findings.error(below(node, misfit.tokens), told, FIXES.get(misfit.reason, "Correct the example."))
 
 
-def _check_headers(message: Node, findings: Findings) -> None:
+def check_headers(message: Node, findings: Findings) -> None:
+    """Check the headers of a message's examples by the message's own schema of them."""
     try:
-        described = message.at("headers").written_out()
+        schema = described(message).written_out()
     except TooLargeError:
         return
     for one in message.at("examples").entries():
         headers = one.own("headers")
         if headers.is_mapping:
-            check_json(headers, described, findings)
+            check_json(headers, schema, findings)

@@ -1,9 +1,9 @@
 """Runtime expressions: `$message.payload#/machine`, the grammar of AsyncAPI's `location`.
 
-The same grammar serves a standard place (`parameters.*.location`, which points into the MQTT payload) and three of
-ours: `x-source` on an Avro field and `x-sequence` on a receive operation (into the MQTT payload), and `x-location` in
-the schema of a Kafka key (into the record). One pointer of RFC 6901 follows the `#`; without one, the expression means
-the whole.
+The same grammar serves a standard place (`parameters.*.location`, which points into the MQTT payload) and four of
+ours: `x-source` on an Avro field and `x-sequence` on a receive operation (into the MQTT payload), `x-location` in the
+schema of a Kafka key and `x-timestamp` on a Kafka message (into the record). One pointer of RFC 6901 follows the `#`;
+without one, the expression means the whole.
 """
 
 from __future__ import annotations

@@ -20,9 +20,11 @@ import fastavro
 from gateway.contract import examples
 from gateway.contract.document import TooLargeError
 from gateway.contract.expression import split
+from gateway.contract.headers import properties
 from gateway.core.avro import normal_form
 from gateway.core.codec import Codec
 from gateway.core.dead_letter import TOPIC_HEADER
+from gateway.core.headers import OWN
 from gateway.core.json_text import parse
 from gateway.core.key import Key
 from gateway.core.misfit import Misfit
@@ -56,6 +58,7 @@ class Mapping:
         channel: where the parameters are described.
         unknown: what to do with members that no field reads.
         sending: where the records go, None when that could not be read.
+        servers: names of the MQTT servers that it comes from.
     """
 
     message: Node
@@ -66,6 +69,12 @@ class Mapping:
     channel: Node
     unknown: Unknown
     sending: Sending | None
+    servers: tuple[str, ...]
+
+    @property
+    def user_headers(self) -> frozenset[str]:
+        """Headers of its records that are user properties of its message."""
+        return self.sending.route.headers & properties(self.message).keys() - OWN if self.sending else frozenset()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -85,6 +94,8 @@ def check(mappings: list[Mapping], findings: Findings) -> None:
         fitting = [node for node in examples.payload_nodes(one.message) if _fits(node, one.payload, findings)]
         if one.record is not None and one.address is not None:
             _Trial(one, one.record, one.address, findings).run(fitting)
+        examples.check_headers(one.message, findings)
+        _compare_headers(one, findings)
     _check_topics(mappings, findings)
 
 
@@ -102,6 +113,18 @@ def _check_topics(mappings: list[Mapping], findings: Findings) -> None:
                 told = f"No stream that leads here takes in the topic {header.text!r}."
                 expected = " or ".join(way.text for way in ways if way)
                 findings.error(header, told, f"Write a topic of the form {expected}.")
+
+
+def _compare_headers(mapping: Mapping, findings: Findings) -> None:
+    """A header out of a user property says what the MQTT example of this name says, where both show headers."""
+    for sent, record in _pairs(mapping):
+        shown = record.own("headers")
+        for name in sorted(mapping.user_headers) if shown.is_mapping else ():
+            wanted, got = shown.own(name), sent.own("headers").own(name)
+            if wanted.value != got.value:
+                values = [examples.shown(None if one.is_absent else one.value) for one in (got, wanted)]
+                told = f"The MQTT example of this name has {values[0]} for the header {name!r}; expected {values[1]}."
+                findings.error(shown if wanted.is_absent else wanted, told, "Let the two examples say the same.")
 
 
 def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node]]:

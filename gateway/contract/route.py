@@ -5,7 +5,7 @@ Decisions of this file:
 - A record needs a key, and the key is text: without one there is no order to keep. `x-location` names the fields of
   the *record* that hold it, by their Avro names; several mean "the first that is not empty". One alone must not be
   nullable. Dead letters are keyed by their MQTT topic, and need no `x-location`.
-- Headers are those that the message declares, out of the few that the gateway can fill in.
+- Headers are those that the message declares (`headers.py`).
 - The schema id goes into the payload after a zero byte, as the `4` of the binding says, or into a header.
 """
 
@@ -15,14 +15,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from gateway.contract import examples
-from gateway.contract.document import ABSENT
+from gateway.contract import examples, headers, timestamp
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.message import only_message
 from gateway.contract.model import Route, Topic
-from gateway.core.dead_letter import TIME_HEADER, TOPIC_HEADER
-from gateway.core.framing import SCHEMA_ID_HEADER
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
@@ -45,11 +42,6 @@ SETTINGS = frozenset({
     "min.cleanable.dirty.ratio", "min.compaction.lag.ms", "min.insync.replicas", "preallocate",
     "remote.copy.disable", "remote.log.delete.on.disable", "remote.storage.enable", "retention.bytes", "retention.ms",
     "segment.bytes", "segment.index.bytes", "segment.jitter.ms", "segment.ms", "unclean.leader.election.enable",
-})  # fmt: skip
-READING_HEADERS = frozenset({TOPIC_HEADER, TIME_HEADER, SCHEMA_ID_HEADER})
-DEAD_LETTER_HEADERS = frozenset({
-    "mqtt.topic", "mqtt.qos", "mqtt.retain", "gateway.received_at", "error.reason", "error.pointer", "error.detail",
-    "error.operation", "payload.size", "payload.sha256",
 })  # fmt: skip
 
 
@@ -96,15 +88,15 @@ def read(
     if message is None:
         return None
     payload = payloads.payload(message)
-    headers = _headers(message, DEAD_LETTER_HEADERS if dead_letters else READING_HEADERS, findings)
+    declared = (headers.of_dead_letters if dead_letters else headers.of_readings)(message, findings)
     binding = message.at("bindings", "kafka")
     framing, strategy = _framing(binding, findings), _strategy(binding, findings)
     if payload is None:
         return None
     examples.check_kafka(message, payload, findings)
     if dead_letters:
-        _check_dead_letters(message, payload, headers, findings)
-        route = Route(name, topic, None, (), headers)
+        _check_dead_letters(message, payload, findings)
+        route = Route(name, topic, None, (), declared)
     elif payload.record is None:
         fix = "Use schemaFormat application/vnd.apache.avro;version=1.9.0."
         findings.error(message.stated("payload"), "What goes to Kafka needs an Avro schema.", fix)
@@ -112,7 +104,11 @@ def read(
     else:
         _check_content_type(message.at("contentType"), findings)
         keys = _keys(binding, payload.record, findings)
-        route = Route(name, topic, payload.record.schema, keys, headers, framing, strategy)
+        route = Route(
+            name, topic, payload.record.schema, keys, declared, framing, strategy,
+            required_headers=declared & headers.required(message),
+            timestamp=timestamp.pointer(message, payload.record, topic, channel.node, findings),
+        )  # fmt: skip
     return Sending(route, operation, message, payload)
 
 
@@ -177,32 +173,10 @@ def _strategy(
     return cast("Literal['TopicNameStrategy', 'RecordNameStrategy', 'TopicRecordNameStrategy']", chosen)
 
 
-def _headers(message: Node, known: frozenset[str], findings: Findings) -> frozenset[str]:
-    headers = message.at("headers")
-    described = headers.at("schema") if headers.is_mapping and "schema" in headers.value else headers
-    names = dict(described.at("properties").members())
-    for name, node in names.items():
-        if name not in known:
-            fix = proposal(name, known) or f"It can write {', '.join(sorted(known))}."
-            findings.error(node, f"The gateway has no value for the header {name!r}.", fix)
-        elif node.at("type").value not in (ABSENT, "string"):
-            findings.error(node.at("type"), f"The header {name!r} is text.", "Write type: string.")
-    for one in described.at("required").entries():
-        if one.text is not None and one.text not in known:
-            fix = f"It can write {', '.join(sorted(known))}."
-            findings.error(one, f"The header {one.text!r} is required, and the gateway has no value for it.", fix)
-    return known & names.keys()
-
-
-def _check_dead_letters(message: Node, payload: Payload, headers: frozenset[str], findings: Findings) -> None:
+def _check_dead_letters(message: Node, payload: Payload, findings: Findings) -> None:
     if payload.record is not None:
         fix = "Write payload: {type: string, format: binary}."
         findings.error(message.stated("payload"), "Dead letters are the bytes that arrived, not Avro.", fix)
-    missing = ", ".join(sorted(DEAD_LETTER_HEADERS - headers))
-    if missing:
-        findings.warning(
-            message.at("headers"), f"Dead letters have headers that are not declared: {missing}.", "Add them."
-        )
     reasons = message.at("headers", "properties", "error.reason", "enum")
     listed = {one.text for one in reasons.entries()}
     if not reasons.is_absent and listed != set(Reason):

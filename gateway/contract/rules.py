@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.model import Route, Stream
 
-EXTENSIONS = ("x-forward-to", "x-dead-letter-to", "x-location", "x-source", "x-sequence", "x-silent-after")
+EXTENSIONS = (
+    "x-forward-to", "x-dead-letter-to", "x-location", "x-source", "x-timestamp", "x-sequence", "x-silent-after",
+)  # fmt: skip
 SPELT_NEARLY = 0.8
 
 

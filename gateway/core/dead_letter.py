@@ -1,9 +1,11 @@
 """A dead letter as a Kafka record: the message's bytes as they came, and headers that say where from and why.
 
 Key: the MQTT topic. A payload above the limit is cut to its first `CUT_TO` bytes; `payload.size` and `payload.sha256`
-then tell of the whole. MQTT 5 properties that a stream makes headers of are kept as well, in one header, as they stood
-in the packet: with them a replay gives the record that it ought to have been. A JSON pointer holds names of members, which may be as long as the payload: it is cut as well,
+then tell of the whole. A JSON pointer holds names of members, which may be as long as the payload: it is cut as well,
 so that the record stays below Kafka's limit.
+
+MQTT 5 properties that a stream makes headers of are kept too, in one header as they stood in the packet: so a replay
+gives the record that it ought to have been.
 """
 
 from __future__ import annotations

@@ -137,7 +137,14 @@ def _skip_by_name(name: str, named: dict[str, Skip]) -> Skip:
         return _skip_bytes(_SIZES[name])
     if name in {"string", "bytes"}:
         return _skip_text
-    return _skip_long if name in {"int", "long"} else lambda data, at: named[name](data, at)
+    return _skip_long if name in {"int", "long"} else _skip_named(name, named)
+
+
+def _skip_named(name: str, named: dict[str, Skip]) -> Skip:
+    def skip(data: bytes, at: int) -> int:
+        return named[name](data, at)
+
+    return skip
 
 
 def _skip_bytes(size: int) -> Skip:

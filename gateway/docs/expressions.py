@@ -32,6 +32,12 @@ def keyed_by(location: Any) -> Phrase:
     return ("the header ", name) if parsed.part == "header" else (name,)
 
 
+def dated_by(location: Any) -> Phrase:
+    """Say what `x-timestamp` means."""
+    told = "; by the arrival of the reading, when that is null or no time that the topic would keep."
+    return ("Dated by ", *keyed_by(location), told)
+
+
 def place(expression: Any) -> Phrase:
     """The place that an expression means; what is none is shown as it stands."""
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.docs.blocks import Phrase
 
-_TOLD = {"payload", "headers", "examples", "name", "contentType"}
+_TOLD = {"payload", "headers", "examples", "name", "contentType", "x-timestamp"}
 
 
 def message(node: Node, *, fallback: str) -> list[Block]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.docs.blocks import Block, Bullets, Code, Heading, Link, Phrase, joined
 from gateway.docs.details import facts, plain
-from gateway.docs.expressions import keyed_by
+from gateway.docs.expressions import dated_by, keyed_by
 from gateway.docs.message import message
 from gateway.docs.operations import DEAD_LETTER, FORWARD
 from gateway.docs.prose import phrase, rest, sentence
@@ -56,7 +56,9 @@ def _way(operation: Operation, everyone: Mapping[str, Operation]) -> list[Phrase
         origins = [one for one in everyone.values() if operation.name in one.leads_to(extension)]
         if origins:
             found.append((what, *joined([(Link(one.name, f"#{one.anchor}", is_code=True),) for one in origins]), "."))
-    return [*found, *(_keyed(one) for one in _keys(operation) if one.is_mapping)]
+    found += [_keyed(one) for one in _keys(operation) if one.is_mapping]
+    stated = [one.at("x-timestamp") for one in operation.messages]
+    return [*found, *(dated_by(one.value) for one in stated if not one.is_absent)]
 
 
 def _keyed(node: Node) -> Phrase:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from gateway.errors import GatewayError
 from gateway.log import printable
@@ -114,7 +116,9 @@ class Publisher:
         self._wait_for(MAX_UNACKNOWLEDGED - 1)
         with self._changed:
             self.sent[publication.stream, publication.kind] += 1
-        self._clients[publication.server].publish(publication.topic, publication.payload, qos)
+        properties = _properties(publication) if self._brokers[publication.server].is_mqtt5 else None
+        client = self._clients[publication.server]
+        client.publish(publication.topic, publication.payload, qos, properties=properties)
 
     def settle(self) -> None:
         """Wait until everything is acknowledged or refused.
@@ -182,6 +186,14 @@ class Publisher:
             else:
                 self.acknowledged += 1
             self._changed.notify_all()
+
+
+def _properties(publication: Publication) -> Properties | None:
+    if not publication.properties:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho types it not
+    properties.UserProperty = list(publication.properties.items())
+    return properties
 
 
 def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name

@@ -1,7 +1,7 @@
 """Plausible readings for every stream of a contract, endless; on request a share of broken ones among them.
 
-Made from the contract alone: addresses, Avro schemas, `x-source` and examples. The same seed and clock give the same
-readings.
+Made from the contract alone: addresses, Avro schemas, `x-source` and examples, user properties among them. The same
+seed and clock give the same readings.
 
 Each stream has some made-up devices. A device is a topic, the values that name it (parameters of the address and
 fields of the key), and habits: which optional members it sends, where its counters stand.
@@ -20,7 +20,7 @@ from gateway.sensors.breakage import TO_BYTES, Breaker
 from gateway.sensors.plausible import Device, Path, Plausible, found, nth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from gateway.contract.model import Contract, Stream
 
@@ -40,6 +40,7 @@ class Publication(NamedTuple):
         is_broken: True when the gateway must make a dead letter of it.
         kind: what is wrong with a broken one; "" for a good one.
         stream: name of the stream.
+        properties: MQTT 5 user properties.
     """
 
     server: str
@@ -49,6 +50,7 @@ class Publication(NamedTuple):
     is_broken: bool
     kind: str
     stream: str
+    properties: Mapping[str, str] = {}
 
 
 class Simulator:
@@ -98,7 +100,9 @@ class _Source:
             kind, topic, payload = broken.kind, broken.topic, broken.payload
         else:
             kind, payload = "", TO_BYTES(reading.value)
-        return Publication(server, topic, payload, self._stream.qos, is_broken, kind, self._stream.name)
+        shown = self._stream.example_headers
+        properties = self._random.choice(shown) if shown else {}
+        return Publication(server, topic, payload, self._stream.qos, is_broken, kind, self._stream.name, properties)
 
 
 def _devices(stream: Stream, definition: dict[str, Any]) -> Iterator[tuple[Device, str]]:

@@ -22,10 +22,22 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.mqtt_reader import LONGEST_HEADER, FastReader, MalformedPacketError
 from tests.stack.publisher import remaining_length
-from tests.test_mqtt_reader import LIMIT, MESSAGES, USER_PROPERTY, V5, V311, Fact, Message, conversation, cut, facts
+from tests.test_mqtt_reader import (
+    LIMIT,
+    MESSAGES,
+    USER_PROPERTY,
+    V5,
+    V311,
+    Fact,
+    Message,
+    conversation,
+    cut,
+    facts,
+    kept,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from types import FrameType
 
 LONGEST_SECONDS = 10  # for one stream; they take a millisecond
@@ -56,24 +68,30 @@ class Outcome(NamedTuple):
     """What a reader made of a stream."""
 
     readings: list[Fact]
+    properties: list[bytes]
     is_refused: bool
 
 
-def feed(version: int, pieces: Iterable[bytes]) -> Outcome:
+def feed(version: int, pieces: Iterable[bytes], keeping: Collection[str] = ("stream",)) -> Outcome:
     """Feed a new reader until it refuses.
+
+    Args:
+        version: of MQTT.
+        pieces: bytes.
+        keeping: names of the streams whose readings carry their properties.
 
     Raises:
         Exception: anything but MalformedPacketError is a fault of the reader's.
     """
     callbacks = CallbackAPIVersion.VERSION2
-    reader = FastReader(lambda _topic: "stream", LIMIT, callback_api_version=callbacks, protocol=version)
+    reader = FastReader(lambda _topic: "stream", LIMIT, keeping, callback_api_version=callbacks, protocol=version)
     try:
         is_refused = any(reader.feed(piece) for piece in pieces)
     except MalformedPacketError:
         is_refused = True
     waiting = len(reader._rest)  # noqa: SLF001 - memory is what this is about
     assert is_refused or waiting <= WAITING_BYTES, f"{waiting:,} bytes wait for more"
-    return Outcome(facts(reader.arrived), is_refused)
+    return Outcome(facts(reader.arrived), kept(reader.arrived), is_refused)
 
 
 def try_stream(stream: Stream) -> str:
@@ -81,8 +99,11 @@ def try_stream(stream: Stream) -> str:
     try:
         whole = feed(stream.version, [stream.data])
         pieces = feed(stream.version, cut(stream.data, stream.places))
+        bare = feed(stream.version, [stream.data], keeping=())
     except Exception as error:  # noqa: BLE001 - whatever it is, it is found
         return f"{type(error).__name__}: {error}"
+    if whole.readings != bare.readings or whole.is_refused != bare.is_refused:
+        return f"with properties it gives {whole}, without {bare}"
     return "" if whole == pieces else f"whole it gives {whole}, cut it gives {pieces}"
 
 
