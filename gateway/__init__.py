@@ -9,8 +9,8 @@ The way of a reading:
     spool.py     every reading in one ordered log until it is safe: memory first, then disk.py, a row (row.py) a
                  reading; salvage/ reads what is left of a damaged file
     lane.py      one stream's readings on their way to one topic, in order
-    core/        pure: address, codec, key, framing, transform: Reading -> Record or DeadLetter; continuity:
-                 are all of them there?
+    core/        pure: address, codec, key, framing, headers (out of properties), event_time, transform: Reading ->
+                 Record or DeadLetter; continuity: are all of them there?
     kafka.py     produce records, report what became of them
     registry.py  schema ids, kept in a lock file
     registry_api.py  its questions and answers in JSON
