@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -21,12 +21,14 @@ from tests.core.avro_schemas import records
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Framing = Literal["payload", "header"]
+
 NOW = 1_791_547_200_000
 HOUR = 3_600_000
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 
 
-def dated(kind: Any, value: str, configuration: Mapping[str, str] | None = None, framing: str = "payload") -> int:
+def dated(kind: Any, value: str, configuration: Mapping[str, str] | None = None, framing: Framing = "payload") -> int:
     """Give the timestamp of a record whose field `at`, of this type, has this JSON."""
     schema = record(("m", "string"), {"name": "at", "type": kind}, ("last", "string"))
     made = stream("s", schema, address="s", keys=("/m",))
@@ -51,7 +53,7 @@ def dated(kind: Any, value: str, configuration: Mapping[str, str] | None = None,
         ([MILLIS, "null"], str(NOW - 5)),
     ],
 )
-def test_a_record_has_the_time_of_its_field(kind: Any, value: str, framing: str) -> None:
+def test_a_record_has_the_time_of_its_field(kind: Any, value: str, framing: Framing) -> None:
     """In milliseconds, whatever the field counts in; the rest of one is cut."""
     assert dated(kind, value, framing=framing) == NOW - 5
 

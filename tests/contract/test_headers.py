@@ -1,0 +1,175 @@
+"""Headers and `x-timestamp` in the contract: what is read of them, and what is found wrong with them."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.contract.conftest import REPOSITORY, Copy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AVRO = "#/components/messages/vibrationAvro"
+JSON = "#/components/messages/vibrationJson"
+TIME = "x-timestamp: $message.payload#/measured_at"
+OLD = ("protocolVersion: '5.0'", "protocolVersion: 3.1.1")
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Copy:
+    """Give a copy of the documentation's step about headers."""
+    shutil.copytree(REPOSITORY / "docs" / "steps" / "8", tmp_path, dirs_exist_ok=True)
+    return Copy(tmp_path)
+
+
+def test_the_contract_holds_what_both_messages_declare(step: Copy) -> None:
+    """Only streams with a header out of the MQTT message keep its properties."""
+    streams = step.contract().streams
+    vibration = streams["receiveVibration"]
+    assert vibration.user_properties == {"traceparent", "firmware"}
+    assert vibration.route.required_headers == {"traceparent"}
+    assert vibration.route.timestamp == "/measured_at"
+    assert [set(each) for each in vibration.example_headers] == [{"traceparent", "firmware"}]
+    assert [vibration.keeps_properties, streams["receiveOvens"].keeps_properties] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "told"),
+    [
+        (
+            "          traceparent: {type: string, desc", "          tracepart: {type: string, desc",
+            f"{AVRO}/headers/properties/traceparent", "no MQTT message that leads here declares it",
+        ),
+        (
+            "          mqtt.qos: {type: string}\n          mqtt.retain: {type: string}\n          mqtt.content",
+            "          mqtt.quos: {type: string}\n          mqtt.content",
+            f"{AVRO}/headers/properties/mqtt.quos", "Did you mean 'mqtt.qos'?",
+        ),
+        (
+            "          traceparent: {type: string}\n", "          traceparent: {type: integer}\n",
+            f"{AVRO}/headers/properties/traceparent/type", "is text",
+        ),
+        (
+            "required: [traceparent]", "required: [traceparent, site]",
+            f"{AVRO}/headers/required/1", "has no value for it",
+        ),
+        (*OLD, f"{JSON}/headers", "'traceparent' is required, and MQTT 3.1.1 has no properties"),
+        (
+            "firmware: '2.4'}", "firmware: 2.4}",
+            f"{JSON}/examples/0/headers/firmware", "2.4 is not of type 'string'",
+        ),
+        (
+            "          headers: {traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01}\n",
+            "          headers: {traceparent: 00-4b}\n",
+            f"{AVRO}/examples/0/headers/traceparent", "expected '00-4b'",
+        ),
+        (
+            "headers: {traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, firmware: '2.4'}",
+            "headers: {firmware: '2.4'}",
+            f"{AVRO}/examples/0/headers/traceparent", "has nothing for the header 'traceparent'",
+        ),
+        (TIME, "x-timestamp: measured_at", f"{AVRO}/x-timestamp", "no expression"),
+        (TIME, "x-timestamp: 7", f"{AVRO}/x-timestamp", "no expression"),
+        (TIME, "x-timestamp: $message.header#/at", f"{AVRO}/x-timestamp", "is one of its fields"),
+        (TIME, "x-timestamp: $message.payload#", f"{AVRO}/x-timestamp", "is one of its fields"),
+        (TIME, "x-timestamp: $message.payload#/measured", f"{AVRO}/x-timestamp", "Did you mean 'measured_at'?"),
+        (TIME, "x-timestamp: $message.payload#/radial/at", f"{AVRO}/x-timestamp", "has no field at '/radial/at'"),
+        (TIME, "x-timestamp: $message.payload#/axial/rms", f"{AVRO}/x-timestamp", "has no field at '/axial/rms'"),
+        (TIME, "x-timestamp: $message.payload#/radial/rms", f"{AVRO}/x-timestamp", "is no timestamp"),
+        (TIME, "x-timestamp: $message.payload#/motor", f"{AVRO}/x-timestamp", "is no timestamp"),
+    ],
+)  # fmt: skip
+def test_check_finds_what_is_wrong(step: Copy, old: str, new: str, path: str, told: str) -> None:
+    step.edit(old, new)
+    errors = {one.path: f"{one.message} {one.fix}" for one in step.findings() if one.severity == "error"}
+    assert told in errors.pop(path, "")
+    assert all("examples" in other for other in errors), "nothing but examples that no longer fit"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        '"long"',
+        '{"type": "long", "logicalType": "local-timestamp-millis"}',
+        '["null", "string", {"type": "long", "logicalType": "timestamp-millis"}]',
+    ],
+)
+def test_check_refuses_a_field_that_is_not_surely_a_moment(step: Copy, kind: str) -> None:
+    """A bare long may count seconds; a local time has no zone; text is no time at all."""
+    stated = '"type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "End'
+    step.edit(stated, f'"type": {kind}, "doc": "End', "vibration.avsc")
+    assert (f"{AVRO}/x-timestamp", True) in [
+        (one.path, "is no timestamp, or not surely one" in one.message) for one in step.findings()
+    ]
+
+
+@pytest.mark.parametrize("unit", ["millis", "micros", "nanos"])
+@pytest.mark.parametrize("form", ["{}", '["null", {}]', '[{}, "null"]'])
+def test_a_timestamp_may_be_null_and_of_any_unit(step: Copy, unit: str, form: str) -> None:
+    kind = form.replace("{}", f'{{"type": "long", "logicalType": "timestamp-{unit}"}}')
+    stated = '"type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "End'
+    step.edit(stated, f'"type": {kind}, "doc": "End', "vibration.avsc")
+    assert not [one for one in step.findings() if "x-timestamp" in one.path]
+
+
+def warnings(step: Copy) -> list[tuple[str, str]]:
+    found = step.findings()
+    assert all(one.severity == "warning" for one in found), found
+    return [(one.path, one.message) for one in found]
+
+
+def test_check_warns_of_headers_that_mqtt_3_1_1_does_not_have(step: Copy) -> None:
+    """They are never there, which is no harm when nobody requires them."""
+    step.edit(*OLD)
+    step.edit("        required: [traceparent]\n", "")
+    properties = f"{AVRO}/headers/properties"
+    assert [path for path, told in warnings(step) if "is never there" in told] == [
+        f"{properties}/{name}" for name in ("traceparent", "mqtt.content_type", "mqtt.correlation_data")
+    ]
+
+
+def test_check_warns_when_dead_letters_do_not_declare_the_properties(step: Copy) -> None:
+    step.edit("          mqtt.properties: {", "          payload.sha256: {")
+    step.edit("          payload.sha256: {type: string}\n", "")
+    ((path, told),) = warnings(step)
+    assert path == "#/components/messages/deadLetter/headers"
+    assert told == "Dead letters of 'receiveVibration' have the header 'mqtt.properties', which is not declared."
+
+
+def test_check_warns_when_kafka_dates_the_records_itself(step: Copy) -> None:
+    step.edit("topicConfiguration: {cleanup", "topicConfiguration: {message.timestamp.type: LogAppendTime, cleanup")
+    ((path, told),) = warnings(step)
+    assert path.endswith("/topicConfiguration/message.timestamp.type")
+    assert "x-timestamp has no effect" in told
+
+
+def test_a_header_may_be_filled_in_by_one_of_several_streams(step: Copy) -> None:
+    """The others' records do without it; one that requires it is told which stream cannot have it."""
+    step.edit(
+        "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
+        "    x-forward-to: {$ref: '#/operations/sendVibration'}",
+        "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
+        "    x-forward-to: {$ref: '#/operations/sendVibration'}\n"
+        "  receiveMore:\n"
+        "    action: receive\n"
+        "    channel: {$ref: '#/channels/more'}\n"
+        "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
+        "    x-forward-to: {$ref: '#/operations/sendVibration'}",
+    )
+    step.edit(
+        "  vibrationTopic:\n    address",
+        "  more:\n    address: more/{motor}\n    servers: [{$ref: '#/servers/broker'}]\n"
+        "    parameters: {motor: {description: The motor., location: $message.payload#/motor}}\n"
+        "    messages: {window: {payload: {$ref: '#/components/schemas/vibration'}}}\n"
+        "  vibrationTopic:\n    address",
+    )
+    errors = [one for one in step.findings() if one.severity == "error"]
+    assert [(one.path, "is not declared" in one.message) for one in errors] == [
+        ("#/channels/more/messages/window/headers", True)
+    ]
+    step.edit("        required: [traceparent]\n", "")
+    streams = step.contract().streams
+    assert streams["receiveMore"].user_properties == set()
