@@ -275,8 +275,8 @@ class FastReader(PahoReader):
         buffer = self._rest + data if self._rest else data
         self._rest = b""
         now = time.time_ns() // 1_000_000
-        is_v5, keeps, limit, stream_of, connection = (
-            self._protocol == paho.MQTTv5, bool(self._keeping), self._payload_limit, self._stream_of, self.connection
+        is_v5, keeping, limit, stream_of, connection = (
+            self._protocol == paho.MQTTv5, self._keeping, self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip
         append = self.arrived.append
         position, end = 0, len(buffer)
@@ -306,9 +306,14 @@ class FastReader(PahoReader):
                     body = body + 1 + buffer[body] if is_short else _after_properties(buffer, body)
                 if body > after or not topic or (qos and (qos != 0x02 or not packet_id)):
                     raise MalformedPacketError(_complaint(command))
-                if keeps or after - body > limit:
-                    properties = _properties(command, buffer, start + 2 + len(topic)) if keeps else b""
+                if after - body > limit:
+                    properties = _properties(command, buffer, start + 2 + len(topic)) if keeping else b""
                     append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
+                elif keeping and (stream := stream_of(topic)) in keeping:
+                    properties = _properties(command, buffer, start + 2 + len(topic))
+                    flags = _FLAGS[command & 0x0F]
+                    reading = Reading(stream, topic, buffer[body:after], now, *flags, -1, b"", properties)
+                    append(Entry(reading, connection, packet_id))
                 elif command == FIRST_AT_QOS_1:
                     append(Entry(Reading(stream_of(topic), topic, buffer[body:after], now, 1), connection, packet_id))
                 else:

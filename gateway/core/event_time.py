@@ -100,6 +100,8 @@ def _setting(configuration: Mapping[str, str], name: str, otherwise: int) -> int
 def _long(data: bytes, at: int) -> tuple[int, int]:
     """Read an Avro int or long, zigzag in seven bits a byte; give also where it ends."""
     value = shift = 0
+    if (byte := data[at]) < 0x80:  # most lengths and indexes
+        return (byte >> 1) ^ -(byte & 1), at + 1
     while (byte := data[at]) & 0x80:
         value |= (byte & 0x7F) << shift
         shift += 7

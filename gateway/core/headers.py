@@ -25,8 +25,9 @@ from gateway.core.properties import CONTENT_TYPE, CORRELATION_DATA, MalformedPro
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from gateway.core.properties import Property
     from gateway.core.reading import Headers, Reading
 
 CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER = "mqtt.content_type", "mqtt.correlation_data"
@@ -89,27 +90,27 @@ class VaryingHeaders:
         room = min(CUT_TO, self._limit - len(reading.payload))
         if len(reading.properties) > room:
             raise Misfit(Reason.TOO_LARGE, f"beside this payload the message's properties may have {room} bytes")
-        try:
-            found = list(self._declared(reading.properties))
-        except MalformedPropertiesError:
-            raise Misfit(Reason.BAD_ENCODING, "the message's MQTT 5 properties are malformed") from None
-        missing = self._required.difference(name for name, _ in found) if self._required else None
-        if missing:
+        found = []
+        for identifier, user_name, value in _parsed(reading.properties):
+            name = self._of_user.get(user_name) if user_name else self._of_publish.get(identifier)
+            if name is not None:
+                found.append((name, value if identifier == CORRELATION_DATA else _text(name, value)))
+        if self._required and (missing := self._required.difference(name for name, _ in found)):
             raise Misfit(Reason.MISSING, f"the message has no MQTT 5 property for the header {shown(min(missing))}")
         return found
 
-    def _declared(self, section: bytes) -> Iterator[tuple[str, bytes]]:
-        for identifier, user_name, value in parse(section):
-            name = self._of_user.get(user_name) if user_name else self._of_publish.get(identifier)
-            if name is not None:
-                if identifier != CORRELATION_DATA:
-                    _check_text(name, value)
-                yield name, value
+
+def _parsed(section: bytes) -> list[Property]:
+    try:
+        return parse(section)
+    except MalformedPropertiesError:
+        raise Misfit(Reason.BAD_ENCODING, "the message's MQTT 5 properties are malformed") from None
 
 
-def _check_text(name: str, value: bytes) -> None:
+def _text(name: str, value: bytes) -> bytes:
     try:
         value.decode()
     except UnicodeDecodeError as error:
         told = f"byte {error.start} of the property for the header {shown(name)} is not valid UTF-8"
         raise Misfit(Reason.BAD_ENCODING, told) from None
+    return value

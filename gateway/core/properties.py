@@ -10,8 +10,6 @@ broker would send the same message again after every connect.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, SUBSCRIPTION_IDENTIFIER, USER_PROPERTY = 0x03, 0x08, 0x09, 0x0B, 0x26
 _BLOCKS = {CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA}  # two bytes of length, then so many
 _FIXED = {0x01: 1, 0x02: 4, 0x23: 2}  # payload format indicator, message expiry interval, topic alias
@@ -21,18 +19,7 @@ class MalformedPropertiesError(ValueError):
     """The bytes are no properties of a PUBLISH."""
 
 
-class Property(NamedTuple):
-    """One property that may become a header.
-
-    Args:
-        identifier: which one.
-        name: of a user property; empty for the others.
-        value: as it stands there.
-    """
-
-    identifier: int
-    name: bytes
-    value: bytes
+Property = tuple[int, bytes, bytes]  # identifier; name of a user property, else empty; value
 
 
 def parse(section: bytes) -> list[Property]:
@@ -42,12 +29,12 @@ def parse(section: bytes) -> list[Property]:
         section: what stands behind the properties' length.
 
     Returns:
-        They in their order; a user property may stand there more than once.
+        Those that may become a header, in their order; a user property may stand there more than once.
 
     Raises:
         MalformedPropertiesError: when the bytes do not end where a property does, or begin none.
     """
-    found = []
+    found: list[Property] = []
     at, end = 0, len(section)
     try:
         while at < end:
@@ -56,10 +43,10 @@ def parse(section: bytes) -> list[Property]:
             if identifier == USER_PROPERTY:
                 name, at = _block(section, at)
                 value, at = _block(section, at)
-                found.append(Property(identifier, name, value))
+                found.append((identifier, name, value))
             elif identifier in _BLOCKS:
                 value, at = _block(section, at)
-                found.append(Property(identifier, b"", value))
+                found.append((identifier, b"", value))
             else:
                 at = _after(identifier, section, at)
     except (IndexError, KeyError):
