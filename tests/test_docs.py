@@ -228,6 +228,7 @@ def test_extensions_are_sentences() -> None:
         "A reading that does not fit goes, as it came, to plant.refused.",
         "Keyed by serial or, when that is empty, pump; records with the same key keep their order.",
         "Keyed by the header mqtt.topic;",
+        "Dated by taken; by the arrival of the reading, when that is null or no time that the topic would keep.",
         "Read from the first of these that is there: /axes/other~1side, /across.",
         "x-owner maintenance crew",
     ):

@@ -132,6 +132,17 @@ def test_simulator_keeps_to_the_broken_share() -> None:
     assert not any(sent.is_broken for sent in islice(Simulator(load(OURS), 1), 500))
 
 
+def test_simulator_sends_the_user_properties_that_examples_show() -> None:
+    """So a header that the record requires is there; a stream whose examples show none sends none."""
+    made = load(OURS.parent / "docs" / "steps" / "8" / "asyncapi.yaml")
+    found = defaultdict(list)
+    for sent in islice(Simulator(made, 1, 0.1, lambda: NOON), 100):
+        found[sent.stream].append(sent.properties)
+    shown = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "firmware": "2.4"}
+    assert all(each == shown for each in found["receiveVibration"])
+    assert not any(found["receiveOvens"])
+
+
 def test_simulator_uses_every_stream_and_its_servers() -> None:
     """All streams of the contract are heard, each on its own server."""
     made = load(OURS)

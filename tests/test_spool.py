@@ -179,6 +179,16 @@ def test_memory_stays_bounded_and_order_holds(folder: Path) -> None:
     assert gateway.ledger.totals()["delivered"] == 10_000
 
 
+def test_memory_counts_properties(folder: Path) -> None:
+    """Whoever sends large ones along with a small payload is held to the same bound, in memory and read back."""
+    gateway = Gateway(folder, Policy(memory_bytes=2_000_000))
+    large = Reading("a", b"t", b"{}", 1, properties=b"p" * 60_000)
+    gateway.spool.append([Entry(large, None, 0) for _ in range(10)], 1.0)
+    assert gateway.spool.bytes_held > 600_000
+    gateway.file.write([(number, large) for number in range(10)], (), {}, 10)
+    assert len(gateway.file.read("a", 0, 10, 200_000)[0]) == 4
+
+
 def test_restart_goes_on_where_the_disk_left_off(folder: Path) -> None:
     """A new process sends what the disk has, in order, then what is new; the books go on."""
     first, connection = Gateway(folder, OUTAGE), Acknowledged()
