@@ -228,12 +228,21 @@ class SpoolFile:
             self._connect()
             self._load()
         except DiskBrokenError as error:
+            self._close_untouched()
             self._set_aside_and_salvage(str(error))
         except sqlite3.DatabaseError as error:
             if fix := _FIXES.get(_code(error)):
                 message = f"The spool cannot be opened: {error}."
                 raise ConfigurationError([Finding(str(self.path), 0, "spool.path", message, fix)]) from None
+            self._close_untouched()
             self._set_aside_and_salvage(str(error))
+
+    def _close_untouched(self) -> None:
+        """Close a file that was found damaged before anything was written to it."""
+        with salvage.kept_as_it_is(self.path):
+            if self._database:
+                self._database.close()
+                self._database = None
 
     def _connect(self) -> None:
         self._database = sqlite3.connect(self.path, isolation_level=None)
@@ -274,6 +283,8 @@ class SpoolFile:
             self._upgrade(database, int(told))
 
     def _upgrade(self, database: sqlite3.Connection, told: int) -> None:
+        if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):  # nothing is written into a damaged file
+            raise sqlite3.DatabaseError("its pages are damaged")
         backup = _beside(self.path, f".format-{told}.bak")
         os.close(os.open(backup, os.O_WRONLY | os.O_CREAT, 0o600))
         with closing(sqlite3.connect(backup)) as copy:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from gateway.row import Row, salvaged
@@ -61,6 +61,23 @@ def _goes_back(path: Path) -> bool:
     with suppress(TypeError, *UNREADABLE), closing(_open(path)) as whole, closing(_open(path, "&immutable=1")) as main:
         return bool(main.execute(query).fetchone()[0] > whole.execute(query).fetchone()[0])
     return False
+
+
+@contextmanager
+def kept_as_it_is(path: Path) -> Iterator[None]:
+    """Keep SQLite from copying the log over the main file when a damaged database is closed in here.
+
+    The last connection does so, over pages that hold rows which the log, where it is damaged, does not. One that may
+    only read never does.
+
+    Args:
+        path: of the database.
+    """
+    with ExitStack() as stack:
+        with suppress(*UNREADABLE):
+            database = stack.enter_context(closing(_open(path)))
+            database.execute("SELECT count(*) FROM sqlite_master")
+        yield
 
 
 def facts(path: Path) -> list[tuple[str, str]]:
