@@ -127,6 +127,15 @@ def test_rows_leaves_the_damaged_files_as_they_are(tmp_path: Path) -> None:
     assert path.read_bytes() == data
 
 
+def test_open_leaves_the_log_of_a_damaged_file_as_it_is(tmp_path: Path) -> None:
+    """Closed by SQLite in the usual way it would be copied over pages that hold more than it does."""
+    damage.build(tmp_path / "sound.db", 1, is_live=True)
+    (tmp_path / "damaged").mkdir()
+    verdict = damage.try_one(tmp_path / "damaged", 0, tmp_path / "sound.db", "killed 1", "first pages destroyed")
+    assert verdict.was_set_aside
+    assert verdict.is_clean, verdict
+
+
 def test_open_gives_back_whatever_is_readable_of_a_damaged_spool(tmp_path: Path) -> None:
     """Rows 43 and 44, one of every kind; `python -m tests.faults.damage` tries five hundred."""
     verdicts = list(damage.run(tmp_path, len(damage.WAYS), seed=3, copies=len(damage.WAYS)))

@@ -32,14 +32,8 @@ OF_DEAD_LETTERS = frozenset({
     TOPIC_HEADER, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, "error.reason", "error.pointer", "error.detail",
     "error.operation", "payload.size", "payload.sha256",
 })  # fmt: skip
-RESERVED = (
-    "mqtt.",
-    "gateway.",
-    "error.",
-    "payload.",
-    "dead_letter.",
-    "__",
-)  # beginnings of names that are ours to give
+# Beginnings of names that are ours to give.
+RESERVED = ("mqtt.", "gateway.", "error.", "payload.", "dead_letter.", "__")
 _OLD = "3.1.1"
 
 
@@ -157,7 +151,7 @@ def _check_header(  # noqa: PLR0913, PLR0917 - a header, what leads to it, and w
         findings.error(node, told, proposal(name, known, 0.8) or fix)
         return
     old = {name for name, server in servers.items() if server.version == _OLD}
-    if old.issuperset(name for one in telling for name in one.servers):
+    if old and old.issuperset(name for one in telling for name in one.servers):
         told = f"The header {name!r} is never there: it is an MQTT 5 property, and the server speaks {_OLD}."
         findings.warning(node, told, "Write protocolVersion: '5.0', if the broker speaks it, or remove the header.")
     if name not in sending.route.required_headers:

@@ -64,21 +64,12 @@ def _fault(part: str, tokens: tuple[str, ...], record: Record) -> str:
     kind = next((one["type"] for one in fields if one["name"] == tokens[-1]), None)
     if kind is None:
         return f"{record.schema.fullname} has no field at {place!r}."
-    branches = kind if isinstance(kind, list) else [kind]
-    if not _is_timestamp(branches):
-        return f"The field at {place!r} is no timestamp, or not surely one."
-    return ""
+    return "" if _is_timestamp(kind) else f"The field at {place!r} is no timestamp, or not surely one."
 
 
-def _is_timestamp(branches: list[Any]) -> bool:
-    """Whether these are a timestamp alone, or that and null."""
-    logical = [one.get("logicalType") for one in branches if isinstance(one, dict)]
-    return (
-        len(logical) == 1
-        and logical[0] in PER_MILLISECOND
-        and [one for one in branches if isinstance(one, str)]
-        in (
-            [],
-            ["null"],
-        )
-    )
+def _is_timestamp(kind: Any) -> bool:
+    """Whether a type is a timestamp, or that or null."""
+    if isinstance(kind, list):
+        others = [one for one in kind if one != "null"]
+        return len(kind) == 2 and len(others) == 1 and _is_timestamp(others[0])
+    return isinstance(kind, dict) and kind.get("logicalType") in PER_MILLISECOND

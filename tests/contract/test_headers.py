@@ -94,6 +94,7 @@ def test_check_finds_what_is_wrong(step: Copy, old: str, new: str, path: str, to
     [
         '"long"',
         '{"type": "long", "logicalType": "local-timestamp-millis"}',
+        '[{"type": "long", "logicalType": "timestamp-millis"}]',
         '["null", "string", {"type": "long", "logicalType": "timestamp-millis"}]',
     ],
 )
