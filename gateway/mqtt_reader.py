@@ -258,7 +258,7 @@ class FastReader(PahoReader):
         self.is_drained = len(data) < READ_BYTES and not isinstance(self._sock, ssl.SSLSocket)
         return self.feed(data)
 
-    def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912 - one tight loop: a call costs more than a step
+    def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost
         """Take bytes in: whole packets go to the inbox or to paho, the rest waits for more.
 
         Args:
