@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from gateway.http import Health, PeerState
@@ -95,10 +96,13 @@ class HealthCheck:
         return PeerState("kafka", "ok", "")
 
     def _registry_states(self) -> list[PeerState]:
-        refusals = list(self._refusals.items())
-        if not refusals:
+        waiting = defaultdict[str, list[str]](list)
+        for stream, reason in list(self._refusals.items()):
+            waiting[reason].append(stream)
+        if not waiting:
             return [PeerState("registry", "ok", "")]
-        return [PeerState("registry", "no_schema_id", f"{stream}: {reason}") for stream, reason in refusals]
+        told = [f"{reason} Waiting: {', '.join(streams)}." for reason, streams in waiting.items()]
+        return [PeerState("registry", "no_schema_id", detail) for detail in told]
 
     def _spool_states(self) -> list[PeerState]:
         return [PeerState("spool", "waiting", self._spool.trouble)] if self._spool.trouble else []

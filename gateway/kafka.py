@@ -29,6 +29,8 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
+import threading
 import time
 from bisect import bisect_left
 from contextlib import suppress
@@ -38,6 +40,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+
+from gateway.peer_certificate import UNDER_SERVERS, Peer, greet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -108,14 +112,31 @@ _BYSTANDERS = frozenset(  # what a fatal producer says of records that did nothi
     }
 )
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each time, and helps nobody
-_TLS_HINT = "check ca_file, cert_file and key_file under servers in gateway.yaml"
+_DISTRUSTED = re.compile(r"(\w+://)?(?P<host>.*):(?P<port>\d+)/.*certificate verify failed")
+_TLS_HINT = f"check ca_file, cert_file and key_file {UNDER_SERVERS}"
+_SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
+_WORDS = (  # for what librdkafka, OpenSSL and Java say at length, each in another way
+    (
+        re.compile(r"alert (bad certificate|certificate |unknown ca|handshake failure)"),
+        f"refuses our certificate, or misses one; check tls.cert_file and tls.key_file {UNDER_SERVERS}",
+    ),
+    (
+        re.compile(r"invalid (credentials|username or password)", re.IGNORECASE),
+        f"does not take our user and password; check sasl.username, password_file and mechanism {UNDER_SERVERS}",
+    ),
+    (
+        re.compile(r"SSL connection closed by peer"),
+        f"ends the connection where TLS begins; check host {UNDER_SERVERS}: does that port speak TLS?",
+    ),
+)
 _NO_TOPIC = "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
 _HINTS = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: _NO_TOPIC,
     KafkaError._UNKNOWN_TOPIC: _NO_TOPIC,  # noqa: SLF001 - librdkafka's own name
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant the gateway's user WRITE and DESCRIBE on the topic",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
-    KafkaError._AUTHENTICATION: "check user, password and mechanism under servers in gateway.yaml",  # noqa: SLF001 - as above
+    KafkaError._AUTHENTICATION: f"check sasl.username, password_file and mechanism {UNDER_SERVERS}",  # noqa: SLF001 - as above
+    KafkaError._ALL_BROKERS_DOWN: f"check host {UNDER_SERVERS}, and whether that port wants TLS",  # noqa: SLF001 - as above
     KafkaError.NOT_ENOUGH_REPLICAS: "too few in-sync replicas: the cluster needs its brokers back",
     KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "too few in-sync replicas: the cluster needs its brokers back",
 }
@@ -131,6 +152,9 @@ def outcome(error: KafkaError) -> Outcome:
 def sentence(error: KafkaError, topic: str = "") -> str:
     """Tell an operator what Kafka said and what to do."""
     told = _CLIENT_STATE.sub("", error.str())
+    if words := next((words for pattern, words in _WORDS if pattern.search(told)), ""):
+        server = _SERVER.match(told)
+        return f"Kafka{f' at {server[1]}' if server else ''} {words}"
     hint = _HINTS.get(error.code(), _TLS_HINT if "SSL" in told else "")
     place = f"{topic}: " if topic else ""
     return f"{place}{told}{'; ' + hint if hint else ''}"
@@ -210,6 +234,7 @@ class KafkaSink:
         self._wary: set[str] = set()  # topics of which Kafka has refused a record
         self._fatal: KafkaError | None = None
         self._complaints: set[str] = set()  # logged since the last success
+        self._greeter = threading.Thread()
         self.trouble = ""  # what the client last complained about; empty once a record gets through
 
     @property
@@ -417,12 +442,27 @@ class KafkaSink:
         self._producer.close()
 
     def _on_error(self, error: KafkaError) -> None:
-        if self.trouble and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
+        is_explained = self.trouble or self._greeter.is_alive()
+        if is_explained and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
             return  # it follows the error that says why
-        self.trouble = sentence(error)
-        if self.trouble not in self._complaints:
-            self._complaints.add(self.trouble)
-            log.warning("Kafka client", extra={"detail": self.trouble})
+        told, server = sentence(error), _DISTRUSTED.match(error.str())
+        if not server:
+            self._complain(told)
+        elif not self._greeter.is_alive():  # greeting blocks, and the loop must not
+            self._greeter = threading.Thread(target=self._greet, args=(server, told), name="greet kafka", daemon=True)
+            self._greeter.start()
+
+    def _greet(self, server: re.Match[str], told: str) -> None:
+        """Find out what librdkafka does not tell: why it refuses a server's certificate."""
+        context = ssl.create_default_context(cafile=self._properties.get("ssl.ca.location"))
+        peer = Peer("Kafka's", server["host"].strip("[]"), int(server["port"]))
+        self._complain(greet(peer, context) or told)
+
+    def _complain(self, told: str) -> None:
+        self.trouble = told
+        if told not in self._complaints:
+            self._complaints.add(told)
+            log.warning("Kafka client", extra={"detail": told})
 
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:

@@ -130,6 +130,7 @@ class MqttSource:
         self._connect_seconds = connect_seconds
         self._dialler: threading.Thread | None = None
         self._dial_error = ""
+        self._told = ""  # why it is down, logged once until it is up again or there is another reason
         self._retry_at = 0.0  # when to dial, or to subscribe again to what was denied; monotonic seconds
         self._backoff_seconds = 0.0
         self._connected_at = 0.0
@@ -307,7 +308,7 @@ class MqttSource:
             self._client.reconnect()
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
             host, port = self._address
-            self._dial_error = f"cannot connect to {host}:{port}: {sentence(error)}"
+            self._dial_error = f"cannot connect to {host}:{port}: {sentence(error, host, port)}"
         except Exception as error:  # noqa: BLE001 - a thread that dies tells nobody
             self._dial_error = f"the MQTT client failed: {error!r}"
 
@@ -327,8 +328,9 @@ class MqttSource:
 
     def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF, closings: int = 0) -> None:
         """Give the connection up and set the time of the next try."""
-        if self.link != Link.DOWN:
+        if self.link != Link.DOWN and detail != self._told:
             log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
+            self._told = detail
         self.link, self.detail = Link.DOWN, detail
         self._client._sock_close()  # noqa: SLF001 - paho's public ways of closing all want a living connection
         self._pending_subscribe.clear()
@@ -363,6 +365,7 @@ class MqttSource:
             self._close(time.monotonic(), refusal(str(reason)), REFUSED_BACKOFF)
             return
         self._connected_at = time.monotonic()
+        self._told = ""
         self.connects += 1
         log.info("connected", extra={"server": self.name, "session_present": flags.session_present})
         if not flags.session_present:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import socket
 import ssl
 
-UNDER_SERVERS = "under servers in gateway.yaml"
+from gateway.peer_certificate import UNDER_SERVERS, Peer
+from gateway.peer_certificate import refusal as certificate_refusal
+
 REFUSAL_ADVICE = {
     "Not authorized": f"check username and password_file {UNDER_SERVERS}",
     "Bad user name or password": f"check username and password_file {UNDER_SERVERS}",
@@ -17,26 +19,20 @@ REFUSAL_ADVICE = {
     "Use another server": f"check host {UNDER_SERVERS}",
     "Server moved": f"check host {UNDER_SERVERS}",
 }
-NO_AUTHORITY = f"name the authority that signed it as tls.ca_file {UNDER_SERVERS}"
-OTHER_NAME = f"write the name that it is made for as host {UNDER_SERVERS}"
-CERTIFICATE_ADVICE = {  # by OpenSSL's X509_V_ERR_ codes
-    9: "is this machine's clock right?",
-    10: "renew it on the broker, or set this machine's clock",
-    18: NO_AUTHORITY,
-    19: NO_AUTHORITY,
-    20: NO_AUTHORITY,
-    21: NO_AUTHORITY,
-    62: OTHER_NAME,
-    64: OTHER_NAME,
-}
 OWN_CERTIFICATE = f"check tls.cert_file and tls.key_file {UNDER_SERVERS}"
 NO_TLS = f"is this a TLS port? check host {UNDER_SERVERS}"
+ALERTS = {  # what the broker says of our certificate, by OpenSSL's name for it
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+        f"the broker wants a certificate of ours; name one as tls.cert_file and tls.key_file {UNDER_SERVERS}"
+    ),
+    "TLSV1_ALERT_UNKNOWN_CA": f"the broker does not know who signed our certificate; {OWN_CERTIFICATE}",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"the broker says that our certificate has ended; {OWN_CERTIFICATE}",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": f"the broker says that our certificate is revoked; {OWN_CERTIFICATE}",
+    "SSLV3_ALERT_BAD_CERTIFICATE": f"the broker refuses our certificate; {OWN_CERTIFICATE}",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": f"the broker refuses our certificate; {OWN_CERTIFICATE}",
+}
 TLS_ADVICE = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": f"name a client certificate as tls.cert_file and tls.key_file {UNDER_SERVERS}",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": OWN_CERTIFICATE,
-    "SSLV3_ALERT_BAD_CERTIFICATE": OWN_CERTIFICATE,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": OWN_CERTIFICATE,
-    "TLSV1_ALERT_UNKNOWN_CA": OWN_CERTIFICATE,
     "WRONG_VERSION_NUMBER": NO_TLS,
     "UNEXPECTED_EOF_WHILE_READING": NO_TLS,
 }
@@ -56,18 +52,22 @@ def refusal(reason: str) -> str:
     return _advised(f"the broker refuses us: {reason}", REFUSAL_ADVICE.get(reason))
 
 
-def sentence(error: OSError | ValueError) -> str:
+def sentence(error: OSError | ValueError, host: str = "", port: int = 0) -> str:
     """Say what an error of the network or of TLS means, and what to do.
 
     Args:
         error: from dialling or from a socket; a ValueError is a host name that IDNA cannot encode.
+        host: that was dialled. A certificate that is refused is fetched from there, which may block for some seconds.
+        port: that was dialled.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        told = f"the broker's certificate is refused: {error.verify_message.rstrip('.')}"
-        return _advised(told, CERTIFICATE_ADVICE.get(error.verify_code))
+        return certificate_refusal(Peer("the broker's", host, port), error)
     if isinstance(error, ssl.SSLError):
         reason = error.reason or "UNKNOWN"
-        return _advised(f"TLS failed: {reason.lower().replace('_', ' ')}", TLS_ADVICE.get(reason))
+        told = f"TLS failed: {reason.lower().replace('_', ' ')}"
+        return ALERTS.get(reason) or _advised(told, TLS_ADVICE.get(reason))
+    if isinstance(error, ConnectionResetError) and host:  # while we shook hands
+        return _advised(f"{error.strerror}", NO_TLS)
     if isinstance(error, OSError):
         advice = next((advice for kind, advice in NETWORK_ADVICE.items() if isinstance(error, kind)), None)
         return _advised(error.strerror or str(error) or type(error).__name__, advice)

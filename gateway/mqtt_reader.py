@@ -199,8 +199,19 @@ class PahoReader(paho.Client):
         except BlockingIOError:
             raise
         except OSError as error:
-            self.trouble = error
+            self.trouble = self._last_word(error)
             raise
+
+    def _last_word(self, error: OSError) -> OSError:
+        """Where the broker closed while we wrote, its TLS alert still waits to be read, and that says why."""
+        if isinstance(error, ssl.SSLEOFError) and self._sock:
+            try:
+                self._sock.recv(1)
+            except ssl.SSLWantReadError:
+                pass
+            except OSError as alert:
+                return alert
+        return error
 
     # --- readings --------------------------------------------------------------------------------------------------
 

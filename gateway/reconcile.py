@@ -6,8 +6,8 @@ satisfied (AsyncAPI 3.0, Server Object).
 An installation may be stricter than its contract: TLS and SASL that the contract does not ask for are taken. It may be
 weaker only on this machine and its private network, where a broker without a password is common; that is a warning.
 
-A password over plain TCP is taken to this machine and to its private network only, judged by the host's name;
-elsewhere the operator has to say `allow_plain: true`.
+Over plain TCP, MQTT and any password are taken to this machine and to its private network only, judged by the host's
+name; elsewhere the operator has to say `allow_plain: true`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class _Server:
         ways = {"userPassword": self._settings.username is not None, "X509": self._has_certificate()}
         yield from self._security(ways, _MQTT_NEEDS)
         if self._settings.username is not None:
-            yield from self._plain("username")
+            yield from self._plain(("username",), "The password")
+        else:
+            yield from self._plain((), "Readings")
         if self._settings.host is not None and len(split_hosts(self._settings.host)) > 1:
             yield self._finding(("host",), "An MQTT server is one host.", "Keep one; use a server for each broker.")
 
@@ -90,7 +92,7 @@ class _Server:
             ways = {scheme: _MECHANISMS[scheme] == mechanism for scheme in _MECHANISMS}
             yield from self._security(ways | {"X509": self._has_certificate()}, _KAFKA_NEEDS)
         if mechanism is not None:
-            yield from self._plain("sasl")
+            yield from self._plain(("sasl",), "The password")
         yield from self._registry(kafka)
 
     def _mechanism(self, expected: set[str]) -> Finding:
@@ -123,10 +125,10 @@ class _Server:
     def _is_local(self) -> bool:
         return all(is_local(host) for host, _ in split_hosts(self._settings.host or self._contract.host))
 
-    def _plain(self, name: str) -> Iterator[Finding]:
+    def _plain(self, place: tuple[str, ...], what: str) -> Iterator[Finding]:
         is_encrypted = self._contract.tls or self._settings.tls is not None
         if not is_encrypted and not self._settings.allow_plain and not self._is_local():
-            yield self._finding((name,), "The password would cross a public network unencrypted.", _PLAIN_FIX)
+            yield self._finding(place, f"{what} would cross a public network unencrypted.", _PLAIN_FIX)
 
     def _registry(self, kafka: KafkaServer) -> Iterator[Finding]:
         registry = self._settings.registry
@@ -144,7 +146,7 @@ class _Server:
         return self._all.finding(("servers", self._contract.name, *place), message, fix, severity)
 
 
-_PLAIN_FIX: Final = "Make the server secure in the contract, or say `allow_plain: true` for this server."
+_PLAIN_FIX: Final = "Add `tls: {}` to speak TLS, or say `allow_plain: true` for this server."
 _CERTIFICATE: Final = "tls with cert_file and key_file"
 _MQTT_NEEDS: Final = {"userPassword": "username and password_file", "X509": _CERTIFICATE}
 _KAFKA_NEEDS: Final = {"X509": _CERTIFICATE} | {

@@ -25,6 +25,7 @@ made at deploy time and travels with the contract).
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -34,6 +35,7 @@ from fastavro.schema import SchemaParseException, parse_schema, to_parsing_canon
 
 from gateway import durable
 from gateway.log import cut, printable
+from gateway.peer_certificate import Peer, refusal
 from gateway.registry_api import CaFileError, RefusedError, RegistryApi, StrangeAnswerError, UnreachableError
 
 if TYPE_CHECKING:
@@ -238,6 +240,8 @@ class SchemaRegistry:
 
     def _refusal(self, subject: str, error: _Trouble) -> Refusal:
         retryable, reason = _explained(error, self._register)
+        if isinstance(error, UnreachableError) and isinstance(error.tls, ssl.SSLCertVerificationError):
+            reason = f"is not believed: {refusal(_peer(self._url or ''), error.tls)}. It is asked again."
         where = f"The registry at {_shown_url(self._url)} " if self._url else ""
         return Refusal(subject, retryable, printable(where + reason))
 
@@ -311,13 +315,20 @@ def _canonical_or_none(text: str) -> str | None:
         return None
 
 
+def _peer(url: str) -> Peer:
+    parts = urlsplit(url)
+    return Peer("its", parts.hostname or "", parts.port or 443, "registry.ca_file", "registry.url")
+
+
 def _explained(error: _Trouble, register: bool) -> tuple[bool, str]:  # noqa: FBT001 - a setting passed on
     """Sort an error: whether to ask again, and what to tell."""
     match error:
         case RefusedError():
             return _explained_answer(error, register)
         case UnreachableError():
-            return True, f"does not answer: {cut(str(error))}. It is asked again."
+            if error.tls and error.tls.reason == "WRONG_VERSION_NUMBER":
+                return True, "speaks no TLS there. Check registry.url: is it http, or another port? It is asked again."
+            return True, f"does not answer: {_sentence(str(error))}. It is asked again."
         case StrangeAnswerError():
             return True, f"gave a strange answer: {error}. {_PERHAPS_ANOTHER}"
         case CaFileError():

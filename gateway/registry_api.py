@@ -35,7 +35,16 @@ MAXIMUM_ANSWER_BYTES = 10_000_000
 
 
 class UnreachableError(Exception):
-    """No answer came; the text says why."""
+    """No answer came; the text says why.
+
+    Args:
+        told: why.
+        tls: OpenSSL's error, when it was that.
+    """
+
+    def __init__(self, told: str, tls: ssl.SSLError | None = None) -> None:
+        super().__init__(told)
+        self.tls = tls
 
 
 class CaFileError(Exception):
@@ -112,7 +121,8 @@ class RegistryApi:
             with error:
                 raise _refused(error) from None
         except URLError as error:
-            raise UnreachableError(str(error.reason)) from None
+            tls = error.reason if isinstance(error.reason, ssl.SSLError) else None
+            raise UnreachableError(str(error.reason), tls) from None
         except (OSError, HTTPException) as error:
             raise UnreachableError(str(error) or type(error).__name__) from None
 

@@ -10,6 +10,7 @@ import gc
 import logging
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,12 +146,13 @@ class Preparation:
     """
 
     def __init__(self, registry: SchemaRegistry, streams: list[Stream], bridge: Bridge, payload_limit: int) -> None:
-        self.refusals: dict[str, str] = {stream.name: "asking for the schema id" for stream in streams}
+        self.refusals: dict[str, str] = {stream.name: "The schema id is asked for." for stream in streams}
         self._registry = registry
         self._streams = streams
         self._bridge = bridge
         self._payload_limit = payload_limit
         self._is_final = False
+        self._told: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
 
@@ -177,19 +179,27 @@ class Preparation:
             log.warning("schema registry", extra={"detail": note})
         self._is_final = bool(found.refusals) and not any(refusal.retryable for refusal in found.refusals)
         reasons = {refusal.subject: refusal.reason for refusal in found.refusals}
-        missing = []
+        missing, waiting = [], defaultdict[str, list[str]](list)
         for stream in streams:
             unknown = [route.subject for route in stream.routes if route.subject not in found.ids]
             if unknown:
                 missing.append(stream)
-                detail = self.refusals[stream.name] = reasons[unknown[0]]
-                log.warning("no schema id; readings wait", extra={"stream": stream.name, "detail": detail})
+                self.refusals[stream.name] = reasons[unknown[0]]
+                waiting[reasons[unknown[0]]].append(stream.name)
             else:
                 schema_ids = [found.ids[route.subject] for route in stream.routes]
                 transform = transform_of(stream, schema_ids, self._payload_limit)
                 self._bridge.new_transforms.put((stream.name, transform))
                 del self.refusals[stream.name]
+        self._tell(waiting)
         return missing
+
+    def _tell(self, waiting: Mapping[str, list[str]]) -> None:
+        """Log why streams wait: once, until there is another reason."""
+        for detail, streams in waiting.items():
+            if detail not in self._told:
+                log.warning("no schema id; readings wait", extra={"stream": ", ".join(streams), "detail": detail})
+        self._told = set(waiting)
 
 
 def build(contract: Contract, settings: Settings, environ: Mapping[str, str], filters: Mapping[str, str]) -> Service:

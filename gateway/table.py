@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAXIMUM_CELL_BYTES = 120
+MAXIMUM_LAST_CELL_BYTES = 400  # a sentence with its next step; nothing stands to the right of it
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -22,7 +23,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     Returns:
         Lines without trailing spaces, the heads first.
     """
-    texts = [list(heads), *([_cell(value) for value in row] for row in rows)]
+    limits = [*[MAXIMUM_CELL_BYTES] * (len(heads) - 1), MAXIMUM_LAST_CELL_BYTES]
+    texts = [list(heads), *(list(map(_cell, row, limits)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     is_number = [bool(rows) and all(isinstance(row[index], int | float) for row in rows) for index in range(len(heads))]
     lines = (
@@ -35,5 +37,5 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _cell(value: object) -> str:
-    return printable(cut(value if isinstance(value, str) else str(value), MAXIMUM_CELL_BYTES))
+def _cell(value: object, limit: int) -> str:
+    return printable(cut(value if isinstance(value, str) else str(value), limit))

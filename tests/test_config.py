@@ -175,6 +175,7 @@ def test_split_hosts() -> None:
         "pi.local",
         "nas.lan",
         "kafka.internal",
+        "mosquitto.plant.svc",
         "::ffff:10.0.0.1",
     ],
 )
@@ -642,6 +643,11 @@ def test_reconcile_names_unknown_servers_and_streams(tmp_path: Path) -> None:
         ),
         (f"meterBroker: {{{SCRAM}}}", make_contract(), "This is for the Kafka server"),
         ("meterBroker: {host: 'a:1,b:1'}", make_contract(), "An MQTT server is one host."),
+        (
+            "meterBroker: {}",
+            make_contract(host="mqtt.example:1883"),
+            "Readings would cross a public network unencrypted",
+        ),
         (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:1883"), "public network unencrypted"),
         (f"meterBroker: {{host: '8.8.8.8', {USER}}}", make_contract(), "public network unencrypted"),
         (f"kafka: {{{USER}}}", make_contract(), "Write it below sasl."),
@@ -679,6 +685,9 @@ def test_reconcile_warns(tmp_path: Path, servers: str, contract: Contract, findi
     ("servers", "contract"),
     [
         (f"meterBroker: {{{USER}, allow_plain: true}}", make_contract(host="mqtt.example")),
+        ("meterBroker: {allow_plain: true}", make_contract(host="mqtt.example")),
+        ("meterBroker: {tls: {}}", make_contract(host="mqtt.example")),
+        ("meterBroker: {}", make_contract(host="192.168.1.9")),
         (f"meterBroker: {{{USER}}}", make_contract(host="192.168.1.9:1883")),
         (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:8883", tls=True)),
         (f"meterBroker: {{{USER}}}", make_contract(security=("X509", "userPassword"))),

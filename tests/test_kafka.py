@@ -497,7 +497,10 @@ def test_send_with_a_wrong_password_says_what_to_check(guarded: Kafka, tmp_path:
     """A wrong password is named as such, and never shown."""
     login = sasl(tmp_path, password="wrong-canary")
     trouble = trouble_of(properties(tmp_path, encrypted=False, host=guarded.servers("SASL_PLAINTEXT"), sasl=login))
-    assert trouble.endswith("check user, password and mechanism under servers in gateway.yaml")
+    assert trouble == (
+        f"Kafka at {guarded.servers('SASL_PLAINTEXT')} does not take our user and password; "
+        "check sasl.username, password_file and mechanism under servers in gateway.yaml"
+    )
     assert "canary" not in trouble
 
 
@@ -507,8 +510,7 @@ def test_send_to_a_server_of_another_authority_says_so(
     """A server whose certificate another authority signed is not believed."""
     tls = client_certificate(certificates, certificates.other_ca)
     trouble = trouble_of(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls))
-    assert "certificate verify failed" in trouble
-    assert "ca_file" in trouble
+    assert trouble.startswith("Kafka's certificate is signed by CN=ca, whom we do not trust; name that authority as ")
 
 
 def test_send_without_the_client_certificate_says_so(

@@ -1,13 +1,15 @@
 """The dates of certificates: of the files that settings name, and of the servers.
 
-A server is greeted as the gateway greets it; one whose certificate is refused is told by whoever asks that peer, so
-here it is only not seen. Of our own certificate and its chain each counts, because the first to end breaks the chain;
-of authorities one that is good is enough: beside it may stand the old one, which nobody needs any more.
+A server is greeted as the gateway greets it, and a certificate that is refused is told with its reason; one that cannot
+be greeted is told by whoever asks that peer, so here it is only not seen. Of our own certificate and its chain each
+counts, because the first to end breaks the chain; of authorities one that is good is enough: beside it may stand the
+old one, which nobody needs any more.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -17,17 +19,17 @@ from cryptography import x509
 from gateway.config import TlsSettings
 from gateway.doctor.diagnosis import Diagnosis, State
 from gateway.mqtt_tls import tls_context
+from gateway.peer_certificate import Peer, refusal
 from gateway.settings.values import split_hosts
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.contract.model import KafkaServer, MqttServer
     from gateway.installation import Installation
 
-PLACE = "certificates"
+PLACE, REGISTRY = "certificates", "registry"
 SOON = timedelta(days=30)
 GREETING_SECONDS = 5.0
 MQTT_TLS, KAFKA, HTTPS = 8883, 9092, 443
@@ -38,6 +40,13 @@ class _Server(NamedTuple):
     host: str
     port: int
     tls: TlsSettings | None
+
+    @property
+    def peer(self) -> Peer:
+        """The server as its line speaks of it."""
+        if self.name == REGISTRY:
+            return Peer("its", self.host, self.port, "registry.ca_file", "registry.url")
+        return Peer("its", self.host, self.port)
 
 
 def examine(installation: Installation, now: datetime | None = None) -> Iterator[Diagnosis]:
@@ -116,7 +125,7 @@ def _servers(installation: Installation) -> Iterator[_Server]:
     registry = settings.server(contract.kafka.name).registry
     url = urlsplit(registry.url or contract.kafka.registry_url or "")
     if url.scheme == "https" and url.hostname:
-        yield _Server("registry", url.hostname, url.port or HTTPS, TlsSettings(ca_file=registry.ca_file))
+        yield _Server(REGISTRY, url.hostname, url.port or HTTPS, TlsSettings(ca_file=registry.ca_file))
 
 
 def _greeted(server: _Server, context: ssl.SSLContext, now: datetime) -> Diagnosis:
@@ -127,6 +136,9 @@ def _greeted(server: _Server, context: ssl.SSLContext, now: datetime) -> Diagnos
             context.wrap_socket(plain, server_hostname=server.host) as connection,
         ):
             shown = connection.getpeercert(binary_form=True)
+    except ssl.SSLCertVerificationError as error:
+        told, _, fix = refusal(server.peer, error).partition("; ")
+        return Diagnosis(PLACE, what, State.WRONG, told, f"{fix[:1].upper()}{fix[1:]}")
     except (OSError, ValueError) as error:
         told = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
         fix = "See the lines of this peer."

@@ -156,7 +156,7 @@ class Visit:
             else:
                 self._client.connect(host, port, KEEP_ALIVE_SECONDS)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
-            raise _failed(f"Cannot connect to {host}:{port}: {sentence(error)}") from None
+            raise _failed(f"Cannot connect to {host}:{port}: {sentence(error, host, port)}") from None
         self._wait(lambda: self._greeting is not None, "The broker sends no CONNACK; is this a port for MQTT?")
         assert self._greeting is not None, "it was waited for"
         is_known, reason = self._greeting

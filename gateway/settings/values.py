@@ -97,7 +97,7 @@ def is_local(host: str) -> bool:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         name = host.lower().removesuffix(".")
-        has_local_domain = name.endswith((".localhost", ".local", ".lan", ".home.arpa", ".internal"))
+        has_local_domain = name.endswith((".localhost", ".local", ".lan", ".home.arpa", ".internal", ".svc"))
         # A single label is a name of the local network; `2130706433` and `0x7f000001` are addresses in disguise.
         return has_local_domain or re.fullmatch("[a-z][a-z0-9_-]*", name) is not None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:

@@ -22,7 +22,7 @@ LAYERS = (
     {"errors", "log", "core", "stop", "durable", "program", "registry_api"},
     {"settings"},
     {"contract"},
-    {"config", "reconcile", "docs"},
+    {"config", "reconcile", "docs", "peer_certificate"},
     {"lane", "ledger"},
     {"row"},
     {"salvage"},

@@ -2,10 +2,14 @@
 
     ca.crt              signs all that follow
     broker.crt/.key     127.0.0.1 and localhost; server and client use
-    broker-keystore.pem key (PKCS#8), then certificate, in one file: what Kafka's PEM keystore reads
+    broker-keystore.pem key (PKCS#8), then certificate, in one file: what Kafka's PEM keystore reads; each has one
     client.crt/.key     CN=client, client use
     expired.crt/.key    as broker, but valid in January 2020 only
+    not-yet.crt/.key    as broker, but valid from 2040 on only
     wrong-host.crt/.key as broker, but for other.example only
+    foreign.crt/.key    as broker, but of the other authority
+    old-client.crt/.key as client, but valid in January 2020 only
+    revoked.crt/.key    as client, but on the authority's list of revocations, revoked.crl
     other-ca.crt        an authority that signed none of them
     stranger.crt/.key   a client certificate of that other authority
 
@@ -29,6 +33,7 @@ CLIENT = "extendedKeyUsage=clientAuth\n"
 
 LONG_AGO = ("20200101000000Z", "20200131000000Z")
 # Fixed dates: `openssl ca` knows no relative ones, and a clock that is a little behind must not fail a test.
+FROM_2040 = ("20400101000000Z", "20491231000000Z")
 FOR_LONG = ("20250101000000Z", "20491231000000Z")
 
 AUTHORITY = """\
@@ -69,14 +74,23 @@ class Certificates:
     @property
     def broker_keystore(self) -> Path:
         """The broker's key and certificate in one file."""
-        return self.folder / "broker-keystore.pem"
+        return self.keystore("broker")
+
+    def keystore(self, name: str) -> Path:
+        """Key and certificate of this name in one file."""
+        return self.folder / f"{name}-keystore.pem"
+
+    @property
+    def revocations(self) -> Path:
+        """The authority's list of revocations."""
+        return self.folder / "revoked.crl"
 
     def certificate(self, name: str) -> Path:
-        """Certificate of `broker`, `client`, `expired`, `wrong-host` or `stranger`."""
+        """A certificate by the name that it has above."""
         return self.folder / f"{name}.crt"
 
     def key(self, name: str) -> Path:
-        """Private key of `broker`, `client`, `expired`, `wrong-host` or `stranger`."""
+        """The private key of a certificate."""
         return self.folder / f"{name}.key"
 
 
@@ -94,11 +108,13 @@ def make_certificates(folder: Path) -> Certificates:
     _sign(folder, "broker", SERVER)
     _sign(folder, "client", CLIENT)
     _sign(folder, "expired", SERVER, dates=LONG_AGO)
+    _sign(folder, "not-yet", SERVER, dates=FROM_2040)
     _sign(folder, "wrong-host", OTHER_SERVER)
+    _sign(folder, "foreign", SERVER, authority="other-ca")
     _sign(folder, "stranger", CLIENT, authority="other-ca")
-    keystore = folder / "broker-keystore.pem"
-    keystore.touch(0o600)
-    keystore.write_text((folder / "broker.key").read_text() + (folder / "broker.crt").read_text())
+    _sign(folder, "old-client", CLIENT, dates=LONG_AGO)
+    _sign(folder, "revoked", CLIENT)
+    _revoke(folder, "revoked")
     return Certificates(folder)
 
 
@@ -118,6 +134,15 @@ def _sign(folder: Path, name: str, extensions: str, authority: str = "ca", dates
         "-keyfile", f"{authority}.key", "-startdate", start, "-enddate", end, "-extfile", f"{name}.ext",
         "-in", f"{name}.csr", "-out", f"{name}.crt",
     )  # fmt: skip
+    keystore = folder / f"{name}-keystore.pem"
+    keystore.touch(0o600)
+    keystore.write_text((folder / f"{name}.key").read_text() + (folder / f"{name}.crt").read_text())
+
+
+def _revoke(folder: Path, name: str) -> None:
+    authority = ("ca", "-config", "authority.cnf", "-cert", "ca.crt", "-keyfile", "ca.key")
+    _openssl(folder, *authority, "-revoke", f"{name}.crt")
+    _openssl(folder, *authority, "-gencrl", "-crldays", "9000", "-out", "revoked.crl")
 
 
 def _new_key(folder: Path, name: str, *arguments: str) -> None:

@@ -5,7 +5,7 @@
         Producer({"bootstrap.servers": kafka.bootstrap})
 
     Kafka(nodes=3)                          replication 3, min.insync.replicas 2
-    Kafka(certificates=certificates)        also SSL: a client certificate is required
+    Kafka(certificates=certificates)        also SSL: a client certificate is required; OPEN_SSL: none is
     Kafka(users={"gateway": "secret"})      also SASL_PLAINTEXT: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
     both                                    also SASL_SSL
 
@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not declare its exports
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from tests.stack.ports import HeldPort
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 60
 LOG_SETTINGS = Path(__file__).parent / "java" / "log4j2.properties"
 MEBIBYTE = 1 << 20
+PROTOCOLS = {"CONTROLLER": "PLAINTEXT", "OPEN_SSL": "SSL"}  # of listeners that are not called by theirs
 
 # Small and quick. The defaults make 50 partitions for each internal topic, wait 3 s for a group's first members,
 # and take 9 s to notice a killed node.
@@ -121,7 +130,7 @@ class Kafka:
         """Bootstrap servers of a listener.
 
         Args:
-            listener: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+            listener: `PLAINTEXT`, `SSL`, `OPEN_SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
 
         Returns:
             `127.0.0.1:PORT`, comma-separated.
@@ -209,6 +218,33 @@ class Kafka:
         """Number of the node that leads a partition."""
         return int(self._admin().list_topics(topic, timeout=10).topics[topic].partitions[partition].leader)
 
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Change settings of the running nodes, as a listener's certificate; connections that are open stay.
+
+        Raises:
+            KafkaException: Kafka refuses it.
+        """
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
+        ]
+        nodes = [
+            ConfigResource(ConfigResource.Type.BROKER, str(node), incremental_configs=entries) for node in self._nodes
+        ]
+        admin = self._admin()
+        for done in admin.incremental_alter_configs(nodes).values():
+            done.result(30)
+
+    def set_password(self, user: str, password: str) -> None:
+        """Give a user another password, for SCRAM-SHA-512.
+
+        Raises:
+            KafkaException: Kafka refuses it.
+        """
+        credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(user, credential, password.encode())
+        admin = self._admin()
+        admin.alter_user_scram_credentials([change])[user].result(30)
+
     def close(self) -> None:
         """Kill all nodes, remove their data and give their ports back."""
         for node in self._nodes.values():
@@ -261,7 +297,7 @@ class Kafka:
         return [
             "PLAINTEXT",
             "CONTROLLER",
-            *(["SSL"] if self._certificates else []),
+            *(["SSL", "OPEN_SSL"] if self._certificates else []),
             *(["SASL_PLAINTEXT"] if self._users else []),
             *(["SASL_SSL"] if self._certificates and self._users else []),
         ]
@@ -280,7 +316,7 @@ class Kafka:
         addresses = {listener: f"{listener}://{port}" for listener, port in node.ports.items()}
         public = [address for listener, address in addresses.items() if listener != "CONTROLLER"]
         voters = (f"{each.number}@{each.ports['CONTROLLER']}" for each in self._nodes.values())
-        protocols = [f"{name}:{'PLAINTEXT' if name == 'CONTROLLER' else name}" for name in addresses]
+        protocols = [f"{name}:{PROTOCOLS.get(name, name)}" for name in addresses]
         return {
             "process.roles": "broker,controller",
             "node.id": node.number,
@@ -313,6 +349,8 @@ class Kafka:
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": certificates.ca,
             "listener.name.ssl.ssl.client.auth": "required",
+            "ssl.allow.dn.changes": "true",  # tests let it show certificates that are made for others
+            "ssl.allow.san.changes": "true",
         }
 
     def _sasl(self) -> dict[str, object]:

@@ -94,6 +94,12 @@ class Mosquitto(Server):
         self.stop()
         self.start()
 
+    def replace(self, files: Mapping[str, str | bytes | Path]) -> None:
+        """Give it other contents for files that its configuration names, and restart it."""
+        for name, content in files.items():
+            self._write(name, content)
+        self.restart()
+
     def close(self) -> None:
         """Stop it, remove its store and give its ports back."""
         super().close()

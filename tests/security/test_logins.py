@@ -1,0 +1,246 @@
+"""Every way to sign in at every peer, with real servers; what is wrong is told once, and mended it is taken at once.
+
+The servers' clocks and ours cannot be turned here, so certificates are made that are wrong today. To mend one the
+server shows another, which to a gateway is the same as a clock that was set.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.doctor import certificates as doctor
+from gateway.doctor.diagnosis import State
+from gateway.installation import open_installation
+from tests.security.site import Site, basic, details, wait_told
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stack.gateway import Gateway
+
+UNDER = "under servers in gateway.yaml"
+AGAIN = "It is asked again."
+PORTAL = "A captive portal or a proxy may have answered in its place; it is asked again."
+COUNT = 10  # readings of each of two streams
+
+LOGINS: dict[str, Callable[[Site], dict[str, Any]]] = {
+    "PLAIN": lambda site: site.with_passwords("PLAIN"),
+    "SCRAM-SHA-256": lambda site: site.with_passwords("SCRAM-SHA-256"),
+    "SCRAM-SHA-512, basic": lambda site: site.with_passwords("SCRAM-SHA-512"),
+    "certificates, bearer": lambda site: site.with_certificates(),
+}
+
+
+@pytest.mark.parametrize("login", LOGINS.values(), ids=LOGINS)
+def test_run_signs_in(site: Site, login: Callable[[Site], dict[str, Any]]) -> None:
+    """Readings arrive over TLS everywhere, with user and password or with a certificate and a token."""
+    before = site.counts()
+    with site.gateway(login(site)) as gateway:
+        gateway.start()
+        site.publish(COUNT)
+        gateway.wait_settled(2 * COUNT)
+        assert gateway.stop_and_read_ledger()["balanced"]
+        assert not details(gateway)
+    assert arrived(site, before) == {"machine-sensors": COUNT, "smart-meter": COUNT}
+
+
+def test_run_needs_no_certificate_of_its_own_where_kafka_asks_for_none(site: Site) -> None:
+    """TLS alone: Kafka proves who it is, and takes anybody."""
+    servers = site.with_passwords()
+    del servers["kafka"]["sasl"]
+    servers["kafka"]["host"] = site.kafka.servers("OPEN_SSL")
+    with site.gateway(servers) as gateway:
+        gateway.start()
+        site.publish(COUNT)
+        gateway.wait_settled(2 * COUNT)
+        assert gateway.stop_and_read_ledger()["balanced"]
+
+
+# --- servers that we do not believe ----------------------------------------------------------------------------------
+
+NAME = "write a name that it is made for as {address}"
+AUTHORITY = "name that authority as {authority}"
+DISTRUSTED = {  # the certificate that is shown: what is wrong with it, and what to do
+    "wrong-host": ("is made for other.example, not for 127.0.0.1", NAME),
+    "expired": ("ended on 2020-01-31 00:00 UTC", "renew it there, or set this machine's clock"),
+    "not-yet": ("is not valid before 2040-01-01 00:00 UTC", "check that this machine's clock is set"),
+    "foreign": ("is signed by CN=other-ca, whom we do not trust", AUTHORITY),
+}
+
+
+@pytest.mark.parametrize(
+    ("shown", "trouble", "fix"), [(shown, *told) for shown, told in DISTRUSTED.items()], ids=DISTRUSTED
+)
+def test_run_refuses_a_certificate_until_it_is_a_good_one(site: Site, shown: str, trouble: str, fix: str) -> None:
+    """All three peers show a bad one: each is named once with its reason, and when it is mended no reading is lost."""
+    of_server = fix.format(address=f"host {UNDER}", authority=f"tls.ca_file {UNDER}")
+    of_registry = fix.format(address="registry.url", authority="registry.ca_file")
+    servers, before = site.with_passwords(), site.counts()
+    expected = {
+        "factoryBroker": [
+            f"cannot connect to {servers['factoryBroker']['host']}: the broker's certificate {trouble}; {of_server}"
+        ],
+        "kafka": [f"Kafka's certificate {trouble}; {of_server}"],
+        "registry": [
+            f"The registry at {site.front.url} is not believed: its certificate {trouble}; {of_registry}. {AGAIN}"
+        ],
+    }
+    site.keep_session()
+    site.present(shown)
+    with site.gateway(servers) as gateway:
+        gateway.start(ready=False)
+        site.publish(COUNT)
+        assert wait_told(gateway, *expected) == expected
+        wait_for(lambda: gateway.metric("gateway_received_total") == COUNT, 60, "the readings of the other broker")
+        wait_for(lambda: trouble in gateway.states()["kafka"]["detail"], 60, lambda: str(gateway.states()))
+        assert trouble in gateway.states()["factoryBroker"]["detail"]
+        assert told_by_doctor(gateway) == [trouble] * 3
+        assert gateway.command("status").stdout.count(trouble) >= len(expected)
+        site.present("broker")
+        wait_arrived(site, before, gateway, COUNT)
+        assert wait_told(gateway, *expected) == expected, "nothing was said twice"
+        assert gateway.stop_and_read_ledger()["balanced"]
+
+
+def told_by_doctor(gateway: Gateway) -> list[str]:
+    """Tell what the doctor finds wrong with the certificates of the servers."""
+    found = doctor.examine(open_installation(gateway.settings_file, {}))
+    return [one.told.removeprefix("its certificate ") for one in found if one.state is State.WRONG]
+
+
+# --- servers that do not believe us ----------------------------------------------------------------------------------
+
+OWN = f"check tls.cert_file and tls.key_file {UNDER}"
+OUR_CERTIFICATES = {  # which we show: what the broker says to it
+    "": f"the broker wants a certificate of ours; name one as tls.cert_file and tls.key_file {UNDER}",
+    "stranger": f"the broker does not know who signed our certificate; {OWN}",
+    "old-client": f"the broker says that our certificate has ended; {OWN}",
+    "revoked": f"the broker says that our certificate is revoked; {OWN}",
+}
+
+
+def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
+    """Missing, foreign, ended, revoked: told once; what is read meanwhile lies on disk, and a good one lets all out.
+
+    Kafka knows no list of revocations: it takes one that is on it.
+    """
+    good, before = site.with_certificates(), site.counts()
+    site.keep_session()
+    with site.gateway(good, spool={"when": "always"}) as gateway:
+        settings = json.loads(gateway.settings_file.read_text())
+        for number, (own, told) in enumerate(OUR_CERTIFICATES.items(), start=1):
+            gateway.settings_file.write_text(json.dumps(settings | {"servers": site.with_certificates(own)}))
+            gateway.log_file.unlink(missing_ok=True)
+            gateway.start(ready=False)
+            expected = {"factoryBroker": [f"connection lost: {told}"]}
+            if own != "revoked":
+                where = f"Kafka at {good['kafka']['host']}"
+                expected["kafka"] = [f"{where} refuses our certificate, or misses one; {OWN}"]
+            assert wait_told(gateway, *expected) == expected
+            if own != "revoked":
+                site.publish(COUNT)
+                wait_for(lambda: gateway.metric("gateway_spooled") >= number * COUNT, 60, gateway.metrics)  # noqa: B023 - waited for at once
+            gateway.kill()
+        gateway.settings_file.write_text(json.dumps(settings))
+        gateway.start()
+        wait_arrived(site, before, gateway, 3 * COUNT)
+        assert gateway.stop_and_read_ledger()["balanced"]
+
+
+def refusals(site: Site, servers: dict[str, Any]) -> dict[str, list[str]]:
+    """Tell what the peers' refusal of user and password is in the log."""
+    kafka, registry = f"Kafka at {servers['kafka']['host']}", f"The registry at {site.front.url}"
+    sasl = f"check sasl.username, password_file and mechanism {UNDER}"
+    login = "Check registry.username and registry.password_file, or registry.token_file."
+    return {
+        "factoryBroker": [f"the broker refuses us: Not authorized; check username and password_file {UNDER}"],
+        "kafka": [f"{kafka} does not take our user and password; {sasl}"],
+        "registry": [f"{registry} answered HTTP 401 with no JSON. {login} {PORTAL}"],
+    }
+
+
+def test_run_has_a_wrong_password_until_the_servers_know_it(site: Site) -> None:
+    """Each peer that refuses is named once; when the servers take the password, everything arrives."""
+    wrong = {name: f"{password}-of-tomorrow" for name, password in site.passwords.items()}
+    servers, before = site.with_passwords(), site.counts()
+    expected = refusals(site, servers)
+    site.keep_session()
+    with site.gateway(servers, wrong) as gateway:
+        gateway.start(ready=False)
+        site.publish(COUNT)
+        assert wait_told(gateway, *expected) == expected
+        site.admit(wrong)
+        site.front.login = basic("gateway", wrong["registry"])
+        wait_arrived(site, before, gateway, COUNT)
+        assert wait_told(gateway, *expected) == expected, "nothing was said twice"
+        assert gateway.stop_and_read_ledger()["balanced"]
+
+
+def test_run_is_a_user_whom_nobody_knows(site: Site) -> None:
+    """To be unknown is told in the same words as a wrong password: no server says which it is."""
+    servers = site.with_passwords()
+    servers["factoryBroker"]["username"] = servers["kafka"]["sasl"]["username"] = "nobody"
+    servers["kafka"]["registry"]["username"] = "nobody"
+    expected = refusals(site, servers)
+    with site.gateway(servers) as gateway:
+        gateway.start(ready=False)
+        assert wait_told(gateway, *expected) == expected
+        gateway.kill()
+
+
+def test_run_has_a_token_that_the_registry_does_not_take(site: Site) -> None:
+    """The registry alone is named."""
+    servers = site.with_certificates()
+    site.front.login = "Bearer another"
+    with site.gateway(servers) as gateway:
+        gateway.start(ready=False)
+        expected = refusals(site, servers)["registry"]
+        assert wait_told(gateway, "registry") == {"registry": expected}
+        gateway.wait_subscribed()
+        assert not set(details(gateway)) - {"registry"}
+        site.front.login = f"Bearer {site.passwords['token']}"
+        wait_for(gateway.is_ready, 60, lambda: gateway.log[-4000:])
+
+
+# --- the wrong kind of port ------------------------------------------------------------------------------------------
+
+
+def test_run_never_speaks_plain_when_tls_is_asked_for(site: Site) -> None:
+    """Ports without TLS are named as such, and hear no password."""
+    servers = site.with_passwords()
+    servers["factoryBroker"]["host"] = f"127.0.0.1:{site.broker.port}"
+    servers["kafka"]["host"] = site.kafka.bootstrap
+    with site.gateway(servers) as gateway:
+        gateway.start(ready=False)
+        told = wait_told(gateway, "factoryBroker", "kafka")
+        gateway.kill()
+    assert told["factoryBroker"][0].endswith(f"is this a TLS port? check host {UNDER}")
+    ending = f"ends the connection where TLS begins; check host {UNDER}: does that port speak TLS?"
+    assert told["kafka"][0] == f"Kafka at {site.kafka.bootstrap} {ending}"
+
+
+def test_run_never_speaks_tls_when_it_is_not_asked_for(site: Site) -> None:
+    """Ports with TLS are guessed at, from what can be seen of them."""
+    servers = site.with_passwords()
+    del servers["factoryBroker"]["tls"], servers["kafka"]["tls"]
+    with site.gateway(servers) as gateway:
+        gateway.start(ready=False)
+        told = wait_told(gateway, "factoryBroker", "kafka")
+        gateway.kill()
+    assert told["factoryBroker"][0].endswith("is this a port for MQTT 5.0, and not for TLS?")
+    assert told["kafka"][0].endswith(f"check host {UNDER}, and whether that port wants TLS")
+
+
+def wait_arrived(site: Site, before: dict[str, int], gateway: Gateway, count: int) -> None:
+    """Wait until so many readings of each stream have come since; what was under way at a restart may come twice."""
+    expected = {"machine-sensors": count, "smart-meter": count}
+    wait_for(lambda: arrived(site, before) == expected, 60, lambda: f"{arrived(site, before)} {gateway.log[-4000:]}")
+
+
+def arrived(site: Site, before: dict[str, int]) -> dict[str, int]:
+    """Tell how many records came since, by topic."""
+    return {topic: count - before[topic] for topic, count in site.counts().items() if count > before[topic]}
