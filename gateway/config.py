@@ -35,13 +35,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
 from gateway.errors import ConfigurationError, Finding
 from gateway.log import printable
 from gateway.reconcile import reconcile
 from gateway.settings import producer_properties, secret, yaml_file
-from gateway.settings.values import Duration, FileName, Hosts, Listen, Property, Qos, ReceiveMaximum, Section, Size, Url
+from gateway.settings.values import (
+    Duration,
+    FileName,
+    Hosts,
+    Listen,
+    Property,
+    Qos,
+    ReceiveMaximum,
+    Section,
+    ShareName,
+    Size,
+    Url,
+    WorkerCount,
+)
 from gateway.settings.yaml_file import Document, Place, dotted, propose
 
 if TYPE_CHECKING:
@@ -145,9 +158,9 @@ class MqttSettings(_Settings):
 class WorkersSettings(_Settings):
     """Over how many processes the work is split, and how (`split.py`)."""
 
-    count: Annotated[int, Field(ge=1, le=64)] = 1
+    count: WorkerCount = 1
     split: Literal["streams", "shared"] = "streams"
-    share: Annotated[str, Field(pattern=r"\A[A-Za-z0-9._-]{1,64}\z")] = "gateway"
+    share: ShareName = "gateway"
     apart: bool = False
 
 
@@ -316,7 +329,7 @@ def _unknown_key(place: Place) -> tuple[str, str]:
 def _nearest_choice(error: ErrorDetails) -> str:
     choices = re.findall("'([^']*)'", error["ctx"]["expected"])
     near = difflib.get_close_matches(str(error["input"]).lower(), [choice.lower() for choice in choices], n=1)
-    return next((f"Did you mean {choice}?" for choice in choices if choice.lower() in near), "")
+    return next((f"Did you mean {choice}?" for choice in choices if choice.lower() in near), "Write one of them.")
 
 
 def _shape(place: Place) -> Any:

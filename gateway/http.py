@@ -279,7 +279,7 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     daemon_threads = True
     allow_reuse_address = True  # a restart need not wait for connections of the former process
-    request_queue_size = MAXIMUM_CONNECTIONS
+    request_queue_size = 1_024  # a flood fills a short queue at once, and whom it keeps out tries again a second later
     head_seconds = HEAD_SECONDS
 
     def __init__(self, family: socket.AddressFamily, address: tuple[str, int], routes: _Routes) -> None:

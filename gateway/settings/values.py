@@ -17,6 +17,8 @@ from pydantic_core import PydanticCustomError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MAXIMUM_WORKERS: Final = 64
+
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _BYTES: Final = {"B": 1} | {
     f"{letter}{suffix}": base**power
@@ -148,7 +150,7 @@ def _check_url(text: str) -> str:
 def _check_qos(value: object) -> object:
     if value == 2 and not isinstance(value, bool):
         raise wrong("QoS 2 is not offered: it is acknowledged before the reading is safe.", "Write 1 or 0.")
-    if isinstance(value, bool) or value not in {None, 0, 1}:
+    if value is not None and (isinstance(value, bool) or value not in (0, 1)):  # no set: it cannot be asked for a list
         raise wrong("This is no QoS.", "Write 0 or 1.")
     return value
 
@@ -157,6 +159,18 @@ def _check_receive_maximum(value: int) -> int:
     if not 1 <= value <= 65_535:  # MQTT 5.0 section 3.1.2.11.3
         raise wrong("The Receive Maximum of MQTT is between 1 and 65535.", "Leave it out for 8192.")
     return value
+
+
+def _check_worker_count(value: int) -> int:
+    if not 1 <= value <= MAXIMUM_WORKERS:
+        raise wrong(f"Workers are from 1 to {MAXIMUM_WORKERS}.", "Leave it out for 1.")
+    return value
+
+
+def _check_share_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):  # MQTT 5.0 section 4.8.2 forbids / + #
+        raise wrong("This is no name of a shared subscription.", "Write 1 to 64 letters, digits, dots, dashes or _.")
+    return text
 
 
 def _check_property(value: object) -> object:
@@ -184,4 +198,6 @@ Property = Annotated[Any, BeforeValidator(_check_property)]
 Listen = Annotated[str | None, BeforeValidator(_check_listen)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Qos = Annotated[int | None, BeforeValidator(_check_qos)]
+WorkerCount = Annotated[int, AfterValidator(_check_worker_count)]
+ShareName = Annotated[str, AfterValidator(_check_share_name)]
 ReceiveMaximum = Annotated[int, AfterValidator(_check_receive_maximum)]
