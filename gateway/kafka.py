@@ -160,6 +160,20 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     return f"{place}{told}{'; ' + hint if hint else ''}"
 
 
+def explained(error: KafkaError, ca_file: str | None) -> str:
+    """Tell what is wrong with a connection; where librdkafka does not say, the server is greeted, which blocks.
+
+    Args:
+        error: as librdkafka reports it.
+        ca_file: the authorities that are trusted, or None for the system's.
+    """
+    server = _DISTRUSTED.match(error.str())
+    if not server:
+        return sentence(error)
+    peer = Peer("Kafka's", server["host"].strip("[]"), int(server["port"]))
+    return greet(peer, ssl.create_default_context(cafile=ca_file)) or sentence(error)
+
+
 class _Reports:
     """Collects the reports on the records of one reading.
 
@@ -445,18 +459,14 @@ class KafkaSink:
         is_explained = self.trouble or self._greeter.is_alive()
         if is_explained and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
             return  # it follows the error that says why
-        told, server = sentence(error), _DISTRUSTED.match(error.str())
-        if not server:
-            self._complain(told)
+        if not _DISTRUSTED.match(error.str()):
+            self._complain(sentence(error))
         elif not self._greeter.is_alive():  # greeting blocks, and the loop must not
-            self._greeter = threading.Thread(target=self._greet, args=(server, told), name="greet kafka", daemon=True)
+            self._greeter = threading.Thread(target=self._explain, args=(error,), name="greet kafka", daemon=True)
             self._greeter.start()
 
-    def _greet(self, server: re.Match[str], told: str) -> None:
-        """Find out what librdkafka does not tell: why it refuses a server's certificate."""
-        context = ssl.create_default_context(cafile=self._properties.get("ssl.ca.location"))
-        peer = Peer("Kafka's", server["host"].strip("[]"), int(server["port"]))
-        self._complain(greet(peer, context) or told)
+    def _explain(self, error: KafkaError) -> None:
+        self._complain(explained(error, self._properties.get("ssl.ca.location")))
 
     def _complain(self, told: str) -> None:
         self.trouble = told

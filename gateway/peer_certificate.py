@@ -73,7 +73,10 @@ def refusal(peer: Peer, error: ssl.SSLCertVerificationError) -> str:
         error: what OpenSSL says.
     """
     reason, shown = _REASONS.get(error.verify_code), _shown(peer)
-    told = reason(peer, shown) if reason and shown else ""
+    try:
+        told = reason(peer, shown) if reason and shown else ""
+    except Exception:  # noqa: BLE001 - a stranger's certificate may hold anything, and is parsed as it is read
+        told = ""
     said = error.verify_message.rstrip(".")
     return told or f"{peer.whose} certificate is refused: {said}{_advice(peer, error.verify_code)}"
 
@@ -118,7 +121,7 @@ def _names(shown: x509.Certificate) -> list[str]:
 
     try:
         names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except x509.ExtensionNotFound:
         return []
     return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 

@@ -28,7 +28,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from gateway.contract.model import Topic
 from gateway.errors import GatewayError
-from gateway.kafka import sentence
+from gateway.kafka import explained, sentence
 from gateway.log import printable
 from gateway.table import table
 
@@ -49,6 +49,7 @@ LOSES_WHEN_LOWERED = {  # with the value that means no limit
     "max.message.bytes": None,
     "min.insync.replicas": None,
 }
+_SILENT = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - librdkafka's own names
 _RIGHTS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "Grant this user DESCRIBE, DESCRIBE_CONFIGS, CREATE, ALTER and "
     "ALTER_CONFIGS on the topic, or let an administrator run this.",
@@ -138,7 +139,11 @@ class Cluster:
 
     def __init__(self, properties: Mapping[str, Any], answer_seconds: float = ANSWER_SECONDS) -> None:
         self._wait = answer_seconds
-        self._admin = AdminClient({**properties, "log_level": 0})  # what goes wrong is said once, by the answer
+        self._ca_file = properties.get("ssl.ca.location")
+        self._troubles: list[KafkaError] = []
+        # What goes wrong is said once, by the answer.
+        quiet: dict[str, Any] = {"log_level": 0, "error_cb": self._troubles.append}
+        self._admin = AdminClient({**properties, **quiet})
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Look topics up.
@@ -169,7 +174,7 @@ class Cluster:
         try:
             self._request(change).result(2 * self._wait)
         except KafkaException as error:
-            raise _refused(error, change.topic.name) from None
+            raise self._refused(error, change.topic.name) from None
 
     def _request(self, change: Change) -> Any:
         name, admin, wait = change.topic.name, self._admin, self._wait
@@ -190,15 +195,27 @@ class Cluster:
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
-            raise _refused(error, name) from None
+            raise self._refused(error, name) from None
 
     def _metadata(self) -> dict[str, list[list[int]]]:
         """Replicas by partition by topic; asking for all topics creates none by accident."""
         try:
             topics = self._admin.list_topics(timeout=self._wait).topics
         except KafkaException as error:
-            raise _refused(error, "") from None
+            raise self._refused(error, "") from None
         return {name: [one.replicas for one in topic.partitions.values()] for name, topic in topics.items()}
+
+    def _refused(self, error: KafkaException, topic: str) -> GatewayError:
+        told: KafkaError = error.args[0]
+        if told.code() in _SILENT:
+            self._admin.poll(0)  # brings what was reported meanwhile
+            if not self._troubles:
+                return GatewayError("Kafka does not answer.", "Check the address and the login, then try again.")
+            return GatewayError(printable(f"Kafka does not answer: {explained(self._troubles[0], self._ca_file)}."))
+        if told.code() in _RIGHTS:
+            place = f"{topic}: " if topic else ""
+            return GatewayError(printable(f"{place}Kafka says: {told.str().rstrip('.')}."), _RIGHTS[told.code()])
+        return GatewayError(printable(f"Kafka says: {sentence(told, topic)}."))
 
 
 def wanted(contract: Contract) -> dict[str, Topic]:
@@ -288,14 +305,3 @@ def _new(topic: Topic) -> NewTopic:
     return NewTopic(
         topic.name, topic.partitions or BY_THE_CLUSTER, topic.replicas or BY_THE_CLUSTER, config=_settings(topic)
     )
-
-
-def _refused(error: KafkaException, topic: str) -> GatewayError:
-    told: KafkaError = error.args[0]
-    is_silent = told.code() in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN}  # noqa: SLF001 - librdkafka's own names
-    if is_silent:
-        return GatewayError("Kafka does not answer.", "Check the address and the login, then try again.")
-    if told.code() in _RIGHTS:
-        place = f"{topic}: " if topic else ""
-        return GatewayError(printable(f"{place}Kafka says: {told.str().rstrip('.')}."), _RIGHTS[told.code()])
-    return GatewayError(printable(f"Kafka says: {sentence(told, topic)}."))

@@ -13,7 +13,9 @@ import pytest
 
 from gateway.doctor import certificates as doctor
 from gateway.doctor.diagnosis import State
+from gateway.errors import GatewayError
 from gateway.installation import open_installation
+from gateway.topics import Cluster
 from tests.security.site import Site, basic, details, wait_told
 from tests.stack.wait import wait_for
 
@@ -99,11 +101,20 @@ def test_run_refuses_a_certificate_until_it_is_a_good_one(site: Site, shown: str
         wait_for(lambda: trouble in gateway.states()["kafka"]["detail"], 60, lambda: str(gateway.states()))
         assert trouble in gateway.states()["factoryBroker"]["detail"]
         assert told_by_doctor(gateway) == [trouble] * 3
-        assert gateway.command("status").stdout.count(trouble) >= len(expected)
+        assert gateway.command("status").stdout.count(trouble) == len(expected)
+        assert f"Kafka does not answer: Kafka's certificate {trouble}" in planned(gateway)
         site.present("broker")
         wait_arrived(site, before, gateway, COUNT)
         assert wait_told(gateway, *expected) == expected, "nothing was said twice"
         assert gateway.stop_and_read_ledger()["balanced"]
+
+
+def planned(gateway: Gateway) -> str:
+    """Give what a command says that asks Kafka by itself."""
+    settings = open_installation(gateway.settings_file, {})
+    with pytest.raises(GatewayError) as raised:
+        Cluster(settings.kafka(producing=False), answer_seconds=1).topics(["machine-sensors"])
+    return str(raised.value)
 
 
 def told_by_doctor(gateway: Gateway) -> list[str]:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from gateway.errors import Finding
 
 NAMES = {"servers": "kafka", "streams": "receiveDoors", "producer": "linger.ms"}  # for keys that people choose
-TEXT, WORD, TRUTH, NUMBER = (
-    (5, True, [], {}),
-    ("nonsense", 5, True, []),
-    ("yes", 1, [], {}),
-    ("many", 1.5, True, [], -1),
-)
-QUANTITY, SECTION = ("much", True, [], -1), ("text", 5, True, [])
-WRONG: dict[str, tuple[object, ...]] = {
+Values = tuple[object, ...]
+TEXT: Values = (5, True, [], {})
+WORD: Values = ("nonsense", 5, True, [])
+TRUTH: Values = ("yes", 1, [], {})
+NUMBER: Values = ("many", 1.5, True, [], -1)
+QUANTITY: Values = ("much", True, [], -1)
+SECTION: Values = ("text", 5, True, [])
+WRONG: dict[str, Values] = {
     "contract": (*TEXT, ""),
     "servers.kafka": SECTION,
     "servers.kafka.host": (*TEXT, "", "a b", "mqtt://a:1", "a:99999"),
@@ -69,7 +69,7 @@ def bare(kind: Any) -> Any:
     return kind
 
 
-def wrong_values(place: str, kind: Any) -> tuple[object, ...]:
+def wrong_values(place: str, kind: Any) -> Values:
     """Give values that a setting does not take."""
     if place in WRONG:
         return WRONG[place]
