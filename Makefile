@@ -75,7 +75,7 @@ demo: .venv/.installed-run | system-run
 soak: setup
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
 
-# Go builds one of the bridges that the gateway is compared with; without it that one is left out.
+# Bridges in Go and Java are built that the gateway is compared with; one that cannot be built is left out.
 bench: setup
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 

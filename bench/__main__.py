@@ -13,7 +13,7 @@ import os
 import time
 
 from bench import report
-from bench.contestants import build_go_bridge
+from bench.build import build_bridges
 from bench.far_end import FarEnd
 from bench.plot import plot
 from bench.runs import GROUPS, Effort
@@ -45,8 +45,7 @@ def measure(groups: list[str], *, is_quick: bool) -> report.Results:
     Returns:
         The figures, by group.
     """
-    if not build_go_bridge():
-        print("Go is not installed: its bridge is not measured.", flush=True)
+    build_bridges()
     results: report.Results = {"machine": report.machine(), "quick": is_quick, "load_before": os.getloadavg()[0]}
     with FarEnd() as far_end:
         for name in groups:

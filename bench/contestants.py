@@ -7,7 +7,6 @@ measured, so that rounds go round all of them in turn and no one has the machine
 from __future__ import annotations
 
 import json
-import os
 import select
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench import figures
+from bench.build import GO_BRIDGE, java_class_path
 from bench.contract import topics, write_contract
 from bench.figures import Run
 from bench.load import Load
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from bench.far_end import FarEnd
 
 ROOT = Path(__file__).parents[1]
-GO_BRIDGE = ROOT / ".cache" / "bench" / "bridge"
 
 
 class Commanded:
@@ -94,6 +93,7 @@ class Contestant:
         self.far_end = far_end
         self.topics = topic_names
         self.sent = 0
+        self.bridges = 1  # connections that share the readings
         self.server: Server | None = None  # the bridge's process
         self._ends = ExitStack()
         far_end.create(topic_names, partitions)
@@ -119,10 +119,10 @@ class Contestant:
         Returns:
             What it took.
         """
-        self.source.tell(load=asdict(load), count=0)  # makes the packets
+        self.source.tell(load=asdict(load), count=0, bridges=self.bridges)  # makes the packets
         self.source.answer()
         before = figures.cpu_seconds(self.pid)
-        self.source.tell(load=asdict(load), count=count, **how)
+        self.source.tell(load=asdict(load), count=count, bridges=self.bridges, **how)
         answer = self.source.answer(self.server)
         self.sent += count
         return Run(count, answer["seconds"], figures.cpu_seconds(self.pid) - before)
@@ -153,11 +153,18 @@ class Product(Contestant):
         streams: how many streams of sensors.
         version: of MQTT.
         partitions: of each topic.
+        workers: how many processes; not more than streams.
         settings: more sections of gateway.yaml.
     """
 
     def __init__(
-        self, far_end: FarEnd, streams: int = 1, version: str = "5.0", partitions: int = 6, **settings: Any
+        self,
+        far_end: FarEnd,
+        streams: int = 1,
+        version: str = "5.0",
+        partitions: int = 6,
+        workers: int = 1,
+        **settings: Any,
     ) -> None:
         prefix = f"gateway-{uuid.uuid4().hex[:6]}"
         super().__init__("gateway", far_end, topics(prefix, streams), partitions)
@@ -165,6 +172,7 @@ class Product(Contestant):
             "broker": {"host": f"127.0.0.1:{self.source.port}"},
             "kafka": {"host": far_end.kafka.bootstrap, "registry": {"url": far_end.registry.url}},
         }
+        self.bridges = workers
         self.server = self.gateway = Gateway(servers, Path("asyncapi.yaml"), **settings)
         write_contract(self.gateway.folder, prefix, streams, version)
         self._ends.callback(self.gateway.close)
@@ -184,15 +192,17 @@ class Product(Contestant):
 
     def _start(self) -> float:
         began = time.monotonic()
-        self.gateway.launch([sys.executable, "-m", "gateway.cli", "run", "-c", self.gateway.settings_file])
-        self.source.tell(load=asdict(Load()), count=1)
+        workers = ["--workers", str(self.bridges)] if self.bridges > 1 else []
+        self.gateway.launch([sys.executable, "-m", "gateway.cli", "run", "-c", self.gateway.settings_file, *workers])
+        load = Load(streams=self.bridges)  # one reading for each
+        self.source.tell(load=asdict(load), count=self.bridges, bridges=self.bridges)
         answer = self.source.answer(self.gateway)
-        self.sent += 1
+        self.sent += self.bridges
         return float(answer["last_at"]) - began
 
 
 class Script(Contestant):
-    """A bridge that takes its settings as environment variables: the plain Python script, the Go program.
+    """A bridge that takes its settings as environment variables: the plain Python script, the Go and Java programs.
 
     Args:
         name: for the table.
@@ -244,6 +254,21 @@ def plain_go(far_end: FarEnd, *, is_hasty: bool = False) -> Script:
     return Script("plain-go", far_end, [GO_BRIDGE], **(hasty if is_hasty else {}))
 
 
+class ByteBridge(Script):
+    """Contestant (d), in Java: it forwards payloads as they are.
+
+    Args:
+        far_end: Kafka.
+    """
+
+    def __init__(self, far_end: FarEnd) -> None:
+        java = command("java", "default-jdk-headless")
+        super().__init__("plain-java", far_end, [java, "-cp", java_class_path(), "Bridge"])
+
+    def _decoded(self) -> int:
+        return self.far_end.check_sample(self.topics[0])
+
+
 class Ceiling(Contestant):
     """Contestant (a): the process that is sent the readings is the one that produces them.
 
@@ -264,14 +289,3 @@ class Ceiling(Contestant):
     def pid(self) -> int:
         """Process id of the producer."""
         return self.source.pid
-
-
-def build_go_bridge() -> bool:
-    """Build contestant (c) into .cache; False where there is no Go."""
-    go = shutil.which("go")
-    if not go:
-        return False
-    GO_BRIDGE.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
-    subprocess.run([go, "build", "-o", GO_BRIDGE, "."], cwd=ROOT / "bench" / "go", env=environment, check=True)
-    return True

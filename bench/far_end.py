@@ -7,10 +7,11 @@ consumer has it; both clocks are this machine's monotonic one.
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import fastavro
 from confluent_kafka import Consumer, TopicPartition
@@ -24,7 +25,7 @@ from tests.stack.registry import Registry
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PARTITIONS = 6
 SAMPLE = 1_000
@@ -81,12 +82,12 @@ class FarEnd:
         )
         return self.count(names)
 
-    def check_sample(self, topic: str, schema_name: str) -> int:
+    def check_sample(self, topic: str, schema_name: str = "") -> int:
         """Decode the first records of a topic, and see that each has its key and its MQTT topic.
 
         Args:
             topic: of sensors or telegrams.
-            schema_name: of the shipped schema.
+            schema_name: of the shipped schema; empty where the value is the MQTT payload, in JSON.
 
         Returns:
             How many were decoded.
@@ -95,11 +96,11 @@ class FarEnd:
             AssertionError: one is not what it should be.
         """
         sample = records(self.kafka.bootstrap, topic, min(SAMPLE, self.count([topic])))
-        parsed = fastavro.parse_schema(schema(schema_name))
+        decode = _avro_decoder(schema_name) if schema_name else json.loads
         for record in sample:
             assert record.value, "a reading's record has a value"
             assert record.value[0] == 0, "the magic byte of the wire format"
-            value = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), parsed, None)
+            value = decode(record.value[5:])
             assert isinstance(value, dict)
             key = value.get("machine") or value["name"]
             levels = dict(record.headers)["mqtt.topic"].split(b"/")
@@ -152,6 +153,11 @@ class Stopwatch:
         wait_for(
             lambda: len(self._arrived) >= count, COUNT_SECONDS, lambda: f"{count} records, {len(self._arrived)} came"
         )
+
+
+def _avro_decoder(schema_name: str) -> Callable[[bytes], Any]:
+    parsed = fastavro.parse_schema(schema(schema_name))
+    return lambda body: fastavro.schemaless_reader(io.BytesIO(body), parsed, None)
 
 
 def _have_leaders(admin: AdminClient, names: list[str], partitions: int) -> bool:

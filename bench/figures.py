@@ -39,9 +39,10 @@ class Run:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Sum user and system time of all threads of a process."""
+    """Sum user and system time of all threads of a process and of its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()  # those that the first thread started
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND + sum(map(cpu_seconds, map(int, children)))
 
 
 def resident_mebibytes(pid: int) -> float:

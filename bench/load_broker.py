@@ -4,12 +4,14 @@
 
     -> {"load": {...}, "count": 100000}                 as fast as the window allows
     -> {"load": {...}, "count": 5000, "rate": 1000.0}   so many a second
+    -> {"load": {...}, "count": 100000, "bridges": 2}   an equal share to each of two at the same time
     <- {"seconds": 1.2, "first_at": ..., "last_at": ...}
     -> {"load": {...}, "is_v5": true}                   only makes the packets, before a bridge is there
 
-It accepts one bridge at a time, MQTT 5 or 3.1.1, answers CONNECT, SUBSCRIBE, UNSUBSCRIBE and PINGREQ, and ends with
-its standard input. A command waits for a bridge that has subscribed, and is answered when every reading is
-acknowledged.
+It accepts bridges, MQTT 5 or 3.1.1, answers CONNECT, SUBSCRIBE, UNSUBSCRIBE and PINGREQ, and ends with its standard
+input. A command waits for as many bridges as it is for to subscribe, and is answered when every reading is
+acknowledged. One bridge is sent all readings, whatever it subscribed to; of several, each is sent those that match its
+filters, which should not overlap: shared subscriptions are not known here.
 
 What makes it fast enough not to be what is measured: the packets of a whole cycle of ids lie in one piece of memory,
 so that sending is a slice of it; and a bridge that acknowledges in order sends bytes that are known beforehand, so
@@ -27,8 +29,11 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
+
+from paho.mqtt.client import topic_matches_sub
 
 from bench.load import NO_STAMP, STAMP_DIGITS, Load
 
@@ -57,11 +62,14 @@ class Packets:
     Args:
         load: which readings.
         is_v5: whether packets have properties.
+        filters: of the readings, those whose topic matches one of these; None for all.
     """
 
-    def __init__(self, load: Load, *, is_v5: bool) -> None:
-        self.cycle = load.cycle
-        packets = [publish(*load.message(number), number + 1, is_v5=is_v5) for number in range(self.cycle)]
+    def __init__(self, load: Load, *, is_v5: bool, filters: Sequence[str] | None = None) -> None:
+        messages = [message for message in map(load.message, range(load.cycle)) if _is_wanted(message[0], filters)]
+        assert messages, f"no reading of the load matches {filters}"
+        self.cycle = len(messages)
+        packets = [publish(*message, number, is_v5=is_v5) for number, message in enumerate(messages, 1)]
         # Twice in a row: a slice that goes over the end of the cycle is a slice, too.
         self._bytes = memoryview(b"".join(packets) * 2)
         self._starts = [0, *accumulate(map(len, packets * 2))]
@@ -137,60 +145,34 @@ class Link:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
         connection.settimeout(0)
-        self.is_subscribed = False
+        self.filters: list[str] = []
         self.is_v5 = False
         self.receive_maximum = MOST_UNACKNOWLEDGED
         self._socket = connection
         self._out: bytes | memoryview = b""
         self._rest = b""
-        self.poller = select.poll()
-        self.poller.register(connection, select.POLLIN)
 
-    def idle(self, seconds: float) -> None:
-        """Answer what is not about readings, for so long at most."""
-        if self.poller.poll(seconds * 1000):
-            packets, self._rest = split(self._rest + self._receive())
-            self._answer(packets)
+    @property
+    def is_sending(self) -> bool:
+        """Whether something is left that the socket did not take yet."""
+        return bool(self._out)
 
-    def blast(self, packets: Packets, window: Window, count: int, rate: float) -> tuple[float, float]:
-        """Send readings until all are acknowledged.
+    def fileno(self) -> int:
+        """The socket to wait on."""
+        return self._socket.fileno()
 
-        Args:
-            packets: of the readings.
-            window: counts them.
-            count: how many to send.
-            rate: how many a second; 0 for as fast as possible.
+    def tend(self) -> None:
+        """Answer what has come, of a bridge that is sent no readings."""
+        packets, self._rest = split(self._rest + self._receive())
+        self._answer(packets)
 
-        Returns:
-            Monotonic seconds of the first PUBLISH and the last PUBACK.
-        """
-        first_at = time.monotonic()
-        until = window.sent + count
-        began = window.sent
-        while window.acknowledged < until:
-            now = time.monotonic()
-            due = min(until, began + int((now - first_at) * rate) + 1) if rate else until
-            if not self._out and (room := min(window.room, due - window.sent, MOST_AT_ONCE)) > 0:
-                self._out = packets.slice(window.sent, room)
-                window.sent += room
-            self._send()
-            self._wait(self._pause(window, until, first_at + (window.sent - began) / rate if rate else 0.0), window)
-        return first_at, time.monotonic()
+    def take(self, window: Window) -> None:
+        """Count the acknowledgements that have come, and answer the rest."""
+        self._answer(window.take(self._receive()))
 
-    def _pause(self, window: Window, until: int, next_at: float) -> float:
-        """Tell for how many seconds there is nothing to send."""
-        if self._out or not window.room or window.sent == until:
-            return LONGEST_PAUSE_SECONDS
-        return max(0.0, next_at - time.monotonic()) if next_at else 0.0
-
-    def _wait(self, seconds: float, window: Window) -> None:
-        reading = [self._socket]
-        writing = reading if self._out else []
-        # select, not poll: its time-out is finer than a millisecond.
-        if select.select(reading, writing, [], seconds)[0]:
-            self._answer(window.take(self._receive()))
-
-    def _send(self) -> None:
+    def send(self, data: bytes | memoryview = b"") -> None:
+        """Send as much as the socket takes of what is left, or of more when nothing is."""
+        self._out = self._out or data
         if self._out:
             try:
                 self._out = self._out[self._socket.send(self._out) :]
@@ -216,8 +198,9 @@ class Link:
                 self.is_v5, self.receive_maximum = greeting(body)
                 answer = packet(CONNACK, b"\0\0\0" if self.is_v5 else b"\0\0")
             elif command & 0xF0 == SUBSCRIBE:
-                self.is_subscribed = True
-                answer = packet(SUBACK, body[:2] + (b"\0" if self.is_v5 else b"") + granted(body, is_v5=self.is_v5))
+                asked = subscriptions(body, is_v5=self.is_v5)
+                self.filters += asked
+                answer = packet(SUBACK, body[:2] + (b"\0" if self.is_v5 else b"") + bytes(asked.values()))
             elif command & 0xF0 == UNSUBSCRIBE:
                 answer = packet(UNSUBACK, body[:2] + (b"\0\0" if self.is_v5 else b""))
             elif command == PINGREQ:
@@ -225,7 +208,77 @@ class Link:
             else:
                 continue
             self._out = bytes(self._out) + answer
-        self._send()
+        self.send()
+
+
+class Blast:
+    """Readings on their way to one bridge.
+
+    Args:
+        link: to the bridge.
+        packets: of the readings.
+        count: how many to send.
+        window: how many may be unacknowledged.
+        rate: how many a second; 0 for as fast as possible.
+    """
+
+    def __init__(self, link: Link, packets: Packets, count: int, window: int, rate: float) -> None:
+        self._link = link
+        self._packets = packets
+        self._count = count
+        self._window = Window(packets, min(window, link.receive_maximum))
+        self._rate = rate
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all are acknowledged."""
+        return self._window.acknowledged == self._count
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the socket has yet to take something."""
+        return self._link.is_sending
+
+    def fileno(self) -> int:
+        """The socket to wait on."""
+        return self._link.fileno()
+
+    def send(self, seconds: float) -> None:
+        """Send what is due so long after the start."""
+        window, data = self._window, memoryview(b"")
+        due = min(self._count, int(seconds * self._rate) + 1) if self._rate else self._count
+        if not self._link.is_sending and (room := min(window.room, due - window.sent, MOST_AT_ONCE)) > 0:
+            data = self._packets.slice(window.sent, room)
+            window.sent += room
+        self._link.send(data)
+
+    def take(self) -> None:
+        """Count the acknowledgements that have come."""
+        self._link.take(self._window)
+
+    def pause(self, seconds: float) -> float:
+        """Tell for how long there is nothing to send, so long after the start."""
+        if self._link.is_sending or not self._window.room or self._window.sent == self._count:
+            return LONGEST_PAUSE_SECONDS
+        return max(0.0, self._window.sent / self._rate - seconds) if self._rate else 0.0
+
+
+def blast(every: Sequence[Blast]) -> tuple[float, float]:
+    """Send readings, to all bridges at the same time, until all are acknowledged.
+
+    Returns:
+        Monotonic seconds of the first PUBLISH and the last PUBACK.
+    """
+    first_at = time.monotonic()
+    while busy := [one for one in every if not one.is_done]:
+        for one in busy:
+            one.send(time.monotonic() - first_at)
+        writing = [one for one in busy if one.is_sending]
+        pause = min(one.pause(time.monotonic() - first_at) for one in busy)
+        # select, not poll: its time-out is finer than a millisecond.
+        for one in select.select(busy, writing, [], pause)[0]:
+            one.take()
+    return first_at, time.monotonic()
 
 
 def publish(topic: str, payload: bytes, packet_id: int, *, is_v5: bool) -> bytes:
@@ -279,15 +332,26 @@ def greeting(body: bytes) -> tuple[bool, int]:
     return True, MOST_UNACKNOWLEDGED
 
 
-def granted(body: bytes, *, is_v5: bool) -> bytes:
-    """Grant every filter of SUBSCRIBE what it asks for."""
+def subscriptions(body: bytes, *, is_v5: bool) -> dict[str, int]:
+    """Read from SUBSCRIBE the filters, and the QoS that each asks for."""
     position = 3 + body[2] if is_v5 else 2
-    codes = bytearray()
+    found = {}
     while position < len(body):
-        position += 2 + int.from_bytes(body[position : position + 2])
-        codes.append(body[position] & 3)
+        start = position + 2
+        position = start + int.from_bytes(body[position:start])
+        found[body[start:position].decode()] = body[position] & 3
         position += 1
-    return bytes(codes)
+    return found
+
+
+def _is_wanted(topic: str, filters: Sequence[str] | None) -> bool:
+    return filters is None or any(topic_matches_sub(each, topic) for each in filters)
+
+
+@lru_cache(maxsize=2)
+def _prepare(load: Load, filters: tuple[str, ...] | None, *, is_v5: bool) -> Packets:
+    """Make packets, or take those of the last time."""
+    return Packets(load, is_v5=is_v5, filters=filters)
 
 
 @dataclass
@@ -301,8 +365,11 @@ class LoadBroker:
     listener: socket.socket
 
     def __post_init__(self) -> None:
-        self._link: Link | None = None
-        self._ready: tuple[tuple[Load, bool], Packets] | None = None
+        self._links: list[Link] = []
+
+    @property
+    def _subscribed(self) -> list[Link]:
+        return [link for link in self._links if link.filters]
 
     def serve(self) -> None:
         """Obey commands until there are no more."""
@@ -310,45 +377,50 @@ class LoadBroker:
             print(json.dumps(self._obey(json.loads(command))), flush=True)
 
     def _next_command(self) -> str:
-        """Wait for a command; answer the bridge meanwhile."""
+        """Wait for a command; answer the bridges meanwhile."""
         while not select.select([sys.stdin], [], [], 0)[0]:
-            self._tend(0.005 if not (self._link and self._link.is_subscribed) else 0.05)
+            self._tend(0.05 if self._subscribed else 0.005)
         return sys.stdin.readline()
 
     def _tend(self, seconds: float) -> None:
-        if not self._link:
-            if select.select([self.listener], [], [], seconds)[0]:
-                self._link = Link(self.listener.accept()[0])
-            return
-        try:
-            self._link.idle(seconds)
-        except BridgeGoneError:
-            self._link = None
+        """Answer what is not about readings, waiting for so long at most."""
+        peers: list[Link | socket.socket] = [self.listener, *self._links]
+        ready = select.select(peers, [], [], seconds)[0]
+        for link in [link for link in self._links if link in ready]:
+            try:
+                link.tend()
+            except BridgeGoneError:
+                self._links.remove(link)
+        if self.listener in ready:
+            self._links.append(Link(self.listener.accept()[0]))
 
     def _obey(self, command: dict[str, Any]) -> dict[str, Any]:
         if "load" not in command:
-            return {"is_subscribed": bool(self._link and self._link.is_subscribed)}
+            return {"is_subscribed": bool(self._subscribed)}
         load = Load(**command["load"])
         if "is_v5" in command:
-            self._prepare(load, is_v5=command["is_v5"])
+            _prepare(load, None, is_v5=command["is_v5"])
             return {}
-        if self._link:
-            self._tend(0)  # a bridge that has said goodbye is not the one to send to
-        while not (self._link and self._link.is_subscribed):
-            self._tend(1.0)
-        packets = self._prepare(load, is_v5=self._link.is_v5)
-        window = Window(packets, min(command.get("window", MOST_UNACKNOWLEDGED), self._link.receive_maximum))
+        links = self._wait_for_bridges(command.get("bridges", 1))
+        window, rate = command.get("window", MOST_UNACKNOWLEDGED), command.get("rate", 0.0) / len(links)
+        every = []
+        for number, link in enumerate(links):
+            count = len(range(number, command["count"], len(links)))
+            packets = _prepare(load, tuple(link.filters) if len(links) > 1 else None, is_v5=link.is_v5)
+            every.append(Blast(link, packets, count, window, rate))
         try:
-            first_at, last_at = self._link.blast(packets, window, command["count"], command.get("rate", 0.0))
+            first_at, last_at = blast(every)
         except BridgeGoneError as error:
-            self._link = None
+            self._links = []
             return {"error": str(error)}
         return {"seconds": last_at - first_at, "first_at": first_at, "last_at": last_at}
 
-    def _prepare(self, load: Load, *, is_v5: bool) -> Packets:
-        if not self._ready or self._ready[0] != (load, is_v5):
-            self._ready = (load, is_v5), Packets(load, is_v5=is_v5)
-        return self._ready[1]
+    def _wait_for_bridges(self, count: int) -> list[Link]:
+        """Wait until so many have subscribed, and give them; the newest, should there be more."""
+        self._tend(0)  # a bridge that has said goodbye is not the one to send to
+        while len(self._subscribed) < count:
+            self._tend(1.0)
+        return self._subscribed[-count:]
 
 
 def main() -> None:

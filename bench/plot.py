@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 NAMES = {
     "gateway": "gateway",
     "plain-go": "plain Go bridge",
+    "plain-java": "Java, forwards bytes",
     "plain-python": "paho + AvroSerializer",
     "ceiling": "librdkafka alone",
 }

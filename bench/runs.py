@@ -15,20 +15,22 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench import figures
-from bench.contestants import GO_BRIDGE, Ceiling, Contestant, Product, plain_go, plain_python
+from bench.build import GO_BRIDGE, JAVA_IS_BUILT
+from bench.contestants import ByteBridge, Ceiling, Contestant, Product, plain_go, plain_python
 from bench.far_end import FarEnd, Stopwatch
+from bench.figures import Run
 from bench.load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.figures import Run
-
 Figures = dict[str, Any]
 # Readings in a run: one to three seconds of each contestant's time.
 COUNTS = {
     "gateway": 300_000, "ceiling": 500_000, "ceiling-by-runs": 500_000, "plain-go": 120_000, "plain-python": 40_000,
+    "plain-java": 120_000,
 }  # fmt: skip
+WARM_UPS = {"plain-java": 100_000}  # until Java's own compiler is done; a fifth of a run for the others
 STAMPED = Load(is_stamped=True)
 OVERHEARD = 0  # the partition that is read at full speed: the consumer shall not be what is measured
 
@@ -45,6 +47,7 @@ class Effort:
         self.rounds = 1 if is_quick else 3
         self.latency_seconds = 3 if is_quick else 10
         self.rest_seconds = 10 if is_quick else 30
+        self.rest_minutes = 0 if is_quick else 3
 
     def count(self, name: str) -> int:
         """Tell how many readings a run at full speed has."""
@@ -58,6 +61,8 @@ def versus(far_end: FarEnd, effort: Effort) -> Figures:
         others: list[Contestant] = [started.enter_context(Ceiling(far_end, is_by_runs=way)) for way in (False, True)]
         if GO_BRIDGE.exists():
             others.append(started.enter_context(plain_go(far_end)))
+        if JAVA_IS_BUILT.exists():
+            others.append(started.enter_context(ByteBridge(far_end)))
         others.append(started.enter_context(plain_python(far_end)))
         idle = {each.name: figures.resident_mebibytes(each.pid) for each in [product, *others]}
         found = _rounds({each.name: (each, Load(), {}) for each in [product, *others]}, effort)
@@ -116,6 +121,15 @@ def streams(far_end: FarEnd, effort: Effort) -> Figures:
     return found
 
 
+def workers(far_end: FarEnd, effort: Effort) -> Figures:
+    """Compare two workers with one; each of two streams has a Kafka topic of its own, and a worker of the two."""
+    with Product(far_end, streams=2) as one, Product(far_end, streams=2, workers=2, http={"listen": None}) as two:
+        found = _rounds({"one": (one, Load(streams=2), {}), "two": (two, Load(streams=2), {})}, effort)
+        one.verify()
+        two.verify()
+    return found
+
+
 def latency(far_end: FarEnd, effort: Effort) -> Figures:
     """Measure from publish to consumer, at two rates and at full speed, against producing directly."""
     found: Figures = {}
@@ -140,7 +154,7 @@ def start(far_end: FarEnd, effort: Effort) -> Figures:
 
 
 def rest(far_end: FarEnd, effort: Effort) -> Figures:
-    """Measure what little work costs: CPU and bytes to Kafka at one reading a second, and bytes at more."""
+    """Measure what little work costs: CPU and bytes to Kafka at one reading a minute, one a second, and at more."""
     with Product(far_end) as product:
         product.run(Load(), 10)
         found: Figures = {"idle_mebibytes": figures.resident_mebibytes(product.pid)}
@@ -152,12 +166,16 @@ def rest(far_end: FarEnd, effort: Effort) -> Figures:
             run = product.run(Load(), 5 * rate, rate=float(rate))
             found[f"cpu_percent_at_{rate}"] = 100 * run.cpu_seconds / run.seconds
             found[f"kafka_bytes_at_{rate}"], sent = _bytes_each(product, sent, run)
+        if effort.rest_minutes:
+            run = _once_a_minute(product, effort.rest_minutes)
+            found["cpu_percent_at_1_a_minute"] = 100 * run.cpu_seconds / run.seconds
+            found["kafka_bytes_at_1_a_minute"], sent = _bytes_each(product, sent, run)
         product.verify()
     return found
 
 
 GROUPS: dict[str, Callable[[FarEnd, Effort], Figures]] = {
-    each.__name__: each for each in (versus, window, latency, growth, streams, start, rest)
+    each.__name__: each for each in (versus, window, latency, growth, streams, workers, start, rest)
 }
 
 
@@ -168,7 +186,8 @@ def _rounds(each: dict[str, tuple[Contestant, Load, dict[str, Any]]], effort: Ef
         for name, (contestant, load, how) in each.items():
             options = dict(how)
             count = options.pop("count", effort.count(contestant.name))
-            run = contestant.run(load, count if turn else count // 5, **options)
+            warm_up = WARM_UPS.get(contestant.name, count // 5)
+            run = contestant.run(load, count if turn else warm_up, **options)
             if turn:  # the first is the warm-up
                 runs[name].append(run)
     return {
@@ -179,6 +198,14 @@ def _rounds(each: dict[str, tuple[Contestant, Load, dict[str, Any]]], effort: Ef
         }
         for name, found in runs.items()
     }
+
+
+def _once_a_minute(product: Product, minutes: int) -> Run:
+    """Send a reading and then wait out its minute, so many times: what a quiet connection costs belongs to it."""
+    began, cpu = time.monotonic(), figures.cpu_seconds(product.pid)
+    product.run(Load(), minutes, rate=1 / 60)
+    time.sleep(began + 60 * minutes - time.monotonic())
+    return Run(minutes, time.monotonic() - began, figures.cpu_seconds(product.pid) - cpu)
 
 
 def _ages(contestant: Contestant, rate: int, effort: Effort) -> list[float]:

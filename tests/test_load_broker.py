@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.contestants import Commanded
 from bench.load import Load
 from bench.load_broker import PUBACK, BridgeGoneError, Packets, Window, packet, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOAD = Load(kind="telegram", machines=7)  # the shorter cycle of ids
 
@@ -50,3 +58,62 @@ def test_slice_goes_over_the_end_of_the_cycle(packets: Packets) -> None:
     assert rest == b""
     ids = [int.from_bytes(body[5:7]) for _, body in found]  # behind the topic "sma"
     assert ids == [packets.cycle - 1, packets.cycle, 1, 2]
+
+
+# --- as a process -----------------------------------------------------------------------------------------------------
+
+
+class Bridge:
+    """A bridge that keeps what it is sent.
+
+    Args:
+        port: of the load broker.
+        subscription: a filter.
+    """
+
+    def __init__(self, port: int, subscription: str) -> None:
+        self.topics: list[str] = []
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        self.subscription = subscription
+        self.client.on_connect = self.subscribe
+        self.client.on_message = lambda _client, _data, message: self.topics.append(message.topic)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def subscribe(self, *_: object) -> None:
+        """Ask for readings."""
+        self.client.subscribe(self.subscription, 1)
+
+    def close(self) -> None:
+        """Say goodbye."""
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def broker() -> Iterator[Commanded]:
+    """Start a load broker."""
+    broker = Commanded("bench.load_broker")
+    yield broker
+    broker.close()
+
+
+def test_two_bridges_get_half_of_the_readings_each(broker: Commanded) -> None:
+    """Each is sent readings that match its filter and no others; the answer comes when both have acknowledged all."""
+    bridges = [Bridge(broker.port, f"line-{number}/+/+") for number in range(2)]
+    broker.tell(load=asdict(Load(streams=2)), count=1_001, bridges=2)
+    assert broker.answer()["seconds"] > 0
+    for bridge in bridges:
+        bridge.close()
+    assert [len(bridge.topics) for bridge in bridges] == [501, 500]
+    assert [{topic.split("/")[0] for topic in bridge.topics} for bridge in bridges] == [{"line-0"}, {"line-1"}]
+
+
+def test_bridge_that_comes_back_gets_all_readings(broker: Commanded) -> None:
+    """Those sent at once and those at a rate; a bridge that has said goodbye is not waited for."""
+    for count, rate in ((300, 0.0), (20, 200.0)):
+        bridge = Bridge(broker.port, "#")
+        broker.tell(load=asdict(Load(streams=2)), count=count, rate=rate)
+        broker.answer()
+        bridge.close()
+        assert len(bridge.topics) == count
