@@ -30,7 +30,7 @@ COUNTS = {
     "gateway": 300_000, "ceiling": 500_000, "ceiling-by-runs": 500_000, "plain-go": 120_000, "plain-python": 40_000,
     "plain-java": 120_000,
 }  # fmt: skip
-WARM_UPS = {"plain-java": 100_000}  # until Java's own compiler is done; a fifth of a run for the others
+WARM_UPS = {"plain-java": 250_000}  # until Java's own compiler is done; a fifth of a run for the others
 STAMPED = Load(is_stamped=True)
 OVERHEARD = 0  # the partition that is read at full speed: the consumer shall not be what is measured
 
