@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from statistics import median
@@ -155,7 +156,8 @@ def start(far_end: FarEnd, effort: Effort) -> Figures:
 
 def rest(far_end: FarEnd, effort: Effort) -> Figures:
     """Measure what little work costs: CPU and bytes to Kafka at one reading a minute, one a second, and at more."""
-    with Product(far_end) as product:
+    with Product(far_end) as product, Product(far_end) as quiet, ThreadPoolExecutor(1) as beside:
+        minutes = beside.submit(_once_a_minute, quiet, effort.rest_minutes)
         product.run(Load(), 10)
         found: Figures = {"idle_mebibytes": figures.resident_mebibytes(product.pid)}
         sent = figures.bytes_sent(product.pid, far_end.port)
@@ -166,12 +168,8 @@ def rest(far_end: FarEnd, effort: Effort) -> Figures:
             run = product.run(Load(), 5 * rate, rate=float(rate))
             found[f"cpu_percent_at_{rate}"] = 100 * run.cpu_seconds / run.seconds
             found[f"kafka_bytes_at_{rate}"], sent = _bytes_each(product, sent, run)
-        if effort.rest_minutes:
-            run = _once_a_minute(product, effort.rest_minutes)
-            found["cpu_percent_at_1_a_minute"] = 100 * run.cpu_seconds / run.seconds
-            found["kafka_bytes_at_1_a_minute"], sent = _bytes_each(product, sent, run)
         product.verify()
-    return found
+        return found | minutes.result()
 
 
 GROUPS: dict[str, Callable[[FarEnd, Effort], Figures]] = {
@@ -200,12 +198,19 @@ def _rounds(each: dict[str, tuple[Contestant, Load, dict[str, Any]]], effort: Ef
     }
 
 
-def _once_a_minute(product: Product, minutes: int) -> Run:
+def _once_a_minute(product: Product, minutes: int) -> Figures:
     """Send a reading and then wait out its minute, so many times: what a quiet connection costs belongs to it."""
+    if not minutes:
+        return {}
+    product.run(Load(), 10)
+    sent = figures.bytes_sent(product.pid, product.far_end.port)
     began, cpu = time.monotonic(), figures.cpu_seconds(product.pid)
     product.run(Load(), minutes, rate=1 / 60)
-    time.sleep(began + 60 * minutes - time.monotonic())
-    return Run(minutes, time.monotonic() - began, figures.cpu_seconds(product.pid) - cpu)
+    time.sleep(max(0.0, began + 60 * minutes - time.monotonic()))
+    run = Run(minutes, time.monotonic() - began, figures.cpu_seconds(product.pid) - cpu)
+    each, _ = _bytes_each(product, sent, run)
+    product.verify()
+    return {"cpu_percent_at_1_a_minute": 100 * run.cpu_seconds / run.seconds, "kafka_bytes_at_1_a_minute": each}
 
 
 def _ages(contestant: Contestant, rate: int, effort: Effort) -> list[float]:
