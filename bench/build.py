@@ -51,7 +51,8 @@ def _build_java_bridge() -> None:
     shutil.rmtree(JAVA_BRIDGE, ignore_errors=True)
     classes = JAVA_BRIDGE / "classes"
     classes.mkdir(parents=True)
-    _run("mvn", "-B", "-q", "-ntp", "-f", JAVA_SOURCES / "bridge.xml", COPY, f"-DoutputDirectory={JAVA_BRIDGE / 'lib'}")
+    jars = f"-DoutputDirectory={JAVA_BRIDGE / 'lib'}"
+    _run("mvn", "-B", "-q", "-ntp", "-Dstyle.color=never", "-f", JAVA_SOURCES / "bridge.xml", COPY, jars)
     source = JAVA_SOURCES / "Bridge.java"
     _run("javac", "--release", "17", "-Xlint:all,-classfile", "-Werror", "-cp", java_class_path(),
          "-d", classes, source)  # fmt: skip
