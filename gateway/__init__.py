@@ -11,9 +11,8 @@ The way of a reading:
     lane.py      one stream's readings on their way to one topic, in order
     core/        pure: address, codec, key, framing, headers (out of properties), event_time, transform: Reading ->
                  Record or DeadLetter; continuity: are all of them there?
-    kafka.py     produce records, report what became of them
-    registry.py  schema ids, kept in a lock file
-    registry_api.py  its questions and answers in JSON
+    kafka.py     produce records, report what became of them; kafka_errors.py: what its errors mean
+    registry.py  schema ids, kept in a lock file; registry_api.py: questions and answers in JSON
     bridge.py    the loop that ties these together
     ledger.py    the books: received = delivered + dead-lettered + spooled + in flight + dropped
     service.py   build, start from the Kafka end, stop from the MQTT end

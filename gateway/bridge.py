@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from gateway.core.dead_letter import CUT_TO, dead_letter_record
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.routes import UNMAPPED
-from gateway.kafka import Outcome, outcome, sentence
+from gateway.kafka_errors import Outcome, outcome, sentence
 from gateway.lane import Lane
 
 if TYPE_CHECKING:

@@ -1,11 +1,7 @@
 """The Kafka end: produce records, and tell what became of each.
 
-Every error class has one outcome, from the table below. Nothing times out inside librdkafka: `message.timeout.ms` is 0
-and the spool owns the patience.
-
-    retry    the cluster or its rights are the trouble: the lane waits and starts again in order
-    refuse   this very record (or one of its batch) is the trouble: sent again by itself, then a dead letter
-    again    it only stood behind a record that failed: the lane starts again in order, at once
+What an error means stands in `kafka_errors.py`. Nothing times out inside librdkafka: `message.timeout.ms` is 0 and the
+spool owns the patience.
 
 Order through failures is librdkafka's gap-less guarantee: a batch that Kafka does not take makes the producer fatal, so
 that nothing behind it gets ahead. A fatal producer takes nothing more; once it has reported all it held, and there is
@@ -28,20 +24,17 @@ A topic of which Kafka has refused a record gets a report for each from then on,
 from __future__ import annotations
 
 import logging
-import re
-import ssl
 import threading
 import time
 from bisect import bisect_left
 from contextlib import suppress
-from enum import Enum
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from gateway.peer_certificate import UNDER_SERVERS, Peer, greet
+from gateway.kafka_errors import BYSTANDERS, DISTRUSTED, Outcome, cause, explained, is_bystander, outcome, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,95 +78,6 @@ ANY_PARTITION = -1  # librdkafka's: the partitioner decides
 Refusal = BufferError | KafkaException
 
 
-class Outcome(Enum):
-    """What to do with a record that Kafka did not take."""
-
-    RETRY = "retry"
-    REFUSE = "refuse"
-    AGAIN = "again"
-
-
-REFUSED = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-    }
-)
-_BYSTANDERS = frozenset(  # what a fatal producer says of records that did nothing wrong
-    {
-        KafkaError._FATAL,  # noqa: SLF001 - librdkafka's own names, here and below
-        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - as above
-        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - as above
-        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-    }
-)
-_CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each time, and helps nobody
-_DISTRUSTED = re.compile(r"(\w+://)?(?P<host>.*):(?P<port>\d+)/.*certificate verify failed")
-_TLS_HINT = f"check ca_file, cert_file and key_file {UNDER_SERVERS}"
-_SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
-_WORDS = (  # for what librdkafka, OpenSSL and Java say at length, each in another way
-    (
-        re.compile(r"alert (bad certificate|certificate |unknown ca|handshake failure)"),
-        f"refuses our certificate, or misses one; check tls.cert_file and tls.key_file {UNDER_SERVERS}",
-    ),
-    (
-        re.compile(r"invalid (credentials|username or password)", re.IGNORECASE),
-        f"does not take our user and password; check sasl.username, password_file and mechanism {UNDER_SERVERS}",
-    ),
-    (
-        re.compile(r"SSL connection closed by peer"),
-        f"ends the connection where TLS begins; check host {UNDER_SERVERS}: does that port speak TLS?",
-    ),
-)
-_NO_TOPIC = "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
-_HINTS = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: _NO_TOPIC,
-    KafkaError._UNKNOWN_TOPIC: _NO_TOPIC,  # noqa: SLF001 - librdkafka's own name
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant the gateway's user WRITE and DESCRIBE on the topic",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
-    KafkaError._AUTHENTICATION: f"check sasl.username, password_file and mechanism {UNDER_SERVERS}",  # noqa: SLF001 - as above
-    KafkaError._ALL_BROKERS_DOWN: f"check host {UNDER_SERVERS}, and whether that port wants TLS",  # noqa: SLF001 - as above
-    KafkaError.NOT_ENOUGH_REPLICAS: "too few in-sync replicas: the cluster needs its brokers back",
-    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "too few in-sync replicas: the cluster needs its brokers back",
-}
-
-
-def outcome(error: KafkaError) -> Outcome:
-    """Look up what an error means for its record."""
-    if error.code() == KafkaError._GAPLESS_GUARANTEE:  # noqa: SLF001 - librdkafka's own name
-        return Outcome.AGAIN
-    return Outcome.REFUSE if error.code() in REFUSED else Outcome.RETRY
-
-
-def sentence(error: KafkaError, topic: str = "") -> str:
-    """Tell an operator what Kafka said and what to do."""
-    told = _CLIENT_STATE.sub("", error.str())
-    if words := next((words for pattern, words in _WORDS if pattern.search(told)), ""):
-        server = _SERVER.match(told)
-        return f"Kafka{f' at {server[1]}' if server else ''} {words}"
-    hint = _HINTS.get(error.code(), _TLS_HINT if "SSL" in told else "")
-    place = f"{topic}: " if topic else ""
-    return f"{place}{told}{'; ' + hint if hint else ''}"
-
-
-def explained(error: KafkaError, ca_file: str | None) -> str:
-    """Tell what is wrong with a connection; where librdkafka does not say, the server is greeted, which blocks.
-
-    Args:
-        error: as librdkafka reports it.
-        ca_file: the authorities that are trusted, or None for the system's.
-    """
-    server = _DISTRUSTED.match(error.str())
-    if not server:
-        return sentence(error)
-    peer = Peer("Kafka's", server["host"].strip("[]"), int(server["port"]))
-    return greet(peer, ssl.create_default_context(cafile=ca_file)) or sentence(error)
-
-
 class _Reports:
     """Collects the reports on the records of one reading.
 
@@ -201,7 +105,7 @@ class _Reports:
         self._note(error)
 
     def _note(self, error: KafkaError | None) -> None:
-        if error and (self._error is None or _is_bystander(self._error)):
+        if error and (self._error is None or is_bystander(self._error)):
             self._error = error
 
 
@@ -210,14 +114,6 @@ def _handed_over(runs: Mapping[int, list[Entry]], last: Mapping[int, int], taken
     return [
         entry for partition, run in runs.items() if last[partition] >= taken for entry in run if entry is not refused
     ]
-
-
-def _is_bystander(error: KafkaError) -> bool:
-    return error.code() in _BYSTANDERS or outcome(error) is Outcome.AGAIN
-
-
-def _cause(error: BufferError | KafkaException) -> KafkaError:
-    return error.args[0] if isinstance(error, KafkaException) else KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001 - librdkafka's own name
 
 
 class KafkaSink:
@@ -350,7 +246,7 @@ class KafkaSink:
                     if not number:
                         return taken, error
                     self._is_full = isinstance(error, BufferError)
-                    reports.expect_no_more(_cause(error), len(group) - number)
+                    reports.expect_no_more(cause(error), len(group) - number)
                     break
         return len(records), None
 
@@ -414,7 +310,7 @@ class KafkaSink:
         assert fatal, "only called when it is known"
         if fatal.code() != KafkaError._GAPLESS_GUARANTEE:  # noqa: SLF001 - librdkafka's own name
             self.trouble = sentence(fatal)
-        return [(entry, fatal if error.code() in _BYSTANDERS else error) for entry, error in failed]
+        return [(entry, fatal if error.code() in BYSTANDERS else error) for entry, error in failed]
 
     def _replace(self) -> bool:
         """Let a new producer take over from a fatal one, if that has reported all it held."""
@@ -459,7 +355,7 @@ class KafkaSink:
         is_explained = self.trouble or self._greeter.is_alive()
         if is_explained and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
             return  # it follows the error that says why
-        if not _DISTRUSTED.match(error.str()):
+        if not DISTRUSTED.match(error.str()):
             self._complain(sentence(error))
         elif not self._greeter.is_alive():  # greeting blocks, and the loop must not
             self._greeter = threading.Thread(target=self._explain, args=(error,), name="greet kafka", daemon=True)

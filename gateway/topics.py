@@ -28,7 +28,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from gateway.contract.model import Topic
 from gateway.errors import GatewayError
-from gateway.kafka import explained, sentence
+from gateway.kafka_errors import explained, sentence
 from gateway.log import printable
 from gateway.table import table
 

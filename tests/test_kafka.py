@@ -18,7 +18,8 @@ from gateway.contract.model import KafkaServer
 from gateway.core.reading import Reading, Record
 from gateway.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.drift.partitioner import murmur2
-from gateway.kafka import WINDOW, KafkaSink, Outcome, connection_properties, outcome, sentence
+from gateway.kafka import WINDOW, KafkaSink, connection_properties
+from gateway.kafka_errors import Outcome, outcome, sentence
 from gateway.lane import Entry
 from tests.stack.kafka import Kafka
 from tests.stack.reading_records import record_count, records

@@ -52,7 +52,8 @@ from gateway.dlq.letters import DeadLetters, Place, headers_of, topics_of
 from gateway.dlq.partition import Partitions, Span
 from gateway.dlq.verdict import Fits, Judge, NoVerdict
 from gateway.errors import GatewayError
-from gateway.kafka import DEFAULTS, KafkaSink, Outcome, outcome, sentence
+from gateway.kafka import DEFAULTS, KafkaSink
+from gateway.kafka_errors import Outcome, outcome, sentence
 from gateway.lane import Entry
 from gateway.log import printable
 from gateway.service import RECORD_OVERHEAD

@@ -27,7 +27,17 @@ LAYERS = (
     {"row"},
     {"salvage"},
     {"disk"},
-    {"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls", "spool", "kafka", "registry"},
+    {
+        "mqtt",
+        "mqtt_reader",
+        "mqtt_advice",
+        "mqtt_subscriptions",
+        "mqtt_tls",
+        "spool",
+        "kafka",
+        "kafka_errors",
+        "registry",
+    },
     {"bridge", "http", "metrics", "systemd"},
     {"figures", "overview"},
     {"health", "service", "split", "workers"},
@@ -42,7 +52,7 @@ LAYERS = (
 # Neighbours in a row that know nothing of each other: the two ends meet in the bridge.
 STRANGERS = (
     {"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"},
-    {"kafka", "registry", "registry_api"},
+    {"kafka", "kafka_errors", "registry", "registry_api"},
 )
 
 REACHES_OUT = {
