@@ -1,6 +1,6 @@
 # Small verbs. Each does the set-up that it needs on a fresh Debian machine; done once, it costs nothing.
 #
-#   make test     the tests, on real servers; ARGS="tests/core -k key" passes on to pytest
+#   make test     the tests, on real servers, JOBS=3 at a time; ARGS="tests/core -k key" passes on to pytest
 #   make faults   the fault injections: minutes, and strace; each with its verdict
 #   make check    style, types and the contract
 #   make soak     faults of every kind in seeded order; MINUTES=10 SEED=1
@@ -31,6 +31,8 @@ PYTHON ?=
 ARGS ?=
 QUICK ?=
 SECONDS ?=
+# Tests mostly wait for servers, so one more than there are cores; each has a Kafka and a registry of its own.
+JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 4 ? cores + 1 : 4)))
 
 BIN := .venv/bin
 # The locks hold every hash: nothing is installed that was not there when they were made.
@@ -45,7 +47,7 @@ help:
 setup: .venv/.installed-dev $(JAVA) .cache/prometheus/.complete
 
 test: setup
-	$(BIN)/pytest -m "not faults" $(ARGS)
+	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile $(ARGS)
 
 # Apart from the others: they freeze and slow down servers, so a loaded machine can make one of them late. The few that
 # no load can make fail are marked `gate`, and part of `make test`: a short soak among them.
