@@ -108,7 +108,9 @@ def _way(stream: Stream, enabled: bool) -> Way:  # noqa: FBT001 - a fact carried
     route, topics = stream.route, tuple(route.topic.name for route in stream.routes)
     assert route.schema is not None, "the contract gives every route of readings a schema"
     pointers = [parameter.pointer for parameter in stream.parameters]
-    because = Codec(route.schema.definition, route.keys, pointers, stream.unknown).not_fast_because
+    because = Codec(
+        route.schema.definition, route.keys, pointers, stream.unknown, content=stream.content
+    ).not_fast_because
     codec = "precise" if because else "compiled"
     return Way(stream.name, stream.servers, stream.address.filter, topics, route.keys, codec, because, enabled)
 

@@ -44,12 +44,14 @@ def stream(  # every argument is by name and has the usual value
     examples: Sequence[Any] = (),
     servers: tuple[str, ...] = ("broker",),
     unknown: Literal["reject", "ignore"] = "reject",
+    content: Literal["json", "text"] = "json",
 ) -> Stream:
     """A receive operation; `locations` are the parameters' pointers into the payload."""
     parsed = Address.parse(address)
     parameters = tuple(Parameter(parameter, (locations or {}).get(parameter)) for parameter in parsed.names)
     to = route(name, definition, keys)
-    return Stream(name, servers, parsed, parameters, 1, unknown, to, route("dead-letters"), tuple(examples))
+    failing = route("dead-letters")
+    return Stream(name, servers, parsed, parameters, 1, unknown, to, failing, tuple(examples), content=content)
 
 
 def contract(*streams: Stream, servers: Sequence[str] = ("broker",)) -> Contract:

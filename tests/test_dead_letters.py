@@ -19,6 +19,8 @@ from gateway.dlq.partition import Partitions, Span
 from gateway.dlq.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
 from gateway.errors import GatewayError
 from gateway.kafka import KafkaSink
+from tests.contract_values import record
+from tests.contract_values import stream as made_stream
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import record_count, records
@@ -349,6 +351,18 @@ def test_parse_place_refuses(text: str) -> None:
 def test_advice_says_what_would_fit(stream: str, reason: Reason, pointer: str, expected: str) -> None:
     """The schema's words for the place, found through `x-source` too."""
     assert expected in "\n".join(advice(CONTRACT.streams[stream], DeadLetter(reason, pointer, "")))
+
+
+def test_advice_says_what_would_fit_a_payload_that_is_one_value() -> None:
+    """The field that takes it is named, though the place is the payload itself."""
+    value = {"name": "watts", "type": "double", "doc": "Drawn now.", "x-source": "$message.payload#"}
+    plug = made_stream("plug", record(("plug", "string"), value), address="plugs/{plug}", keys=("/plug",),
+                       locations={"plug": "/plug"}, examples=[43.5], content="text")  # fmt: skip
+    assert advice(plug, DeadLetter(Reason.NOT_JSON, "", "")) == [
+        "schema: field watts of made_by_hand.avsc: Drawn now.",
+        "what would fit: a number",
+        "for example: 43.5",
+    ]
 
 
 @pytest.mark.parametrize("stream", CONTRACT.streams)

@@ -31,7 +31,7 @@ from tests.stack.wait import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.contract.model import Contract
+    from gateway.contract.model import Contract, Stream
     from tests.conftest import FreePort, StartMosquitto
 
 OURS = Path(__file__).parent.parent / "asyncapi.yaml"
@@ -79,15 +79,39 @@ def everything() -> dict[str, Any]:
     )
 
 
+def whole_streams() -> list[Stream]:
+    """Make streams whose payload is one value, of many types, as plain text and as JSON."""
+    state = {"type": "enum", "name": "State", "symbols": ["ON", "OFF"]}
+    at = {"type": "long", "logicalType": "timestamp-millis"}
+    kinds: list[tuple[Any, Any]] = [
+        ("double", 21.5), ("int", None), ("boolean", None), ("string", "open"), (state, "ON"), (at, None),
+        (["null", "double"], 3), (["double", "string"], None),
+    ]  # fmt: skip
+    return [
+        stream(
+            f"{content}{number}",
+            record(("id", "string"), {"name": "value", "type": kind, "x-source": "$message.payload#"}),
+            address=f"{content}{number}/{{id}}",
+            keys=("/id",),
+            locations={"id": "/id"},
+            examples=[] if example is None else [example],
+            content=content,
+        )
+        for content in ("text", "json")
+        for number, (kind, example) in enumerate(kinds)
+    ]
+
+
 @pytest.mark.parametrize(
     "made",
     [
         load(OURS),
         contract(stream("everything", everything(), address="lab/{id}", keys=("/id",), locations={"id": "/id"})),
         contract(stream("no-parameter", everything(), address="lab", keys=("/id",))),
+        contract(*whole_streams()),
         contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
     ],
-    ids=["ours", "every shape", "one topic", "ignoring"],
+    ids=["ours", "every shape", "one topic", "one value", "ignoring"],
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""
@@ -134,7 +158,7 @@ def test_simulator_keeps_to_the_broken_share() -> None:
 
 def test_simulator_sends_the_user_properties_that_examples_show() -> None:
     """So a header that the record requires is there; a stream whose examples show none sends none."""
-    made = load(OURS.parent / "docs" / "steps" / "8" / "asyncapi.yaml")
+    made = load(OURS.parent / "docs" / "steps" / "9" / "asyncapi.yaml")
     found = defaultdict(list)
     for sent in islice(Simulator(made, 1, 0.1, lambda: NOON), 100):
         found[sent.stream].append(sent.properties)

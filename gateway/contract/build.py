@@ -21,7 +21,9 @@ from gateway.contract.findings import proposal
 from gateway.contract.mapping import Mapping
 from gateway.contract.message import Payload, Payloads, describes, only_message, unread
 from gateway.contract.model import Contract, KafkaServer, MqttServer, Parameter, Stream
+from gateway.contract.schema import WHOLE
 from gateway.contract.server import kafka_server, mqtt_server, protocol
+from gateway.core.avro import PAYLOAD
 from gateway.core.routes import UNMAPPED
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
     from gateway.contract.schema import Record
     from gateway.core.address import Address
     from gateway.core.avro import Unknown
+    from gateway.core.whole import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
+TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
+NESTING = {"array", "map", "record"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +124,13 @@ class _Builder:
         if message is None or payload is None:
             return None
         targets: list[Sending] | list[None] = sendings or [None]
-        mappings = [self._mapping(source, where, message, payload, sending) for sending in targets]
+        content = self._content(message)
+        mappings = [self._mapping(source, where, message, payload, sending, content) for sending in targets]
         self.mappings += mappings
         if not sendings or (record := sendings[0].payload.record) is None:
             return None
         sequence = continuity.sequence(operation, payload, record, self.findings)
         silent_after = continuity.silent_after(operation, self.findings)
-        self._check_content_type(message)
         if where is None or failing is None:
             return None
         stream = Stream(
@@ -144,18 +149,26 @@ class _Builder:
             silent_after=silent_after,
             user_properties=frozenset(headers.properties(message)),
             example_headers=headers.example_texts(message),
+            content=content,
         )
         headers.check_dead_letters(stream, failing, self.findings)
         return stream
 
-    def _mapping(
-        self, source: Channel, where: Address | None, message: Node, payload: Payload, sending: Sending | None
+    def _mapping(  # noqa: PLR0913, PLR0917 - both ends of the way, and what is written on them
+        self,
+        source: Channel,
+        where: Address | None,
+        message: Node,
+        payload: Payload,
+        sending: Sending | None,
+        content: Content,
     ) -> Mapping:
         """What a stream makes of its messages for one topic, checked."""
         record = sending.payload.record if sending else payload.record
         parameters = self._parameters(source, where.names if where else (), payload, record)
         if sending is not None and record is not None:
             self._check_payload(message, payload, record)
+            self._check_whole(message, record, parameters or (), content)
             self._warn_of_missing(payload, record, parameters or ())
         return Mapping(
             message=message,
@@ -167,6 +180,7 @@ class _Builder:
             unknown=_unknown(payload),
             sending=sending,
             servers=source.servers,
+            content=content,
         )
 
     def _is_ours(self, operation: Node, source: Channel) -> bool:
@@ -269,17 +283,44 @@ class _Builder:
             return None
         fault = _location_fault(expression.part, expression.pointer, payload, record)
         if fault:
-            near = proposal(expression.pointer, [one for some in record.sources.values() for one in some if one])
+            others = sorted({one for some in record.sources.values() for one in some} - {"", expression.pointer})
+            near = proposal(expression.pointer, others)
             self.findings.error(node, fault, near or "Point at a text member that a field of the record reads.")
             return None
         return expression.pointer
 
-    def _check_content_type(self, message: Node) -> None:
-        stated = message.at("contentType")
-        stated = self.document.root.at("defaultContentType") if stated.is_absent else stated
+    def _content(self, message: Node) -> Content:
+        """What the message's payload is written in."""
+        stated = self._content_type(message)
+        if TEXT.match(stated.text or ""):
+            return "text"
         if stated.text is not None and not JSON.match(stated.text):
-            fix = "Write application/json."
-            self.findings.error(stated, f"Readings are JSON; {stated.text!r} cannot be read.", fix)
+            told = f"Readings are JSON, or plain text in UTF-8; {stated.text!r} cannot be read."
+            self.findings.error(stated, told, "Write application/json, or text/plain for one bare value.")
+        return "json"
+
+    def _content_type(self, message: Node) -> Node:
+        stated = message.at("contentType")
+        return self.document.root.at("defaultContentType") if stated.is_absent else stated
+
+    def _check_whole(self, message: Node, record: Record, parameters: tuple[Parameter, ...], content: Content) -> None:
+        """A payload that is one value goes into one field; the others have theirs from the topic, or a default."""
+        name = record.schema.fullname
+        if content == "text" and (record.whole is None or _nests(record, record.whole["type"])):
+            told = f"Plain text is one value, and {name} has no field for it."
+            fix = f'Write "x-source": "{PAYLOAD}" at the field of the .avsc that takes it: a number, text or an enum.'
+            self.findings.error(self._content_type(message), told, fix)
+        if record.whole is None:
+            return
+        tied = {parameter.pointer for parameter in parameters}
+        for index, field in enumerate(record.schema.definition["fields"]):
+            pointers = record.sources[field["name"]]
+            if pointers != WHOLE and "default" not in field and not tied.intersection(pointers):
+                taker = record.whole["name"]
+                told = f"Field {taker!r} takes the payload whole, so nothing is left for {field['name']!r}."
+                location = f"location: {PAYLOAD}{pointers[0]}"
+                fix = f"Let the topic fill it in, with {location} at a parameter, or give it a default."
+                self.findings.error(record.node.at("fields", str(index)), told, fix)
 
     def _check_payload(self, message: Node, payload: Payload, record: Record) -> None:
         """The message that comes in and the record that goes out speak of the same members."""
@@ -293,7 +334,7 @@ class _Builder:
             place = record.node.at("fields", str(index))
             stated = place.at("x-source")
             for pointer in pointers:
-                if pointer and not describes(payload.json_schema, split(pointer)):
+                if pointer and record.whole is None and not describes(payload.json_schema, split(pointer)):
                     told = f"Field {name!r} reads {pointer}, which the MQTT message's schema does not describe."
                     fix = "Correct x-source, or describe the member."
                     self.findings.error(place if stated.is_absent else stated, told, fix)
@@ -329,6 +370,12 @@ class _Builder:
         for name, node in self.document.root.at("operations").members():
             if node.at("action").text == "send" and name not in used and not self.findings.has_errors:
                 self.findings.warning(node, f"Nothing is forwarded to {name!r}; the gateway leaves it alone.")
+
+
+def _nests(record: Record, avro_type: Any) -> bool:
+    """Whether values of a type hold others, so that no plain text says them."""
+    kinds = [record.kind(one) for one in (avro_type if isinstance(avro_type, list) else [avro_type])]
+    return any(isinstance(one, dict) and one["type"] in NESTING for one in kinds)
 
 
 def _unknown(payload: Payload) -> Unknown:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
+    from gateway.core.whole import Content
 
 LONGEST = 200  # characters of an explanation that a message repeats
 TIMES = ("int", "long")  # the types under dates and times; readers of the docs see the number
@@ -141,8 +142,15 @@ def encoded(value: Any, schema: Any) -> bytes:
     return bytes(out)
 
 
-def as_sent(value: Any) -> bytes:
-    """An example as a device would send it."""
+def as_sent(value: Any, content: Content = "json") -> bytes:
+    """An example as a device would send it.
+
+    Args:
+        value: the example's payload.
+        content: what it is written in.
+    """
+    if content == "text" and isinstance(value, str):
+        return value.encode()
     return json.dumps(value, ensure_ascii=False).encode()
 
 

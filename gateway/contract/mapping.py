@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.contract.schema import Record
     from gateway.core.address import Address
     from gateway.core.avro import Unknown
+    from gateway.core.whole import Content
 
 CORRECT = "Correct one of the two examples, or the mapping."
 
@@ -59,6 +60,7 @@ class Mapping:
         unknown: what to do with members that no field reads.
         sending: where the records go, None when that could not be read.
         servers: names of the MQTT servers that it comes from.
+        content: what the payload is written in.
     """
 
     message: Node
@@ -70,6 +72,7 @@ class Mapping:
     unknown: Unknown
     sending: Sending | None
     servers: tuple[str, ...]
+    content: Content = "json"
 
     @property
     def user_headers(self) -> frozenset[str]:
@@ -147,7 +150,9 @@ class _Trial:
         self.findings = findings
         definition = record.schema.definition
         pointers = [parameter.pointer for parameter in mapping.parameters]
-        self.codec = Codec(definition, mapping.keys, pointers, mapping.unknown, is_fast=bool(mapping.keys))
+        self.codec = Codec(
+            definition, mapping.keys, pointers, mapping.unknown, content=mapping.content, is_fast=bool(mapping.keys)
+        )
         self.schema = examples.as_read(definition)
         self.expected_key = Key(normal_form(self.schema), mapping.keys)
 
@@ -156,7 +161,9 @@ class _Trial:
         namesakes = {one.own("payload").place: other for one, other in _pairs(self.mapping)}
         for node in payloads:
             namesake = namesakes.get(node.place)
-            found = self.codec.encode(examples.as_sent(node.value), self._values(node.value, namesake))
+            found = self.codec.encode(
+                examples.as_sent(node.value, self.mapping.content), self._values(node.value, namesake)
+            )
             if isinstance(found, DeadLetter):
                 self._refused(node, found)
                 continue

@@ -151,7 +151,7 @@ def unread(pointer: str, payload: Payload, record: schema.Record) -> str:
         payload: of the MQTT message.
         record: that it becomes.
     """
-    if payload.record is None and not describes(payload.json_schema, split(pointer)):
+    if payload.record is None and record.whole is None and not describes(payload.json_schema, split(pointer)):
         return f"The message's schema describes nothing at {pointer}."
     return "" if record.reader(pointer) else f"No field of {record.schema.fullname} reads {pointer}."
 

@@ -189,6 +189,7 @@ class Stream:
         silent_after: seconds without a reading after which a key counts as silent; None when any silence is right.
         user_properties: MQTT 5 user properties that the MQTT message declares.
         example_headers: user properties of its examples, for the simulator.
+        content: what the payload is written in.
     """
 
     name: str
@@ -206,6 +207,7 @@ class Stream:
     silent_after: int | None = None
     user_properties: frozenset[str] = frozenset()
     example_headers: tuple[dict[str, str], ...] = ()
+    content: Literal["json", "text"] = "json"
 
     @property
     def routes(self) -> tuple[Route, ...]:

@@ -7,7 +7,7 @@ Decisions of this file:
 - Defaults of unions must fit the first branch. Avro 1.12 is more generous; the readers of our records may be older.
 - `x-source` belongs to fields of the outermost record: it is a pointer into the payload, and only there is it clear
   what the pointer starts from. A list of pointers means "the first that is present"; the bare payload on a map
-  field means "every member that no other field reads".
+  field means "every member that no other field reads", on any other field "the payload, which is one value".
 - Attributes that begin with `x-` are ours. They do not go to the registry, where each remapping would become a new
   version of an unchanged schema.
 """
@@ -28,6 +28,7 @@ from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.model import AvroSchema
 from gateway.contract.references import references
+from gateway.core.whole import whole_field
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
@@ -48,7 +49,7 @@ FLOATS = {"float": "<f", "double": "<d"}
 ORDERS = ("ascending", "descending", "ignore")
 SIZES = {"uuid": 16, "duration": 12}  # bytes of a fixed that carries the logical type
 NAMES = "Use letters, digits and _ only, no digit first."
-WHOLE = ("",)  # the sources of a field that collects what no other field reads
+WHOLE = ("",)  # the sources of a field that collects what no other field reads, or takes the payload whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Record:
         schema: for the contract.
         named: definitions by full name.
         namespace: of the record, for names without one.
-        sources: pointers into the payload by field name; `WHOLE` for the collecting field.
+        sources: pointers into the payload by field name; `WHOLE` for the field that collects, or takes it whole.
     """
 
     node: Node
@@ -78,6 +79,11 @@ class Record:
             inner = [one["type"] for one in found["fields"] if one["name"] == token]
             found = self.kind(inner[0]) if inner else None
         return found
+
+    @property
+    def whole(self) -> dict[str, Any] | None:
+        """The field that takes the payload as a whole."""
+        return whole_field(self.schema.definition)
 
     def reader(self, pointer: str) -> str | None:
         """The field that reads a place of the payload."""
@@ -449,10 +455,8 @@ class _Reader:
         if not entries:
             self.wrong(stated, "The list of sources is empty.", "Write at least one expression.")
         pointers = tuple(pointer for one in entries if (pointer := self._pointer(one)) is not None)
-        if "" in pointers and (len(entries) > 1 or not _is_map(node.at("type").value)):
-            self.wrong(
-                stated, "Only a map field can collect the whole payload, and from nothing else.", "Name a member."
-            )
+        if "" in pointers and isinstance(stated.value, list):
+            self.wrong(stated, "Who reads the whole payload reads nothing else.", "Write one expression, no list.")
         return pointers
 
     def _pointer(self, node: Node) -> str | None:
@@ -475,7 +479,7 @@ class _Reader:
                 other = next((field for known, field in taken.items() if _overlap(known, pointer)), None)
                 if other is not None and other != name:
                     place = record.at("fields", str(index), "x-source")
-                    what = "collects what is left, too" if pointer == "" else f"reads {pointer} or what contains it"
+                    what = "reads the whole payload, too" if pointer == "" else f"reads {pointer} or what contains it"
                     self.wrong(one if place.is_absent else place, f"Field {other!r} {what}.", "Read each place once.")
                 taken[pointer] = name
 
@@ -501,10 +505,6 @@ def _overlap(one: str, other: str) -> bool:
     if "" in {one, other}:
         return one == other
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
-
-
-def _is_map(avro_type: Any) -> bool:
-    return isinstance(avro_type, dict) and avro_type.get("type") == "map"
 
 
 def _fits_primitive(kind: str, value: Any) -> bool:

@@ -19,7 +19,8 @@ branch, so every value would be checked by one rule and written by another. It i
 
 Sources of a record's fields: a field reads the member of its name, or what `x-source` names, a JSON pointer from the
 record's own object: `$message.payload#/1-0:1.8.0/value`. A list is tried in order. The bare `$message.payload#` on a
-map field collects the members that no other field reads.
+map field collects the members that no other field reads; on any other field it is the payload as a whole
+(`whole.py`), which then is no object of members but stands in one, under the name `PAYLOAD`.
 """
 
 from __future__ import annotations
@@ -142,8 +143,16 @@ def source(field: dict[str, Any]) -> Source:
     given = field.get(SOURCE)
     if given is None:
         return Source(((field["name"],),))
+    if takes_whole(field):
+        return Source(((PAYLOAD,),))
     expressions = [given] if isinstance(given, str) else given
     return Source(tuple(tokens(expression.removeprefix(PAYLOAD)) for expression in expressions))
+
+
+def takes_whole(field: dict[str, Any]) -> bool:
+    """Tell whether a field takes the payload as a whole."""
+    kind = field["type"]
+    return field.get(SOURCE) == PAYLOAD and not (isinstance(kind, dict) and kind["type"] == "map")
 
 
 class _Field(NamedTuple):

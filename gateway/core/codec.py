@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gateway.core.avro import Unknown, compile_encoder, normal_form
 from gateway.core.compiled import Encode, Prepared, compile_fast, prepare
 from gateway.core.compiled_records import Miss, NotCoveredError
-from gateway.core.json_text import parse
 from gateway.core.key import Key
 from gateway.core.misfit import Misfit, shown, tokens
 from gateway.core.reading import DeadLetter, Reason
+from gateway.core.whole import Content, reader, unwrapped, whole_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ class Codec:
             says the same. Filled in when absent, refused when different.
         unknown: what to do with members that no field reads.
         prefix: what stands before the Avro body in the record's value.
+        content: what the payload is written in.
         is_fast: False to leave the compiled path out, for tests and comparisons.
 
     Attributes:
@@ -49,9 +50,12 @@ class Codec:
         unknown: Unknown = "reject",
         prefix: bytes = b"",
         *,
+        content: Content = "json",
         is_fast: bool = True,
     ) -> None:
         normal = normal_form(schema)
+        self._read = reader(normal, content)
+        self._is_whole = whole_field(normal) is not None
         self._prefix = prefix
         self._encode = compile_encoder(schema, unknown)
         self._key = Key(normal, keys)
@@ -60,7 +64,7 @@ class Codec:
         self.not_fast_because = "" if is_fast else "it is switched off"
         if is_fast:
             try:
-                self.fast = compile_fast(normal, keys, parameters, unknown, prefix)
+                self.fast = compile_fast(normal, keys, parameters, unknown, prefix, content)
             except NotCoveredError as error:
                 self.not_fast_because = str(error)
 
@@ -82,7 +86,7 @@ class Codec:
     def encode_precisely(self, payload: bytes, values: tuple[str, ...] = ()) -> tuple[bytes, bytes] | DeadLetter:
         """Do the same as `encode` on the precise path."""
         try:
-            value = parse(payload)
+            value = self._read(payload)
             for path, text in zip(self._parameters, values, strict=True):
                 if path and type(value) is dict:
                     _tie(value, path, text)
@@ -90,7 +94,7 @@ class Codec:
             self._encode(value, out)
             return self._key.of(value), bytes(out)
         except Misfit as misfit:
-            return misfit.dead_letter()
+            return (unwrapped(misfit) if self._is_whole else misfit).dead_letter()
 
 
 def _leave_to_precise(_payload: bytes, _prepared: Prepared) -> NoReturn:

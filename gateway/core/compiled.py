@@ -38,18 +38,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.core.avro import Unknown, long
+from gateway.core.avro import PAYLOAD, Unknown, long
 from gateway.core.compiled_records import NotCoveredError
 from gateway.core.compiled_survey import Survey
 from gateway.core.compiled_types import TypeCode
 from gateway.core.json_text import MAX_DEPTH, MAX_NESTING, check_depth, check_nesting
 from gateway.core.misfit import tokens
 from gateway.core.program import Program
+from gateway.core.whole import text_reader, whole_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.program import Part
+    from gateway.core.whole import Content
 
 Prepared = tuple[str | bytes, ...]  # for each parameter of the topic: its text, its encoding as a string, its UTF-8
 Encode = Callable[[bytes, Prepared], tuple[bytes, bytes]]
@@ -74,12 +76,13 @@ def prepare(values: Sequence[str]) -> Prepared:
     return tuple(part for value, data in encoded for part in (value, long(len(data)) + data, data))
 
 
-def compile_fast(
+def compile_fast(  # noqa: PLR0913, PLR0917 - as the codec gets it
     schema: dict[str, Any],
     keys: tuple[str, ...],
     parameters: Sequence[str | None],
     unknown: Unknown,
     prefix: bytes,
+    content: Content = "json",
 ) -> Encode:
     """Generate and compile the encoder of a stream.
 
@@ -89,6 +92,7 @@ def compile_fast(
         parameters: for each parameter of the address a JSON pointer into the payload, or None.
         unknown: what to do with members that no field reads.
         prefix: what stands before the Avro body.
+        content: what the payload is written in.
 
     Returns:
         A function of payload and prepared topic that gives key and value. It raises, anything, when it does not take
@@ -102,6 +106,8 @@ def compile_fast(
     with program.block("def encode(payload, values):"):
         filled = _write_topic(program, types, parameters)
         _write_decoding(program, survey, unknown)
+        if field := whole_field(schema):
+            _write_whole(program, field, schema, content)
         parts: list[Part] = [prefix, *types.records.write(schema, "v0", filled)]
         key = _write_key(program, types, [types.records.variable("v0", tokens(pointer)) for pointer in keys])
         program.line(f"return {key}, {program.joined(parts)}")
@@ -136,6 +142,13 @@ def _write_decoding(program: Program, survey: Survey, unknown: Unknown) -> None:
     program.line("v0 = decode(payload)")
     if unknown == "ignore" or survey.levels > MAX_DEPTH:
         program.line(f"if payload.count(b'[') + payload.count(b'{{') > {MAX_DEPTH}: check_depth(v0)")
+
+
+def _write_whole(program: Program, field: dict[str, Any], schema: dict[str, Any], content: Content) -> None:
+    """Write the putting of the value that one field takes as a whole into an object."""
+    if content == "text":
+        program.bound["decode"] = text_reader(field["type"], schema, program.bound["decode"])
+    program.line(f"v0 = {{{PAYLOAD!r}: v0}}")
 
 
 def _write_key(program: Program, types: TypeCode, values: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from gateway.core.avro import Schema, logical_encoder, source
+from gateway.core.avro import Schema, kind_of, logical_encoder, source
 
 RECORDS = {"record", "error"}
 _CONTAINERS = RECORDS | {"array", "map"}
@@ -58,8 +58,12 @@ class Survey:
 
     def nests(self, schema: Schema) -> bool:
         """Tell whether a value of the schema may be a list or a dict."""
+        return not {"list", "dict"}.isdisjoint(self.all_classes(schema))
+
+    def all_classes(self, schema: Schema) -> set[str]:
+        """Name the Python classes of the values that a type may take, null left out."""
         branches = schema if isinstance(schema, list) else [schema]
-        return any(not {"list", "dict"}.isdisjoint(self.classes(branch)) for branch in branches)
+        return {name for branch in branches if kind_of(branch) != "null" for name in self.classes(branch)}
 
     def classes(self, schema: Schema) -> tuple[str, ...]:
         """Name the Python classes of the values that a type, no union, may take."""

@@ -46,7 +46,7 @@ def parse(payload: bytes) -> Any:
     Raises:
         Misfit: EMPTY, BAD_ENCODING, TOO_DEEP or NOT_JSON.
     """
-    text = _decode(payload)
+    text = decode(payload)
     check_nesting(payload)
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
@@ -59,7 +59,12 @@ def parse(payload: bytes) -> Any:
     return value
 
 
-def _decode(payload: bytes) -> str:
+def decode(payload: bytes) -> str:
+    """Give a payload's text.
+
+    Raises:
+        Misfit: EMPTY or BAD_ENCODING.
+    """
     if not payload:
         raise Misfit(Reason.EMPTY, "the payload is empty")
     if payload.startswith(_BOM):

@@ -115,6 +115,7 @@ class Transform:
             [parameter.pointer for parameter in stream.parameters],
             stream.unknown,
             framed if route.framing == "payload" else b"",
+            content=stream.content,
         )
         self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
         self._names_topic = TOPIC_HEADER in route.headers

@@ -10,10 +10,11 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.avro import normal_form, source
+from gateway.core.avro import PAYLOAD, normal_form, source
 from gateway.core.misfit import pointer as pointer_of
 from gateway.core.misfit import tokens
 from gateway.core.reading import DeadLetter, Reason
+from gateway.core.whole import whole_field
 from gateway.dlq.letters import iso
 from gateway.dlq.verdict import Fits, NoVerdict
 from gateway.log import cut, printable
@@ -96,10 +97,11 @@ def advice(stream: Stream, refusal: DeadLetter) -> list[str]:
     if refusal.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []
     path = tokens(refusal.pointer)
+    whole = (PAYLOAD,) if whole_field(schema.definition) else ()
     walk = SchemaWalk(schema.definition)
     if refusal.reason == Reason.EXTRA_FIELD:
-        return [f"what would fit: {_nearest(walk, path)}"]
-    found = walk.at(path)
+        return [f"what would fit: {_nearest(walk, path, whole)}"]
+    found = walk.at(whole + path)
     lines = []
     if found.field:
         doc = f": {found.field['doc']}" if found.field.get("doc") else ""
@@ -111,8 +113,8 @@ def advice(stream: Stream, refusal: DeadLetter) -> list[str]:
     return lines if example is None else [*lines, f"for example: {cut(json.dumps(example, ensure_ascii=False))}"]
 
 
-def _nearest(walk: SchemaWalk, path: tuple[str, ...]) -> str:
-    names = walk.members(path[:-1])
+def _nearest(walk: SchemaWalk, path: tuple[str, ...], whole: tuple[str, ...]) -> str:
+    names = walk.members(whole + path[:-1])
     near = difflib.get_close_matches(path[-1], names, n=1)
     where = f" of {pointer_of(path[:-1])}" if len(path) > 1 else ""
     told = f"the members{where} that the schema reads are {', '.join(names) or 'none'}"

@@ -109,7 +109,7 @@ class _Types:
 def _row(path: str, one: dict[str, Any], kind: _Type) -> tuple[Phrase, ...]:
     default = value(one["default"]) if "default" in one else ()
     unit = phrase(str(one.get("unit", "")))
-    meaning = sentence(phrase(one.get("doc")), *_words(kind), read_from(one.get("x-source")), rest(one, _FIELD))
+    meaning = sentence(phrase(one.get("doc")), *_words(kind), read_from(one), rest(one, _FIELD))
     return (Code(path),), _told(kind), unit, default, meaning
 
 

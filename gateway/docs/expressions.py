@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.contract.expression import ExpressionError, parse
+from gateway.core.avro import SOURCE, takes_whole
 from gateway.docs.blocks import Code, Phrase, joined
 from gateway.docs.prose import value
 
-WHOLE = "every member that no other field reads"
+REST, WHOLE = "every member that no other field reads", "the payload as a whole"
 
 
-def read_from(source: Any) -> Phrase:
-    """Say what `x-source` means: one place, or the first of several that is there."""
+def read_from(field: dict[str, Any]) -> Phrase:
+    """Say what `x-source` of a field means: one place, the first of several that is there, the rest, or the whole."""
+    source = field.get(SOURCE)
     if source is None:
         return ()
+    if takes_whole(field):
+        return (f"It is {WHOLE}.",)
     if isinstance(source, list):
         return ("Read from the first of these that is there: ", *joined([place(one) for one in source]), ".")
     return ("Read from ", *place(source), ".")
@@ -45,5 +49,5 @@ def place(expression: Any) -> Phrase:
     except ExpressionError:
         return value(expression)
     if not parsed.pointer:
-        return (WHOLE,)
+        return (REST,)
     return (Code(parsed.pointer), " in the headers") if parsed.part == "header" else (Code(parsed.pointer),)

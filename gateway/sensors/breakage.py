@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gateway.core.avro import ABSENT, source
+from gateway.core.avro import ABSENT, PAYLOAD, source
 from gateway.sensors.plausible import RANGES, Reading, Spot, found
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.contract.model import Stream
+    from gateway.core.whole import Content
     from gateway.sensors.plausible import Path, Schemas
 
 TO_BYTES = msgspec.json.Encoder(decimal_format="number").encode
@@ -49,6 +50,17 @@ _OF_KIND: dict[str, Any] = {
     "array": [21.5],
     "object": {"is": 21.5},
 }
+
+
+def written(value: dict[str, Any], content: Content) -> bytes:
+    """Write a reading as its device does.
+
+    Args:
+        value: an object; one that holds the payload as a whole is not written itself.
+        content: what it is written in.
+    """
+    whole = value.get(PAYLOAD, value)
+    return whole.encode() if content == "text" and isinstance(whole, str) else TO_BYTES(whole)
 
 
 class Broken(NamedTuple):
@@ -85,14 +97,20 @@ class Case(NamedTuple):
     @property
     def payload(self) -> bytes:
         """The good payload."""
-        return TO_BYTES(self.reading.value)
+        return written(self.reading.value, self.stream.content)
+
+    @property
+    def is_whole(self) -> bool:
+        """True when the payload is one value."""
+        return PAYLOAD in self.reading.value
 
     def spots(self) -> Iterator[tuple[Spot, Path]]:
         """Give the places where something stands, in random order, with the path that is read."""
         for spot in self.random.sample(self.reading.spots, len(self.reading.spots)):
             for path in spot.paths:
                 if found(self.reading.value, path) is not ABSENT:
-                    yield spot, path
+                    if path[0] == PAYLOAD or not self.is_whole:  # else only the topic says it
+                        yield spot, path
                     break
 
     def kinds_at(self, spot: Spot) -> set[str]:
@@ -116,11 +134,11 @@ class Case(NamedTuple):
         """Write the reading with another value at a place."""
         changed, (parent, token) = self._copy(path)
         parent[int(token) if isinstance(parent, list) else token] = value
-        return TO_BYTES(changed)
+        return written(changed, self.stream.content)
 
     def with_text(self, path: Path, text: bytes) -> bytes:
         """Write the reading with other JSON text at a place."""
-        return self.with_value(path, MARK).replace(TO_BYTES(MARK), text)
+        return self.with_value(path, MARK).replace(TO_BYTES(MARK), text).replace(MARK.encode(), text)
 
     def without(self, paths: tuple[Path, ...]) -> bytes:
         """Write the reading without a member."""
@@ -332,6 +350,22 @@ KINDS: dict[str, Callable[[Case], bytes | None]] = {
 }
 EMPTY_LEVEL = "empty topic level"
 
+# Of a payload that is one value there is less to break. Plain text that is no number may be good text.
+_OF_ANY_VALUE = {"empty", "binary", "byte order mark", "unknown symbol", "bad time", "out of range", "of many digits"}
+_OF_ANY_VALUE |= {"fraction in integer", EMPTY_LEVEL}
+_OF_NO_TEXT = {"bare word", "HTML", "not a number", "trailing text", "two at once"}
+_OF_JSON = _OF_NO_TEXT | {"wrong type", "null", "number as text", "lone surrogate"}
+
+
+def _kinds(case: Case) -> set[str]:
+    """Tell what can be broken in a reading."""
+    if not case.is_whole:
+        return {*KINDS, EMPTY_LEVEL}
+    if case.stream.content == "json":
+        return _OF_ANY_VALUE | _OF_JSON
+    is_text = any("text" in case.kinds_at(spot) for spot, _ in case.spots())
+    return _OF_ANY_VALUE if is_text else _OF_ANY_VALUE | _OF_NO_TEXT
+
 
 class Breaker:
     """Breaks the readings of one stream, each time in the next way, so that a few show many kinds."""
@@ -354,9 +388,12 @@ class Breaker:
             Something that the gateway must refuse.
         """
         case = Case(self._stream, self._schemas, reading, topic, self._random)
+        kinds = _kinds(case)
         while True:  # it ends: some kinds need nothing of the reading
             kind = self._order[self._next % len(self._order)]
             self._next += 1
+            if kind not in kinds:
+                continue
             if kind == EMPTY_LEVEL:
                 if elsewhere := _empty_level(case):
                     return Broken(kind, elsewhere, case.payload)

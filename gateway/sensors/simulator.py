@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro import ABSENT, source
 from gateway.core.misfit import tokens
-from gateway.sensors.breakage import TO_BYTES, Breaker
+from gateway.core.whole import wrapped
+from gateway.sensors.breakage import Breaker, written
 from gateway.sensors.plausible import Device, Path, Plausible, found, nth
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class _Source:
         self._stream = stream
         self._random = random
         self._devices = list(_devices(stream, definition))
-        self._plausible = Plausible(definition, stream.examples, frozenset(located), random, clock)
+        self._plausible = Plausible(definition, _examples(stream, definition), frozenset(located), random, clock)
         self._breaker = Breaker(stream, self._plausible.schemas, random)
 
     def publication(self, *, is_broken: bool) -> Publication:
@@ -99,15 +100,20 @@ class _Source:
             broken = self._breaker.broken(reading, topic)
             kind, topic, payload = broken.kind, broken.topic, broken.payload
         else:
-            kind, payload = "", TO_BYTES(reading.value)
+            kind, payload = "", written(reading.value, self._stream.content)
         shown = self._stream.example_headers
         properties = self._random.choice(shown) if shown else {}
         return Publication(server, topic, payload, self._stream.qos, is_broken, kind, self._stream.name, properties)
 
 
+def _examples(stream: Stream, definition: dict[str, Any]) -> tuple[Any, ...]:
+    """The stream's examples as the objects that its record is read from."""
+    return tuple(wrapped(definition, example) for example in stream.examples)
+
+
 def _devices(stream: Stream, definition: dict[str, Any]) -> Iterator[tuple[Device, str]]:
     """Make a stream's devices and their topics: ten, or ten times three where the address has several parameters."""
-    examples = [example for example in stream.examples if isinstance(example, dict)]
+    examples = [example for example in _examples(stream, definition) if isinstance(example, dict)]
     keys = _key_paths(stream, definition)
     choices = [
         [_parameter_value(stream, place, number, examples) for number in range(NAMES if place == 0 else NAMES_BELOW)]

@@ -327,7 +327,7 @@ AVRO = [
     Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "$message.payload#/1-0:1.8.0/value"',
           "#/fields/5/x-source", "reads /1-0:1.8.0/value", METER),
     Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "$message.payload#"',
-          "#/fields/1/x-source", "Only a map field", METER),
+          "#/fields/27/x-source", "'meter_number' reads the whole payload, too", METER),
     Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-sorce": "$message.payload#/0-0:96.1.0/value"',
           "#/fields/1/x-sorce", "no extension 'x-sorce'", METER),
     Fault('"x-source": "$message.payload#/0-0:96.1.0/value"', '"x-source": "$message.payload#/0-0:96.1.0/number"',
