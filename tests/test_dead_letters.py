@@ -365,6 +365,14 @@ def test_advice_says_what_would_fit_a_payload_that_is_one_value() -> None:
     ]
 
 
+def test_advice_tells_of_a_factor() -> None:
+    """A number in the payload is not what the field's words speak of."""
+    value = {"name": "t", "type": "double", "doc": "Degrees.", "x-source": {"factor": "0.1"}}
+    made = made_stream("t", record(("id", "string"), value), address="t", keys=("/id",))
+    (first, *_) = advice(made, DeadLetter(Reason.WRONG_TYPE, "/t", ""))
+    assert first == "schema: field t of made_by_hand.avsc: Degrees. (what the payload says, times 0.1)"
+
+
 @pytest.mark.parametrize("stream", CONTRACT.streams)
 def test_advice_finds_every_member_of_the_examples(stream: str) -> None:
     """Every member of a contract's own example has words in its schema."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "contract.md").read_text()
-SECTIONS = {int(text[0]): text for text in re.split(r"^## (?=\d)", PAGE, flags=re.MULTILINE)[1:]}
+SECTIONS = {int(text.partition(".")[0]): text for text in re.split(r"^## (?=\d)", PAGE, flags=re.MULTILINE)[1:]}
 SHOWN = "$ gateway check\n"
 
 
@@ -60,7 +60,7 @@ def test_the_page_shows_what_stands_in_the_files(step: int) -> None:
 
 
 def test_every_step_has_its_section() -> None:
-    assert sorted(path.name for path in (DOCS / "steps").iterdir()) == [str(step) for step in SECTIONS]
+    assert {path.name for path in (DOCS / "steps").iterdir()} == {str(step) for step in SECTIONS}
 
 
 @pytest.mark.parametrize(

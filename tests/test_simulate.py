@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,36 @@ def whole_streams() -> list[Stream]:
     ]
 
 
+def scaled_streams() -> list[Stream]:
+    """Make streams whose payload has a number in another unit, at a place, as the whole, and at one of two places."""
+    price = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+    at = {"type": "long", "logicalType": "timestamp-millis"}
+    kinds: list[tuple[Any, Any, Any]] = [
+        ("double", "0.001", None), ("double", 0.1, 215), ("int", 0.1, 210), ("int", "2.5", None), ("long", 1000, 7),
+        (["null", "float"], "0.1", 33), (price, "0.1", None), (price, "0.25", 1.28), (at, 1000, 1_791_547_200),
+        (at, "0.001", None), ("long", "-1", 5), ("double", -3, None),
+    ]  # fmt: skip
+    places: list[tuple[Any, Callable[[Any], Any]]] = [
+        ("$message.payload#/raw/v", lambda example: {"raw": {"v": example}}),
+        ("$message.payload#", lambda example: example),
+        (["$message.payload#/a", "$message.payload#/b"], lambda example: {"b": example}),
+    ]
+    made = []
+    for number, ((kind, factor, example), (location, placed)) in enumerate(product(kinds, places)):
+        value = {"name": "value", "type": kind, "x-source": {"location": location, "factor": factor}}
+        made.append(
+            stream(
+                f"scaled{number}",
+                record(("id", "string"), value),
+                address=f"scaled{number}/{{id}}",
+                keys=("/id",),
+                locations={"id": "/id"},
+                examples=[] if example is None else [placed(example)],
+            )
+        )
+    return made
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -109,9 +139,10 @@ def whole_streams() -> list[Stream]:
         contract(stream("everything", everything(), address="lab/{id}", keys=("/id",), locations={"id": "/id"})),
         contract(stream("no-parameter", everything(), address="lab", keys=("/id",))),
         contract(*whole_streams()),
+        contract(*scaled_streams()),
         contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
     ],
-    ids=["ours", "every shape", "one topic", "one value", "ignoring"],
+    ids=["ours", "every shape", "one topic", "one value", "scaled", "ignoring"],
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""

@@ -8,6 +8,7 @@ Decisions of this file:
 - `x-source` belongs to fields of the outermost record: it is a pointer into the payload, and only there is it clear
   what the pointer starts from. A list of pointers means "the first that is present"; the bare payload on a map
   field means "every member that no other field reads", on any other field "the payload, which is one value".
+- An object says a factor as well (`scale.py`).
 - Attributes that begin with `x-` are ours. They do not go to the registry, where each remapping would become a new
   version of an unchanged schema.
 """
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 
+from gateway.contract import scale
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.model import AvroSchema
@@ -449,6 +451,10 @@ class _Reader:
 
     def _source(self, node: Node, name: str) -> tuple[str, ...]:
         stated = node.at("x-source")
+        if stated.is_mapping:
+            for fault in scale.faults(stated, self._resolved(node.at("type").value)):
+                self.wrong(*fault)
+            stated = stated.own("location")
         if stated.is_absent:
             return (join(name),)
         entries = stated.entries() if isinstance(stated.value, list) else [stated]
@@ -458,6 +464,15 @@ class _Reader:
         if "" in pointers and isinstance(stated.value, list):
             self.wrong(stated, "Who reads the whole payload reads nothing else.", "Write one expression, no list.")
         return pointers
+
+    def _resolved(self, avro_type: Any) -> Any:
+        """The type with its own name, or those of its branches, looked up; the innermost of `{"type": ...}`."""
+        if isinstance(avro_type, list):
+            return [self._resolved(branch) for branch in avro_type]
+        if isinstance(avro_type, dict) and isinstance(avro_type.get("type"), (dict, list)):
+            return self._resolved(avro_type["type"])
+        found = [one for name, one in self.named.items() if isinstance(avro_type, str) and name.endswith(avro_type)]
+        return found[0] if found else avro_type
 
     def _pointer(self, node: Node) -> str | None:
         try:

@@ -20,7 +20,8 @@ branch, so every value would be checked by one rule and written by another. It i
 Sources of a record's fields: a field reads the member of its name, or what `x-source` names, a JSON pointer from the
 record's own object: `$message.payload#/1-0:1.8.0/value`. A list is tried in order. The bare `$message.payload#` on a
 map field collects the members that no other field reads; on any other field it is the payload as a whole
-(`whole.py`), which then is no object of members but stands in one, under the name `PAYLOAD`.
+(`whole.py`), which then is no object of members but stands in one, under the name `PAYLOAD`. An object with
+`location`, any of these, and `factor` gives a number in another unit (`scale.py`); a default is in the field's own.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from gateway.core import logical
 from gateway.core.json_text import Unrepresentable, parse
 from gateway.core.misfit import Misfit, shown, tokens
 from gateway.core.reading import Reason
+from gateway.core.scale import Factor
 
 Encoder = Callable[[Any, bytearray], None]
 Unknown = Literal["reject", "ignore"]
@@ -46,6 +48,7 @@ Schema = Any  # the JSON of an Avro schema: a name, a union's list, or an object
 
 SOURCE = "x-source"
 PAYLOAD = "$message.payload#"
+INTEGRAL = {"int", "long"}
 
 ABSENT: Any = object()
 _JSON_KINDS = {type(None): "null", bool: "a boolean", int: "an integer", Decimal: "a number with a fraction",
@@ -135,12 +138,12 @@ def source(field: dict[str, Any]) -> Source:
     """Read a field's place in the JSON object.
 
     Args:
-        field: a field of an Avro record, `x-source` text or list of texts, or absent.
+        field: a field of an Avro record.
 
     Returns:
         Its source; without `x-source` the member of the field's name.
     """
-    given = field.get(SOURCE)
+    given = location(field)
     if given is None:
         return Source(((field["name"],),))
     if takes_whole(field):
@@ -149,10 +152,31 @@ def source(field: dict[str, Any]) -> Source:
     return Source(tuple(tokens(expression.removeprefix(PAYLOAD)) for expression in expressions))
 
 
+def location(field: dict[str, Any]) -> Any:
+    """Give what a field says of its place: an expression, a list of them, or None for the member of its name."""
+    given = field.get(SOURCE)
+    return given.get("location") if isinstance(given, dict) else given
+
+
 def takes_whole(field: dict[str, Any]) -> bool:
     """Tell whether a field takes the payload as a whole."""
     kind = field["type"]
-    return field.get(SOURCE) == PAYLOAD and not (isinstance(kind, dict) and kind["type"] == "map")
+    return location(field) == PAYLOAD and not (isinstance(kind, dict) and kind["type"] == "map")
+
+
+def factor(field: dict[str, Any]) -> Factor | None:
+    """Give what multiplies the numbers of a field; None for one that takes them as they are."""
+    given = field.get(SOURCE)
+    if not isinstance(given, dict) or "factor" not in given:
+        return None
+    return Factor(Decimal(str(given["factor"])), is_integral=not INTEGRAL.isdisjoint(_underlying(field["type"])))
+
+
+def _underlying(schema: Schema) -> Iterable[str]:
+    """Name the types under a type, logical or not; a named type by its name."""
+    if isinstance(schema, list):
+        return [name for branch in schema for name in _underlying(branch)]
+    return [schema] if isinstance(schema, str) else _underlying(schema["type"])
 
 
 class _Field(NamedTuple):
@@ -215,7 +239,8 @@ class _Compiler:
         return _record([self._field(field) for field in schema["fields"]], self._unknown)
 
     def _field(self, field: dict[str, Any]) -> _Field:
-        return _Field(field["name"], source(field), self.encoder(field["type"]), self._default(field))
+        encode, scale = self.encoder(field["type"]), factor(field)
+        return _Field(field["name"], source(field), _scaled(encode, scale) if scale else encode, self._default(field))
 
     def _default(self, field: dict[str, Any]) -> Callable[[], bytes] | None:
         if "default" not in field:
@@ -261,6 +286,13 @@ def kind_of(schema: Schema) -> str:
     if isinstance(schema, dict):
         return str(schema.get("logicalType") or (schema["type"] if "name" not in schema else schema["name"]))
     return "union" if isinstance(schema, list) else str(schema)
+
+
+def _scaled(encode: Encoder, scale: Factor) -> Encoder:
+    def encode_scaled(value: Any, out: bytearray) -> None:
+        encode(scale(value), out)
+
+    return encode_scaled
 
 
 # --- records -----------------------------------------------------------------------------------------------------

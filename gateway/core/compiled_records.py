@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.avro import encode_default, source
+from gateway.core.avro import encode_default, factor, source
 from gateway.core.misfit import Misfit
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.core.compiled_survey import Survey
     from gateway.core.compiled_types import TypeCode
     from gateway.core.program import Part, Program
+    from gateway.core.scale import Factor
 
 Path = tuple[str, ...]
 Tree = dict[str, Any]  # name of a member -> None when it is read whole, or the tree of what is read of it
@@ -64,6 +65,7 @@ class _Field(NamedTuple):
         paths: members from the record's object, tried in order; the empty one collects what no field reads.
         absent: the expression that stands for it when no member is there; empty when there must be one.
         default: the bytes of its default, where `absent` is not a value that the type takes.
+        scale: what multiplies its numbers; the default is not multiplied.
     """
 
     name: str
@@ -71,6 +73,7 @@ class _Field(NamedTuple):
     paths: tuple[Path, ...]
     absent: str
     default: bytes | None = None
+    scale: Factor | None = None
 
 
 class RecordCode:
@@ -162,16 +165,16 @@ class RecordCode:
     # --- fields ----------------------------------------------------------------------------------------------------
 
     def _field(self, field: dict[str, Any]) -> _Field:
-        name, schema, paths = field["name"], field["type"], source(field).paths
+        name, schema, paths, scale = field["name"], field["type"], source(field).paths, factor(field)
         if "default" not in field or paths == ((),):
-            return _Field(name, schema, paths, "")
+            return _Field(name, schema, paths, "", None, scale)
         try:
             default = encode_default(self._schema, field)
         except Misfit:
             raise NotCoveredError(f"the default of {name}, which its type does not take") from None
-        if self._may_be_said(field, default):
+        if self._may_be_said(field, default) and not scale:
             return _Field(name, schema, paths, repr(field["default"]))
-        return _Field(name, schema, paths, "ABSENT", default)
+        return _Field(name, schema, paths, "ABSENT", default, scale)
 
     def _may_be_said(self, field: dict[str, Any], default: bytes) -> bool:
         """Tell whether a payload that says the default means the same by it. One that can change is not shared."""
@@ -184,12 +187,23 @@ class RecordCode:
 
     def _value(self, field: _Field, value: str) -> list[Part]:
         if field.default is None:
-            return self._types.write(field.type, value)  # ABSENT passes no check
+            return self._types.write(field.type, self._scaled(field, value))  # ABSENT passes no check
         part, default = self._program.name("p"), self._program.bind("default", field.default)
         self._program.line(f"if {value} is ABSENT: {part} = {default}")
         with self._program.block("else:"):
-            self._program.line(f"{part} = {self._program.joined(self._types.write(field.type, value))}")
+            parts = self._types.write(field.type, self._scaled(field, value))
+            self._program.line(f"{part} = {self._program.joined(parts)}")
         return [part]
+
+    def _scaled(self, field: _Field, value: str) -> str:
+        """Write the product; give its variable. Of a quotient of integers Python gives the nearest float."""
+        if not (scale := field.scale):
+            return value
+        if scale.is_integral or not self._survey.is_floating(field.type):
+            return self._program.let("n", f"{self._program.bind('scale', scale)}({value})")
+        whole = f"{value} * {scale.numerator} / {scale.denominator} if {value}.__class__ is int"
+        fraction = f"finite(multiply({value}, {self._program.bind('factor', scale.factor)}))"
+        return self._program.let("n", f"{whole} else {fraction} if {value}.__class__ is Decimal else {value}")
 
     # --- members ---------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from gateway.core.avro import Schema, kind_of, logical_encoder, source
+from gateway.core.avro import Schema, factor, kind_of, logical_encoder, source
 
 RECORDS = {"record", "error"}
 _CONTAINERS = RECORDS | {"array", "map"}
@@ -20,7 +20,7 @@ class Survey:
 
     Attributes:
         definitions: the named types.
-        has_decimals: the payload's fractions must come as Decimal, not as float.
+        has_decimals: the payload's fractions must come as Decimal, not as float, for a decimal or to be scaled.
         levels: at most so many levels of JSON pass the generated code; infinitely many, as far as is seen, where a
             record is named that may hold itself, or where a value that nests is passed over for another.
     """
@@ -44,6 +44,7 @@ class Survey:
         if "name" in schema:
             self.definitions[schema["name"]] = schema
         self.has_decimals |= schema.get("logicalType") == "decimal"
+        self.has_decimals |= any(factor(field) for field in schema.get("fields", ()))
         fields = [(field["type"], source(field).paths) for field in schema.get("fields", ())]
         if schema["type"] in _CONTAINERS:
             self.levels += max((len(path) for _, paths in fields for path in paths), default=1)
@@ -64,6 +65,11 @@ class Survey:
         """Name the Python classes of the values that a type may take, null left out."""
         branches = schema if isinstance(schema, list) else [schema]
         return {name for branch in branches if kind_of(branch) != "null" for name in self.classes(branch)}
+
+    def is_floating(self, schema: Schema) -> bool:
+        """Tell whether numbers of the schema are written as float or double."""
+        branches = schema if isinstance(schema, list) else [schema]
+        return any(kind_of(branch) in {"float", "double"} for branch in branches)
 
     def classes(self, schema: Schema) -> tuple[str, ...]:
         """Name the Python classes of the values that a type, no union, may take."""

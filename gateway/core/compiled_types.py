@@ -29,6 +29,7 @@ from gateway.core.avro import ABSENT, RANGES, TEXT_FORMS, Encoder, Schema, Unkno
 from gateway.core.compiled_records import Miss, NotCoveredError, RecordCode
 from gateway.core.json_text import MAX_DIGITS
 from gateway.core.program import Entry, Number, Part
+from gateway.core.scale import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,8 @@ class TypeCode:
         self.prepared: dict[str, str] = {}
         self.records = RecordCode(self, program, schema, survey, unknown)
         program.bound |= {"ABSENT": ABSENT, "Decimal": Decimal, "EMPTY": {}, "LENGTH": _LENGTHS, "Miss": Miss}
-        program.bound |= {_constant(kind): _table(kind) for kind in RANGES} | {"finite": _finite}
+        program.bound |= {"finite": _finite, "multiply": EXACT.multiply}
+        program.bound |= {_constant(kind): _table(kind) for kind in RANGES}
 
     # --- any type --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.avro import PAYLOAD, normal_form, source
+from gateway.core.avro import PAYLOAD, factor, normal_form, source
 from gateway.core.misfit import pointer as pointer_of
 from gateway.core.misfit import tokens
 from gateway.core.reading import DeadLetter, Reason
@@ -105,7 +105,8 @@ def advice(stream: Stream, refusal: DeadLetter) -> list[str]:
     lines = []
     if found.field:
         doc = f": {found.field['doc']}" if found.field.get("doc") else ""
-        lines.append(f"schema: field {found.field['name']} of {schema.path.name}{doc}")
+        times = f" (what the payload says, times {scale.factor:f})" if (scale := factor(found.field)) else ""
+        lines.append(f"schema: field {found.field['name']} of {schema.path.name}{doc}{times}")
     if found.node is not None:
         lines.append(f"what would fit: {walk.words(found.node)}")
     examples = (_member(example, path) for example in stream.examples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.contract.expression import ExpressionError, parse
-from gateway.core.avro import SOURCE, takes_whole
+from gateway.core.avro import factor, location, takes_whole
 from gateway.docs.blocks import Code, Phrase, joined
 from gateway.docs.prose import value
 
@@ -13,15 +13,19 @@ REST, WHOLE = "every member that no other field reads", "the payload as a whole"
 
 
 def read_from(field: dict[str, Any]) -> Phrase:
-    """Say what `x-source` of a field means: one place, the first of several that is there, the rest, or the whole."""
-    source = field.get(SOURCE)
+    """Say what `x-source` of a field means: a place, the first of several that is there, the rest or the whole.
+
+    A number may be taken times a factor.
+    """
+    source, scale = location(field), factor(field)
+    times: Phrase = (" times ", Code(f"{scale.factor:f}")) if scale else ()
     if source is None:
-        return ()
+        return ("The payload's number is taken", *times, ".") if times else ()
     if takes_whole(field):
-        return (f"It is {WHOLE}.",)
+        return (f"It is {WHOLE}", *times, ".")
     if isinstance(source, list):
-        return ("Read from the first of these that is there: ", *joined([place(one) for one in source]), ".")
-    return ("Read from ", *place(source), ".")
+        return ("Read from the first of these that is there: ", *joined([place(one) for one in source]), *times, ".")
+    return ("Read from ", *place(source), *times, ".")
 
 
 def keyed_by(location: Any) -> Phrase:

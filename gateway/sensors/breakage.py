@@ -210,6 +210,8 @@ def _number_as_text(case: Case) -> bytes | None:
 def _out_of_range(case: Case) -> bytes | None:
     for spot, path in case.spots():
         only = case.the_only_type(spot) or {"type": ""}
+        if spot.is_scaled:
+            continue
         if only["type"] in RANGES:
             return case.with_value(path, RANGES[only["type"]][1] + 1)
         if only["type"] in {"float", "double"}:
@@ -226,7 +228,7 @@ def _of_many_digits(case: Case) -> bytes | None:
 
 def _fraction_in_integer(case: Case) -> bytes | None:
     for spot, path in case.spots():
-        if (case.the_only_type(spot) or {"type": ""})["type"] in RANGES:
+        if not spot.is_scaled and (case.the_only_type(spot) or {"type": ""})["type"] in RANGES:
             return case.with_text(path, b"21.5")
     return None
 

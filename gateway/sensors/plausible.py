@@ -22,13 +22,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from gateway.core.avro import ABSENT, normal_form, source
+from gateway.core.avro import ABSENT, factor, normal_form, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from random import Random
 
     from gateway.core.avro import Schema
+    from gateway.core.scale import Factor
 
 Path = tuple[str, ...]
 
@@ -51,12 +52,14 @@ class Spot(NamedTuple):
         schema: what may stand there, in normal form.
         is_required: True when a reading without it is refused.
         name: of the field that reads it.
+        is_scaled: True for a number that has a factor.
     """
 
     paths: tuple[Path, ...]
     schema: Schema
     is_required: bool
     name: str
+    is_scaled: bool = False
 
 
 @dataclass(slots=True)
@@ -186,6 +189,8 @@ class Plausible:
         self._random = random
         self._clock = clock
         self._now = 0.0
+        scaled = [(field, scale) for field in self.schemas.root["fields"] if (scale := factor(field))]
+        self._factors = {path: scale for field, scale in scaled for path in source(field).paths}
         self._spots: list[Spot] = []
         self._makers: dict[str, Callable[[_Place, Any], Any]] = {
             "null": lambda _place, _schema: None,
@@ -255,7 +260,7 @@ class Plausible:
             del self._spots[mark:]
             return
         place(value, path, made)
-        self._spots.append(Spot((whole,), field_["type"], is_required, field_["name"]))
+        self._spots.append(Spot((whole,), field_["type"], is_required, field_["name"], whole in self._factors))
 
     def _fill_one_of(
         self, at: _Place, field_: dict[str, Any], paths: tuple[Path, ...], hint: Any, value: dict[str, Any]
@@ -270,7 +275,9 @@ class Plausible:
                 inner = at.inner(path, field_["name"], found(hint, path))
                 made = self._value(inner, field_["type"], is_optional=not is_required)
                 place(value, path, made)
-        self._spots.append(Spot(tuple(at.path + path for path in paths), field_["type"], is_required, field_["name"]))
+        places = tuple(at.path + path for path in paths)
+        is_scaled = not self._factors.keys().isdisjoint(places)
+        self._spots.append(Spot(places, field_["type"], is_required, field_["name"], is_scaled))
 
     def _made_or_left_out(self, at: _Place, schema: Schema, *, is_required: bool) -> Any:
         if at.path in at.device.fixed:
@@ -327,12 +334,18 @@ class Plausible:
         branches = self.schemas.branches(schema)
         if at.hint is ABSENT:
             at = at._replace(hint=self._seen_elsewhere(at.path))
+        scale = self._factors.get(at.path)
+        raw_hint = at.hint if isinstance(at.hint, int | float) and not isinstance(at.hint, bool) else None
+        if scale and raw_hint is not None:
+            at = at._replace(hint=_number_of(scale(Decimal(str(raw_hint)))))
         may_be_null = self.schemas.takes_null(schema) and not is_optional  # what is optional is rather left out
         if not branches or (may_be_null and (at.hint is None or at.depth > MAX_DEPTH or self._random.random() < 0.05)):
             return None
         mark = len(self._spots)
         chosen = next((branch for branch in branches if _suits(branch, at.hint)), None) or self._branch(at, branches)
         made = self._of_type(at, chosen)
+        if scale and isinstance(made, int | float | Decimal) and not isinstance(made, bool):
+            made = _unscaled(made, scale, chosen, raw_hint)
         if len(branches) > 1:
             del self._spots[mark:]  # what is wrong for one branch may be right for another
         return made
@@ -434,6 +447,23 @@ class _Place(NamedTuple):
 
     def inner(self, path: Path, name: str, hint: Any) -> _Place:
         return _Place(self.device, self.path + path, name, deepcopy(hint) if isinstance(hint, dict | list) else hint)
+
+
+def _number_of(product: int | Decimal) -> float:
+    """Give an example's number in the unit of its field."""
+    is_whole = product == product.to_integral_value() if isinstance(product, Decimal) else True
+    return int(product) if is_whole else float(product)
+
+
+def _unscaled(value: float | Decimal, scale: Factor, kind: dict[str, Any], hint: float | None) -> int | float:
+    """Make a raw number whose product fits a type: near a value, and exactly where the type must be met exactly."""
+    exact = Decimal(str(value))
+    if not scale.is_integral and kind.get("logicalType") != "decimal":
+        raw = float(f"{exact / scale.factor:.12g}")
+        return _fitting(kind["type"], raw if hint is None else round(raw, _decimals(hint)))
+    places = int(kind.get("scale", 0))
+    step, unit = scale.factor.scaleb(places).as_integer_ratio()  # so much more of the type is so much more of the raw
+    return int(exact.scaleb(places)) // step * unit
 
 
 _SUITING: dict[str, tuple[type, ...]] = {

@@ -42,6 +42,57 @@ def test_load_takes_avro_on_both_sides_of_one_value(steps: Copy) -> None:
     assert steps.contract().streams["receivePlugs"].content == "text"
 
 
+def test_load_takes_a_factor_as_number_or_text(steps: Copy) -> None:
+    for factor in ("0.1", "1e-1", '"1e-1"', '"0.1"'):
+        steps.edit('"factor": "0.1"', f'"factor": {factor}', "oven.avsc")
+        assert steps.findings() == []
+        steps.edit(f'"factor": {factor}', '"factor": "0.1"', "oven.avsc")
+
+
+def test_load_keeps_the_factor_from_the_registry(steps: Copy) -> None:
+    schema = steps.contract().streams["receiveOvens"].route.schema
+    assert schema is not None
+    assert "factor" not in schema.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "told"),
+    [
+        ('"0.1"', "0", "/factor", "With a factor of zero nothing would be left"),
+        ('"0.1"', '"0.0"', "/factor", "With a factor of zero nothing would be left"),
+        ('"0.1"', '"NaN"', "/factor", "'NaN' is no factor"),
+        ('"0.1"', '"Infinity"', "/factor", "'Infinity' is no factor"),
+        ('"0.1"', '"0,1"', "/factor", "'0,1' is no factor"),
+        ('"0.1"', '"1/10"', "/factor", "'1/10' is no factor"),
+        ('"0.1"', "true", "/factor", "True is no factor"),
+        ('"0.1"', "null", "/factor", "None is no factor"),
+        ('"0.1"', "0.1234567890123456", "/factor", "A number of 16 digits may not be read as it stands"),
+        ('"0.1"', '"1e31"', "/factor", "beyond all units"),
+        ('"0.1"', f'"1.{31 * "1"}"', "/factor", "beyond all units"),
+        ('"factor": "0.1"', '"facter": "0.1"', "/facter", "x-source has no member 'facter'"),
+        (', "factor": "0.1"', "", "", "has a factor, and there is none"),
+        ('"type": "double"', '"type": "string"', "/factor", "Only a number has a factor"),
+        ('"type": "double"', '"type": ["double", "string"]', "/factor", "Only a number has a factor"),
+        ('"type": "double"', '"type": {"type": "map", "values": "double"}', "/factor", "Only a number has a factor"),
+        ("$message.payload#/probe/dC", "$message.payload#/probe/C", "",
+         "reads /probe/C, which the MQTT message's schema does not describe"),
+    ],
+)  # fmt: skip
+def test_examine_finds_what_is_wrong_with_a_factor(steps: Copy, old: str, new: str, place: str, told: str) -> None:
+    steps.edit(old, new, "oven.avsc")
+    errors = [one for one in steps.findings() if one.severity == "error"]
+    path = f"#/fields/1/x-source{place}"
+    assert any(one.path == path and told in one.message for one in errors), "\n".join(map(str, errors))
+    assert all(one.line > 0 and one.fix for one in errors)
+
+
+def test_examine_tells_where_a_scaled_record_is_another_than_its_example(steps: Copy) -> None:
+    steps.edit("probe: {dC: 2315}", "probe: {dC: 2316}")
+    (finding,) = steps.findings()
+    assert (finding.path, finding.severity) == (f"{MESSAGES}/ovenAvro/examples/0/payload/temperature", "error")
+    assert "gives 231.6 here; expected 231.5" in finding.message
+
+
 @pytest.mark.parametrize(
     ("old", "new", "file", "path", "told"),
     [

@@ -28,9 +28,16 @@ HOUR = 3_600_000
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 
 
-def dated(kind: Any, value: str, configuration: Mapping[str, str] | None = None, framing: Framing = "payload") -> int:
-    """Give the timestamp of a record whose field `at`, of this type, has this JSON."""
-    schema = record(("m", "string"), {"name": "at", "type": kind}, ("last", "string"))
+def dated(
+    kind: Any,
+    value: str,
+    configuration: Mapping[str, str] | None = None,
+    framing: Framing = "payload",
+    factor: Any = 1,
+) -> int:
+    """Give the timestamp of a record whose field `at`, of this type and with this factor, has this JSON."""
+    field = {"name": "at", "type": kind, **({} if factor == 1 else {"x-source": {"factor": factor}})}
+    schema = record(("m", "string"), field, ("last", "string"))
     made = stream("s", schema, address="s", keys=("/m",))
     route: Any = replace(
         made.route, timestamp="/at", topic=Topic("s", configuration=dict(configuration or {})), framing=framing
@@ -56,6 +63,12 @@ def dated(kind: Any, value: str, configuration: Mapping[str, str] | None = None,
 def test_a_record_has_the_time_of_its_field(kind: Any, value: str, framing: Framing) -> None:
     """In milliseconds, whatever the field counts in; the rest of one is cut."""
     assert dated(kind, value, framing=framing) == NOW - 5
+
+
+@pytest.mark.parametrize(("value", "factor"), [(str(NOW // 1_000 - 5), 1_000), (f"{NOW // 1_000 - 5}.000", "1e3")])
+def test_a_record_has_the_time_of_a_field_that_counts_in_another_unit(value: str, factor: Any) -> None:
+    """Seconds here: the record's time is the field's, after its factor."""
+    assert dated(MILLIS, value, factor=factor) == NOW - 5_000
 
 
 @pytest.mark.parametrize("kind", [["null", MILLIS], [MILLIS, "null"]])
