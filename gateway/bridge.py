@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTUM = 1_024  # readings a lane may send before the next lane has its turn
+MANY_RECORDS = 10_000  # of arrays; no more are made before these are handed over
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
@@ -268,19 +269,25 @@ class Bridge:
     def _send_readings(self, lane: Lane, transform: Judge, room: int) -> None:
         entries: list[Entry] = []
         records: list[Record | list[Record]] = []
-        for entry in lane.take(room):
+        count = 0
+        waiting = iter(lane.take(room))
+        for entry in waiting:
             made = transform(entry.reading)
             if isinstance(made, DeadLetter):
                 self._condemn(entry, made)
-            else:
-                entries.append(entry)
-                records.append(made)
+                continue
+            entries.append(entry)
+            records.append(made)
+            if isinstance(made, list):
+                count += len(made)
+                if count >= MANY_RECORDS:
+                    break
         if continuity := self._continuities.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone is no reading
                     continuity.note(entry.offset, entry.reading, record.key, self.turned_at)
-        lane.sent(entries, self._sink.send(records, entries))
+        lane.sent([*entries, *waiting], self._sink.send(records, entries))
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
         entries = lane.take(room)

@@ -7,8 +7,8 @@ Order through failures is librdkafka's gap-less guarantee: a batch that Kafka do
 that nothing behind it gets ahead. A fatal producer takes nothing more; once it has reported all it held, and there is
 something to send, a new one takes over. Without the guarantee a refused batch was stored behind its followers.
 
-A reading of a stream with several topics is several records, and is reported once: settled when Kafka has them all,
-failed with the gravest error when it has not.
+A reading of a stream with several topics, and a message that is an array, is several records. It is handed over as a
+whole or not at all, and is reported once: settled when Kafka has all, failed with the gravest error when it has not.
 
 `batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone and does not take
 good neighbours with it.
@@ -24,6 +24,7 @@ A topic of which Kafka has refused a record gets a report for each from then on,
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -136,7 +137,8 @@ class KafkaSink:
         self.in_flight = 0
         self._window_bytes = window_bytes
         self._bytes_in_flight = 0
-        self._window = min(WINDOW, int(merged["queue.buffering.max.messages"]))
+        self._queue = int(merged["queue.buffering.max.messages"]) or sys.maxsize  # 0 is no limit
+        self._window = min(WINDOW, self._queue)
         self._is_full = False
         self._unreported: list[Entry] = []  # handed over, and nothing asks for the report that would tell of them
         self._partitions: dict[str, dict[bytes, int]] = {}  # topic -> key -> partition
@@ -230,11 +232,16 @@ class KafkaSink:
     def _produce_several(self, records: Sequence[list[Record]], entries: Sequence[Entry]) -> tuple[int, Refusal | None]:
         """Hand over every record of each reading; a reading is reported once, when Kafka has told of all of its.
 
+        All of them or none, as long as a report is to come, after which there is more room.
+
         Returns:
             Of how many readings the first was taken, and what librdkafka said to the next.
         """
         produce = self._producer.produce
         for taken, (group, entry) in enumerate(zip(records, entries, strict=True)):
+            may_wait = self.in_flight or taken
+            if may_wait and len(self._producer) + len(group) > self._queue:
+                return taken, BufferError()
             reports = _Reports(partial(self._report, [entry]), len(group))
             for number, record in enumerate(group):
                 try:
@@ -247,7 +254,7 @@ class KafkaSink:
                         return taken, error
                     self._is_full = isinstance(error, BufferError)
                     reports.expect_no_more(cause(error), len(group) - number)
-                    break
+                    return taken + 1, None
         return len(records), None
 
     # --- reports back --------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ class Way:
         codec: `compiled`, or `precise` where the compiled path does not cover the schema.
         because: why it is `precise`, else empty.
         enabled: False when gateway.yaml switches the stream off.
+        is_array: True when a message is an array of readings.
     """
 
     name: str
@@ -60,12 +61,14 @@ class Way:
     codec: str
     because: str
     enabled: bool
+    is_array: bool = False
 
     def __str__(self) -> str:
         """One line for people."""
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
         key = " or ".join(self.key)
-        way = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}, key {key}, {codec}"
+        each = ", a record for each element" if self.is_array else ""
+        way = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}, key {key}{each}, {codec}"
         return printable(f"{self.name}: {way}" if self.enabled else f"{self.name}: switched off; {way}")
 
 
@@ -112,7 +115,9 @@ def _way(stream: Stream, enabled: bool) -> Way:  # noqa: FBT001 - a fact carried
         route.schema.definition, route.keys, pointers, stream.unknown, content=stream.content
     ).not_fast_because
     codec = "precise" if because else "compiled"
-    return Way(stream.name, stream.servers, stream.address.filter, topics, route.keys, codec, because, enabled)
+    return Way(
+        stream.name, stream.servers, stream.address.filter, topics, route.keys, codec, because, enabled, stream.is_array
+    )
 
 
 def verdict(report: Report) -> str:

@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,7 +23,7 @@ from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading, Reason
 from gateway.core.retained import RetainedMessages
 from gateway.core.routes import UNMAPPED
-from gateway.core.transform import Transform
+from gateway.core.transform import Transform, transform_of
 from gateway.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.disk import SpoolFile
 from gateway.kafka import KafkaSink
@@ -325,6 +326,20 @@ def test_turn_sends_bad_readings_to_the_dead_letters(
     }
     assert numbers_by_key(records(kafka.bootstrap, name, 2)) == {"k": [1, 2]}
     assert plant.figures(UNMAPPED) == (0, {Reason.UNMAPPED_TOPIC: 1}, {})
+
+
+def test_turn_moves_arrays_of_many_readings(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
+    """More records than librdkafka's queue holds: in order, none twice, and a bad one takes no good ones with it."""
+    name, dead = topic("sensors", 1), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, with_ids=False, queue_buffering_max_messages=7_000)
+    made = replace(stream(name, READING, address=f"lab/{name}", keys=("/key",)), is_array=True)
+    plant.bridge.new_transforms.put((name, transform_of(made, [1], LIMIT)))
+    for first in range(0, 30_000, 3_000):
+        plant.source.publish(name, b"[" + b",".join(map(payload, range(first, first + 3_000))) + b"]")
+        plant.source.publish(name, b"[" + payload(first) + b",5]")
+    plant.settle()
+    assert numbers_by_key(records(kafka.bootstrap, name, 30_000)) == {"k": list(range(30_000))}
+    assert plant.figures(name) == (10, {Reason.WRONG_TYPE: 10}, {})
 
 
 def test_turn_keeps_the_order_when_a_topic_is_created_late(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +18,11 @@ from gateway.dlq.explanation import advice
 from gateway.dlq.letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
 from gateway.dlq.partition import Partitions, Span
 from gateway.dlq.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
+from gateway.dlq.verdict import Fits, Judge
 from gateway.errors import GatewayError
 from gateway.kafka import KafkaSink
-from tests.contract_values import record
+from tests.contract_values import contract as made_contract
+from tests.contract_values import record, route
 from tests.contract_values import stream as made_stream
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.publisher import Publisher
@@ -250,6 +253,34 @@ def test_replay_of_a_refused_batch_goes_on_one_by_one(mock: MockCluster, tmp_pat
     assert stored_origins(mock) == EACH_ONCE
 
 
+def test_replay_sends_the_last_of_several_records_when_kafka_has_the_others(mock: MockCluster, tmp_path: Path) -> None:
+    """Only that one says whose it is: a letter that was interrupted before is not taken for one that is done."""
+    properties = {"bootstrap.servers": mock.bootstrap}
+    with locked(tmp_path / JOURNAL_FILE) as journal:
+
+        def replay_once() -> Report:
+            report = Report()
+            several = [Record("doors", b"k", b"%d" % number, [], 1) for number in range(3)]
+            several.append(Record("doors", b"k", b"3", [(ORIGIN_HEADER, b"letters:0:1")], 1))
+            single = [Record("doors", b"k", b"%d" % n, [(ORIGIN_HEADER, b"letters:0:%d" % n)], 1) for n in (0, 2)]
+            made: list[Record | list[Record]] = [single[0], several, single[1]]
+            pairs = [(letter(offset=offset), one) for offset, one in enumerate(made)]
+            Replay(KafkaSink(properties), Partitions(properties), journal, report, 20).run(
+                [pair for pair in pairs if not journal.has(pair[0])], [], {"doors"}
+            )
+            return report
+
+        mock.push_errors(PRODUCE, [INVALID_RECORD])
+        report = replay_once()
+        again = replay_once()
+    assert (report.replayed, report.failed) == (3, {})
+    assert (again.replayed, again.failed) == (0, {})
+    stored = records(mock.bootstrap, "doors", record_count(mock.bootstrap, "doors"))
+    assert sorted(origins([one for one in stored if one.headers])) == [b"letters:0:0", b"letters:0:1", b"letters:0:2"]
+    values = [one.value for one in stored]
+    assert values.index(b"3") > max(values.index(b"0"), values.index(b"1"))
+
+
 def test_replay_counts_a_record_that_kafka_refuses_by_itself(mock: MockCluster, tmp_path: Path) -> None:
     """The culprit stays a dead letter and is counted; the others go through."""
     mock.push_errors(PRODUCE, [INVALID_RECORD, INVALID_RECORD, INVALID_RECORD])
@@ -353,6 +384,18 @@ def test_advice_says_what_would_fit(stream: str, reason: Reason, pointer: str, e
     assert expected in "\n".join(advice(CONTRACT.streams[stream], DeadLetter(reason, pointer, "")))
 
 
+def test_judge_sends_the_letters_of_several_topics_to_the_first() -> None:
+    """An old reading is not the latest, which a compacted topic holds; of an array each reading goes to the first."""
+    scale = record(("scale", "string"), ("weight", "int"))
+    made = made_stream("scales", scale, address="scales/{scale}", keys=("/scale",), locations={"scale": "/scale"})
+    made = replace(made, also=(route("latest", scale, ("/scale",)),))
+    for is_array, payload, count in ((False, b'{"weight":1}', 1), (True, b'[{"weight":1},{"weight":2}]', 2)):
+        judge = Judge(made_contract(replace(made, is_array=is_array)), 1_000)
+        verdict = judge(replace(letter(), reading=Reading("scales", b"scales/a", payload, 5)))
+        assert isinstance(verdict, Fits)
+        assert [one.topic for one in verdict.records] == ["scales"] * count
+
+
 def test_advice_says_what_would_fit_a_payload_that_is_one_value() -> None:
     """The field that takes it is named, though the place is the payload itself."""
     value = {"name": "watts", "type": "double", "doc": "Drawn now.", "x-source": "$message.payload#"}
@@ -362,6 +405,17 @@ def test_advice_says_what_would_fit_a_payload_that_is_one_value() -> None:
         "schema: field watts of made_by_hand.avsc: Drawn now.",
         "what would fit: a number",
         "for example: 43.5",
+    ]
+
+
+def test_advice_says_what_would_fit_an_element_of_an_array() -> None:
+    """Which element it was is no matter to the schema, nor to the examples."""
+    made = made_stream("t", record(("id", "string"), ("t", "double")), address="t", keys=("/id",),
+                       examples=[[{"id": "a", "t": 3}]])  # fmt: skip
+    assert advice(replace(made, is_array=True), DeadLetter(Reason.WRONG_TYPE, "/7/t", "")) == [
+        "schema: field t of made_by_hand.avsc",
+        "what would fit: a number",
+        "for example: 3",
     ]
 
 

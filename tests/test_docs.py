@@ -234,9 +234,10 @@ def test_extensions_are_sentences() -> None:
     ):
         assert sentence in text
     assert "Read from every member that no other field reads." in Parsed(docs.page(OURS).text).text
-    text = Parsed(docs.page(ROOT / "docs/steps/10/asyncapi.yaml").text).text
+    text = Parsed(docs.page(ROOT / "docs/steps/11/asyncapi.yaml").text).text
     assert "Drawn now. It is the payload as a whole." in text
     assert "In the middle of it. Read from /probe/dC times 0.1." in text
+    assert "A message is an array of readings: each becomes a record, or the message as a whole does not fit." in text
 
 
 def test_every_part_has_an_anchor_and_every_link_leads_to_one() -> None:

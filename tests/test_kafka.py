@@ -232,6 +232,29 @@ def test_room_ends_with_the_window(free_port: FreePort) -> None:
     assert WINDOW < 200_000, "the window fits librdkafka's default queue"
 
 
+def test_send_takes_all_records_of_a_reading_or_none(free_port: FreePort) -> None:
+    """The queue has room for some of the next thirty: none is handed over, and nothing behind them gets ahead."""
+    sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 100})
+    several = [*([record("t")] * 30 for _ in range(4)), [record("t")]]
+    assert sink.send(several, [entry(number) for number in range(5)]) == 3
+    assert (sink.room, sink.in_flight) == (0, 3)
+
+
+def test_send_stops_behind_a_reading_of_which_a_record_is_refused(free_port: FreePort) -> None:
+    """What comes behind does not get ahead of what must be sent again."""
+    sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "message.max.bytes": 2_000})
+    broken = [record("t"), record("t", b"x" * 3_000)]
+    assert sink.send([[record("t")], broken, [record("t")]], [entry(number) for number in range(3)]) == 2
+    assert sink.in_flight == 2
+
+
+def test_a_queue_of_0_messages_is_one_without_limit(free_port: FreePort) -> None:
+    """So librdkafka understands the number."""
+    sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 0})
+    assert sink.room == WINDOW
+    assert sink.send([[record("t")] * 30] * 2, [entry(0), entry(1)]) == 2
+
+
 # --- topics ----------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
 from gateway.core.reading import DeadLetter, Reading, Record
-from gateway.core.transform import Transform
+from gateway.core.transform import transform_of
 from gateway.sensors.publisher import Broker, Publisher, publish_all
 from gateway.sensors.simulator import Publication, Simulator
 from tests.contract_values import contract, record, stream
 from tests.core.avro_schemas import records
+from tests.core.test_headers import user
 from tests.stack.mosquitto import Mosquitto, hashed_passwords
 from tests.stack.wait import wait_for
 
@@ -40,14 +42,24 @@ NOON = 1_791_547_200.0
 
 def judged(
     made: Contract, count: int, broken_share: float, seed: int = 1
-) -> list[tuple[Publication, Record | DeadLetter]]:
+) -> list[tuple[Publication, Record | list[Record] | DeadLetter]]:
     """Let the gateway judge what the simulator made."""
-    transforms = {name: Transform(each, 1, 1_000_000) for name, each in made.streams.items()}
+    transforms = {name: transform_of(each, [1], 1_000_000) for name, each in made.streams.items()}
     publications = islice(Simulator(made, seed, broken_share, lambda: NOON), count)
     return [
-        (sent, transforms[sent.stream](Reading(sent.stream, sent.topic.encode(), sent.payload, 0)))
+        (
+            sent,
+            transforms[sent.stream](
+                Reading(sent.stream, sent.topic.encode(), sent.payload, 0, properties=carried(sent))
+            ),
+        )
         for sent in publications
     ]
+
+
+def carried(sent: Publication) -> bytes:
+    """Write the user properties as the broker hands them on."""
+    return b"".join(user(name.encode(), value.encode()) for name, value in sent.properties.items())
 
 
 def good_values(made: Contract, count: int = 500) -> list[Any]:
@@ -139,10 +151,12 @@ def scaled_streams() -> list[Stream]:
         contract(stream("everything", everything(), address="lab/{id}", keys=("/id",), locations={"id": "/id"})),
         contract(stream("no-parameter", everything(), address="lab", keys=("/id",))),
         contract(*whole_streams()),
+        contract(*(replace(each, is_array=True) for each in whole_streams() if each.content == "json")),
+        load(OURS.parent / "docs" / "steps" / "11" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
     ],
-    ids=["ours", "every shape", "one topic", "one value", "scaled", "ignoring"],
+    ids=["ours", "every shape", "one topic", "one value", "arrays", "steps", "scaled", "ignoring"],
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""
@@ -189,7 +203,7 @@ def test_simulator_keeps_to_the_broken_share() -> None:
 
 def test_simulator_sends_the_user_properties_that_examples_show() -> None:
     """So a header that the record requires is there; a stream whose examples show none sends none."""
-    made = load(OURS.parent / "docs" / "steps" / "9" / "asyncapi.yaml")
+    made = load(OURS.parent / "docs" / "steps" / "11" / "asyncapi.yaml")
     found = defaultdict(list)
     for sent in islice(Simulator(made, 1, 0.1, lambda: NOON), 100):
         found[sent.stream].append(sent.properties)

@@ -120,7 +120,7 @@ class _Builder:
             self.findings.error(operation, f"No operation may be called {name!r}; the books use it.", "Rename it.")
         where, qos = address(source, self.findings), self._qos(operation)
         message = only_message(operation, source, self.findings)
-        payload = None if message is None else self.payloads.payload(message)
+        payload = None if message is None else self.payloads.readings(message)
         if message is None or payload is None:
             return None
         targets: list[Sending] | list[None] = sendings or [None]
@@ -129,6 +129,7 @@ class _Builder:
         self.mappings += mappings
         if not sendings or (record := sendings[0].payload.record) is None:
             return None
+        continuity.check_array(operation, payload, self.findings)
         sequence = continuity.sequence(operation, payload, record, self.findings)
         silent_after = continuity.silent_after(operation, self.findings)
         if where is None or failing is None:
@@ -150,6 +151,7 @@ class _Builder:
             user_properties=frozenset(headers.properties(message)),
             example_headers=headers.example_texts(message),
             content=content,
+            is_array=payload.is_array,
         )
         headers.check_dead_letters(stream, failing, self.findings)
         return stream
@@ -168,7 +170,7 @@ class _Builder:
         parameters = self._parameters(source, where.names if where else (), payload, record)
         if sending is not None and record is not None:
             self._check_payload(message, payload, record)
-            self._check_whole(message, record, parameters or (), content)
+            self._check_whole(message, payload, record, parameters or (), content)
             self._warn_of_missing(payload, record, parameters or ())
         return Mapping(
             message=message,
@@ -303,10 +305,15 @@ class _Builder:
         stated = message.at("contentType")
         return self.document.root.at("defaultContentType") if stated.is_absent else stated
 
-    def _check_whole(self, message: Node, record: Record, parameters: tuple[Parameter, ...], content: Content) -> None:
+    def _check_whole(
+        self, message: Node, payload: Payload, record: Record, parameters: tuple[Parameter, ...], content: Content
+    ) -> None:
         """A payload that is one value goes into one field; the others have theirs from the topic, or a default."""
         name = record.schema.fullname
-        if content == "text" and (record.whole is None or _nests(record, record.whole["type"])):
+        if content == "text" and payload.is_array:
+            told = "Plain text is one value, and the message's schema is an array."
+            self.findings.error(self._content_type(message), told, "Write application/json, or describe one value.")
+        elif content == "text" and (record.whole is None or _nests(record, record.whole["type"])):
             told = f"Plain text is one value, and {name} has no field for it."
             fix = f'Write "x-source": "{PAYLOAD}" at the field of the .avsc that takes it: a number, text or an enum.'
             self.findings.error(self._content_type(message), told, fix)
@@ -327,7 +334,8 @@ class _Builder:
         if payload.record is not None:
             if payload.record.schema.definition != record.schema.definition:
                 fix = "Use the same Avro schema on both sides, or describe the MQTT payload with JSON Schema."
-                told = f"The MQTT message has another Avro schema than the record {record.schema.fullname}."
+                what = "an array of another Avro record" if payload.is_array else "another Avro schema"
+                told = f"The MQTT message has {what} than the record {record.schema.fullname}."
                 self.findings.error(message.stated("payload"), told, fix)
             return
         for index, (name, pointers) in enumerate(record.sources.items()):

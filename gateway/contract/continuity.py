@@ -49,6 +49,21 @@ def sequence(operation: Node, payload: Payload, record: Record, findings: Findin
     return expression.pointer
 
 
+def check_array(operation: Node, payload: Payload, findings: Findings) -> None:
+    """Refuse to watch a stream whose messages hold several readings: what is noted is a message and its one key.
+
+    Args:
+        operation: receive operation, with its traits.
+        payload: of its message.
+        findings: told what is wrong.
+    """
+    for key in ("x-sequence", "x-silent-after") if payload.is_array else ():
+        stated = operation.at(key)
+        if not stated.is_absent:
+            told = f"{key} watches messages of one reading each, and these are arrays of readings."
+            findings.error(stated, told, "Remove it, or let devices publish each reading alone.")
+
+
 def silent_after(operation: Node, findings: Findings) -> int | None:
     """Read `x-silent-after`.
 

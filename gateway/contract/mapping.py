@@ -103,13 +103,17 @@ def check(mappings: list[Mapping], findings: Findings) -> None:
 
 
 def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
-    return payload.record is not None or examples.check_json(node, payload.json_schema, findings)
+    if payload.is_array and payload.record is not None and not isinstance(node.value, list):
+        findings.error(node, "The example is no array, and the message's schema is one.", "Put it in brackets.")
+        return False
+    described = payload.around if payload.is_array else payload.json_schema
+    return payload.record is not None or examples.check_json(node, described, findings)
 
 
 def _check_topics(mappings: list[Mapping], findings: Findings) -> None:
     """A header that names a topic which no stream on the way there takes in."""
     for one in mappings:
-        for _, example in _pairs(one):
+        for _, _, example in _pairs(one):
             header = example.own("headers").own(TOPIC_HEADER)
             ways = [other.address for other in mappings if other.sending is one.sending]
             if header.text is not None and not any(way is None or way.match(header.text) is not None for way in ways):
@@ -120,7 +124,7 @@ def _check_topics(mappings: list[Mapping], findings: Findings) -> None:
 
 def _compare_headers(mapping: Mapping, findings: Findings) -> None:
     """A header out of a user property says what the MQTT example of this name says, where both show headers."""
-    for sent, record in _pairs(mapping):
+    for sent, _, record in _pairs(mapping):
         shown = record.own("headers")
         for name in sorted(mapping.user_headers) if shown.is_mapping else ():
             wanted, got = shown.own(name), sent.own("headers").own(name)
@@ -130,15 +134,30 @@ def _compare_headers(mapping: Mapping, findings: Findings) -> None:
                 findings.error(shown if wanted.is_absent else wanted, told, "Let the two examples say the same.")
 
 
-def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node]]:
-    """Examples of equal name on both sides: MQTT, Kafka."""
+def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node, Node]]:
+    """Examples of equal name on both sides: MQTT, the reading in its payload, Kafka.
+
+    The readings of an array are called `name/0`, `name/1` and so on.
+    """
     if mapping.sending is None:
         return
     namesakes = {one.own("name").text: one for one in mapping.sending.message.at("examples").entries()}
     for one in mapping.message.at("examples").entries():
-        name = one.own("name").text
-        if name is not None and name in namesakes:
-            yield one, namesakes[name]
+        name, payload = one.own("name").text, one.own("payload")
+        if mapping.payload.is_array:
+            named = [(f"{name}/{index}", each) for index, each in enumerate(_readings(payload, mapping.payload))]
+        else:
+            named = [(name or "", payload)]
+        for called, reading in named if name is not None else ():
+            if called in namesakes:
+                yield one, reading, namesakes[called]
+
+
+def _readings(node: Node, payload: Payload) -> list[Node]:
+    """The readings in the payload of an MQTT example."""
+    if not payload.is_array:
+        return [node]
+    return [node.own(str(index)) for index in range(len(node.value))] if isinstance(node.value, list) else []
 
 
 class _Trial:
@@ -158,8 +177,12 @@ class _Trial:
 
     def run(self, payloads: list[Node]) -> None:
         """Try the examples whose payloads these are."""
-        namesakes = {one.own("payload").place: other for one, other in _pairs(self.mapping)}
-        for node in payloads:
+        namesakes = {reading.place: other for _, reading, other in _pairs(self.mapping)}
+        for payload in payloads:
+            if payload.value == [] and self.mapping.payload.is_array:
+                told = "The example would be a dead letter, empty: there is no reading in the array."
+                self.findings.error(payload, told, "Put one into it.")
+        for node in (one for payload in payloads for one in _readings(payload, self.mapping.payload)):
             namesake = namesakes.get(node.place)
             found = self.codec.encode(
                 examples.as_sent(node.value, self.mapping.content), self._values(node.value, namesake)

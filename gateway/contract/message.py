@@ -7,7 +7,7 @@ guessed, because a tool that does not know a format skips the schema without a w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import schema
@@ -30,14 +30,18 @@ class Payload:
     """What a message's payload must be.
 
     Args:
-        node: the schema.
+        node: the schema; of one element, where the payload is an array of readings.
         record: when it is Avro.
         json_schema: when it is JSON Schema, references written out.
+        is_array: the payload is an array of readings.
+        around: the JSON Schema of the array, if it has one.
     """
 
     node: Node
     record: schema.Record | None = None
     json_schema: Any = None
+    is_array: bool = False
+    around: Any = None
 
 
 class Payloads:
@@ -51,19 +55,30 @@ class Payloads:
         self.findings = findings
         self._records: dict[Any, schema.Record | None] = {}
 
+    def readings(self, message: Node) -> Payload | None:
+        """The schema of what a device sends: a reading, or an array of them. None when there is none that is right."""
+        payload = message.at("payload")
+        stated = payload.at("schema") if payload.is_mapping and "schema" in payload.value else payload
+        is_array = stated.is_mapping and stated.value.get("type") == "array" and not stated.at("items").is_absent
+        found = self._payload(message, of_element=is_array)
+        return replace(found, is_array=is_array) if found else None
+
     def payload(self, message: Node) -> Payload | None:
         """The schema of a message's payload, None when there is none that is right."""
+        return self._payload(message, of_element=False)
+
+    def _payload(self, message: Node, *, of_element: bool) -> Payload | None:
         stated, place = message.at("payload"), message.stated("payload")
         if stated.is_absent:
             self.findings.error(message, "The message has no payload schema.", "Add `payload`.")
             return None
         if not (stated.is_mapping and "schema" in stated.value):
-            return self._json_schema(stated, place)
+            return self._json_schema(stated, place, of_element=of_element)
         form, inner = stated.at("schemaFormat"), stated.at("schema")
         if form.is_absent or JSON_SCHEMA.match(form.text or ""):
-            return self._json_schema(inner, place)
+            return self._json_schema(inner, place, of_element=of_element)
         if AVRO.match(form.text or ""):
-            return self._avro(inner)
+            return self._avro(inner.at("items") if of_element else inner)
         fix = "Write application/vnd.apache.avro;version=1.9.0, or leave schemaFormat out for JSON Schema."
         self.findings.error(form, f"The schema format {form.value!r} is not supported.", fix)
         return None
@@ -76,12 +91,14 @@ class Payloads:
         record = self._records[node.place]
         return None if record is None else Payload(node, record=record)
 
-    def _json_schema(self, node: Node, place: Node) -> Payload | None:
+    def _json_schema(self, node: Node, place: Node, *, of_element: bool) -> Payload | None:
         if node.source.path.suffix == ".avsc" or (node.is_mapping and node.value.get("type") == "record"):
             fix = "Write payload: {schemaFormat: application/vnd.apache.avro;version=1.9.0, schema: {$ref: ...}}."
             self.findings.error(place, "An Avro schema stands where JSON Schema is expected.", fix)
             return None
         try:
+            if of_element:
+                return Payload(node.at("items"), json_schema=node.at("items").written_out(), around=node.written_out())
             return Payload(node, json_schema=node.written_out())
         except TooLargeError:
             self.findings.error(

@@ -190,6 +190,7 @@ class Stream:
         user_properties: MQTT 5 user properties that the MQTT message declares.
         example_headers: user properties of its examples, for the simulator.
         content: what the payload is written in.
+        is_array: True when a payload is an array of readings, each of which becomes a record.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Stream:
     user_properties: frozenset[str] = frozenset()
     example_headers: tuple[dict[str, str], ...] = ()
     content: Literal["json", "text"] = "json"
+    is_array: bool = False
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -218,6 +220,13 @@ class Stream:
     def keeps_properties(self) -> bool:
         """True when some header comes out of MQTT 5 properties, so that its readings must have them."""
         return any(carried(route.headers, self.user_properties) for route in self.routes)
+
+    @property
+    def example_readings(self) -> tuple[Any, ...]:
+        """The readings in the examples' payloads."""
+        if not self.is_array:
+            return self.examples
+        return tuple(one for example in self.examples if isinstance(example, list) for one in example)
 
     @property
     def is_watched(self) -> bool:

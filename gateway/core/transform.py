@@ -4,14 +4,16 @@ A stream whose schema id is not known yet has no transform: its readings wait in
 so `Transform` is made when the id is there.
 
 A stream may go to several topics. Then each of its readings becomes several records, or one dead letter: what one topic
-could not hold goes to none. A topic that is compacted holds the latest reading of each key; an empty payload, which is
-how MQTT clears a retained message, ends the key there and is no reading for the other topics.
+could not hold goes to none. So it is with a message that holds an array of readings (`array.py`). A topic that is
+compacted holds the latest reading of each key; an empty payload, which is how MQTT clears a retained message, ends the
+key there and is no reading for the other topics.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.array import ArrayTransform
 from gateway.core.avro import source
 from gateway.core.codec import Codec
 from gateway.core.compiled import prepare
@@ -45,7 +47,7 @@ class _TopicFacts(NamedTuple):
     headers: Headers
 
 
-def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut:
+def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut | ArrayTransform:
     """Make the transform of a stream.
 
     Args:
@@ -53,6 +55,11 @@ def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) 
         schema_ids: the registry's ids of the schemas of its routes, in their order.
         payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
     """
+    one = _transform_of_one(stream, schema_ids, payload_limit)
+    return ArrayTransform(one, payload_limit) if stream.is_array else one
+
+
+def _transform_of_one(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut:
     if not stream.also:
         return Transform(stream, schema_ids[0], payload_limit)
     return FanOut(
@@ -90,6 +97,11 @@ class FanOut:
                 return result
             records.append(result)
         return records
+
+    def check_headers(self, reading: Reading) -> None:
+        """Raise Misfit when the properties of a message do not give what the headers need."""
+        for transform in self._transforms:
+            transform.check_headers(reading)
 
 
 class Transform:
@@ -157,6 +169,11 @@ class Transform:
             return misfit.dead_letter()
         except Exception as error:  # noqa: BLE001 - a bug of ours: one dead letter, not a service that restarts for ever
             return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
+
+    def check_headers(self, reading: Reading) -> None:
+        """Raise Misfit when the properties of a message do not give what the headers need."""
+        if self._varying is not None:
+            self._varying(reading)
 
     def _judge(self, reading: Reading) -> Record | DeadLetter:
         facts = self._topics.get(reading.topic) or self._refused.get(reading.topic) or self._learn(reading.topic)

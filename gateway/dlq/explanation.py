@@ -63,8 +63,9 @@ def explain(contract: Contract, letter: Letter, verdict: Verdict) -> str:
 
 def _now(contract: Contract, verdict: Verdict) -> list[str]:
     if isinstance(verdict, Fits):
-        record = verdict.record
-        return [f"now: fits ({verdict.stream}); its record goes to {record.topic} with key {cut(record.key)}"]
+        first, *others = verdict.records
+        more = f", and {len(others)} more" if others else ""
+        return [f"now: fits ({verdict.stream}); its record goes to {first.topic} with key {cut(first.key)}{more}"]
     if isinstance(verdict, NoVerdict):
         return [f"now: not judged. {verdict.told}"]
     refusal = verdict.letter
@@ -97,6 +98,8 @@ def advice(stream: Stream, refusal: DeadLetter) -> list[str]:
     if refusal.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []
     path = tokens(refusal.pointer)
+    if stream.is_array:
+        path = path[1:]  # which of the readings it was
     whole = (PAYLOAD,) if whole_field(schema.definition) else ()
     walk = SchemaWalk(schema.definition)
     if refusal.reason == Reason.EXTRA_FIELD:
@@ -109,7 +112,7 @@ def advice(stream: Stream, refusal: DeadLetter) -> list[str]:
         lines.append(f"schema: field {found.field['name']} of {schema.path.name}{doc}{times}")
     if found.node is not None:
         lines.append(f"what would fit: {walk.words(found.node)}")
-    examples = (_member(example, path) for example in stream.examples)
+    examples = (_member(example, path) for example in stream.example_readings)
     example = next((value for value in examples if value is not None), None)
     return lines if example is None else [*lines, f"for example: {cut(json.dumps(example, ensure_ascii=False))}"]
 

@@ -5,7 +5,8 @@ Never twice is kept by two records of what was done, because Kafka and a file ca
 1. `gateway-replayed.json` beside the spool: the offsets that were replayed, and for a run that has not ended the
    *tails*: where the target topics ended before its first record. Replaced by temporary file, fsync, rename, fsync of
    the folder.
-2. the header `dead_letter.origin` = `topic:partition:offset` on each replayed record.
+2. the header `dead_letter.origin` = `topic:partition:offset` on each replayed record; of a letter that is an array,
+   on the last of its records, which leaves when Kafka has the others.
 
 The tails are on disk before the first record leaves. A run that finds open tails, because the one before was killed or
 gave up on Kafka, first reads the target topics from there on and takes every origin it meets as replayed. The file may
@@ -15,6 +16,7 @@ offset 0 again. Entries that retention has passed are forgotten.
 
 What is not promised:
 
+- an array is repeated from its first record when it was interrupted before the last;
 - a request of a killed run that reaches Kafka only after the next run has looked (a broker frozen over both) repeats
   what it holds;
 - a record that the target topic has deleted or compacted away before the next run looked is repeated if the run that
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from gateway.dlq.letters import Letter
     from gateway.installation import Installation
     from gateway.registry import SchemaRegistry
+
+    Pair = tuple[Letter, Record | list[Record]]
 
 JOURNAL_FILE = "gateway-replayed.json"  # beside the spool
 FORMAT = 1
@@ -271,8 +275,8 @@ class Selection:
         self._reason = reason
         self._stream = stream
 
-    def __call__(self, letters: Iterable[Letter]) -> Iterator[tuple[Letter, Record]]:
-        """Pick letters that fit, each with the record to produce for it."""
+    def __call__(self, letters: Iterable[Letter]) -> Iterator[Pair]:
+        """Pick letters that fit, each with the record to produce for it, or with several."""
         for letter in letters:
             if self._journal.has(letter):
                 self.report.already += 1
@@ -284,11 +288,13 @@ class Selection:
     def _is_wanted(self, letter: Letter) -> bool:
         return self._reason in {None, letter.reason} and self._stream in {None, letter.reading.stream}
 
-    def _judged(self, letter: Letter) -> Record | None:
+    def _judged(self, letter: Letter) -> Record | list[Record] | None:
         verdict = self._judge(letter)
         if isinstance(verdict, Fits):
             origin = f"{letter.place.topic}:{letter.place.partition}:{letter.place.offset}".encode()
-            return structs.replace(verdict.record, headers=[*verdict.record.headers, (ORIGIN_HEADER, origin)])
+            *others, last = verdict.records
+            last = structs.replace(last, headers=[*last.headers, (ORIGIN_HEADER, origin)])
+            return [*others, last] if others else last
         if not isinstance(verdict, NoVerdict):
             self.report.still[verdict.letter.reason] += 1
         elif verdict.outcome == "no_schema_id":
@@ -329,7 +335,7 @@ class Replay:
         self._closed: dict[str, str] = {}  # target topic -> why nothing more is sent to it in this run
         self._has_begun = False
 
-    def run(self, selected: Iterable[tuple[Letter, Record]], held: Iterable[Span], targets: set[str]) -> None:
+    def run(self, selected: Iterable[Pair], held: Iterable[Span], targets: set[str]) -> None:
         """Produce all of them, in their order.
 
         Args:
@@ -363,8 +369,12 @@ class Replay:
             self._journal.begin(self._partitions.spans(sorted(targets), is_missing_fine=True))
             self._has_begun = True
 
-    def _produce(self, wave: list[tuple[Letter, Record]]) -> None:
+    def _produce(self, wave: list[Pair]) -> None:
         """Produce a wave at once; if anything fails, look what is there and produce the others one by one."""
+        for letter, several in wave:
+            if isinstance(several, list):  # it is a wave by itself
+                self._produce_several(letter, several)
+                return
         left = self._send([pair for pair in wave if not self._is_closed(pair[1])])
         if not left:
             return
@@ -375,27 +385,41 @@ class Replay:
             elif not self._is_closed(record):
                 self._produce_alone(letter, record)
 
-    def _is_closed(self, record: Record) -> bool:
+    def _produce_several(self, letter: Letter, records: list[Record]) -> None:
+        """Produce all but the last, and then the last, which says that all are there."""
+        *others, last = records
+        if not any(map(self._is_closed, records)) and self._produce_alone(letter, others, is_booked=False):
+            self._produce([(letter, last)])
+
+    def _is_closed(self, record: Record | list[Record]) -> bool:
+        assert not isinstance(record, list), "several records are no part of a wave"
         if why := self._closed.get(record.topic):
             self._report.failed[why] += 1
         return bool(why)
 
-    def _produce_alone(self, letter: Letter, record: Record) -> None:
+    def _produce_alone(self, letter: Letter, record: Record | list[Record], *, is_booked: bool = True) -> bool:
         for _ in range(MOST_TRIES):
-            if not self._send([(letter, record)]):
-                return
+            if not self._send([(letter, record)], is_booked=is_booked):
+                return True
             error = self._error
             if error is None or outcome(error) is not Outcome.AGAIN:
                 break
-        told = sentence(error, record.topic) if error else f"{record.topic}: the producer takes nothing"
+        topics = sorted({one.topic for one in (record if isinstance(record, list) else [record])})
+        named = ", ".join(topics)
+        told = sentence(error, named) if error else f"{named}: the producer takes nothing"
         if error is None or outcome(error) is not Outcome.REFUSE:  # a refused record is alone to blame
-            self._closed[record.topic] = told
+            self._closed |= dict.fromkeys(topics, told)
         self._report.failed[told] += 1
+        return False
 
     _error: KafkaError | None = None  # what Kafka said last of a record that it did not take
 
-    def _send(self, wave: list[tuple[Letter, Record]]) -> list[tuple[Letter, Record]]:
+    def _send(self, wave: list[Pair], *, is_booked: bool = True) -> list[Pair]:
         """Send until one fails, and wait for all reports.
+
+        Args:
+            wave: letters with what is sent for them.
+            is_booked: a letter is done with when Kafka has this.
 
         Returns:
             What Kafka did not take, in order.
@@ -413,7 +437,7 @@ class Replay:
             self._sink.poll(0.1)
             taken, failed = self._sink.take_reports()
             settled.update(entry.offset for entry in taken)
-            for entry in taken:
+            for entry in taken if is_booked else ():
                 self._book(wave[entry.offset][0])
             if failed:
                 self._error = failed[0][1]
@@ -423,7 +447,7 @@ class Replay:
                 raise _UnconfirmedError
         return [pair for index, pair in enumerate(wave) if index not in settled]
 
-    def _hand_over(self, index: int, pair: tuple[Letter, Record]) -> bool:
+    def _hand_over(self, index: int, pair: Pair) -> bool:
         letter, record = pair
         return self._sink.send([record], [Entry(letter.reading, None, 0, index)]) == 1
 
@@ -506,10 +530,16 @@ def _schema_ids(registry: SchemaRegistry) -> Callable[[Stream], int | str]:
     return schema_id
 
 
-def _waves(selected: Iterable[tuple[Letter, Record]]) -> Iterator[list[tuple[Letter, Record]]]:
-    wave: list[tuple[Letter, Record]] = []
+def _waves(selected: Iterable[Pair]) -> Iterator[list[Pair]]:
+    wave: list[Pair] = []
     size = 0
     for letter, record in selected:
+        if isinstance(record, list):
+            if wave:
+                yield wave
+            yield [(letter, record)]
+            wave, size = [], 0
+            continue
         wave.append((letter, record))
         size += len(record.value or b"")
         if len(wave) >= WAVE_RECORDS or size >= WAVE_BYTES:

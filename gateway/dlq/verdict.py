@@ -4,6 +4,8 @@ Which stream judges: the operation that refused it, if the contract still has it
 whatever stream has the topic today. So a letter finds its way after an operation was renamed, and an `unmapped_topic`
 after the stream was added.
 
+Of a stream's topics the first judges, and takes the record: an old reading is not the latest.
+
 A cut payload is not judged: half a reading that happens to fit would be a lie.
 
 The verdict does not depend on the schema's id, so explaining asks no registry; the id is wanted for producing only.
@@ -11,18 +13,20 @@ The verdict does not depend on the schema's id, so explaining asks no registry; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter, Reason, Record
 from gateway.core.routes import UNMAPPED, routes
-from gateway.core.transform import Transform
+from gateway.core.transform import transform_of
 from gateway.dlq.letters import FOREIGN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.contract.model import Contract, Stream
+    from gateway.core.array import ArrayTransform
+    from gateway.core.transform import FanOut, Transform
     from gateway.dlq.letters import Letter
 
 NO_ID = 0
@@ -34,11 +38,11 @@ class Fits:
 
     Args:
         stream: that takes it.
-        record: what is produced for it.
+        records: what is produced for it, one for each reading of an array.
     """
 
     stream: str
-    record: Record
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class Judge:
         self._routes = routes((stream.name, stream.address) for stream in contract.streams.values())
         self._payload_limit = payload_limit
         self._schema_id = schema_id
-        self._transforms: dict[str, Transform | str] = {}
+        self._transforms: dict[str, Transform | FanOut | ArrayTransform | str] = {}
 
     def __call__(self, letter: Letter) -> Verdict:
         """Judge one letter. It never raises on data."""
@@ -102,7 +106,9 @@ class Judge:
         if isinstance(transform, str):
             return NoVerdict("no_schema_id", transform)
         result = transform(letter.reading)
-        return Still(name, result) if isinstance(result, DeadLetter) else Fits(name, result)
+        if isinstance(result, DeadLetter):
+            return Still(name, result)
+        return Fits(name, tuple(result) if isinstance(result, list) else (result,))
 
     def stream_of(self, letter: Letter) -> str:
         """Name the stream that judges a letter today, or `unmapped`."""
@@ -112,12 +118,11 @@ class Judge:
             return former.name
         return self._routes(topic)
 
-    def _transform(self, name: str) -> Transform | str:
+    def _transform(self, name: str) -> Transform | FanOut | ArrayTransform | str:
         if name not in self._transforms:
-            schema_id = self._schema_id(self._streams[name])
+            stream = replace(self._streams[name], also=())
+            schema_id = self._schema_id(stream)
             self._transforms[name] = (
-                schema_id
-                if isinstance(schema_id, str)
-                else Transform(self._streams[name], schema_id, self._payload_limit)
+                schema_id if isinstance(schema_id, str) else transform_of(stream, [schema_id], self._payload_limit)
             )
         return self._transforms[name]

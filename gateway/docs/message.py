@@ -40,6 +40,13 @@ def summary(node: Node) -> list[Block]:
     return [*([Paragraph(told)] if told else []), *blocks(node.at("description").text)]
 
 
+def elements(payload: Node) -> Node | None:
+    """The schema of one element, where the payload is an array of readings."""
+    schema = payload if payload.at("schema").is_absent else payload.at("schema")
+    items = schema.at("items")
+    return items if schema.is_mapping and schema.value.get("type") == "array" and items.is_mapping else None
+
+
 def record(node: Node) -> dict[str, Any] | None:
     """The Avro record of a message's payload, or None when it is described otherwise."""
     payload = node.at("payload")
@@ -53,12 +60,15 @@ def _payload(payload: Node) -> list[Block]:
     if form or not payload.at("schema").is_absent:
         schema = payload.at("schema")
     if "avro" in (form or "") and schema.is_mapping:
+        items = elements(payload)
+        lead: Phrase = ("An array; each element is as follows.",) if items else ()
+        schema = items or schema
         own = phrase(schema.at("doc").text)
-        return [Paragraph(sentence(own, ("Schema format ", Code(form or ""), "."))), avro.table(schema.value)]
+        return [Paragraph(sentence(lead, own, ("Schema format ", Code(form or ""), "."))), avro.table(schema.value)]
     data = plain(schema)
     table = json_schema.table("Members of the JSON payload", data)
-    lead = Paragraph(("Payload: ", *json_schema.words(data)))
-    return [lead, table] if table else [lead]
+    told = Paragraph(("Payload: ", *json_schema.words(data)))
+    return [told, table] if table else [told]
 
 
 def _headers(headers: Node) -> list[Block]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.docs.blocks import Block, Bullets, Code, Heading, Link, Paragraph, Phrase, Table, joined
 from gateway.docs.details import facts, plain
 from gateway.docs.expressions import place
-from gateway.docs.message import message, summary
+from gateway.docs.message import elements, message, summary
 from gateway.docs.operations import DEAD_LETTER, FORWARD
 from gateway.docs.prose import phrase, rest, sentence, value
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHANNEL_TOLD = {"address", "servers", "messages", "parameters"}
 OPERATION_TOLD = {"action", "channel", "messages", FORWARD, DEAD_LETTER}
+_EACH = ("A message is an array of readings: each becomes a record, or the message as a whole does not fit.",)
 _PARAMETER_HEADS = ("Level of the topic", "Meaning", "Also in the payload at", "Examples")
 _PARAMETER_TOLD = frozenset({"description", "location", "examples"})
 
@@ -64,6 +65,7 @@ def _way(operation: Operation, everyone: Mapping[str, Operation]) -> list[Phrase
         ("Taken in from ", Code(operation.address), " on ", *servers_of(operation), f"{at}."),
         ("A reading that fits its schema is forwarded to ", *links(forward, everyone), "."),
         ("A reading that does not fit goes, as it came, to ", *links(failing, everyone), "."),
+        *([_EACH] if any(elements(one.at("payload")) for one in operation.messages) else []),
     ]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAMES = 10  # machines, doors, lines, meters
 NAMES_BELOW = 3  # sensors of a machine
+MOST_AT_ONCE = 5  # readings in an array
 TOPIC_FORBIDDEN = str.maketrans("/+#\0", "----")
 
 
@@ -101,14 +102,21 @@ class _Source:
             kind, topic, payload = broken.kind, broken.topic, broken.payload
         else:
             kind, payload = "", written(reading.value, self._stream.content)
+        if self._stream.is_array:
+            payload = self._among_others(payload, device)
         shown = self._stream.example_headers
         properties = self._random.choice(shown) if shown else {}
         return Publication(server, topic, payload, self._stream.qos, is_broken, kind, self._stream.name, properties)
 
+    def _among_others(self, payload: bytes, device: Device) -> bytes:
+        """Give an array of the device's readings, this one behind good ones."""
+        others = [self._plausible.reading(device).value for _ in range(self._random.randrange(MOST_AT_ONCE))]
+        return b"[" + b",".join([*(written(other, "json") for other in others), payload]) + b"]"
+
 
 def _examples(stream: Stream, definition: dict[str, Any]) -> tuple[Any, ...]:
     """The stream's examples as the objects that its record is read from."""
-    return tuple(wrapped(definition, example) for example in stream.examples)
+    return tuple(wrapped(definition, example) for example in stream.example_readings)
 
 
 def _devices(stream: Stream, definition: dict[str, Any]) -> Iterator[tuple[Device, str]]:

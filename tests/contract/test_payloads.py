@@ -93,6 +93,85 @@ def test_examine_tells_where_a_scaled_record_is_another_than_its_example(steps: 
     assert "gives 231.6 here; expected 231.5" in finding.message
 
 
+WEIGHINGS = "schema: {type: array, items: {$ref: weighing.avsc}}"
+LOAVES = "[{at: 1767592800000, weight: 512.5}, {at: 1767592803000, weight: 498}]"
+
+
+def test_load_takes_an_array_of_the_record(steps: Copy) -> None:
+    stream = steps.contract().streams["receiveScales"]
+    assert stream.is_array
+    assert [one["weight"] for one in stream.example_readings] == [512.5, 498]
+    assert not steps.contract().streams["receiveOvens"].is_array
+
+
+def test_examine_compares_the_headers_of_an_array_with_those_of_each_record(steps: Copy) -> None:
+    """A user property of the message is a header of all its records."""
+    declared = "      headers: {properties: {batch: {type: string}}}\n"
+    for message in ("weighingsJson:\n", "weighingAvro:\n"):
+        steps.edit(message, message + declared)
+    steps.edit("{name: loaves, ", "{name: loaves, headers: {batch: b7}, ")
+    for index, batch in enumerate(("b7", "b8")):
+        steps.edit(f"{{name: loaves/{index}, ", f"{{name: loaves/{index}, headers: {{batch: {batch}}}, ")
+    (finding,) = steps.findings()
+    assert finding.path == f"{MESSAGES}/weighingAvro/examples/1/headers/batch"
+    assert "'b7' for the header 'batch'; expected 'b8'" in finding.message
+    steps.edit("batch: b8", "batch: b7")
+    assert steps.contract().streams["receiveScales"].example_headers == ({"batch": "b7"},)
+
+
+def test_load_takes_an_array_in_json_schema(steps: Copy) -> None:
+    """Its elements are looked at as any message is."""
+    element = (
+        "{type: object, additionalProperties: false, required: [at, weight], properties: "
+        "{scale: {type: string}, at: {type: integer}, weight: {type: number}}}"
+    )
+    steps.edit(
+        "payload: {$ref: '#/components/schemas/weighings'}", f"payload: {{type: array, maxItems: 2, items: {element}}}"
+    )
+    assert steps.contract().streams["receiveScales"].is_array
+    steps.edit("maxItems: 2", "maxItems: 1")
+    (finding,) = steps.findings()
+    assert finding.path == f"{MESSAGES}/weighingsJson/examples/0/payload"
+    steps.edit("maxItems: 1", "maxItems: 2")
+    steps.edit("weight: {type: number}", "load: {type: number}")
+    told = "\n".join(one.message for one in steps.findings())
+    assert "Field 'weight' reads /weight, which the MQTT message's schema does not describe" in told
+    assert "No field of example.ovens.Weighing reads 'load'; readings that have it would be refused" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "told"),
+    [
+        ("weight: 498}", "weight: heavy}", f"{MESSAGES}/weighingsJson/examples/0/payload/1/weight",
+         "The example would be a dead letter, wrong_type"),
+        ("weight: 498.0", "weight: 499.0", f"{MESSAGES}/weighingAvro/examples/1/payload/weight",
+         "gives 498.0 here; expected 499.0"),
+        (LOAVES, "[]", f"{MESSAGES}/weighingsJson/examples/0/payload", "there is no reading in the array"),
+        (LOAVES, "{at: 1767592800000, weight: 512.5}", f"{MESSAGES}/weighingsJson/examples/0/payload",
+         "The example is no array"),
+        ("items: {$ref: weighing.avsc}", "items: {$ref: plug.avsc}", f"{MESSAGES}/weighingsJson/payload",
+         "has an array of another Avro record than the record example.ovens.Weighing"),
+        ("items: {$ref: weighing.avsc}", "items: string", "#/components/schemas/weighings/schema/items",
+         "no Avro schema of a record"),
+        ("payload: {$ref: '#/components/schemas/weighing'}", "payload: {$ref: '#/components/schemas/weighings'}",
+         "#/components/schemas/weighings/schema", "a schema of type 'array'; what goes to Kafka is a record"),
+        ("    x-forward-to: {$ref: '#/operations/sendScales'}\n",
+         "    x-forward-to: {$ref: '#/operations/sendScales'}\n    x-sequence: $message.payload#/at\n",
+         "#/operations/receiveScales/x-sequence", "x-sequence watches messages of one reading each"),
+        ("    x-forward-to: {$ref: '#/operations/sendScales'}\n",
+         "    x-forward-to: {$ref: '#/operations/sendScales'}\n    x-silent-after: 60\n",
+         "#/operations/receiveScales/x-silent-after", "x-silent-after watches messages of one reading each"),
+        ("weighingsJson:\n      contentType: application/json", "weighingsJson:\n      contentType: text/plain",
+         f"{MESSAGES}/weighingsJson/contentType", "Plain text is one value, and the message's schema is an array"),
+    ],
+)  # fmt: skip
+def test_examine_finds_what_is_wrong_with_an_array(steps: Copy, old: str, new: str, path: str, told: str) -> None:
+    steps.edit(old, new)
+    errors = [one for one in steps.findings() if one.severity == "error"]
+    assert any(one.path == path and told in one.message for one in errors), "\n".join(map(str, errors))
+    assert all(one.line > 0 and one.fix for one in errors)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "file", "path", "told"),
     [
