@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
+from gateway.core.properties import CONTENT_TYPE, CORRELATION_DATA
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.transform import transform_of
 from gateway.sensors.publisher import Broker, Publisher, publish_all
@@ -58,8 +59,10 @@ def judged(
 
 
 def carried(sent: Publication) -> bytes:
-    """Write the user properties as the broker hands them on."""
-    return b"".join(user(name.encode(), value.encode()) for name, value in sent.properties.items())
+    """Write the properties as the broker hands them on."""
+    blocks = ((CONTENT_TYPE, sent.content_type.encode()), (CORRELATION_DATA, sent.correlation))
+    own = b"".join(bytes([identifier]) + len(value).to_bytes(2) + value for identifier, value in blocks if value)
+    return own + b"".join(user(name.encode(), value.encode()) for name, value in sent.properties.items())
 
 
 def good_values(made: Contract, count: int = 500) -> list[Any]:
@@ -202,14 +205,14 @@ def test_simulator_keeps_to_the_broken_share() -> None:
 
 
 def test_simulator_sends_the_user_properties_that_examples_show() -> None:
-    """So a header that the record requires is there; a stream whose examples show none sends none."""
+    """And what else the record has of MQTT's properties; a stream whose record asks for none sends none."""
     made = load(OURS.parent / "docs" / "steps" / "11" / "asyncapi.yaml")
     found = defaultdict(list)
     for sent in islice(Simulator(made, 1, 0.1, lambda: NOON), 100):
-        found[sent.stream].append(sent.properties)
+        found[sent.stream].append((sent.properties, sent.content_type, len(sent.correlation)))
     shown = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "firmware": "2.4"}
-    assert all(each == shown for each in found["receiveVibration"])
-    assert not any(found["receiveOvens"])
+    assert all(each == (shown, "application/json", 8) for each in found["receiveVibration"])
+    assert all(each == ({}, "", 0) for each in found["receiveOvens"])
 
 
 def test_simulator_uses_every_stream_and_its_servers() -> None:

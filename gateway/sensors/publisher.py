@@ -189,11 +189,14 @@ class Publisher:
 
 
 def _properties(publication: Publication) -> Properties | None:
-    if not publication.properties:
-        return None
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho types it not
-    properties.UserProperty = list(publication.properties.items())
-    return properties
+    if publication.properties:
+        properties.UserProperty = list(publication.properties.items())
+    if publication.content_type:
+        properties.ContentType = publication.content_type
+    if publication.correlation:
+        properties.CorrelationData = publication.correlation
+    return None if properties.isEmpty() else properties  # type: ignore[no-untyped-call]  # as above
 
 
 def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name

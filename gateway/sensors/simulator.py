@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro import ABSENT, source
+from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.misfit import tokens
 from gateway.core.whole import wrapped
 from gateway.sensors.breakage import Breaker, written
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 NAMES = 10  # machines, doors, lines, meters
 NAMES_BELOW = 3  # sensors of a machine
+CORRELATION_BYTES = 8
 MOST_AT_ONCE = 5  # readings in an array
+MEDIA_TYPES = {"json": "application/json", "text": "text/plain"}
 TOPIC_FORBIDDEN = str.maketrans("/+#\0", "----")
 
 
@@ -43,6 +46,8 @@ class Publication(NamedTuple):
         kind: what is wrong with a broken one; "" for a good one.
         stream: name of the stream.
         properties: MQTT 5 user properties.
+        content_type: of MQTT 5; "" for none.
+        correlation: correlation data of MQTT 5; empty for none.
     """
 
     server: str
@@ -53,6 +58,8 @@ class Publication(NamedTuple):
     kind: str
     stream: str
     properties: Mapping[str, str] = {}
+    content_type: str = ""
+    correlation: bytes = b""
 
 
 class Simulator:
@@ -89,6 +96,9 @@ class _Source:
         located = {tokens(parameter.pointer) for parameter in stream.parameters if parameter.pointer}
         self._stream = stream
         self._random = random
+        headers = frozenset[str]().union(*(route.headers for route in stream.routes))
+        self._content_type = MEDIA_TYPES[stream.content] if CONTENT_TYPE_HEADER in headers else ""
+        self._correlates = CORRELATION_DATA_HEADER in headers
         self._devices = list(_devices(stream, definition))
         self._plausible = Plausible(definition, _examples(stream, definition), frozenset(located), random, clock)
         self._breaker = Breaker(stream, self._plausible.schemas, random)
@@ -106,7 +116,11 @@ class _Source:
             payload = self._among_others(payload, device)
         shown = self._stream.example_headers
         properties = self._random.choice(shown) if shown else {}
-        return Publication(server, topic, payload, self._stream.qos, is_broken, kind, self._stream.name, properties)
+        correlation = self._random.randbytes(CORRELATION_BYTES) if self._correlates else b""
+        return Publication(
+            server, topic, payload, self._stream.qos, is_broken, kind, self._stream.name,
+            properties, self._content_type, correlation,
+        )  # fmt: skip
 
     def _among_others(self, payload: bytes, device: Device) -> bytes:
         """Give an array of the device's readings, this one behind good ones."""
