@@ -129,6 +129,7 @@ class Transform:
             framed if route.framing == "payload" else b"",
             content=stream.content,
         )
+        self._fast = self._codec.fast
         self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
         self._names_topic = TOPIC_HEADER in route.headers
         varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
@@ -157,7 +158,7 @@ class Transform:
             _, prepared, headers = self._topics[reading.topic]
             payload = reading.payload
             if reading.size < 0 and len(payload) <= self._payload_limit:
-                key, value = self._codec.fast(payload, prepared)
+                key, value = self._fast(payload, prepared)
                 if self._is_plain:
                     return Record(self._topic, key, value, headers, reading.received_at)
                 return self._record(key, value, headers, reading)
