@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 STEP_SECONDS = 0.1  # how late a wait notices a signal at most
 
@@ -52,3 +59,20 @@ def stop_on_signals() -> Stop:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def all_at_once(ask: Callable[[_Given], Sequence[_Found]], whom: Sequence[_Given]) -> list[_Found]:
+    """Do something for each in a thread of its own, and go on noticing signals.
+
+    Args:
+        ask: called once for each.
+        whom: one at least.
+
+    Returns:
+        What all of them gave, in their order.
+    """
+    with ThreadPoolExecutor(len(whom)) as pool:
+        asked = [pool.submit(ask, one) for one in whom]
+        while wait(asked, STEP_SECONDS).not_done:
+            pass  # handlers run in this thread, which must not sleep for long
+        return [found for one in asked for found in one.result()]

@@ -6,13 +6,13 @@ here too, one line each. A secret that the world can read is among it.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.doctor import brokers, certificates, clock, kafka, machine, registry, running, storage
 from gateway.doctor.diagnosis import Diagnosis, Report, State
 from gateway.errors import ConfigurationError, until_refused
 from gateway.installation import open_installation
+from gateway.stop import all_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,9 +34,7 @@ def examine(config: Path, environ: Mapping[str, str], stopping: Stopping) -> Rep
     """
     try:
         installation = open_installation(config, environ)
-        places = dict(_places(installation, stopping))
-        with ThreadPoolExecutor(len(places), "doctor") as pool:
-            found = [one for each in pool.map(_collected, places, places.values()) for one in each]
+        found = all_at_once(_collected, list(_places(installation, stopping)))
     except ConfigurationError as error:
         found = [*machine.examine(), *_files(error)]
     return Report(tuple(found))
@@ -55,7 +53,8 @@ def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[st
     yield "registry", registry.examine(installation)
 
 
-def _collected(place: str, diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
+def _collected(one: tuple[str, Iterable[Diagnosis]]) -> list[Diagnosis]:
+    place, diagnoses = one
     peer = place.removeprefix("broker ")
     return until_refused(diagnoses, lambda error: Diagnosis(peer, "answer", State.UNASKED, error.message, error.hint))
 

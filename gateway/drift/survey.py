@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from gateway.drift import broker, kafka, registry
 from gateway.drift.observation import Observation, Report, Verdict
 from gateway.errors import until_refused
+from gateway.stop import all_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,11 +33,11 @@ def survey(installation: Installation, seconds: float, stopping: Stopping) -> Re
         (contract.kafka.name, kafka.compare(installation)),
         (registry.PEER, registry.compare(installation)),
     ]
-    with ThreadPoolExecutor(len(peers), "drift") as pool:
-        return Report(tuple(one for found in pool.map(_asked, *zip(*peers, strict=True)) for one in found))
+    return Report(tuple(all_at_once(_asked, peers)))
 
 
-def _asked(peer: str, observations: Iterable[Observation]) -> list[Observation]:
+def _asked(one: tuple[str, Iterable[Observation]]) -> list[Observation]:
+    peer, observations = one
     return until_refused(
         observations, lambda error: Observation(peer, "answer", "one", error.message, Verdict.UNASKED, error.hint)
     )
