@@ -47,11 +47,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUANTUM = 1_024  # readings a lane may send before the next lane has its turn
+QUANTUM = 2_048  # readings a lane may send before the next lane has its turn: what one turn reads
 MANY_RECORDS = 10_000  # of arrays; no more are made before these are handed over
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
+LOOK_SECONDS = 0.05  # for the schema id that readings wait for; another thread asks
 LONGEST_WAIT_SECONDS = 1.0
 NOBODY_ASKS: Mapping[str, Continuity] = MappingProxyType({})
 
@@ -154,7 +155,9 @@ class Bridge:
         for lane in self._busy:
             if self._sink.room and self._can_send(lane) and (lane.room(now) or self._may_refill(lane, now)):
                 return 0
-            if lane.waiting and lane.retry_at > now:
+            if not self._can_send(lane):
+                wait = min(wait, LOOK_SECONDS)
+            elif lane.waiting and lane.retry_at > now:
                 wait = min(wait, lane.retry_at - now)
         for source in self._sources:
             wait = min(wait, max(0.0, source.next_action_seconds - now))
