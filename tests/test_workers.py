@@ -273,6 +273,7 @@ def test_template_unit_is_the_unit_for_one_worker() -> None:
     assert added == [
         "Description=MQTT to Kafka gateway for smart meters and factory sensors, worker %i",
         "Conflicts=gateway.service",
+        "After=gateway.service",
         "ExecStart=/usr/bin/gateway run -c /etc/gateway/gateway.yaml --worker %i",
         "User=gateway",
     ]
