@@ -1,7 +1,7 @@
 """The schema registry's REST API as questions and answers in JSON, and the ways in which there is no answer.
 
-Own calls by the standard library, where a client library does the same: Confluent's takes 17 MB and 0.4 s of a start,
-brings five packages along, and drops the reasons of a verdict. What is asked here are five addresses.
+Own calls by the standard library, where a client library does the same: Confluent's takes 17 MB and up to a quarter of
+a second, brings five packages along, and drops the reasons of a verdict. What is asked here are five addresses.
 
 Redirects are not followed: a password would go to whoever they name. Proxies are those of the environment
 (`HTTPS_PROXY`, `NO_PROXY`). A certificate is always checked, against the system's authorities or the given ones.
