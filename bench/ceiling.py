@@ -118,7 +118,7 @@ class ByRuns(Direct):
             sink.poll(0 if wanted else 0.01)
             settled, failed = sink.take_reports()
             assert not failed, failed[0]
-            self._delivered += len(settled)
+            self._delivered += sum(map(len, settled))
 
 
 def main() -> None:

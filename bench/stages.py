@@ -30,8 +30,6 @@ from bench.contract import write_contract
 from bench.load import Load
 from bench.load_broker import publish
 from gateway.contract import load as load_contract
-from gateway.core.compiled import prepare
-from gateway.core.reading import Reading, Record
 from gateway.core.routes import routes
 from gateway.core.transform import Transform
 from gateway.demo.mock_kafka import MockCluster
@@ -44,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.contract.model import Stream
+    from gateway.core.reading import Reading, Record
     from gateway.lane import Entry
 
 READINGS = 1_000  # a batch, as a loop at full speed has them
@@ -84,8 +83,7 @@ class Bench:
 
     def records(self) -> list[Record]:
         """Make the records of a batch."""
-        found = [self.transform(entry.reading) for entry in self.entries()]
-        return [each for each in found if isinstance(each, Record)]
+        return self.transform.judge([entry.reading for entry in self.entries()]).records
 
     # --- stages: each prepares what it needs and gives the function to measure ---------------------------------------
 
@@ -100,16 +98,16 @@ class Bench:
 
     def encode(self) -> Callable[[], object]:
         """Check and encode each payload."""
-        encode = self.transform._codec.fast  # noqa: SLF001 - the codec as the transform has set it up
-        pairs = [
-            (payload, prepare(found)) for (_, payload), found in zip(self.messages, self.topic_values, strict=True)
-        ]
-        return lambda: [encode(payload, prepared) for payload, prepared in pairs]
+        codec = self.transform._codec  # noqa: SLF001 - as the transform has set it up
+        encode = codec.fast
+        prepared = map(codec.prepare, self.topic_values)
+        pairs = [(payload, each) for (_, payload), each in zip(self.messages, prepared, strict=True)]
+        return lambda: [encode(payload, each) for payload, each in pairs]
 
     def transform_all(self) -> Callable[[], object]:
         """Make a record of each reading."""
         readings: list[Reading] = [entry.reading for entry in self.entries()]
-        return lambda: [self.transform(reading) for reading in readings]
+        return lambda: self.transform.judge(readings)
 
     def produce(self) -> Callable[[], object]:
         """Hand the records to librdkafka."""

@@ -21,16 +21,17 @@ import select
 import time
 from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.core.dead_letter import CUT_TO, dead_letter_record
+from gateway.core.judged import Judged
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.routes import UNMAPPED
 from gateway.kafka_errors import Outcome, outcome, sentence
 from gateway.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from confluent_kafka import KafkaError
 
@@ -43,12 +44,16 @@ if TYPE_CHECKING:
     from gateway.mqtt import MqttSource
     from gateway.spool import Spool
 
-    Judge = Callable[[Reading], Record | list[Record] | DeadLetter]
+    class Judge(Protocol):
+        """Judges the readings of a stream."""
+
+        def judge(self, readings: Sequence[Reading]) -> Judged[Record] | Judged[list[Record]]:
+            """Judge readings, from the first on, all or as many as make many records."""
+
 
 log = logging.getLogger(__name__)
 
 QUANTUM = 2_048  # readings a lane may send before the next lane has its turn: what one turn reads
-MANY_RECORDS = 10_000  # of arrays; no more are made before these are handed over
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
@@ -84,7 +89,7 @@ class Bridge:
     ) -> None:
         self.is_reading = True
         self.turned_at = time.monotonic()
-        self.transforms: dict[str, Judge] = {UNMAPPED: _refuse_unmapped}
+        self.transforms: dict[str, Judge] = {UNMAPPED: _Unmapped()}
         self.lanes = {name: Lane(name) for name in dead_letter_topics}
         self.dead_lanes = {stream: Lane(topic, stream) for stream, topic in dead_letter_topics.items()}
         self.new_transforms: SimpleQueue[tuple[str, Judge]] = SimpleQueue()
@@ -225,8 +230,7 @@ class Bridge:
 
     def _is_condemned(self, entry: Entry) -> bool:
         """Judge again what was read back for the dead letters: the disk has the good ones around them as well."""
-        result = self.transforms[entry.reading.stream](entry.reading)
-        entry.letter = result if isinstance(result, DeadLetter) else None
+        entry.letter = self.transforms[entry.reading.stream].judge([entry.reading]).letters.get(0)
         return entry.letter is not None
 
     def _add(self, lane: Lane, entries: Sequence[Entry]) -> None:
@@ -270,27 +274,20 @@ class Bridge:
         return self.is_reading and lane.is_hungry(now)
 
     def _send_readings(self, lane: Lane, transform: Judge, room: int) -> None:
-        entries: list[Entry] = []
-        records: list[Record | list[Record]] = []
-        count = 0
-        waiting = iter(lane.take(room))
-        for entry in waiting:
-            made = transform(entry.reading)
-            if isinstance(made, DeadLetter):
-                self._condemn(entry, made)
-                continue
-            entries.append(entry)
-            records.append(made)
-            if isinstance(made, list):
-                count += len(made)
-                if count >= MANY_RECORDS:
-                    break
+        taken = lane.take(room)
+        judged = transform.judge([entry.reading for entry in taken])
+        records: Sequence[Record | list[Record]] = judged.records
+        entries, rest = taken[: judged.readings], taken[judged.readings :]
+        if judged.letters:
+            for number, letter in judged.letters.items():
+                self._condemn(entries[number], letter)
+            entries = [entry for number, entry in enumerate(entries) if number not in judged.letters]
         if continuity := self._continuities.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone is no reading
                     continuity.note(entry.offset, entry.reading, record.key, self.turned_at)
-        lane.sent([*entries, *waiting], self._sink.send(records, entries))
+        lane.sent([*entries, *rest], self._sink.send(records, entries))
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
         entries = lane.take(room)
@@ -306,30 +303,30 @@ class Bridge:
         settled, failed = self._sink.take_reports()
         if settled or failed:
             self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
-        for stream, group in _by_stream(settled).items():
-            self._settle_stream(stream, group)
+        groups: dict[Lane, list[Entry]] = {}
+        for entries in settled:  # all of one lane
+            groups.setdefault(self._lane_of(entries[0]), []).extend(entries)
+        for lane, group in groups.items():
+            self._settle_lane(lane, group)
         for entry, error in failed:
             self._take_back(entry, error)
         for lane in self._busy if failed else ():
             lane.recover()
 
-    def _settle_stream(self, stream: str, entries: Sequence[Entry]) -> None:
-        books = self._close_account(stream, entries)
-        letters = [entry for entry in entries if entry.letter is not None]
-        if delivered := len(entries) - len(letters):
-            self.lanes[stream].settle(delivered, self.turned_at)
-            books.delivered += delivered
-        if letters:
-            self._lane_of(letters[0]).settle(len(letters), self.turned_at)
-            found = [(entry.letter.reason, entry.reading.received_at) for entry in letters if entry.letter]
+    def _settle_lane(self, lane: Lane, entries: Sequence[Entry]) -> None:
+        books = self._close_account(lane.stream, entries)
+        lane.settle(len(entries), self.turned_at)
+        if self.lanes[lane.stream] is lane:
+            books.delivered += len(entries)
+        else:
+            found = [(entry.letter.reason, entry.reading.received_at) for entry in entries if entry.letter]
             books.dead_lettered.update([reason for reason, _ in found])
             books.last_letter_at.update(found)
 
     def _close_account(self, stream: str, entries: Sequence[Entry]) -> Books:
         """Take readings out of the spool and off their account; give the account, to book where they went."""
-        self._spool.settle(entries)
+        stored = self._spool.settle(entries)
         books = self._ledger.books[stream]
-        stored = sum([entry.is_stored for entry in entries])
         books.spooled -= stored
         books.in_flight -= len(entries) - stored
         return books
@@ -393,6 +390,9 @@ def _by_stream(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:
     return groups
 
 
-def _refuse_unmapped(_reading: Reading) -> DeadLetter:
-    """Judge readings that no stream describes; in the place of their transform."""
-    return DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
+class _Unmapped:
+    """Judges readings that no stream describes; in the place of their transform."""
+
+    def judge(self, readings: Sequence[Reading]) -> Judged[Record]:
+        letter = DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
+        return Judged([], dict.fromkeys(range(len(readings)), letter))

@@ -113,11 +113,11 @@ class _Reports:
             self._error = error
 
 
-def _handed_over(runs: Mapping[int, list[Entry]], last: Mapping[int, int], taken: int, refused: Entry) -> list[Entry]:
-    """List what librdkafka has of runs of which it did not get the last."""
-    return [
-        entry for partition, run in runs.items() if last[partition] >= taken for entry in run if entry is not refused
-    ]
+class _Partitions(dict[bytes, int]):
+    """Which partition each key of a topic belongs to, as far as it is known."""
+
+    def __missing__(self, _key: bytes) -> int:
+        return ANY_PARTITION
 
 
 class KafkaSink:
@@ -135,7 +135,7 @@ class KafkaSink:
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
         self._producer = Producer(self._properties)
         self.record_limit = int(merged["message.max.bytes"])
-        self.settled: list[Entry] = []
+        self.settled: list[list[Entry]] = []
         self.failed: list[tuple[Entry, KafkaError]] = []
         self.in_flight = 0
         self._window_bytes = window_bytes
@@ -144,7 +144,7 @@ class KafkaSink:
         self._window = min(WINDOW, self._queue)
         self._is_full = False
         self._unreported: list[Entry] = []  # handed over, and nothing asks for the report that would tell of them
-        self._partitions: dict[str, dict[bytes, int]] = {}  # topic -> key -> partition
+        self._partitions: dict[str, _Partitions] = {}
         self._keys_learned, self._forget_at = 0, 0.0
         self._wary: set[str] = set()  # topics of which Kafka has refused a record
         self._fatal: KafkaError | None = None
@@ -203,34 +203,39 @@ class KafkaSink:
         """
         topic = records[0].topic
         known = self._known_partitions(topic)
-        partitions = [known.get(record.key, ANY_PARTITION) for record in records]
+        partitions = [*map(known.__getitem__, [record.key for record in records])]
         if topic in self._wary:
             partitions = [ANY_PARTITION] * len(records)
-        last = {partition: number for number, partition in enumerate(partitions)}
+        last = dict(zip(partitions, range(len(partitions)), strict=True))
         runs: dict[int, list[Entry]] = {partition: [] for partition in last}
-        produce, learn, report_run = self._producer.produce, self._learn, self._report
-        for taken, (record, entry, partition) in enumerate(zip(records, entries, partitions, strict=True)):
-            report = None
-            if partition == ANY_PARTITION:
-                report = partial(learn, entry, known)
-            else:
-                run = runs[partition]
-                run.append(entry)
-                if last[partition] == taken:
-                    report = partial(report_run, run)
-            try:
+        for entry, partition in zip(entries, partitions, strict=True):
+            runs[partition].append(entry)
+        reports: list[Callable[..., None] | None] = [None] * len(records)
+        for partition, number in last.items():
+            reports[number] = partial(self._report, runs[partition])
+        if ANY_PARTITION in last:
+            del runs[ANY_PARTITION]
+            for number in [number for number, partition in enumerate(partitions) if partition == ANY_PARTITION]:
+                reports[number] = partial(self._learn, entries[number], known)
+        produce, taken = self._producer.produce, 0
+        try:
+            for record, partition, report in zip(records, partitions, reports, strict=True):
                 produce(topic, record.value, record.key, partition, report, None, record.timestamp, record.headers)
-            except (BufferError, KafkaException) as error:
-                self._unreported += _handed_over(runs, last, taken, entry)
-                return taken, error
-        return len(records), None
+                taken += 1
+        except (BufferError, KafkaException) as error:
+            handed_over = zip(entries[:taken], partitions, strict=False)
+            self._unreported += [
+                entry for entry, partition in handed_over if partition in runs and last[partition] >= taken
+            ]
+            return taken, error
+        return taken, None
 
-    def _known_partitions(self, topic: str) -> dict[bytes, int]:
+    def _known_partitions(self, topic: str) -> _Partitions:
         now = time.monotonic()
         if now >= self._forget_at or self._keys_learned > MAX_KEYS:
             self._partitions.clear()
             self._keys_learned, self._forget_at = 0, now + FORGET_SECONDS
-        return self._partitions.setdefault(topic, {})
+        return self._partitions.setdefault(topic, _Partitions())
 
     def _produce_several(self, records: Sequence[list[Record]], entries: Sequence[Entry]) -> tuple[int, Refusal | None]:
         """Hand over every record of each reading; a reading is reported once, when Kafka has told of all of its.
@@ -271,7 +276,7 @@ class KafkaSink:
 
     def _report(self, entries: list[Entry], error: KafkaError | None, message: Message | None) -> None:
         if error is None:
-            self.settled.extend(entries)
+            self.settled.append(entries)
             return
         self.failed.extend([(entry, error) for entry in entries])
         if message and outcome(error) is Outcome.REFUSE:
@@ -295,11 +300,11 @@ class KafkaSink:
             self._fatal = error.args[0]
             return 1
 
-    def take_reports(self) -> tuple[list[Entry], list[tuple[Entry, KafkaError]]]:
+    def take_reports(self) -> tuple[list[list[Entry]], list[tuple[Entry, KafkaError]]]:
         """Take what was reported since the last call.
 
         Returns:
-            Entries that Kafka has acknowledged, and entries it did not take with the error.
+            Entries that Kafka has acknowledged, each list of one `send`, and entries it did not take with the error.
         """
         settled, failed = self.settled, self.failed
         if settled or failed:
@@ -307,9 +312,9 @@ class KafkaSink:
             self._is_full = False
             if failed:
                 self._partitions.clear()
-            reported = [*settled, *(entry for entry, _ in failed)] if failed else settled
-            self.in_flight -= len(reported)
-            self._bytes_in_flight -= sum([entry.size for entry in reported])
+            for entries in [*settled, [entry for entry, _ in failed]]:
+                self.in_flight -= len(entries)
+                self._bytes_in_flight -= sum([entry.size for entry in entries])
             if settled:
                 self._note_success()
         return settled, self._name_cause(failed) if self._fatal else failed

@@ -27,6 +27,7 @@ import ssl
 import time
 from array import array
 from hashlib import sha256
+from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import paho.mqtt.client as paho
@@ -48,6 +49,8 @@ MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept, so that too many can be tol
 LONGEST_HEADER = 2 + 65_535 + 2 + 4 + MOST_PROPERTIES
 DISCONNECT = b"\xe0\0"
 _VARINT_BYTES = 4
+_unpack_start = Struct(">BBH").unpack_from  # first byte, remaining length if it is short, length of a PUBLISH's topic
+_unpack_id = Struct(">HB").unpack_from  # packet id, length of the properties if it is short
 _Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 _FLAGS = [((bits >> 1) & 3, bool(bits & 1), bool(bits & 8)) for bits in range(16)]  # QoS, retain, DUP of a first byte
@@ -290,9 +293,14 @@ class FastReader(PahoReader):
             self._protocol == paho.MQTTv5, self._keeping, self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip
         append = self.arrived.append
+        command: int
         position, end = 0, len(buffer)
-        while end - position >= 2:
-            command, size, start = buffer[position], buffer[position + 1], position + 2
+        while (left := end - position) >= 2:
+            if left > 3:
+                command, size, length = _unpack_start(buffer, position)
+            else:
+                command, size, length = buffer[position], buffer[position + 1], 0
+            start = position + 2
             if size & 0x80:
                 if start < end and buffer[start] < 0x80:
                     size, start = size & 0x7F | buffer[start] << 7, start + 1
@@ -300,23 +308,25 @@ class FastReader(PahoReader):
                     size, start = _remaining_length(buffer, position + 1)
                     if not start:
                         break
+                length = buffer[start] << 8 | buffer[start + 1] if start + 2 <= end else 0
             after = start + size
             if after > end:
                 if size > self._gather_limit:
                     position = self._begin_oversized(buffer, position, start, after)
                 break
             if command & 0xF0 == PUBLISH:
-                body = start + 2 + (buffer[start] << 8 | buffer[start + 1]) if size > 2 else end + 1
-                topic = buffer[start + 2 : body]
-                qos, packet_id = command & 0x06, 0
-                if qos:
-                    packet_id = buffer[body] << 8 | buffer[body + 1] if body + 2 <= after else 0
-                    body += 2
-                if is_v5:
-                    is_short = body < after and buffer[body] < 0x80
-                    body = body + 1 + buffer[body] if is_short else _after_properties(buffer, body)
-                if body > after or not topic or (qos and (qos != 0x02 or not packet_id)):
-                    raise MalformedPacketError(_complaint(command))
+                body = start + 2 + length
+                if command & 0x06 == 0x02 and body + 3 <= after:
+                    topic = buffer[start + 2 : body]
+                    packet_id, skipped = _unpack_id(buffer, body)
+                    if not is_v5:
+                        body += 2
+                    else:
+                        body = body + 3 + skipped if skipped < 0x80 else _after_properties(buffer, body + 2)
+                    if body > after or not length or not packet_id:
+                        raise MalformedPacketError(_complaint(command))
+                else:
+                    topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
                 if after - body > limit:
                     properties = _properties(command, buffer, start + 2 + len(topic)) if keeping else b""
                     append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
@@ -450,7 +460,7 @@ def _properties(command: int, buffer: bytes, position: int) -> bytes:
 
 
 def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v5: bool) -> tuple[bytes, int, int]:
-    """Read what stands before the payload of a PUBLISH, as `FastReader.feed` does, where speed does not matter.
+    """Read what stands before the payload of a PUBLISH; `FastReader.feed` does so itself for most at QoS 1.
 
     Args:
         command: the packet's first byte.

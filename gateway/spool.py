@@ -143,21 +143,23 @@ class Spool:
         self.payload_bytes += held - self.bytes_held - ENTRY_BYTES * len(entries)
         self._next_offset, self.bytes_held = offset, held
 
-    def settle(self, entries: Iterable[Entry]) -> None:
-        """Note that Kafka has acknowledged readings."""
+    def settle(self, entries: Iterable[Entry]) -> int:
+        """Note that Kafka has acknowledged readings; tell how many of them the disk has."""
+        stored = 0
         for entry in entries:
             entry.is_settled = True
             if entry.is_stored:
+                stored += 1
                 self._settled_rows.append(entry.offset)
                 self._stored.pop(entry.offset, None)
                 if entry.is_released:
                     self.bytes_held -= entry.size
+        return stored
 
     def acknowledge_safe(self) -> None:
         """Acknowledge the log's safe prefix to MQTT and let it go."""
-        log, held = self._log, self.bytes_held
-        while log:
-            entry = log[0]
+        log, held, safe = self._log, self.bytes_held, 0
+        for entry in log:
             if entry.is_settled:
                 held -= entry.size
             elif entry.is_stored:
@@ -166,8 +168,10 @@ class Spool:
                 break
             if entry.packet_id and entry.connection:
                 entry.connection.acknowledge(entry.packet_id)
-            log.popleft()
+            safe += 1
         self.bytes_held = held
+        for _ in range(safe):
+            log.popleft()
         first = log[0].offset if log else self._next_offset
         while self._arrivals and self._arrivals[0][0] < first:
             self._arrivals.popleft()

@@ -57,7 +57,7 @@ def collect(sink: KafkaSink, count: int, seconds: float = 30) -> tuple[list[int]
     def is_done() -> bool:
         sink.poll(0.02)
         good, bad = sink.take_reports()
-        settled.extend(one.offset for one in good)
+        settled.extend(one.offset for run in good for one in run)
         failed.update({one.offset: error for one, error in bad})
         return len(settled) + len(failed) >= count
 

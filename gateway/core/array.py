@@ -20,10 +20,13 @@ import msgspec
 from msgspec import structs
 
 from gateway.core.json_text import check_nesting, parse
+from gateway.core.judged import Judged, judge_each
 from gateway.core.misfit import Misfit
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.core.transform import FanOut, Transform
 
 MAX_ELEMENTS = 10_000
@@ -104,6 +107,10 @@ class ArrayTransform:
             if room < 0:
                 return DeadLetter(Reason.TOO_LARGE, "", f"its records have more than {MAX_BYTES} bytes")
         return records
+
+    def judge(self, readings: Sequence[Reading]) -> Judged[list[Record]]:
+        """Judge messages, as many as make many records."""
+        return judge_each(self, readings)
 
     def _judge(self, reading: Reading) -> list[Record] | DeadLetter:
         result = self._transform(reading)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro import Unknown, compile_encoder, normal_form
-from gateway.core.compiled import Encode, Prepared, compile_fast, prepare
+from gateway.core.compiled import Encode, Prepared, compile_fast
 from gateway.core.compiled_records import Miss, NotCoveredError
 from gateway.core.key import Key
 from gateway.core.misfit import Misfit, shown, tokens
@@ -17,7 +17,7 @@ from gateway.core.reading import DeadLetter, Reason
 from gateway.core.whole import Content, reader, unwrapped, whole_field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Codec:
@@ -34,6 +34,7 @@ class Codec:
         is_fast: False to leave the compiled path out, for tests and comparisons.
 
     Attributes:
+        prepare: makes of a topic's values what the compiled path takes.
         fast: the compiled path: payload and prepared topic in, key and value out; it raises, anything, when it does
             not take the payload.
 
@@ -61,10 +62,11 @@ class Codec:
         self._key = Key(normal, keys)
         self._parameters = [tokens(pointer) if pointer else None for pointer in parameters]
         self.fast: Encode = _leave_to_precise
+        self.prepare: Callable[[Sequence[str]], Prepared] = tuple
         self.not_fast_because = "" if is_fast else "it is switched off"
         if is_fast:
             try:
-                self.fast = compile_fast(normal, keys, parameters, unknown, prefix, content)
+                self.prepare, self.fast = compile_fast(normal, keys, parameters, unknown, prefix, content)
             except NotCoveredError as error:
                 self.not_fast_because = str(error)
 
@@ -79,7 +81,7 @@ class Codec:
             The record's key and value, or why the reading does not fit. It never raises on data.
         """
         try:
-            return self.fast(payload, prepare(values))
+            return self.fast(payload, self.prepare(values))
         except Exception:  # noqa: BLE001 - the compiled path raises anything it likes; the precise path tells why
             return self.encode_precisely(payload, values)
 

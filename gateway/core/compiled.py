@@ -8,11 +8,11 @@ msgspec parses the payload to plain dicts, lists and scalars; the generated code
 where they stand, `compiled_records.py`). A typed msgspec struct for each record lost: it parses no faster than dicts
 do, and covers neither recursive records, nor unions of two numbers, nor a map that collects what no field reads.
 
-What a topic contributes is encoded once a topic (`prepare`), not once a reading. What comes out for a record of three
-fields, the first filled from the topic and the key:
+What a topic contributes is encoded and joined once a topic (`Compiled.prepare`), not once a reading. What comes out for
+a record of three fields, the first filled from the topic and the key:
 
-    def encode(payload, values):
-        text0, avro0, utf0, = values
+    def encode(payload, prepared):
+        text0, utf0, head1, = prepared
         if len(payload) > 1200 and (91 in payload or len(payload) > 3000): check_nesting(payload)
         v0 = decode(payload)
         if v0.pop('machine', text0) != text0: raise Miss
@@ -25,16 +25,18 @@ fields, the first filled from the topic and the key:
             if v2.__class__ is not int: raise Miss
             u3 = LONG_02[v2]
         if not utf0: raise Miss
-        return utf0, join((b'\x00\x00\x00\x00\x07', avro0, pack_d(v1), u3))
+        return utf0, join((head1, pack_d(v1), u3))
 
 The check of the nesting is for members that stand twice: of the first one nothing is seen but how the parser fares.
 """  # noqa: E501 - generated lines are as long as they are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -44,36 +46,34 @@ from gateway.core.compiled_survey import Survey
 from gateway.core.compiled_types import TypeCode
 from gateway.core.json_text import MAX_DEPTH, MAX_NESTING, check_depth, check_nesting
 from gateway.core.misfit import tokens
-from gateway.core.program import Program
+from gateway.core.program import Known, Program
 from gateway.core.whole import text_reader, whole_field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.core.program import Part
     from gateway.core.whole import Content
 
-Prepared = tuple[str | bytes, ...]  # for each parameter of the topic: its text, its encoding as a string, its UTF-8
+Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the encoder takes it
 Encode = Callable[[bytes, Prepared], tuple[bytes, bytes]]
 
+_OF_PARAMETER = "text", "utf", "avro"  # its text, that in UTF-8, and as an Avro string
+_NAME = re.compile(r"\b[a-z]+\d+\b")
 _SHORT = MAX_NESTING * len("[]")  # bytes of a text that cannot nest deeper
 _FLAT = MAX_NESTING * len('{"":}')  # the same without arrays
 
 
-def prepare(values: Sequence[str]) -> Prepared:
-    """Encode what a topic contributes.
+class Compiled(NamedTuple):
+    """What came out for a stream.
 
     Args:
-        values: of the address's parameters, in its order.
-
-    Returns:
-        What the compiled encoder takes as its second argument.
-
-    Raises:
-        UnicodeEncodeError: when a value is no text that UTF-8 can hold.
+        prepare: takes the texts of the address's parameters, in its order, and gives what a topic contributes. It
+            raises UnicodeEncodeError when one is no text that UTF-8 can hold.
+        encode: takes payload and prepared topic, and gives key and value. It raises, anything, when it does not take
+            the payload.
     """
-    encoded = [(value, value.encode()) for value in values]
-    return tuple(part for value, data in encoded for part in (value, long(len(data)) + data, data))
+
+    prepare: Callable[[Sequence[str]], Prepared]
+    encode: Encode
 
 
 def compile_fast(  # noqa: PLR0913, PLR0917 - as the codec gets it
@@ -83,7 +83,7 @@ def compile_fast(  # noqa: PLR0913, PLR0917 - as the codec gets it
     unknown: Unknown,
     prefix: bytes,
     content: Content = "json",
-) -> Encode:
+) -> Compiled:
     """Generate and compile the encoder of a stream.
 
     Args:
@@ -94,34 +94,40 @@ def compile_fast(  # noqa: PLR0913, PLR0917 - as the codec gets it
         prefix: what stands before the Avro body.
         content: what the payload is written in.
 
-    Returns:
-        A function of payload and prepared topic that gives key and value. It raises, anything, when it does not take
-        the payload.
-
     Raises:
         NotCoveredError: for a shape it has no code for.
     """
     program, survey = Program(), Survey(schema)
     types = TypeCode(program, schema, survey, unknown)
-    with program.block("def encode(payload, values):"):
-        filled = _write_topic(program, types, parameters)
+    with program.block("def encode(payload, prepared):"):
+        filled = _topic(types, parameters)
         _write_decoding(program, survey, unknown)
         if field := whole_field(schema):
             _write_whole(program, field, schema, content)
         parts: list[Part] = [prefix, *types.records.write(schema, "v0", filled)]
         key = _write_key(program, types, [types.records.variable("v0", tokens(pointer)) for pointer in keys])
         program.line(f"return {key}, {program.joined(parts)}")
+    known = {f"{what}{place}" for what in _OF_PARAMETER for place in range(len(parameters))} | program.heads.keys()
+    used = [name for name in dict.fromkeys(_NAME.findall(str(program))) if name in known]
+    if used:
+        program.insert(1, f"{', '.join(used)}, = prepared")
     types.records.write_functions()
     encode: Encode = program.compile(f"<encoder of {schema['name']}>")["encode"]
-    return encode
+    return Compiled(partial(_prepare, used, program.heads), encode)
 
 
-def _write_topic(program: Program, types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
-    """Write the naming of what the topic contributes; give the variable of the text for each member it fills."""
-    if not parameters:
-        return {}
-    names = (f"text{place}, avro{place}, utf{place}," for place in range(len(parameters)))
-    program.line(f"{' '.join(names)} = values")
+def _prepare(used: Sequence[str], heads: Mapping[str, Sequence[bytes | Known]], texts: Sequence[str]) -> Prepared:
+    found: dict[str, Any] = {}
+    for place, text in enumerate(texts):
+        data = text.encode()
+        found |= {f"text{place}": text, f"avro{place}": long(len(data)) + data, f"utf{place}": data}
+    for name, parts in heads.items():
+        found[name] = b"".join([part if isinstance(part, bytes) else found[part.name] for part in parts])
+    return tuple([found[name] for name in used])
+
+
+def _topic(types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
+    """Name what the topic contributes; give the variable of the text for each member it fills."""
     filled: dict[str, str] = {}
     for place, pointer in enumerate(parameters):
         if pointer:
@@ -129,7 +135,7 @@ def _write_topic(program: Program, types: TypeCode, parameters: Sequence[str | N
             if below or member in filled:
                 raise NotCoveredError("a parameter's location below the top level, or that of two parameters")
             filled[member] = text = f"text{place}"
-            types.prepared[text], types.encoded[text] = f"avro{place}", f"utf{place}"
+            types.prepared[text], types.encoded[text] = Known(f"avro{place}"), f"utf{place}"
     return filled
 
 

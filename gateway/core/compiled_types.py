@@ -28,7 +28,7 @@ from gateway.core import logical
 from gateway.core.avro import ABSENT, RANGES, TEXT_FORMS, Encoder, Schema, Unknown, kind_of, logical_encoder, long
 from gateway.core.compiled_records import Miss, NotCoveredError, RecordCode
 from gateway.core.json_text import MAX_DIGITS
-from gateway.core.program import Entry, Number, Part
+from gateway.core.program import Entry, Known, Number, Part
 from gateway.core.scale import EXACT
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class TypeCode:
     Attributes:
         records: writes the records.
         encoded: of each text written so far, by the variable of its value: the expression of its UTF-8.
-        prepared: of each text that is encoded already, by its variable: the expression of its Avro string.
+        prepared: of each text that is encoded already, by its variable: its Avro string.
     """
 
     def __init__(self, program: Program, schema: Schema, survey: Survey, unknown: Unknown) -> None:
@@ -95,7 +95,7 @@ class TypeCode:
         self._known: dict[str, str] = {}  # variable -> the class of its value, inside a line that has asked for it
         self._survey = survey
         self.encoded: dict[str, str] = {}
-        self.prepared: dict[str, str] = {}
+        self.prepared: dict[str, Known] = {}
         self.records = RecordCode(self, program, schema, survey, unknown)
         program.bound |= {"ABSENT": ABSENT, "Decimal": Decimal, "EMPTY": {}, "LENGTH": _LENGTHS, "Miss": Miss}
         program.bound |= {"finite": _finite, "multiply": EXACT.multiply}

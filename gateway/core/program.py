@@ -1,7 +1,8 @@
 """The text of a Python program that is being written: its lines, fresh names, and the objects that it is given.
 
 The program makes bytes. What it makes them of are parts: constants, numbers of fixed size, and expressions. Neighbours
-that are constants or numbers become one call of `struct`, which costs hardly more for eight values than for one.
+that are constants or numbers become one call of `struct`, which costs hardly more for eight values than for one; what
+is known before the program is called is joined before, too.
 """
 
 from __future__ import annotations
@@ -32,14 +33,26 @@ class Entry(NamedTuple):
     value: str
 
 
-Part = bytes | Number | Entry | str  # a constant, a number, a table's entry, or an expression of some bytes
+class Known(NamedTuple):
+    """A part that is known before the program is called: the name of its bytes."""
+
+    name: str
+
+
+Part = bytes | Known | Number | Entry | str  # a constant, known, a number, a table's entry, or an expression of bytes
 
 
 class Program:
-    """Collects lines; `bound` are the objects that they name."""
+    """Collects lines.
+
+    Attributes:
+        bound: the objects that they name.
+        heads: name -> what is to be joined under it before the program is called.
+    """
 
     def __init__(self) -> None:
         self.bound: dict[str, Any] = {"join": b"".join}
+        self.heads: dict[str, list[bytes | Known]] = {}
         self._lines: list[str] = []
         self._indent = 0
         self._names = 0
@@ -88,10 +101,24 @@ class Program:
     def pieces(self, parts: list[Part]) -> list[str]:
         """Write the parts as few expressions of bytes."""
         pieces: list[str] = []
-        for is_packed, neighbours in groupby(self._folded(parts), key=lambda part: isinstance(part, bytes | Number)):
+        parts = self._joined_before(self._folded(parts))
+        for is_packed, neighbours in groupby(parts, key=lambda part: isinstance(part, bytes | Number)):
             run = list(neighbours)
             pieces += [self._packed(run)] if is_packed else map(_expression, run)
         return pieces
+
+    def _joined_before(self, parts: list[Part]) -> list[Part]:
+        """Put a name for all of them in the place of neighbours that are known or constant."""
+        found: list[Part] = []
+        for _, neighbours in groupby(parts, key=lambda part: isinstance(part, bytes | Known)):
+            run = list(neighbours)
+            known = [part for part in run if isinstance(part, bytes | Known)]
+            if len(known) > 1 and any(isinstance(part, Known) for part in known):
+                name = self.name("head")
+                self.heads[name] = known
+                run = [Known(name)]
+            found += run
+        return found
 
     def _folded(self, parts: list[Part]) -> list[Part]:
         """Put the index of a union's branch, a byte, into the table of the entry that follows it."""
@@ -131,12 +158,22 @@ class Program:
         exec(compile(str(self), title, "exec"), self.bound)  # noqa: S102 - our own text: outside names stand in it as repr() only
         return self.bound
 
+    def insert(self, number: int, text: str) -> None:
+        """Write a line, indented as what stands there is, before the line with this number."""
+        line = self._lines[number]
+        self._lines.insert(number, line[: len(line) - len(line.lstrip())] + text)
+
     def __str__(self) -> str:
         return "\n".join(self._lines)
 
 
 def _expression(part: Part) -> str:
-    return f"{part.table}[{part.value}]" if isinstance(part, Entry) else str(part)
+    match part:
+        case Entry(table, value):
+            return f"{table}[{value}]"
+        case Known(name):
+            return name
+    return str(part)
 
 
 def _number(part: Part) -> Number:

@@ -45,6 +45,7 @@ import time
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -435,7 +436,8 @@ class Replay:
             while unsent and not self._error and self._sink.room and self._hand_over(*unsent[0]):
                 unsent.popleft()
             self._sink.poll(0.1)
-            taken, failed = self._sink.take_reports()
+            runs, failed = self._sink.take_reports()
+            taken = list(chain.from_iterable(runs))
             settled.update(entry.offset for entry in taken)
             for entry in taken if is_booked else ():
                 self._book(wave[entry.offset][0])

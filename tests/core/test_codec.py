@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.codec import Codec
-from gateway.core.compiled import prepare
 from gateway.core.compiled_records import Miss
 from gateway.core.reading import DeadLetter, Reason
 from tests.core.avro_schemas import Sample, quoted, records
@@ -417,7 +416,7 @@ def test_encode_keeps_what_the_topic_says_apart_from_what_the_payload_says() -> 
     values = tuple(name.upper() for name in names)
     payload = json.dumps({**times, **rest}).encode()
     expected = written_by_fastavro(schema, dict(zip(names, values, strict=True)) | times | {"rest": rest})
-    assert codec.fast(payload, prepare(values)) == codec.encode_precisely(payload, values) == (b"P1", expected)
+    assert codec.fast(payload, codec.prepare(values)) == codec.encode_precisely(payload, values) == (b"P1", expected)
 
 
 def test_encode_takes_a_key_from_its_default() -> None:

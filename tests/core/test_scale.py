@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.codec import Codec
-from gateway.core.compiled import prepare
 from gateway.core.reading import DeadLetter, Reason
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -112,7 +111,7 @@ def test_encode_multiplies_a_payload_that_is_one_value() -> None:
     whole = {"type": "record", "name": "R", "fields": [{"name": "id", "type": "string"}, field]}
     made = Codec(whole, ("/id",), ["/id"], content="text")
     assert made.encode(b"215\n", ("a",)) == (b"a", b"\2a" + struct.pack("<d", 21.5))
-    assert made.encode(b"215\n", ("a",)) == made.fast(b"215\n", prepare(("a",)))
+    assert made.encode(b"215\n", ("a",)) == made.fast(b"215\n", made.prepare(("a",)))
 
 
 @pytest.mark.parametrize(
@@ -181,4 +180,5 @@ def test_fast_path_takes_numbers_with_a_factor() -> None:
     """Whole numbers, which is what meters send, and fractions."""
     for kind in ("double", "long", ["null", "double"], CENTS):
         for raw in (b"210", b"21e1", b"200.00"):
-            codec(kind, "0.1").fast(b'{"raw":' + raw + b"}", prepare(("a",)))
+            made = codec(kind, "0.1")
+            made.fast(b'{"raw":' + raw + b"}", made.prepare(("a",)))

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.codec import Codec
-from gateway.core.compiled import prepare
 from gateway.core.reading import DeadLetter, Reason
 
 if TYPE_CHECKING:
@@ -199,4 +198,5 @@ def test_encode_reads_numbers_as_json_does(value: float) -> None:
 def test_fast_path_takes_bare_values() -> None:
     """They are common, and must be quick."""
     for kind, payload in (("double", b"21.5"), ("long", b"7"), (STATE, b"ON\n"), (["double", "string"], b"1.5")):
-        codec(kind).fast(payload, prepare(("mixer",)))
+        made = codec(kind)
+        made.fast(payload, made.prepare(("mixer",)))
