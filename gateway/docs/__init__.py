@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.contract.document import Document
 from gateway.docs import html
 from gateway.docs import markdown as markdown_writer
-from gateway.docs.content import content
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gateway.docs.blocks import Block
 
 
 class Page(NamedTuple):
@@ -61,7 +61,7 @@ def page(path: Path) -> Page:
     Raises:
         ConfigurationError: when the file cannot be read.
     """
-    return Page(html.write(content(Document(path))), html.STYLE_SOURCE)
+    return Page(html.write(_content(path)), html.STYLE_SOURCE)
 
 
 def markdown(path: Path) -> str:
@@ -76,4 +76,11 @@ def markdown(path: Path) -> str:
     Raises:
         ConfigurationError: when the file cannot be read.
     """
-    return markdown_writer.write(content(Document(path)))
+    return markdown_writer.write(_content(path))
+
+
+def _content(path: Path) -> list[Block]:
+    from gateway.contract.document import Document  # noqa: PLC0415 - a gateway's status page needs no more than html.py
+    from gateway.docs.content import content  # noqa: PLC0415 - as above
+
+    return content(Document(path))
