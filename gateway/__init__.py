@@ -22,12 +22,13 @@ The way of a reading:
 Around it: cli/ (the commands); peer_certificate.py (why a server's certificate is refused); settings/ (what
 gateway.yaml is read and checked with) and reconcile.py (it fits the contract); health.py, metrics.py and http.py (what
 an operator sees), figures.py and overview.py (the same as a page); log.py (one event, one line); systemd.py; stop.py
-(signals as a flag); program.py (this program, started once more); durable.py (files replaced whole); errors.py (whose
-fault, and what next); report.py (what a check found, for people and for machines); installation.py (a gateway.yaml and
-all it leads to); sensors/ (readings made up from the contract); tail.py and tailing.py (records, decoded); dlq/ (dead
-letters seen again); evolution/ (schemas under change: judged, registered, locked); topics.py (Kafka topics by the
-contract); drift/ (the contract against the living world); doctor/ (the known traps, looked for live); init/ (a first
-gateway.yaml); docs/ (the contract as a page); status.py and top.py with table.py; demo/ (everything on one machine).
+(signals as a flag); program.py (this program, started once more); memory.py (what is needed once, given back);
+durable.py (files replaced whole); errors.py (whose fault, and what next); report.py (what a check found, for people and
+for machines); installation.py (a gateway.yaml and all it leads to); sensors/ (readings made up from the contract);
+tail.py and tailing.py (records, decoded); dlq/ (dead letters seen again); evolution/ (schemas under change: judged,
+registered, locked); topics.py (Kafka topics by the contract); drift/ (the contract against the living world); doctor/
+(the known traps, looked for live); init/ (a first gateway.yaml); docs/ (the contract as a page); status.py and top.py
+with table.py; demo/ (everything on one machine).
 """
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway import __version__, docs
+from gateway import __version__
 from gateway.bridge import Bridge
 from gateway.core.continuity import Continuity
 from gateway.core.retained import RetainedMessages
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from gateway.config import Settings, SpoolSettings
     from gateway.contract.model import Contract, MqttServer, Stream
+    from gateway.docs import Page
     from gateway.registry import SchemaRegistry
     from gateway.stop import Stop
 
@@ -202,7 +203,13 @@ class Preparation:
         self._told = set(waiting)
 
 
-def build(contract: Contract, settings: Settings, environ: Mapping[str, str], filters: Mapping[str, str]) -> Service:
+def build(
+    contract: Contract,
+    settings: Settings,
+    environ: Mapping[str, str],
+    filters: Mapping[str, str],
+    documentation: Page,
+) -> Service:
     """Build a gateway.
 
     Args:
@@ -210,6 +217,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str], fi
         settings: what this installation adds; reconciled with the contract.
         environ: the process's environment, for systemd.
         filters: name of each stream to subscribe to, and the filter to do it with (`split.py`).
+        documentation: the contract for people, served at /docs.
 
     Returns:
         A service that is not started.
@@ -242,7 +250,7 @@ def build(contract: Contract, settings: Settings, environ: Mapping[str, str], fi
     listen = settings.http.listen
     http = None
     if listen:
-        page, documentation = StatusPage(contract.title, health, collector.collect), docs.page(contract.path)
+        page = StatusPage(contract.title, health, collector.collect)
         http = HttpServer(listen, page=page, metrics=exposition(collector), health=health, documentation=documentation)
     return Service(sources, spool, bridge, sink, ledger, preparation, http, Notifier(environ))
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.contract import Contract
+    from gateway.docs import Page
 
 
 def run(
@@ -28,18 +34,22 @@ def run(
     Exit codes: 0 stopped as told, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool. With
     several workers it ends with the code of the first that ended.
     """
-    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway import log  # noqa: PLC0415 - as above
+    from gateway import log  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
     from gateway import split as splitting  # noqa: PLC0415 - as above
     from gateway.config import load  # noqa: PLC0415 - as above
     from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
+    from gateway.memory import forked  # noqa: PLC0415 - as above
     from gateway.reconcile import reconcile  # noqa: PLC0415 - as above
-    from gateway.service import build  # noqa: PLC0415 - as above
-    from gateway.workers import run_workers  # noqa: PLC0415 - as above
 
     settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format)
-    contract = contracts.load(settings.resolve(settings.contract))
+    path = settings.resolve(settings.contract)
+    loaded = forked(lambda: _load(path))
+
+    from gateway.service import build  # noqa: PLC0415 - on another core, while the contract is read
+    from gateway.workers import run_workers  # noqa: PLC0415 - as above
+
+    contract, page = loaded()
     findings = [*reconcile(settings, contract), *splitting.examine(contract, settings)]
     if errors := [finding for finding in findings if finding.severity == "error"]:
         raise ConfigurationError(errors)
@@ -48,4 +58,11 @@ def run(
     if worker:
         splitting.sign_log(worker)
     own = splitting.begin(contract, settings, worker or 1)
-    build(own.contract, own.settings, os.environ, own.filters).run()
+    build(own.contract, own.settings, os.environ, own.filters, page).run()
+
+
+def _load(path: Path) -> tuple[Contract, Page]:
+    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway import docs  # noqa: PLC0415 - nor need a running gateway keep what writes the page
+
+    return contracts.load(path), docs.page(path)

@@ -11,8 +11,8 @@
     rules.py           what must hold between the parts
     model.py           the result: plain values
 
-All but model.py is imported only while a contract is loaded; jsonschema and fastavro cost memory that a small machine
-has better use for.
+All but model.py is imported only while a contract is loaded, which `gateway run` does in a fork (`gateway/memory.py`):
+jsonschema and the official schemas cost memory that a small machine has better use for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The contract as the gateway uses it: what `asyncapi.yaml` says, resolved and checked, and nothing else.
 
-Plain frozen values. Everything that is per installation (addresses, secrets) is in `config.Settings` under the
-same server names.
+Plain frozen values, which can be pickled. Everything that is per installation (addresses, secrets) is in
+`config.Settings` under the same server names.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "gateway"
 
 # The bottom first. A module imports from its own row and from the rows before it.
 LAYERS = (
-    {"errors", "log", "core", "stop", "durable", "program", "registry_api"},
+    {"errors", "log", "core", "stop", "durable", "program", "memory", "registry_api"},
     {"settings"},
     {"contract"},
     {"config", "reconcile", "docs", "peer_certificate"},

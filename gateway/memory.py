@@ -1,0 +1,61 @@
+"""Memory that is needed once, given back: a gateway of a few streams runs for months on a small machine.
+
+Python keeps what it once took: a module stays, and what lives on is spread over the pages that the rest has left. So
+a contract is loaded in a forked process, which leaves its result and takes the rest with it: jsonschema, the official
+schemas, the page's writers. A fork begins with all that this process has imported, within milliseconds.
+`multiprocessing` lost, because it takes 1 MB that stays; a subprocess too, because it takes a second start of Python,
+and a way to write down what it found.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import IO, TYPE_CHECKING, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Result = TypeVar("_Result")
+
+
+def forked(work: Callable[[], _Result]) -> Callable[[], _Result]:
+    """Begin work in a fork of this process, which must not have threads yet: they would be missing there.
+
+    What fails in the fork, for whatever reason, is done again here: so its error is raised where it is handled.
+
+    Args:
+        work: changes nothing outside of itself, and gives a value that can be pickled.
+
+    Returns:
+        Waits for the work's result and gives it; to be called once.
+    """
+    file = os.fdopen(os.memfd_create("result"), "w+b")
+    try:
+        child = os.fork()
+    except OSError:  # the system allows no further process, or none of this size
+        return work
+    if not child:
+        _leave(work, file)
+
+    def result() -> _Result:
+        _, status = os.waitpid(child, 0)
+        with file:
+            if status:
+                return work()
+            file.seek(0)
+            found: _Result = pickle.load(file)  # noqa: S301 - this very program wrote it
+            return found
+
+    return result
+
+
+def _leave(work: Callable[[], object], file: IO[bytes]) -> NoReturn:
+    """Leave what work returns in a file, and end without a word or cleaning up: that is for the other process to do."""
+    status = 1
+    try:
+        with file:
+            pickle.dump(work(), file)
+        status = 0
+    finally:
+        os._exit(status)
