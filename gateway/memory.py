@@ -5,10 +5,14 @@ a contract is loaded in a forked process, which leaves its result and takes the 
 schemas, the page's writers. A fork begins with all that this process has imported, within milliseconds.
 `multiprocessing` lost, because it takes 1 MB that stays; a subprocess too, because it takes a second start of Python,
 and a way to write down what it found.
+
+The C library keeps as well what it was given back, such as the space in which Python compiled a generated encoder. It
+has to be told once, when that is done.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 from typing import IO, TYPE_CHECKING, NoReturn, TypeVar
@@ -59,3 +63,10 @@ def _leave(work: Callable[[], object], file: IO[bytes]) -> NoReturn:
         status = 0
     finally:
         os._exit(status)
+
+
+def trim() -> None:
+    """Have the C library give back what it holds free. Only glibc can; musl holds little."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back:
+        give_back(0)
