@@ -34,10 +34,10 @@ def forked(work: Callable[[], _Result]) -> Callable[[], _Result]:
     Returns:
         Waits for the work's result and gives it; to be called once.
     """
-    file = os.fdopen(os.memfd_create("result"), "w+b")
     try:
+        file = os.fdopen(os.memfd_create("result"), "w+b")
         child = os.fork()
-    except OSError:  # the system allows no further process, or none of this size
+    except OSError:  # the system allows no further process, none of this size, or no file in memory
         return work
     if not child:
         _leave(work, file)
