@@ -114,7 +114,7 @@ class ByRuns(Direct):
         while self._delivered < count:
             first = handed % len(records)
             wanted = min(RUN, sink.room, count - handed, len(records) - first)
-            handed += sink.send(records[first : first + wanted], self._entries[:wanted])
+            handed += wanted - len(sink.send(records[first : first + wanted], self._entries[:wanted]))
             sink.poll(0 if wanted else 0.01)
             settled, failed = sink.take_reports()
             assert not failed, failed[0]

@@ -12,6 +12,10 @@ ends may wake it and cannot be waited for at once: sockets have `poll`, librdkaf
 While a report may come at any moment the wait listens to the reports and looks at the sockets every millisecond, so
 that readings that come meanwhile go together; when none has come for some time (Kafka is away) it waits at the sockets,
 and asks for reports less and less often.
+
+A request to Kafka costs the same for one record as for a hundred, so requests are made larger where that delays nothing
+much. While Kafka has some records to report, turns keep a distance. And while many lanes have a few readings each, and
+the brokers have more, the loop reads on before it sends.
 """
 
 from __future__ import annotations
@@ -54,6 +58,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 QUANTUM = 2_048  # readings a lane may send before the next lane has its turn: what one turn reads
+BUSY, DISTANCE_SECONDS = 32, 0.0015  # with more records in flight, turns begin so long after each other
+MANY_LANES = 5  # as many requests as librdkafka lets be under way
+FEW_READINGS = 64  # a lane, on average
+GATHER_SECONDS = 0.02  # at most
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
@@ -102,6 +110,7 @@ class Bridge:
         self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
         self._continuities = continuities
         self._next_watch = 0.0
+        self._sent_at = self.turned_at
         self._readable: set[int] = set()  # sockets
         spool.adopt(list(self.lanes.values()), list(self.dead_lanes.values()))
         self._busy = dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)  # lanes with work to do
@@ -109,14 +118,17 @@ class Bridge:
 
     def turn(self) -> None:
         """Go once round the picture."""
+        self._keep_distance()
         self._wait()
         self.turned_at = time.monotonic()
         self._adopt_transforms()
-        self._read()
+        has_read = self._read()
         self._spool.keep(self.turned_at)
         if not self._sink.in_flight:
             self._expecting_since = self.turned_at
-        self._send(self.turned_at)
+        if not (has_read and self._gathers()):
+            self._send(self.turned_at)
+            self._sent_at = self.turned_at
         self._sink.poll(0)
         self._settle()
         self._acknowledge()
@@ -132,6 +144,10 @@ class Bridge:
         return [*self.lanes.values(), *self.dead_lanes.values()]
 
     # --- waiting -------------------------------------------------------------------------------------------------
+
+    def _keep_distance(self) -> None:
+        if self._sink.in_flight > BUSY:
+            time.sleep(max(0.0, self.turned_at + DISTANCE_SECONDS - time.monotonic()))
 
     def _wait(self) -> None:
         poller = select.poll()
@@ -190,13 +206,16 @@ class Bridge:
 
     # --- MQTT to spool -------------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        has_read = False
         now = time.monotonic()
         for source in self._sources:
             may_read = self._may_read()
             source.tend(now, is_reading=may_read)
             if may_read and (source.fileno in self._readable or source.holds_back) and (entries := source.read()):
                 self._take_in(entries)
+                has_read = True
+        return has_read
 
     def _take_in(self, entries: list[Entry]) -> None:
         self._spool.append(entries, self.turned_at)
@@ -243,6 +262,13 @@ class Bridge:
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 
+    def _gathers(self) -> bool:
+        """Tell whether to read on before anything is sent, because many lanes would send few readings each."""
+        lanes = len(self._busy)
+        if lanes <= MANY_LANES or self.turned_at - self._sent_at >= GATHER_SECONDS:
+            return False
+        return sum([len(lane.waiting) for lane in self._busy]) < FEW_READINGS * lanes
+
     def _adopt_transforms(self) -> None:
         while True:
             try:
@@ -287,7 +313,7 @@ class Bridge:
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone is no reading
                     continuity.note(entry.offset, entry.reading, record.key, self.turned_at)
-        lane.sent([*entries, *rest], self._sink.send(records, entries))
+        lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest])
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
         entries = lane.take(room)

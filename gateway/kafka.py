@@ -41,7 +41,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from gateway.kafka_errors import BYSTANDERS, DISTRUSTED, Outcome, cause, explained, is_bystander, outcome, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from confluent_kafka import Message
 
@@ -113,6 +113,14 @@ class _Reports:
             self._error = error
 
 
+def _offset(entry: Entry) -> int:
+    return entry.offset
+
+
+def _size(entries: Iterable[Entry]) -> int:
+    return sum([entry.size for entry in entries])
+
+
 class _Partitions(dict[bytes, int]):
     """Which partition each key of a topic belongs to, as far as it is known."""
 
@@ -160,73 +168,90 @@ class KafkaSink:
             return 0
         return self._window - self.in_flight
 
-    def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> int:
-        """Hand records to librdkafka, in order, and stop at the first that it does not take.
+    def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
+        """Hand records to librdkafka, in order for each partition, and stop at the first that it does not take.
 
         Args:
             records: what to produce for each reading: one record, all for the same topic, or several for each.
-            entries: the readings; they turn up in `settled` or `failed` after a later `poll`.
+            entries: the readings, by offset; they turn up in `settled` or `failed` after a later `poll`.
 
         Returns:
-            How many readings were taken: fewer than given when the window or librdkafka's queue is full, when the
-            producer has become fatal, or when a record failed on the spot, which is counted among the taken.
+            The readings that were not taken, by offset: some when the window or librdkafka's queue is full, when the
+            producer has become fatal, or when a record failed on the spot, which itself is among the taken.
         """
         if not entries or (self._fatal and not self._replace()):
-            return 0
-        totals = self._fitting(entries)
+            return list(entries)
+        count = self._fitting(entries)
         produce = self._produce_several if isinstance(records[0], list) else self._produce_runs
-        taken, error = produce(records[: len(totals)], entries[: len(totals)])  # type: ignore[arg-type]  # as the first
+        left, error = produce(records[:count], entries[:count])  # type: ignore[arg-type]  # as the first
         if isinstance(error, BufferError):
             self._is_full = True
         elif error and error.args[0].code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name
             self._fatal = error.args[0]
         elif error:  # refused on the spot, e.g. larger than message.max.bytes
-            self.failed.append((entries[taken], error.args[0]))
-            taken += 1
-        self.in_flight += taken
-        self._bytes_in_flight += totals[taken - 1] if taken else 0
-        return taken
+            self.failed.append((left.pop(0), error.args[0]))
+        self.in_flight += count - len(left)
+        self._bytes_in_flight += _size(entries[:count]) - _size(left)
+        return [*sorted(left, key=_offset), *entries[count:]]
 
-    def _fitting(self, entries: Sequence[Entry]) -> list[int]:
-        """Add up the sizes of those that may go together; only the last of them goes beyond the window."""
+    def _fitting(self, entries: Sequence[Entry]) -> int:
+        """Count those that may go together; only the last of them goes beyond the window."""
         sizes = [entry.size for entry in entries]
         if max(sizes) > LARGE_BYTES:
             sizes = sizes[: next(number for number, size in enumerate(sizes) if size > LARGE_BYTES) or 1]
-        totals = list(accumulate(sizes))
-        return totals[: 1 + bisect_left(totals, self._window_bytes - self._bytes_in_flight)]
+        room = self._window_bytes - self._bytes_in_flight
+        return len(sizes) if sum(sizes) <= room else min(len(sizes), 1 + bisect_left(list(accumulate(sizes)), room))
 
-    def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[int, Refusal | None]:
-        """Hand over records of one topic, and ask for a report on the last of each partition.
+    def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[list[Entry], Refusal | None]:
+        """Hand over records of one topic, those of a partition together: so librdkafka sends them together.
 
         Returns:
-            How many were taken, and what librdkafka said to the next.
+            The readings that were not taken, the refused one first, and what librdkafka said to it.
         """
         topic = records[0].topic
         known = self._known_partitions(topic)
         partitions = [*map(known.__getitem__, [record.key for record in records])]
         if topic in self._wary:
             partitions = [ANY_PARTITION] * len(records)
-        last = dict(zip(partitions, range(len(partitions)), strict=True))
-        runs: dict[int, list[Entry]] = {partition: [] for partition in last}
-        for entry, partition in zip(entries, partitions, strict=True):
-            runs[partition].append(entry)
-        reports: list[Callable[..., None] | None] = [None] * len(records)
-        for partition, number in last.items():
-            reports[number] = partial(self._report, runs[partition])
-        if ANY_PARTITION in last:
-            del runs[ANY_PARTITION]
-            for number in [number for number, partition in enumerate(partitions) if partition == ANY_PARTITION]:
-                reports[number] = partial(self._learn, entries[number], known)
+        runs: dict[int, tuple[list[Record], list[Entry]]] = {partition: ([], []) for partition in set(partitions)}
+        for record, entry, partition in zip(records, entries, partitions, strict=True):
+            run, its = runs[partition]
+            run.append(record)
+            its.append(entry)
+        left: list[Entry] = []
+        error: Refusal | None = None
+        for partition, (run, its) in runs.items():
+            taken = 0
+            if not error:
+                learning = known if partition == ANY_PARTITION else None
+                taken, error = self._produce_run(run, its, partition, learning)
+            left += its[taken:]
+        return left, error
+
+    def _produce_run(
+        self, records: Sequence[Record], entries: list[Entry], partition: int, learning: _Partitions | None
+    ) -> tuple[int, Refusal | None]:
+        """Hand over records of one partition, and ask for a report on the last; or of any, and learn from each report.
+
+        Returns:
+            How many were taken, and what librdkafka said to the next.
+        """
+        reports: list[Callable[..., None] | None]
+        if learning is None:
+            reports = [None] * (len(records) - 1)
+            reports.append(partial(self._report, entries))
+        else:
+            reports = [partial(self._learn, entry, learning) for entry in entries]
         produce, taken = self._producer.produce, 0
         try:
-            for record, partition, report in zip(records, partitions, reports, strict=True):
-                produce(topic, record.value, record.key, partition, report, None, record.timestamp, record.headers)
+            for record, report in zip(records, reports, strict=True):
+                produce(
+                    record.topic, record.value, record.key, partition, report, None, record.timestamp, record.headers
+                )
                 taken += 1
         except (BufferError, KafkaException) as error:
-            handed_over = zip(entries[:taken], partitions, strict=False)
-            self._unreported += [
-                entry for entry, partition in handed_over if partition in runs and last[partition] >= taken
-            ]
+            if learning is None:
+                self._unreported += entries[:taken]
             return taken, error
         return taken, None
 
@@ -237,19 +262,21 @@ class KafkaSink:
             self._keys_learned, self._forget_at = 0, now + FORGET_SECONDS
         return self._partitions.setdefault(topic, _Partitions())
 
-    def _produce_several(self, records: Sequence[list[Record]], entries: Sequence[Entry]) -> tuple[int, Refusal | None]:
+    def _produce_several(
+        self, records: Sequence[list[Record]], entries: Sequence[Entry]
+    ) -> tuple[list[Entry], Refusal | None]:
         """Hand over every record of each reading; a reading is reported once, when Kafka has told of all of its.
 
         All of them or none, as long as a report is to come, after which there is more room.
 
         Returns:
-            Of how many readings the first was taken, and what librdkafka said to the next.
+            The readings of which nothing was taken, and what librdkafka said to the first of them.
         """
         produce = self._producer.produce
         for taken, (group, entry) in enumerate(zip(records, entries, strict=True)):
             may_wait = self.in_flight or taken
             if may_wait and len(self._producer) + len(group) > self._queue:
-                return taken, BufferError()
+                return list(entries[taken:]), BufferError()
             reports = _Reports(partial(self._report, [entry]), len(group))
             for number, record in enumerate(group):
                 try:
@@ -259,11 +286,11 @@ class KafkaSink:
                     )  # fmt: skip
                 except (BufferError, KafkaException) as error:
                     if not number:
-                        return taken, error
+                        return list(entries[taken:]), error
                     self._is_full = isinstance(error, BufferError)
                     reports.expect_no_more(cause(error), len(group) - number)
-                    return taken + 1, None
-        return len(records), None
+                    return list(entries[taken + 1 :]), None
+        return [], None
 
     # --- reports back --------------------------------------------------------------------------------------------
 
@@ -314,7 +341,7 @@ class KafkaSink:
                 self._partitions.clear()
             for entries in [*settled, [entry for entry, _ in failed]]:
                 self.in_flight -= len(entries)
-                self._bytes_in_flight -= sum([entry.size for entry in entries])
+                self._bytes_in_flight -= _size(entries)
             if settled:
                 self._note_success()
         return settled, self._name_cause(failed) if self._fatal else failed

@@ -137,17 +137,17 @@ class Lane:
         popleft = self.waiting.popleft
         return [popleft() for _ in range(count)]
 
-    def sent(self, entries: Sequence[Entry], count: int) -> None:
+    def sent(self, entries: Sequence[Entry], left: Sequence[Entry]) -> None:
         """Note what became of readings that were taken to be sent.
 
         Args:
-            entries: in order.
-            count: how many of them, from the first on, are in flight now; the others wait in front again.
+            entries: by offset.
+            left: those of them that were not; they wait in front again. The others are in flight now.
         """
-        if count and entries[0].offset <= self._careful_until:
+        if len(entries) > len(left) and entries[0].offset <= self._careful_until:
             self.alone = entries[0]
-        self.in_flight += count
-        self.waiting.extendleft(reversed(entries[count:]))
+        self.in_flight += len(entries) - len(left)
+        self.waiting.extendleft(reversed(left))
 
     def room(self, now: float) -> int:
         """Tell how many readings may be sent now; none may share a batch with the one that is tried alone."""

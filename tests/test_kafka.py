@@ -26,7 +26,7 @@ from tests.stack.reading_records import record_count, records
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tests.conftest import FreePort, NewTopic
@@ -47,6 +47,11 @@ def record(topic: str, value: bytes | None = b"v", key: bytes = b"k", headers: A
 
 def entry(number: int) -> Entry:
     return Entry(Reading("s", b"t", b"", NOW), None, 0, number)
+
+
+def left(sink: KafkaSink, made: Sequence[Record | list[Record]]) -> list[int]:
+    """Send readings; give the numbers of those that were not taken."""
+    return [one.offset for one in sink.send(made, [entry(number) for number in range(len(made))])]
 
 
 def collect(sink: KafkaSink, count: int, seconds: float = 30) -> tuple[list[int], Failed]:
@@ -82,7 +87,7 @@ def complaint(sink: KafkaSink) -> str:
 
 def deliver(sink: KafkaSink, made: Iterable[Record]) -> tuple[list[int], Failed]:
     """Send records, numbered from 0, as long as the sink takes them, and collect their reports."""
-    taken = takewhile(lambda one: sink.send([one[1]], [entry(one[0])]), enumerate(made))
+    taken = takewhile(lambda one: not sink.send([one[1]], [entry(one[0])]), enumerate(made))
     return collect(sink, sum(1 for _ in taken))
 
 
@@ -112,7 +117,7 @@ def test_send_reports_a_reading_once_when_all_of_its_records_are_there(
 ) -> None:
     first, second = topic("first"), topic("second")
     readings = [[record(first, b"%d" % number), record(second, None)] for number in range(3)]
-    assert sink.send(readings, [entry(number) for number in range(3)]) == 3
+    assert not sink.send(readings, [entry(number) for number in range(3)])
     assert collect(sink, 3) == ([0, 1, 2], {})
     assert [one.value for one in records(kafka.bootstrap, first, 3)] == [b"0", b"1", b"2"]
     assert [one.value for one in records(kafka.bootstrap, second, 3)] == [None, None, None]
@@ -123,7 +128,7 @@ def test_send_fails_a_reading_of_which_one_record_fails(topic: NewTopic, sink: K
     there, missing = topic("there"), topic("there") + "-not"
     huge = record(there, b"x" * (sink.record_limit + 1))
     readings = [[record(there), record(missing)], [record(missing), record(there)], [record(there), huge]]
-    assert sink.send(readings, [entry(number) for number in range(3)]) == 3
+    assert not sink.send(readings, [entry(number) for number in range(3)])
     settled, failed = collect(sink, 3)
     assert settled == []
     unknown, too_large = KafkaError._UNKNOWN_TOPIC, KafkaError.MSG_SIZE_TOO_LARGE  # noqa: SLF001 - librdkafka's own name
@@ -153,7 +158,7 @@ def test_send_settles_every_reading_of_a_run_and_keeps_the_order_of_each_key(
     numbers = range(500)
     made = [record(name, b"%d" % number, b"key%d" % (number % 20)) for number in numbers]
     for _ in range(2):
-        assert sink.send(made, [entry(number) for number in numbers]) == 500
+        assert not sink.send(made, [entry(number) for number in numbers])
         settled, failed = collect(sink, 500)
         assert (sorted(settled), failed) == (list(numbers), {})
     stored = records(kafka.bootstrap, name, 1_000)
@@ -167,7 +172,7 @@ def test_send_fails_what_it_can_no_longer_be_told_of(topic: NewTopic, sink: Kafk
     name = topic("readings", 1)
     assert deliver(sink, [record(name)]) == ([0], {})
     made = [record(name), record(name), record(name, b"x" * 1_100_000), record(name)]
-    assert sink.send(made, [entry(number) for number in range(4)]) == 3
+    assert left(sink, made) == [3]
     assert sink.room == 0
     settled, failed = collect(sink, 3)
     assert (settled, {number: outcome(error) for number, error in failed.items()}) == (
@@ -178,14 +183,29 @@ def test_send_fails_what_it_can_no_longer_be_told_of(topic: NewTopic, sink: Kafk
     assert deliver(sink, [record(name)]) == ([0], {})
 
 
+def test_send_gives_back_by_offset_what_it_did_not_take(topic: NewTopic, sink: KafkaSink) -> None:
+    """Those of a partition are handed over together; what is left of several partitions is in order again."""
+    name, keys = topic("readings", 3), [b"key%d" % number for number in range(12)]
+    learned = deliver(sink, [record(name, key=key) for key in keys])
+    assert (sorted(learned[0]), learned[1]) == (list(range(12)), {})
+    made = [record(name, b"1", key) for key in keys] * 2
+    made[13] = record(name, b"x" * 1_100_000, keys[1])
+    given_back = left(sink, made)
+    assert given_back == sorted(given_back)
+    assert 13 not in given_back
+    settled, failed = collect(sink, len(made) - len(given_back))
+    assert sorted([*given_back, *settled, *failed]) == list(range(24))
+    assert outcome(failed[13]) is Outcome.REFUSE
+
+
 def test_send_sends_a_large_reading_by_itself(topic: NewTopic, sink: KafkaSink) -> None:
     """Nothing that went before a reading whose record may be too large is left without a report."""
     name = topic("readings", 1)
     assert deliver(sink, [record(name)]) == ([0], {})
     large = Entry(Reading("s", b"t", b"", NOW), None, 0, 1, 1_100_000)
     made = [record(name), record(name, b"x" * 1_100_000), record(name)]
-    assert sink.send(made, [entry(0), large, entry(2)]) == 1
-    assert sink.send(made[1:], [large, entry(2)]) == 1
+    assert sink.send(made, [entry(0), large, entry(2)]) == [large, entry(2)]
+    assert sink.send(made[1:], [large, entry(2)]) == [entry(2)]
     settled, failed = collect(sink, 2)
     assert (settled, list(failed)) == ([0], [1])
 
@@ -225,8 +245,8 @@ def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic,
 def test_room_ends_with_the_window(free_port: FreePort) -> None:
     """Kafka away: the window fills, then the sink has no room, and nothing is lost or blocks."""
     sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 100})
-    sent = [sink.send([record("t")], [entry(number)]) for number in range(101)]
-    assert sent == [1] * 100 + [0]
+    left = [sink.send([record("t")], [entry(number)]) for number in range(101)]
+    assert left == [[]] * 100 + [[entry(100)]]
     assert not sink.room
     assert sink.in_flight == 100
     assert WINDOW < 200_000, "the window fits librdkafka's default queue"
@@ -236,7 +256,7 @@ def test_send_takes_all_records_of_a_reading_or_none(free_port: FreePort) -> Non
     """The queue has room for some of the next thirty: none is handed over, and nothing behind them gets ahead."""
     sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 100})
     several = [*([record("t")] * 30 for _ in range(4)), [record("t")]]
-    assert sink.send(several, [entry(number) for number in range(5)]) == 3
+    assert left(sink, several) == [3, 4]
     assert (sink.room, sink.in_flight) == (0, 3)
 
 
@@ -244,7 +264,7 @@ def test_send_stops_behind_a_reading_of_which_a_record_is_refused(free_port: Fre
     """What comes behind does not get ahead of what must be sent again."""
     sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "message.max.bytes": 2_000})
     broken = [record("t"), record("t", b"x" * 3_000)]
-    assert sink.send([[record("t")], broken, [record("t")]], [entry(number) for number in range(3)]) == 2
+    assert left(sink, [[record("t")], broken, [record("t")]]) == [2]
     assert sink.in_flight == 2
 
 
@@ -252,7 +272,7 @@ def test_a_queue_of_0_messages_is_one_without_limit(free_port: FreePort) -> None
     """So librdkafka understands the number."""
     sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 0})
     assert sink.room == WINDOW
-    assert sink.send([[record("t")] * 30] * 2, [entry(0), entry(1)]) == 2
+    assert left(sink, [[record("t")] * 30] * 2) == []
 
 
 # --- topics ----------------------------------------------------------------------------------------------------------
@@ -402,9 +422,9 @@ def test_send_without_the_right_to_produce_names_it_and_recovers(cluster: MockCl
 def test_room_is_none_while_a_fatal_producer_empties(cluster: MockCluster, mocked: KafkaSink) -> None:
     """Nothing is handed to a producer that is beyond repair."""
     cluster.push_errors(PRODUCE, [OUT_OF_ORDER])
-    assert mocked.send([record("readings")], [entry(0)])
+    assert not mocked.send([record("readings")], [entry(0)])
     wait_for(lambda: complaint(mocked) or not mocked.room, 60, "the fatal error")
-    assert not mocked.send([record("readings")], [entry(1)])
+    assert mocked.send([record("readings")], [entry(1)]) == [entry(1)]
     assert not collect(mocked, 1)[0]
     assert mocked.room
 
@@ -412,7 +432,7 @@ def test_room_is_none_while_a_fatal_producer_empties(cluster: MockCluster, mocke
 def test_send_waits_for_a_cluster_that_is_down(cluster: MockCluster, mocked: KafkaSink) -> None:
     """Nothing times out: the record is there when the cluster is."""
     cluster.down()
-    assert mocked.send([record("readings", b"patient")], [entry(1)])
+    assert not mocked.send([record("readings", b"patient")], [entry(1)])
     wait_for(lambda: complaint(mocked), 60, "the client to notice")
     assert mocked.take_reports() == ([], [])
     cluster.up()
@@ -504,7 +524,7 @@ def test_send_delivers_with_a_password(
 def trouble_of(given: dict[str, Any]) -> str:
     """Send a record that cannot get through; give what the sink says, and see that the record is still held."""
     with closing_sink(given) as sink:
-        assert sink.send([record("readings")], [entry(0)])
+        assert not sink.send([record("readings")], [entry(0)])
         wait_for(lambda: complaint(sink), 60, "the client to complain")
         with pytest.raises(ConnectionError) as raised:
             sink.missing_topics({"readings"}, 1)

@@ -451,7 +451,7 @@ class Replay:
 
     def _hand_over(self, index: int, pair: Pair) -> bool:
         letter, record = pair
-        return self._sink.send([record], [Entry(letter.reading, None, 0, index)]) == 1
+        return not self._sink.send([record], [Entry(letter.reading, None, 0, index)])
 
     def _book(self, letter: Letter) -> None:
         self._journal.add(letter)
