@@ -168,6 +168,11 @@ class KafkaSink:
             return 0
         return self._window - self.in_flight
 
+    @property
+    def awaited(self) -> int:
+        """How many readings are in flight of which no report has come."""
+        return self.in_flight - sum(map(len, self.settled)) - len(self.failed)
+
     def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
         """Hand records to librdkafka, in order for each partition, and stop at the first that it does not take.
 
