@@ -76,6 +76,20 @@ def versus(far_end: FarEnd, effort: Effort) -> Figures:
     return found
 
 
+def one_core(far_end: FarEnd, effort: Effort) -> Figures:
+    """Hold each to one core; Kafka and the load broker may use all."""
+    with ExitStack() as started:
+        every: list[Contestant] = [started.enter_context(Product(far_end)), started.enter_context(Ceiling(far_end))]
+        if GO_BRIDGE.exists():
+            every.append(started.enter_context(plain_go(far_end)))
+        for each in every:
+            figures.hold_to_one_core(each.pid)
+        found = _rounds({each.name: (each, Load(), {}) for each in every}, effort)
+        for each in every:
+            each.verify()
+    return found
+
+
 def window(far_end: FarEnd, effort: Effort) -> Figures:
     """Let the broker allow 20 unacknowledged readings, as Mosquitto does to MQTT 3.1.1."""
     with ExitStack() as started:
@@ -173,7 +187,7 @@ def rest(far_end: FarEnd, effort: Effort) -> Figures:
 
 
 GROUPS: dict[str, Callable[[FarEnd, Effort], Figures]] = {
-    each.__name__: each for each in (versus, window, latency, growth, streams, workers, start, rest)
+    each.__name__: each for each in (versus, one_core, window, latency, growth, streams, workers, start, rest)
 }
 
 
