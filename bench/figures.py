@@ -6,9 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -45,11 +49,31 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND + sum(map(cpu_seconds, map(int, children)))
 
 
-def hold_to_one_core(pid: int) -> None:
-    """Let all threads of a process, and those that they start, run on the last core alone."""
-    core = {max(os.sched_getaffinity(0))}
+@contextmanager
+def one_core(own: Sequence[int], others: Sequence[int]) -> Iterator[None]:
+    """Let some processes run on the last core alone, and others on all but that, for a while.
+
+    Args:
+        own: ids of processes that get the core.
+        others: ids of processes that keep away from it; one that is among `own` stays there.
+    """
+    cores = os.sched_getaffinity(0)
+    last = {max(cores)}
+    for pid in others:
+        _hold(pid, cores - last or cores)
+    for pid in own:
+        _hold(pid, last)
+    try:
+        yield
+    finally:
+        for pid in (*own, *others):
+            _hold(pid, cores)
+
+
+def _hold(pid: int, cores: set[int]) -> None:
+    """Let all threads of a process, and those that they start, run on these cores only."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), core)
+        os.sched_setaffinity(int(thread.name), cores)
 
 
 def resident_mebibytes(pid: int) -> float:

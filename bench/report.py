@@ -284,8 +284,8 @@ Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}; {on["date"]}. Load of the
 {small(results)}
 ## How it is measured
 
-- Held to one core means that all threads of the bridge, librdkafka's too, run on one core, while Kafka and the load
-  broker may use all {on["cores"]}. The other rows are of processes that may use all cores as well.
+- Held to one core means that all threads of the bridge, librdkafka's too, run on one core, which Kafka and the load
+  brokers leave to it. The other rows are of processes that may use all {on["cores"]}, as everybody else may.
 - With 20 unacknowledged, (c) is bound by paho's acknowledging each 50 ms unless tuned: the tuned row is the comparison
   that counts. It speaks MQTT 5 there, because its library knows nothing else.
 - A load broker (`bench/load_broker.py`) sends ready-made QoS 1 PUBLISH packets as fast as the bridge's Receive Maximum

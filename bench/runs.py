@@ -77,14 +77,15 @@ def versus(far_end: FarEnd, effort: Effort) -> Figures:
 
 
 def one_core(far_end: FarEnd, effort: Effort) -> Figures:
-    """Hold each to one core; Kafka and the load broker may use all."""
+    """Hold each bridge to a core of its own; Kafka and the load brokers have the others."""
     with ExitStack() as started:
         every: list[Contestant] = [started.enter_context(Product(far_end)), started.enter_context(Ceiling(far_end))]
         if GO_BRIDGE.exists():
             every.append(started.enter_context(plain_go(far_end)))
-        for each in every:
-            figures.hold_to_one_core(each.pid)
-        found = _rounds({each.name: (each, Load(), {}) for each in every}, effort)
+        with figures.one_core(
+            [each.pid for each in every], [far_end.kafka.pid(), *(each.source.pid for each in every)]
+        ):
+            found = _rounds({each.name: (each, Load(), {}) for each in every}, effort)
         for each in every:
             each.verify()
     return found

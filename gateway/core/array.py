@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.transform import FanOut, Transform
 
 MAX_ELEMENTS = 10_000
+AT_ONCE = 64  # elements that are judged before it is looked how large their records are
 MAX_BYTES = 16 * 2**20  # of the keys, values and headers of a message's records
 
 _OF_THE_TOPIC = {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}
@@ -98,12 +99,15 @@ class ArrayTransform:
             return misfit.dead_letter()
         records: list[Record] = []
         room = MAX_BYTES
-        for index, element in enumerate(found):
-            result = self._judge(structs.replace(reading, payload=element))
-            if isinstance(result, DeadLetter):
-                return _placed(result, index)
-            records += result
-            room -= sum(map(_size, result))
+        for first in range(0, len(found), AT_ONCE):
+            some = [structs.replace(reading, payload=element) for element in found[first : first + AT_ONCE]]
+            made, letters = self._transform.judge(some)
+            if letters:
+                place = min(letters)
+                return _placed(letters[place], first + place)
+            new = [record for each in made for record in (each if isinstance(each, list) else [each])]
+            records += new
+            room -= sum(map(_size, new))
             if room < 0:
                 return DeadLetter(Reason.TOO_LARGE, "", f"its records have more than {MAX_BYTES} bytes")
         return records

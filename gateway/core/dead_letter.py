@@ -11,6 +11,7 @@ gives the record that it ought to have been.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 
 from gateway.core.reading import DeadLetter, Headers, Reading, Record
@@ -62,6 +63,7 @@ def flag(*, is_set: bool) -> bytes:
     return b"true" if is_set else b"false"
 
 
+@lru_cache(maxsize=16)  # readings that came together have one time
 def iso(milliseconds: int) -> bytes:
     """Write a time in milliseconds since 1970 as ISO 8601 in UTC."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)

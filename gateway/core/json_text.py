@@ -49,7 +49,7 @@ def parse(payload: bytes) -> Any:
     text = decode(payload)
     check_nesting(payload)
     try:
-        value = json.loads(text, parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant)
+        value = _read(text)
     except json.JSONDecodeError as error:
         raise Misfit(Reason.NOT_JSON, f"{error.msg} at character {error.pos}") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
@@ -155,3 +155,6 @@ def _refuse_below(value: Any, token: str) -> None:
 def _check_surrogates(text: str) -> None:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise Misfit(Reason.BAD_ENCODING, "a lone surrogate is no Unicode text")
+
+
+_read = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant).decode

@@ -29,7 +29,7 @@ from gateway.core.misfit import Misfit, tokens
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gateway.contract.model import Route, Stream
     from gateway.core.compiled import Prepared
@@ -95,12 +95,26 @@ class FanOut:
 
     def judge(self, readings: Sequence[Reading]) -> Judged[list[Record]]:
         """Judge readings, as many as make many records."""
-        return judge_each(self, readings)
+        if not all(reading.payload for reading in readings):
+            return judge_each(self, readings)
+        every = [transform.judge(readings) for transform in self._transforms]
+        found = {number: letter for each in reversed(every) for number, letter in each.letters.items()}
+        letters = dict(sorted(found.items()))
+        if letters:
+            every = [_without(each, letters, len(readings)) for each in every]
+        return Judged(list(map(list, zip(*[each.records for each in every], strict=True))), letters)
 
     def check_headers(self, reading: Reading) -> None:
         """Raise Misfit when the properties of a message do not give what the headers need."""
         for transform in self._transforms:
             transform.check_headers(reading)
+
+
+def _without(judged: Judged[Record], letters: Collection[int], count: int) -> Judged[Record]:
+    """Leave out the records of readings that do not fit another topic."""
+    records = iter(judged.records)
+    own = {number: next(records) for number in range(count) if number not in judged.letters}
+    return Judged([record for number, record in own.items() if number not in letters], {})
 
 
 class Transform:

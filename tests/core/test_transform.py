@@ -179,6 +179,35 @@ def test_transform_makes_one_dead_letter_though_there_are_several_topics() -> No
     assert letter.reason == Reason.MISSING
 
 
+@given(
+    payloads=st.lists(st.sampled_from([GOOD, b'{"value":2}', b"{}", b"", b'{"value":3,"x":1}']), max_size=8),
+    is_fan_out=st.booleans(),
+)
+def test_judge_gives_for_many_readings_what_each_gives_alone(payloads: list[bytes], is_fan_out: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+    """Records in order, and each dead letter at its place, by rising place."""
+    many: Transform | FanOut = FANNED_OUT if is_fan_out else TRANSFORM
+    readings = [reading(payload=payload) for payload in payloads]
+    alone = [many(each) for each in readings]
+    records, letters = many.judge(readings)
+    assert records == [each for each in alone if not isinstance(each, DeadLetter)]
+    assert list(letters.items()) == [(n, each) for n, each in enumerate(alone) if isinstance(each, DeadLetter)]
+
+
+def test_judge_gives_a_reading_to_no_topic_when_one_cannot_hold_it() -> None:
+    """Headers of one topic ask for a property that some messages lack."""
+    site_header = frozenset({"site"})
+    made = sensors()
+    also = replace(made.route, topic=Topic("asking"), headers=site_header, required_headers=site_header)
+    stream_ = replace(made, also=(also,), user_properties=site_header)
+    site = b"\x26\0\x04site\0\x01x"
+    readings = [reading(), reading(properties=site), reading(payload=b"{}"), reading(properties=site)]
+    fanned_out = transform_of(stream_, [7, 8], LIMIT)
+    assert isinstance(fanned_out, FanOut)
+    judged = fanned_out.judge(readings)
+    assert [[each.topic for each in records] for records in judged.records] == [["factory", "asking"]] * 2
+    assert {place: letter.reason for place, letter in judged.letters.items()} == {0: Reason.MISSING, 2: Reason.MISSING}
+
+
 def test_transform_ends_a_key_where_the_topic_is_compacted_only() -> None:
     """A cleared retained message has an empty payload; what it was about is in its topic."""
     transform = fan_out(Topic("history"), LATEST)
@@ -216,3 +245,6 @@ def test_transform_gives_a_tombstone_the_headers_of_a_reading() -> None:
     ended = Transform(made, 7, LIMIT)(reading(payload=b""))
     assert isinstance(ended, Record)
     assert [name for name, _ in ended.headers] == ["mqtt.topic", "gateway.received_at"]
+
+
+FANNED_OUT = fan_out(Topic("history"), LATEST)
