@@ -235,8 +235,9 @@ class Bridge:
             books.received += len(group)
             books.in_flight += len(group)
             books.last_reading_at = group[-1].reading.received_at
-            books.repeated += sum([entry.reading.dup for entry in group])
-            self._add(self.lanes[stream], self._drop_reminders(stream, group))
+            marked = [entry for entry in group if entry.reading.dup or entry.reading.retain]
+            books.repeated += sum([entry.reading.dup for entry in marked])
+            self._add(self.lanes[stream], self._drop_reminders(stream, group) if marked else group)
 
     def _drop_reminders(self, stream: str, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Drop the retained messages that are no readings.

@@ -173,7 +173,7 @@ class Preparation:
             if self._stopping.wait(LONGEST_ASK_SECONDS if self._is_final else pause_seconds):
                 return
             pause_seconds = min(2 * pause_seconds, LONGEST_ASK_SECONDS)
-        memory.trim()  # the transforms are compiled
+        memory.consolidate()  # the transforms are compiled
 
     def _ask(self, streams: list[Stream]) -> list[Stream]:
         found = self._registry.ids([route for stream in streams for route in stream.routes])

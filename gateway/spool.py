@@ -132,16 +132,20 @@ class Spool:
             entries: in the order they arrived.
             now: monotonic seconds.
         """
-        offset, held = self._next_offset, self.bytes_held
-        for entry in entries:
+        held = self.bytes_held
+        for offset, entry in enumerate(entries, self._next_offset):
             entry.offset = offset
-            offset += 1
-            entry.size = size = len(entry.reading.payload) + len(entry.reading.properties) + ENTRY_BYTES
+            reading = entry.reading
+            size = len(reading.payload) + ENTRY_BYTES
+            if reading.properties:
+                size += len(reading.properties)
+            entry.size = size
             held += size
         self._log.extend(entries)
-        self._arrivals.append((offset - 1, now))
+        self._next_offset += len(entries)
+        self._arrivals.append((self._next_offset - 1, now))
         self.payload_bytes += held - self.bytes_held - ENTRY_BYTES * len(entries)
-        self._next_offset, self.bytes_held = offset, held
+        self.bytes_held = held
 
     def settle(self, entries: Iterable[Entry]) -> int:
         """Note that Kafka has acknowledged readings; tell how many of them the disk has."""
