@@ -10,8 +10,8 @@ The way of a reading:
                  reading; salvage/ reads what is left of a damaged file
     lane.py      one stream's readings on their way to one topic, in order
     core/        pure: address, codec, key, framing, headers (out of properties), event_time, transform: Reading ->
-                 Record or DeadLetter; whole: a payload that is one value; array: one that holds several readings;
-                 scale: numbers in another unit; continuity: are all of them there?
+                 Record or DeadLetter; judged: of many readings at once; whole: a payload that is one value; array:
+                 one that holds several readings; scale: numbers in another unit; continuity: are all of them there?
     kafka.py     produce records, report what became of them; kafka_errors.py: what its errors mean
     registry.py  schema ids, kept in a lock file; registry_api.py: questions and answers in JSON
     bridge.py    the loop that ties these together

@@ -37,7 +37,7 @@ from gateway.kafka_errors import Outcome, outcome, sentence
 from gateway.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from confluent_kafka import KafkaError
 
@@ -250,14 +250,22 @@ class Bridge:
         self._close_account(stream, refused).dropped["retained"] += len(refused)
         return [entry for entry in entries if not entry.is_settled]
 
-    def _condemn(self, entry: Entry, letter: DeadLetter) -> None:
-        """Send a reading on as a dead letter, unless it is one already that left memory and is read back later."""
-        entry.letter = letter
-        lane = self._lane_of(entry)
-        if entry.is_stored and lane.has_on_disk(entry.offset):
-            self._spool.leave(entry)
-        else:
-            self._add(lane, [entry])
+    def _condemn(self, lane: Lane, letters: Iterable[tuple[Entry, DeadLetter]]) -> None:
+        """Send readings on as dead letters, but for those that left memory as such before and are read back later.
+
+        Args:
+            lane: of the dead letters of their stream.
+            letters: readings by offset, and what is wrong with each.
+        """
+        condemned = []
+        for entry, letter in letters:
+            entry.letter = letter
+            if entry.is_stored and lane.has_on_disk(entry.offset):
+                self._spool.leave(entry)
+            else:
+                condemned.append(entry)
+        if condemned:
+            self._add(lane, condemned)
 
     def _is_condemned(self, entry: Entry) -> bool:
         """Judge again what was read back for the dead letters: the disk has the good ones around them as well."""
@@ -317,8 +325,8 @@ class Bridge:
         records: Sequence[Record | list[Record]] = judged.records
         entries, rest = taken[: judged.readings], taken[judged.readings :]
         if judged.letters:
-            for number, letter in judged.letters.items():
-                self._condemn(entries[number], letter)
+            condemned = [(entries[number], letter) for number, letter in judged.letters.items()]
+            self._condemn(self.dead_lanes[lane.stream], condemned)
             entries = [entry for number, entry in enumerate(entries) if number not in judged.letters]
         if continuity := self._continuities.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
@@ -391,7 +399,8 @@ class Bridge:
     def _give_up(self, entry: Entry, error: KafkaError) -> None:
         """Deal with a reading that Kafka refused by itself: a dead letter, then a shorter one, then a named drop."""
         if entry.letter is None:
-            self._condemn(entry, DeadLetter(Reason.REFUSED, "", f"Kafka refused the record: {error.str()}"))
+            letter = DeadLetter(Reason.REFUSED, "", f"Kafka refused the record: {error.str()}")
+            self._condemn(self.dead_lanes[entry.reading.stream], [(entry, letter)])
         elif not entry.is_cut:
             entry.is_cut = True
             self._add(self._lane_of(entry), [entry])

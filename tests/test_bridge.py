@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway.bridge import Bridge
+from gateway.bridge import MANY_LANES, Bridge
 from gateway.core.continuity import Continuity
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading, Reason
@@ -257,6 +257,26 @@ def test_turn_moves_readings_and_acknowledges_them(kafka: Kafka, topic: NewTopic
     assert found == {f"k{key}": list(range(key, 1_000, 10)) for key in range(10)}
     assert len(plant.source.acknowledged) == 500
     assert plant.figures(name) == (1_000, {}, {})
+
+
+def test_turn_sends_though_many_streams_never_fall_silent(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """The loop reads on while many lanes have few readings each, but not for ever."""
+    names, dead = [topic(f"line{number}", 1) for number in range(MANY_LANES + 3)], topic("dead", 1)
+    plant = plants(kafka.bootstrap, names, dead)
+    counts: Counter[str] = Counter()
+
+    def is_delivered() -> bool:
+        for name in names:
+            plant.source.publish(name, payload(counts[name]))
+            counts[name] += 1
+        return all(plant.figures(name)[0] for name in names)
+
+    plant.turn_until(is_delivered, "a record in each topic while readings come in every turn")
+    plant.settle()
+    for name in names:
+        assert numbers_by_key(records(kafka.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}
 
 
 def test_turn_counts_what_the_broker_sent_before(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
