@@ -61,7 +61,8 @@ log = logging.getLogger(__name__)
 
 QUANTUM = 2_048  # readings a lane may send before the next lane has its turn: what one turn reads
 FEW_RECORDS = 20  # in flight: as many as Mosquitto allows MQTT 3.1.1
-TOGETHER_SECONDS = 0.003  # from the begin of a turn, for the reports on few records to come
+TOGETHER_SECONDS = 0.01  # from the begin of a turn, for the reports on few records to come
+LATE_SECONDS = 0.1  # for which nothing is waited for like that, when one did not come
 DISTANCE_SECONDS = 0.0007  # from turn to turn, with more of them
 MANY_LANES = 5  # as many requests as librdkafka lets be under way
 FEW_READINGS = 64  # a lane, on average
@@ -114,7 +115,7 @@ class Bridge:
         self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
         self._continuities = continuities
         self._next_watch = 0.0
-        self._sent_at = self.turned_at
+        self._sent_at = self._listens_from = self.turned_at
         self._readable: set[int] = set()  # sockets
         spool.adopt(list(self.lanes.values()), list(self.dead_lanes.values()))
         self._busy = dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)  # lanes with work to do
@@ -175,9 +176,16 @@ class Bridge:
         self._readable = {fileno for fileno, _ in poller.poll(max(0.0, until - now) * 1000)}
 
     def _listen_on(self) -> None:
-        """Take the other reports as well when few are awaited, so that the broker's next readings come together too."""
-        while 0 < self._sink.awaited <= FEW_RECORDS and time.monotonic() < self.turned_at + TOGETHER_SECONDS:
-            self._sink.poll(LISTEN_SECONDS)
+        """Take the other reports as well when few are awaited, so that the broker's next readings come together too.
+
+        Its topic may be away when one does not come: then the others do not wait for it again and again.
+        """
+        while 0 < self._sink.awaited <= FEW_RECORDS and self.turned_at >= self._listens_from:
+            now = time.monotonic()
+            if now >= self.turned_at + TOGETHER_SECONDS:
+                self._listens_from = now + LATE_SECONDS
+            else:
+                self._sink.poll(LISTEN_SECONDS)
 
     def _may_read(self) -> bool:
         return self.is_reading and self._spool.has_room
