@@ -215,7 +215,10 @@ class Lane:
         """Put what was taken back in front again, oldest first, once nothing is in flight."""
         if self._failed and not self.in_flight:
             self._failed.sort(key=_offset, reverse=True)
+            is_mixed = self.waiting and self.waiting[0].offset < self._failed[0].offset
             self.waiting.extendleft(self._failed)
+            if is_mixed:  # of several partitions some were not even taken
+                self.waiting = deque(sorted(self.waiting, key=_offset))
             self._failed.clear()
 
     def _take_back(self, entry: Entry, trouble: str) -> None:

@@ -63,3 +63,17 @@ def test_what_kafka_did_not_take_is_sent_first_next_time(lane: Lane) -> None:
     taken = lane.take(3)
     lane.sent(taken, taken[1:])
     assert [entry.offset for entry in lane.take(lane.room(BEGUN))] == [1, 2, 3]
+
+
+def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) -> None:
+    """Of several partitions one is refused in the middle: older readings of others were not handed over yet."""
+    lane.add(entries(*range(6)), BEGUN)
+    taken = lane.take(5)
+    lane.sent(taken, [taken[1], taken[3]])
+    for entry in (taken[2], taken[4]):
+        lane.give_back(entry)
+    lane.recover()
+    assert [entry.offset for entry in lane.waiting] == [1, 3, 5], "one of those that were taken is in flight"
+    lane.settle(1, BEGUN)
+    lane.recover()
+    assert [entry.offset for entry in lane.waiting] == [1, 2, 3, 4, 5]
