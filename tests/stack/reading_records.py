@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +67,21 @@ def record_count(bootstrap: str, topic: str, settings: Mapping[str, object] | No
     """Count what lies between the first and the last offset of all partitions: "and nothing else is there"."""
     consumer = _consumer(bootstrap, settings)
     try:
-        marks = (
-            consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
-            for number in _partitions(consumer, topic)
-        )
+        marks = (_watermarks(consumer, TopicPartition(topic, number)) for number in _partitions(consumer, topic))
         return sum(high - low for low, high in marks)
     finally:
         consumer.close()
+
+
+def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """Ask for a partition's first and next offset, again while it is so new that its leader does not know of it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return consumer.get_watermark_offsets(place, timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
 
 
 def _consumer(bootstrap: str, settings: Mapping[str, object] | None) -> Consumer:
