@@ -34,6 +34,7 @@ from bisect import bisect_left
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -111,10 +112,6 @@ class _Reports:
     def _note(self, error: KafkaError | None) -> None:
         if error and (self._error is None or is_bystander(self._error)):
             self._error = error
-
-
-def _offset(entry: Entry) -> int:
-    return entry.offset
 
 
 def _size(entries: Iterable[Entry]) -> int:
@@ -197,7 +194,7 @@ class KafkaSink:
             self.failed.append((left.pop(0), error.args[0]))
         self.in_flight += count - len(left)
         self._bytes_in_flight += _size(entries[:count]) - _size(left)
-        return [*sorted(left, key=_offset), *entries[count:]]
+        return [*sorted(left, key=attrgetter("offset")), *entries[count:]]
 
     def _fitting(self, entries: Sequence[Entry]) -> int:
         """Count those that may go together; only the last of them goes beyond the window."""

@@ -10,7 +10,7 @@ The C library keeps as well what it was given back, such as the space in which P
 has to be told once, when that is done.
 
 By then all is there that stays, and no cycle is made on the way of a reading. So Python's collector need not walk over
-it again and again: that took a thirtieth of the loop's time.
+it again and again: by its profile, that took a fiftieth of the loop's time.
 """
 
 from __future__ import annotations

@@ -245,8 +245,8 @@ def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic,
 def test_room_ends_with_the_window(free_port: FreePort) -> None:
     """Kafka away: the window fills, then the sink has no room, and nothing is lost or blocks."""
     sink = KafkaSink({"bootstrap.servers": f"127.0.0.1:{free_port()}", "queue.buffering.max.messages": 100})
-    left = [sink.send([record("t")], [entry(number)]) for number in range(101)]
-    assert left == [[]] * 100 + [[entry(100)]]
+    not_taken = [sink.send([record("t")], [entry(number)]) for number in range(101)]
+    assert not_taken == [[]] * 100 + [[entry(100)]]
     assert not sink.room
     assert sink.in_flight == 100
     assert WINDOW < 200_000, "the window fits librdkafka's default queue"

@@ -99,13 +99,15 @@ class ArrayTransform:
             return misfit.dead_letter()
         records: list[Record] = []
         room = MAX_BYTES
-        for first in range(0, len(found), AT_ONCE):
+        first = 0
+        while first < len(found):
             some = [structs.replace(reading, payload=element) for element in found[first : first + AT_ONCE]]
-            made, letters = self._transform.judge(some)
-            if letters:
-                place = min(letters)
-                return _placed(letters[place], first + place)
-            new = [record for each in made for record in (each if isinstance(each, list) else [each])]
+            judged = self._transform.judge(some)
+            if judged.letters:
+                place = min(judged.letters)
+                return _placed(judged.letters[place], first + place)
+            first += judged.readings
+            new = [record for each in judged.records for record in (each if isinstance(each, list) else [each])]
             records += new
             room -= sum(map(_size, new))
             if room < 0:

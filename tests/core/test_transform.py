@@ -193,6 +193,13 @@ def test_judge_gives_for_many_readings_what_each_gives_alone(payloads: list[byte
     assert list(letters.items()) == [(n, each) for n, each in enumerate(alone) if isinstance(each, DeadLetter)]
 
 
+def test_judge_leaves_readings_for_the_next_time_when_they_make_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two topics, and five records are many: two readings are judged."""
+    monkeypatch.setattr(module, "MANY_RECORDS", 5)
+    judged = fan_out(Topic("history"), LATEST).judge([reading()] * 9)
+    assert (judged.readings, [len(records) for records in judged.records]) == (2, [2, 2])
+
+
 def test_judge_gives_a_reading_to_no_topic_when_one_cannot_hold_it() -> None:
     """Headers of one topic ask for a property that some messages lack."""
     site_header = frozenset({"site"})
