@@ -12,7 +12,8 @@ The way of a reading:
     core/        pure: address, codec, key, framing, headers (out of properties), event_time, transform: Reading ->
                  Record or DeadLetter; judged: of many readings at once; whole: a payload that is one value; array:
                  one that holds several readings; scale: numbers in another unit; continuity: are all of them there?
-    kafka.py     produce records, report what became of them; kafka_errors.py: what its errors mean
+    kafka.py     produce records, report what became of them; kafka_errors.py: what its errors mean;
+                 kafka_distance.py: how many requests may be under way
     registry.py  schema ids, kept in a lock file; registry_api.py: questions and answers in JSON
     bridge.py    the loop that ties these together
     ledger.py    the books: received = delivered + dead-lettered + spooled + in flight + dropped

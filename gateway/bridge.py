@@ -64,9 +64,10 @@ FEW_RECORDS = 20  # in flight: as many as Mosquitto allows MQTT 3.1.1
 TOGETHER_SECONDS = 0.01  # from the begin of a turn, for the reports on few records to come
 LATE_SECONDS = 0.1  # for which nothing is waited for like that, when one did not come
 DISTANCE_SECONDS = 0.0007  # from turn to turn, with more of them
-MANY_LANES = 5  # as many requests as librdkafka lets be under way
-FEW_READINGS = 64  # a lane, on average
-GATHER_SECONDS = 0.02  # at most
+MANY_LANES = 5  # requests that are under way at once, whatever they hold
+FEW_READINGS = 128  # a lane, on average
+GATHER_SECONDS = 0.05  # at most
+MANY_READINGS = 64  # in one look at the brokers: then they have more
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
@@ -127,11 +128,11 @@ class Bridge:
         self._wait()
         self.turned_at = time.monotonic()
         self._adopt_transforms()
-        has_read = self._read()
+        count = self._read()
         self._spool.keep(self.turned_at)
         if not self._sink.in_flight:
             self._expecting_since = self.turned_at
-        if not (has_read and self._gathers()):
+        if count < MANY_READINGS or not self._gathers():
             self._send(self.turned_at)
             self._sent_at = self.turned_at
         self._sink.poll(0)
@@ -225,16 +226,16 @@ class Bridge:
 
     # --- MQTT to spool -------------------------------------------------------------------------------------------
 
-    def _read(self) -> bool:
-        has_read = False
+    def _read(self) -> int:
+        count = 0
         now = time.monotonic()
         for source in self._sources:
             may_read = self._may_read()
             source.tend(now, is_reading=may_read)
             if may_read and (source.fileno in self._readable or source.holds_back) and (entries := source.read()):
                 self._take_in(entries)
-                has_read = True
-        return has_read
+                count += len(entries)
+        return count
 
     def _take_in(self, entries: list[Entry]) -> None:
         self._spool.append(entries, self.turned_at)

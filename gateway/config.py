@@ -110,7 +110,7 @@ class ServerSettings(_Settings):
     username: str | None = None
     password_file: FileName | None = None
     allow_plain: bool = False
-    receive_maximum: ReceiveMaximum = 8_192
+    receive_maximum: ReceiveMaximum | None = None
     tls: Annotated[TlsSettings | None, Section] = None
     sasl: SaslSettings | None = None
     producer: Annotated[dict[str, Property], Section] = {}

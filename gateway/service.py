@@ -24,6 +24,7 @@ from gateway.disk import SpoolFile
 from gateway.health import HealthCheck
 from gateway.http import HttpServer
 from gateway.kafka import KafkaSink, connection_properties
+from gateway.kafka_distance import requests_under_way
 from gateway.ledger import Ledger
 from gateway.metrics import GatewayCollector, exposition
 from gateway.mqtt import MqttSource
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECORD_OVERHEAD = 4_096  # headers and framing beside the payload
+RECEIVE_MAXIMUM = 8_192  # unacknowledged readings that a broker may send ahead; doubled for
+MANY_STREAMS = 50  # or too few of each would go to Kafka at once
+KAFKA_PORT = 9_092  # librdkafka's, where none is said
 DRAIN_SECONDS = 5.0
 GOODBYE_SECONDS = 1.0
 FIRST_ASK_SECONDS = 1.0
@@ -228,7 +232,8 @@ def build(
     """
     streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
     kafka_settings = settings.server(contract.kafka.name)
-    sink = KafkaSink(connection_properties(contract.kafka, kafka_settings, settings), settings.spool.memory // 2)
+    properties = connection_properties(contract.kafka, kafka_settings, settings)
+    sink = KafkaSink(_pace(properties["bootstrap.servers"]) | properties, settings.spool.memory // 2)
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     dead_letter_topics = _dead_letter_topics(streams)
     ledger = Ledger(dead_letter_topics)
@@ -274,6 +279,11 @@ def _continuities(streams: list[Stream], ledger: Ledger) -> dict[str, Continuity
     }
 
 
+def _pace(bootstrap: str) -> dict[str, int]:
+    host, port = split_hosts(bootstrap)[0]
+    return {"max.in.flight": requests_under_way(host, port or KAFKA_PORT)}
+
+
 def _source(  # noqa: PLR0913 - what the source is made of, the last three by name
     server: MqttServer,
     settings: Settings,
@@ -285,6 +295,7 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
 ) -> MqttSource:
     given = settings.server(server.name)
     ((host, port),) = split_hosts(given.host or server.host)
+    ahead = RECEIVE_MAXIMUM if len(streams) <= MANY_STREAMS else 2 * RECEIVE_MAXIMUM
     encrypted = server.tls or given.tls is not None
     credentials = None
     if given.username:
@@ -296,7 +307,7 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
         subscriptions={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
         stream_of=routes((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
-        receive_maximum=given.receive_maximum,
+        receive_maximum=given.receive_maximum or ahead,
         keeping=frozenset(each.name for each in streams if each.keeps_properties),
         credentials=credentials,
         tls=tls_context(given.tls, settings) if encrypted else None,

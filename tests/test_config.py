@@ -107,7 +107,7 @@ def test_load_of_sections_without_lines_gives_defaults(tmp_path: Path) -> None:
     settings = read(tmp_path, "contract: a.yaml\nservers:\n  kafka:\nspool:\nhttp:\nlog:\nmqtt:\nstreams:\n  doors:\n")
     assert settings.spool == Settings(contract="a.yaml").spool
     assert settings.streams["doors"].enabled
-    assert settings.server("kafka").receive_maximum == 8_192
+    assert settings.server("kafka").receive_maximum is None
     assert settings.server("other").registry.register
 
 
@@ -274,8 +274,6 @@ def test_load_refuses(tmp_path: Path, line: str, message: str) -> None:
         "partitioner",
         "message.timeout.ms",
         "delivery.timeout.ms",
-        "max.in.flight",
-        "max.in.flight.requests.per.connection",
         "bootstrap.servers",
         "metadata.broker.list",
         "retries",
@@ -302,6 +300,15 @@ def test_load_refuses_producer_properties_that_break_a_promise(tmp_path: Path, n
     assert finding.message.startswith("This property would break a promise. ")
     assert finding.path == f"servers.kafka.producer.{name}"
     assert SECRET not in str(finding)
+
+
+@pytest.mark.parametrize("name", ["max.in.flight", "max.in.flight.requests.per.connection"])
+def test_load_takes_as_many_requests_under_way_as_keep_their_order(tmp_path: Path, name: str) -> None:
+    text = f"contract: a.yaml\nservers: {{kafka: {{producer: {{{name}: %s}}}}}}\n"
+    assert read(tmp_path, text % 5).servers["kafka"].producer == {name: 5}
+    for value in ("0", "6", "1000000", "true", "2.5", "x"):
+        [finding] = refuse(tmp_path, text % value)
+        assert "Kafka keeps the order of five requests" in finding.message
 
 
 def test_load_takes_other_producer_properties(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import confluent_kafka
 
 _ALWAYS: Final = "The gateway sets it, because a reading may be acknowledged only when it is safe."
 _ORDER: Final = "The gateway sets it, because the order per key hangs on it."
+_ORDER_AT_ONCE: Final = "Kafka keeps the order of five requests that are under way at once, not of more."
 _PATIENCE: Final = "The gateway keeps a reading until Kafka has it, however long that takes."
 _ELSEWHERE: Final = "The gateway makes it from the server's host, tls and sasl and from the contract."
 _REPORTS: Final = "The gateway settles readings by delivery reports and events of its own."
@@ -23,8 +24,6 @@ _REFUSED_PROPERTIES: Final = {
     "request.required.acks": _ALWAYS,
     "enable.idempotence": _ORDER,
     "enable.gapless.guarantee": "It ends the producer where the gateway would send again.",
-    "max.in.flight": _ORDER,
-    "max.in.flight.requests.per.connection": _ORDER,
     "queuing.strategy": _ORDER,
     "partitioner": "The gateway puts keys where Java's producers put them, or joins would break.",
     "sticky.partitioning.linger.ms": "The gateway sets it; every record has a key.",
@@ -44,6 +43,8 @@ _REFUSED_PROPERTIES: Final = {
     "default.topic.config": "It hides other properties; write them beside this one.",
     "plugin.library.paths": "It would load foreign code into the gateway.",
 }
+_IN_FLIGHT: Final = {"max.in.flight", "max.in.flight.requests.per.connection"}
+_ORDERLY: Final = {"1", "2", "3", "4", "5"}  # so many requests at once Kafka keeps in order
 _REFUSED_PATTERNS: Final = (
     (re.compile(r"(security|ssl|sasl|enable\.ssl|enable\.sasl|https)\..*"), _ELSEWHERE),
     (re.compile(r".*_cb|enabled_events"), _REPORTS),
@@ -68,6 +69,8 @@ def refuse(name: str, value: object) -> tuple[str, str] | None:
     """
     if reason := _refusal(name.strip().lower()):
         return f"This property would break a promise. {reason}", "Remove it."
+    if name in _IN_FLIGHT and str(value) not in _ORDERLY:
+        return f"With this value the property would break a promise. {_ORDER_AT_ONCE}", "Write 1 to 5, or leave it out."
     if isinstance(value, str | int | float) and (reason := _librdkafka_refuses(name, value)):
         return reason, "See the producer's properties in librdkafka's CONFIGURATION.md."
     return None  # a value of another kind is refused by its type

@@ -157,7 +157,7 @@ def _check_qos(value: object) -> object:
 
 def _check_receive_maximum(value: int) -> int:
     if not 1 <= value <= 65_535:  # MQTT 5.0 section 3.1.2.11.3
-        raise wrong("The Receive Maximum of MQTT is between 1 and 65535.", "Leave it out for 8192.")
+        raise wrong("The Receive Maximum of MQTT is between 1 and 65535.", "Leave it out.")
     return value
 
 

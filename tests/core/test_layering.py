@@ -35,6 +35,7 @@ LAYERS = (
         "mqtt_tls",
         "spool",
         "kafka",
+        "kafka_distance",
         "kafka_errors",
         "registry",
     },
@@ -52,7 +53,7 @@ LAYERS = (
 # Neighbours in a row that know nothing of each other: the two ends meet in the bridge.
 STRANGERS = (
     {"mqtt", "mqtt_reader", "mqtt_advice", "mqtt_subscriptions", "mqtt_tls"},
-    {"kafka", "kafka_errors", "registry", "registry_api"},
+    {"kafka", "kafka_distance", "kafka_errors", "registry", "registry_api"},
 )
 
 REACHES_OUT = {
