@@ -4,7 +4,9 @@ With a rate it is the direct way to Kafka that the latency rows compare with. Th
 each record, as the library's documentation has it, and one that hands over as the gateway does (`gateway/kafka.py`),
 so that nobody takes the first for all that librdkafka can do.
 
-    python -m bench.ceiling BOOTSTRAP TOPIC [--by-runs]    commands and answers as `load_broker.py` has them
+    python -m bench.ceiling BOOTSTRAP TOPIC [--by-runs] [--near]    commands and answers as `load_broker.py` has them
+
+`--near` lets two requests be under way, as the gateway does where Kafka is near, instead of librdkafka's five.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from confluent_kafka import Producer
 from bench.load import STAMP_DIGITS, Load
 from gateway.core.reading import Reading, Record
 from gateway.kafka import DEFAULTS, FIXED, KafkaSink
+from gateway.kafka_distance import FAR, NEAR
 from gateway.lane import Entry
 
 if TYPE_CHECKING:
@@ -38,10 +41,12 @@ class Direct:
     Args:
         bootstrap: Kafka.
         topic: gets the records.
+        requests: how many may be under way.
     """
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._producer = Producer(DEFAULTS | FIXED | {"bootstrap.servers": bootstrap})
+    def __init__(self, bootstrap: str, topic: str, requests: int) -> None:
+        given = {"bootstrap.servers": bootstrap, "max.in.flight": requests}
+        self._producer = Producer(DEFAULTS | FIXED | given)
         self._topic = topic
         self._delivered = 0
         self._load = Load()
@@ -102,9 +107,9 @@ class Direct:
 class ByRuns(Direct):
     """The same, handed over by the gateway's own sink; at full speed only."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        super().__init__(bootstrap, topic)
-        self._sink = KafkaSink({"bootstrap.servers": bootstrap})
+    def __init__(self, bootstrap: str, topic: str, requests: int) -> None:
+        super().__init__(bootstrap, topic, requests)
+        self._sink = KafkaSink({"bootstrap.servers": bootstrap, "max.in.flight": requests})
         self._entries = [Entry(Reading("", b"", b"", 0), None, 0)] * RUN
 
     def _rush(self, count: int) -> None:
@@ -123,7 +128,8 @@ class ByRuns(Direct):
 
 def main() -> None:
     """Serve commands until there are no more."""
-    direct = (ByRuns if "--by-runs" in sys.argv else Direct)(*sys.argv[1:3])
+    bootstrap, topic, *options = sys.argv[1:]
+    direct = (ByRuns if "--by-runs" in options else Direct)(bootstrap, topic, NEAR if "--near" in options else FAR)
     print(json.dumps({"port": 0}), flush=True)
     for line in sys.stdin:
         print(json.dumps(direct.obey(json.loads(line))), flush=True)

@@ -275,11 +275,13 @@ class Ceiling(Contestant):
     Args:
         far_end: Kafka and registry.
         is_by_runs: True for handing records over as the gateway does.
+        is_near: True for as many requests under way as the gateway has where Kafka is near.
     """
 
-    def __init__(self, far_end: FarEnd, *, is_by_runs: bool = False) -> None:
+    def __init__(self, far_end: FarEnd, *, is_by_runs: bool = False, is_near: bool = False) -> None:
         self._topic = f"ceiling-{uuid.uuid4().hex[:6]}"
-        self._arguments = [far_end.kafka.bootstrap, self._topic, *(["--by-runs"] if is_by_runs else [])]
+        options = ["--by-runs"] * is_by_runs + ["--near"] * is_near
+        self._arguments = [far_end.kafka.bootstrap, self._topic, *options]
         super().__init__("ceiling-by-runs" if is_by_runs else "ceiling", far_end, [self._topic])
 
     def _source(self) -> Commanded:

@@ -149,13 +149,14 @@ def workers(far_end: FarEnd, effort: Effort) -> Figures:
 def latency(far_end: FarEnd, effort: Effort) -> Figures:
     """Measure from publish to consumer, at two rates and at full speed, against producing directly."""
     found: Figures = {}
-    with Product(far_end) as product, Ceiling(far_end) as direct:
+    with Product(far_end) as product, Ceiling(far_end) as direct, Ceiling(far_end, is_near=True) as near:
         product.run(STAMPED, 20_000)
+        every = {"gateway": product, "direct": direct, "direct_near": near}
         for rate in (1_000, 10_000):
-            ages: dict[str, list[float]] = {"gateway": [], "direct": []}
+            ages: dict[str, list[float]] = {name: [] for name in every}
             for _ in range(min(2, effort.rounds)):
-                ages["gateway"] += _ages(product, rate, effort)
-                ages["direct"] += _ages(direct, rate, effort)
+                for name, each in every.items():
+                    ages[name] += _ages(each, rate, effort)
             found[f"at_{rate}"] = {name: figures.percentiles(each) for name, each in ages.items()}
         found["at_full_speed"] = {"gateway": figures.percentiles(_overheard(product, effort))}
         product.verify()

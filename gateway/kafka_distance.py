@@ -3,8 +3,8 @@
 Kafka answers the requests of a connection one after the other. Those beyond the one that it works on only have to cover
 the way there and back. From another town that takes five, as many as keep their order. On the same machine or behind
 the same switch it takes two: more would wait there, where they could have gathered records here. With two, 10,000
-readings a second were through a millisecond earlier, and at full speed each cost a tenth less; over a way of 20 ms two
-took twice as long as five.
+readings a second were through up to a millisecond earlier, and at full speed each cost up to a tenth less; over a way
+of 20 ms two took twice as long as five.
 
 librdkafka's figure stands for the life of a producer, so the way is measured once, before there is one: by connecting.
 A broker that does not answer then counts as far away, which costs the gateway beside it what is said above.
