@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS: Final = 60.0  # for news of the end, when nothing wakes the thread
 MAXIMUM_CONNECTIONS: Final = 32
 MAXIMUM_HEAD_BYTES: Final = 8_192
 HEAD_SECONDS: Final = 5.0
@@ -141,7 +142,9 @@ class HttpServer:
         routes = _Routes(host.strip("[]"), page, metrics, health, documentation)
         self._server = _bind(listen, host.strip("[]"), int(port), routes)
         self._server.head_seconds = head_seconds
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(LOOK_SECONDS,), name="http", daemon=True
+        )
 
     @property
     def port(self) -> int:
@@ -155,7 +158,7 @@ class HttpServer:
     def stop(self) -> None:
         """Stop listening; answers under way end with their threads."""
         if self._thread.is_alive():
-            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which looks for news twice a second only
+            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which seldom looks for news
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
