@@ -75,6 +75,7 @@ def test_run_keeps_dead_letters_while_their_topic_is_missing(site: StartSite, aw
     assert here.gateway.metric("gateway_dropped_total") == 0
     here.gateway.kill()
     here.gateway.start(ready=False)
+    here.gateway.wait_subscribed()
     here.device.publish(100)
     publish_bad(here.broker.port, 1_000)
     here.wait_for("gateway_spooled", 3_000)
@@ -138,9 +139,11 @@ def test_run_holds_readings_while_kafka_denies_it(site: StartSite, away_kafka: K
     password.touch(0o600)
     password.write_text("wrong")
     here.gateway.start(ready=False)
+    here.gateway.wait_subscribed()
     here.device.publish(300)
     here.wait_for("gateway_spooled", 300)
-    wait_for(lambda: "uthentication failed" in here.gateway.states()["kafka"]["detail"], 60, "the reason in /readyz")
+    told = "does not take our user and password"
+    wait_for(lambda: told in here.gateway.states()["kafka"]["detail"], 60, "the reason in /readyz")
     here.terminate()
     password.write_text("secret")
     here.gateway.start()
