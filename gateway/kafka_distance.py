@@ -34,7 +34,7 @@ def requests_under_way(host: str, port: int) -> int:
     measuring = threading.Thread(target=_measure, args=(host, port, ways), name="measure kafka", daemon=True)
     measuring.start()
     measuring.join(PATIENCE_SECONDS)
-    return NEAR if ways and min(ways) < NEAR_SECONDS else FAR
+    return NEAR if min(ways, default=NEAR_SECONDS) < NEAR_SECONDS else FAR
 
 
 def _measure(host: str, port: int, ways: list[float]) -> None:
