@@ -132,7 +132,7 @@ class Bridge:
         self._spool.keep(self.turned_at)
         if not self._sink.in_flight:
             self._expecting_since = self.turned_at
-        if count < MANY_READINGS or not self._gathers():
+        if not self._gathers(count):
             self._send(self.turned_at)
             self._sent_at = self.turned_at
         self._sink.poll(0)
@@ -291,10 +291,14 @@ class Bridge:
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 
-    def _gathers(self) -> bool:
-        """Tell whether to read on before anything is sent, because many lanes would send few readings each."""
+    def _gathers(self, count: int) -> bool:
+        """Tell whether to read on before anything is sent, because many lanes would send few readings each.
+
+        Args:
+            count: of readings that came in this turn.
+        """
         lanes = len(self._busy)
-        if lanes <= MANY_LANES or self.turned_at - self._sent_at >= GATHER_SECONDS:
+        if count < MANY_READINGS or lanes <= MANY_LANES or self.turned_at - self._sent_at >= GATHER_SECONDS:
             return False
         return sum([len(lane.waiting) for lane in self._busy]) < FEW_READINGS * lanes
 

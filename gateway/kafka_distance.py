@@ -16,22 +16,25 @@ import socket
 import threading
 import time
 
+from gateway.settings.values import split_hosts
+
+PORT = 9_092  # librdkafka's, where none is said
 FAR, NEAR = 5, 2  # requests under way
 NEAR_SECONDS = 0.001  # to connect, on the best of some tries: the others tell how busy this machine is
 TRIES = 3
 PATIENCE_SECONDS = 0.1  # for all of it: a start waits for nobody
 
 
-def requests_under_way(host: str, port: int) -> int:
+def requests_under_way(bootstrap: str) -> int:
     """Tell how many requests shall be under way to each broker of a cluster.
 
     Args:
-        host: of one of its brokers, as it is dialled.
-        port: of the same.
+        bootstrap: `host:port` of some of its brokers, separated by commas; the first is asked.
     """
+    host, port = split_hosts(bootstrap)[0]
     ways: list[float] = []
     # A thread, because nothing ends a look-up of a name that takes its time.
-    measuring = threading.Thread(target=_measure, args=(host, port, ways), name="measure kafka", daemon=True)
+    measuring = threading.Thread(target=_measure, args=(host, port or PORT, ways), name="measure kafka", daemon=True)
     measuring.start()
     measuring.join(PATIENCE_SECONDS)
     return NEAR if min(ways, default=NEAR_SECONDS) < NEAR_SECONDS else FAR

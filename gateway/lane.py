@@ -16,6 +16,7 @@ Its readings, oldest first:
 from __future__ import annotations
 
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -214,11 +215,8 @@ class Lane:
     def recover(self) -> None:
         """Put what was taken back in front again, oldest first, once nothing is in flight."""
         if self._failed and not self.in_flight:
-            self._failed.sort(key=_offset, reverse=True)
-            is_mixed = self.waiting and self.waiting[0].offset < self._failed[0].offset
-            self.waiting.extendleft(self._failed)
-            if is_mixed:  # of several partitions some were not even taken
-                self.waiting = deque(sorted(self.waiting, key=_offset))
+            # Sorted with the rest: of several partitions some that are older were not even taken.
+            self.waiting = deque(sorted([*self._failed, *self.waiting], key=attrgetter("offset")))
             self._failed.clear()
 
     def _take_back(self, entry: Entry, trouble: str) -> None:
@@ -266,7 +264,3 @@ def _may_leave(entry: Entry) -> bool:
     """Tell whether the disk gives back all there is to a reading; what Kafka said of it is known here only."""
     was_refused = entry.letter is not None and entry.letter.reason is Reason.REFUSED
     return entry.is_stored and entry.is_released and not was_refused
-
-
-def _offset(entry: Entry) -> int:
-    return entry.offset

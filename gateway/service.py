@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 RECORD_OVERHEAD = 4_096  # headers and framing beside the payload
 RECEIVE_MAXIMUM = 8_192  # unacknowledged readings that a broker may send ahead; doubled for
 MANY_STREAMS = 50  # or too few of each would go to Kafka at once
-KAFKA_PORT = 9_092  # librdkafka's, where none is said
 DRAIN_SECONDS = 5.0
 GOODBYE_SECONDS = 1.0
 FIRST_ASK_SECONDS = 1.0
@@ -233,7 +232,8 @@ def build(
     streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
     kafka_settings = settings.server(contract.kafka.name)
     properties = connection_properties(contract.kafka, kafka_settings, settings)
-    sink = KafkaSink(_pace(properties["bootstrap.servers"]) | properties, settings.spool.memory // 2)
+    pace = {"max.in.flight": requests_under_way(properties["bootstrap.servers"])}
+    sink = KafkaSink(pace | properties, settings.spool.memory // 2)
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     dead_letter_topics = _dead_letter_topics(streams)
     ledger = Ledger(dead_letter_topics)
@@ -277,11 +277,6 @@ def _continuities(streams: list[Stream], ledger: Ledger) -> dict[str, Continuity
         for stream in streams
         if stream.is_watched
     }
-
-
-def _pace(bootstrap: str) -> dict[str, int]:
-    host, port = split_hosts(bootstrap)[0]
-    return {"max.in.flight": requests_under_way(host, port or KAFKA_PORT)}
 
 
 def _source(  # noqa: PLR0913 - what the source is made of, the last three by name

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway.bridge import MANY_LANES, Bridge
+from gateway import bridge
+from gateway.bridge import MANY_LANES, MANY_READINGS, Bridge
 from gateway.core.continuity import Continuity
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.reading import Reading, Reason
@@ -260,20 +261,26 @@ def test_turn_moves_readings_and_acknowledges_them(kafka: Kafka, topic: NewTopic
 
 
 def test_turn_sends_though_many_streams_never_fall_silent(
-    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop reads on while many lanes have few readings each, but not for ever."""
+    """The loop reads on while many lanes have few readings each, but not for ever, however few they are."""
+    monkeypatch.setattr(bridge, "FEW_READINGS", 1_000_000)
     names, dead = [topic(f"line{number}", 1) for number in range(MANY_LANES + 3)], topic("dead", 1)
-    plant = plants(kafka.bootstrap, names, dead)
+    plant = plants(kafka.bootstrap, names, dead, memory=2**27)
     counts: Counter[str] = Counter()
+    were_waiting: list[bool] = []
 
     def is_delivered() -> bool:
         for name in names:
-            plant.source.publish(name, payload(counts[name]))
-            counts[name] += 1
+            for _ in range(MANY_READINGS // MANY_LANES):
+                plant.source.publish(name, payload(counts[name]))
+                counts[name] += 1
+        assert plant.spool.has_room, "it sends long before memory is full"
+        were_waiting.append(not plant.sink.in_flight and any(lane.waiting for lane in plant.bridge.lanes.values()))
         return all(plant.figures(name)[0] for name in names)
 
     plant.turn_until(is_delivered, "a record in each topic while readings come in every turn")
+    assert any(were_waiting), "though nothing was in flight: it read on instead of sending"
     plant.settle()
     for name in names:
         assert numbers_by_key(records(kafka.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}

@@ -302,6 +302,11 @@ def test_load_refuses_producer_properties_that_break_a_promise(tmp_path: Path, n
     assert SECRET not in str(finding)
 
 
+def test_load_refuses_many_requests_under_way_however_the_property_is_written(tmp_path: Path) -> None:
+    [finding] = refuse(tmp_path, "contract: a.yaml\nservers: {kafka: {producer: {' MAX.In.Flight ': 9}}}\n")
+    assert "Kafka keeps the order of five requests" in finding.message
+
+
 @pytest.mark.parametrize("name", ["max.in.flight", "max.in.flight.requests.per.connection"])
 def test_load_takes_as_many_requests_under_way_as_keep_their_order(tmp_path: Path, name: str) -> None:
     text = f"contract: a.yaml\nservers: {{kafka: {{producer: {{{name}: %s}}}}}}\n"

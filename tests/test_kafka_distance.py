@@ -20,32 +20,33 @@ def test_a_broker_on_this_machine_is_near(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(kafka_distance, "NEAR_SECONDS", 1.0)
     monkeypatch.setattr(kafka_distance, "PATIENCE_SECONDS", 10.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert requests_under_way("localhost", server.getsockname()[1]) == NEAR
+        assert requests_under_way(f"localhost:{server.getsockname()[1]}") == NEAR
 
 
 def test_a_broker_that_takes_longer_is_far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_distance, "NEAR_SECONDS", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert requests_under_way("127.0.0.1", server.getsockname()[1]) == FAR
+        assert requests_under_way(f"127.0.0.1:{server.getsockname()[1]}") == FAR
 
 
 def test_a_broker_that_does_not_answer_is_far(free_port: FreePort) -> None:
-    assert requests_under_way("127.0.0.1", free_port()) == FAR
+    assert requests_under_way(f"127.0.0.1:{free_port()}") == FAR
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 64 + ".example", "\N{SNOWMAN}." * 80, ""])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no-such-host.invalid:9092", "a" * 64 + ".example"])
 def test_a_name_that_leads_nowhere_is_far(host: str) -> None:
-    assert requests_under_way(host, 9092) == FAR
+    assert requests_under_way(host) == FAR
 
 
 def test_a_look_up_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    given_up = threading.Event()
+    given_up, ended = threading.Event(), threading.Event()
 
     def hang(*_: object, **__: object) -> NoReturn:
         given_up.wait(60)
+        ended.set()
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    assert requests_under_way("kafka.example", 9092) == FAR
-    assert not given_up.is_set()
+    assert requests_under_way("kafka.example:9092") == FAR
+    assert not ended.is_set()
     given_up.set()

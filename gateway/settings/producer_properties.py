@@ -67,9 +67,10 @@ def refuse(name: str, value: object) -> tuple[str, str] | None:
     Returns:
         What is wrong and what to do, or None when nothing is.
     """
-    if reason := _refusal(name.strip().lower()):
+    plain = name.strip().lower()
+    if reason := _refusal(plain):
         return f"This property would break a promise. {reason}", "Remove it."
-    if name in _IN_FLIGHT and str(value) not in _ORDERLY:
+    if plain in _IN_FLIGHT and str(value) not in _ORDERLY:
         return f"With this value the property would break a promise. {_ORDER_AT_ONCE}", "Write 1 to 5, or leave it out."
     if isinstance(value, str | int | float) and (reason := _librdkafka_refuses(name, value)):
         return reason, "See the producer's properties in librdkafka's CONFIGURATION.md."

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from tests.stack.wait import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -75,13 +77,16 @@ def record_count(bootstrap: str, topic: str, settings: Mapping[str, object] | No
 
 def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     """Ask for a partition's first and next offset, again while it is so new that its leader does not know of it."""
-    deadline = time.monotonic() + 10
-    while True:
+
+    def told() -> tuple[int, int] | None:
         try:
             return consumer.get_watermark_offsets(place, timeout=10)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
                 raise
+            return None
+
+    return wait_for(told, 10, f"a leader that knows of {place}") or (0, 0)
 
 
 def _consumer(bootstrap: str, settings: Mapping[str, object] | None) -> Consumer:
