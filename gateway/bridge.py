@@ -14,10 +14,11 @@ that readings that come meanwhile go together; when none has come for some time 
 and asks for reports less and less often.
 
 A request to Kafka costs the same for one record as for a hundred, and so does a turn, so both are made larger where
-that delays little. While more than a few records are in flight, turns keep a distance. While few are, their reports are
-awaited together: a broker that allows only 20 unacknowledged readings then gets 20 acknowledgements at once, and sends
-the next 20 at once; in small groups on ways of their own they did 6,500 a second, together 10,000. And while many lanes
-have few readings each, and the brokers have more, the loop reads on before it sends.
+that delays little. While more than a few records are in flight, turns keep a distance; with a linger they keep that one
+while any are, so that a lone reading waits for nobody. While few are in flight, their reports are awaited together: a
+broker that allows only 20 unacknowledged readings then gets 20 acknowledgements at once, and sends the next 20 at once;
+in small groups on ways of their own they did 6,500 a second, together 10,000. And while many lanes have few readings
+each, and the brokers have more, the loop reads on before it sends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +65,7 @@ FEW_RECORDS = 20  # in flight: as many as Mosquitto allows MQTT 3.1.1
 TOGETHER_SECONDS = 0.01  # from the begin of a turn, for the reports on few records to come
 LATE_SECONDS = 0.1  # for which nothing is waited for like that, when one did not come
 DISTANCE_SECONDS = 0.0007  # from turn to turn, with more of them
+LONGEST_LINGER_SECONDS = 0.1  # from turn to turn: acknowledgements, keep-alive and a stop wait as well
 MANY_LANES = 5  # requests that are under way at once, whatever they hold
 FEW_READINGS = 128  # a lane, on average
 GATHER_SECONDS = 0.05  # at most
@@ -88,6 +90,7 @@ class Bridge:
         payload_limit: bytes of payload that a record or dead letter may hold.
         retained: decides which retained messages are readings.
         continuities: stream -> watches for readings that are not there; only streams that ask for it.
+        linger_seconds: how long readings may wait for others while some are in flight; more than 0.1 counts as that.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of the picture above
@@ -100,6 +103,7 @@ class Bridge:
         payload_limit: int,
         retained: RetainedMessages,
         continuities: Mapping[str, Continuity] = NOBODY_ASKS,
+        linger_seconds: float = 0.0,
     ) -> None:
         self.is_reading = True
         self.turned_at = time.monotonic()
@@ -115,6 +119,8 @@ class Bridge:
         self._retained = retained
         self._expecting_since, self._flight_wait = self.turned_at, EXPECTED_SECONDS
         self._continuities = continuities
+        self._linger = min(linger_seconds, LONGEST_LINGER_SECONDS)
+        self._came = 0  # readings, in the last turn
         self._next_watch = 0.0
         self._sent_at = self._listens_from = self.turned_at
         self._readable: set[int] = set()  # sockets
@@ -128,11 +134,11 @@ class Bridge:
         self._wait()
         self.turned_at = time.monotonic()
         self._adopt_transforms()
-        count = self._read()
+        self._came = self._read()
         self._spool.keep(self.turned_at)
         if not self._sink.in_flight:
             self._expecting_since = self.turned_at
-        if not self._gathers(count):
+        if not self._gathers():
             self._send(self.turned_at)
             self._sent_at = self.turned_at
         self._sink.poll(0)
@@ -152,8 +158,16 @@ class Bridge:
     # --- waiting -------------------------------------------------------------------------------------------------
 
     def _keep_distance(self) -> None:
-        if self._sink.in_flight > FEW_RECORDS:
-            time.sleep(max(0.0, self.turned_at + DISTANCE_SECONDS - time.monotonic()))
+        in_flight = self._sink.in_flight
+        distance = DISTANCE_SECONDS if in_flight > FEW_RECORDS else 0.0
+        if self._linger and in_flight and not self._has_more():
+            distance = max(distance, self._linger)
+        if distance:
+            time.sleep(max(0.0, self.turned_at + distance - time.monotonic()))
+
+    def _has_more(self) -> bool:
+        """Tell whether the last turn left readings that the next one can read or send: then none waits for others."""
+        return self._came >= QUANTUM or not self._patience(time.monotonic())
 
     def _wait(self) -> None:
         poller = select.poll()
@@ -291,23 +305,16 @@ class Bridge:
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 
-    def _gathers(self, count: int) -> bool:
-        """Tell whether to read on before anything is sent, because many lanes would send few readings each.
-
-        Args:
-            count: of readings that came in this turn.
-        """
+    def _gathers(self) -> bool:
+        """Tell whether to read on before anything is sent, because many lanes would send few readings each."""
         lanes = len(self._busy)
-        if count < MANY_READINGS or lanes <= MANY_LANES or self.turned_at - self._sent_at >= GATHER_SECONDS:
+        if self._came < MANY_READINGS or lanes <= MANY_LANES or self.turned_at - self._sent_at >= GATHER_SECONDS:
             return False
         return sum([len(lane.waiting) for lane in self._busy]) < FEW_READINGS * lanes
 
     def _adopt_transforms(self) -> None:
-        while True:
-            try:
-                stream, transform = self.new_transforms.get_nowait()
-            except Empty:
-                return
+        while not self.new_transforms.empty():
+            stream, transform = self.new_transforms.get_nowait()
             self.transforms[stream] = transform
             self.lanes[stream].begin(self.turned_at)
 

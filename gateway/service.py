@@ -32,6 +32,7 @@ from gateway.mqtt_subscriptions import FILE_NAME, SubscriptionFile
 from gateway.mqtt_tls import tls_context
 from gateway.overview import StatusPage
 from gateway.registry import registry_of
+from gateway.settings.producer_properties import take_linger
 from gateway.settings.values import split_hosts
 from gateway.spool import Policy, Spool
 from gateway.stop import stop_on_signals
@@ -232,6 +233,7 @@ def build(
     streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
     kafka_settings = settings.server(contract.kafka.name)
     properties = connection_properties(contract.kafka, kafka_settings, settings)
+    linger_seconds = take_linger(properties)
     pace = {"max.in.flight": requests_under_way(properties["bootstrap.servers"])}
     sink = KafkaSink(pace | properties, settings.spool.memory // 2)
     payload_limit = sink.record_limit - RECORD_OVERHEAD
@@ -247,7 +249,9 @@ def build(
             sources.append(source)
     retained = RetainedMessages(settings.mqtt.retained)
     continuities = {} if settings.workers.split == "shared" else _continuities(streams, ledger)
-    bridge = Bridge(sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained, continuities)
+    bridge = Bridge(
+        sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained, continuities, linger_seconds
+    )
     registry = registry_of(contract, settings)
     preparation = Preparation(registry, streams, bridge, payload_limit)
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())

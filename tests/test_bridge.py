@@ -135,6 +135,7 @@ class Plant:
         file: of the spool; everything goes to it at once.
         with_ids: False when no schema id is known yet.
         sequence: pointer to the number that counts, for all streams.
+        linger_seconds: of the loop.
         producer: librdkafka's properties.
     """
 
@@ -148,6 +149,7 @@ class Plant:
         file: SpoolFile | None = None,
         with_ids: bool = True,
         sequence: str | None = None,
+        linger_seconds: float = 0.0,
         **producer: Any,
     ) -> None:
         quick = {"topic.metadata.propagation.max.ms": 200, "linger.ms": 0, "batch.num.messages": 20}
@@ -161,7 +163,9 @@ class Plant:
         figures = {name: self.ledger.books[name].continuity for name in streams if sequence}
         continuities = {name: Continuity(sequence, None, counted) for name, counted in figures.items()}
         retained = RetainedMessages("once")
-        self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, topics, LIMIT, retained, continuities)
+        self.bridge = Bridge(
+            sources, self.spool, self.sink, self.ledger, topics, LIMIT, retained, continuities, linger_seconds
+        )
         self._streams = streams
         if with_ids:
             self.find_ids()
@@ -465,6 +469,57 @@ def test_turn_sends_neighbours_of_a_refused_record_again_only_once(
     assert list(dict.fromkeys(stored)) == good
     assert [number for number in stored if number >= 400] == [number for number in good if number >= 400]
     assert repeats[0] == 200
+
+
+def test_turn_lingers_while_readings_are_in_flight(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
+    """A lone reading waits for nobody; what comes while it is in flight waits so long, for others to come with it."""
+    name, dead = topic("sensors", 1), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, linger_seconds=0.08)
+    alone, together = [], []
+    for number in range(5):
+        published_at = time.monotonic()
+        plant.source.publish(name, payload(number))
+        plant.bridge.turn()
+        sent_at = plant.bridge.turned_at
+        alone.append(sent_at - published_at)
+        plant.bridge.turn()
+        together.append(plant.bridge.turned_at - sent_at)
+        plant.settle()
+    assert min(together) >= 0.08
+    assert min(alone) < 0.08
+
+
+def test_turn_lingers_not_while_there_is_more_to_send(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """What waits in memory or on disk goes at full speed: it has others already to go with."""
+    name, dead = topic("sensors", 1), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, linger_seconds=0.08)
+    for number in range(10 * bridge.QUANTUM):
+        plant.source.publish(name, payload(number))
+    plant.bridge.turn()
+    plant.bridge.turn()  # after one that read so many that the brokers may have more
+    gaps = []
+    while plant.bridge.lanes[name].waiting:
+        began = plant.bridge.turned_at
+        plant.bridge.turn()
+        gaps.append(plant.bridge.turned_at - began)
+    assert min(gaps) < 0.08
+    plant.settle()
+
+
+def test_a_linger_delays_the_loop_a_tenth_of_a_second_at_most(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """Acknowledgements, keep-alive and a stop do not wait for minutes, whatever Kafka's clients allow."""
+    name, dead = topic("sensors", 1), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, linger_seconds=20.0)
+    plant.source.publish(name, payload(0))
+    plant.bridge.turn()
+    sent_at = plant.bridge.turned_at
+    plant.bridge.turn()
+    assert plant.bridge.turned_at - sent_at < 10
+    plant.settle()
 
 
 def test_turn_judges_a_record_only_when_it_was_sent_alone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from gateway.contract.model import Contract, KafkaServer, MqttServer, Stream
 from gateway.core.address import Address
 from gateway.errors import ConfigurationError, Finding
 from gateway.settings import yaml_file
+from gateway.settings.producer_properties import take_linger
 from gateway.settings.values import is_local, parse_duration, parse_size, split_hosts
 
 if TYPE_CHECKING:
@@ -242,7 +243,10 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         ("servers: {kafka: {registry: {url: registry.example}}}", "no http or https address"),
         ("servers: {kafka: {registry: {url: 'https://r.example:x'}}}", "no http or https address"),
         ("servers: {kafka: {producer: {linger.ms: [5]}}}", "text, a number, true or false"),
-        ("servers: {kafka: {producer: {linger.ms: fast}}}", "does not take this value"),
+        ("servers: {kafka: {producer: {linger.ms: fast}}}", "no number of milliseconds"),
+        ("servers: {kafka: {producer: {queue.buffering.max.ms: '0x10'}}}", "no number of milliseconds"),
+        ("servers: {kafka: {producer: {linger.ms: .nan}}}", "no number of milliseconds"),
+        ("servers: {kafka: {producer: {linger.ms: 1000000}}}", "does not take this value"),
         ("servers: {kafka: {producer: {lingr.ms: 5}}}", "no such property"),
         ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "none of 'PLAIN'"),
         ("servers: {kafka: {sasl: {username: a}}}", "This setting is missing."),
@@ -710,3 +714,14 @@ def test_reconcile_warns(tmp_path: Path, servers: str, contract: Contract, findi
 )
 def test_reconcile_accepts(tmp_path: Path, servers: str, contract: Contract) -> None:
     assert compare(tmp_path, servers, contract) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [({}, 0.0), ({"linger.ms": 5}, 0.005), ({"queue.buffering.max.ms": "2.5"}, 0.0025), ({"LINGER.MS": 0}, 0.0)],
+)
+def test_take_linger_leaves_the_other_properties(given: dict[str, Any], seconds: float) -> None:
+    """How long a record waits for others is the loop's, under whichever name; librdkafka never hears of it."""
+    properties = {"compression.type": "zstd"} | given
+    assert take_linger(properties) == pytest.approx(seconds)
+    assert properties == {"compression.type": "zstd"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Final
+from typing import Any, Final
 
 import confluent_kafka
 
@@ -45,6 +45,8 @@ _REFUSED_PROPERTIES: Final = {
 }
 _IN_FLIGHT: Final = {"max.in.flight", "max.in.flight.requests.per.connection"}
 _ORDERLY: Final = {"1", "2", "3", "4", "5"}  # so many requests at once Kafka keeps in order
+_LINGER: Final = {"linger.ms", "queue.buffering.max.ms"}  # two names of one property
+_MILLISECONDS: Final = re.compile(r"[0-9]+(\.[0-9]*)?")  # librdkafka takes more, such as 0x10 and nan
 _REFUSED_PATTERNS: Final = (
     (re.compile(r"(security|ssl|sasl|enable\.ssl|enable\.sasl|https)\..*"), _ELSEWHERE),
     (re.compile(r".*_cb|enabled_events"), _REPORTS),
@@ -72,9 +74,26 @@ def refuse(name: str, value: object) -> tuple[str, str] | None:
         return f"This property would break a promise. {reason}", "Remove it."
     if plain in _IN_FLIGHT and str(value) not in _ORDERLY:
         return f"With this value the property would break a promise. {_ORDER_AT_ONCE}", "Write 1 to 5, or leave it out."
-    if isinstance(value, str | int | float) and (reason := _librdkafka_refuses(name, value)):
+    if not isinstance(value, str | int | float):
+        return None  # it is refused by its type
+    if plain in _LINGER and not _MILLISECONDS.fullmatch(str(value)):
+        return "This is no number of milliseconds.", "Write a number such as 5."
+    if reason := _librdkafka_refuses(name, value):
         return reason, "See the producer's properties in librdkafka's CONFIGURATION.md."
-    return None  # a value of another kind is refused by its type
+    return None
+
+
+def take_linger(properties: dict[str, Any]) -> float:
+    """Take out of a producer's properties how long a record may wait for others; the loop does that waiting itself.
+
+    Args:
+        properties: by name; those of the linger are removed.
+
+    Returns:
+        Seconds; 0 when nothing is said.
+    """
+    given = [properties.pop(name) for name in list(properties) if name.strip().lower() in _LINGER]
+    return float(given[-1]) / 1000 if given else 0.0
 
 
 def _librdkafka_refuses(name: str, value: str | float) -> str | None:
