@@ -157,9 +157,18 @@ def scaled_streams() -> list[Stream]:
         contract(*(replace(each, is_array=True) for each in whole_streams() if each.content == "json")),
         load(OURS.parent / "docs" / "steps" / "11" / "asyncapi.yaml"),
         contract(*scaled_streams()),
+        contract(
+            stream(
+                "empty",
+                record(("id", "string"), {"name": "on", "type": "boolean", "default": True}),
+                address="x/{id}",
+                keys=("/id",),
+                locations={"id": "/id"},
+            )
+        ),
         contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
     ],
-    ids=["ours", "every shape", "one topic", "one value", "arrays", "steps", "scaled", "ignoring"],
+    ids=["ours", "every shape", "one topic", "one value", "arrays", "steps", "scaled", "empty", "ignoring"],
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""
