@@ -283,10 +283,10 @@ def test_replay_sends_the_last_of_several_records_when_kafka_has_the_others(mock
 
 def test_replay_counts_a_record_that_kafka_refuses_by_itself(mock: MockCluster, tmp_path: Path) -> None:
     """The culprit stays a dead letter and is counted; the others go through."""
-    mock.push_errors(PRODUCE, [INVALID_RECORD, INVALID_RECORD, INVALID_RECORD])
+    mock.push_errors(PRODUCE, [INVALID_RECORD] * 10)  # some go to the first batches, which are under way together
     with locked(tmp_path / JOURNAL_FILE) as journal:
         report = run(mock, journal)
-        assert report.failed.total() in {1, 2}, "the first batches, then records by themselves"
+        assert 0 < report.failed.total() < 10, "records by themselves"
         assert report.replayed + report.failed.total() == 20
         assert run(mock, journal).replayed == report.failed.total()
     assert stored_origins(mock) == EACH_ONCE

@@ -180,7 +180,13 @@ def watch_an_outage(browser: Browser, publisher: Publisher) -> None:
 
 def wait_for_waiting(browser: Browser, waiting: str) -> None:
     """Wait until the open page says so."""
-    wait_for(lambda: cells(browser, "receiveDoors").get("waiting") == waiting, 60, lambda: str(trouble(browser)))
+    found: dict[str, str] = {}
+
+    def is_told() -> bool:
+        found.update(cells(browser, "receiveDoors"))
+        return found.get("waiting") == waiting
+
+    wait_for(is_told, 60, lambda: f"{waiting} waiting: {found} {trouble(browser)}")
 
 
 def trouble(browser: Browser) -> list[str]:

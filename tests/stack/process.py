@@ -105,8 +105,13 @@ class Server:
         self._end(signal.SIGKILL, 10)
 
     def freeze(self) -> None:
-        """Stop it in its tracks (SIGSTOP): connections stay open, nothing answers."""
+        """Stop it in its tracks (SIGSTOP), every thread: connections stay open, nothing answers.
+
+        After the signal alone a thread may run on for milliseconds, long enough to answer.
+        """
         os.kill(self.pid, signal.SIGSTOP)
+        has_stopped = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        wait_for(lambda: os.waitid(os.P_PID, self.pid, has_stopped), 30, f"{self.name} to stand still")
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""

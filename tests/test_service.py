@@ -1,0 +1,47 @@
+"""How a gateway is put together, as far as its servers can see it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.contract import write_contract
+from bench.load_broker import greeting, split
+from tests.stack.gateway import Gateway
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import FreePort
+
+
+@pytest.mark.parametrize(
+    ("sensors", "given", "ahead"),
+    [(48, {}, 8_192), (49, {}, 16_384), (49, {"receive_maximum": 700}, 700)],
+    ids=["50 streams", "51 streams", "as set"],
+)
+def test_run_lets_a_broker_send_further_ahead_where_there_are_many_streams(
+    tmp_path: Path, free_port: FreePort, sensors: int, given: dict[str, Any], ahead: int
+) -> None:
+    """Each lane then has more to send at once; doors and telegrams are two streams more."""
+    contract = write_contract(tmp_path, "ahead", sensors)
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.settimeout(60)
+        servers = {
+            "broker": {"host": f"127.0.0.1:{broker.getsockname()[1]}", **given},
+            "kafka": {"host": f"127.0.0.1:{free_port()}"},
+        }
+        with Gateway(servers, contract) as gateway:
+            gateway.start(ready=False)
+            link, _ = broker.accept()
+            with link:
+                link.settimeout(60)
+                data = b""
+                while not split(data)[0]:
+                    chunk = link.recv(4_096)
+                    assert chunk, gateway.log
+                    data += chunk
+            [(_, connect)], _ = split(data)
+            assert greeting(connect) == (True, ahead)
