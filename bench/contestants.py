@@ -154,23 +154,29 @@ class Product(Contestant):
         version: of MQTT.
         partitions: of each topic.
         workers: how many processes; not more than streams.
+        producer: librdkafka's properties.
         settings: more sections of gateway.yaml.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a row may ask for, all but the first by name
         self,
         far_end: FarEnd,
         streams: int = 1,
         version: str = "5.0",
         partitions: int = 6,
         workers: int = 1,
+        producer: dict[str, int] | None = None,
         **settings: Any,
     ) -> None:
         prefix = f"gateway-{uuid.uuid4().hex[:6]}"
         super().__init__("gateway", far_end, topics(prefix, streams), partitions)
         servers = {
             "broker": {"host": f"127.0.0.1:{self.source.port}"},
-            "kafka": {"host": far_end.kafka.bootstrap, "registry": {"url": far_end.registry.url}},
+            "kafka": {
+                "host": far_end.kafka.bootstrap,
+                "registry": {"url": far_end.registry.url},
+                "producer": producer or {},
+            },
         }
         self.bridges = workers
         self.server = self.gateway = Gateway(servers, Path("asyncapi.yaml"), **settings)

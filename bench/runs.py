@@ -163,6 +163,35 @@ def latency(far_end: FarEnd, effort: Effort) -> Figures:
     return found
 
 
+def steady(far_end: FarEnd, effort: Effort) -> Figures:
+    """Measure what a reading costs, and how long it takes, at the rates that most installations have."""
+    with ExitStack() as started:
+        every: dict[str, Contestant] = {
+            "gateway": started.enter_context(Product(far_end)),
+            "gateway-lingering": started.enter_context(Product(far_end, producer={"linger.ms": 5})),
+        }
+        if GO_BRIDGE.exists():
+            every["plain-go"] = started.enter_context(plain_go(far_end))
+            every["plain-go-hasty"] = started.enter_context(plain_go(far_end, is_hasty=True))
+        every["plain-python"] = started.enter_context(plain_python(far_end))
+        found: Figures = {}
+        for rate in (100, 1_000):
+            runs: dict[str, list[Run]] = {name: [] for name in every}
+            ages: dict[str, list[float]] = {name: [] for name in every}
+            for _ in range(min(2, effort.rounds)):
+                for name, each in every.items():
+                    run, its_ages = _timed(each, rate, effort)
+                    runs[name].append(run)
+                    ages[name] += its_ages
+            found[f"at_{rate}"] = {
+                name: {"microseconds": median(run.microseconds for run in runs[name])} | figures.percentiles(ages[name])
+                for name in every
+            }
+        for each in every.values():
+            each.verify()
+    return found
+
+
 def start(far_end: FarEnd, effort: Effort) -> Figures:
     """Measure from starting the process to its first reading acknowledged, with all servers up."""
     with Product(far_end) as product:
@@ -189,7 +218,7 @@ def rest(far_end: FarEnd, effort: Effort) -> Figures:
 
 
 GROUPS: dict[str, Callable[[FarEnd, Effort], Figures]] = {
-    each.__name__: each for each in (versus, one_core, window, latency, growth, streams, workers, start, rest)
+    each.__name__: each for each in (versus, one_core, window, latency, steady, growth, streams, workers, start, rest)
 }
 
 
@@ -230,12 +259,17 @@ def _once_a_minute(product: Product, minutes: int) -> Figures:
 
 
 def _ages(contestant: Contestant, rate: int, effort: Effort) -> list[float]:
+    return _timed(contestant, rate, effort)[1]
+
+
+def _timed(contestant: Contestant, rate: int, effort: Effort) -> tuple[Run, list[float]]:
+    """Send readings at a rate; give the run, and how old each was at a consumer."""
     count = rate * effort.latency_seconds
     watch = Stopwatch(contestant.far_end.kafka.bootstrap, contestant.topics[0], list(range(6)))
     contestant.run(STAMPED, rate // 2, rate=float(rate))
-    contestant.run(STAMPED, count, rate=float(rate))
+    run = contestant.run(STAMPED, count, rate=float(rate))
     watch.wait_for(rate // 2 + count)
-    return watch.stop()[rate // 2 :]
+    return run, watch.stop()[rate // 2 :]
 
 
 def _overheard(product: Product, effort: Effort) -> list[float]:
