@@ -44,7 +44,9 @@ JAVA := .cache/kafka/.complete .cache/registry/.complete .cache/reader/.complete
 help:
 	@sed -n 's/^#   //p' Makefile
 
+# Compiled as by an installation: the gateway is started hundreds of times, also where Python may not write that itself.
 setup: .venv/.installed-dev $(JAVA) .cache/prometheus/.complete
+	@$(BIN)/python -m compileall -q gateway
 
 test: setup
 	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile $(ARGS)
