@@ -12,10 +12,19 @@ from __future__ import annotations
 import re
 import ssl
 from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
+from gateway.errors import GatewayError
+from gateway.log import printable
 from gateway.peer_certificate import UNDER_SERVERS, Peer, greet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from confluent_kafka import Consumer
+    from confluent_kafka.admin import AdminClient
 
 
 class Outcome(Enum):
@@ -46,7 +55,10 @@ BYSTANDERS = frozenset(  # what a fatal producer says of records that did nothin
 )
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each time, and helps nobody
 DISTRUSTED = re.compile(r"(\w+://)?(?P<host>.*):(?P<port>\d+)/.*certificate verify failed")
-_TLS_HINT = f"check ca_file, cert_file and key_file {UNDER_SERVERS}"
+_HINTS_BY_TEXT = (
+    (re.compile("SSL"), f"check ca_file, cert_file and key_file {UNDER_SERVERS}"),
+    (re.compile("Connect to .* failed|Failed to resolve"), f"check host {UNDER_SERVERS}, and that Kafka listens there"),
+)
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 _WORDS = (  # for what librdkafka, OpenSSL and Java say at length, each in another way
     (
@@ -88,7 +100,7 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     if words := next((words for pattern, words in _WORDS if pattern.search(told)), ""):
         server = _SERVER.match(told)
         return f"Kafka{f' at {server[1]}' if server else ''} {words}"
-    hint = _HINTS.get(error.code(), _TLS_HINT if "SSL" in told else "")
+    hint = _HINTS.get(error.code()) or next((hint for pattern, hint in _HINTS_BY_TEXT if pattern.search(told)), "")
     place = f"{topic}: " if topic else ""
     return f"{place}{told}{'; ' + hint if hint else ''}"
 
@@ -108,6 +120,35 @@ def explained(error: KafkaError, ca_file: str | None) -> str:
         return greet(peer, ssl.create_default_context(cafile=ca_file)) or sentence(error)
     except OSError:  # the file is gone, or holds no certificates
         return sentence(error)
+
+
+class Overheard:
+    """What librdkafka says of the connections of a client while that waits for an answer: why none comes.
+
+    Args:
+        properties: the client's.
+    """
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self.properties = {**properties, "log_level": 0, "error_cb": self._listen}
+        self._ca_file = properties.get("ssl.ca.location")
+        self._first: KafkaError | None = None  # those that follow only say that all brokers are down
+
+    def no_answer(self, client: AdminClient | Consumer, told: str = "") -> GatewayError:
+        """Tell why Kafka does not answer; to find out, a server may be greeted, which blocks.
+
+        Args:
+            client: made with `properties`; it is not consuming yet.
+            told: what else is known.
+        """
+        client.poll(0)  # brings what was said meanwhile
+        if self._first:
+            return GatewayError(printable(f"Kafka does not answer: {explained(self._first, self._ca_file)}."))
+        known = f": {printable(told)}" if told else ""
+        return GatewayError(f"Kafka does not answer{known}.", "Check the address and the login, then try again.")
+
+    def _listen(self, error: KafkaError) -> None:
+        self._first = self._first or error
 
 
 def is_bystander(error: KafkaError) -> bool:

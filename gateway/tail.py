@@ -29,6 +29,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from gateway.core.framing import SCHEMA_ID_HEADER
 from gateway.errors import GatewayError
+from gateway.kafka_errors import Overheard
 from gateway.log import cut, printable
 from gateway.registry import Refusal, SchemaRegistry, pins
 
@@ -178,19 +179,27 @@ class Tail:
         properties: librdkafka's, with `bootstrap.servers`.
         topics: whose records are read.
         start: from the oldest record, or from now on.
+        answer_seconds: how long to wait for Kafka to say where the topics are.
 
     Raises:
         GatewayError: when Kafka does not answer, or a topic is not there.
     """
 
-    def __init__(self, properties: Mapping[str, Any], topics: Sequence[str], start: Start) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topics: Sequence[str],
+        start: Start,
+        answer_seconds: float = METADATA_SECONDS,
+    ) -> None:
         own = {
             "group.id": "gateway-tail",
             "enable.auto.commit": False,
             "allow.auto.create.topics": False,
-            "log_level": 0,
         }
-        self._consumer = Consumer({**properties, **own})
+        self._overheard = Overheard({**properties, **own})
+        self._consumer = Consumer(self._overheard.properties)
+        self._wait = answer_seconds
         offset = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
         self._consumer.assign([TopicPartition(name, number, offset) for name, number in self._partitions(topics)])
 
@@ -221,10 +230,9 @@ class Tail:
     def _partitions(self, topics: Sequence[str]) -> Iterator[tuple[str, int]]:
         for name in topics:
             try:
-                found = self._consumer.list_topics(name, METADATA_SECONDS).topics[name]
+                found = self._consumer.list_topics(name, self._wait).topics[name]
             except KafkaException as error:
-                told = printable(error.args[0].str())
-                raise GatewayError(f"Kafka does not answer: {told}.", "Check the address and the login.") from None
+                raise self._overheard.no_answer(self._consumer, error.args[0].str()) from None
             if found.error is not None or not found.partitions:
                 raise GatewayError(
                     f"Kafka has no topic {printable(name)}.", "`gateway check` lists the contract's topics."

@@ -28,7 +28,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from gateway.contract.model import Topic
 from gateway.errors import GatewayError
-from gateway.kafka_errors import explained, sentence
+from gateway.kafka_errors import Overheard, sentence
 from gateway.log import printable
 from gateway.table import table
 
@@ -139,11 +139,8 @@ class Cluster:
 
     def __init__(self, properties: Mapping[str, Any], answer_seconds: float = ANSWER_SECONDS) -> None:
         self._wait = answer_seconds
-        self._ca_file = properties.get("ssl.ca.location")
-        self._troubles: list[KafkaError] = []
-        # What goes wrong is said once, by the answer.
-        quiet: dict[str, Any] = {"log_level": 0, "error_cb": self._troubles.append}
-        self._admin = AdminClient({**properties, **quiet})
+        self._overheard = Overheard(properties)
+        self._admin = AdminClient(self._overheard.properties)
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
         """Look topics up.
@@ -208,10 +205,7 @@ class Cluster:
     def _refused(self, error: KafkaException, topic: str) -> GatewayError:
         told: KafkaError = error.args[0]
         if told.code() in _SILENT:
-            self._admin.poll(0)  # brings what was reported meanwhile
-            if not self._troubles:
-                return GatewayError("Kafka does not answer.", "Check the address and the login, then try again.")
-            return GatewayError(printable(f"Kafka does not answer: {explained(self._troubles[0], self._ca_file)}."))
+            return self._overheard.no_answer(self._admin)
         if told.code() in _RIGHTS:
             place = f"{topic}: " if topic else ""
             return GatewayError(printable(f"{place}Kafka says: {told.str().rstrip('.')}."), _RIGHTS[told.code()])

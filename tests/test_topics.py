@@ -162,10 +162,12 @@ def test_apply_tells_what_kafka_refuses_and_goes_on(
     assert other is None
 
 
-def test_plan_tells_when_kafka_does_not_answer(free_port: FreePort) -> None:
-    silent = Cluster({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, answer_seconds=1)
-    with pytest.raises(GatewayError, match="Kafka does not answer"):
-        plan({"any": Topic("any")}, silent)
+def test_plan_tells_why_kafka_does_not_answer(free_port: FreePort) -> None:
+    """Nobody listens there: it says so, and where the address is written."""
+    nowhere = Cluster({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, answer_seconds=1)
+    told = "Kafka does not answer: .* Connection refused; check host under servers in gateway.yaml"
+    with pytest.raises(GatewayError, match=told):
+        plan({"any": Topic("any")}, nowhere)
 
 
 def test_plan_and_apply_tell_what_a_user_may_not(kafka_cluster: StartKafka) -> None:

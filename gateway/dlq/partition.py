@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from gateway.errors import GatewayError
+from gateway.kafka_errors import Overheard
 from gateway.log import printable
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ class Partitions:
 
     Args:
         properties: librdkafka's, with `bootstrap.servers`.
+        answer_seconds: how long to wait for Kafka to say where a topic begins and ends.
     """
 
-    def __init__(self, properties: Mapping[str, Any]) -> None:
+    def __init__(self, properties: Mapping[str, Any], answer_seconds: float = METADATA_SECONDS) -> None:
         self._properties = {**properties, **_OWN}
+        self._wait = answer_seconds
 
     def spans(self, topics: Iterable[str], *, is_missing_fine: bool = False) -> list[Span]:
         """Look where the partitions of topics begin and end now.
@@ -75,13 +78,26 @@ class Partitions:
         Raises:
             GatewayError: when Kafka does not answer, or a topic is not there.
         """
-        consumer = Consumer(self._properties)
+        overheard = Overheard(self._properties)
+        consumer = Consumer(overheard.properties)
         try:
-            return [span for name in topics for span in _spans(consumer, name, is_missing_fine)]
+            return [span for name in topics for span in self._spans(consumer, name, is_missing_fine=is_missing_fine)]
         except KafkaException as error:
-            raise _no_answer(error.args[0].str()) from None
+            raise overheard.no_answer(consumer, error.args[0].str()) from None
         finally:
             consumer.close()
+
+    def _spans(self, consumer: Consumer, topic: str, *, is_missing_fine: bool) -> Iterator[Span]:
+        found = consumer.list_topics(topic, self._wait).topics[topic]
+        if found.error is not None or not found.partitions:
+            if is_missing_fine:
+                return
+            raise GatewayError(f"Kafka has no topic {printable(topic)}.", "Create it, as the contract's channel says.")
+        for number in sorted(found.partitions):
+            marks = consumer.get_watermark_offsets(TopicPartition(topic, number), self._wait)
+            if marks is None:
+                raise _no_answer(f"it does not say where partition {number} of {topic} ends")
+            yield Span(topic, number, *marks)
 
     def records(self, span: Span) -> Iterator[Message]:
         """Read the records of a span, oldest first.
@@ -97,19 +113,6 @@ class Partitions:
             yield from _until(consumer, span.until)
         finally:
             consumer.close()
-
-
-def _spans(consumer: Consumer, topic: str, is_missing_fine: bool) -> Iterator[Span]:  # noqa: FBT001 - passed on
-    found = consumer.list_topics(topic, METADATA_SECONDS).topics[topic]
-    if found.error is not None or not found.partitions:
-        if is_missing_fine:
-            return
-        raise GatewayError(f"Kafka has no topic {printable(topic)}.", "Create it, as the contract's channel says.")
-    for number in sorted(found.partitions):
-        marks = consumer.get_watermark_offsets(TopicPartition(topic, number), METADATA_SECONDS)
-        if marks is None:
-            raise _no_answer(f"it does not say where partition {number} of {topic} ends")
-        yield Span(topic, number, *marks)
 
 
 def _until(consumer: Consumer, until: int) -> Iterator[Message]:

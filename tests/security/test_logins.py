@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.dlq.partition import Partitions
 from gateway.doctor import certificates as doctor
 from gateway.doctor.diagnosis import State
 from gateway.errors import GatewayError
 from gateway.installation import open_installation
+from gateway.tail import Tail
 from gateway.topics import Cluster
 from tests.security.site import Site, basic, details, wait_told
 from tests.stack.wait import wait_for
@@ -95,6 +97,7 @@ def test_run_refuses_a_certificate_until_it_is_a_good_one(site: Site, shown: str
     site.present(shown)
     with site.gateway(servers) as gateway:
         gateway.start(ready=False)
+        gateway.wait_subscribed("meterBroker")
         site.publish(COUNT)
         assert wait_told(gateway, *expected) == expected
         wait_for(lambda: gateway.metric("gateway_received_total") == COUNT, 60, "the readings of the other broker")
@@ -102,19 +105,28 @@ def test_run_refuses_a_certificate_until_it_is_a_good_one(site: Site, shown: str
         assert trouble in gateway.states()["factoryBroker"]["detail"]
         assert told_by_doctor(gateway) == [trouble] * 3
         assert gateway.command("status").stdout.count(trouble) == len(expected)
-        assert f"Kafka does not answer: Kafka's certificate {trouble}" in planned(gateway)
+        assert unanswered(gateway) == 3 * [f"Kafka does not answer: Kafka's certificate {trouble}; {of_server}."]
         site.present("broker")
         wait_arrived(site, before, gateway, COUNT)
         assert wait_told(gateway, *expected) == expected, "nothing was said twice"
         assert gateway.stop_and_read_ledger()["balanced"]
 
 
-def planned(gateway: Gateway) -> str:
-    """Give what a command says that asks Kafka by itself."""
-    settings = open_installation(gateway.settings_file, {})
-    with pytest.raises(GatewayError) as raised:
-        Cluster(settings.kafka(producing=False), answer_seconds=1).topics(["machine-sensors"])
-    return str(raised.value)
+def unanswered(gateway: Gateway) -> list[str]:
+    """Give what the commands say that ask Kafka by themselves: `topics plan`, `tail`, `dlq list`."""
+    kafka = open_installation(gateway.settings_file, {}).kafka(producing=False)
+    topics = ["machine-sensors"]
+    asking: list[Callable[[], object]] = [
+        lambda: Cluster(kafka, answer_seconds=1).topics(topics),
+        lambda: Tail(kafka, topics, "end", answer_seconds=1),
+        lambda: Partitions(kafka, answer_seconds=1).spans(topics),
+    ]
+    told = []
+    for ask in asking:
+        with pytest.raises(GatewayError) as raised:
+            ask()
+        told.append(str(raised.value))
+    return told
 
 
 def told_by_doctor(gateway: Gateway) -> list[str]:
@@ -147,6 +159,7 @@ def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
             gateway.settings_file.write_text(json.dumps(settings | {"servers": site.with_certificates(own)}))
             gateway.log_file.unlink(missing_ok=True)
             gateway.start(ready=False)
+            gateway.wait_subscribed("meterBroker")
             expected = {"factoryBroker": [f"connection lost: {told}"]}
             if own != "revoked":
                 where = f"Kafka at {good['kafka']['host']}"
@@ -182,6 +195,7 @@ def test_run_has_a_wrong_password_until_the_servers_know_it(site: Site) -> None:
     site.keep_session()
     with site.gateway(servers, wrong) as gateway:
         gateway.start(ready=False)
+        gateway.wait_subscribed("meterBroker")
         site.publish(COUNT)
         assert wait_told(gateway, *expected) == expected
         site.admit(wrong)
