@@ -13,7 +13,6 @@ import pytest
 
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.reading_records import records
-from tests.stack.wait import wait_for
 from tests.test_cli import command
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def test_the_last_step_flows(mosquitto: StartMosquitto, kafka: Kafka, registry: 
         assert "Highest velocity." in (gateway.folder / "docs.html").read_text()
         assert gateway.command("topics", "apply", "--yes", "-c", config).returncode == 0
         gateway.start(ready=False)
-        wait_for(lambda: gateway.states()["broker"]["state"] == "ok", 60, lambda: str(gateway.states()))
+        gateway.wait_subscribed("broker")
         done = gateway.command("simulate", "-c", config, "--count", "20", "--rate", "0")
         assert done.returncode == 0, done.stderr
         gateway.wait_settled(20)

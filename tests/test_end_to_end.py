@@ -249,9 +249,8 @@ def test_run_names_a_missing_topic_and_goes_on_when_it_is_there(
     with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
         gateway.start(ready=False)
         gateway.wait_subscribed()
-        state = gateway.states()["kafka"]
-        assert state["state"] == "topic_missing"
-        assert topics("machine-sensors") in state["detail"]
+        wait_for(lambda: gateway.states()["kafka"]["state"] == "topic_missing", 30, lambda: str(gateway.states()))
+        assert topics("machine-sensors") in gateway.states()["kafka"]["detail"]
         with Publisher(broker.port) as publisher:
             sensors = [("factory/a/b", b'{"value":%d,"units":"C"}' % number) for number in range(50)]
             publisher.publish([*sensors, *[("doors/d", b'{"state":"open"}')] * 50])
@@ -320,11 +319,11 @@ def test_run_waits_for_a_registry_that_is_down(
         settings = gateway.settings_file.read_text()
         gateway.settings_file.write_text(settings.replace(registry.url, "http://127.0.0.1:1/apis/ccompat/v7"))
         gateway.start(ready=False)
-        wait_for(lambda: gateway.states()["factoryBroker"]["state"] == "ok", 60, "the broker's connection")
+        gateway.wait_subscribed("factoryBroker")
         with Publisher(broker.port) as publisher:
             publisher.publish([("doors/d", b'{"state":"open"}')] * 10)
         wait_for(lambda: gateway.metric("gateway_received_total") == 10, 60, "readings to come in")
-        assert gateway.states()["registry"]["state"] == "no_schema_id"
+        wait_for(lambda: gateway.states()["registry"]["state"] == "no_schema_id", 30, lambda: str(gateway.states()))
         assert topics.count("gateway-dead-letters") == 0
 
 

@@ -106,7 +106,7 @@ def publish(broker: Mosquitto, *messages: dict[str, Any], measured_at: int) -> N
 
 def start(gateway: Gateway) -> None:
     gateway.start(ready=False)
-    wait_for(lambda: gateway.states()["broker"]["state"] == "ok", 60, lambda: str(gateway.states()))
+    gateway.wait_subscribed("broker")
 
 
 @pytest.mark.parametrize("reader", ["fast", "paho"])

@@ -50,10 +50,10 @@ class Gateway(Server):
         self.wait_ready(self.is_ready if ready else self.is_alive, 60)
         return self
 
-    def wait_subscribed(self) -> None:
-        """Wait until both brokers of our contract have granted the subscriptions: what is published now arrives."""
-        names = ("factoryBroker", "meterBroker")
-        wait_for(lambda: all(self.states()[name]["state"] == "ok" for name in names), 30, lambda: str(self.states()))
+    def wait_subscribed(self, *brokers: str) -> None:
+        """Wait until brokers, else both of our contract, have granted the subscriptions: what is published arrives."""
+        names = brokers or ("factoryBroker", "meterBroker")
+        wait_for(lambda: all(self.states()[name]["state"] == "ok" for name in names), 60, lambda: str(self.states()))
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the gateway in this one's folder."""
