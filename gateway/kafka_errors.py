@@ -1,4 +1,4 @@
-"""What Kafka's errors mean: for the record they are about, and in the words of an operator.
+"""What Kafka's errors mean: for the record they are about, and in the words of an operator; and why no answer comes.
 
 Every error class has one outcome:
 
@@ -57,7 +57,8 @@ _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # differs each tim
 DISTRUSTED = re.compile(r"(\w+://)?(?P<host>.*):(?P<port>\d+)/.*certificate verify failed")
 _HINTS_BY_TEXT = (
     (re.compile("SSL"), f"check ca_file, cert_file and key_file {UNDER_SERVERS}"),
-    (re.compile("Connect to .* failed|Failed to resolve"), f"check host {UNDER_SERVERS}, and that Kafka listens there"),
+    # No word of gateway.yaml: `tail` is told the address on its command line, too.
+    (re.compile("Connect to .* failed|Failed to resolve"), "check the address, and that Kafka listens there"),
 )
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 _WORDS = (  # for what librdkafka, OpenSSL and Java say at length, each in another way
@@ -144,11 +145,16 @@ class Overheard:
         client.poll(0)  # brings what was said meanwhile
         if self._first:
             return GatewayError(printable(f"Kafka does not answer: {explained(self._first, self._ca_file)}."))
-        known = f": {printable(told)}" if told else ""
-        return GatewayError(f"Kafka does not answer{known}.", "Check the address and the login, then try again.")
+        return no_answer(told)
 
     def _listen(self, error: KafkaError) -> None:
         self._first = self._first or error
+
+
+def no_answer(told: str = "") -> GatewayError:
+    """Say that Kafka does not answer, and what is known of it."""
+    known = f": {printable(told)}" if told else ""
+    return GatewayError(f"Kafka does not answer{known}.", "Check the address and the login, then try again.")
 
 
 def is_bystander(error: KafkaError) -> bool:

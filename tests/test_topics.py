@@ -163,9 +163,9 @@ def test_apply_tells_what_kafka_refuses_and_goes_on(
 
 
 def test_plan_tells_why_kafka_does_not_answer(free_port: FreePort) -> None:
-    """Nobody listens there: it says so, and where the address is written."""
+    """Nobody listens there: it says so, and what to look at."""
     nowhere = Cluster({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, answer_seconds=1)
-    told = "Kafka does not answer: .* Connection refused; check host under servers in gateway.yaml"
+    told = "Kafka does not answer: .* Connection refused; check the address"
     with pytest.raises(GatewayError, match=told):
         plan({"any": Topic("any")}, nowhere)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from gateway.errors import GatewayError
-from gateway.kafka_errors import Overheard
+from gateway.kafka_errors import Overheard, no_answer
 from gateway.log import printable
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Partitions:
         for number in sorted(found.partitions):
             marks = consumer.get_watermark_offsets(TopicPartition(topic, number), self._wait)
             if marks is None:
-                raise _no_answer(f"it does not say where partition {number} of {topic} ends")
+                raise no_answer(f"it does not say where partition {number} of {topic} ends")
             yield Span(topic, number, *marks)
 
     def records(self, span: Span) -> Iterator[Message]:
@@ -121,7 +121,7 @@ def _until(consumer: Consumer, until: int) -> Iterator[Message]:
         record = consumer.poll(1.0)
         if record is None or ((error := record.error()) is not None and error.code() in _GOES_ON):
             if time.monotonic() - heard_at > SILENCE_SECONDS:
-                raise _no_answer(f"nothing came for {SILENCE_SECONDS:g} s")
+                raise no_answer(f"nothing came for {SILENCE_SECONDS:g} s")
             continue
         if error is not None and error.code() != _AT_END:
             raise GatewayError(f"Kafka says: {printable(error.str())}.", "Check the rights of this user on the topic.")
@@ -139,9 +139,3 @@ def _offset(record: Message) -> int:
     offset = record.offset()
     assert offset is not None, "a record that was read has one"
     return offset
-
-
-def _no_answer(told: str) -> GatewayError:
-    return GatewayError(
-        f"Kafka does not answer: {printable(told)}.", "Check the address and the login, then try again."
-    )
