@@ -17,8 +17,8 @@ A request to Kafka costs the same for one record as for a hundred, and so does a
 that delays little. While more than a few records are in flight, turns keep a distance; with a linger they keep that one
 while any are, so that a lone reading waits for nobody. While few are in flight, their reports are awaited together: a
 broker that allows only 20 unacknowledged readings then gets 20 acknowledgements at once, and sends the next 20 at once;
-in small groups on ways of their own they did 6,500 a second, together 10,000. And while many lanes have few readings
-each, and the brokers have more, the loop reads on before it sends.
+in small groups on ways of their own they did 6,500 a second, together 10,000. And while thousands of readings are under
+way in many lanes, each lane waits until it has enough of them for a request.
 """
 
 from __future__ import annotations
@@ -67,9 +67,8 @@ LATE_SECONDS = 0.1  # for which nothing is waited for like that, when one did no
 DISTANCE_SECONDS = 0.0007  # from turn to turn, with more of them
 LONGEST_LINGER_SECONDS = 0.1  # from turn to turn: acknowledgements, keep-alive and a stop wait as well
 MANY_LANES = 5  # requests that are under way at once, whatever they hold
-FEW_READINGS = 128  # a lane, on average
-GATHER_SECONDS = 0.05  # at most
-MANY_READINGS = 64  # in one look at the brokers: then they have more
+MANY_READINGS = QUANTUM  # under way: then lanes with few of them wait for more
+GATHER_DISTANCE_SECONDS = 0.003  # from turn to turn, meanwhile
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
@@ -121,8 +120,9 @@ class Bridge:
         self._continuities = continuities
         self._linger = min(linger_seconds, LONGEST_LINGER_SECONDS)
         self._came = 0  # readings, in the last turn
+        self._gathers = False
         self._next_watch = 0.0
-        self._sent_at = self._listens_from = self.turned_at
+        self._listens_from = self.turned_at
         self._readable: set[int] = set()  # sockets
         spool.adopt(list(self.lanes.values()), list(self.dead_lanes.values()))
         self._busy = dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)  # lanes with work to do
@@ -138,9 +138,7 @@ class Bridge:
         self._spool.keep(self.turned_at)
         if not self._sink.in_flight:
             self._expecting_since = self.turned_at
-        if not self._gathers():
-            self._send(self.turned_at)
-            self._sent_at = self.turned_at
+        self._send(self.turned_at)
         self._sink.poll(0)
         self._settle()
         self._acknowledge()
@@ -160,6 +158,8 @@ class Bridge:
     def _keep_distance(self) -> None:
         in_flight = self._sink.in_flight
         distance = DISTANCE_SECONDS if in_flight > FEW_RECORDS else 0.0
+        if self._gathers and in_flight:
+            distance = GATHER_DISTANCE_SECONDS
         if self._linger and in_flight and not self._has_more():
             distance = max(distance, self._linger)
         if distance:
@@ -207,9 +207,12 @@ class Bridge:
 
     def _patience(self, now: float) -> float:
         wait = LONGEST_WAIT_SECONDS
+        gathers = self._gathers and self._sink.in_flight
         for lane in self._busy:
             if self._sink.room and self._can_send(lane) and (lane.room(now) or self._may_refill(lane, now)):
-                return 0
+                wait = min(wait, lane.gather_seconds(now) if gathers else 0.0)
+                if not wait:
+                    return wait
             if not self._can_send(lane):
                 wait = min(wait, LOOK_SECONDS)
             elif lane.waiting and lane.retry_at > now:
@@ -305,12 +308,12 @@ class Bridge:
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 
-    def _gathers(self) -> bool:
-        """Tell whether to read on before anything is sent, because many lanes would send few readings each."""
-        lanes = len(self._busy)
-        if self._came < MANY_READINGS or lanes <= MANY_LANES or self.turned_at - self._sent_at >= GATHER_SECONDS:
+    def _has_much(self, now: float) -> bool:
+        """Tell whether many lanes have enough together for Kafka to do: then those with few readings wait for more."""
+        if len(self._busy) <= MANY_LANES or not self._sink.in_flight:
             return False
-        return sum([len(lane.waiting) for lane in self._busy]) < FEW_READINGS * lanes
+        waiting = sum([lane.room(now) for lane in self._busy if self._can_send(lane)])
+        return self._sink.in_flight + waiting >= MANY_READINGS
 
     def _adopt_transforms(self) -> None:
         while not self.new_transforms.empty():
@@ -319,13 +322,14 @@ class Bridge:
             self.lanes[stream].begin(self.turned_at)
 
     def _send(self, now: float) -> None:
+        self._gathers = self._has_much(now)
         for lane in list(self._busy):
             lane.recover()
             if transform := self.transforms.get(lane.stream):
                 is_for_readings = self.lanes[lane.stream] is lane
                 if self._sink.room and self._may_refill(lane, now):
                     self._spool.refill(lane, now, None if is_for_readings else self._is_condemned)
-                if room := self._room(lane, now):
+                if (room := self._room(lane, now)) and not (self._gathers and lane.gather_seconds(now)):
                     if is_for_readings:
                         self._send_readings(lane, transform, room)
                     else:
@@ -353,11 +357,12 @@ class Bridge:
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone is no reading
                     continuity.note(entry.offset, entry.reading, record.key, self.turned_at)
-        lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest])
+        lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest], self.turned_at)
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
         entries = lane.take(room)
-        lane.sent(entries, self._sink.send([self._letter_of(entry, lane.name) for entry in entries], entries))
+        letters = [self._letter_of(entry, lane.name) for entry in entries]
+        lane.sent(entries, self._sink.send(letters, entries), self.turned_at)
 
     def _letter_of(self, entry: Entry, topic: str) -> Record:
         assert entry.letter is not None, "only dead letters are put into this lane"

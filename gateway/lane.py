@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 STALL_SECONDS = 30.0
+FEW_READINGS = 64  # hardly worth a request
+GATHER_SECONDS = 0.2  # at most, from one time that it sends to the next
 ENTRY_BYTES = 400  # what an entry costs beside its payload and properties, measured on CPython 3.11
 
 
@@ -78,7 +80,7 @@ class Lane:
         stream: whose readings these are, when its name is another.
     """
 
-    __slots__ = ("_careful_until", "_failed", "_moved_at", "_pause_seconds", "alone", "behind", "disk_next",
+    __slots__ = ("_careful_until", "_failed", "_moved_at", "_pause_seconds", "_sent_at", "alone", "behind", "disk_next",
                  "disk_since", "disk_until", "in_flight", "name", "retry_at", "stream", "trouble",
                  "waiting")  # fmt: skip
 
@@ -97,6 +99,7 @@ class Lane:
         self._failed: list[Entry] = []
         self._careful_until = -1
         self._pause_seconds = 0.0
+        self._sent_at = 0.0
         self._moved_at = 0.0  # when Kafka last acknowledged a reading, or the first came into an empty lane
 
     @property
@@ -138,15 +141,17 @@ class Lane:
         popleft = self.waiting.popleft
         return [popleft() for _ in range(count)]
 
-    def sent(self, entries: Sequence[Entry], left: Sequence[Entry]) -> None:
+    def sent(self, entries: Sequence[Entry], left: Sequence[Entry], now: float) -> None:
         """Note what became of readings that were taken to be sent.
 
         Args:
             entries: by offset.
             left: those of them that were not; they wait in front again. The others are in flight now.
+            now: monotonic seconds.
         """
         if len(entries) > len(left) and entries[0].offset <= self._careful_until:
             self.alone = entries[0]
+        self._sent_at = now
         self.in_flight += len(entries) - len(left)
         self.waiting.extendleft(reversed(left))
 
@@ -154,13 +159,24 @@ class Lane:
         """Tell how many readings may be sent now; none may share a batch with the one that is tried alone."""
         if self._failed or self.alone or now < self.retry_at:
             return 0
-        if self.waiting and self.waiting[0].offset <= self._careful_until:  # Kafka refused a batch it was in
+        if self._is_careful:
             return 0 if self.in_flight else 1
         return len(self.waiting)
+
+    def gather_seconds(self, now: float) -> float:
+        """Tell how long what waits in memory may still wait for more to go with it; 0 when it has no need of it."""
+        if not 0 < len(self.waiting) < FEW_READINGS or self._is_careful:
+            return 0.0
+        return max(0.0, self._sent_at + GATHER_SECONDS - now)
 
     def is_hungry(self, now: float) -> bool:
         """True when it could send and its next readings are on disk."""
         return self.has_backlog and not self.waiting and not self._failed and now >= self.retry_at
+
+    @property
+    def _is_careful(self) -> bool:
+        """True when Kafka refused a batch that the next reading was in."""
+        return bool(self.waiting) and self.waiting[0].offset <= self._careful_until
 
     # --- outcomes ------------------------------------------------------------------------------------------------
 

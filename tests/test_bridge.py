@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway import bridge
+from gateway import bridge, lane
 from gateway.bridge import MANY_LANES, MANY_READINGS, Bridge
 from gateway.core.continuity import Continuity
 from gateway.core.dead_letter import CUT_TO
@@ -264,30 +264,62 @@ def test_turn_moves_readings_and_acknowledges_them(kafka: Kafka, topic: NewTopic
     assert plant.figures(name) == (1_000, {}, {})
 
 
-def test_turn_sends_though_many_streams_never_fall_silent(
-    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
+    kafka_cluster: StartKafka, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop reads on while many lanes have few readings each, but not for ever, however few they are."""
-    monkeypatch.setattr(bridge, "FEW_READINGS", 1_000_000)
-    names, dead = [topic(f"line{number}", 1) for number in range(MANY_LANES + 3)], topic("dead", 1)
-    plant = plants(kafka.bootstrap, names, dead, memory=2**27)
+    """They go together when they are many, or after some time, whatever Kafka does."""
+    monkeypatch.setattr(lane, "GATHER_SECONDS", 3.0)
+    cluster = kafka_cluster()
+    names = [f"line{number}" for number in range(MANY_LANES + 1)]
+    for name in [*names, "dead"]:
+        cluster.create_topic(name)
+    plant = plants(cluster.bootstrap, names, "dead", memory=2**27)
+    lanes = [plant.bridge.lanes[name] for name in names]
     counts: Counter[str] = Counter()
-    were_waiting: list[bool] = []
 
-    def is_delivered() -> bool:
-        for name in names:
-            for _ in range(MANY_READINGS // MANY_LANES):
+    def publish(count: int, to: list[str]) -> None:
+        for name in to:
+            for _ in range(count):
                 plant.source.publish(name, payload(counts[name]))
                 counts[name] += 1
-        assert plant.spool.has_room, "it sends long before memory is full"
-        were_waiting.append(not plant.sink.in_flight and any(lane.waiting for lane in plant.bridge.lanes.values()))
-        return all(plant.figures(name)[0] for name in names)
+        plant.bridge.turn()
 
-    plant.turn_until(is_delivered, "a record in each topic while readings come in every turn")
-    assert any(were_waiting), "though nothing was in flight: it read on instead of sending"
+    publish(1, names)
+    plant.settle()
+    cluster.freeze()
+    publish(MANY_READINGS // MANY_LANES, names)
+    assert not any(each.waiting for each in lanes), "nothing was under way"
+    publish(1, names)
+    assert [len(each.waiting) for each in lanes] == [1] * len(lanes)
+    publish(lane.FEW_READINGS - 1, names[:1])
+    assert [len(each.waiting) for each in lanes] == [0] + [1] * (len(lanes) - 1)
+    plant.turn_until(lambda: not any(each.waiting for each in lanes), "the waiting to end")
+    cluster.thaw()
     plant.settle()
     for name in names:
-        assert numbers_by_key(records(kafka.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}
+        assert numbers_by_key(records(cluster.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}
+
+
+@pytest.mark.parametrize("load", [(MANY_LANES, MANY_READINGS), (MANY_LANES + 1, 1)], ids=["few lanes", "few readings"])
+def test_turn_lets_no_lane_wait_while_lanes_or_readings_are_few(
+    kafka: Kafka,
+    topic: NewTopic,
+    plants: Callable[..., Plant],
+    monkeypatch: pytest.MonkeyPatch,
+    load: tuple[int, int],
+) -> None:
+    streams, readings = load
+    monkeypatch.setattr(lane, "FEW_READINGS", 1_000_000)
+    monkeypatch.setattr(lane, "GATHER_SECONDS", 60.0)
+    names, dead = [topic(f"line{number}", 1) for number in range(streams)], topic("dead", 1)
+    plant = plants(kafka.bootstrap, names, dead, memory=2**27)
+    for _ in range(2):
+        for name in names:
+            for number in range(readings):
+                plant.source.publish(name, payload(number))
+        plant.bridge.turn()
+        assert not any(plant.bridge.lanes[name].waiting for name in names)
+    plant.settle()
 
 
 def test_turn_counts_what_the_broker_sent_before(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.reading import Reading
-from gateway.lane import STALL_SECONDS, Entry, Lane
+from gateway.lane import FEW_READINGS, GATHER_SECONDS, STALL_SECONDS, Entry, Lane
 
 BEGUN = 1_000.0
 
@@ -37,14 +37,14 @@ def test_a_lane_stalls_when_nothing_moves_for_so_long_after_its_first_reading(la
 
 def test_a_lane_that_moves_does_not_stall(lane: Lane) -> None:
     lane.add(entries(0, 1), BEGUN)
-    lane.sent(lane.take(2), [])
+    lane.sent(lane.take(2), [], BEGUN)
     lane.settle(1, BEGUN + STALL_SECONDS - 1)
     assert not lane.has_stalled(BEGUN + STALL_SECONDS + 1)
 
 
 def test_an_acknowledgement_ends_the_stall(lane: Lane) -> None:
     lane.add(entries(0, 1), BEGUN)
-    lane.sent(lane.take(2), [])
+    lane.sent(lane.take(2), [], BEGUN)
     assert lane.has_stalled(BEGUN + STALL_SECONDS)
     lane.settle(1, BEGUN + STALL_SECONDS + 5)
     assert not lane.trouble
@@ -52,7 +52,7 @@ def test_an_acknowledgement_ends_the_stall(lane: Lane) -> None:
 
 def test_a_lane_that_has_told_its_trouble_does_not_stall_beside(lane: Lane) -> None:
     lane.add(entries(0), BEGUN)
-    lane.sent(taken := lane.take(1), [])
+    lane.sent(taken := lane.take(1), [], BEGUN)
     lane.fail(taken[0], "the topic does not exist", BEGUN + 1)
     assert not lane.has_stalled(BEGUN + 10 * STALL_SECONDS)
     assert lane.trouble == "the topic does not exist"
@@ -61,7 +61,7 @@ def test_a_lane_that_has_told_its_trouble_does_not_stall_beside(lane: Lane) -> N
 def test_what_kafka_did_not_take_is_sent_first_next_time(lane: Lane) -> None:
     lane.add(entries(0, 1, 2, 3), BEGUN)
     taken = lane.take(3)
-    lane.sent(taken, taken[1:])
+    lane.sent(taken, taken[1:], BEGUN)
     assert [entry.offset for entry in lane.take(lane.room(BEGUN))] == [1, 2, 3]
 
 
@@ -69,7 +69,7 @@ def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) 
     """Of several partitions one is refused in the middle: older readings of others were not handed over yet."""
     lane.add(entries(*range(6)), BEGUN)
     taken = lane.take(5)
-    lane.sent(taken, [taken[1], taken[3]])
+    lane.sent(taken, [taken[1], taken[3]], BEGUN)
     for entry in (taken[2], taken[4]):
         lane.give_back(entry)
     lane.recover()
@@ -77,3 +77,28 @@ def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) 
     lane.settle(1, BEGUN)
     lane.recover()
     assert [entry.offset for entry in lane.waiting] == [1, 2, 3, 4, 5]
+
+
+def test_a_few_readings_may_wait_for_more_until_the_lane_has_not_sent_for_so_long(lane: Lane) -> None:
+    """Enough for a request never wait, nor does the first reading of a lane that has been silent."""
+    lane.add(entries(0), BEGUN)
+    assert not lane.gather_seconds(BEGUN)
+    lane.sent(lane.take(1), [], BEGUN)
+    assert not lane.gather_seconds(BEGUN), "nothing is there that could wait"
+    lane.add(entries(*range(1, FEW_READINGS)), BEGUN)
+    assert lane.gather_seconds(BEGUN + GATHER_SECONDS / 4) == pytest.approx(0.75 * GATHER_SECONDS)
+    assert not lane.gather_seconds(BEGUN + GATHER_SECONDS)
+    lane.add(entries(FEW_READINGS), BEGUN)
+    assert not lane.gather_seconds(BEGUN)
+
+
+def test_readings_under_suspicion_wait_for_no_others(lane: Lane) -> None:
+    """Each goes alone in any case."""
+    lane.add(entries(0, 1), BEGUN)
+    taken = lane.take(2)
+    lane.sent(taken, [], BEGUN)
+    for entry in taken:
+        lane.suspect(entry, "Kafka refused a batch")
+    lane.recover()
+    assert lane.room(BEGUN) == 1
+    assert not lane.gather_seconds(BEGUN)
