@@ -120,7 +120,7 @@ class Bridge:
         self._continuities = continuities
         self._linger = min(linger_seconds, LONGEST_LINGER_SECONDS)
         self._came = 0  # readings, in the last turn
-        self._gathers = False
+        self._gathers = False  # lanes with few readings wait for more; decided anew whenever they could send
         self._next_watch = 0.0
         self._listens_from = self.turned_at
         self._readable: set[int] = set()  # sockets

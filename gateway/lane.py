@@ -2,7 +2,8 @@
 
 A lane may have to wait while others flow: its topic is missing, its schema id is not known, Kafka refuses its records.
 Within a lane readings are sent in offset order, also after a failure: the lane first waits until nothing of it is in
-flight, then starts again at the oldest reading that failed. That keeps the order per key.
+flight, then starts again at the oldest reading that failed. That keeps the order per key. It also knows how long few
+readings are worth waiting for more; whether there is cause to wait at all, the loop decides (`bridge.py`).
 
 Its readings, oldest first:
 
