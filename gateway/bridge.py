@@ -14,11 +14,12 @@ that readings that come meanwhile go together; when none has come for some time 
 and asks for reports less and less often.
 
 A request to Kafka costs the same for one record as for a hundred, and so does a turn, so both are made larger where
-that delays little. While more than a few records are in flight, turns keep a distance; with a linger they keep that one
-while any are, so that a lone reading waits for nobody. While few are in flight, their reports are awaited together: a
-broker that allows only 20 unacknowledged readings then gets 20 acknowledgements at once, and sends the next 20 at once;
-in small groups on ways of their own they did 6,500 a second, together 10,000. And while thousands of readings are under
-way in many lanes, each lane waits until it has enough of them for a request.
+that delays little. While more than a few records are in flight, turns keep a distance, which grows with them: many are
+in flight where readings come fast or Kafka takes its time. With a linger turns keep that one instead while any are, so
+that a lone reading waits for nobody. While few are in flight, their reports are awaited together: a broker that allows
+only 20 unacknowledged readings then gets 20 acknowledgements at once, and sends the next 20 at once; in small groups on
+ways of their own they did 6,500 a second, together 10,000. And while thousands of readings are under way in many lanes,
+each lane waits until it has enough of them for a request.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from gateway.core.judged import Judged
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.routes import UNMAPPED
 from gateway.kafka_errors import Outcome, outcome, sentence
-from gateway.lane import Lane
+from gateway.lane import FEW_READINGS, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -64,11 +65,12 @@ QUANTUM = 2_048  # readings a lane may send before the next lane has its turn: w
 FEW_RECORDS = 20  # in flight: as many as Mosquitto allows MQTT 3.1.1
 TOGETHER_SECONDS = 0.01  # from the begin of a turn, for the reports on few records to come
 LATE_SECONDS = 0.1  # for which nothing is waited for like that, when one did not come
-DISTANCE_SECONDS = 0.0007  # from turn to turn, with more of them
+DISTANCE_SECONDS = 0.000035  # from turn to turn, with more of them, for each
+LONGEST_DISTANCE_SECONDS = 0.003
+FULL_DISTANCE_SECONDS = 0.0007  # at most, after a turn that took in enough for a request
 LONGEST_LINGER_SECONDS = 0.1  # from turn to turn: acknowledgements, keep-alive and a stop wait as well
 MANY_LANES = 5  # requests that are under way at once, whatever they hold
 MANY_READINGS = QUANTUM  # under way: then lanes with few of them wait for more
-GATHER_DISTANCE_SECONDS = 0.003  # from turn to turn, meanwhile
 LISTEN_SECONDS = 0.001  # to reports, between two looks at the sockets
 EXPECTED_SECONDS = 0.02  # after this a report is overdue
 LONGEST_FLIGHT_WAIT_SECONDS = 0.1
@@ -157,9 +159,9 @@ class Bridge:
 
     def _keep_distance(self) -> None:
         in_flight = self._sink.in_flight
-        distance = DISTANCE_SECONDS if in_flight > FEW_RECORDS else 0.0
-        if self._gathers and in_flight:
-            distance = GATHER_DISTANCE_SECONDS
+        is_full = self._came >= FEW_READINGS and not self._gathers
+        longest = FULL_DISTANCE_SECONDS if is_full else LONGEST_DISTANCE_SECONDS
+        distance = min(DISTANCE_SECONDS * in_flight, longest) if in_flight > FEW_RECORDS else 0.0
         if self._linger and in_flight and not self._has_more():
             distance = max(distance, self._linger)
         if distance:

@@ -508,6 +508,45 @@ def test_turn_sends_neighbours_of_a_refused_record_again_only_once(
     assert repeats[0] == 200
 
 
+def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
+    kafka_cluster: StartKafka, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None while few are, and less after a turn that took in many: others may follow them, but need not."""
+    monkeypatch.setattr(bridge, "DISTANCE_SECONDS", 0.001)
+    monkeypatch.setattr(bridge, "LONGEST_DISTANCE_SECONDS", 0.08)
+    monkeypatch.setattr(bridge, "FULL_DISTANCE_SECONDS", 0.02)
+    cluster = kafka_cluster()
+    for name in ("sensors", "dead"):
+        cluster.create_topic(name)
+    plant = plants(cluster.bootstrap, ["sensors"], "dead")
+
+    def turn(count: int) -> None:
+        for _ in range(count):
+            plant.source.publish("sensors", payload(len(plant.source.published)))
+        plant.bridge.turn()
+
+    def shortest_distance(first: int) -> float:
+        found = []
+        for count in (first, first, first, 1):
+            began = plant.bridge.turned_at
+            turn(count)
+            found.append(plant.bridge.turned_at - began)
+        return min(found[1:])
+
+    turn(1)
+    plant.settle()
+    cluster.freeze()
+    assert shortest_distance(4) < 0.02
+    turn(30)
+    assert 0.04 <= shortest_distance(1) < 0.08
+    turn(30)
+    assert shortest_distance(lane.FEW_READINGS - 1) >= 0.08
+    assert 0.02 <= shortest_distance(lane.FEW_READINGS) < 0.08
+    assert plant.sink.in_flight == len(plant.source.published) - 1
+    cluster.thaw()
+    plant.settle()
+
+
 def test_turn_lingers_while_readings_are_in_flight(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
     """A lone reading waits for nobody; what comes while it is in flight waits so long, for others to come with it."""
     name, dead = topic("sensors", 1), topic("dead", 1)
