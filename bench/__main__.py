@@ -30,7 +30,7 @@ def main() -> None:
         parser.error(f"there is no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
     results = measure(groups, is_quick=given.quick)
     print(report.goals(results), report.absolute(results), report.grown(results), report.latencies(results),
-          report.small(results), sep="\n")  # fmt: skip
+          report.steady(results), report.small(results), sep="\n")  # fmt: skip
     if set(groups) == set(GROUPS):
         write(results)
 

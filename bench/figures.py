@@ -9,7 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +102,7 @@ def bytes_sent(pid: int, port: int) -> int | None:
     return sum(int(found[1]) for line in own if (found := re.search(r"\bbytes_sent:(\d+)", line))) if own else None
 
 
-def percentiles(milliseconds: list[float]) -> dict[str, Any]:
+def percentiles(milliseconds: list[float]) -> dict[str, float]:
     """Give p50, p99 and p99.9."""
     ordered = sorted(milliseconds)
     return {

@@ -23,7 +23,7 @@ from bench.figures import Run
 from bench.load import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Figures = dict[str, Any]
 # Readings in a run: one to three seconds of each contestant's time.
@@ -46,7 +46,8 @@ class Effort:
     def __init__(self, *, is_quick: bool) -> None:
         self.is_quick = is_quick
         self.rounds = 1 if is_quick else 3
-        self.latency_seconds = 3 if is_quick else 10
+        self.latency_rounds = 1 if is_quick else 7
+        self.latency_seconds = 3 if is_quick else 5
         self.rest_seconds = 10 if is_quick else 30
         self.rest_minutes = 0 if is_quick else 3
 
@@ -153,11 +154,7 @@ def latency(far_end: FarEnd, effort: Effort) -> Figures:
         product.run(STAMPED, 20_000)
         every = {"gateway": product, "direct": direct, "direct_near": near}
         for rate in (1_000, 10_000):
-            ages: dict[str, list[float]] = {name: [] for name in every}
-            for _ in range(min(2, effort.rounds)):
-                for name, each in every.items():
-                    ages[name] += _ages(each, rate, effort)
-            found[f"at_{rate}"] = {name: figures.percentiles(each) for name, each in ages.items()}
+            found[f"at_{rate}"] = _timed_rounds(every, rate, effort.latency_rounds, effort)
         found["at_full_speed"] = {"gateway": figures.percentiles(_overheard(product, effort))}
         product.verify()
     return found
@@ -176,17 +173,7 @@ def steady(far_end: FarEnd, effort: Effort) -> Figures:
         every["plain-python"] = started.enter_context(plain_python(far_end))
         found: Figures = {}
         for rate in (100, 1_000):
-            runs: dict[str, list[Run]] = {name: [] for name in every}
-            ages: dict[str, list[float]] = {name: [] for name in every}
-            for _ in range(min(2, effort.rounds)):
-                for name, each in every.items():
-                    run, its_ages = _timed(each, rate, effort)
-                    runs[name].append(run)
-                    ages[name] += its_ages
-            found[f"at_{rate}"] = {
-                name: {"microseconds": median(run.microseconds for run in runs[name])} | figures.percentiles(ages[name])
-                for name in every
-            }
+            found[f"at_{rate}"] = _timed_rounds(every, rate, effort.rounds, effort)
         for each in every.values():
             each.verify()
     return found
@@ -258,18 +245,26 @@ def _once_a_minute(product: Product, minutes: int) -> Figures:
     return {"cpu_percent_at_1_a_minute": 100 * run.cpu_seconds / run.seconds, "kafka_bytes_at_1_a_minute": each}
 
 
-def _ages(contestant: Contestant, rate: int, effort: Effort) -> list[float]:
-    return _timed(contestant, rate, effort)[1]
+def _timed_rounds(every: Mapping[str, Contestant], rate: int, rounds: int, effort: Effort) -> Figures:
+    """Let contestants take turns at a rate; give the medians of CPU and latencies."""
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in every}
+    for _ in range(rounds):
+        for name, contestant in every.items():
+            runs[name].append(_timed(contestant, rate, effort))
+    return {
+        name: {figure: median(run[figure] for run in found) for figure in found[0]} | {"runs": found}
+        for name, found in runs.items()
+    }
 
 
-def _timed(contestant: Contestant, rate: int, effort: Effort) -> tuple[Run, list[float]]:
-    """Send readings at a rate; give the run, and how old each was at a consumer."""
+def _timed(contestant: Contestant, rate: int, effort: Effort) -> dict[str, float]:
+    """Send readings at a rate; give the CPU for each, and how old they were at a consumer."""
     count = rate * effort.latency_seconds
     watch = Stopwatch(contestant.far_end.kafka.bootstrap, contestant.topics[0], list(range(6)))
     contestant.run(STAMPED, rate // 2, rate=float(rate))
     run = contestant.run(STAMPED, count, rate=float(rate))
     watch.wait_for(rate // 2 + count)
-    return run, watch.stop()[rate // 2 :]
+    return {"microseconds": run.microseconds} | figures.percentiles(watch.stop()[rate // 2 :])
 
 
 def _overheard(product: Product, effort: Effort) -> list[float]:
