@@ -67,7 +67,7 @@ TOGETHER_SECONDS = 0.01  # from the begin of a turn, for the reports on few reco
 LATE_SECONDS = 0.1  # for which nothing is waited for like that, when one did not come
 DISTANCE_SECONDS = 0.000035  # from turn to turn, with more of them, for each
 LONGEST_DISTANCE_SECONDS = 0.003
-FULL_DISTANCE_SECONDS = 0.0007  # at most, after a turn that took in enough for a request
+FULL_DISTANCE_SECONDS = 0.0007  # after a turn that took in enough for a request
 LONGEST_LINGER_SECONDS = 0.1  # from turn to turn: acknowledgements, keep-alive and a stop wait as well
 MANY_LANES = 5  # requests that are under way at once, whatever they hold
 MANY_READINGS = QUANTUM  # under way: then lanes with few of them wait for more
@@ -159,9 +159,10 @@ class Bridge:
 
     def _keep_distance(self) -> None:
         in_flight = self._sink.in_flight
-        is_full = self._came >= FEW_READINGS and not self._gathers
-        longest = FULL_DISTANCE_SECONDS if is_full else LONGEST_DISTANCE_SECONDS
-        distance = min(DISTANCE_SECONDS * in_flight, longest) if in_flight > FEW_RECORDS else 0.0
+        distance = 0.0
+        if in_flight > FEW_RECORDS:
+            is_full = self._came >= FEW_READINGS
+            distance = FULL_DISTANCE_SECONDS if is_full else min(DISTANCE_SECONDS * in_flight, LONGEST_DISTANCE_SECONDS)
         if self._linger and in_flight and not self._has_more():
             distance = max(distance, self._linger)
         if distance:

@@ -512,9 +512,9 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
     kafka_cluster: StartKafka, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None while few are, and less after a turn that took in many: others may follow them, but need not."""
-    monkeypatch.setattr(bridge, "DISTANCE_SECONDS", 0.001)
-    monkeypatch.setattr(bridge, "LONGEST_DISTANCE_SECONDS", 0.08)
-    monkeypatch.setattr(bridge, "FULL_DISTANCE_SECONDS", 0.02)
+    monkeypatch.setattr(bridge, "DISTANCE_SECONDS", 0.005)
+    monkeypatch.setattr(bridge, "LONGEST_DISTANCE_SECONDS", 0.4)
+    monkeypatch.setattr(bridge, "FULL_DISTANCE_SECONDS", 0.1)
     cluster = kafka_cluster()
     for name in ("sensors", "dead"):
         cluster.create_topic(name)
@@ -536,12 +536,12 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
     turn(1)
     plant.settle()
     cluster.freeze()
-    assert shortest_distance(4) < 0.02
-    turn(30)
-    assert 0.04 <= shortest_distance(1) < 0.08
-    turn(30)
-    assert shortest_distance(lane.FEW_READINGS - 1) >= 0.08
-    assert 0.02 <= shortest_distance(lane.FEW_READINGS) < 0.08
+    assert shortest_distance(6) < 6 * 0.005
+    turn(15)
+    assert 35 * 0.005 <= shortest_distance(1) < 0.4
+    turn(lane.FEW_READINGS - 1)
+    assert 0.4 <= shortest_distance(lane.FEW_READINGS - 1) < 0.8
+    assert 0.1 <= shortest_distance(lane.FEW_READINGS) < 0.4
     assert plant.sink.in_flight == len(plant.source.published) - 1
     cluster.thaw()
     plant.settle()
