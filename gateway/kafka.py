@@ -74,6 +74,7 @@ DEFAULTS: dict[str, str | int | bool] = {
     "statistics.interval.ms": 0,
     "log_level": 2,  # what goes wrong with connections comes to `_on_error`, where it is said once
 }
+TALKATIVE = {"log_level": 7}  # where `debug` is set: without a level librdkafka would take this one
 WINDOW = 32_768  # records handed to librdkafka and not reported yet
 WINDOW_BYTES = 16 * 2**20
 LARGE_BYTES = 65_536  # such a reading is a run of its own: its record may be refused on the spot, which ends a `send`
@@ -135,7 +136,7 @@ class KafkaSink:
     """
 
     def __init__(self, properties: Mapping[str, Any], window_bytes: int = WINDOW_BYTES) -> None:
-        merged = DEFAULTS | dict(properties) | FIXED
+        merged = DEFAULTS | (TALKATIVE if "debug" in properties else {}) | dict(properties) | FIXED
         merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
         self._producer = Producer(self._properties)

@@ -19,7 +19,8 @@ What this file decides:
 - A bad sensor may fail ten thousand times a second. The same event is written once in ten seconds, then with
   `suppressed=9999`; lines plus the sum of `suppressed` is the number of events, at the latest when the log is closed.
   Two events are the same when logger, level, message template and the fields of `IDENTITY` are: their values come from
-  the contract, so that the table stays small and one broker's event never hides another's.
+  the contract, so that the table stays small and one broker's event never hides another's. At DEBUG every line is
+  written: the gateway has none of its own there, and who asks librdkafka what it does wants the answer.
 - Other libraries' lines are shown from WARNING on: paho at DEBUG would print user names and payloads.
 """
 
@@ -141,6 +142,8 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record is written; if so it carries how many were not, as `suppressed`."""
+        if record.levelno <= logging.DEBUG:
+            return True
         with self._lock:
             key, now = _identity(record), self._clock()
             window = self._windows.get(key)

@@ -274,6 +274,16 @@ def test_rate_limit_forgets_the_oldest_and_tells_its_count() -> None:
     assert [line.partition("test: ")[2] for line in log.lines] == ["a", "b", "a suppressed=1", "c"]
 
 
+def test_rate_limit_holds_no_debug_line_back(text_log: Log) -> None:
+    """Librdkafka writes all of its lines with one template."""
+    for text in ("connecting", "connected", "connected"):
+        text_log.logger.debug("%s [%s]", text, "broker 1")
+    text_log.handler.close()
+    assert [line.partition("test: ")[2] for line in text_log.lines] == [
+        "connecting [broker 1]", "connected [broker 1]", "connected [broker 1]"
+    ]  # fmt: skip
+
+
 def test_rate_limit_counts_across_threads(text_log: Log) -> None:
     def many() -> None:
         for _ in range(1_000):
@@ -310,9 +320,9 @@ def test_configure_again_tells_what_was_held_back() -> None:
     first = io.StringIO()
     configure("debug", "text", first)
     for _ in range(3):
-        logging.getLogger("gateway.mqtt").debug("event")
+        logging.getLogger("gateway.mqtt").info("event")
     configure("debug", "text", io.StringIO())
-    assert first.getvalue().splitlines()[1].endswith("DEBUG mqtt: event suppressed=1")
+    assert first.getvalue().splitlines()[1].endswith("INFO mqtt: event suppressed=1")
 
 
 def test_stream_that_is_not_utf8_gets_escapes() -> None:

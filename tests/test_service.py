@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,11 +11,14 @@ import pytest
 from bench.contract import write_contract
 from bench.load_broker import greeting, split
 from tests.stack.gateway import Gateway
+from tests.stack.publisher import Publisher
+from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import FreePort
+    from tests.conftest import FreePort, StartKafka, StartMosquitto
+    from tests.stack.registry import Registry
 
 
 @pytest.mark.parametrize(
@@ -45,3 +49,36 @@ def test_run_lets_a_broker_send_further_ahead_where_there_are_many_streams(
                     data += chunk
             [(_, connect)], _ = split(data)
             assert greeting(connect) == (True, ahead)
+
+
+def test_run_lets_readings_wait_for_others_as_long_as_its_linger_says(
+    kafka_cluster: StartKafka, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """While some are in flight, readings that come go to Kafka together each tenth of a second."""
+    broker, cluster = mosquitto(), kafka_cluster()
+    for name in ("machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"):
+        cluster.create_topic(name)
+    at = {"host": f"127.0.0.1:{broker.port}"}
+    kafka = {"host": cluster.bootstrap, "registry": {"url": registry.url}, "producer": {"linger.ms": 100}}
+    with Gateway({"factoryBroker": at, "meterBroker": at, "kafka": kafka}) as gateway:
+        gateway.start()
+        gateway.wait_subscribed()
+        began = time.monotonic()
+        with Publisher(broker.port) as publisher:
+            for number in range(60):
+                publisher.publish([("factory/a/b", b'{"value":%d,"units":"C"}' % number)])
+                time.sleep(0.01)  # each would make a request of its own
+        gateway.wait_settled(60)
+        turns = (time.monotonic() - began) / 0.1
+    assert cluster.batches("machine-sensors") <= turns + 10, "a turn that sees its report at once waits for none"
+
+
+def test_run_tells_what_librdkafka_says_where_it_is_asked_to(free_port: FreePort) -> None:
+    """Every line, although librdkafka writes all of them alike."""
+    servers: dict[str, dict[str, Any]] = {
+        name: {"host": f"127.0.0.1:{free_port()}"} for name in ("factoryBroker", "meterBroker", "kafka")
+    }
+    servers["kafka"]["producer"] = {"debug": "broker"}
+    with Gateway(servers, log={"level": "debug", "format": "text"}) as gateway:
+        gateway.start(ready=False)
+        wait_for(lambda: gateway.log.count("changed state CONNECT -> DOWN") > 2, 30, lambda: gateway.log)

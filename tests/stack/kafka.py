@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import subprocess
 import uuid
 from pathlib import Path
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 60
 LOG_SETTINGS = Path(__file__).parent / "java" / "log4j2.properties"
 MEBIBYTE = 1 << 20
+_BATCH_HEADER = struct.Struct(">qi")  # base offset, length of what follows
 PROTOCOLS = {"CONTROLLER": "PLAINTEXT", "OPEN_SSL": "SSL"}  # of listeners that are not called by theirs
 
 # Small and quick. The defaults make 50 partitions for each internal topic, wait 3 s for a group's first members,
@@ -213,6 +215,15 @@ class Kafka:
         admin = self._admin()
         admin.delete_topics([name])[name].result(30)
         wait_for(lambda: name not in admin.list_topics(timeout=5).topics, 30, f"topic {name} to be gone")
+
+    def batches(self, topic: str, partition: int = 0) -> int:
+        """Count the record batches in a partition's log: each came in one request."""
+        log = self._nodes[1].folder / "log" / f"{topic}-{partition}" / f"{0:020}.log"
+        data, position, count = log.read_bytes(), 0, 0
+        while position < len(data):
+            position += _BATCH_HEADER.size + _BATCH_HEADER.unpack_from(data, position)[1]
+            count += 1
+        return count
 
     def leader(self, topic: str, partition: int = 0) -> int:
         """Number of the node that leads a partition."""
