@@ -12,7 +12,7 @@ import json
 import os
 import time
 
-from bench import report
+from bench import figures, report
 from bench.build import build_bridges
 from bench.far_end import FarEnd
 from bench.plot import plot
@@ -29,8 +29,8 @@ def main() -> None:
     if unknown := [name for name in groups if name not in GROUPS]:
         parser.error(f"there is no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
     results = measure(groups, is_quick=given.quick)
-    print(report.goals(results), report.absolute(results), report.grown(results), report.latencies(results),
-          report.steady(results), report.small(results), sep="\n")  # fmt: skip
+    tables = [write_table(results) for write_table in report.TABLES]
+    print("\n".join(filter(None, map(report.measured, tables))))
     if set(groups) == set(GROUPS):
         write(results)
 
@@ -47,11 +47,14 @@ def measure(groups: list[str], *, is_quick: bool) -> report.Results:
     """
     build_bridges()
     results: report.Results = {"machine": report.machine(), "quick": is_quick, "load_before": os.getloadavg()[0]}
+    stolen_before, busy_before = figures.machine_seconds()
     with FarEnd() as far_end:
         for name in groups:
             began = time.monotonic()
             results[name] = GROUPS[name](far_end, Effort(is_quick=is_quick))
             print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    stolen, busy = figures.machine_seconds()
+    results["stolen"] = (stolen - stolen_before) / (busy - busy_before)
     return results
 
 

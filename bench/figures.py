@@ -49,6 +49,18 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND + sum(map(cpu_seconds, map(int, children)))
 
 
+def machine_seconds() -> tuple[float, float]:
+    """Sum what all cores were busy with since the machine was started.
+
+    Returns:
+        Seconds that others of its host took while it had something to do, and all seconds that it had something to do,
+        those included (proc_stat(5)).
+    """
+    ticks = list(map(int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]))
+    user, nice, system, _, _, interrupts, soft_interrupts, stolen = ticks
+    return stolen / TICKS_A_SECOND, (user + nice + system + interrupts + soft_interrupts + stolen) / TICKS_A_SECOND
+
+
 @contextmanager
 def one_core(own: Sequence[int], others: Sequence[int]) -> Iterator[None]:
     """Let some processes run on the last core alone, and others on all but that, for a while.
