@@ -1,6 +1,6 @@
 """Run the benchmarks: all of them into docs/bench/, or some of them onto the screen.
 
-python -m bench                     everything; writes results.json, README.md and bench.svg
+python -m bench                     everything; writes docs/bench/ and the tables of README.md
 python -m bench --quick             the same with shorter runs, one of each
 python -m bench --only versus,start some groups; writes nothing
 """
@@ -59,12 +59,14 @@ def measure(groups: list[str], *, is_quick: bool) -> report.Results:
 
 
 def write(results: report.Results) -> None:
-    """Write the files of docs/bench/."""
+    """Write the files of docs/bench/, and the tables of the README."""
     report.FOLDER.mkdir(parents=True, exist_ok=True)
     (report.FOLDER / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (report.FOLDER / "README.md").write_text(report.page(results))
     (report.FOLDER / "bench.svg").write_text(plot(results))
-    print(f"Written: {', '.join(sorted(path.name for path in report.FOLDER.iterdir()))} in docs/bench/")
+    front_page = report.ROOT / "README.md"
+    front_page.write_text(report.readme(front_page.read_text(), results))
+    print("Written: README.md; README.md, bench.svg and results.json in docs/bench/")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results -> the table of docs/bench/README.md, with each figure beside what it is compared with.
+"""Results -> the tables of docs/bench/README.md, each figure beside what it is compared with, and those of README.md.
 
 Whatever is missing from the results is written as "not measured".
 """
@@ -145,6 +145,13 @@ ROWS = [
     Row("CPU at one reading a second, share of a core", _figure("rest", "cpu_percent_at_1"), PERCENT, 0.2),
 ]
 SPEED = [("microseconds", "{:.1f} µs"), ("readings_per_second", COUNT)]
+STEADY = [("microseconds", "{:.0f} µs"), ("p50", MILLISECONDS), ("p99", MILLISECONDS)]
+IN_README = {
+    "gateway": "this gateway",
+    "gateway-lingering": "the same with `linger.ms: 5`",
+    "plain-go": "the Go bridge, with its libraries' defaults",
+    "plain-go-hasty": "the same without linger, acknowledging each millisecond",
+}
 
 
 def machine() -> dict[str, Any]:
@@ -251,9 +258,8 @@ def steady(results: Results) -> str:
     rows = []
     for rate in (100, 1_000):
         found = results.get("steady", {}).get(f"at_{rate}", {})
-        forms = [("microseconds", "{:.0f} µs"), ("p50", MILLISECONDS), ("p99", MILLISECONDS)]
         rows += [
-            (f"{rate:,}/s, {title}", *(_cell(found, name, *form) for form in forms)) for name, title in every.items()
+            (f"{rate:,}/s, {title}", *(_cell(found, name, *form) for form in STEADY)) for name, title in every.items()
         ]
     return table(("at a steady rate", "CPU per reading", "latency p50", "p99"), rows)
 
@@ -291,6 +297,38 @@ def measured(written: str) -> str:
 def _cell(found: Results, name: str, figure: str, form: str) -> str:
     value = found.get(name, {}).get(figure)
     return NOT_MEASURED if value is None else form.format(value)
+
+
+def readme(text: str, results: Results) -> str:
+    """Write the README anew: its tables of speed, between the comments that mark them.
+
+    Args:
+        text: of the README.
+        results: of a run.
+
+    Returns:
+        The text with the results' figures.
+
+    Raises:
+        ValueError: when a mark is missing.
+    """
+    full_speed = {name: title.rpartition(") ")[2] for name, title in PEERS.items() if name != "ceiling-by-runs"}
+    at_1000 = results.get("steady", {}).get("at_1000", {})
+    rows = [(title, *(_cell(results.get("versus", {}), name, *form) for form in SPEED))
+            for name, title in full_speed.items()]  # fmt: skip
+    steady_rows = [(title, *(_cell(at_1000, name, *form) for form in STEADY[:2])) for name, title in IN_README.items()]
+    on = results["machine"]
+    where = f"{on['cpu']}, {on['cores']} cores, {on['date']}"
+    text = _between(text, "full speed", table((where, "CPU per reading", "readings/s"), rows))
+    return _between(text, "steady", table(("at 1,000 a second", "CPU per reading", "latency, p50"), steady_rows))
+
+
+def _between(text: str, name: str, written: str) -> str:
+    before, begin, rest = text.partition(f"<!-- make bench: {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end: {name} -->\n")
+    if not end:
+        raise ValueError(f"README.md has no table of make bench: {name}")
+    return f"{before}{begin}{written}{end}{after}"
 
 
 def page(results: Results) -> str:

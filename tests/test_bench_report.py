@@ -1,0 +1,50 @@
+"""What `make bench` writes: the pages that are kept here show one run, and are what it would write."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from bench import report
+from bench.plot import plot
+
+RESULTS: report.Results = json.loads((report.FOLDER / "results.json").read_text())
+README = (report.ROOT / "README.md").read_text()
+
+
+def test_the_pages_show_the_run_that_is_kept() -> None:
+    assert report.page(RESULTS) == (report.FOLDER / "README.md").read_text()
+    assert plot(RESULTS) == (report.FOLDER / "bench.svg").read_text()
+    assert report.readme(README, RESULTS) == README
+
+
+def test_another_run_changes_its_figures_in_the_readme_and_nothing_else() -> None:
+    other = copy.deepcopy(RESULTS)
+    other["versus"]["gateway"]["microseconds"] = 4.4
+    del other["versus"]["plain-java"]
+    other["steady"]["at_1000"]["plain-go"]["p50"] = 1_234.5
+    before, after = README.splitlines(), report.readme(README, other).splitlines()
+    changed = [line for line, former in zip(after, before, strict=True) if line != former]
+    assert changed == [
+        "| this gateway | 4.4 µs | 211,814 |",
+        "| paho for Java + kafka-clients, forwards bytes | not measured | not measured |",
+        "| the Go bridge, with its libraries' defaults | 148 µs | 1234.5 ms |",
+    ]
+
+
+def test_a_readme_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="no table of make bench: steady"):
+        report.readme(README.replace("<!-- end: steady -->", ""), RESULTS)
+
+
+def test_what_was_not_measured_is_left_out_on_the_screen() -> None:
+    part = {name: RESULTS[name] for name in ("machine", "load_before", "start")}
+    tables = [report.measured(table(part)) for table in report.TABLES]
+    assert tables[0].count("\n") == 4, "head, rule, and the two rows of the start"
+    assert tables[1:] == [""] * (len(report.TABLES) - 1)
+
+
+def test_a_run_says_how_much_others_took() -> None:
+    assert "Other guests of its host took 12 % of the time" in report.page(RESULTS | {"stolen": 0.123})
