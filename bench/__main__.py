@@ -47,14 +47,14 @@ def measure(groups: list[str], *, is_quick: bool) -> report.Results:
     """
     build_bridges()
     results: report.Results = {"machine": report.machine(), "quick": is_quick, "load_before": os.getloadavg()[0]}
-    stolen_before, busy_before = figures.machine_seconds()
+    loops = []
     with FarEnd() as far_end:
         for name in groups:
+            loops.append(figures.loop_nanoseconds())
             began = time.monotonic()
             results[name] = GROUPS[name](far_end, Effort(is_quick=is_quick))
             print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-    stolen, busy = figures.machine_seconds()
-    results["stolen"] = (stolen - stolen_before) / (busy - busy_before)
+    results["loop_nanoseconds"] = loops
     return results
 
 

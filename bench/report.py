@@ -279,9 +279,12 @@ def small(results: Results) -> str:
 def _disturbance(results: Results) -> str:
     """Write how much else the machine had to do: figures of a busy one tell little."""
     before = f"Load of the machine before the run: {results['load_before']:.2f}."
-    if "stolen" not in results:
+    if "loop_nanoseconds" not in results:
         return before
-    return f"{before}\nOther guests of its host took {100 * results['stolen']:.0f} % of the time that it needed."
+    loops = results["loop_nanoseconds"]
+    return f"""{before}
+Between the groups of rows a round of a loop of plain Python took {min(loops):.0f} to {max(loops):.0f} ns. Where these
+are far from each other, others share the cores, and ratios to what does not run in Python mean little."""
 
 
 TABLES = (goals, absolute, grown, latencies, steady, small)
@@ -338,10 +341,11 @@ def page(results: Results) -> str:
     versions = ", ".join(f"{name} {on[name]}" for name in names)
     seen = results.get("versus", {}).values()
     sent, decoded = (sum(each["records"][what] for each in seen) for what in ("in_kafka", "decoded"))
+    verb = "make bench QUICK=1" if results["quick"] else "make bench"
     return f"""\
 # Benchmarks
 
-`make bench` made this page and the plot, in one run; `make bench QUICK=1` has shorter runs, one of each. The figures of
+`{verb}` made this page and the plot, in one run; `QUICK=1` has shorter runs, one of each. The figures of
 single runs are in `results.json`; what each stage of the way costs is in `stages.json` (`make bench-stages`). Why some
 goals are missed, and what other machines gave, stands in [notes.md](notes.md).
 

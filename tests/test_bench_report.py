@@ -46,5 +46,9 @@ def test_what_was_not_measured_is_left_out_on_the_screen() -> None:
     assert tables[1:] == [""] * (len(report.TABLES) - 1)
 
 
-def test_a_run_says_how_much_others_took() -> None:
-    assert "Other guests of its host took 12 % of the time" in report.page(RESULTS | {"stolen": 0.123})
+def test_a_run_says_how_steady_the_machine_was() -> None:
+    assert "took 118 to 245 ns" in report.page(RESULTS | {"loop_nanoseconds": [130.4, 118.2, 244.9]})
+
+
+def test_a_quick_run_says_so() -> None:
+    assert "`make bench QUICK=1` made this page" in report.page(RESULTS | {"quick": True})
