@@ -2,54 +2,111 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from gateway import contract, memory
 from gateway.errors import ConfigurationError, Finding
 from tests.stack.gateway import Gateway
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = [ROOT, ROOT / "docs/steps/11", ROOT / "tests/documented"]
 
 
 def test_work_in_a_fork_gives_its_result_and_leaves_nothing_else() -> None:
-    def work() -> int:
+    def prepare() -> Callable[[int], tuple[int, int]]:
         import this  # noqa: F401, PLC0415 - a module that nobody else imports
 
-        return os.getpid()
+        return lambda given: (given, os.getpid())
 
-    assert memory.forked(work)() != os.getpid()
+    given, process = memory.forked(prepare)(7)()
+    assert given == 7
+    assert process != os.getpid()
     assert "this" not in sys.modules
 
 
+def test_a_fork_prepares_before_it_knows_what_to_work_on(tmp_path: Path) -> None:
+    def prepare() -> Callable[[str], str]:
+        (tmp_path / "prepared").touch()
+        return str.upper
+
+    begin = memory.forked(prepare)
+    wait_for((tmp_path / "prepared").exists, 30, "the fork to prepare")
+    assert begin("a")() == "A"
+
+
 def test_work_that_fails_in_the_fork_raises_its_own_error() -> None:
-    def work() -> NoReturn:
-        raise ConfigurationError([Finding("asyncapi.yaml", 1, "", "It is wrong.")])
+    def work(path: str) -> NoReturn:
+        raise ConfigurationError([Finding(path, 1, "", "It is wrong.")])
 
     with pytest.raises(ConfigurationError, match=r"asyncapi\.yaml:1: It is wrong\."):
-        memory.forked(work)()
+        memory.forked(lambda: work)("asyncapi.yaml")()
 
 
-def test_work_whose_fork_is_killed_is_done_here() -> None:
+@pytest.mark.parametrize("dies_at", ["once", "work"])
+def test_work_whose_fork_is_killed_is_done_here(dies_at: str) -> None:
     own = os.getpid()
 
-    def work() -> int:
-        if os.getpid() != own:
+    def die(now: str) -> None:
+        if os.getpid() != own and dies_at == now:
             os.kill(os.getpid(), signal.SIGKILL)
-        return os.getpid()
 
-    assert memory.forked(work)() == own
+    def prepare() -> Callable[[int], tuple[int, int]]:
+        die("once")
+
+        def work(given: int) -> tuple[int, int]:
+            die("work")
+            return given, os.getpid()
+
+        return work
+
+    begin = memory.forked(prepare)
+    if dies_at == "once":
+        wait_for(lambda: _is_dead(own), 30, "the fork to be dead before it is told anything")
+    assert begin(7)() == (7, own)
 
 
 def test_result_that_cannot_be_pickled_is_made_here() -> None:
-    assert memory.forked(lambda: lambda: 1)()() == 1
+    def work(given: int) -> Callable[[], int]:
+        return lambda: given
+
+    assert memory.forked(lambda: work)(7)()() == 7
+
+
+def test_work_is_done_here_where_the_system_allows_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> NoReturn:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def work(given: int) -> tuple[int, int]:
+        return given, os.getpid()
+
+    monkeypatch.setattr(os, "fork", refuse)
+    assert memory.forked(lambda: work)(7)() == (7, os.getpid())
+
+
+def test_a_fork_that_is_never_told_anything_ends_with_its_process() -> None:
+    """As when gateway.yaml is wrong."""
+    program = """if True:
+        import os
+        from gateway import memory
+        begin = memory.forked(lambda: len)
+        print(open(f"/proc/self/task/{os.getpid()}/children").read())
+        """
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stderr == ""
+    wait_for(lambda: not Path(f"/proc/{int(run.stdout)}").exists(), 30, "the fork to end")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -68,3 +125,9 @@ def test_running_gateway_has_not_loaded_what_checks_a_contract() -> None:
         mapped = Path(f"/proc/{gateway.pid}/maps").read_text()
     assert "pydantic_core" in mapped
     assert "rpds" not in mapped
+
+
+def _is_dead(parent: int) -> bool:
+    """Tell whether a child of a process has ended and nobody has asked how."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return any(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z" for child in children)

@@ -10,6 +10,7 @@ import typer
 from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.contract import Contract
@@ -34,19 +35,21 @@ def run(
     Exit codes: 0 stopped as told, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool. With
     several workers it ends with the code of the first that ended.
     """
-    from gateway import log  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.memory import forked  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+
+    loading = forked(_loader)
+
+    from gateway import log  # noqa: PLC0415 - while the fork imports what reads a contract
     from gateway import split as splitting  # noqa: PLC0415 - as above
     from gateway.config import load  # noqa: PLC0415 - as above
     from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
-    from gateway.memory import forked  # noqa: PLC0415 - as above
     from gateway.reconcile import reconcile  # noqa: PLC0415 - as above
 
     settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format)
-    path = settings.resolve(settings.contract)
-    loaded = forked(lambda: _load(path))
+    loaded = loading(settings.resolve(settings.contract))
 
-    from gateway.service import build  # noqa: PLC0415 - on another core, while the contract is read
+    from gateway.service import build  # noqa: PLC0415 - while the fork reads the contract
     from gateway.workers import run_workers  # noqa: PLC0415 - as above
 
     contract, page = loaded()
@@ -61,8 +64,10 @@ def run(
     build(own.contract, own.settings, os.environ, own.filters, page).run()
 
 
-def _load(path: Path) -> tuple[Contract, Page]:
-    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway import docs  # noqa: PLC0415 - nor need a running gateway keep what writes the page
+def _loader() -> Callable[[Path], tuple[Contract, Page]]:
+    """Import what reads a contract and writes its page, which a running gateway need not keep."""
+    from gateway import contract, docs  # noqa: PLC0415 - see above
+    from gateway.contract import examination  # noqa: F401, PLC0415 - `contract.load` imports it
+    from gateway.docs import content  # noqa: F401, PLC0415 - `docs.page` imports it
 
-    return contracts.load(path), docs.page(path)
+    return lambda path: (contract.load(path), docs.page(path))
