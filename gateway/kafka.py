@@ -156,6 +156,7 @@ class KafkaSink:
         self._fatal: KafkaError | None = None
         self._complaints: set[str] = set()  # logged since the last success
         self._greeter = threading.Thread()
+        self._is_puzzled = False  # a certificate was refused, and the greeter did not find out why
         self.trouble = ""  # what the client last complained about; empty once a record gets through
 
     @property
@@ -387,6 +388,7 @@ class KafkaSink:
 
     def _note_success(self) -> None:
         self.trouble = ""
+        self._is_puzzled = False
         self._complaints.clear()
 
     def close(self, timeout_seconds: float) -> None:
@@ -407,7 +409,12 @@ class KafkaSink:
             self._greeter.start()
 
     def _explain(self, error: KafkaError) -> None:
-        self._complain(explained(error, self._properties.get("ssl.ca.location")))
+        """Complain of a certificate; of one that is now found good only when it is refused again: it may be mended."""
+        told = explained(error, self._properties.get("ssl.ca.location"))
+        is_explained = told != sentence(error)
+        if is_explained or self._is_puzzled:
+            self._complain(told)
+        self._is_puzzled = not is_explained
 
     def _complain(self, told: str) -> None:
         self.trouble = told

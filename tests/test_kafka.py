@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -555,6 +557,40 @@ def test_send_to_a_server_of_another_authority_says_so(
     tls = client_certificate(certificates, certificates.other_ca)
     trouble = trouble_of(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls))
     assert trouble.startswith("Kafka's certificate is signed by CN=ca, whom we do not trust; name that authority as ")
+
+
+def test_a_certificate_that_is_mended_at_once_is_no_trouble(certificates: Certificates) -> None:
+    """The client refuses it, and whoever is to say why is shown a good one: it is told when it is refused again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        properties = {
+            "bootstrap.servers": f"127.0.0.1:{server.getsockname()[1]}", "security.protocol": "SSL",
+            "ssl.ca.location": str(certificates.ca), "metadata.recovery.strategy": "none",
+            "reconnect.backoff.ms": 2_000,  # so that the one who is to say why is next
+        }  # fmt: skip
+        with closing_sink(properties) as sink:
+            for name in ("not-yet", "broker", "not-yet", "broker"):
+                assert not sink.trouble
+                show(sink, server, certificates, name)
+            wait_for(lambda: "certificate verify failed" in complaint(sink), 30, "the second refusal to be told")
+
+
+def show(sink: KafkaSink, server: socket.socket, certificates: Certificates, name: str) -> None:
+    """Wait for the next connection, show it a certificate, and hang up."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate(name), certificates.key(name))
+    server.settimeout(0.05)
+    came: list[socket.socket] = []
+
+    def has_come() -> bool:
+        sink.poll(0)
+        with suppress(TimeoutError):
+            came.append(server.accept()[0])
+        return bool(came)
+
+    wait_for(has_come, 30, "a connection")
+    came[0].settimeout(30)
+    with suppress(OSError), context.wrap_socket(came[0], server_side=True) as link:
+        link.recv(1)  # whether it is believed
 
 
 def test_send_without_the_client_certificate_says_so(
