@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from gateway.kafka_errors import BYSTANDERS, DISTRUSTED, Outcome, cause, explained, is_bystander, outcome, sentence
+from gateway.kafka_errors import BYSTANDERS, DISTRUSTED, Outcome, cause, distrust, is_bystander, outcome, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -410,11 +410,10 @@ class KafkaSink:
 
     def _explain(self, error: KafkaError) -> None:
         """Complain of a certificate; of one that is now found good only when it is refused again: it may be mended."""
-        told = explained(error, self._properties.get("ssl.ca.location"))
-        is_explained = told != sentence(error)
-        if is_explained or self._is_puzzled:
-            self._complain(told)
-        self._is_puzzled = not is_explained
+        told = distrust(error, self._properties.get("ssl.ca.location"))
+        if told or self._is_puzzled:
+            self._complain(told or sentence(error))
+        self._is_puzzled = not told
 
     def _complain(self, told: str) -> None:
         self.trouble = told

@@ -113,14 +113,27 @@ def explained(error: KafkaError, ca_file: str | None) -> str:
         error: as librdkafka reports it.
         ca_file: the authorities that are trusted, or None for the system's.
     """
+    return distrust(error, ca_file) or sentence(error)
+
+
+def distrust(error: KafkaError, ca_file: str | None) -> str:
+    """Greet a server whose certificate librdkafka refused, which blocks, and tell what is wrong with it.
+
+    Args:
+        error: as librdkafka reports it.
+        ca_file: the authorities that are trusted, or None for the system's.
+
+    Returns:
+        What is wrong, or "" when it is another error, the server does not answer, or shows a good one by now.
+    """
     server = DISTRUSTED.match(error.str())
     if not server:
-        return sentence(error)
+        return ""
     peer = Peer("Kafka's", server["host"].strip("[]"), int(server["port"]))
     try:
-        return greet(peer, ssl.create_default_context(cafile=ca_file)) or sentence(error)
+        return greet(peer, ssl.create_default_context(cafile=ca_file))
     except OSError:  # the file is gone, or holds no certificates
-        return sentence(error)
+        return ""
 
 
 class Overheard:

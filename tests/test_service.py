@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +10,12 @@ import pytest
 from bench.contract import write_contract
 from bench.load_broker import greeting, split
 from tests.stack.gateway import Gateway
-from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import FreePort, StartKafka, StartMosquitto
-    from tests.stack.registry import Registry
+    from tests.conftest import FreePort
 
 
 @pytest.mark.parametrize(
@@ -49,28 +46,6 @@ def test_run_lets_a_broker_send_further_ahead_where_there_are_many_streams(
                     data += chunk
             [(_, connect)], _ = split(data)
             assert greeting(connect) == (True, ahead)
-
-
-def test_run_lets_readings_wait_for_others_as_long_as_its_linger_says(
-    kafka_cluster: StartKafka, registry: Registry, mosquitto: StartMosquitto
-) -> None:
-    """While some are in flight, readings that come go to Kafka together each tenth of a second."""
-    broker, cluster = mosquitto(), kafka_cluster()
-    for name in ("machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"):
-        cluster.create_topic(name)
-    at = {"host": f"127.0.0.1:{broker.port}"}
-    kafka = {"host": cluster.bootstrap, "registry": {"url": registry.url}, "producer": {"linger.ms": 100}}
-    with Gateway({"factoryBroker": at, "meterBroker": at, "kafka": kafka}) as gateway:
-        gateway.start()
-        gateway.wait_subscribed()
-        began = time.monotonic()
-        with Publisher(broker.port) as publisher:
-            for number in range(60):
-                publisher.publish([("factory/a/b", b'{"value":%d,"units":"C"}' % number)])
-                time.sleep(0.01)  # each would make a request of its own
-        gateway.wait_settled(60)
-        turns = (time.monotonic() - began) / 0.1
-    assert cluster.batches("machine-sensors") <= turns + 10, "a turn that sees its report at once waits for none"
 
 
 def test_run_tells_what_librdkafka_says_where_it_is_asked_to(free_port: FreePort) -> None:
