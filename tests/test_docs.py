@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 
 from gateway import contract as contracts
 from gateway import docs
+from gateway.contract.document import Document
 from gateway.errors import ConfigurationError
 from gateway.http import Health, HttpServer
 from gateway.settings import yaml_file
@@ -145,14 +146,14 @@ def missing(path: Path, text: str) -> list[str]:
 
 @CONTRACTS
 def test_html_says_all_that_the_contract_says(path: Path) -> None:
-    page = Parsed(docs.page(path).text)
+    page = Parsed(docs.page(Document(path)).text)
     targets = " ".join(one.get("href") or "" for _, one in page.tags)
     assert missing(path, page.text + targets) == []
 
 
 @CONTRACTS
 def test_markdown_says_all_that_the_contract_says(path: Path) -> None:
-    text = docs.markdown(path)
+    text = docs.markdown(Document(path))
     links = re.compile(r"\[([^\[\]]+)\]\(([^)]*)\)")
     targets = " ".join(target for _, target in links.findall(text))
     assert missing(path, visible_markdown(links.sub(r"\1", text)) + targets) == []
@@ -166,18 +167,18 @@ def rows(page: str, first: str) -> list[str]:
 
 
 def test_routing_table_follows_a_stream_to_its_end() -> None:
-    [row] = rows(docs.page(EVERYTHING).text, "takeVibration")[:1]
+    [row] = rows(docs.page(Document(EVERYTHING)).text, "takeVibration")[:1]
     key = "serial or, when that is empty, pump"
     assert row == f"takeVibration plant/{{pump}}/vibration floor Vibration plant.vibration {key} plant.refused"
 
 
 def test_diagram_has_every_way() -> None:
     """An arrow into and out of each check, and a dashed one for what does not fit."""
-    page = docs.page(OURS).text
+    page = docs.page(Document(OURS)).text
     count = len(contracts.load(OURS).streams)
     assert page.count('<path class="way"') == 2 * count
     assert page.count('<path class="failing"') == count
-    assert docs.markdown(OURS).count(" -.-> ") == count
+    assert docs.markdown(Document(OURS)).count(" -.-> ") == count
 
 
 def test_stream_that_forwards_to_several_topics_shows_them_all(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_stream_that_forwards_to_several_topics_shows_them_all(tmp_path: Path) -
         text.replace("  setAside:", "  latest: {action: send, channel: {$ref: '#/channels/refused'}}\n  setAside:")
     )
     shutil.copy(EVERYTHING.with_name("vibration.avsc"), tmp_path)
-    page = docs.page(path).text
+    page = docs.page(Document(path)).text
     assert "forwarded to plant.vibration, plant.refused." in Parsed(page).text
     assert page.count('<path class="way"') == 3
 
@@ -198,31 +199,31 @@ def test_stream_that_forwards_to_several_topics_shows_them_all(tmp_path: Path) -
 @pytest.mark.parametrize("path", ["first", "second", "history[]", "by_bearing{}"])
 def test_named_type_is_opened_wherever_it_is_used(path: str) -> None:
     """By its short name, by its full name, in a union, an array and a map: fields, units and symbols are there."""
-    page = docs.page(EVERYTHING).text
+    page = docs.page(Document(EVERYTHING)).text
     assert rows(page, f"{path}.peak") == [f"{path}.peak double mm/s Highest speed. minimum: 0."]
     [state] = rows(page, f"{path}.state")
     assert "plant.motion.Verdict: good, alarm, trip" in state
 
 
 def test_enum_used_by_its_name_shows_its_symbols() -> None:
-    [row] = rows(docs.page(EVERYTHING).text, "overall")
+    [row] = rows(docs.page(Document(EVERYTHING)).text, "overall")
     assert row == "overall enum plant.motion.Verdict: good, alarm, trip good The worst of all. default: good."
 
 
 def test_record_that_contains_itself_ends() -> None:
-    page = docs.page(EVERYTHING).text
+    page = docs.page(Document(EVERYTHING)).text
     assert rows(page, "tree.inner") == ["tree.inner array of record plant.motion.Part What it is made of."]
     assert rows(page, "tree.inner[].label") == []
 
 
 def test_unit_and_default_have_their_columns() -> None:
-    [row] = rows(docs.page(OURS).text, "energy_import_wh")
+    [row] = rows(docs.page(Document(OURS)).text, "energy_import_wh")
     assert row.startswith("energy_import_wh null or double Wh null OBIS 1-0:1.8.0.")
     assert row.endswith("Read from /1-0:1.8.0/value.")
 
 
 def test_extensions_are_sentences() -> None:
-    text = Parsed(docs.page(EVERYTHING).text).text
+    text = Parsed(docs.page(Document(EVERYTHING)).text).text
     for sentence in (
         "A reading that fits its schema is forwarded to plant.vibration.",
         "A reading that does not fit goes, as it came, to plant.refused.",
@@ -233,8 +234,8 @@ def test_extensions_are_sentences() -> None:
         "x-owner maintenance crew",
     ):
         assert sentence in text
-    assert "Read from every member that no other field reads." in Parsed(docs.page(OURS).text).text
-    text = Parsed(docs.page(ROOT / "docs/steps/11/asyncapi.yaml").text).text
+    assert "Read from every member that no other field reads." in Parsed(docs.page(Document(OURS)).text).text
+    text = Parsed(docs.page(Document(ROOT / "docs/steps/11/asyncapi.yaml")).text).text
     assert "Drawn now. It is the payload as a whole." in text
     assert "In the middle of it. Read from /probe/dC times 0.1." in text
     assert "A message is an array of readings: each becomes a record, or the message as a whole does not fit." in text
@@ -242,7 +243,7 @@ def test_extensions_are_sentences() -> None:
 
 def test_every_part_has_an_anchor_and_every_link_leads_to_one() -> None:
     for path in (OURS, EVERYTHING):
-        tags = Parsed(docs.page(path).text).tags
+        tags = Parsed(docs.page(Document(path)).text).tags
         anchors = [one["id"] for _, one in tags if "id" in one]
         targets = {href[1:] for _, one in tags if (href := one.get("href") or "").startswith("#")}
         assert len(set(anchors)) == len(anchors)
@@ -262,11 +263,11 @@ def test_command_writes_a_file(tmp_path: Path) -> None:
     file = tmp_path / "docs.html"
     done = command("-o", file)
     assert (done.returncode, done.stdout) == (0, "")
-    assert file.read_text(encoding="utf-8") == docs.page(OURS).text
+    assert file.read_text(encoding="utf-8") == docs.page(Document(OURS)).text
 
 
 def test_command_writes_markdown_to_standard_output() -> None:
-    assert command(EVERYTHING, "--format", "markdown").stdout == docs.markdown(EVERYTHING)
+    assert command(EVERYTHING, "--format", "markdown").stdout == docs.markdown(Document(EVERYTHING))
 
 
 def test_command_refuses_a_contract_that_is_wrong_and_writes_nothing(tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def hostile(tmp_path: Path) -> Path:
 
 
 def test_hostile_text_adds_no_tag_and_no_attribute(hostile: Path) -> None:
-    page = Parsed(docs.page(hostile).text)
+    page = Parsed(docs.page(Document(hostile)).text)
     assert {tag for tag, _ in page.tags} <= TAGS
     assert {name for _, attributes in page.tags for name in attributes} <= ATTRIBUTES
     assert "<script>alert(1)</script>" in page.text
@@ -320,13 +321,13 @@ def test_hostile_text_adds_no_tag_and_no_attribute(hostile: Path) -> None:
 
 
 def test_links_lead_to_the_web_or_into_the_page(hostile: Path) -> None:
-    hrefs = [one.get("href") or "" for _, one in Parsed(docs.page(hostile).text).tags if "href" in one]
+    hrefs = [one.get("href") or "" for _, one in Parsed(docs.page(Document(hostile)).text).tags if "href" in one]
     assert all(re.match(r"#|https?://|mailto:", href) for href in hrefs)
     assert "https://standard.example/20816" in hrefs
 
 
 def test_hostile_text_is_no_html_in_markdown(hostile: Path) -> None:
-    blocks = MarkdownIt().enable("table").parse(docs.markdown(hostile))
+    blocks = MarkdownIt().enable("table").parse(docs.markdown(Document(hostile)))
     tokens = [*blocks, *(child for one in blocks for child in one.children or ())]
     html = [one.content for one in tokens if one.type.startswith("html")]
     assert html
@@ -339,7 +340,7 @@ def test_hostile_text_is_no_html_in_markdown(hostile: Path) -> None:
 @CONTRACTS
 def test_page_loads_nothing(path: Path) -> None:
     """No script, no picture, no frame, no font; addresses of the web stand in links only."""
-    page = Parsed(docs.page(path).text)
+    page = Parsed(docs.page(Document(path)).text)
     assert {tag for tag, _ in page.tags} <= TAGS
     assert all(tag == "a" for tag, one in page.tags if "href" in one)
     assert not {"src", "srcset", "style", "onload"} & {name for _, one in page.tags for name in one}
@@ -347,7 +348,7 @@ def test_page_loads_nothing(path: Path) -> None:
 
 
 def test_page_allows_only_its_own_style() -> None:
-    page = docs.page(OURS)
+    page = docs.page(Document(OURS))
     parsed = Parsed(page.text)
     digest = base64.b64encode(hashlib.sha256(parsed.style.encode()).digest()).decode()
     assert page.style == f"'sha256-{digest}'"
@@ -357,7 +358,7 @@ def test_page_allows_only_its_own_style() -> None:
 
 def test_contract_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
-        docs.page(tmp_path / "asyncapi.yaml")
+        docs.page(Document(tmp_path / "asyncapi.yaml"))
 
 
 # --- served ----------------------------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ def test_contract_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 
 def test_running_gateway_serves_its_contract(gateway: Gateway) -> None:
     status, body = gateway.get("/docs")
-    assert (status, body) == (200, docs.page(OURS).text)
+    assert (status, body) == (200, docs.page(Document(OURS)).text)
     assert '<a href="/docs"' in gateway.get("/")[1]
 
 
@@ -389,7 +390,7 @@ def ask(page: docs.Page | None, host: str) -> tuple[int, str, bytes]:
 
 
 def test_served_page_may_use_its_style_and_nothing_else() -> None:
-    page = docs.page(OURS)
+    page = docs.page(Document(OURS))
     status, policy, body = ask(page, "localhost")
     assert (status, body.decode()) == (200, page.text)
     assert policy == (
@@ -398,7 +399,7 @@ def test_served_page_may_use_its_style_and_nothing_else() -> None:
 
 
 def test_page_is_served_under_names_of_this_machine_only() -> None:
-    status, policy, body = ask(docs.page(OURS), "evil.example")
+    status, policy, body = ask(docs.page(Document(OURS)), "evil.example")
     assert (status, "style-src" in policy) == (421, False)
     assert b"IoT" not in body
 
@@ -435,7 +436,7 @@ def test_browser_shows_the_served_page(browser: Browser, gateway: Gateway, width
 
 def test_browser_opens_the_file_from_disk(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "docs.html"
-    file.write_text(docs.page(EVERYTHING).text, encoding="utf-8")
+    file.write_text(docs.page(Document(EVERYTHING)).text, encoding="utf-8")
     visit = browser.visit(file.as_uri())
     assert (visit.complaints, visit.requests) == ([], [file.as_uri()])
     assert "by_bearing{}.peak" in browser.ask("document.body.innerText")
@@ -443,7 +444,7 @@ def test_browser_opens_the_file_from_disk(browser: Browser, tmp_path: Path) -> N
 
 def test_browser_runs_nothing_of_a_hostile_contract(browser: Browser, hostile: Path) -> None:
     file = hostile.with_name("docs.html")
-    file.write_text(docs.page(hostile).text, encoding="utf-8")
+    file.write_text(docs.page(Document(hostile)).text, encoding="utf-8")
     visit = browser.visit(file.as_uri())
     assert (visit.complaints, visit.requests) == ([], [file.as_uri()])
     assert browser.ask("document.scripts.length + document.images.length") == 0

@@ -22,8 +22,8 @@ def docs(
     from gateway import docs as documentation  # noqa: PLC0415 - as above
     from gateway.errors import GatewayError  # noqa: PLC0415 - as above
 
-    contracts.load(contract)
-    text = documentation.page(contract).text if form == "html" else documentation.markdown(contract)
+    _, document = contracts.read(contract)
+    text = documentation.page(document).text if form == "html" else documentation.markdown(document)
     if output is None:
         typer.echo(text, nl=False)
         return

@@ -67,7 +67,11 @@ def run(
 def _loader() -> Callable[[Path], tuple[Contract, Page]]:
     """Import what reads a contract and writes its page, which a running gateway need not keep."""
     from gateway import contract, docs  # noqa: PLC0415 - see above
-    from gateway.contract import examination  # noqa: F401, PLC0415 - `contract.load` imports it
+    from gateway.contract import examination  # noqa: F401, PLC0415 - `contract.read` imports it
     from gateway.docs import content  # noqa: F401, PLC0415 - `docs.page` imports it
 
-    return lambda path: (contract.load(path), docs.page(path))
+    def load(path: Path) -> tuple[Contract, Page]:
+        found, document = contract.read(path)
+        return found, docs.page(document)
+
+    return load

@@ -25,7 +25,9 @@ from gateway.errors import ConfigurationError, Finding
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Contract", "examine", "load"]
+    from gateway.contract.document import Document
+
+__all__ = ["Contract", "examine", "load", "read"]
 
 
 def load(path: Path) -> Contract:
@@ -40,10 +42,29 @@ def load(path: Path) -> Contract:
     Raises:
         ConfigurationError: with all errors found, when there is one.
     """
-    contract, findings = examine(path)
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[Contract, Document]:
+    """Load a contract that is to be used, and keep the document: what else is made of it need not read it again.
+
+    Args:
+        path: of the AsyncAPI document.
+
+    Returns:
+        The contract, and the document that it was made of.
+
+    Raises:
+        ConfigurationError: with all errors found, when there is one.
+    """
+    from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
+    from gateway.contract.document import Document  # noqa: PLC0415 - as above
+
+    document = Document(path)
+    contract, findings = examination.examine(document)
     if contract is None:
         raise ConfigurationError([one for one in findings if one.severity == "error"])
-    return contract
+    return contract, document
 
 
 def examine(path: Path) -> tuple[Contract | None, list[Finding]]:
@@ -56,5 +77,10 @@ def examine(path: Path) -> tuple[Contract | None, list[Finding]]:
         The contract, or None when a finding is an error; and the findings.
     """
     from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
+    from gateway.contract.document import Document  # noqa: PLC0415 - as above
 
-    return examination.examine(path)
+    try:
+        document = Document(path)
+    except ConfigurationError as error:
+        return None, list(error.findings)
+    return examination.examine(document)

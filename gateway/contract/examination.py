@@ -6,37 +6,31 @@ from typing import TYPE_CHECKING
 
 from gateway.contract import channel, references, rules, specification
 from gateway.contract.build import build, contract
-from gateway.contract.document import Document
 from gateway.contract.findings import Findings
-from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gateway.contract.document import Document
     from gateway.contract.model import Contract
+    from gateway.errors import Finding
 
 
-def examine(path: Path) -> tuple[Contract | None, list[Finding]]:
+def examine(document: Document) -> tuple[Contract | None, list[Finding]]:
     """Examine a document.
 
     Args:
-        path: of the AsyncAPI document.
+        document: as it was read.
 
     Returns:
         The contract, or None when a finding is an error; and the findings, those of the document itself first.
     """
-    try:
-        document = Document(path)
-    except ConfigurationError as error:
-        return None, list(error.findings)
     findings = Findings()
     version = specification.check_version(document, findings)
     references.check(document, findings)
     if version is None:  # other rules hold there, and findings by ours would mislead
-        return None, findings.ordered(str(path))
+        return None, findings.ordered(str(document.path))
     specification.check(document, version, findings)
     channel.check_parameters(document, findings)
     built = build(document, findings)
     rules.check(document, built, findings)
     result = None if findings.has_errors else contract(document, built)
-    return result, findings.ordered(str(path))
+    return result, findings.ordered(str(document.path))

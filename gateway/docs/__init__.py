@@ -32,8 +32,7 @@ from gateway.docs import html
 from gateway.docs import markdown as markdown_writer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gateway.contract.document import Document
     from gateway.docs.blocks import Block
 
 
@@ -49,38 +48,31 @@ class Page(NamedTuple):
     style: str
 
 
-def page(path: Path) -> Page:
+def page(document: Document) -> Page:
     """Write a contract as one HTML file that loads nothing.
 
     Args:
-        path: of a contract that `contract.load` accepts.
+        document: of a contract that `contract.read` accepts.
 
     Returns:
         The page.
-
-    Raises:
-        ConfigurationError: when the file cannot be read.
     """
-    return Page(html.write(_content(path)), html.STYLE_SOURCE)
+    return Page(html.write(_content(document)), html.STYLE_SOURCE)
 
 
-def markdown(path: Path) -> str:
+def markdown(document: Document) -> str:
     """Write a contract as Markdown, in GitHub's dialect: tables, and a diagram in Mermaid.
 
     Args:
-        path: of a contract that `contract.load` accepts.
+        document: of a contract that `contract.read` accepts.
 
     Returns:
         The text.
-
-    Raises:
-        ConfigurationError: when the file cannot be read.
     """
-    return markdown_writer.write(_content(path))
+    return markdown_writer.write(_content(document))
 
 
-def _content(path: Path) -> list[Block]:
-    from gateway.contract.document import Document  # noqa: PLC0415 - a gateway's status page needs no more than html.py
-    from gateway.docs.content import content  # noqa: PLC0415 - as above
+def _content(document: Document) -> list[Block]:
+    from gateway.docs.content import content  # noqa: PLC0415 - a gateway's status page needs no more than html.py
 
-    return content(Document(path))
+    return content(document)
