@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Producer
 
 from bench.load import STAMP_DIGITS, Load
+from gateway.core.entry import Entry
 from gateway.core.reading import Reading, Record
-from gateway.kafka import DEFAULTS, FIXED, KafkaSink
-from gateway.kafka_distance import FAR, NEAR
-from gateway.lane import Entry
+from gateway.kafka.distance import FAR, NEAR
+from gateway.kafka.sink import DEFAULTS, FIXED, KafkaSink
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError

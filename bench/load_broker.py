@@ -161,7 +161,7 @@ class Link:
         """The socket to wait on."""
         return self._socket.fileno()
 
-    def tend(self) -> None:
+    def maintain(self) -> None:
         """Answer what has come, of a bridge that is sent no readings."""
         packets, self._rest = split(self._rest + self._receive())
         self._answer(packets)
@@ -388,7 +388,7 @@ class LoadBroker:
         ready = select.select(peers, [], [], seconds)[0]
         for link in [link for link in self._links if link in ready]:
             try:
-                link.tend()
+                link.maintain()
             except BridgeGoneError:
                 self._links.remove(link)
         if self.listener in ready:

@@ -30,20 +30,20 @@ from bench.contract import write_contract
 from bench.load import Load
 from bench.load_broker import publish
 from gateway.contract import load as load_contract
-from gateway.core.routes import routes
+from gateway.core.ledger import Ledger
+from gateway.core.topic_index import routes
 from gateway.core.transform import Transform
-from gateway.demo.mock_kafka import MockCluster
-from gateway.kafka import KafkaSink
-from gateway.ledger import Ledger
-from gateway.mqtt_reader import FastReader
-from gateway.spool import Policy, Spool
+from gateway.kafka.sink import KafkaSink
+from gateway.mqtt.reader import FastReader
+from gateway.operate.demo.mock_kafka import MockCluster
+from gateway.spool.spool import Policy, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.contract.model import Stream
+    from gateway.core.entry import Entry
+    from gateway.core.model import Stream
     from gateway.core.reading import Reading, Record
-    from gateway.lane import Entry
 
 READINGS = 1_000  # a batch, as a loop at full speed has them
 REPETITIONS = 60
@@ -83,7 +83,7 @@ class Bench:
 
     def records(self) -> list[Record]:
         """Make the records of a batch."""
-        return self.transform.judge([entry.reading for entry in self.entries()]).records
+        return self.transform.transform_all([entry.reading for entry in self.entries()]).records
 
     # --- stages: each prepares what it needs and gives the function to measure ---------------------------------------
 
@@ -107,7 +107,7 @@ class Bench:
     def transform_all(self) -> Callable[[], object]:
         """Make a record of each reading."""
         readings: list[Reading] = [entry.reading for entry in self.entries()]
-        return lambda: self.transform.judge(readings)
+        return lambda: self.transform.transform_all(readings)
 
     def produce(self) -> Callable[[], object]:
         """Hand the records to librdkafka."""

@@ -5,20 +5,26 @@ For commands that work beside a running gateway.
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
-from gateway.config import Settings, load
-from gateway.errors import ConfigurationError
-from gateway.kafka import connection_properties
-from gateway.reconcile import reconcile
-from gateway.registry import SchemaRegistry, registry_of
+from gateway.errors import ConfigurationError, GatewayError
+from gateway.mqtt.broker import Broker
+from gateway.registry.lock_file import LOCK_FILE
+from gateway.registry.registry import SchemaRegistry
+from gateway.settings.consistency import check_consistency
+from gateway.settings.secret import UnfitFileError, read_secret
+from gateway.settings.settings import Settings, load
+from gateway.settings.tls import tls_context
+from gateway.settings.values import split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gateway.contract.model import Contract
+    from gateway.core.model import Contract, KafkaServer, MqttServer
+    from gateway.settings.settings import ServerSettings, Settings
 
 
 class Installation(NamedTuple):
@@ -68,6 +74,119 @@ def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
     """
     settings = load(config, environ)
     contract = contracts.load(settings.resolve(settings.contract))
-    if errors := [finding for finding in reconcile(settings, contract) if finding.severity == "error"]:
+    if errors := [finding for finding in check_consistency(settings, contract) if finding.severity == "error"]:
         raise ConfigurationError(errors)
     return Installation(settings, contract)
+
+
+def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:
+    """Make the registry of an installation.
+
+    Args:
+        contract: names the registry where the settings do not.
+        settings: address, login, and whether to register.
+        may_register: False to look up only, whatever the settings say.
+
+    Returns:
+        The registry, not asked yet.
+
+    Raises:
+        ConfigurationError: when a secret cannot be used.
+    """
+    given = settings.server(contract.kafka.name).registry
+    return SchemaRegistry(
+        url=given.url or contract.kafka.registry_url,
+        lock_path=lock_path_of(settings),
+        register=given.register and may_register,
+        username=given.username or "",
+        password=settings.secret(given.password_file).get_secret_value() if given.password_file else "",
+        token=settings.secret(given.token_file).get_secret_value() if given.token_file else "",
+        ca_file=settings.locate(given.ca_file) if given.ca_file else None,
+    )
+
+
+def lock_path_of(settings: Settings) -> Path:
+    """Tell where an installation's lock file is: beside the spool, because that folder can be written."""
+    return settings.resolve(settings.spool.path).parent / LOCK_FILE
+
+
+def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
+    """Write where the cluster is and how to log in as librdkafka properties.
+
+    Args:
+        server: the contract's Kafka server.
+        given: this installation's part of it. TLS always verifies the broker's certificate and name.
+        settings: finds files and reads secrets.
+
+    Returns:
+        The properties.
+
+    Raises:
+        ConfigurationError: when a secret cannot be used.
+    """
+    tls, sasl = given.tls, given.sasl
+    encrypted = server.tls or tls is not None
+    properties = {
+        "bootstrap.servers": given.host or server.host,
+        "security.protocol": ("SASL_" if sasl else "") + ("SSL" if encrypted else "PLAINTEXT"),
+        "ssl.ca.location": tls and tls.ca_file and str(settings.locate(tls.ca_file)),
+        "ssl.certificate.location": tls and tls.cert_file and str(settings.locate(tls.cert_file)),
+        "ssl.key.location": tls and tls.key_file and str(settings.locate(tls.key_file)),
+        "sasl.mechanism": sasl and sasl.mechanism,
+        "sasl.username": sasl and sasl.username,
+        "sasl.password": sasl and settings.secret(sasl.password_file).get_secret_value(),
+    }
+    return {name: value for name, value in properties.items() if value} | given.producer
+
+
+PORT, TLS_PORT = 1883, 8883
+
+
+class Login(NamedTuple):
+    """Who publishes; an empty name for nobody in particular."""
+
+    username: str
+    password: str
+
+
+NOBODY = Login("", "")
+
+
+def login(username: str, password_file: Path | None) -> Login:
+    """Read who publishes.
+
+    Raises:
+        GatewayError: when the password file cannot be used.
+    """
+    try:
+        return Login(username, read_secret(password_file, None).get_secret_value() if password_file else "")
+    except UnfitFileError as error:
+        raise GatewayError(error.message, error.hint) from None
+
+
+def broker_of(
+    server: MqttServer, settings: Settings | None, elsewhere: tuple[str, int] | None = None, login: Login = NOBODY
+) -> Broker:
+    """Find out how to reach a broker of the contract.
+
+    Args:
+        server: of the contract.
+        settings: gateway.yaml, or None.
+        elsewhere: host and port instead of those, without TLS.
+        login: instead of gateway.yaml's.
+
+    Raises:
+        ConfigurationError: when a secret or certificate cannot be used.
+    """
+    given = settings.server(server.name) if settings else None
+    encrypted = not elsewhere and (server.tls or bool(given and given.tls))
+    ((host, port),) = split_hosts((given and given.host) or server.host) if not elsewhere else (elsewhere,)
+    if not login.username and settings and given and given.username:
+        secret = settings.secret(given.password_file).get_secret_value() if given.password_file else ""
+        login = Login(given.username, secret)
+    tls = None
+    if encrypted:
+        tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()
+    return Broker(
+        server.name, host, port or (TLS_PORT if encrypted else PORT), server.version == "5.0", *login, tls=tls
+    )

@@ -32,16 +32,16 @@ import sys
 import threading
 import time
 import traceback
-import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
+from gateway.text import cut, printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAXIMUM_VALUE_BYTES: Final = 256
 MAXIMUM_MESSAGE_BYTES: Final = 1_024
 MAXIMUM_FRAMES: Final = 8
 IDENTITY: Final = ("server", "stream", "reason", "peer", "state")
@@ -50,47 +50,8 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 Scalar = str | int | float | bool | None
 
-# Control, format (bidi and zero-width), surrogate, private use, unassigned, line and paragraph separator.
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OWN_KEYS = frozenset({"time", "level", "logger", "message"})
-_NAMED_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def printable(text: str) -> str:
-    r"""Escape what must not reach a terminal or a line of its own: `"a\x1b[31m"` -> `a\u001b[31m`.
-
-    Args:
-        text: anything, from anywhere.
-
-    Returns:
-        One line that can be encoded as UTF-8 and shows all it holds.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_escape, text))
-
-
-def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
-    """Shorten a value from outside.
-
-    Args:
-        value: text, or bytes that may be UTF-8.
-        limit: bytes of UTF-8 to keep.
-
-    Returns:
-        The text; when it was shortened, with an ellipsis and the whole length in bytes.
-    """
-    if isinstance(value, str):
-        if len(value) * 4 <= limit:
-            return value
-        value = value.encode("utf-8", "surrogatepass")
-        kept = value if len(value) <= limit else value[:limit]
-        text = kept.decode("utf-8", "surrogatepass" if kept is value else "ignore")
-    else:
-        kept = value[:limit]
-        text = kept.decode("utf-8", "backslashreplace")
-    return text if len(value) <= limit else f"{text}… ({len(value)} bytes)"
 
 
 def configure(level: Level, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002  (the setting's name)
@@ -232,13 +193,6 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(told).replace("\x7f", "\\u007f")  # DEL is the one control character JSON lets stand
 
 
-def _escape(character: str) -> str:
-    if unicodedata.category(character) not in _UNSAFE_CATEGORIES:
-        return character
-    code = ord(character)
-    return _NAMED_ESCAPES.get(character) or (f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}")
-
-
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -257,7 +211,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _logger(record: logging.LogRecord) -> str:
-    return printable(record.name.removeprefix("gateway."))
+    return printable(record.name.removeprefix("gateway.").partition(".")[0])
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gateway.contract.model import AvroSchema, Contract, KafkaServer, MqttServer, Parameter, Route, Stream, Topic
 from gateway.core.address import Address
+from gateway.core.model import AvroSchema, Contract, KafkaServer, MqttServer, Parameter, Route, Stream, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

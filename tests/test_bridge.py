@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway import bridge, lane
-from gateway.bridge import MANY_LANES, MANY_READINGS, Bridge
-from gateway.core.continuity import Continuity
+from gateway.bridge import bridge
+from gateway.bridge.bridge import MANY_LANES, MANY_READINGS, Bridge
 from gateway.core.dead_letter import CUT_TO
+from gateway.core.entry import Entry
+from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
 from gateway.core.retained import RetainedMessages
-from gateway.core.routes import UNMAPPED
-from gateway.core.transform import Transform, transform_of
-from gateway.demo.mock_kafka import PRODUCE, MockCluster
-from gateway.disk import SpoolFile
-from gateway.kafka import KafkaSink
-from gateway.lane import Entry
-from gateway.ledger import Ledger
-from gateway.mqtt import Link, MqttSource
-from gateway.spool import Policy, Spool
+from gateway.core.sequence import SequenceMonitor
+from gateway.core.stream_transform import transform_of
+from gateway.core.topic_index import UNMAPPED
+from gateway.core.transform import Transform
+from gateway.kafka.sink import KafkaSink
+from gateway.mqtt.source import Link, MqttSource
+from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
+from gateway.spool import lane
+from gateway.spool.file import SpoolFile
+from gateway.spool.spool import Policy, Spool
 from tests.contract_values import record, stream
 from tests.stack.reading_records import StoredRecord, record_count, records
 
@@ -59,7 +61,7 @@ class ScriptedSource:
         self.denied: list[str] = []
         self.connects = 1
         self.sessions_lost = 0
-        self.wants_write = self.holds_back = False
+        self.wants_write = self.has_buffered_tls_data = False
         self.published: list[int] = []
         self.acknowledged: list[int] = []
         self.flushed = 0  # of the acknowledged, how many have been sent
@@ -115,7 +117,7 @@ class ScriptedSource:
         arrived, self._arrived = self._arrived, []
         return arrived
 
-    def tend(self, _now: float, *, is_reading: bool) -> None:
+    def maintain(self, _now: float, *, is_reading: bool) -> None:
         """Note whether the bridge reads."""
         self.is_reading = is_reading
 
@@ -166,7 +168,7 @@ class Plant:
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
         figures = {name: self.ledger.books[name].continuity for name in streams if sequence}
-        continuities = {name: Continuity(sequence, None, counted) for name, counted in figures.items()}
+        continuities = {name: SequenceMonitor(sequence, None, counted) for name, counted in figures.items()}
         retained = RetainedMessages("once")
         self.bridge = Bridge(
             sources, self.spool, self.sink, self.ledger, topics, LIMIT, retained, continuities, linger_seconds
@@ -185,13 +187,15 @@ class Plant:
         """Turn the loop until a condition holds; acknowledgements are looked at in each turn."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"waited {seconds} s for {what}: {self.ledger.totals()}, {self.trouble}"
-            self.bridge.turn()
+            assert time.monotonic() < deadline, (
+                f"waited {seconds} s for {what}: {self.ledger.totals()}, {self.blocked_reason}"
+            )
+            self.bridge.run_once()
             self.check()
 
     def settle(self) -> None:
         """Turn until everything that was published is settled; with memory full it is not even read at once."""
-        self.bridge.turn()
+        self.bridge.run_once()
         self.turn_until(lambda: self.source.is_read and self.bridge.is_idle, "all readings to be settled")
         assert self.ledger.totals()["in_flight"] == 0
         assert self.source.acknowledged == self.source.published
@@ -203,9 +207,9 @@ class Plant:
         assert self.source.acknowledged == self.source.published[: len(self.source.acknowledged)]
 
     @property
-    def trouble(self) -> dict[str, str]:
+    def blocked_reason(self) -> dict[str, str]:
         """What the lanes wait for."""
-        return {lane.name: lane.trouble for lane in self.bridge.all_lanes() if lane.trouble}
+        return {lane.name: lane.blocked_reason for lane in self.bridge.all_lanes() if lane.blocked_reason}
 
     def figures(self, name: str) -> tuple[int, dict[Reason, int], dict[str, int]]:
         """Give a stream's delivered, dead-lettered and dropped readings."""
@@ -287,7 +291,7 @@ def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
             for _ in range(count):
                 plant.source.publish(name, payload(counts[name]))
                 counts[name] += 1
-        plant.bridge.turn()
+        plant.bridge.run_once()
 
     publish(1, names)
     plant.settle()
@@ -322,7 +326,7 @@ def test_turn_lets_no_lane_wait_while_lanes_or_readings_are_few(
         for name in names:
             for number in range(readings):
                 plant.source.publish(name, payload(number))
-        plant.bridge.turn()
+        plant.bridge.run_once()
         assert not any(plant.bridge.lanes[name].waiting for name in names)
     plant.settle()
 
@@ -419,16 +423,18 @@ def test_turn_keeps_the_order_when_a_topic_is_created_late(
     for number in range(300):
         plant.source.publish(name, payload(number, f"k{number % 3}"))
         plant.source.publish(other, payload(number))
-    plant.turn_until(lambda: plant.figures(other)[0] == 300 and plant.trouble, "the other stream, and a complaint")
-    assert set(plant.trouble) == {name}
-    assert "gateway topics apply" in plant.trouble[name]
+    plant.turn_until(
+        lambda: plant.figures(other)[0] == 300 and plant.blocked_reason, "the other stream, and a complaint"
+    )
+    assert set(plant.blocked_reason) == {name}
+    assert "gateway topics apply" in plant.blocked_reason[name]
     assert plant.source.acknowledged == []
     for number in range(300, 400):
         plant.source.publish(name, payload(number, f"k{number % 3}"))
-    plant.bridge.turn()
+    plant.bridge.run_once()
     kafka.create_topic(name, 2)
     plant.settle()
-    assert plant.trouble == {}
+    assert plant.blocked_reason == {}
     assert numbers_by_key(records(kafka.bootstrap, name, 400)) == {
         f"k{key}": list(range(key, 400, 3)) for key in range(3)
     }
@@ -442,8 +448,10 @@ def test_turn_gives_good_readings_their_way_when_the_dead_letter_topic_is_missin
     plant = plants(kafka.bootstrap, [name], dead)
     for number in range(100):
         plant.source.publish(name, b"bad" if number % 10 == 5 else payload(number))
-    plant.turn_until(lambda: plant.figures(name)[0] == 90 and plant.trouble, "the good readings, and a complaint")
-    assert set(plant.trouble) == {dead}
+    plant.turn_until(
+        lambda: plant.figures(name)[0] == 90 and plant.blocked_reason, "the good readings, and a complaint"
+    )
+    assert set(plant.blocked_reason) == {dead}
     assert plant.source.acknowledged == [1, 2, 3, 4, 5]
     kafka.create_topic(dead)
     plant.settle()
@@ -458,7 +466,7 @@ def test_turn_waits_for_a_schema_id(kafka: Kafka, topic: NewTopic, plants: Calla
     for number in range(50):
         plant.source.publish(name, payload(number) if number else b"bad")
     for _ in range(5):
-        plant.bridge.turn()
+        plant.bridge.run_once()
         plant.check()
     assert (plant.ledger.totals()["in_flight"], plant.source.acknowledged) == (50, [])
     plant.find_ids()
@@ -523,7 +531,7 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
     def turn(count: int) -> None:
         for _ in range(count):
             plant.source.publish("sensors", payload(len(plant.source.published)))
-        plant.bridge.turn()
+        plant.bridge.run_once()
 
     def shortest_distance(first: int) -> float:
         found = []
@@ -558,10 +566,10 @@ def test_turn_lingers_while_readings_are_in_flight(kafka: Kafka, topic: NewTopic
         assert time.monotonic() < deadline, "Kafka answers before the turn that sends is over, again and again"
         published_at = time.monotonic()
         plant.source.publish(name, payload(len(alone)))
-        plant.bridge.turn()
+        plant.bridge.run_once()
         sent_at, is_in_flight = plant.bridge.turned_at, plant.sink.in_flight
         alone.append(sent_at - published_at)
-        plant.bridge.turn()
+        plant.bridge.run_once()
         if is_in_flight:
             together.append(plant.bridge.turned_at - sent_at)
         plant.settle()
@@ -577,12 +585,12 @@ def test_turn_lingers_not_while_there_is_more_to_send(
     plant = plants(kafka.bootstrap, [name], dead, linger_seconds=0.08)
     for number in range(10 * bridge.QUANTUM):
         plant.source.publish(name, payload(number))
-    plant.bridge.turn()
-    plant.bridge.turn()  # after one that read so many that the brokers may have more
+    plant.bridge.run_once()
+    plant.bridge.run_once()  # after one that read so many that the brokers may have more
     gaps = []
     while plant.bridge.lanes[name].waiting:
         began = plant.bridge.turned_at
-        plant.bridge.turn()
+        plant.bridge.run_once()
         gaps.append(plant.bridge.turned_at - began)
     assert min(gaps) < 0.08
     plant.settle()
@@ -595,9 +603,9 @@ def test_a_linger_delays_the_loop_a_tenth_of_a_second_at_most(
     name, dead = topic("sensors", 1), topic("dead", 1)
     plant = plants(kafka.bootstrap, [name], dead, linger_seconds=20.0)
     plant.source.publish(name, payload(0))
-    plant.bridge.turn()
+    plant.bridge.run_once()
     sent_at = plant.bridge.turned_at
-    plant.bridge.turn()
+    plant.bridge.run_once()
     assert plant.bridge.turned_at - sent_at < 10
     plant.settle()
 
@@ -614,7 +622,7 @@ def test_turn_judges_a_record_only_when_it_was_sent_alone(
             plant.source.publish(name, payload(number, text="x" * 5_000 if number in {0, 3} else ""))
 
     publish(range(3))
-    plant.turn_until(lambda: plant.trouble, "a refused batch")
+    plant.turn_until(lambda: plant.blocked_reason, "a refused batch")
     publish(range(3, 6))
     plant.settle()
     assert plant.figures(name) == (4, {Reason.REFUSED: 2}, {})
@@ -698,7 +706,7 @@ def test_turn_acknowledges_nothing_while_kafka_is_frozen(
     for number in range(1_001, 1_011):
         plant.source.publish("sensors", payload(number))
     for _ in range(20):
-        plant.bridge.turn()
+        plant.bridge.run_once()
         plant.check()
     assert plant.source.acknowledged == [1]
     assert plant.ledger.books["sensors"].received == 1_001, "what came later was not read"
@@ -715,7 +723,7 @@ def test_close_books_what_is_left(topic: NewTopic, kafka: Kafka, plants: Callabl
     plant = plants(kafka.bootstrap, [name], dead, with_ids=False)
     for number in range(10):
         plant.source.publish(name, payload(number), qos=number % 2)
-    plant.bridge.turn()
+    plant.bridge.run_once()
     assert not plant.bridge.is_idle
     plant.bridge.close()
     assert plant.figures(name) == (0, {}, {"returned_to_broker": 5, "lost_at_stop": 5})
@@ -800,7 +808,7 @@ def test_turn_balances_the_books_through_random_faults(
                 plant.source.publish(name, b"x" * (LIMIT + 1))
                 letters[Reason.TOO_LARGE] += 1
         if chance.random() < 0.02:
-            plant.bridge.turn()
+            plant.bridge.run_once()
             plant.check()
         if number in {200, 600, 1_000, 1_400}:
             cluster.push_errors(PRODUCE, [chance.choice([*PASSING, *FINAL, FATAL])])
@@ -830,15 +838,15 @@ def test_turn_sends_each_reading_once_when_all_of_them_leave_memory(
                 plant.source.publish(name, payload(number))
                 expected[name].append(number)
             if chance.random() < 0.05:
-                plant.bridge.turn()
+                plant.bridge.run_once()
             if number in {100, 1_000}:
                 cluster.push_errors(PRODUCE, [chance.choice(FINAL) for _ in range(3)])
         lanes = plant.bridge.all_lanes()
-        plant.bridge.turn()
+        plant.bridge.run_once()
         deadline = time.monotonic() + 90
         while any(lane.held or lane.has_backlog for lane in lanes):
             assert time.monotonic() < deadline, plant.ledger.totals()
-            plant.bridge.turn()
+            plant.bridge.run_once()
         assert {name: numbers_there(cluster.bootstrap, name)["k"] for name in expected} == expected
         found = [plant.ledger.books[name] for name in expected]
         assert sum(books.dead_lettered.total() for books in found) == letters
@@ -856,10 +864,10 @@ def test_turn_waits_as_long_as_nothing_is_to_do(kafka: Kafka, topic: NewTopic, p
     plant.settle()
     plant.source.wait_seconds = 0.3
     started = time.monotonic()
-    plant.bridge.turn()
+    plant.bridge.run_once()
     assert time.monotonic() - started >= 0.25
     plant.source.publish(name, payload(1))
     started = time.monotonic()
-    plant.bridge.turn()
+    plant.bridge.run_once()
     assert time.monotonic() - started < 0.25
     assert plant.ledger.books[name].received == 2

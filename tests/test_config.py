@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.config import Settings, load, reconcile
-from gateway.contract.model import Contract, KafkaServer, MqttServer, Stream
 from gateway.core.address import Address
+from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
+from gateway.documents import yaml_file
 from gateway.errors import ConfigurationError, Finding
-from gateway.settings import yaml_file
+from gateway.settings.consistency import check_consistency
 from gateway.settings.producer_properties import take_linger
+from gateway.settings.settings import Settings, load
 from gateway.settings.values import is_local, parse_duration, parse_size, split_hosts
 
 if TYPE_CHECKING:
@@ -603,7 +604,7 @@ def make_contract(
 
 
 def make_streams() -> dict[str, Stream]:
-    from gateway.contract.model import Route, Topic  # noqa: PLC0415  (only these two lines need them)
+    from gateway.core.model import Route, Topic  # noqa: PLC0415  (only these two lines need them)
 
     route = Route("send", Topic("t"), None, (), frozenset())
     return {"doors": Stream("doors", ("meterBroker",), Address.parse("doors/{a}"), (), 1, "reject", route, route)}
@@ -614,7 +615,7 @@ def compare(folder: Path, servers: str, contract: Contract, more: str = "") -> l
         write_secret(folder, name)
     for name in ("ca", "cert"):
         (folder / name).write_text("x")
-    return reconcile(read(folder, f"contract: a.yaml\nservers:\n  {servers}\n{more}"), contract)
+    return check_consistency(read(folder, f"contract: a.yaml\nservers:\n  {servers}\n{more}"), contract)
 
 
 USER = "username: u, password_file: password"

@@ -13,14 +13,14 @@ from confluent_kafka import Producer
 from gateway.contract import load
 from gateway.core.dead_letter import dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
-from gateway.demo.mock_kafka import PRODUCE, MockCluster
-from gateway.dlq.explanation import advice
-from gateway.dlq.letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
-from gateway.dlq.partition import Partitions, Span
-from gateway.dlq.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
-from gateway.dlq.verdict import Fits, Judge
 from gateway.errors import GatewayError
-from gateway.kafka import KafkaSink
+from gateway.kafka.partitions import Partitions, Span
+from gateway.kafka.sink import KafkaSink
+from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
+from gateway.operate.dlq.dead_letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
+from gateway.operate.dlq.explanation import advice
+from gateway.operate.dlq.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
+from gateway.operate.dlq.verdict import Fits, Judge
 from tests.contract_values import contract as made_contract
 from tests.contract_values import record, route
 from tests.contract_values import stream as made_stream

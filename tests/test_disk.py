@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.reading import Reading
-from gateway.disk import DiskBrokenError, DiskFullError, SpoolFile
 from gateway.errors import ConfigurationError, SpoolTakenError
+from gateway.spool.file import DiskBrokenError, DiskFullError, SpoolFile
 
 FORMAT_1 = """
 CREATE TABLE readings (
@@ -202,7 +202,7 @@ def test_read_raises_at_a_damaged_reading(path: Path) -> None:
     with SpoolFile(path) as file:
         with pytest.raises(DiskBrokenError, match="offset 1"):
             file.read("a", 0, MANY, MANY)
-        file.renew("damaged")
+        file.replace_file("damaged")
         assert readings(file) == {0: FIRST}
     assert path.with_name("spool.db.bad-1").exists()
 
@@ -211,7 +211,7 @@ def test_renew_leaves_out_what_is_settled(path: Path) -> None:
     """What the owner knows to be settled does not come back."""
     store(path, FIRST, SECOND)
     with SpoolFile(path) as file:
-        file.renew("a test", lambda offset, _stream: offset > 0)
+        file.replace_file("a test", lambda offset, _stream: offset > 0)
         assert readings(file) == {1: SECOND}
 
 

@@ -18,11 +18,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 from gateway import contract as contracts
-from gateway import docs
 from gateway.contract.document import Document
+from gateway.documents import yaml_file
 from gateway.errors import ConfigurationError
-from gateway.http import Health, HttpServer
-from gateway.settings import yaml_file
+from gateway.observe.http import HttpServer
+from gateway.observe.peer_state import Health
+from gateway.operate import docs
+from gateway.page.page import Page
 from tests.stack.browser import Browser
 from tests.stack.gateway import ROOT, Gateway
 
@@ -379,9 +381,9 @@ def gateway() -> Iterator[Gateway]:
         yield running.start(ready=False)
 
 
-def ask(page: docs.Page | None, host: str) -> tuple[int, str, bytes]:
+def ask(page: Page | None, host: str) -> tuple[int, str, bytes]:
     health = Health(alive=True, ready=True)
-    nothing: dict[str, Any] = {"page": lambda: docs.Page("", ""), "metrics": bytes, "health": lambda: health}
+    nothing: dict[str, Any] = {"page": lambda: Page("", ""), "metrics": bytes, "health": lambda: health}
     with HttpServer("127.0.0.1:0", documentation=page, **nothing) as server:
         connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.request("GET", "/docs", headers={"Host": host})

@@ -14,14 +14,14 @@ import pytest
 from confluent_kafka import Producer
 from cryptography import x509
 
-from gateway.contract.model import Topic
-from gateway.doctor import certificates as dates
-from gateway.doctor import clock, kafka, machine, storage
-from gateway.doctor.diagnosis import Diagnosis, State
-from gateway.doctor.examination import examine
-from gateway.evolution.standing import lock, register
+from gateway.core.model import Topic
 from gateway.installation import open_installation
-from gateway.topics import Cluster, carry_out, plan, wanted
+from gateway.operate.doctor import certificates as dates
+from gateway.operate.doctor import clock, kafka, machine, storage
+from gateway.operate.doctor.diagnosis import Diagnosis, State
+from gateway.operate.doctor.examination import examine
+from gateway.operate.schemas.subject_status import lock, register
+from gateway.operate.topics import Cluster, carry_out, plan, wanted
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.publisher import Publisher

@@ -15,14 +15,14 @@ import pytest
 from confluent_kafka import Producer
 
 from gateway.core.address import Address
-from gateway.core.routes import routes
-from gateway.drift.observation import Observation, Verdict
-from gateway.drift.partitioner import murmur2
-from gateway.drift.strays import MAXIMUM_GROUPS, OTHERS, Strays
-from gateway.drift.survey import survey
-from gateway.evolution.standing import lock, register
+from gateway.core.topic_index import routes
+from gateway.core.undescribed import MAXIMUM_GROUPS, OTHERS, UndescribedTopics
 from gateway.installation import open_installation
-from gateway.topics import Cluster, carry_out, plan, wanted
+from gateway.operate.drift.observation import Observation, Verdict
+from gateway.operate.drift.partitioner import murmur2
+from gateway.operate.drift.survey import survey
+from gateway.operate.schemas.subject_status import lock, register
+from gateway.operate.topics import Cluster, carry_out, plan, wanted
 from tests.stack.gateway import Gateway
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.stack.publisher import Publisher
@@ -355,7 +355,7 @@ def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka
 
 def test_strays_remember_no_more_than_they_may() -> None:
     """Topics without end, and topics of any length and bytes, count, and cost a bounded memory."""
-    strays = Strays(routes([("doors", Address.parse("doors/{location}"))]))
+    strays = UndescribedTopics(routes([("doors", Address.parse("doors/{location}"))]))
     strays.take(b"doors/one")
     strays.take(b"\xff\x1b" + b"x" * 60_000)
     for number in range(2 * MAXIMUM_GROUPS):
@@ -368,7 +368,7 @@ def test_strays_remember_no_more_than_they_may() -> None:
 
 
 def test_strays_show_the_largest_groups_first() -> None:
-    strays = Strays(routes([]))
+    strays = UndescribedTopics(routes([]))
     for topic in [b"a/b/c", b"a/b/d", b"a/b", b"c"]:
         strays.take(topic)
     assert strays.groups(1) == [("a/b/...", 2), (OTHERS, 2)]

@@ -1,4 +1,4 @@
-"""Figures out of metrics, and their pace."""
+"""Snapshot out of metrics, and their pace."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.core.ledger import Books, Ledger
 from gateway.core.reading import Reading, Reason
-from gateway.disk import SpoolFile
-from gateway.figures import ROW_BYTES, ROW_FILL, Figures, Pace, figures, settled
-from gateway.http import Health
-from gateway.ledger import Books, Ledger
-from gateway.metrics import GatewayCollector
-from gateway.spool import Policy, Spool
+from gateway.observe.figures import ROW_BYTES, ROW_FILL, RateTracker, Snapshot, figures, settled
+from gateway.observe.metrics import GatewayCollector
+from gateway.observe.peer_state import Health
+from gateway.spool.file import SpoolFile
+from gateway.spool.spool import Policy, Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def looked(received: int, size: float) -> Figures:
-    """Figures of one stream."""
-    return Figures({"doors": Books(received=received, delivered=received)}, {}, {"received_bytes": size})
+def looked(received: int, size: float) -> Snapshot:
+    """Snapshot of one stream."""
+    return Snapshot({"doors": Books(received=received, delivered=received)}, {}, {"received_bytes": size})
 
 
 def test_figures_of_a_collector_are_those_of_its_page() -> None:
@@ -49,25 +49,25 @@ def test_figures_of_another_program_are_refused() -> None:
 
 def test_books_that_do_not_balance_are_looked_at_again() -> None:
     """A look may fall between two entries of the loop; one that stays wrong is told as it is."""
-    wrong, right = Figures({"doors": Books(received=1)}), looked(1, 0.0)
+    wrong, right = Snapshot({"doors": Books(received=1)}), looked(1, 0.0)
     looks = iter([wrong, wrong, right, wrong])
     assert settled(lambda: next(looks), 0.0) is right
     assert settled(lambda: wrong, 0.0) is wrong
 
 
 def test_pace_of_one_look_is_unknown() -> None:
-    assert Pace()(looked(5, 500.0), 10.0).seconds == 0
+    assert RateTracker()(looked(5, 500.0), 10.0).seconds == 0
 
 
 def test_pace_is_the_difference_of_two_looks() -> None:
-    pace = Pace()
+    pace = RateTracker()
     pace(looked(5, 500.0), 10.0)
     assert pace(looked(25, 2500.0), 20.0) == (10.0, {"doors": 2.0}, ROW_FILL * 200.0 + ROW_BYTES * 2.0)
 
 
 def test_pace_forgets_what_is_older_than_a_minute_when_it_may() -> None:
     """Who looks once an hour gets the hour's rate, who looks often the last minute's."""
-    pace = Pace()
+    pace = RateTracker()
     pace(looked(0, 0.0), 0.0)
     assert pace(looked(3_600, 0.0), 3_600.0).readings == {"doors": 1.0}
     assert pace(looked(3_660, 0.0), 3_630.0).seconds == 3_630
@@ -77,7 +77,7 @@ def test_pace_forgets_what_is_older_than_a_minute_when_it_may() -> None:
 
 def test_pace_begins_anew_with_the_gateway() -> None:
     """The bytes are counted from the process's start: fewer than before are another process's."""
-    pace = Pace()
+    pace = RateTracker()
     pace(looked(100, 900.0), 0.0)
     assert pace(looked(3, 30.0), 10.0).seconds == 0
     assert pace(looked(13, 40.0), 20.0).readings == {"doors": 1.0}

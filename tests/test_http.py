@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway import http
-from gateway.docs import Page
 from gateway.errors import GatewayError
-from gateway.http import Health, HttpServer, PeerState
+from gateway.observe import http
+from gateway.observe.http import HttpServer
+from gateway.observe.peer_state import Health, PeerState
+from gateway.page.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import contract as contracts
-from gateway.drift.strays import MAXIMUM_GROUPS
-from gateway.init.hearing import SHOWN_GROUPS, Heard
+from gateway.core.undescribed import MAXIMUM_GROUPS
 from gateway.installation import open_installation
+from gateway.operate.init.traffic_sample import SHOWN_GROUPS, TrafficSample
 from tests.stack.gateway import ROOT
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.test_cli import command
@@ -166,7 +166,7 @@ def test_init_asks_at_a_terminal_until_the_answer_can_be(mosquitto: StartMosquit
 
 
 def test_heard_knows_the_adapter_under_another_topic() -> None:
-    heard = Heard(contracts.load(ROOT / "asyncapi.yaml"))
+    heard = TrafficSample(contracts.load(ROOT / "asyncapi.yaml"))
     heard.take(b"home/meter\n", TELEGRAM)
     heard.take(b"home/lamp", b'{"state": "on"}')
     heard.take(b"home/noise", b"\xff" * 100)
@@ -175,7 +175,7 @@ def test_heard_knows_the_adapter_under_another_topic() -> None:
 
 
 def test_heard_remembers_and_says_no_more_than_it_may() -> None:
-    heard = Heard(contracts.load(ROOT / "asyncapi.yaml"))
+    heard = TrafficSample(contracts.load(ROOT / "asyncapi.yaml"))
     for number in range(2 * MAXIMUM_GROUPS):
         heard.take(b"%d/\x1b" % number, b"")
     lines = list(heard.sentences())

@@ -15,14 +15,15 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from gateway.config import load
-from gateway.contract.model import KafkaServer
+from gateway.core.entry import Entry
+from gateway.core.model import KafkaServer
 from gateway.core.reading import Reading, Record
-from gateway.demo.mock_kafka import PRODUCE, MockCluster
-from gateway.drift.partitioner import murmur2
-from gateway.kafka import WINDOW, KafkaSink, connection_properties
-from gateway.kafka_errors import Outcome, outcome, sentence
-from gateway.lane import Entry
+from gateway.installation import connection_properties
+from gateway.kafka.errors import Outcome, outcome, sentence
+from gateway.kafka.sink import WINDOW, KafkaSink
+from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
+from gateway.operate.drift.partitioner import murmur2
+from gateway.settings.settings import load
 from tests.stack.kafka import Kafka
 from tests.stack.reading_records import record_count, records
 from tests.stack.wait import wait_for
@@ -68,7 +69,11 @@ def collect(sink: KafkaSink, count: int, seconds: float = 30) -> tuple[list[int]
         failed.update({one.offset: error for one, error in bad})
         return len(settled) + len(failed) >= count
 
-    wait_for(is_done, seconds, lambda: f"{count} reports; {len(settled)} settled, {len(failed)} failed; {sink.trouble}")
+    wait_for(
+        is_done,
+        seconds,
+        lambda: f"{count} reports; {len(settled)} settled, {len(failed)} failed; {sink.blocked_reason}",
+    )
     assert sink.in_flight == 0
     return settled, failed
 
@@ -84,7 +89,7 @@ def closing_sink(properties: dict[str, Any]) -> Iterator[KafkaSink]:
 def complaint(sink: KafkaSink) -> str:
     """Give the sink's trouble after one more poll."""
     sink.poll(0.02)
-    return sink.trouble
+    return sink.blocked_reason
 
 
 def deliver(sink: KafkaSink, made: Iterable[Record]) -> tuple[list[int], Failed]:
@@ -179,7 +184,7 @@ def test_send_fails_what_it_can_no_longer_be_told_of(topic: NewTopic, sink: Kafk
     settled, failed = collect(sink, 3)
     assert (settled, {number: outcome(error) for number, error in failed.items()}) == (
         [],
-        {0: Outcome.AGAIN, 1: Outcome.AGAIN, 2: Outcome.REFUSE},
+        {0: Outcome.REQUEUE, 1: Outcome.REQUEUE, 2: Outcome.REFUSE},
     )
     assert sink.room > 0
     assert deliver(sink, [record(name)]) == ([0], {})
@@ -216,7 +221,7 @@ def test_send_uses_the_partitions_that_a_topic_gets_later(
     kafka: Kafka, topic: NewTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was learned of keys is forgotten, so a topic that has grown is filled as Java fills it."""
-    monkeypatch.setattr("gateway.kafka.FORGET_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.kafka.sink.FORGET_SECONDS", 0.5)
     name, keys = topic("readings", 1), [b"key%d" % number for number in range(40)]
     with closing_sink({"bootstrap.servers": kafka.bootstrap, "topic.metadata.refresh.interval.ms": 200}) as sink:
         deliver(sink, [record(name, key=key) for key in keys])
@@ -337,7 +342,7 @@ def test_send_refuses_a_record_above_the_topics_limit(kafka: Kafka, topic: NewTo
         settled, failed = deliver(sink, (record(name, value) for value in values))
         assert sorted([*settled, *failed]) == list(range(200))
         assert outcome(failed[3]) is Outcome.REFUSE
-        assert {outcome(error) for error in failed.values()} <= {Outcome.REFUSE, Outcome.AGAIN}
+        assert {outcome(error) for error in failed.values()} <= {Outcome.REFUSE, Outcome.REQUEUE}
         assert settled == list(range(len(settled))), "all that Kafka took stands before the one it refused"
         assert deliver(sink, [record(name, values[4])]) == ([0], {}), "a new producer has taken over"
     assert record_count(kafka.bootstrap, name) == len(settled) + 1
@@ -386,7 +391,7 @@ def test_send_gives_back_a_batch_that_failed_for_good(cluster: MockCluster, mock
     cluster.push_errors(PRODUCE, [code])
     settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
     assert outcome(failed[0]) is Outcome.RETRY
-    assert {outcome(error) for error in failed.values()} <= {Outcome.RETRY, Outcome.AGAIN}
+    assert {outcome(error) for error in failed.values()} <= {Outcome.RETRY, Outcome.REQUEUE}
     wait_for(lambda: deliver(mocked, [record("readings", b"again")])[0], 60, "a new producer to take over")
     assert stored_values(cluster, 1 + len(settled) + 1)[-1] == b"again"
 
@@ -408,7 +413,7 @@ def test_send_survives_a_fatal_error(cluster: MockCluster, mocked: KafkaSink) ->
     }
     settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))
     assert (settled, failed) == (list(range(50)), {})
-    assert mocked.trouble == ""
+    assert mocked.blocked_reason == ""
 
 
 def test_send_without_the_right_to_produce_names_it_and_recovers(cluster: MockCluster) -> None:
@@ -417,7 +422,7 @@ def test_send_without_the_right_to_produce_names_it_and_recovers(cluster: MockCl
     with closing_sink({"bootstrap.servers": cluster.bootstrap}) as sink:
         _, failed = deliver(sink, [record("readings")])
         assert failed[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
-        assert sink.trouble.endswith("grant the gateway's user IDEMPOTENT_WRITE on the cluster")
+        assert sink.blocked_reason.endswith("grant the gateway's user IDEMPOTENT_WRITE on the cluster")
         assert deliver(sink, [record("readings")]) == ([0], {})
 
 
@@ -439,7 +444,7 @@ def test_send_waits_for_a_cluster_that_is_down(cluster: MockCluster, mocked: Kaf
     assert mocked.take_reports() == ([], [])
     cluster.up()
     assert collect(mocked, 1) == ([1], {})
-    assert mocked.trouble == ""
+    assert mocked.blocked_reason == ""
 
 
 # --- TLS and passwords -----------------------------------------------------------------------------------------------
@@ -535,8 +540,8 @@ def trouble_of(given: dict[str, Any]) -> str:
             sink.poll(0.05)
         assert sink.take_reports() == ([], []), "the record is neither lost nor given up"
         assert sink.in_flight == 1
-        assert str(raised.value).partition("; ")[2] == sink.trouble.partition("; ")[2], "both say what to check"
-        return sink.trouble
+        assert str(raised.value).partition("; ")[2] == sink.blocked_reason.partition("; ")[2], "both say what to check"
+        return sink.blocked_reason
 
 
 def test_send_with_a_wrong_password_says_what_to_check(guarded: Kafka, tmp_path: Path) -> None:
@@ -569,7 +574,7 @@ def test_a_certificate_that_is_mended_at_once_is_no_trouble(certificates: Certif
         }  # fmt: skip
         with closing_sink(properties) as sink:
             for name in ("not-yet", "broker", "not-yet", "broker"):
-                assert not sink.trouble
+                assert not sink.blocked_reason
                 show(sink, server, certificates, name)
             wait_for(lambda: "certificate verify failed" in complaint(sink), 30, "the second refusal to be told")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.entry import Entry
 from gateway.core.reading import Reading
-from gateway.lane import FEW_READINGS, GATHER_SECONDS, STALL_SECONDS, Entry, Lane
+from gateway.spool.lane import FEW_READINGS, GATHER_SECONDS, STALL_SECONDS, Lane
 
 BEGUN = 1_000.0
 
@@ -31,7 +32,7 @@ def test_a_lane_stalls_when_nothing_moves_for_so_long_after_its_first_reading(la
     lane.add(entries(1), BEGUN + 120)
     assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS - 1)
     assert lane.has_stalled(BEGUN + 100 + STALL_SECONDS)
-    assert lane.trouble == "readings wait, and Kafka has acknowledged none for 30 s"
+    assert lane.blocked_reason == "readings wait, and Kafka has acknowledged none for 30 s"
     assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS + 1), "it has been said"
 
 
@@ -47,7 +48,7 @@ def test_an_acknowledgement_ends_the_stall(lane: Lane) -> None:
     lane.sent(lane.take(2), [], BEGUN)
     assert lane.has_stalled(BEGUN + STALL_SECONDS)
     lane.settle(1, BEGUN + STALL_SECONDS + 5)
-    assert not lane.trouble
+    assert not lane.blocked_reason
 
 
 def test_a_lane_that_has_told_its_trouble_does_not_stall_beside(lane: Lane) -> None:
@@ -55,14 +56,14 @@ def test_a_lane_that_has_told_its_trouble_does_not_stall_beside(lane: Lane) -> N
     lane.sent(taken := lane.take(1), [], BEGUN)
     lane.fail(taken[0], "the topic does not exist", BEGUN + 1)
     assert not lane.has_stalled(BEGUN + 10 * STALL_SECONDS)
-    assert lane.trouble == "the topic does not exist"
+    assert lane.blocked_reason == "the topic does not exist"
 
 
 def test_what_kafka_did_not_take_is_sent_first_next_time(lane: Lane) -> None:
     lane.add(entries(0, 1, 2, 3), BEGUN)
     taken = lane.take(3)
     lane.sent(taken, taken[1:], BEGUN)
-    assert [entry.offset for entry in lane.take(lane.room(BEGUN))] == [1, 2, 3]
+    assert [entry.offset for entry in lane.take(lane.sendable(BEGUN))] == [1, 2, 3]
 
 
 def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) -> None:
@@ -71,7 +72,7 @@ def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) 
     taken = lane.take(5)
     lane.sent(taken, [taken[1], taken[3]], BEGUN)
     for entry in (taken[2], taken[4]):
-        lane.give_back(entry)
+        lane.requeue(entry)
     lane.recover()
     assert [entry.offset for entry in lane.waiting] == [1, 3, 5], "one of those that were taken is in flight"
     lane.settle(1, BEGUN)
@@ -98,7 +99,7 @@ def test_readings_under_suspicion_wait_for_no_others(lane: Lane) -> None:
     taken = lane.take(2)
     lane.sent(taken, [], BEGUN)
     for entry in taken:
-        lane.suspect(entry, "Kafka refused a batch")
+        lane.isolate(entry, "Kafka refused a batch")
     lane.recover()
-    assert lane.room(BEGUN) == 1
+    assert lane.sendable(BEGUN) == 1
     assert not lane.gather_seconds(BEGUN)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.ledger import Books, Ledger
 from gateway.core.reading import Reason
-from gateway.ledger import Books, Ledger
 
 
 def test_books_of_a_new_stream_balance() -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.log import JsonFormatter, LineHandler, RateLimit, TextFormatter, configure, cut, printable
+from gateway.log import JsonFormatter, LineHandler, RateLimit, TextFormatter, configure
+from gateway.text import cut, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

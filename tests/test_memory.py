@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from gateway import contract, memory
+from gateway import contract
 from gateway.errors import ConfigurationError, Finding
+from gateway.service import memory
 from tests.stack.gateway import Gateway
 from tests.stack.wait import wait_for
 
@@ -31,7 +32,7 @@ def test_work_in_a_fork_gives_its_result_and_leaves_nothing_else() -> None:
 
         return lambda given: (given, os.getpid())
 
-    given, process = memory.forked(prepare)(7)()
+    given, process = memory.run_in_fork(prepare)(7)()
     assert given == 7
     assert process != os.getpid()
     assert "this" not in sys.modules
@@ -42,7 +43,7 @@ def test_a_fork_prepares_before_it_knows_what_to_work_on(tmp_path: Path) -> None
         (tmp_path / "prepared").touch()
         return str.upper
 
-    begin = memory.forked(prepare)
+    begin = memory.run_in_fork(prepare)
     wait_for((tmp_path / "prepared").exists, 30, "the fork to prepare")
     assert begin("a")() == "A"
 
@@ -52,7 +53,7 @@ def test_work_that_fails_in_the_fork_raises_its_own_error() -> None:
         raise ConfigurationError([Finding(path, 1, "", "It is wrong.")])
 
     with pytest.raises(ConfigurationError, match=r"asyncapi\.yaml:1: It is wrong\."):
-        memory.forked(lambda: work)("asyncapi.yaml")()
+        memory.run_in_fork(lambda: work)("asyncapi.yaml")()
 
 
 @pytest.mark.parametrize("dies_at", ["once", "work"])
@@ -72,7 +73,7 @@ def test_work_whose_fork_is_killed_is_done_here(dies_at: str) -> None:
 
         return work
 
-    begin = memory.forked(prepare)
+    begin = memory.run_in_fork(prepare)
     if dies_at == "once":
         wait_for(lambda: _is_dead(own), 30, "the fork to be dead before it is told anything")
     assert begin(7)() == (7, own)
@@ -82,7 +83,7 @@ def test_result_that_cannot_be_pickled_is_made_here() -> None:
     def work(given: int) -> Callable[[], int]:
         return lambda: given
 
-    assert memory.forked(lambda: work)(7)()() == 7
+    assert memory.run_in_fork(lambda: work)(7)()() == 7
 
 
 def test_work_is_done_here_where_the_system_allows_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,15 +94,15 @@ def test_work_is_done_here_where_the_system_allows_no_other_process(monkeypatch:
         return given, os.getpid()
 
     monkeypatch.setattr(os, "fork", refuse)
-    assert memory.forked(lambda: work)(7)() == (7, os.getpid())
+    assert memory.run_in_fork(lambda: work)(7)() == (7, os.getpid())
 
 
 def test_a_fork_that_is_never_told_anything_ends_with_its_process() -> None:
     """As when gateway.yaml is wrong."""
     program = """if True:
         import os
-        from gateway import memory
-        begin = memory.forked(lambda: len)
+        from gateway.service import memory
+        begin = memory.run_in_fork(lambda: len)
         print(open(f"/proc/self/task/{os.getpid()}/children").read())
         """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -8,14 +8,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
+from gateway.core.entry import Entry
+from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
-from gateway.core.routes import UNMAPPED, routes
-from gateway.http import Health, PeerState
-from gateway.lane import Entry
-from gateway.ledger import Ledger
-from gateway.metrics import GatewayCollector, exposition
-from gateway.mqtt import MqttSource
-from gateway.spool import Policy, Spool
+from gateway.core.topic_index import UNMAPPED, routes
+from gateway.mqtt.source import MqttSource
+from gateway.observe.metrics import GatewayCollector, exposition
+from gateway.observe.peer_state import Health, PeerState
+from gateway.spool.spool import Policy, Spool
 from tests.contract_values import mqtt_server
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from gateway.config import TlsSettings, load
-from gateway.contract.model import LastWill, MqttServer
+from gateway.core.model import LastWill, MqttServer
 from gateway.errors import ConfigurationError
-from gateway.mqtt import BATCH, SUSPICIOUS, Link, MqttSource
-from gateway.mqtt_tls import tls_context
+from gateway.mqtt.source import BATCH, SUSPICIOUS, Link, MqttSource
+from gateway.settings.settings import TlsSettings, load
+from gateway.settings.tls import tls_context
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.stack.publisher import Publisher, remaining_length
 from tests.stack.software import command
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from gateway.config import Settings
-    from gateway.lane import Entry
+    from gateway.core.entry import Entry
+    from gateway.settings.settings import Settings
     from tests.conftest import FreePort, StartMosquitto
     from tests.stack.certificates import Certificates
     from tests.stack.mosquitto import Mosquitto
@@ -76,7 +76,7 @@ class Loop:
             poller.register(sock, select.POLLIN)
         poller.poll(wait * 1000)
         for source in self.sources:
-            source.tend(time.monotonic(), is_reading=self.is_reading)
+            source.maintain(time.monotonic(), is_reading=self.is_reading)
             if self.is_reading:
                 self.entries += source.read()
             source.flush()
@@ -336,7 +336,7 @@ def test_tend_suspects_a_client_id_in_use_and_makes_no_storm(
         if len(suspected) < 2:
             for twin in twins:
                 if twin.link == Link.DOWN:
-                    twin.tend(twin.next_action_seconds, is_reading=True)  # the pause is over at once
+                    twin.maintain(twin.next_action_seconds, is_reading=True)  # the pause is over at once
         return len(suspected) == 2
 
     loop.until(are_suspicious, "the suspicion of both", 60)
@@ -357,7 +357,7 @@ def test_tend_does_not_take_a_cut_network_for_another_client(loop: Loop, *, is_f
             loop.connected(source)
             broker.reset()
             assert "does another client use" not in loop.lost(source)
-            source.tend(source.next_action_seconds, is_reading=True)  # the pause is over at once
+            source.maintain(source.next_action_seconds, is_reading=True)  # the pause is over at once
 
 
 def test_tend_does_not_take_a_broken_broker_for_another_client(loop: Loop) -> None:
@@ -368,15 +368,15 @@ def test_tend_does_not_take_a_broken_broker_for_another_client(loop: Loop) -> No
             loop.connected(source)
             broker.send(b"\0\0")
             assert loop.lost(source) == "the broker sent a packet that breaks the protocol"
-            source.tend(source.next_action_seconds, is_reading=True)  # the pause is over at once
+            source.maintain(source.next_action_seconds, is_reading=True)  # the pause is over at once
 
 
 def test_tend_waits_never_longer_than_half_a_minute_for_a_broker_that_is_away(loop: Loop, free_port: FreePort) -> None:
     source, now, pauses = loop.add(make_source(free_port())), 0.0, []
     for _ in range(12):
-        source.tend(now, is_reading=True)
+        source.maintain(now, is_reading=True)
         while source.link != Link.DOWN:  # the dialler's thread finds out that nobody listens
-            source.tend(now, is_reading=True)
+            source.maintain(now, is_reading=True)
         pauses.append(source.next_action_seconds - now)
         now = source.next_action_seconds
     assert all(pause <= 30 for pause in pauses)
@@ -394,7 +394,7 @@ def test_tend_waits_never_longer_than_a_minute_for_a_broker_that_refuses(loop: L
             broker.send({"3.1.1": b"\x20\2\0\5", "5.0": b"\x20\3\0\x87\0"}[version])
             loop.lost(source)
             pauses.append(source.next_action_seconds - time.monotonic())
-            source.tend(source.next_action_seconds, is_reading=True)  # the pause is over at once
+            source.maintain(source.next_action_seconds, is_reading=True)  # the pause is over at once
     assert all(pause <= 60 for pause in pauses)
     assert all(pause >= 29 for pause in pauses[-2:])
 
@@ -790,7 +790,7 @@ def test_tend_waits_for_a_connack_that_it_must_not_read(loop: Loop, mosquitto: S
     source = loop.add(make_source(broker.port, version=version, keep_alive=1, connect_seconds=1))
     loop.is_reading = False
     loop.go_on_for(3)
-    assert source.link == Link.GREETING
+    assert source.link == Link.HANDSHAKE
     loop.is_reading = True
     loop.connected(source)
     assert source.connects == 1
@@ -954,7 +954,7 @@ def test_tend_gives_up_on_a_broker_that_never_answers_the_subscription(loop: Loo
         source = loop.add(make_source(broker.port, version=version, connect_seconds=0.5))
         broker.accept()
         broker.connect()
-        assert source.link == Link.GREETING, "not up: what is published now may pass us by"
+        assert source.link == Link.HANDSHAKE, "not up: what is published now may pass us by"
         assert loop.lost(source) == "the broker accepted us but does not answer our subscriptions"
 
 
@@ -977,7 +977,7 @@ def test_denied_subscriptions_are_named_and_tried_again(
         assert source.detail == f"the broker denies the subscription doors/+ ({reason}): grant read in its ACL"
         broker.publish(1)
         loop.payloads(1)
-        source.tend(time.monotonic() + 61, is_reading=True)
+        source.maintain(time.monotonic() + 61, is_reading=True)
         source.flush()
         body = broker.receive(SUBSCRIBE)
         assert b"doors/+" in body

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gateway.core.dead_letter import CUT_TO
-from gateway.mqtt_reader import (
+from gateway.mqtt.reader import (
     LONGEST_HEADER,
     MOST_PROPERTIES,
     Connection,
@@ -30,7 +30,7 @@ from tests.stack.publisher import remaining_length
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from gateway.lane import Entry
+    from gateway.core.entry import Entry
 
 V311, V5 = paho.MQTTv311, paho.MQTTv5
 LIMIT = 1_000  # bytes of payload
@@ -100,10 +100,12 @@ class Wire:
         kind: which reader.
         version: of MQTT.
         limit: bytes of payload.
-        keeping: names of the streams whose readings carry their properties.
+        property_streams: names of the streams whose readings carry their properties.
     """
 
-    def __init__(self, kind: type[PahoReader], version: int, limit: int = LIMIT, keeping: Collection[str] = ()) -> None:
+    def __init__(
+        self, kind: type[PahoReader], version: int, limit: int = LIMIT, property_streams: Collection[str] = ()
+    ) -> None:
         self.lost: list[str] = []
         self.broker = socket.socket()
         wire = self
@@ -115,7 +117,7 @@ class Wire:
                 return ours
 
         self.reader: PahoReader = OverAPair(
-            stream_of, limit, keeping, callback_api_version=CallbackAPIVersion.VERSION2, protocol=version
+            stream_of, limit, property_streams, callback_api_version=CallbackAPIVersion.VERSION2, protocol=version
         )
         self.reader.on_disconnect = lambda *event: self.lost.append(str(event[3]))
         self.reader.on_socket_register_write = lambda *_: None  # write when told to, as the source does
@@ -192,10 +194,12 @@ def conversation(version: int, messages: list[Message]) -> bytes:
     return b"".join([CONNACK[version], SUBACK[version], *packets[:middle], PINGRESP, *packets[middle:], PINGRESP])
 
 
-def fast(version: int, pieces: Iterable[bytes], limit: int = LIMIT, keeping: Collection[str] = ()) -> list[Entry]:
+def fast(
+    version: int, pieces: Iterable[bytes], limit: int = LIMIT, property_streams: Collection[str] = ()
+) -> list[Entry]:
     """Feed pieces to the fast reader without a socket."""
     callbacks = CallbackAPIVersion.VERSION2
-    reader = FastReader(stream_of, limit, keeping, callback_api_version=callbacks, protocol=version)
+    reader = FastReader(stream_of, limit, property_streams, callback_api_version=callbacks, protocol=version)
     for piece in pieces:
         assert reader.feed(piece) == MQTTErrorCode.MQTT_ERR_SUCCESS
     return reader.arrived
@@ -259,20 +263,20 @@ def test_both_readers_agree_on_any_messages_cut_anywhere(
 ) -> None:
     stream = conversation(version, messages)
     pieces = list(cut(stream, data.draw(st.lists(st.integers(0, len(stream)), max_size=8))))
-    keeping = data.draw(st.sampled_from([(), ("stream",), ("doors",), ("doors", "stream")]))
+    property_streams = data.draw(st.sampled_from([(), ("stream",), ("doors",), ("doors", "stream")]))
     expected = [message.fact() for message in messages]
-    properties = [carried(message, version, keeping) for message in messages]
-    entries = fast(version, pieces, keeping=keeping)
+    properties = [carried(message, version, property_streams) for message in messages]
+    entries = fast(version, pieces, property_streams=property_streams)
     assert (facts(entries), kept(entries)) == (expected, properties)
-    with Wire(PahoReader, version, keeping=keeping) as wire:
+    with Wire(PahoReader, version, property_streams=property_streams) as wire:
         for piece in pieces:
             wire.receive(piece)
         assert (facts(wire.reader.arrived), kept(wire.reader.arrived)) == (expected, properties)
 
 
-def carried(message: Message, version: int, keeping: Collection[str]) -> bytes:
+def carried(message: Message, version: int, property_streams: Collection[str]) -> bytes:
     """Tell which properties a reading must carry."""
-    is_asked_for = version == V5 and stream_of(message.topic) in keeping
+    is_asked_for = version == V5 and stream_of(message.topic) in property_streams
     return message.properties[:MOST_PROPERTIES] if is_asked_for else b""
 
 
@@ -289,7 +293,7 @@ WITH_PROPERTIES = [
 
 def test_read_keeps_the_properties_of_the_streams_that_ask(kind: type[PahoReader], version: int) -> None:
     """As they stood in the packet; not those of another stream of the server, and at MQTT 3.1.1 there are none."""
-    with Wire(kind, version, keeping=["stream"]) as wire:
+    with Wire(kind, version, property_streams=["stream"]) as wire:
         wire.receive(conversation(version, WITH_PROPERTIES))
         assert facts(wire.reader.arrived) == [message.fact() for message in WITH_PROPERTIES]
         expected = [message.properties for message in WITH_PROPERTIES]
@@ -298,7 +302,7 @@ def test_read_keeps_the_properties_of_the_streams_that_ask(kind: type[PahoReader
 
 
 def test_read_byte_by_byte_keeps_the_same_properties(kind: type[PahoReader]) -> None:
-    with Wire(kind, V5, keeping=["stream", "doors"]) as wire:
+    with Wire(kind, V5, property_streams=["stream", "doors"]) as wire:
         for byte in conversation(V5, WITH_PROPERTIES):
             wire.receive(bytes([byte]))
         assert kept(wire.reader.arrived) == [message.properties for message in WITH_PROPERTIES]
@@ -317,7 +321,7 @@ def test_read_makes_the_same_readings_where_nobody_asks(kind: type[PahoReader]) 
 def test_read_keeps_so_many_properties_that_too_many_show(kind: type[PahoReader], payload: bytes, count: int) -> None:
     """Memory stays bounded; one byte more than may be is for the transform to see."""
     message = Message(properties=USER_PROPERTY * count, payload=payload, qos=1, packet_id=9)
-    with Wire(kind, V5, keeping=["stream"]) as wire:
+    with Wire(kind, V5, property_streams=["stream"]) as wire:
         for piece in cut(message.packet(V5), range(50_000, len(message.packet(V5)), 50_000)):
             wire.receive(piece)
         assert facts(wire.reader.arrived) == [message.fact()]

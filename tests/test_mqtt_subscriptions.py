@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.mqtt_subscriptions import FILE_NAME, SubscriptionFile
+from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
 from tests.stack.gateway import Gateway, summed
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for

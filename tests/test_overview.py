@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.core.ledger import Books
 from gateway.core.reading import Reason
-from gateway.docs import html
-from gateway.docs.blocks import Heading
-from gateway.figures import Figures, Rates
-from gateway.http import PeerState
-from gateway.ledger import Books
-from gateway.overview import VERDICTS, overview
-from gateway.top import write
+from gateway.observe.figures import Rates, Snapshot
+from gateway.observe.peer_state import PeerState
+from gateway.observe.status_page import VERDICTS, overview
+from gateway.operate.top import write
+from gateway.page import html
+from gateway.page.blocks import Heading
 from tests.stack.browser import Browser
 from tests.stack.gateway import Gateway
 from tests.stack.publisher import Publisher
@@ -26,7 +26,7 @@ from tests.test_end_to_end import TOPICS, servers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.docs.blocks import Block
+    from gateway.page.blocks import Block
     from tests.conftest import StartKafka, StartMosquitto
     from tests.stack.kafka import Kafka
     from tests.stack.registry import Registry
@@ -38,7 +38,7 @@ MS = int(NOW * 1000)
 def told(peers: tuple[PeerState, ...] = (), book: Books | None = None, rates: Rates | None = None) -> list[Block]:
     """Blocks about one stream that has waited for ten minutes."""
     gauges = {"spool_disk_bytes": 3 * 2**20, "spool_room_bytes": 7_200_000.0, "spool_memory_bytes": 512.0}
-    found = Figures({"doors": book or Books()}, {"doors": 600.0}, gauges)
+    found = Snapshot({"doors": book or Books()}, {"doors": 600.0}, gauges)
     return overview(VERDICTS[not peers], peers, found, rates or Rates(30.0, {"doors": 2.5}, 1000.0), NOW)
 
 

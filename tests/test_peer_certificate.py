@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.peer_certificate import Peer, greet, refusal
+from gateway.certificate import Peer, greet, refusal
 
 if TYPE_CHECKING:
     from tests.conftest import FreePort

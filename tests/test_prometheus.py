@@ -11,7 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.figures import ROW_BYTES, ROW_FILL
+from gateway.observe.figures import ROW_BYTES, ROW_FILL
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import Mosquitto
 from tests.stack.prometheus import Prometheus

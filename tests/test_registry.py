@@ -12,14 +12,15 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.registry import Refusal, SchemaRegistry, pin, pins
+from gateway.registry.lock_file import pin, read_lock
+from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import record, route
 from tests.stack.ports import HeldPort
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.contract.model import Route
+    from gateway.core.model import Route
     from tests.stack.registry import Registry
 
 READING = record({"name": "machine", "type": "string"}, {"name": "value", "type": "double"})
@@ -81,7 +82,7 @@ class Scripted:
         self.server.server_close()
 
 
-def refusal_of(url: str | None, lock: Path, *, register: bool = True, timeout_seconds: float = 5) -> Refusal:
+def refusal_of(url: str | None, lock: Path, *, register: bool = True, timeout_seconds: float = 5) -> Unresolved:
     registry = SchemaRegistry(url=url, lock_path=lock, register=register, timeout_seconds=timeout_seconds)
     ids, (refusal,), _ = registry.ids([unused_topic()])
     assert not ids
@@ -104,7 +105,7 @@ def test_ids_registers_and_pins_new_schemas(registry: Registry, lock: Path) -> N
     assert set(found.ids) == {one.subject, two.subject}
     assert not found.refusals
     assert not found.notes
-    assert {subject: entry.id for subject, entry in pins(lock).items()} == found.ids
+    assert {subject: entry.id for subject, entry in read_lock(lock).items()} == found.ids
 
 
 def test_ids_is_the_same_when_registered_twice(registry: Registry, lock: Path) -> None:
@@ -151,7 +152,7 @@ def test_schema_gives_the_text_by_id(registry: Registry, lock: Path) -> None:
     text = client.schema(client.ids([wanted]).ids[wanted.subject])
     assert isinstance(text, str)
     assert json.loads(text)["name"] == READING["name"]
-    assert isinstance(client.schema(2_000_000_000), Refusal)
+    assert isinstance(client.schema(2_000_000_000), Unresolved)
 
 
 def test_ids_needs_no_registry_once_the_lock_file_is_there(lock: Path, registry: Registry) -> None:
@@ -205,8 +206,8 @@ def test_ids_keeps_the_pins_of_other_subjects(lock: Path, registry: Registry) ->
     old = route("switched-off", READING)
     pin(lock, [old], {old.subject: 7})
     SchemaRegistry(url=registry.url, lock_path=lock).ids([unused_topic()])
-    assert pins(lock)[old.subject].id == 7
-    assert len(pins(lock)) == 2
+    assert read_lock(lock)[old.subject].id == 7
+    assert len(read_lock(lock)) == 2
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_ids_goes_on_without_a_broken_lock_file(lock: Path, content: bytes, regi
     wanted = unused_topic()
     found = SchemaRegistry(url=registry.url, lock_path=lock).ids([wanted])
     assert str(lock) in found.notes[0]
-    assert {subject: entry.id for subject, entry in pins(lock).items()} == found.ids
+    assert {subject: entry.id for subject, entry in read_lock(lock).items()} == found.ids
 
 
 def test_ids_goes_on_when_the_lock_file_cannot_be_written(tmp_path: Path, registry: Registry) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.reading import Reading
-from gateway.row import CRC, format_1_checksum, is_whole, salvaged, to_reading, to_row
+from gateway.spool.row import CRC, format_1_checksum, is_whole, salvaged, to_reading, to_row
 
 numbers = st.integers(-(2**63), 2**63 - 1)
 blocks = st.binary(max_size=40)

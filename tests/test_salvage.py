@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import salvage
 from gateway.core.reading import Reading
-from gateway.disk import SpoolFile
-from gateway.row import Row, to_row
-from gateway.salvage import pages, wal
+from gateway.spool import salvage
+from gateway.spool.file import SpoolFile
+from gateway.spool.row import Row, to_row
+from gateway.spool.salvage import pages, wal
 from tests.faults import damage
 
 if TYPE_CHECKING:

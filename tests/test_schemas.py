@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigurationError
-from gateway.evolution.advice import Advice, advise
-from gateway.evolution.avsc import Schema, Type, parse
-from gateway.evolution.difference import difference
-from gateway.evolution.mode import Mode, judge
-from gateway.evolution.resolution import faults
-from gateway.evolution.subjects import Subjects, Verdict
-from gateway.registry import LOCK_FILE, Refusal, SchemaRegistry
+from gateway.operate.schemas.advice import Advice, advise
+from gateway.operate.schemas.avsc import Schema, Type, parse
+from gateway.operate.schemas.difference import difference
+from gateway.operate.schemas.mode import Mode, judge
+from gateway.operate.schemas.resolution import faults
+from gateway.operate.schemas.subjects import Subjects, Verdict
+from gateway.registry.lock_file import LOCK_FILE
+from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import avro
 from tests.core.avro_schemas import records as any_records
 from tests.stack.gateway import ROOT, Gateway
@@ -666,7 +667,7 @@ def test_a_strange_answer_is_a_refusal(tmp_path: Path, body: Any) -> None:
     with server:
         answers: list[object] = [subjects.register("s", avro(INT)), subjects.mode("s")]
         answers += [subjects.latest("s"), subjects.judge("s", avro(INT))] if body is not None else []
-    assert all(isinstance(answer, Refusal) for answer in answers), answers
+    assert all(isinstance(answer, Unresolved) for answer in answers), answers
 
 
 def test_a_silent_registry_is_asked_once(tmp_path: Path) -> None:
@@ -674,7 +675,7 @@ def test_a_silent_registry_is_asked_once(tmp_path: Path) -> None:
     with Scripted(503, "{}") as server:
         subjects = Subjects(SchemaRegistry(url=server.url, lock_path=tmp_path / LOCK_FILE))
         first, second = subjects.latest("one"), subjects.latest("two")
-        assert isinstance(first, Refusal)
+        assert isinstance(first, Unresolved)
         assert second == first._replace(subject="two")
         assert len(server.requests) == 1
 

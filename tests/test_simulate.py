@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
-from gateway.core.properties import CONTENT_TYPE, CORRELATION_DATA
+from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA
 from gateway.core.reading import DeadLetter, Reading, Record
-from gateway.core.transform import transform_of
-from gateway.sensors.publisher import Broker, Publisher, publish_all
-from gateway.sensors.simulator import Publication, Simulator
+from gateway.core.stream_transform import transform_of
+from gateway.mqtt.broker import Broker
+from gateway.operate.simulate.publisher import Publisher, publish_all
+from gateway.operate.simulate.simulator import Publication, Simulator
 from tests.contract_values import contract, record, stream
 from tests.core.avro_schemas import records
 from tests.core.test_headers import user
@@ -34,7 +35,7 @@ from tests.stack.wait import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.contract.model import Contract, Stream
+    from gateway.core.model import Contract, Stream
     from tests.conftest import FreePort, StartMosquitto
 
 OURS = Path(__file__).parent.parent / "asyncapi.yaml"

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from gateway.core.entry import Entry
+from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading
-from gateway.disk import SpoolFile
-from gateway.lane import Entry, Lane
-from gateway.ledger import Ledger
-from gateway.spool import Policy, Spool
+from gateway.spool.file import SpoolFile
+from gateway.spool.lane import Lane
+from gateway.spool.spool import Policy, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ class Gateway:
         self.ledger = Ledger(STREAMS)
         self.spool = Spool(policy, self.ledger, self.file)
         self.lanes = {name: Lane(name) for name in STREAMS}
-        self.spool.adopt(list(self.lanes.values()))
+        self.spool.attach(list(self.lanes.values()))
         self.sent: list[Entry] = []
         self.size = 0
 
@@ -63,8 +64,8 @@ class Gateway:
         lane, numbers = self.lanes[stream], []
         for _ in range(most):
             while lane.has_backlog and not lane.waiting:
-                self.spool.refill(lane, 0.0)
-            if not lane.room(float("inf")):  # whatever pause it has made
+                self.spool.load(lane, 0.0)
+            if not lane.sendable(float("inf")):  # whatever pause it has made
                 break
             entry = lane.waiting.popleft()
             lane.in_flight += 1
@@ -115,7 +116,7 @@ def test_keep_writes_nothing_while_readings_settle_in_time(folder: Path) -> None
     before = gateway.file.path.stat().st_mtime_ns
     for number in range(1, 50):
         gateway.receive(connection, [number], "a", now=float(number))
-        gateway.spool.keep(number + 0.5)
+        gateway.spool.persist_due(number + 0.5)
         gateway.send("a", 1)
         gateway.settle(1)
     assert connection.packet_ids == list(range(1, 50))
@@ -141,10 +142,10 @@ def test_keep_stores_all_that_is_unsafe_once_it_is_old(folder: Path) -> None:
     gateway, connection = Gateway(folder, OUTAGE), Acknowledged()
     gateway.receive(connection, [1, 2], "a", now=10.0)
     gateway.receive(connection, [3], "a", now=14.0)
-    gateway.spool.keep(14.9)
+    gateway.spool.persist_due(14.9)
     gateway.spool.acknowledge_safe()
     assert connection.packet_ids == []
-    gateway.spool.keep(15.0)
+    gateway.spool.persist_due(15.0)
     gateway.spool.acknowledge_safe()
     assert connection.packet_ids == [1, 2, 3]
     assert gateway.file.counts() == {"a": 3}
@@ -155,7 +156,7 @@ def test_keep_stores_at_once_when_told_to(folder: Path) -> None:
     """With `when: always` every reading is on disk before it is acknowledged."""
     gateway, connection = Gateway(folder, Policy(2**20, always=True)), Acknowledged()
     gateway.receive(connection, [1], "a")
-    gateway.spool.keep(0.0)
+    gateway.spool.persist_due(0.0)
     gateway.spool.acknowledge_safe()
     assert connection.packet_ids == [1]
 
@@ -165,7 +166,7 @@ def test_memory_stays_bounded_and_order_holds(folder: Path) -> None:
     gateway, connection = Gateway(folder, Policy(memory_bytes=200_000)), Acknowledged()
     for start in range(0, 10_000, 100):
         gateway.receive(connection, list(range(start + 1, start + 101)), "a", now=1.0)
-        gateway.spool.keep(1.0)
+        gateway.spool.persist_due(1.0)
         gateway.spool.acknowledge_safe()
         assert gateway.spool.bytes_held < 400_000
     sent: list[int] = []
@@ -173,7 +174,7 @@ def test_memory_stays_bounded_and_order_holds(folder: Path) -> None:
         sent += numbers
         gateway.settle(500)
     assert sent == list(range(1, 10_001))
-    gateway.spool.keep(100.0)
+    gateway.spool.persist_due(100.0)
     assert gateway.file.counts() == {}
     assert gateway.spool.bytes_held == 0
     assert gateway.ledger.totals()["delivered"] == 10_000
@@ -211,10 +212,10 @@ def test_oldest_is_known_in_memory_and_on_disk_and_over_a_restart(folder: Path) 
     first.send("b", 1)
     first.settle(1)
     assert first.spool.oldest() == {"b": at + 2}
-    first.spool.store(1.0)
+    first.spool.persist(1.0)
     assert first.spool.oldest() == {"b": at + 2}
     first.receive(connection, list(range(4, 10)), "a", now=2.0)
-    first.spool.keep(2.0)  # memory is full: all of it is on disk only
+    first.spool.persist_due(2.0)  # memory is full: all of it is on disk only
     assert first.spool.bytes_held == 0
     assert first.spool.oldest() == {"a": at + 4, "b": at + 2}
     first.spool.close(3.0)
@@ -240,7 +241,7 @@ def test_kill_books_what_was_in_flight_as_interrupted(folder: Path) -> None:
     """After kill -9 the books balance: what was unsafe when they were last written is `interrupted`."""
     first, connection = Gateway(folder, OUTAGE), Acknowledged()
     first.receive(connection, [1, 2], "a")
-    first.spool.store(1.0)
+    first.spool.persist(1.0)
     first.receive(connection, [3], "b")
     first.file.write([], [], first.ledger.saved(), 3)
     first.crash()
@@ -253,11 +254,11 @@ def test_limit_blocks(folder: Path) -> None:
     """At `limit` with `on_full: block` nothing more is acknowledged and there is no room; nothing is dropped."""
     gateway, connection = Gateway(folder, Policy(100_000, limit_bytes=4096)), Acknowledged()
     gateway.receive(connection, list(range(1, 301)), "a")
-    gateway.spool.keep(1.0)
+    gateway.spool.persist_due(1.0)
     gateway.spool.acknowledge_safe()
     assert connection.packet_ids == []
     assert not gateway.spool.has_room
-    assert "spool.limit" in gateway.spool.trouble
+    assert "spool.limit" in gateway.spool.blocked_reason
 
 
 def test_limit_drops_the_oldest_when_told_to(folder: Path) -> None:
@@ -266,7 +267,7 @@ def test_limit_drops_the_oldest_when_told_to(folder: Path) -> None:
     gateway, connection = Gateway(folder, policy), Acknowledged()
     for start in range(0, 30_000, 100):
         gateway.receive(connection, list(range(start + 1, start + 101)), "a", now=1.0)
-        gateway.spool.keep(1.0)
+        gateway.spool.persist_due(1.0)
         gateway.spool.acknowledge_safe()
     books = gateway.ledger.books["a"]
     assert books.dropped["spool_full"] > 0
@@ -290,13 +291,13 @@ def test_write_survives_a_full_disk(folder: Path) -> None:
     assert database
     pages = database.execute("PRAGMA page_count").fetchone()[0]
     database.execute(f"PRAGMA max_page_count = {pages}")
-    gateway.spool.store(1.0)
+    gateway.spool.persist(1.0)
     gateway.spool.acknowledge_safe()
     assert connection.packet_ids == []
-    assert "disk is full" in gateway.spool.trouble
+    assert "disk is full" in gateway.spool.blocked_reason
     assert gateway.ledger.books["a"].missing == 0
     database.execute("PRAGMA max_page_count = 1000000")
-    assert gateway.spool.store(10.0)
+    assert gateway.spool.persist(10.0)
     gateway.spool.acknowledge_safe()
     assert connection.packet_ids == list(range(1, 101))
 
@@ -376,7 +377,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0, 4))
     def keep(self, seconds: float) -> None:
         self.now += seconds
-        self.gateway.spool.keep(self.now)
+        self.gateway.spool.persist_due(self.now)
         self.gateway.spool.acknowledge_safe()
 
     @rule(count=st.integers(1, 40), stream=st.sampled_from(STREAMS))

@@ -13,8 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import GatewayError
-from gateway.figures import Figures, figures
-from gateway.status import Status, status
+from gateway.observe.figures import Snapshot, figures
+from gateway.operate.status import Status, status
 from tests.stack.gateway import Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
@@ -133,7 +133,7 @@ def test_status_of_another_program_is_a_sentence(stranger: int, tmp_path: Path) 
         status(f"127.0.0.1:{stranger}", tmp_path / "spool.db")
 
 
-def scraped(page: str) -> Figures:
+def scraped(page: str) -> Snapshot:
     """Read the figures of a page of `/metrics`."""
     return figures(text_string_to_metric_families(page))
 

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from gateway.stop import Stop
+from gateway.signals import StopFlag
 
 STOPS_ITSELF = """
 import signal
-from gateway.stop import stop_on_signals
+from gateway.signals import stop_on_signals
 stop = stop_on_signals()
 print("ready", flush=True)
 while not stop.wait(60):
@@ -33,5 +33,5 @@ def test_signals_in_a_burst_stop_a_process_in_order() -> None:
 
 def test_wait_ends_at_the_time_asked_for() -> None:
     started = time.monotonic()
-    assert not Stop().wait(0.15)
+    assert not StopFlag().wait(0.15)
     assert time.monotonic() - started >= 0.15

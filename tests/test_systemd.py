@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.systemd import Notifier
+from gateway.service.systemd import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,21 +13,22 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
+from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.dead_letter import dead_letter_record
-from gateway.core.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.transform import Transform
-from gateway.demo.mock_kafka import MockCluster
 from gateway.errors import GatewayError
-from gateway.registry import SchemaRegistry, pin
-from gateway.tail import Decoder, Shown, Tail, plain
+from gateway.operate.demo.mock_kafka import MockCluster
+from gateway.operate.tail.records import Decoder, Shown, Tail, plain
+from gateway.registry.lock_file import pin
+from gateway.registry.registry import SchemaRegistry
 from tests.contract_values import contract, record, stream
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.contract.model import Stream
+    from gateway.core.model import Stream
     from tests.stack.registry import Registry
 
 SENSOR = record(("machine", "string"), ("value", "double"))

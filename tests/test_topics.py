@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaException
 
-from gateway.contract.model import Topic
+from gateway.core.model import Topic
 from gateway.errors import GatewayError
-from gateway.topics import Change, Cluster, Need, carry_out, plan, wanted
+from gateway.operate.topics import Change, Cluster, Need, carry_out, plan, wanted
 from tests.contract_values import contract, record, stream
 from tests.stack.gateway import Gateway
 from tests.stack.wait import wait_for

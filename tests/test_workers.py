@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from gateway.config import Settings, load
 from gateway.errors import ConfigurationError
-from gateway.registry import LOCK_FILE
-from gateway.split import begin, examine, filters, numbers, worker
-from gateway.workers import run_workers
+from gateway.registry.lock_file import LOCK_FILE
+from gateway.service.split import examine, filters, numbers, prepare_worker, worker
+from gateway.service.workers import run_workers
+from gateway.settings.settings import Settings, load
 from tests.contract_values import contract, record, stream
 from tests.stack.gateway import ROOT, ConfinedGateway, Gateway
 from tests.stack.publisher import Publisher
@@ -255,14 +255,14 @@ def test_worker_begins_with_the_schema_ids_of_the_first(tmp_path: Path) -> None:
     given = settings(tmp_path, workers={"count": 2})
     ours, own = tmp_path / LOCK_FILE, tmp_path / "worker-2" / LOCK_FILE
     ours.write_text("{}")
-    begin(FIVE, given, 2)
+    prepare_worker(FIVE, given, 2)
     assert own.read_text() == "{}"
     own.write_text('{"its": "own"}')
-    begin(FIVE, given, 2)
+    prepare_worker(FIVE, given, 2)
     assert own.read_text() == '{"its": "own"}'
     ours.write_text('{"newer": "ids"}')
     os.utime(ours, (own.stat().st_mtime + 1, own.stat().st_mtime + 1))
-    begin(FIVE, given, 2)
+    prepare_worker(FIVE, given, 2)
     assert own.read_text() == '{"newer": "ids"}'
 
 

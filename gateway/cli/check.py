@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from gateway.config import Settings
     from gateway.contract import Contract
     from gateway.errors import Finding
-    from gateway.report import Report
+    from gateway.operate.check import Report
+    from gateway.settings.settings import Settings
 
 CONFIGURATION_WRONG = 78
 
@@ -47,11 +47,11 @@ def check(
 
 def _examined(config: Path | None, contract: Path) -> Report:
     from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.config import load  # noqa: PLC0415 - as above
     from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
-    from gateway.reconcile import reconcile  # noqa: PLC0415 - as above
-    from gateway.report import Report, ways  # noqa: PLC0415 - as above
-    from gateway.split import examine  # noqa: PLC0415 - as above
+    from gateway.operate.check import Report, ways  # noqa: PLC0415 - as above
+    from gateway.service.split import examine  # noqa: PLC0415 - as above
+    from gateway.settings.consistency import check_consistency  # noqa: PLC0415 - as above
+    from gateway.settings.settings import load  # noqa: PLC0415 - as above
 
     settings: Settings | None = None
     found: Contract | None = None
@@ -66,7 +66,7 @@ def _examined(config: Path | None, contract: Path) -> Report:
         found, problems = contracts.examine(contract)
         findings += problems
         if settings and found:
-            findings += [*reconcile(settings, found), *examine(found, settings)]
+            findings += [*check_consistency(settings, found), *examine(found, settings)]
     if found is None or any(finding.severity == "error" for finding in findings):
         return Report(str(config or contract), tuple(sorted(findings)))
     enabled = settings.is_enabled if settings else lambda _: True
@@ -74,7 +74,7 @@ def _examined(config: Path | None, contract: Path) -> Report:
 
 
 def _show(report: Report, form: Format) -> None:
-    from gateway import report as reports  # noqa: PLC0415 - as above
+    from gateway.operate import check as reports  # noqa: PLC0415 - as above
 
     if form is Format.JSON:
         typer.echo(reports.as_json(report))

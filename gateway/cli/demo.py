@@ -20,7 +20,7 @@ def demo(
 
     Ends with the ledger; exit code 0 only when the books balance.
     """
-    from gateway.demo import demonstration  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate.demo import demonstration  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
     raise typer.Exit(
         demonstration.demo(contract, seconds=seconds, rate=rate, broken_share=broken, seed=seed, say=typer.echo)

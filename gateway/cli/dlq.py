@@ -14,8 +14,8 @@ from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - type
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from gateway.dlq.letters import Letter
     from gateway.installation import Installation
+    from gateway.operate.dlq.dead_letters import Letter
 
 dlq = typer.Typer(
     name="dlq",
@@ -35,10 +35,10 @@ SOMETHING_FAILED = 1
 @dlq.command("list")
 def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Group all dead letters by stream, reason and place in the payload."""
-    from gateway.dlq.letters import DeadLetters, causes, iso, topics_of  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.dlq.partition import Partitions  # noqa: PLC0415 - as above
-    from gateway.dlq.replay import journal_of  # noqa: PLC0415 - as above
-    from gateway.table import table  # noqa: PLC0415 - as above
+    from gateway.kafka.partitions import Partitions  # noqa: PLC0415 - as above
+    from gateway.operate.dlq.dead_letters import DeadLetters, causes, iso, topics_of  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.dlq.replay import journal_of  # noqa: PLC0415 - as above
+    from gateway.operate.table import table  # noqa: PLC0415 - as above
 
     installation = _installation(config)
     partitions = Partitions(installation.kafka(producing=False))
@@ -65,7 +65,7 @@ def show(
     raw: Annotated[bool, typer.Option("--raw", help="Only the payload's bytes, as they came.")] = False,
 ) -> None:
     """Show one dead letter: headers and original bytes, escaped; or the very bytes."""
-    from gateway.dlq.letters import shown  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.dlq.dead_letters import shown  # noqa: PLC0415 - `gateway --help` stays quick
 
     letter = _find(_installation(config), place, topic)
     if raw:
@@ -78,8 +78,8 @@ def show(
 @dlq.command()
 def explain(place: PlaceArgument, config: ConfigOption, *, topic: TopicOption = None) -> None:
     """Judge one dead letter by today's contract: whether it fits now, and if not, what would."""
-    from gateway.dlq import explanation  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.dlq.replay import judge_of  # noqa: PLC0415 - as above
+    from gateway.operate.dlq import explanation  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.dlq.replay import judge_of  # noqa: PLC0415 - as above
 
     installation = _installation(config)
     letter = _find(installation, place, topic)
@@ -99,7 +99,7 @@ def replay(
 
     What does not fit stays. Exit code 0, or 1 when something that fits could not be produced.
     """
-    from gateway.dlq import replay as replays  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.dlq import replay as replays  # noqa: PLC0415 - `gateway --help` stays quick
 
     act = replays.rehearse if dry_run else replays.replay
     report = act(_installation(config), reason, stream)
@@ -115,8 +115,8 @@ def _installation(config: Path) -> Installation:
 
 
 def _find(installation: Installation, place: str, topic: str | None) -> Letter:
-    from gateway.dlq.letters import DeadLetters, parse_place, topics_of  # noqa: PLC0415 - as above
-    from gateway.dlq.partition import Partitions  # noqa: PLC0415 - as above
+    from gateway.kafka.partitions import Partitions  # noqa: PLC0415 - as above
+    from gateway.operate.dlq.dead_letters import DeadLetters, parse_place, topics_of  # noqa: PLC0415 - as above
 
     partition, offset = parse_place(place)
     topics = [topic] if topic else topics_of(installation.contract)

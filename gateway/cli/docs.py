@@ -19,8 +19,8 @@ def docs(
     Without -o it goes to standard output. The HTML file loads nothing and needs no server.
     """
     from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway import docs as documentation  # noqa: PLC0415 - as above
     from gateway.errors import GatewayError  # noqa: PLC0415 - as above
+    from gateway.operate import docs as documentation  # noqa: PLC0415 - as above
 
     _, document = contracts.read(contract)
     text = documentation.page(document).text if form == "html" else documentation.markdown(document)

@@ -19,8 +19,8 @@ def doctor(
 
     Exit codes: 0 nothing wrong, 1 something wrong, 69 a peer could not be asked.
     """
-    from gateway.doctor.examination import examine  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.stop import stop_on_signals  # noqa: PLC0415 - as above
+    from gateway.operate.doctor.examination import examine  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
 
     report = examine(config, os.environ, stop_on_signals())
     typer.echo(json.dumps(report.as_json()) if output == "json" else report.as_text())

@@ -25,9 +25,9 @@ def drift(
 
     Exit codes: 0 no drift, 1 drift, 69 a peer could not be asked.
     """
-    from gateway.drift.survey import survey  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
     from gateway.installation import open_installation  # noqa: PLC0415 - as above
-    from gateway.stop import stop_on_signals  # noqa: PLC0415 - as above
+    from gateway.operate.drift.survey import survey  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
 
     report = survey(open_installation(config, os.environ), seconds, stop_on_signals())
     typer.echo(json.dumps(report.as_json()) if output == "json" else report.as_text())

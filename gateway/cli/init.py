@@ -12,7 +12,7 @@ from gateway.cli.check import check
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from gateway.init.answers import Ask
+    from gateway.operate.init.answers import Ask
 
 LONGEST_SECONDS = 3_600
 
@@ -35,12 +35,12 @@ def init(  # noqa: PLR0913 - each is one option of the command
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a first gateway.yaml: ask where the servers are, listen to what is published, check the file."""
-    from gateway.init.answers import Flags  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.init.start import Wish, next_steps, start  # noqa: PLC0415 - as above
-    from gateway.stop import stop_on_signals  # noqa: PLC0415 - as above
+    from gateway.operate.init.answers import Flags  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate.init.start import Options, next_steps, start  # noqa: PLC0415 - as above
+    from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
 
     flags = Flags(broker, kafka, registry, username, password_file)
-    start(Wish(output, contract, seconds, force, flags), _asker(is_silent=yes), typer.echo, stop_on_signals)
+    start(Options(output, contract, seconds, force, flags), _asker(is_silent=yes), typer.echo, stop_on_signals)
     check(config=output)
     typer.echo(next_steps(output))
 

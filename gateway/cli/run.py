@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contract import Contract
-    from gateway.docs import Page
+    from gateway.page.page import Page
 
 
 def run(
@@ -35,40 +35,41 @@ def run(
     Exit codes: 0 stopped as told, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool. With
     several workers it ends with the code of the first that ended.
     """
-    from gateway.memory import forked  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.service.memory import run_in_fork  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
-    loading = forked(_loader)
+    loading = run_in_fork(_loader)
 
     from gateway import log  # noqa: PLC0415 - while the fork imports what reads a contract
-    from gateway import split as splitting  # noqa: PLC0415 - as above
-    from gateway.config import load  # noqa: PLC0415 - as above
     from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
-    from gateway.reconcile import reconcile  # noqa: PLC0415 - as above
+    from gateway.service import split as splitting  # noqa: PLC0415 - as above
+    from gateway.settings.consistency import check_consistency  # noqa: PLC0415 - as above
+    from gateway.settings.settings import load  # noqa: PLC0415 - as above
 
     settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format)
     loaded = loading(settings.resolve(settings.contract))
 
-    from gateway.service import build  # noqa: PLC0415 - while the fork reads the contract
-    from gateway.workers import run_workers  # noqa: PLC0415 - as above
+    from gateway.service.service import build  # noqa: PLC0415 - while the fork reads the contract
+    from gateway.service.workers import run_workers  # noqa: PLC0415 - as above
 
     contract, page = loaded()
-    findings = [*reconcile(settings, contract), *splitting.examine(contract, settings)]
+    findings = [*check_consistency(settings, contract), *splitting.examine(contract, settings)]
     if errors := [finding for finding in findings if finding.severity == "error"]:
         raise ConfigurationError(errors)
     if worker is None and splitting.numbers(settings) != [1]:
         raise typer.Exit(run_workers(config, contract, settings, os.environ))
     if worker:
-        splitting.sign_log(worker)
-    own = splitting.begin(contract, settings, worker or 1)
+        splitting.tag_log_records(worker)
+    own = splitting.prepare_worker(contract, settings, worker or 1)
     build(own.contract, own.settings, os.environ, own.filters, page).run()
 
 
 def _loader() -> Callable[[Path], tuple[Contract, Page]]:
     """Import what reads a contract and writes its page, which a running gateway need not keep."""
-    from gateway import contract, docs  # noqa: PLC0415 - see above
+    from gateway import contract  # noqa: PLC0415 - see above
     from gateway.contract import examination  # noqa: F401, PLC0415 - `contract.read` imports it
-    from gateway.docs import content  # noqa: F401, PLC0415 - `docs.page` imports it
+    from gateway.operate import docs  # noqa: PLC0415 - see above
+    from gateway.operate.docs import content  # noqa: F401, PLC0415 - `docs.page` imports it
 
     def load(path: Path) -> tuple[Contract, Page]:
         found, document = contract.read(path)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
-from gateway.evolution.mode import Mode
-from gateway.log import printable
+from gateway.operate.schemas.mode import Mode
+from gateway.text import printable
 
 if TYPE_CHECKING:
-    from gateway.evolution.review import Review
-    from gateway.evolution.standing import Change
     from gateway.installation import Installation
+    from gateway.operate.schemas.review import Review
+    from gateway.operate.schemas.subject_status import Change
 
 schemas = typer.Typer(
     name="schemas",
@@ -63,7 +63,7 @@ def check(  # noqa: PLR0913 - one argument an option
 @schemas.command()
 def register(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Register what the registry does not have yet. Exit code 0, or 1 with the registry's reasons."""
-    from gateway.evolution.standing import register as register_all  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.schemas.subject_status import register as register_all  # noqa: PLC0415 - `gateway --help` stays quick
 
     _show_changes(register_all(_installation(config)), output)
 
@@ -71,7 +71,7 @@ def register(config: ConfigOption, *, output: FormatOption = "text") -> None:
 @schemas.command()
 def lock(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Write the registry's ids to the lock file, so that the gateway starts without the registry."""
-    from gateway.evolution.standing import lock as lock_all  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.schemas.subject_status import lock as lock_all  # noqa: PLC0415 - `gateway --help` stays quick
 
     _show_changes(lock_all(_installation(config)), output)
 
@@ -79,8 +79,8 @@ def lock(config: ConfigOption, *, output: FormatOption = "text") -> None:
 @schemas.command("list")
 def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Show every subject: id, version, mode, and whether file, lock file and registry agree. 1 when they do not."""
-    from gateway.evolution.standing import HEADS, standings  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.table import table  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.subject_status import HEADS, standings  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.table import table  # noqa: PLC0415 - as above
 
     found = standings(_installation(config))
     if output == "json":
@@ -94,21 +94,21 @@ def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
 @schemas.command()
 def diff(config: ConfigOption) -> None:
     """Show field by field how each file differs from the registry's newest version."""
-    from gateway.evolution.standing import differences  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.registry import Refusal  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.subject_status import differences  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.registry.registry import Unresolved  # noqa: PLC0415 - as above
 
     found = differences(_installation(config))
     for subject, lines in found.items():
-        shown = [lines.reason] if isinstance(lines, Refusal) else lines or ["no difference"]
+        shown = [lines.reason] if isinstance(lines, Unresolved) else lines or ["no difference"]
         typer.echo("\n".join([printable(subject), *(f"  {line}" for line in shown)]))
-    if any(isinstance(lines, Refusal) for lines in found.values()):
+    if any(isinstance(lines, Unresolved) for lines in found.values()):
         raise typer.Exit(REFUSED)
 
 
 def _two_files(old: Path, new: Path, mode: Mode) -> Review:
     from gateway.errors import ConfigurationError, Finding  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.evolution.avsc import Schema, read  # noqa: PLC0415 - as above
-    from gateway.evolution.review import compare  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.avsc import Schema, read  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.review import compare  # noqa: PLC0415 - as above
 
     found: list[Schema] = []
     wrong: list[Finding] = []
@@ -124,9 +124,9 @@ def _two_files(old: Path, new: Path, mode: Mode) -> Review:
 
 def _by_files(contract: Path, mode: Mode, against: str, against_dir: Path | None) -> list[Review]:
     from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.evolution import versions  # noqa: PLC0415 - as above
-    from gateway.evolution.avsc import Schema  # noqa: PLC0415, TC001 - as above
-    from gateway.evolution.review import review_files  # noqa: PLC0415 - as above
+    from gateway.operate.schemas import versions  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.avsc import Schema  # noqa: PLC0415, TC001 - as above
+    from gateway.operate.schemas.review import review_files  # noqa: PLC0415 - as above
 
     def earlier(path: Path) -> list[Schema]:
         if against_dir:
@@ -137,15 +137,15 @@ def _by_files(contract: Path, mode: Mode, against: str, against_dir: Path | None
 
 
 def _by_registry(config: Path) -> list[Review]:
-    from gateway.evolution.review import review_registry  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.evolution.subjects import Subjects  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.review import review_registry  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.schemas.subjects import Subjects  # noqa: PLC0415 - as above
 
     installation = _installation(config)
     return review_registry(installation.contract, Subjects(installation.registry()))
 
 
 def _contract(config: Path | None, contract: Path) -> Path:
-    from gateway.config import load  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.settings.settings import load  # noqa: PLC0415 - `gateway --help` stays quick
 
     if config is None:
         return contract

@@ -29,9 +29,10 @@ def simulate(  # noqa: PLR0913 - each is one option of the command
 
     Exit code 0 only when the brokers have acknowledged every reading.
     """
-    from gateway.sensors import simulation  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.installation import login as login_of  # noqa: PLC0415 - as above
+    from gateway.operate.simulate import simulation  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
-    login = simulation.login(username, password_file)
+    login = login_of(username, password_file)
     made, brokers = simulation.prepare(config, contract, server or [], login)
     told = simulation.run(made, brokers, rate=rate, count=count, seed=seed, broken_share=broken, qos=qos)
     typer.echo(told.text)

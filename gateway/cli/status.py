@@ -23,8 +23,8 @@ def status(
 
     Exit codes: 0 ready, 1 running but not ready, 69 nobody answers (then the books are those in the spool's file).
     """
-    from gateway import status as states  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.config import load  # noqa: PLC0415 - as above
+    from gateway.operate import status as states  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.settings.settings import load  # noqa: PLC0415 - as above
 
     settings = load(config, os.environ)
     told = states.status(settings.http.listen, settings.resolve(settings.spool.path))

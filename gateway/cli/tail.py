@@ -29,7 +29,7 @@ def tail(  # noqa: PLR0913 - each is one option of the command
 
     Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal.
     """
-    from gateway import tailing  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate.tail import tail as tailing  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
     reading, decoder = tailing.prepare(config, contract, bootstrap, registry, topic, start)
     for shown in tailing.follow(reading, decoder, count):

@@ -21,10 +21,10 @@ def top(
 
     Exit codes with --once: 0 ready, 1 running but not ready, 69 nobody answers; else 0.
     """
-    from gateway import status as states  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway import top as terminal  # noqa: PLC0415 - as above
-    from gateway.config import load  # noqa: PLC0415 - as above
-    from gateway.stop import stop_on_signals  # noqa: PLC0415 - as above
+    from gateway.operate import status as states  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate import top as terminal  # noqa: PLC0415 - as above
+    from gateway.settings.settings import load  # noqa: PLC0415 - as above
+    from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
 
     settings = load(config, os.environ)
     spool_path, stopping = settings.resolve(settings.spool.path), stop_on_signals()

@@ -13,7 +13,7 @@ from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - type
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.topics import Cluster, Plan
+    from gateway.operate.topics import Cluster, Plan
 
 topics = typer.Typer(
     name="topics",
@@ -50,7 +50,7 @@ def apply(
 
     Exit codes: 0 the cluster is as the contract says, 1 Kafka refused something, 2 differences were left.
     """
-    from gateway.topics import carry_out  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.topics import carry_out  # noqa: PLC0415 - `gateway --help` stays quick
 
     found, cluster = _plan(config)
     typer.echo(found.as_text())
@@ -69,7 +69,7 @@ def apply(
 
 def _plan(config: Path) -> tuple[Plan, Cluster]:
     from gateway.installation import open_installation  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.topics import Cluster, plan, wanted  # noqa: PLC0415 - as above
+    from gateway.operate.topics import Cluster, plan, wanted  # noqa: PLC0415 - as above
 
     installation = open_installation(config, os.environ)
     cluster = Cluster(installation.kafka(producing=False))

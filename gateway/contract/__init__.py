@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract.model import Contract
+from gateway.core.model import Contract
 from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import continuity, examples, headers, mapping, route
+from gateway.contract import examples, header_rules, headers, mapping, route, sequence_rules
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.expression import ExpressionError, parse, split
 from gateway.contract.findings import proposal
 from gateway.contract.mapping import Mapping
 from gateway.contract.message import Payload, Payloads, describes, only_message, unread
-from gateway.contract.model import Contract, KafkaServer, MqttServer, Parameter, Stream
 from gateway.contract.schema import WHOLE
 from gateway.contract.server import kafka_server, mqtt_server, protocol
-from gateway.core.avro import PAYLOAD
-from gateway.core.routes import UNMAPPED
+from gateway.core.codec.precise_encoder import PAYLOAD
+from gateway.core.model import Contract, KafkaServer, MqttServer, Parameter, Stream
+from gateway.core.topic_index import UNMAPPED
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
     from gateway.core.address import Address
-    from gateway.core.avro import Unknown
-    from gateway.core.whole import Content
+    from gateway.core.codec.precise_encoder import Unknown
+    from gateway.core.codec.scalar_payload import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
@@ -100,7 +100,7 @@ class _Builder:
             if stream is not None:
                 streams[name], nodes[name] = stream, operation
         mapping.check(self.mappings, self.findings)
-        headers.check(self.mappings, mqtt, self.findings)
+        header_rules.check(self.mappings, mqtt, self.findings)
         self._warn_of_idle()
         return Built(streams, nodes, mqtt, kafka)
 
@@ -129,9 +129,9 @@ class _Builder:
         self.mappings += mappings
         if not sendings or (record := sendings[0].payload.record) is None:
             return None
-        continuity.check_array(operation, payload, self.findings)
-        sequence = continuity.sequence(operation, payload, record, self.findings)
-        silent_after = continuity.silent_after(operation, self.findings)
+        sequence_rules.check_array(operation, payload, self.findings)
+        sequence = sequence_rules.sequence(operation, payload, record, self.findings)
+        silent_after = sequence_rules.silent_after(operation, self.findings)
         if where is None or failing is None:
             return None
         stream = Stream(
@@ -153,7 +153,7 @@ class _Builder:
             content=content,
             is_array=payload.is_array,
         )
-        headers.check_dead_letters(stream, failing, self.findings)
+        header_rules.check_dead_letters(stream, failing, self.findings)
         return stream
 
     def _mapping(  # noqa: PLR0913, PLR0917 - both ends of the way, and what is written on them

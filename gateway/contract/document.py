@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from gateway.contract.expression import split
-from gateway.contract.source import Source, Tokens, read, shown
+from gateway.documents.source import Source, Tokens, read, shown
 from gateway.errors import ConfigurationError, Finding
 
 MAX_HOPS = 32  # references that lead to references

@@ -10,7 +10,7 @@ from gateway.contract.findings import Findings
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document
-    from gateway.contract.model import Contract
+    from gateway.core.model import Contract
     from gateway.errors import Finding
 
 

@@ -16,9 +16,9 @@ from referencing import Registry
 
 from gateway.contract.document import TooLargeError
 from gateway.contract.headers import described
-from gateway.core.avro import compile_encoder
-from gateway.core.json_text import parse
-from gateway.core.misfit import Misfit
+from gateway.core.codec.json_text import parse
+from gateway.core.codec.precise_encoder import compile_encoder
+from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
-    from gateway.core.whole import Content
+    from gateway.core.codec.scalar_payload import Content
 
 LONGEST = 200  # characters of an explanation that a message repeats
 TIMES = ("int", "long")  # the types under dates and times; readers of the docs see the number
@@ -135,7 +135,7 @@ def encoded(value: Any, schema: Any) -> bytes:
         schema: as `as_read` gives it.
 
     Raises:
-        Misfit: when it is no such record.
+        ValidationError: when it is no such record.
     """
     out = bytearray()
     compile_encoder(schema)(parse(as_sent(value)), out)
@@ -174,9 +174,9 @@ def cut(text: str) -> str:
 def _check_record(node: Node, schema: Any, findings: Findings) -> None:
     try:
         encoded(node.value, schema)
-    except Misfit as misfit:
-        told = f"The example does not fit the Avro schema, {misfit.reason}: {misfit.detail}."
-        findings.error(below(node, misfit.tokens), told, FIXES.get(misfit.reason, "Correct the example."))
+    except ValidationError as error:
+        told = f"The example does not fit the Avro schema, {error.reason}: {error.detail}."
+        findings.error(below(node, error.tokens), told, FIXES.get(error.reason, "Correct the example."))
 
 
 def check_headers(message: Node, findings: Findings) -> None:

@@ -21,13 +21,13 @@ from gateway.contract import examples
 from gateway.contract.document import TooLargeError
 from gateway.contract.expression import split
 from gateway.contract.headers import properties
-from gateway.core.avro import normal_form
-from gateway.core.codec import Codec
+from gateway.core.codec.codec import Codec
+from gateway.core.codec.json_text import parse
+from gateway.core.codec.key import Key
+from gateway.core.codec.precise_encoder import normal_form
+from gateway.core.codec.validation_error import ValidationError
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
-from gateway.core.json_text import parse
-from gateway.core.key import Key
-from gateway.core.misfit import Misfit
 from gateway.core.reading import DeadLetter, Reason
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
-    from gateway.contract.model import Parameter
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
     from gateway.core.address import Address
-    from gateway.core.avro import Unknown
-    from gateway.core.whole import Content
+    from gateway.core.codec.precise_encoder import Unknown
+    from gateway.core.codec.scalar_payload import Content
+    from gateway.core.model import Parameter
 
 CORRECT = "Correct one of the two examples, or the mapping."
 
@@ -234,10 +234,10 @@ class _Trial:
         try:
             expected = examples.encoded(node.value, self.schema)
             expected_key = self.expected_key.of(parse(examples.as_sent(node.value)))
-        except Misfit as misfit:
-            if misfit.reason is Reason.NO_KEY:
-                place = examples.below(node, misfit.tokens)
-                self.findings.error(place, f"The record has no key: {misfit.detail}.", CORRECT)
+        except ValidationError as error:
+            if error.reason is Reason.NO_KEY:
+                place = examples.below(node, error.tokens)
+                self.findings.error(place, f"The record has no key: {error.detail}.", CORRECT)
             return
         for steps, wanted, got in _differences(self._read(expected), self._read(record)):
             told = f"The MQTT example of this name gives {examples.shown(got)} here; expected {examples.shown(wanted)}."

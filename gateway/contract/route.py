@@ -19,7 +19,7 @@ from gateway.contract import examples, headers, timestamp
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.message import only_message
-from gateway.contract.model import Route, Topic
+from gateway.core.model import Route, Topic
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.contract.build import Built
     from gateway.contract.document import Document, Node
     from gateway.contract.findings import Findings
-    from gateway.contract.model import Route, Stream
+    from gateway.core.model import Route, Stream
 
 EXTENSIONS = (
     "x-forward-to", "x-dead-letter-to", "x-location", "x-source", "x-timestamp", "x-sequence", "x-silent-after",

@@ -28,9 +28,9 @@ import fastavro
 from gateway.contract import scale
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
-from gateway.contract.model import AvroSchema
 from gateway.contract.references import references
-from gateway.core.whole import whole_field
+from gateway.core.codec.scalar_payload import whole_field
+from gateway.core.model import AvroSchema
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from gateway.contract.findings import proposal
-from gateway.contract.model import KafkaServer, LastWill, MqttServer
+from gateway.core.model import KafkaServer, LastWill, MqttServer
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
-from gateway.core.event_time import PER_MILLISECOND
+from gateway.core.codec.event_time import PER_MILLISECOND
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
-    from gateway.contract.model import Topic
     from gateway.contract.schema import Record
+    from gateway.core.model import Topic
 
 EXAMPLE = '{"type": "long", "logicalType": "timestamp-millis"}'
 

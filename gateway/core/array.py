@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import structs
 
-from gateway.core.json_text import check_nesting, parse
-from gateway.core.judged import Judged, judge_each
-from gateway.core.misfit import Misfit
-from gateway.core.reading import DeadLetter, Reading, Reason, Record
+from gateway.core.codec.json_text import check_nesting, parse
+from gateway.core.codec.validation_error import ValidationError
+from gateway.core.reading import DeadLetter, Reading, Reason, Record, TransformResults, transform_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.transform import FanOut, Transform
+    from gateway.core.fan_out import FanOut
+    from gateway.core.transform import Transform
 
 MAX_ELEMENTS = 10_000
-AT_ONCE = 64  # elements that are judged before it is looked how large their records are
+AT_ONCE = 64  # elements that are results before it is looked how large their records are
 MAX_BYTES = 16 * 2**20  # of the keys, values and headers of a message's records
 
 _OF_THE_TOPIC = {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}
@@ -47,7 +47,7 @@ def elements(payload: bytes) -> list[bytes]:
         The JSON text of each element, one at least.
 
     Raises:
-        Misfit: EMPTY, BAD_ENCODING, TOO_DEEP, NOT_JSON, TOO_LARGE, or WRONG_TYPE when it is no array.
+        ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP, NOT_JSON, TOO_LARGE, or WRONG_TYPE when it is no array.
     """
     check_nesting(payload)
     try:
@@ -55,18 +55,18 @@ def elements(payload: bytes) -> list[bytes]:
     except msgspec.DecodeError as error:
         raise _why(payload, error) from None
     if not found:
-        raise Misfit(Reason.EMPTY, "there is no reading in the array")
+        raise ValidationError(Reason.EMPTY, "there is no reading in the array")
     if len(found) > MAX_ELEMENTS:
-        raise Misfit(Reason.TOO_LARGE, f"{len(found)} readings in one array; the limit is {MAX_ELEMENTS}")
+        raise ValidationError(Reason.TOO_LARGE, f"{len(found)} readings in one array; the limit is {MAX_ELEMENTS}")
     return [bytes(element) for element in found]
 
 
-def _why(payload: bytes, error: msgspec.DecodeError) -> Misfit:
+def _why(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
     """Let the parser that tells people what is wrong have its say."""
     value = parse(payload)
     if not isinstance(value, list):
-        return Misfit(Reason.WRONG_TYPE, "expected an array of readings")
-    return Misfit(Reason.NOT_JSON, str(error))
+        return ValidationError(Reason.WRONG_TYPE, "expected an array of readings")
+    return ValidationError(Reason.NOT_JSON, str(error))
 
 
 class ArrayTransform:
@@ -95,28 +95,28 @@ class ArrayTransform:
         try:
             self._transform.check_headers(reading)
             found = elements(reading.payload)
-        except Misfit as misfit:
-            return misfit.dead_letter()
+        except ValidationError as error:
+            return error.dead_letter()
         records: list[Record] = []
         room = MAX_BYTES
         first = 0
         while first < len(found):
             some = [structs.replace(reading, payload=element) for element in found[first : first + AT_ONCE]]
-            judged = self._transform.judge(some)
-            if judged.letters:
-                place = min(judged.letters)
-                return _placed(judged.letters[place], first + place)
-            first += judged.readings
-            new = [record for each in judged.records for record in (each if isinstance(each, list) else [each])]
+            results = self._transform.transform_all(some)
+            if results.dead_letters:
+                place = min(results.dead_letters)
+                return _placed(results.dead_letters[place], first + place)
+            first += results.readings
+            new = [record for each in results.records for record in (each if isinstance(each, list) else [each])]
             records += new
             room -= sum(map(_size, new))
             if room < 0:
                 return DeadLetter(Reason.TOO_LARGE, "", f"its records have more than {MAX_BYTES} bytes")
         return records
 
-    def judge(self, readings: Sequence[Reading]) -> Judged[list[Record]]:
+    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[list[Record]]:
         """Judge messages, as many as make many records."""
-        return judge_each(self, readings)
+        return transform_each(self, readings)
 
     def _judge(self, reading: Reading) -> list[Record] | DeadLetter:
         result = self._transform(reading)

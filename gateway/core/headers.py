@@ -19,15 +19,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.dead_letter import CUT_TO, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, TOPIC_HEADER, flag, iso
-from gateway.core.misfit import Misfit, shown
-from gateway.core.properties import CONTENT_TYPE, CORRELATION_DATA, MalformedPropertiesError, parse
+from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA, MalformedPropertiesError, parse
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.properties import Property
+    from gateway.core.mqtt_properties import Property
     from gateway.core.reading import Headers, Reading
 
 CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER = "mqtt.content_type", "mqtt.correlation_data"
@@ -79,7 +79,7 @@ class VaryingHeaders:
         """Write the headers of one reading.
 
         Raises:
-            Misfit: when its properties do not give what the headers need.
+            ValidationError: when its properties do not give what the headers need.
         """
         found: Headers = [(name, value_of(reading)) for name, value_of in self._known]
         if self._carries:
@@ -89,14 +89,18 @@ class VaryingHeaders:
     def _carry(self, reading: Reading) -> list[tuple[str, bytes]]:
         room = min(CUT_TO, self._limit - len(reading.payload))
         if len(reading.properties) > room:
-            raise Misfit(Reason.TOO_LARGE, f"beside this payload the message's properties may have {room} bytes")
+            raise ValidationError(
+                Reason.TOO_LARGE, f"beside this payload the message's properties may have {room} bytes"
+            )
         found = []
         for identifier, user_name, value in _parsed(reading.properties):
             name = self._of_user.get(user_name) if user_name else self._of_publish.get(identifier)
             if name is not None:
                 found.append((name, value if identifier == CORRELATION_DATA else _text(name, value)))
         if self._required and (missing := self._required.difference(name for name, _ in found)):
-            raise Misfit(Reason.MISSING, f"the message has no MQTT 5 property for the header {shown(min(missing))}")
+            raise ValidationError(
+                Reason.MISSING, f"the message has no MQTT 5 property for the header {shown(min(missing))}"
+            )
         return found
 
 
@@ -104,7 +108,7 @@ def _parsed(section: bytes) -> list[Property]:
     try:
         return parse(section)
     except MalformedPropertiesError:
-        raise Misfit(Reason.BAD_ENCODING, "the message's MQTT 5 properties are malformed") from None
+        raise ValidationError(Reason.BAD_ENCODING, "the message's MQTT 5 properties are malformed") from None
 
 
 def _text(name: str, value: bytes) -> bytes:
@@ -112,5 +116,5 @@ def _text(name: str, value: bytes) -> bytes:
         value.decode()
     except UnicodeDecodeError as error:
         told = f"byte {error.start} of the property for the header {shown(name)} is not valid UTF-8"
-        raise Misfit(Reason.BAD_ENCODING, told) from None
+        raise ValidationError(Reason.BAD_ENCODING, told) from None
     return value

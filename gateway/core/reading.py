@@ -7,8 +7,13 @@ costs seven times as much to make, and structs without cycles need no garbage co
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 
 Headers = list[tuple[str, str | bytes | None]]  # the shape confluent-kafka takes
 
@@ -94,3 +99,53 @@ class DeadLetter(Struct, frozen=True, gc=False):
     reason: Reason
     pointer: str
     detail: str
+
+
+Made = TypeVar("Made", Record, list[Record])
+
+
+MANY_RECORDS = 10_000  # of readings that have several each; no more are made before these are handed over
+
+
+class TransformResults(NamedTuple, Generic[Made]):
+    """What became of readings, from the first on.
+
+    Args:
+        records: of those that fit, in order: one of each, or a list of several of each.
+        dead_letters: place among the readings -> why that one does not fit.
+    """
+
+    records: list[Made]
+    dead_letters: dict[int, DeadLetter]
+
+    @property
+    def readings(self) -> int:
+        """How many readings were results."""
+        return len(self.records) + len(self.dead_letters)
+
+
+def transform_each(
+    transform_one: Callable[[Reading], list[Record] | DeadLetter], readings: Iterable[Reading]
+) -> TransformResults[list[Record]]:
+    """Judge readings one by one, until they have made `MANY_RECORDS`.
+
+    Args:
+        transform_one: judges one of them.
+        readings: the oldest first.
+
+    Returns:
+        What became of those that were results: all, or so many from the first on.
+    """
+    records: list[list[Record]] = []
+    dead_letters: dict[int, DeadLetter] = {}
+    made = 0
+    for number, reading in enumerate(readings):
+        result = transform_one(reading)
+        if isinstance(result, DeadLetter):
+            dead_letters[number] = result
+            continue
+        records.append(result)
+        made += len(result)
+        if made >= MANY_RECORDS:
+            break
+    return TransformResults(records, dead_letters)

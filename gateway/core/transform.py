@@ -8,7 +8,7 @@ could not hold goes to none. So it is with a message that holds an array of read
 compacted holds the latest reading of each key; an empty payload, which is how MQTT clears a retained message, ends the
 key there and is no reading for the other topics.
 
-Readings are judged many at a time: a call for each cost as much as finding what is known of its topic. That is a plain
+Readings are results many at a time: a call for each cost as much as finding what is known of its topic. That is a plain
 tuple, because a named one is taken apart as any iterable is, and slower.
 """
 
@@ -16,22 +16,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.array import ArrayTransform
-from gateway.core.avro import source
-from gateway.core.codec import Codec
+from gateway.core.codec.codec import Codec
+from gateway.core.codec.event_time import EventTime
+from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
+from gateway.core.codec.precise_encoder import source
+from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
-from gateway.core.event_time import EventTime
-from gateway.core.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.headers import VaryingHeaders
-from gateway.core.judged import MANY_RECORDS, Judged, judge_each
-from gateway.core.misfit import Misfit, tokens
-from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record
+from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
-    from gateway.contract.model import Route, Stream
-    from gateway.core.compiled import Prepared
+    from gateway.core.codec.compiled import Prepared
+    from gateway.core.model import Route, Stream
 
 MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
 
@@ -39,82 +37,6 @@ MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started 
 # What a topic contributes to each of its records: the parameters' values, encoded for the compiled path; the headers;
 # and the values themselves.
 _TopicFacts = tuple["Prepared", Headers, tuple[str, ...]]
-
-
-def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut | ArrayTransform:
-    """Make the transform of a stream.
-
-    Args:
-        stream: from the contract.
-        schema_ids: the registry's ids of the schemas of its routes, in their order.
-        payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
-    """
-    one = _transform_of_one(stream, schema_ids, payload_limit)
-    return ArrayTransform(one, payload_limit) if stream.is_array else one
-
-
-def _transform_of_one(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut:
-    if not stream.also:
-        return Transform(stream, schema_ids[0], payload_limit)
-    return FanOut(
-        [
-            Transform(stream, schema_id, payload_limit, route)
-            for route, schema_id in zip(stream.routes, schema_ids, strict=True)
-        ]
-    )
-
-
-class FanOut:
-    """Judges and encodes the readings of a stream that goes to several topics.
-
-    Args:
-        transforms: one a topic.
-    """
-
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self._transforms = transforms
-        self._ending = [each for each in transforms if each.ends_keys] or transforms
-
-    def __call__(self, reading: Reading) -> list[Record] | DeadLetter:
-        """Judge one reading.
-
-        Args:
-            reading: of these transforms' stream.
-
-        Returns:
-            The records to produce, or why there are none.
-        """
-        records = []
-        for transform in self._transforms if reading.payload else self._ending:
-            result = transform(reading)
-            if isinstance(result, DeadLetter):
-                return result
-            records.append(result)
-        return records
-
-    def judge(self, readings: Sequence[Reading]) -> Judged[list[Record]]:
-        """Judge readings, as many as make many records."""
-        readings = readings[: max(1, MANY_RECORDS // len(self._transforms))]
-        if not all(reading.payload for reading in readings):
-            return judge_each(self, readings)
-        every = [transform.judge(readings) for transform in self._transforms]
-        found = {number: letter for each in reversed(every) for number, letter in each.letters.items()}
-        letters = dict(sorted(found.items()))
-        if letters:
-            every = [_without(each, letters, len(readings)) for each in every]
-        return Judged(list(map(list, zip(*[each.records for each in every], strict=True))), letters)
-
-    def check_headers(self, reading: Reading) -> None:
-        """Raise Misfit when the properties of a message do not give what the headers need."""
-        for transform in self._transforms:
-            transform.check_headers(reading)
-
-
-def _without(judged: Judged[Record], letters: Collection[int], count: int) -> Judged[Record]:
-    """Leave out the records of readings that do not fit another topic."""
-    records = iter(judged.records)
-    own = {number: next(records) for number in range(count) if number not in judged.letters}
-    return Judged([record for number, record in own.items() if number not in letters], {})
 
 
 class Transform:
@@ -167,10 +89,10 @@ class Transform:
         Returns:
             The record to produce, or why there is none.
         """
-        records, letters = self.judge([reading])
+        records, letters = self.transform_all([reading])
         return records[0] if records else letters[0]
 
-    def judge(self, readings: Sequence[Reading]) -> Judged[Record]:
+    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
         """Judge readings, all of them."""
         records: list[Record] = []
         letters: dict[int, DeadLetter] = {}
@@ -189,27 +111,27 @@ class Transform:
                     continue
             except Exception:  # noqa: BLE001, S110 - the compiled path raises anything it likes
                 pass
-            result = self._judge_slowly(reading)
+            result = self._transform_precisely(reading)
             if isinstance(result, DeadLetter):
                 letters[len(records) + len(letters)] = result
             else:
                 records.append(result)
-        return Judged(records, letters)
+        return TransformResults(records, letters)
 
-    def _judge_slowly(self, reading: Reading) -> Record | DeadLetter:
+    def _transform_precisely(self, reading: Reading) -> Record | DeadLetter:
         try:
-            return self._judge(reading)
-        except Misfit as misfit:
-            return misfit.dead_letter()
+            return self._transform_one(reading)
+        except ValidationError as error:
+            return error.dead_letter()
         except Exception as error:  # noqa: BLE001 - a bug of ours: one dead letter, not a service that restarts for ever
             return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
     def check_headers(self, reading: Reading) -> None:
-        """Raise Misfit when the properties of a message do not give what the headers need."""
+        """Raise ValidationError when the properties of a message do not give what the headers need."""
         if self._varying is not None:
             self._varying(reading)
 
-    def _judge(self, reading: Reading) -> Record | DeadLetter:
+    def _transform_one(self, reading: Reading) -> Record | DeadLetter:
         facts = self._topics.get(reading.topic) or self._refused.get(reading.topic) or self._learn(reading.topic)
         if isinstance(facts, DeadLetter):
             return facts
@@ -227,7 +149,7 @@ class Transform:
         return self._record(*encoded, headers, reading)
 
     def _record(self, key: bytes, value: bytes | None, headers: Headers, reading: Reading) -> Record:
-        """Make a record whose headers or time differ from reading to reading; raises Misfit."""
+        """Make a record whose headers or time differ from reading to reading; raises ValidationError."""
         if self._varying is not None:
             headers = [*headers, *self._varying(reading)]
         at = reading.received_at

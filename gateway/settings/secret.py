@@ -14,8 +14,8 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from gateway.log import printable
-from gateway.settings import yaml_file
+from gateway.documents import yaml_file
+from gateway.text import printable
 
 MAXIMUM_SECRET_BYTES: Final = 65_536
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.contract import load
-from gateway.settings import yaml_file
+from gateway.documents import yaml_file
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Copy

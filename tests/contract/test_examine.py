@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from gateway.contract import examine, load
+from gateway.documents import yaml_file
 from gateway.errors import ConfigurationError, Finding
-from gateway.settings import yaml_file
 from tests.contract.conftest import REPOSITORY
 
 if TYPE_CHECKING:

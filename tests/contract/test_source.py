@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.contract.source import Source, read
+from gateway.documents.source import Source, read
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:

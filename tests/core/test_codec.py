@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec import Codec
-from gateway.core.compiled_records import Miss
+from gateway.core.codec.codec import Codec
+from gateway.core.codec.unsupported import FallBack
 from gateway.core.reading import DeadLetter, Reason
 from tests.core.avro_schemas import Sample, quoted, records
 
@@ -358,7 +358,7 @@ def test_codec_says_why_a_schema_has_no_fast_path(
     """A shape that could be read in two ways is left to the precise path, and the codec says which it is."""
     codec = Codec(record({"name": "key", "type": "string"}, *fields), ("/key",), parameters)
     assert codec.not_fast_because == reason
-    with pytest.raises(Miss):
+    with pytest.raises(FallBack):
         codec.fast(b'{"key":"k","a":1}', ())
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.continuity import LONGEST_GAP, MAX_KEYS, WINDOW, Continuity
 from gateway.core.reading import Reading
+from gateway.core.sequence import LONGEST_GAP, MAX_KEYS, WINDOW, SequenceMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.core.continuity import Figure
+    from gateway.core.sequence import Figure
 
 
 def reading(number: object, *, dup: bool = False) -> Reading:
@@ -30,7 +30,7 @@ class Watched:
 
     def __init__(self, sequence: str | None = "/n", silent_after: int | None = None, max_keys: int = MAX_KEYS) -> None:
         self.counted: Counter[Figure] = Counter()
-        self.continuity = Continuity(sequence, silent_after, self.counted, max_keys)
+        self.continuity = SequenceMonitor(sequence, silent_after, self.counted, max_keys)
         self._offsets = count()
 
     def come(self, *numbers: object, key: bytes = b"dock", now: float = 0.0, dup: bool = False) -> Watched:
@@ -90,7 +90,7 @@ def test_note_counts_a_reading_once_however_often_it_is_sent() -> None:
 
 def test_note_finds_a_number_inside_members_with_slashes() -> None:
     counted: Counter[Figure] = Counter()
-    continuity = Continuity("/head/seq~1no", None, counted)
+    continuity = SequenceMonitor("/head/seq~1no", None, counted)
     for offset, number in enumerate((1, 3)):
         payload = b'{"n":5,"head":{"seq/no":%d,"deep":{"seq/no":"x"}}}' % number
         continuity.note(offset, Reading("doors", b"doors/d", payload, 0), b"k", 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.codec import Codec
+from gateway.core.codec.codec import Codec
 from gateway.core.dead_letter import CUT_TO, dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason
 from tests.contract_values import record

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract.model import Topic
-from gateway.core.avro import compile_encoder
-from gateway.core.event_time import EventTime
-from gateway.core.json_text import parse
+from gateway.core.codec.event_time import EventTime
+from gateway.core.codec.json_text import parse
+from gateway.core.codec.precise_encoder import compile_encoder
+from gateway.core.model import Topic
 from gateway.core.reading import Reading, Record
 from gateway.core.transform import Transform
 from tests.contract_values import record, stream

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.framing import frame
+from gateway.core.codec.framing import frame
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.json_text import MAX_DEPTH, MAX_DIGITS, MAX_NESTING, Unrepresentable, parse
-from gateway.core.misfit import Misfit, pointer
+from gateway.core.codec.json_text import MAX_DEPTH, MAX_DIGITS, MAX_NESTING, Unrepresentable, parse
+from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.reading import Reason
 
 TAKEN: list[tuple[bytes, Any]] = [
@@ -118,7 +118,7 @@ REFUSED: list[tuple[bytes, Reason]] = [
 @pytest.mark.parametrize(("payload", "reason"), REFUSED)
 def test_parse_refuses_the_rest_with_its_reason(payload: bytes, reason: Reason) -> None:
     """What is no JSON text is refused; the reason tells which rule it breaks."""
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         parse(payload)
     assert refused.value.reason == reason
 
@@ -129,7 +129,7 @@ def test_parse_takes_32_levels_and_not_33(pair: tuple[bytes, bytes]) -> None:
     start, end = pair
     inner = b"1" if b":" in start else b""
     parse(start * MAX_DEPTH + inner + end * MAX_DEPTH)
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         parse(start * (MAX_DEPTH + 1) + inner + end * (MAX_DEPTH + 1))
     assert refused.value.reason == Reason.TOO_DEEP
 
@@ -144,7 +144,7 @@ def test_parse_counts_levels_and_not_brackets() -> None:
 def test_parse_refuses_100_000_brackets_without_recursion() -> None:
     """Depth is checked before anything walks into it."""
     for text in (b"[" * 100_000, b'{"a":' * 100_000, b'["' + b"[" * 50 + b'",' + b"[" * 100_000):
-        with pytest.raises(Misfit) as refused:
+        with pytest.raises(ValidationError) as refused:
             parse(text)
         assert refused.value.reason == Reason.TOO_DEEP
 
@@ -161,7 +161,7 @@ def test_parse_refuses_100_000_brackets_without_recursion() -> None:
 )
 def test_parse_names_the_place_of_a_lone_surrogate(payload: bytes, place: str) -> None:
     """A surrogate pair is a character; half of one is refused with the place where it stands."""
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         parse(payload)
     assert (refused.value.reason, pointer(refused.value.tokens)) == (Reason.BAD_ENCODING, place)
 
@@ -196,7 +196,7 @@ def test_parse_reads_what_the_standard_library_writes(value: Any, is_ascii: bool
 @given(payload=st.binary(max_size=40) | st.text('[]{}":,\\ 1eNaduD8é', max_size=40).map(str.encode))
 def test_parse_raises_nothing_but_misfits(payload: bytes) -> None:
     """Whatever the bytes are, they are taken or refused; nothing else is raised."""
-    with suppress(Misfit):
+    with suppress(ValidationError):
         parse(payload)
 
 
@@ -204,7 +204,7 @@ def test_parse_counts_levels_only_of_the_member_that_counts() -> None:
     """What a later member of the same name replaces may nest deeper, as far as a parser can walk down."""
     deep = b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1)
     assert parse(b'{"a":' + deep + b',"a":1}') == {"a": 1}
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         parse(b'{"a":[' + deep + b'],"a":1}')
     assert refused.value.reason == Reason.TOO_DEEP
 

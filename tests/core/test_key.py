@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.key import Key
-from gateway.core.misfit import Misfit, pointer
+from gateway.core.codec.key import Key
+from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.reading import Reason
 from tests.contract_values import record
 
@@ -56,7 +56,7 @@ def test_of_refuses_a_reading_without_key(
     fields: list[Any], pointers: tuple[str, ...], value: dict[str, Any], place: str
 ) -> None:
     """Without a key there is no order to keep: NO_KEY, at the place of the first pointer in the payload."""
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         Key(record(*fields), pointers).of(value)
     assert (refused.value.reason, pointer(refused.value.tokens)) == (Reason.NO_KEY, place)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core import logical
-from gateway.core.misfit import Misfit
+from gateway.core.codec import logical
+from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
 
@@ -47,7 +47,7 @@ def test_timestamp_reads_rfc_3339(text: str, seconds: int) -> None:
 )  # fmt: skip
 def test_timestamp_refuses_other_text(text: str) -> None:
     """What is no time of RFC 3339 is refused, not guessed."""
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         logical.timestamp(3, zoned=True)(text)
     assert refused.value.reason == Reason.BAD_FORMAT
 
@@ -57,7 +57,7 @@ def test_timestamp_without_zone_refuses_a_zone() -> None:
     read = logical.timestamp(3, zoned=False)
     assert read("1970-01-01T00:00:01.5") == 1_500
     for text in ("1970-01-01T00:00:01Z", "1970-01-01T00:00:01+00:00"):
-        with pytest.raises(Misfit):
+        with pytest.raises(ValidationError):
             read(text)
 
 
@@ -85,7 +85,7 @@ def test_fractions_keep_their_digits(digits: int, fraction: str, units: int) -> 
 @pytest.mark.parametrize(("digits", "fraction"), [(3, "0001"), (6, "1234567"), (9, "0000000001")])
 def test_fractions_that_do_not_fit_are_refused(digits: int, fraction: str) -> None:
     """A digit that the type cannot keep is not cut off silently."""
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         logical.timestamp(digits, zoned=True)(f"1970-01-01T00:00:00.{fraction}Z")
     assert refused.value.reason == Reason.NOT_EXACT
 
@@ -121,7 +121,7 @@ def test_unscaled_is_exact(value: int | Decimal, unscaled: int) -> None:
 )
 def test_unscaled_refuses_what_does_not_fit(value: int | Decimal, reason: Reason) -> None:
     """Too many digits before or behind the point are refused at once, however large the exponent is."""
-    with pytest.raises(Misfit) as refused:
+    with pytest.raises(ValidationError) as refused:
         logical.unscaled(value, precision=4, scale=2)
     assert refused.value.reason == reason
 
@@ -131,5 +131,5 @@ def test_uuid_gives_its_bytes() -> None:
     text = "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"
     assert logical.uuid(text) == logical.uuid(text.lower()) == bytes.fromhex(text.replace("-", ""))
     for other in (f"{{{text}}}", f"urn:uuid:{text}", text.replace("-", ""), text[:-1], f"{text}\n"):
-        with pytest.raises(Misfit):
+        with pytest.raises(ValidationError):
             logical.uuid(other)

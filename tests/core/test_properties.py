@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gateway.core.properties import (
+from gateway.core.mqtt_properties import (
     CONTENT_TYPE,
     CORRELATION_DATA,
     RESPONSE_TOPIC,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core import routes as module
+from gateway.core import topic_index as module
 from gateway.core.address import Address
-from gateway.core.routes import UNMAPPED, routes
+from gateway.core.topic_index import UNMAPPED, routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec import Codec
+from gateway.core.codec.codec import Codec
 from gateway.core.reading import DeadLetter, Reason
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}

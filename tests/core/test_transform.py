@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract.model import Topic
 from gateway.core import transform as module
-from gateway.core.framing import frame
+from gateway.core.codec.framing import frame
+from gateway.core.fan_out import FanOut
+from gateway.core.model import Topic
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
-from gateway.core.transform import FanOut, Transform, transform_of
+from gateway.core.stream_transform import transform_of
+from gateway.core.transform import Transform
 from tests.contract_values import record, stream
 
 if TYPE_CHECKING:
-    from gateway.contract.model import Stream
+    from gateway.core.model import Stream
 
 SENSOR = record(("machine", "string"), ("sensor", "string"), ("value", "int"))
 GOOD = b'{"value":1}'
@@ -188,15 +190,15 @@ def test_judge_gives_for_many_readings_what_each_gives_alone(payloads: list[byte
     many: Transform | FanOut = FANNED_OUT if is_fan_out else TRANSFORM
     readings = [reading(payload=payload) for payload in payloads]
     alone = [many(each) for each in readings]
-    records, letters = many.judge(readings)
+    records, letters = many.transform_all(readings)
     assert records == [each for each in alone if not isinstance(each, DeadLetter)]
     assert list(letters.items()) == [(n, each) for n, each in enumerate(alone) if isinstance(each, DeadLetter)]
 
 
 def test_judge_leaves_readings_for_the_next_time_when_they_make_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two topics, and five records are many: two readings are judged."""
-    monkeypatch.setattr(module, "MANY_RECORDS", 5)
-    judged = fan_out(Topic("history"), LATEST).judge([reading()] * 9)
+    monkeypatch.setattr("gateway.core.fan_out.MANY_RECORDS", 5)
+    judged = fan_out(Topic("history"), LATEST).transform_all([reading()] * 9)
     assert (judged.readings, [len(records) for records in judged.records]) == (2, [2, 2])
 
 
@@ -210,9 +212,12 @@ def test_judge_gives_a_reading_to_no_topic_when_one_cannot_hold_it() -> None:
     readings = [reading(), reading(properties=site), reading(payload=b"{}"), reading(properties=site)]
     fanned_out = transform_of(stream_, [7, 8], LIMIT)
     assert isinstance(fanned_out, FanOut)
-    judged = fanned_out.judge(readings)
+    judged = fanned_out.transform_all(readings)
     assert [[each.topic for each in records] for records in judged.records] == [["factory", "asking"]] * 2
-    assert {place: letter.reason for place, letter in judged.letters.items()} == {0: Reason.MISSING, 2: Reason.MISSING}
+    assert {place: letter.reason for place, letter in judged.dead_letters.items()} == {
+        0: Reason.MISSING,
+        2: Reason.MISSING,
+    }
 
 
 def test_transform_ends_a_key_where_the_topic_is_compacted_only() -> None:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec import Codec
+from gateway.core.codec.codec import Codec
 from gateway.core.reading import DeadLetter, Reason
 
 if TYPE_CHECKING:
-    from gateway.core.whole import Content
+    from gateway.core.codec.scalar_payload import Content
 
 STATE = {"type": "enum", "name": "State", "symbols": ["ON", "OFF"]}
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from gateway.core.reading import Reading
-from gateway.disk import DiskBrokenError, SpoolFile
+from gateway.spool.file import DiskBrokenError, SpoolFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -249,7 +249,7 @@ def drain(path: Path) -> dict[int, Reading]:
                 try:
                     return _all_of(file)
                 except DiskBrokenError as error:
-                    file.renew(str(error))
+                    file.replace_file(str(error))
         except sqlite3.DatabaseError as error:
             raise AssertionError(f"it does not open: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, TopicPartition
 
-from gateway.dlq.replay import JOURNAL_FILE
+from gateway.operate.dlq.replay import JOURNAL_FILE
 from tests.stack.gateway import Gateway
 from tests.test_dead_letters import correct, is_in_order, origins, put, replay, topics
 

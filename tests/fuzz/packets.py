@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paho.mqtt.enums import CallbackAPIVersion
 
-from gateway.mqtt_reader import LONGEST_HEADER, FastReader, MalformedPacketError
+from gateway.mqtt.reader import LONGEST_HEADER, FastReader, MalformedPacketError
 from tests.stack.publisher import remaining_length
 from tests.test_mqtt_reader import (
     LIMIT,
@@ -72,19 +72,21 @@ class Outcome(NamedTuple):
     is_refused: bool
 
 
-def feed(version: int, pieces: Iterable[bytes], keeping: Collection[str] = ("stream",)) -> Outcome:
+def feed(version: int, pieces: Iterable[bytes], property_streams: Collection[str] = ("stream",)) -> Outcome:
     """Feed a new reader until it refuses.
 
     Args:
         version: of MQTT.
         pieces: bytes.
-        keeping: names of the streams whose readings carry their properties.
+        property_streams: names of the streams whose readings carry their properties.
 
     Raises:
         Exception: anything but MalformedPacketError is a fault of the reader's.
     """
     callbacks = CallbackAPIVersion.VERSION2
-    reader = FastReader(lambda _topic: "stream", LIMIT, keeping, callback_api_version=callbacks, protocol=version)
+    reader = FastReader(
+        lambda _topic: "stream", LIMIT, property_streams, callback_api_version=callbacks, protocol=version
+    )
     try:
         is_refused = any(reader.feed(piece) for piece in pieces)
     except MalformedPacketError:
@@ -99,7 +101,7 @@ def try_stream(stream: Stream) -> str:
     try:
         whole = feed(stream.version, [stream.data])
         pieces = feed(stream.version, cut(stream.data, stream.places))
-        bare = feed(stream.version, [stream.data], keeping=())
+        bare = feed(stream.version, [stream.data], property_streams=())
     except Exception as error:  # noqa: BLE001 - whatever it is, it is found
         return f"{type(error).__name__}: {error}"
     if whole.readings != bare.readings or whole.is_refused != bare.is_refused:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.dlq.partition import Partitions
-from gateway.doctor import certificates as doctor
-from gateway.doctor.diagnosis import State
 from gateway.errors import GatewayError
 from gateway.installation import open_installation
-from gateway.tail import Tail
-from gateway.topics import Cluster
+from gateway.kafka.partitions import Partitions
+from gateway.operate.doctor import certificates as doctor
+from gateway.operate.doctor.diagnosis import State
+from gateway.operate.tail.records import Tail
+from gateway.operate.topics import Cluster
 from tests.security.site import Site, basic, details, wait_told
 from tests.stack.wait import wait_for
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import Settings, load
 from gateway.errors import ConfigurationError
+from gateway.settings.settings import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

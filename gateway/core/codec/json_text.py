@@ -1,0 +1,160 @@
+"""JSON text to values, strictly: what RFC 8259 allows, and every refusal with its reason.
+
+The standard library's parser with hooks, not msgspec's: this is the path of payloads that are wrong (or whose
+schema the compiled codec does not cover), so it must tell *how* they are wrong. Numbers keep their text's exact
+value: a number with fraction or exponent becomes a Decimal. Of a member that stands twice the last one counts,
+as in msgspec, and the others may hold what they like.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from gateway.core.codec.validation_error import ValidationError
+from gateway.core.reading import Reason
+
+MAX_DEPTH = 32  # levels of a value
+MAX_NESTING = 600  # levels of a text, what does not count included; the parsers' stacks end below 1,000
+MAX_DIGITS = 400  # a double ends at 309; longer integers are out of range for every type but decimal
+_UNDERFLOW = 500_000  # so many places after the point are too many for every type
+
+_BOM = b"\xef\xbb\xbf"
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
+_LEVELS = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class Unrepresentable:
+    """A number too long for any type; the encoders answer OUT_OF_RANGE."""
+
+    def __repr__(self) -> str:
+        return "a number of many digits"
+
+
+def parse(payload: bytes) -> Any:
+    """Parse a payload.
+
+    Args:
+        payload: the MQTT message's bytes.
+
+    Returns:
+        None, bool, int, Decimal, Unrepresentable, str, list or dict.
+
+    Raises:
+        ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP or NOT_JSON.
+    """
+    text = decode(payload)
+    check_nesting(payload)
+    try:
+        value = _read(text)
+    except json.JSONDecodeError as error:
+        raise ValidationError(Reason.NOT_JSON, f"{error.msg} at character {error.pos}") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        check_depth(value)
+    if _SURROGATE_ESCAPE.search(text):
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def decode(payload: bytes) -> str:
+    """Give a payload's text.
+
+    Raises:
+        ValidationError: EMPTY or BAD_ENCODING.
+    """
+    if not payload:
+        raise ValidationError(Reason.EMPTY, "the payload is empty")
+    if payload.startswith(_BOM):
+        raise ValidationError(Reason.BAD_ENCODING, "the payload starts with a byte order mark (RFC 8259 section 8.1)")
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise ValidationError(Reason.BAD_ENCODING, f"byte {error.start} is not valid UTF-8") from None
+
+
+def check_nesting(payload: bytes) -> None:
+    """Refuse a text that a parser could not walk down.
+
+    Args:
+        payload: UTF-8.
+
+    Raises:
+        ValidationError: TOO_DEEP.
+    """
+    if payload.count(b"[") + payload.count(b"{") <= MAX_NESTING:
+        return
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(payload):
+        depth += _LEVELS.get(found[0], 0)
+        if depth > MAX_NESTING:  # looked no further: what comes behind may be long, and made to cost time
+            raise _too_deep()
+
+
+def check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
+    """Refuse a value of more levels than that.
+
+    Raises:
+        ValidationError: TOO_DEEP.
+    """
+    if not isinstance(value, list | dict):
+        return
+    if not levels:
+        raise _too_deep()
+    for inner in value if isinstance(value, list) else value.values():
+        check_depth(inner, levels - 1)
+
+
+def _too_deep() -> ValidationError:
+    return ValidationError(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _integer(text: str) -> int | Unrepresentable:
+    return int(text) if len(text) <= MAX_DIGITS else Unrepresentable()
+
+
+def _fraction(text: str) -> Decimal | Unrepresentable:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that even Decimal cannot hold
+        return _beyond_decimal(*text.lower().split("e"))
+
+
+def _beyond_decimal(digits: str, exponent: str) -> Decimal | Unrepresentable:
+    number = Decimal(digits)
+    if number and not exponent.startswith("-"):
+        return Unrepresentable()
+    return number.scaleb(-_UNDERFLOW)  # zero stays zero; all else is as near to it
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValidationError(Reason.NOT_JSON, f"{name} is not JSON (RFC 8259 section 6)")
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    if isinstance(value, str):
+        _check_surrogates(value)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_below(item, str(index))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_surrogates(name)
+            _refuse_below(item, name)
+
+
+def _refuse_below(value: Any, token: str) -> None:
+    try:
+        _refuse_lone_surrogates(value)
+    except ValidationError as error:
+        raise error.under(token) from None
+
+
+def _check_surrogates(text: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError(Reason.BAD_ENCODING, "a lone surrogate is no Unicode text")
+
+
+_read = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant).decode

@@ -1,0 +1,58 @@
+"""How the codec says inside itself that a payload does not fit; `codec.py` turns it into a DeadLetter.
+
+An exception and not a value, because it is raised deep in a walk whose steps then add their part of the place.
+It never leaves the core.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from gateway.core.reading import DeadLetter
+
+if TYPE_CHECKING:
+    from gateway.core.reading import Reason
+
+SHOWN = 40  # characters of an offending value that a detail may quote
+
+
+class ValidationError(Exception):
+    """A value that its schema does not take.
+
+    Args:
+        reason: which rule it breaks.
+        detail: one sentence for people.
+        tokens: unescaped JSON pointer tokens from where it was raised down to the value.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *tokens: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.tokens = list(tokens)
+
+    def under(self, *tokens: str) -> ValidationError:
+        """Put the place one step further from the root."""
+        self.tokens[:0] = tokens
+        return self
+
+    def dead_letter(self) -> DeadLetter:
+        """Make the value that leaves the core."""
+        return DeadLetter(self.reason, pointer(self.tokens), self.detail)
+
+
+def pointer(tokens: list[str] | tuple[str, ...]) -> str:
+    """Write tokens as a JSON pointer (RFC 6901)."""
+    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)
+
+
+def tokens(text: str) -> tuple[str, ...]:
+    """Read a JSON pointer (RFC 6901): "" is the whole document."""
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+
+
+def shown(value: object) -> str:
+    """Quote a value for a detail: printable ASCII, cut."""
+    text = str(value) if isinstance(value, Decimal) else ascii(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -1,0 +1,75 @@
+"""Topics that no stream describes, counted by their first levels.
+
+Devices may invent topics without end, so what is remembered is bounded, in number and in length: what comes when the
+memory is full counts as others. Two levels, because the first is often one word for a whole site.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.topic_index import UNMAPPED
+from gateway.text import cut, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEVELS = 2
+MAXIMUM_GROUPS = 1_000
+MAXIMUM_BYTES = 100  # of a topic that is shown
+OTHERS = "others"
+
+
+class Group(NamedTuple):
+    """Topics that begin alike.
+
+    Args:
+        name: their first levels, safe to print.
+        messages: how many.
+    """
+
+    name: str
+    messages: int
+
+
+class UndescribedTopics:
+    """Counts messages.
+
+    Attributes:
+        described: how many of them belong to a stream.
+
+    Args:
+        stream_of: topic -> name of the stream that it belongs to, or UNMAPPED.
+    """
+
+    def __init__(self, stream_of: Callable[[bytes], str]) -> None:
+        self.described = 0
+        self._stream_of = stream_of
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def undescribed(self) -> int:
+        """How many of them belong to none."""
+        return self._counts.total()
+
+    def take(self, topic: bytes) -> None:
+        """Count a message by its topic."""
+        if self._stream_of(topic) != UNMAPPED:
+            self.described += 1
+            return
+        levels = topic.split(b"/")
+        more = "/..." if len(levels) > LEVELS else ""
+        name = printable(cut(b"/".join(levels[:LEVELS]), MAXIMUM_BYTES)) + more
+        is_room = name in self._counts or len(self._counts) < MAXIMUM_GROUPS
+        self._counts[name if is_room else OTHERS] += 1
+
+    def groups(self, most: int) -> list[Group]:
+        """Give the largest groups, and what is left as one.
+
+        Args:
+            most: how many, without the rest.
+        """
+        largest = [Group(name, count) for name, count in self._counts.most_common(most) if name != OTHERS]
+        rest = self.undescribed - sum(group.messages for group in largest)
+        return [*largest, Group(OTHERS, rest)] if rest else largest

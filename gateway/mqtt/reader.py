@@ -1,0 +1,504 @@
+"""Two ways to get readings off an MQTT socket; both are paho clients, and the same tests run on both.
+
+`PahoReader` is plain paho: it reads one byte at a time and calls back for every message, 17 to 40 microseconds each.
+
+`FastReader` replaces one method of paho's client, the one that reads packets: it takes what the socket holds at once
+and runs over the PUBLISH packets in a tight loop; every other packet is handed to paho. Acknowledgements of a batch go
+out in one write. It leans on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), which is
+why pyproject.toml pins the major version.
+
+A PUBLISH that is much longer than the payload limit is not gathered by `FastReader`: its first bytes are kept, the rest
+is only hashed as it passes, and it arrives as a reading that says its size. So memory stays bounded whatever a broker
+sends. `PahoReader` gathers a message whole before it cuts it.
+
+Properties of a PUBLISH serve nothing here: paho checks each, `FastReader` only passes over them. Readings of streams
+that make headers of some carry them as they stood in the packet, for the transform to judge; of more than `CUT_TO`
+bytes only so many that it shows. Where no stream of a server asks for any, nothing is done for them.
+
+Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the link with the reason.
+QoS 2 counts as malformed, because it was not asked for: paho would answer it before anybody has stored the message.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from array import array
+from hashlib import sha256
+from struct import Struct
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.exception import MalformedPacket
+
+from gateway.core.dead_letter import CUT_TO
+from gateway.core.entry import Entry
+from gateway.core.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+PUBLISH, PUBACK = 0x30, 0x40
+FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor sent before, as nearly all are
+READ_BYTES = 262_144
+MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept, so that too many can be told
+# Of a PUBLISH: topic, packet id, length of the properties, and as many of them as are kept.
+LONGEST_HEADER = 2 + 65_535 + 2 + 4 + MOST_PROPERTIES
+DISCONNECT = b"\xe0\0"
+_VARINT_BYTES = 4
+_unpack_start = Struct(">BBH").unpack_from  # first byte, remaining length if it is short, length of a PUBLISH's topic
+_unpack_id = Struct(">HB").unpack_from  # packet id, length of the properties if it is short
+_Given = TypeVar("_Given")
+_Result = TypeVar("_Result")
+_FLAGS = [((bits >> 1) & 3, bool(bits & 1), bool(bits & 8)) for bits in range(16)]  # QoS, retain, DUP of a first byte
+_HANDED_TO_PAHO = {"have_remaining": 0, "remaining_count": [], "remaining_mult": 1, "to_process": 0}
+
+
+class MalformedPacketError(Exception):
+    """A packet that breaks the protocol; the text says how."""
+
+
+class Connection:
+    """One connection's acknowledgements, in the order the spool releases them.
+
+    After a reconnect the broker uses packet ids anew. Readings keep the connection they came over, so what is
+    acknowledged late goes to a list that nobody sends.
+    """
+
+    __slots__ = ("acknowledge", "packet_ids")
+
+    def __init__(self) -> None:
+        self.packet_ids: list[int] = []
+        self.acknowledge: Callable[[int], None] = self.packet_ids.append
+
+    def take(self) -> list[int]:
+        """Take the packet ids to acknowledge now."""
+        taken = self.packet_ids[:]
+        self.packet_ids.clear()
+        return taken
+
+
+class PahoReader(paho.Client):
+    """paho's client, with an inbox.
+
+    Args:
+        stream_of: topic -> name of the stream it belongs to.
+        payload_limit: bytes; longer payloads are cut.
+        property_streams: names of the streams whose readings carry their properties.
+        arguments: paho's own.
+    """
+
+    def __init__(
+        self,
+        stream_of: Callable[[bytes], str],
+        payload_limit: int,
+        property_streams: Collection[str] = (),
+        **arguments: Any,
+    ) -> None:
+        # On some refusals paho would dial again by itself, in the caller's thread and with another version.
+        super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
+        self.connection = Connection()
+        self.arrived: list[Entry] = []
+        self.is_drained = False  # the last read took all there was
+        self.trouble: OSError | None = None  # why the connection broke, which paho does not tell
+        self._stream_of = stream_of
+        self._payload_limit = payload_limit
+        self._keeping = property_streams if self._protocol == paho.MQTTv5 else ()
+        self._properties = b""
+        self._pinged_at = 0.0
+        self.on_message = self._take
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Connect anew; acknowledgements for what came over the old connection are void from now on."""
+        self.connection = Connection()
+        self.trouble = None
+        self._pinged_at = paho.time_func()
+        return super().reconnect()
+
+    def send_acknowledgements(self) -> None:
+        """Queue the acknowledgements that the spool has released."""
+        for packet_id in self.connection.take():
+            self.ack(packet_id, 1)
+
+    # --- silence, and the end of it --------------------------------------------------------------------------------
+
+    @property
+    def last_received_at(self) -> float:
+        """When the broker's last bytes came, monotonic seconds."""
+        return self._last_bytes_received
+
+    def reset_keep_alive(self, now: float) -> None:
+        """Note that nothing is read by our own choice, so that nothing heard proves nothing."""
+        self._last_bytes_received = now
+
+    def ping_every(self, seconds: float, now: float) -> None:
+        """Ping when so many seconds have passed since the last time, or since it connected.
+
+        Whatever else was sent or heard meanwhile: when it last sent something, paho does not keep, and a ping is cheap.
+        """
+        if now - self._pinged_at >= seconds:
+            self._pinged_at = now
+            self._send_pingreq()
+
+    def disconnect_gracefully(self, seconds: float) -> None:
+        """Send what is queued and DISCONNECT, and wait until the broker closes.
+
+        paho itself closes at once. The kernel then resets the connection if anything lies unread, and what the broker
+        has not read yet is lost: acknowledgements, and DISCONNECT, so that it would publish the last will.
+
+        Args:
+            seconds: how long at most.
+        """
+        until = time.monotonic() + seconds
+        self.send_acknowledgements()
+        self._packet_queue(0, DISCONNECT, 0, 0)  # 0: on a packet that it knows for DISCONNECT paho would close
+        while self.want_write() and self._is_ready(select.POLLOUT, until):
+            self.loop_write()
+        try:
+            if self._sock:
+                self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # it is no web socket
+            while self._is_ready(select.POLLIN, until) and self._sock_recv(READ_BYTES):
+                pass
+        except OSError:
+            pass  # it is gone, which is what we want
+        self._sock_close()
+
+    def _is_ready(self, event: int, until: float) -> bool:
+        seconds = until - time.monotonic()
+        if not self._sock or seconds <= 0:
+            return False
+        poller = select.poll()
+        poller.register(self._sock, event)
+        return bool(poller.poll(seconds * 1000))
+
+    # --- what paho calls -------------------------------------------------------------------------------------------
+
+    def _take(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        topic: bytes = message._topic  # noqa: SLF001 - `topic` raises on invalid UTF-8, which is for the transform
+        command = self._in_packet["command"]
+        payload = self._cut(bytes(message.payload))
+        self.arrived.append(self._entry(command, topic, message.mid, self._properties, *payload))
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        packet = self._in_packet
+        command, body = packet["command"], bytes(packet["packet"])
+        topic, _, _ = _publish_header(command, body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
+        self._properties = _properties(command, body, 2 + len(topic)) if self._keeping else b""
+        return super()._handle_publish()
+
+    def _handle_pubrel(self) -> MQTTErrorCode:
+        """Let go of a QoS 2 message that an earlier client of this session took; paho would leave it open for ever."""
+        result = super()._handle_pubrel()
+        return result or self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2]))
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        return self._remembering_trouble(super()._sock_recv, bufsize)
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        return self._remembering_trouble(super()._sock_send, buf)
+
+    def _remembering_trouble(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
+        try:
+            return step(argument)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self.trouble = self._pending_tls_alert(error)
+            raise
+
+    def _pending_tls_alert(self, error: OSError) -> OSError:
+        """Where the broker closed while we wrote, its TLS alert still waits to be read, and that says why."""
+        if isinstance(error, ssl.SSLEOFError) and self._sock:
+            try:
+                self._sock.recv(1)
+            except ssl.SSLWantReadError:
+                pass
+            except OSError as alert:
+                return alert
+        return error
+
+    # --- readings --------------------------------------------------------------------------------------------------
+
+    def _cut(self, payload: bytes) -> tuple[bytes, int, bytes]:
+        """Give the payload, or its beginning, size and digest when it is above the limit."""
+        if len(payload) <= self._payload_limit:
+            return payload, -1, b""
+        return payload[:CUT_TO], len(payload), sha256(payload).digest()
+
+    def _entry(  # noqa: PLR0913, PLR0917 - the parts of a packet
+        self, command: int, topic: bytes, packet_id: int, properties: bytes, payload: bytes, size: int, digest: bytes
+    ) -> Entry:
+        stream, now = self._stream_of(topic), time.time_ns() // 1_000_000
+        kept = properties if stream in self._keeping else b""
+        reading = Reading(stream, topic, payload, now, *_FLAGS[command & 0x0F], size, digest, kept)
+        return Entry(reading, self.connection, packet_id)
+
+
+class FastReader(PahoReader):
+    """paho's client with a packet reader that works in batches."""
+
+    def __init__(
+        self,
+        stream_of: Callable[[bytes], str],
+        payload_limit: int,
+        property_streams: Collection[str] = (),
+        **arguments: Any,
+    ) -> None:
+        super().__init__(stream_of, payload_limit, property_streams, **arguments)
+        self._rest = b""
+        self._oversized: _Oversized | None = None
+        self._gather_limit = payload_limit + LONGEST_HEADER
+
+    def reconnect(self) -> MQTTErrorCode:
+        """Connect anew; what was left of the old connection's bytes is void."""
+        self._rest = b""
+        self._oversized = None
+        return super().reconnect()
+
+    def send_acknowledgements(self) -> None:
+        """Queue all acknowledgements as one run of PUBACK packets (MQTT 5.0 section 3.4: success needs no reason)."""
+        packet_ids = array("H", self.connection.take())
+        if packet_ids:
+            packet_ids.byteswap() if _IS_LITTLE_ENDIAN else None
+            packets = array("H", b"\x40\x02\0\0" * len(packet_ids))
+            packets[1::2] = packet_ids
+            self._packet_queue(PUBACK, packets.tobytes(), 0, 0)
+
+    def _packet_read(self) -> MQTTErrorCode:
+        try:
+            data = self._sock_recv(READ_BYTES)
+        except BlockingIOError:
+            return MQTTErrorCode.MQTT_ERR_AGAIN
+        except OSError:
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        if not data:
+            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        self._last_bytes_received = paho.time_func()
+        self.is_drained = len(data) < READ_BYTES and not isinstance(self._sock, ssl.SSLSocket)
+        return self.feed(data)
+
+    def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost
+        """Take bytes in: whole packets go to the inbox or to paho, the rest waits for more.
+
+        Args:
+            data: the next bytes of the connection, cut anywhere.
+
+        Returns:
+            What paho said to the last packet it was handed.
+
+        Raises:
+            MalformedPacketError: when the bytes break the protocol.
+        """
+        if self._oversized:
+            data = self._consume_oversized(data)
+        buffer = self._rest + data if self._rest else data
+        self._rest = b""
+        now = time.time_ns() // 1_000_000
+        is_v5, property_streams, limit, stream_of, connection = (
+            self._protocol == paho.MQTTv5, self._keeping, self._payload_limit, self._stream_of, self.connection
+        )  # fmt: skip
+        append = self.arrived.append
+        command: int
+        position, end = 0, len(buffer)
+        while (left := end - position) >= 2:
+            if left > 3:
+                command, size, length = _unpack_start(buffer, position)
+            else:
+                command, size, length = buffer[position], buffer[position + 1], 0
+            start = position + 2
+            if size & 0x80:
+                if start < end and buffer[start] < 0x80:
+                    size, start = size & 0x7F | buffer[start] << 7, start + 1
+                else:
+                    size, start = _remaining_length(buffer, position + 1)
+                    if not start:
+                        break
+                length = buffer[start] << 8 | buffer[start + 1] if start + 2 <= end else 0
+            after = start + size
+            if after > end:
+                if size > self._gather_limit:
+                    position = self._begin_oversized(buffer, position, start, after)
+                break
+            if command & 0xF0 == PUBLISH:
+                body = start + 2 + length
+                if command & 0x06 == 0x02 and body + 3 <= after:
+                    topic = buffer[start + 2 : body]
+                    packet_id, skipped = _unpack_id(buffer, body)
+                    if not is_v5:
+                        body += 2
+                    else:
+                        body = body + 3 + skipped if skipped < 0x80 else _after_properties(buffer, body + 2)
+                    if body > after or not length or not packet_id:
+                        raise MalformedPacketError(_complaint(command))
+                else:
+                    topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
+                if after - body > limit:
+                    properties = _properties(command, buffer, start + 2 + len(topic)) if property_streams else b""
+                    append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
+                elif property_streams and (stream := stream_of(topic)) in property_streams:
+                    properties = _properties(command, buffer, start + 2 + len(topic))
+                    flags = _FLAGS[command & 0x0F]
+                    reading = Reading(stream, topic, buffer[body:after], now, *flags, -1, b"", properties)
+                    append(Entry(reading, connection, packet_id))
+                elif command == FIRST_AT_QOS_1:
+                    append(Entry(Reading(stream_of(topic), topic, buffer[body:after], now, 1), connection, packet_id))
+                else:
+                    reading = Reading(stream_of(topic), topic, buffer[body:after], now, *_FLAGS[command & 0x0F])
+                    append(Entry(reading, connection, packet_id))
+            else:
+                result = self._hand_to_paho(command, buffer[start:after], size)
+                if result:
+                    return result
+            position = after
+        self._rest = buffer[position:]
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _hand_to_paho(self, command: int, body: bytes, size: int) -> MQTTErrorCode:
+        packet = {"command": command, "packet": bytearray(body), "remaining_length": size, "pos": 0}
+        self._in_packet = _HANDED_TO_PAHO | packet  # type: ignore[assignment]  # the same keys as paho's TypedDict
+        try:
+            return self._packet_handle()
+        except MalformedPacket as error:
+            raise MalformedPacketError(f"a packet of type {command >> 4} is malformed: {error}") from error
+
+    def _begin_oversized(self, buffer: bytes, position: int, start: int, after: int) -> int:
+        """Start to pass over a huge PUBLISH once its topic is here; give the new position."""
+        command = buffer[position]
+        if command & 0xF0 != PUBLISH:
+            raise MalformedPacketError(f"a packet of type {command >> 4} has {after - start:,} bytes")
+        if len(buffer) - start < LONGEST_HEADER:
+            return position
+        topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=self._protocol == paho.MQTTv5)
+        size = after - body
+        kept = size if size <= self._payload_limit else CUT_TO
+        properties = _properties(command, buffer, start + 2 + len(topic)) if self._keeping else b""
+        skipped = max(0, body - len(buffer))
+        self._oversized = _Oversized(command, topic, packet_id, properties, size, kept, skipped)
+        self._consume_oversized(buffer[body:])
+        return len(buffer)
+
+    def _consume_oversized(self, data: bytes) -> bytes:
+        """Hash what belongs to the huge payload; give what comes after it."""
+        huge = self._oversized
+        assert huge, "only called while one passes"
+        rest = huge.take(data)
+        if huge.is_over:
+            self._oversized = None
+            size, digest = (huge.size, huge.digest.digest()) if huge.size > self._payload_limit else (-1, b"")
+            message = huge.command, huge.topic, huge.packet_id, huge.properties, bytes(huge.head)
+            self.arrived.append(self._entry(*message, size, digest))
+        return rest
+
+
+class _Oversized:
+    """A PUBLISH that is not gathered: the rest of its properties is passed over, the payload kept in part and hashed.
+
+    Args:
+        command: the packet's first byte.
+        topic: of the message.
+        packet_id: of the message; 0 for QoS 0.
+        properties: as many as are kept.
+        size: bytes of payload.
+        kept: how many of them to keep.
+        skipped: bytes of properties still to come.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a packet
+        self, command: int, topic: bytes, packet_id: int, properties: bytes, size: int, kept: int, skipped: int
+    ) -> None:
+        self.command = command
+        self.topic = topic
+        self.packet_id = packet_id
+        self.properties = properties
+        self.size = self._missing = size
+        self.head = bytearray()
+        self.digest = sha256()
+        self._kept = kept
+        self._skipped = skipped
+
+    @property
+    def is_over(self) -> bool:
+        return not self._missing and not self._skipped
+
+    def take(self, data: bytes) -> bytes:
+        """Take what belongs to the packet and give what comes after it."""
+        if self._skipped:
+            data, self._skipped = data[self._skipped :], max(0, self._skipped - len(data))
+        mine, rest = data[: self._missing], data[self._missing :]
+        self._missing -= len(mine)
+        self.head += mine[: self._kept - len(self.head)]
+        self.digest.update(mine)
+        return rest
+
+
+_IS_LITTLE_ENDIAN = array("H", [1]).tobytes() == b"\1\0"
+
+
+def _remaining_length(buffer: bytes, position: int) -> tuple[int, int]:
+    """Read a variable byte integer (MQTT 5.0 section 1.5.5); give value and end, or 0, 0 when bytes are missing."""
+    value = 0
+    for place, byte in enumerate(buffer[position : position + _VARINT_BYTES]):
+        value |= (byte & 0x7F) << (7 * place)
+        if not byte & 0x80:
+            return value, position + place + 1
+    if len(buffer) - position >= _VARINT_BYTES:
+        raise MalformedPacketError("a length takes more than four bytes")
+    return 0, 0
+
+
+def _after_properties(buffer: bytes, position: int) -> int:
+    """Find where the payload starts behind the properties of a PUBLISH; beyond the buffer when that cannot be told."""
+    length, start = _remaining_length(buffer, position)
+    return start + length if start else len(buffer) + 1
+
+
+def _properties(command: int, buffer: bytes, position: int) -> bytes:
+    """Copy the properties of a PUBLISH of MQTT 5, as many as are kept.
+
+    Args:
+        command: the packet's first byte.
+        buffer: holds the packet's header, `LONGEST_HEADER` bytes of it at most.
+        position: behind the topic.
+    """
+    length, start = _remaining_length(buffer, position + (2 if command & 0x06 else 0))  # a packet id stands before them
+    return buffer[start : start + min(length, MOST_PROPERTIES)]
+
+
+def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v5: bool) -> tuple[bytes, int, int]:
+    """Read what stands before the payload of a PUBLISH; `FastReader.feed` does so itself for most at QoS 1.
+
+    Args:
+        command: the packet's first byte.
+        buffer: holds the packet from `start` on, whole or at least `LONGEST_HEADER` bytes of it.
+        start: where the topic's length stands.
+        after: where the packet ends; may lie beyond the buffer.
+        is_v5: there are properties.
+
+    Returns:
+        Topic, packet id (0 at QoS 0), and where the payload starts.
+
+    Raises:
+        MalformedPacketError: when they do not fit, or the QoS is none we asked for.
+    """
+    body = start + 2 + int.from_bytes(buffer[start : start + 2])
+    topic, packet_id = buffer[start + 2 : body], 0
+    if command & 0x06:
+        packet_id = int.from_bytes(buffer[body : body + 2])
+        body += 2
+    if is_v5:
+        body = _after_properties(buffer, body)
+    if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
+        raise MalformedPacketError(_complaint(command))
+    return topic, packet_id, body
+
+
+def _complaint(command: int) -> str:
+    if command & 0x06 == 0x04:
+        return (
+            "the broker sends with QoS 2, which we did not ask for: an earlier client of this id left its session; "
+            "delete it on the broker, or give the gateway another clientId"
+        )
+    return "a PUBLISH packet is malformed"

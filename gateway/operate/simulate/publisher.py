@@ -1,0 +1,217 @@
+"""The devices' side of the brokers: publish what the simulator makes, and count what the brokers acknowledged.
+
+One connection a server, all devices share it. Paho's own thread does the network here, because nothing hangs on the
+order of acknowledgements; the number of unacknowledged messages is bounded, so that a slow broker slows the
+simulation instead of filling the memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from gateway.errors import GatewayError
+from gateway.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from gateway.mqtt.broker import Broker
+    from gateway.operate.simulate.simulator import Publication
+    from gateway.signals import Stopping
+
+MAX_UNACKNOWLEDGED = 1_000
+CONNECT_SECONDS = 10.0
+SETTLE_SECONDS = 30.0  # without a single acknowledgement
+KEEP_ALIVE_SECONDS = 30
+NO_SUBSCRIBERS = 16  # a success of MQTT 5.0, section 3.4.2.1
+
+
+class Publisher:
+    """Connections to the brokers; a context manager.
+
+    Attributes:
+        sent: publications by (stream, kind); kind "" is a good reading.
+        acknowledged: how many of them the brokers have taken.
+        refusals: how many they have refused, by reason.
+
+    Args:
+        brokers: every server that will be published to.
+
+    Raises:
+        GatewayError: when a broker cannot be reached or refuses us.
+    """
+
+    def __init__(self, brokers: Iterable[Broker]) -> None:
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self.acknowledged = 0
+        self.refusals: Counter[str] = Counter()
+        self._brokers = {broker.name: broker for broker in brokers}
+        self._clients: dict[str, paho.Client] = {}
+        self._refused_at_connect: dict[str, str] = {}
+        self._changed = threading.Condition()
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many publications the brokers have not answered yet."""
+        return self.sent.total() - self.acknowledged - self.refusals.total()
+
+    def __enter__(self) -> Self:
+        try:
+            for broker in self._brokers.values():
+                self._clients[broker.name] = self._connected(broker)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.disconnect()
+            client.loop_stop()
+
+    def publish(self, publication: Publication, qos: int) -> None:
+        """Publish; wait while too much is unacknowledged.
+
+        Args:
+            publication: its own QoS is not looked at.
+            qos: 0 or 1.
+
+        Raises:
+            GatewayError: when the brokers acknowledge nothing for `SETTLE_SECONDS`.
+        """
+        self._wait_for(MAX_UNACKNOWLEDGED - 1)
+        with self._changed:
+            self.sent[publication.stream, publication.kind] += 1
+        properties = _properties(publication) if self._brokers[publication.server].is_mqtt5 else None
+        client = self._clients[publication.server]
+        client.publish(publication.topic, publication.payload, qos, properties=properties)
+
+    def settle(self) -> None:
+        """Wait until everything is acknowledged or refused.
+
+        Raises:
+            GatewayError: when the brokers acknowledge nothing for `SETTLE_SECONDS`.
+        """
+        self._wait_for(0)
+
+    def _wait_for(self, unacknowledged: int) -> None:
+        with self._changed:
+            while (left := self.unacknowledged) > unacknowledged:
+                if not self._changed.wait(SETTLE_SECONDS) and self.unacknowledged == left:
+                    message = f"The brokers have acknowledged nothing for {SETTLE_SECONDS:g} s; {left} are open."
+                    raise GatewayError(message, "Is a broker down, or its disk full?")
+
+    def _connected(self, broker: Broker) -> paho.Client:
+        protocol = paho.MQTTv5 if broker.is_mqtt5 else paho.MQTTv311
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol, userdata=broker.name)
+        client.max_queued_messages_set(0)
+        client.max_inflight_messages_set(MAX_UNACKNOWLEDGED)
+        client.reconnect_delay_set(1, 5)
+        client.connect_timeout = CONNECT_SECONDS
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        if broker.username:
+            client.username_pw_set(broker.username, broker.password)
+        if broker.tls:
+            client.tls_set_context(broker.tls)
+        self._dial(client, broker)
+        return client
+
+    def _dial(self, client: paho.Client, broker: Broker) -> None:
+        place = f"{broker.name} at {broker.host}:{broker.port}"
+        try:
+            client.connect(broker.host, broker.port, KEEP_ALIVE_SECONDS)
+        except OSError as error:  # ssl.SSLError and timeouts are
+            raise GatewayError(
+                f"Broker {printable(place)} cannot be reached: {printable(str(error))}.",
+                f"Start it, or name another: --server {broker.name}=HOST:PORT.",
+            ) from None
+        client.loop_start()
+        with self._changed:
+            known = self._changed.wait_for(
+                lambda: client.is_connected() or broker.name in self._refused_at_connect, CONNECT_SECONDS
+            )
+        if not known or broker.name in self._refused_at_connect:
+            reason = self._refused_at_connect.get(broker.name, "it does not answer")
+            client.loop_stop()
+            raise GatewayError(
+                f"Broker {printable(place)} refuses the connection: {reason}.",
+                "Give a user who may publish: --username NAME --password-file FILE.",
+            )
+
+    def _on_connect(self, _client: paho.Client, name: str, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        with self._changed:
+            if reason.is_failure:
+                self._refused_at_connect[name] = printable(str(reason))
+            self._changed.notify_all()
+
+    def _on_publish(self, _client: paho.Client, _name: str, _mid: int, reason: ReasonCode, _properties: Any) -> None:
+        with self._changed:
+            if reason.is_failure and reason.value != NO_SUBSCRIBERS:
+                self.refusals[printable(str(reason))] += 1
+            else:
+                self.acknowledged += 1
+            self._changed.notify_all()
+
+
+def _properties(publication: Publication) -> Properties | None:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho types it not
+    if publication.properties:
+        properties.UserProperty = list(publication.properties.items())
+    if publication.content_type:
+        properties.ContentType = publication.content_type
+    if publication.correlation:
+        properties.CorrelationData = publication.correlation
+    return None if properties.isEmpty() else properties  # type: ignore[no-untyped-call]  # as above
+
+
+def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name
+    publications: Iterable[Publication],
+    publisher: Publisher,
+    *,
+    rate: float,
+    stopping: Stopping,
+    count: int | None = None,
+    qos: int | None = None,
+) -> None:
+    """Publish at a steady rate until the count is reached or somebody says stop.
+
+    Args:
+        publications: may be endless.
+        publisher: is connected.
+        rate: publications a second; 0 for as fast as the brokers acknowledge.
+        stopping: ends it before its time.
+        count: how many, or None for no end.
+        qos: instead of each stream's own.
+
+    Raises:
+        GatewayError: when the brokers stop acknowledging.
+    """
+    started = time.monotonic()
+    for number, publication in enumerate(publications):
+        if number == count or stopping.is_set():
+            return
+        ahead_seconds = started + number / rate - time.monotonic() if rate else 0.0
+        if ahead_seconds > 0.005 and stopping.wait(ahead_seconds):
+            return
+        publisher.publish(publication, publication.qos if qos is None else qos)
+
+
+def summary(sent: Mapping[tuple[str, str], int]) -> str:
+    """Write how many good and broken readings each stream has sent, and in how many ways they were broken."""
+    lines = []
+    for stream in dict.fromkeys(stream for stream, _ in sorted(sent)):
+        broken = {kind: number for (name, kind), number in sent.items() if name == stream and kind}
+        ways = f" in {len(broken)} ways" if broken else ""
+        lines.append(f"  {stream:<28} {sent.get((stream, ''), 0):>9} good {sum(broken.values()):>7} broken{ways}")
+    return "\n".join(lines)

@@ -1,0 +1,198 @@
+"""Blocks -> one HTML file that loads nothing: no script, no font, no picture from elsewhere.
+
+The file states its own Content-Security-Policy, for when it is opened from disk: its one style sheet is allowed by its
+hash, everything else is forbidden. All text is escaped, and no text becomes part of a tag but the addresses of links,
+which `details.link` and `prose` let through by their scheme.
+
+The same HTML serves all widths: a table whose cells know their column's head (`data-head`) becomes a list of cards on
+a narrow screen.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from gateway.page import flow
+from gateway.page.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Facts,
+    Flow,
+    Heading,
+    Inline,
+    Link,
+    Listing,
+    Paragraph,
+    Phrase,
+    Strong,
+    Table,
+)  # fmt: skip
+from gateway.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+STYLE: Final = files("gateway.page").joinpath("page.css").read_text("utf-8")
+STYLE_SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/.-])(?=[A-Za-z{])")
+_POLICY: Final = f"default-src 'none'; style-src {STYLE_SOURCE}; base-uri 'none'; form-action 'none'"
+
+
+def write(blocks: Sequence[Block]) -> str:
+    """Write a page.
+
+    Args:
+        blocks: a heading of level 1 first.
+
+    Returns:
+        A whole HTML document.
+    """
+    return _document(blocks, f'<nav aria-label="Contents">\n{_contents(blocks[1:])}\n</nav>')
+
+
+def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: int) -> str:
+    """Write a page that the browser loads anew again and again; what stands out on it is in trouble.
+
+    Args:
+        blocks: a heading of level 1 first.
+        links: to other pages of ours.
+        refresh_seconds: from one loading to the next.
+
+    Returns:
+        A whole HTML document.
+    """
+    items = "".join(f"<li>{_inline(link)}</li>" for link in links)
+    refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">\n'
+    return _document(blocks, f'<nav aria-label="Pages"><ul>{items}</ul></nav>', refresh, "live")
+
+
+def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = "") -> str:
+    (title, *rest) = blocks
+    assert isinstance(title, Heading), "a page begins with its title"
+    body = "\n".join(part for block in rest for part in _block(block))
+    attribute = f' class="{kind}"' if kind else ""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+{refresh}<title>{_text(title.text)}</title>
+<style>{STYLE}</style>
+</head>
+<body{attribute}>
+<a class="skip" href="#content">Skip to the content</a>
+{nav}
+<main id="content">
+<h1>{_text(title.text)}</h1>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def _contents(blocks: Sequence[Block]) -> str:
+    """Chapters, each with its entries."""
+    headings = [one for one in blocks if isinstance(one, Heading) and one.level in {2, 3}]
+    lines = ["<ul>"]
+    for is_chapter, group in groupby(headings, lambda one: one.level == 2):
+        entries = [f"<li>{_anchor_link(one)}</li>" for one in group]
+        lines += entries if is_chapter else ["<li><ul>", *entries, "</ul></li>"]
+    return "\n".join([*lines, "</ul>"])
+
+
+def _anchor_link(heading: Heading) -> str:
+    return _inline(Link(heading.text, f"#{heading.anchor}", is_code=heading.is_code))
+
+
+def _block(block: Block) -> Iterator[str]:
+    match block:
+        case Heading():
+            yield _heading(block)
+        case Paragraph(phrase):
+            yield f"<p>{_phrase(phrase)}</p>"
+        case Bullets(items):
+            yield "<ul>" + "".join(f"<li>{_phrase(item)}</li>" for item in items) + "</ul>"
+        case Facts(rows):
+            yield "<dl>"
+            yield from (f"<div><dt>{_text(term)}</dt><dd>{_phrase(phrase)}</dd></div>" for term, phrase in rows)
+            yield "</dl>"
+        case Table():
+            yield from _table(block)
+        case Listing():
+            yield _listing(block)
+        case Flow():
+            yield f'<div class="flow" role="group" aria-label="Diagram" tabindex="0">{flow.svg(block)}</div>'
+
+
+def _heading(heading: Heading) -> str:
+    text = _code(heading.text) if heading.is_code else _text(heading.text)
+    tag = f"h{heading.level}"
+    if not heading.anchor:
+        return f"<{tag}>{text}</{tag}>"
+    return (
+        f'<{tag} id="{_anchor(heading.anchor)}"><a class="anchor" href="#{_anchor(heading.anchor)}">{text}</a></{tag}>'
+    )
+
+
+def _listing(listing: Listing) -> str:
+    lines = "\n".join(map(_text, listing.text.split("\n")))
+    caption = f"<figcaption>{_text(listing.caption)}</figcaption>"
+    return f'<figure>{caption}<pre tabindex="0"><code>{lines}</code></pre></figure>'
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f'<div class="table"><table><caption>{_text(table.caption)}</caption>'
+    yield "<thead><tr>" + "".join(f'<th scope="col">{_text(head)}</th>' for head in table.heads) + "</tr></thead>"
+    yield "<tbody>"
+    for first, *cells in table.rows:
+        others = zip(table.heads[1:], cells, strict=True)
+        yield f'<tr><th scope="row">{_phrase(first)}</th>' + "".join(_cell(*one) for one in others) + "</tr>"
+    yield "</tbody></table></div>"
+
+
+def _cell(head: str, phrase: Phrase) -> str:
+    return f'<td data-head="{_text(head)}">{_phrase(phrase)}</td>' if phrase else "<td></td>"
+
+
+def _phrase(phrase: Phrase) -> str:
+    return "".join(map(_inline, phrase))
+
+
+def _inline(inline: Inline) -> str:
+    match inline:
+        case Code(text):
+            return _code(text)
+        case Strong(text):
+            return f"<strong>{_text(text)}</strong>"
+        case Link(text, target, is_code):
+            shown = _code(text) if is_code else _text(text)
+            if target.startswith("#"):
+                return f'<a href="#{_anchor(target[1:])}">{shown}</a>'
+            return f'<a href="{_text(target)}" rel="noreferrer">{shown}</a>'
+        case str():
+            return _text(inline)
+
+
+def _code(text: str) -> str:
+    """A name, which may break where its words meet; what is copied has no such break in it."""
+    return f"<code>{'<wbr>'.join(map(_text, _WORDS.split(text)))}</code>"
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+def _anchor(name: str) -> str:
+    """A name as both `id` and fragment; a browser compares the two before it decodes anything."""
+    return quote(name, safe="")

@@ -1,0 +1,58 @@
+"""Text from outside, made safe to show: control characters escaped, long values cut."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+MAXIMUM_VALUE_BYTES: Final = 256
+
+
+# Control, format (bidi and zero-width), surrogate, private use, unassigned, line and paragraph separator.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+_NAMED_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: str) -> str:
+    r"""Escape what must not reach a terminal or a line of its own: `"a\x1b[31m"` -> `a\u001b[31m`.
+
+    Args:
+        text: anything, from anywhere.
+
+    Returns:
+        One line that can be encoded as UTF-8 and shows all it holds.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_escape, text))
+
+
+def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
+    """Shorten a value from outside.
+
+    Args:
+        value: text, or bytes that may be UTF-8.
+        limit: bytes of UTF-8 to keep.
+
+    Returns:
+        The text; when it was shortened, with an ellipsis and the whole length in bytes.
+    """
+    if isinstance(value, str):
+        if len(value) * 4 <= limit:
+            return value
+        value = value.encode("utf-8", "surrogatepass")
+        kept = value if len(value) <= limit else value[:limit]
+        text = kept.decode("utf-8", "surrogatepass" if kept is value else "ignore")
+    else:
+        kept = value[:limit]
+        text = kept.decode("utf-8", "backslashreplace")
+    return text if len(value) <= limit else f"{text}… ({len(value)} bytes)"
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) not in _UNSAFE_CATEGORIES:
+        return character
+    code = ord(character)
+    return _NAMED_ESCAPES.get(character) or (f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}")
