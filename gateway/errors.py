@@ -1,12 +1,42 @@
-"""What can go wrong, whose fault it is, and what happens next.
+"""All exception classes: the family says whose fault it is and what happens next.
 
-    GatewayError                    every error of ours; carries a sentence and a hint
-    ├── ConfigurationError   78     the operator's files: contract or settings; carries every finding at once
+    GatewayError                    ends the command: a sentence, a fix and an exit code; never a traceback
+    ├── ConfigurationError   78     the operator's files, contract or settings; carries all findings
     ├── SpoolTakenError      73     another process holds this installation's spool
-    └── SpoolBrokenError     74     the disk does not keep what it was given: stop, nothing is acknowledged
+    └── SpoolBrokenError     74     the disk fails again and again; nothing more is acknowledged
 
-Bad readings are not here: they are values (`core.reading.DeadLetter`). A lost or refusing peer is not here
-either: it is a state of the source, the sink or the registry, tried again and named in `/readyz`.
+    DataError                       the input is wrong; whoever reads it turns the error into a value
+    ├── ValidationError             a payload that does not match its schema -> dead letter
+    ├── MalformedPropertiesError    MQTT 5 properties that cannot be parsed -> dead letter
+    ├── MalformedPacketError        a packet that breaks MQTT -> the connection is closed
+    ├── RequestError                an HTTP request that cannot be answered -> its status code
+    ├── AddressError                an address that MQTT cannot express -> finding
+    ├── ExpressionError             a text that is not a runtime expression -> finding
+    ├── ReferenceFault              a `$ref` that leads nowhere -> finding
+    └── TooLargeError               a schema without end -> finding
+
+    FileError                       a file that the operator named cannot be used -> finding, or the peer's state
+    ├── UnfitFileError              a secret or certificate
+    ├── CaFileError                 the registry's CA file
+    └── UnknownVariableError        an environment variable that names no setting
+
+    PeerError                       a peer does not answer or refuses -> retry, shown in `/readyz`
+    ├── UnreachableError            no answer
+    ├── InvalidResponseError        an answer that is not a registry's
+    ├── RefusedError                an HTTP status that is not a success
+    ├── NoUrlError                  no registry is configured
+    └── UnconfirmedError            Kafka has not reported the outcome of a record
+
+    DiskError                       the spool file
+    ├── DiskFullError               no room, or read-only -> retry
+    └── DiskBrokenError             any other failure -> the file is set aside
+
+    CodecLimit                      the compiled encoder does not apply -> the precise encoder
+    ├── FallBack                    not for this payload
+    └── UnsupportedSchemaError      not for this schema
+
+The classes with data of their own are defined beside the code that raises them. A reading that does not match is
+never an exception outside `core/`: it is a `core.reading.DeadLetter`.
 """
 
 from __future__ import annotations
@@ -45,6 +75,26 @@ class Finding:
         place = f"{self.file}:{self.line}" if self.line else self.file
         told = f"{place} {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
         return f"{told} {self.fix}".rstrip()
+
+
+class DataError(Exception):
+    """The input is wrong; the reader turns it into a dead letter, a finding or a status."""
+
+
+class FileError(Exception):
+    """A file or variable that the operator named cannot be used."""
+
+
+class PeerError(Exception):
+    """A peer does not answer or refuses; the call can be repeated."""
+
+
+class DiskError(Exception):
+    """The spool file could not be read or written."""
+
+
+class CodecLimit(Exception):  # noqa: N818 - a limit, not an error: the precise encoder takes over
+    """The compiled encoder does not apply; the precise one does."""
 
 
 class GatewayError(Exception):

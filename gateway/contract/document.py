@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from gateway.contract.expression import split
 from gateway.documents.source import Source, Tokens, read, shown
-from gateway.errors import ConfigurationError, Finding
+from gateway.errors import ConfigurationError, DataError, Finding
 
 MAX_HOPS = 32  # references that lead to references
 MAX_FILES = 200
@@ -43,7 +43,7 @@ class _Absent:
 ABSENT = _Absent()
 
 
-class ReferenceFault(ValueError):  # noqa: N818 - a fault of the document, reported and never shown as an exception
+class ReferenceFault(DataError):  # noqa: N818 - a fault of the document, reported and never shown as an exception
     """A `$ref` that leads nowhere; says why, and what to do."""
 
     def __init__(self, message: str, fix: str = "Correct it.") -> None:
@@ -51,7 +51,7 @@ class ReferenceFault(ValueError):  # noqa: N818 - a fault of the document, repor
         self.fix = fix
 
 
-class TooLargeError(ValueError):
+class TooLargeError(DataError):
     """A schema that is too large, or without end, when its references are written out."""
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway.errors import DataError
+
 EXPRESSION = re.compile(r"\$message\.(payload|header)#((?:/.*)?)\Z", re.DOTALL)
 BAD_ESCAPE = re.compile(r"~(?![01])")
 
 
-class ExpressionError(ValueError):
+class ExpressionError(DataError):
     """A text that is no runtime expression; says why."""
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.errors import DataError
+
 MAX_BYTES = 65_535  # an MQTT string carries its length in two bytes
 
 
-class AddressError(ValueError):
+class AddressError(DataError):
     """An address that no MQTT filter can express."""
 
 

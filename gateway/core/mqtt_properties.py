@@ -10,12 +10,14 @@ broker would send the same message again after every connect.
 
 from __future__ import annotations
 
+from gateway.errors import DataError
+
 CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA, SUBSCRIPTION_IDENTIFIER, USER_PROPERTY = 0x03, 0x08, 0x09, 0x0B, 0x26
 _BLOCKS = {CONTENT_TYPE, RESPONSE_TOPIC, CORRELATION_DATA}  # two bytes of length, then so many
 _FIXED = {0x01: 1, 0x02: 4, 0x23: 2}  # payload format indicator, message expiry interval, topic alias
 
 
-class MalformedPropertiesError(ValueError):
+class MalformedPropertiesError(DataError):
     """The bytes are no properties of a PUBLISH."""
 
 

@@ -37,6 +37,7 @@ from paho.mqtt.exception import MalformedPacket
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
+from gateway.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -57,7 +58,7 @@ _FLAGS = [((bits >> 1) & 3, bool(bits & 1), bool(bits & 8)) for bits in range(16
 _HANDED_TO_PAHO = {"have_remaining": 0, "remaining_count": [], "remaining_mult": 1, "to_process": 0}
 
 
-class MalformedPacketError(Exception):
+class MalformedPacketError(DataError):
     """A packet that breaks the protocol; the text says how."""
 
 

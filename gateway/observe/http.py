@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
-from gateway.errors import GatewayError
+from gateway.errors import DataError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class _Answer:
     style: str = ""  # source of the one style sheet that the page holds
 
 
-class _RefusedError(Exception):
+class RequestError(DataError):
     """The request gets this status and sentence, and nothing else."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
@@ -181,7 +181,7 @@ class _Routes:
         method = head.split(b" ", 1)[0]
         try:
             return self._route(*_parse(head)), method != b"HEAD"
-        except _RefusedError as refused:
+        except RequestError as refused:
             return refused.answer, method != b"HEAD"
         except Exception:
             log.exception("a page could not be made")
@@ -189,13 +189,13 @@ class _Routes:
 
     def _route(self, method: str, path: str, host: str) -> _Answer:
         if not self._is_ours(host):
-            raise _RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "Ask for localhost or the address listened on.")
+            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "Ask for localhost or the address listened on.")
         if method not in {"GET", "HEAD"}:
-            raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.")
+            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.")
         page = self._paths.get(path)
         if page is None:
             *others, last = self._paths
-            raise _RefusedError(HTTPStatus.NOT_FOUND, f"There are {', '.join(others)} and {last}.")
+            raise RequestError(HTTPStatus.NOT_FOUND, f"There are {', '.join(others)} and {last}.")
         with self._one_call:
             return page()
 
@@ -241,10 +241,10 @@ def _parse(head: bytes) -> tuple[str, str, str]:
     match = _REQUEST_LINE.fullmatch(request_line)
     headers = [_HEADER.fullmatch(line) for line in lines]
     if match is None or None in headers:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+        raise RequestError(HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
     hosts = [header[2] for header in headers if header and header[1].lower() == "host"]
     if len(hosts) != 1:  # RFC 9112 section 3.2
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "A request has exactly one Host header.")
+        raise RequestError(HTTPStatus.BAD_REQUEST, "A request has exactly one Host header.")
     return match[1], match[2].partition("?")[0], hosts[0]
 
 
@@ -306,7 +306,7 @@ class _Connection(socketserver.BaseRequestHandler):
         """Read the head, answer, let the peer read the answer."""
         try:
             answer, has_body = self.server.routes.answer(self._read_head())
-        except _RefusedError as refused:
+        except RequestError as refused:
             answer, has_body = refused.answer, True
         except OSError:
             return  # gone before it asked
@@ -318,12 +318,12 @@ class _Connection(socketserver.BaseRequestHandler):
         head, deadline = bytearray(), time.monotonic() + self.server.head_seconds
         while (end := head.find(b"\r\n\r\n")) < 0:
             if len(head) >= MAXIMUM_HEAD_BYTES:
-                raise _RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
+                raise RequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
             try:
                 self.request.settimeout(max(deadline - time.monotonic(), 0.001))
                 received = self.request.recv(MAXIMUM_HEAD_BYTES - len(head))
             except TimeoutError:
-                raise _RefusedError(HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly.") from None
+                raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly.") from None
             if not received:
                 raise ConnectionAbortedError
             head += received

@@ -27,6 +27,8 @@ from urllib.request import (
     Request,
 )
 
+from gateway.errors import FileError, PeerError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,7 +36,7 @@ MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 MAXIMUM_ANSWER_BYTES = 10_000_000
 
 
-class UnreachableError(Exception):
+class UnreachableError(PeerError):
     """No answer came; the text says why.
 
     Args:
@@ -47,15 +49,15 @@ class UnreachableError(Exception):
         self.tls = tls
 
 
-class CaFileError(Exception):
+class CaFileError(FileError):
     """The file of authorities cannot be used; the text says why."""
 
 
-class InvalidResponseError(Exception):
+class InvalidResponseError(PeerError):
     """An answer that a registry would not give; the text says what is strange, without quoting it."""
 
 
-class RefusedError(Exception):
+class RefusedError(PeerError):
     """The answer's status is no success.
 
     Args:

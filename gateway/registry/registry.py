@@ -31,6 +31,7 @@ from urllib.parse import quote, urlsplit
 from fastavro.schema import SchemaParseException
 
 from gateway.certificate import Peer, refusal
+from gateway.errors import PeerError
 from gateway.registry.api import CaFileError, InvalidResponseError, RefusedError, RegistryApi, UnreachableError
 from gateway.registry.lock_file import MAXIMUM_ID, _pin, _read_lock, _write_lock, canonical
 from gateway.text import cut, printable
@@ -207,7 +208,7 @@ class SchemaRegistry:
 
     def _asked(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
         if not self._url:
-            raise _NoUrlError
+            raise NoUrlError
         return self._api.ask(method, path, body)
 
     def _refusal(self, subject: str, error: _Trouble) -> Unresolved:
@@ -221,12 +222,12 @@ class SchemaRegistry:
 # --- the answers -----------------------------------------------------------------------------------------------------
 
 
-class _NoUrlError(Exception):
+class NoUrlError(PeerError):
     """There is no registry to ask."""
 
 
-_Trouble = UnreachableError | RefusedError | InvalidResponseError | CaFileError | _NoUrlError
-_TROUBLE = (UnreachableError, RefusedError, InvalidResponseError, CaFileError, _NoUrlError)
+_Trouble = UnreachableError | RefusedError | InvalidResponseError | CaFileError | NoUrlError
+_TROUBLE = (UnreachableError, RefusedError, InvalidResponseError, CaFileError, NoUrlError)
 
 
 def _canonical_or_none(text: str) -> str | None:
@@ -254,7 +255,7 @@ def _explained(error: _Trouble, register: bool) -> tuple[bool, str]:  # noqa: FB
             return True, f"gave a strange answer: {error}. {_PERHAPS_ANOTHER}"
         case CaFileError():
             return False, f"cannot be asked: registry.ca_file is not usable ({error})."
-        case _NoUrlError():
+        case NoUrlError():
             return False, "No registry is configured, and the lock file has no id for this schema. Set registry.url."
 
 

@@ -15,12 +15,13 @@ from typing import Final
 from pydantic import SecretStr
 
 from gateway.documents import yaml_file
+from gateway.errors import FileError
 from gateway.text import printable
 
 MAXIMUM_SECRET_BYTES: Final = 65_536
 
 
-class UnfitFileError(Exception):
+class UnfitFileError(FileError):
     """A file that settings name cannot be used as it is."""
 
     def __init__(self, message: str, hint: str) -> None:

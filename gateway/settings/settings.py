@@ -39,7 +39,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationEr
 
 from gateway.documents import yaml_file
 from gateway.documents.yaml_file import Document, Place, dotted, propose
-from gateway.errors import ConfigurationError, Finding
+from gateway.errors import ConfigurationError, FileError, Finding
 from gateway.settings import producer_properties, secret
 from gateway.settings.values import (
     Duration,
@@ -358,7 +358,7 @@ def _bare(shape: Any) -> Any:
 # --- the environment -------------------------------------------------------------------------------------------------
 
 
-class _UnknownVariableError(Exception):
+class UnknownVariableError(FileError):
     """No setting has this name; carries message and fix."""
 
 
@@ -371,7 +371,7 @@ def _override(
             place = _place_of(variable, changed)
             _put(changed, place, _read_variable(environ[variable], _shape(place)))
             origin.variables[place] = variable
-        except _UnknownVariableError as error:
+        except UnknownVariableError as error:
             message, fix = error.args
             found.append(Finding(printable(variable), 0, "", message, fix))
     return changed
@@ -383,7 +383,7 @@ def _place_of(variable: str, data: dict[str, Any]) -> Place:
         place = (*place, _match(segment, _shape(place), _at(data, place)))
     shape = _shape(place)
     if typing.get_origin(shape) is dict or (isinstance(shape, type) and issubclass(shape, BaseModel)):
-        raise _UnknownVariableError("This names a section, not a setting.", "Add __ and the setting's name.")
+        raise UnknownVariableError("This names a section, not a setting.", "Add __ and the setting's name.")
     return place
 
 
@@ -396,15 +396,15 @@ def _match(segment: str, shape: Any, value: Any) -> str:
     elif isinstance(shape, type) and issubclass(shape, BaseModel):
         known = list(shape.model_fields)
     else:
-        raise _UnknownVariableError("This goes on below a setting.", "Take the last part off its name.")
+        raise UnknownVariableError("This goes on below a setting.", "Take the last part off its name.")
     matching = {name for name in known if _plain(name) == _plain(segment)}
     if len(matching) > 1:
-        raise _UnknownVariableError(f"It fits {' and '.join(sorted(matching))}.", "Set it in the file.")
+        raise UnknownVariableError(f"It fits {' and '.join(sorted(matching))}.", "Set it in the file.")
     if not matching:
         if _INLINE.get(segment.lower()) in known:
-            raise _UnknownVariableError("A secret must not stand in the environment.", "Name a file that holds it.")
+            raise UnknownVariableError("A secret must not stand in the environment.", "Name a file that holds it.")
         fix = propose(segment, known) or "Only servers and streams that the file names can be overridden: add it there."
-        raise _UnknownVariableError("No setting has this name.", fix)
+        raise UnknownVariableError("No setting has this name.", fix)
     return matching.pop()
 
 
@@ -428,9 +428,9 @@ def _put(data: dict[str, Any], place: Place, value: object) -> None:
 
 def _read_variable(text: str, shape: Any) -> object:
     if not text:
-        raise _UnknownVariableError("The variable is empty.", "Unset it, or give it a value.")
+        raise UnknownVariableError("The variable is empty.", "Unset it, or give it a value.")
     if not text.isprintable():
-        raise _UnknownVariableError("The variable holds control characters or is not UTF-8.", "Set it to plain text.")
+        raise UnknownVariableError("The variable holds control characters or is not UTF-8.", "Set it to plain text.")
     if shape is str:
         return text
     try:

@@ -33,7 +33,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from gateway.core.entry import ENTRY_BYTES
-from gateway.errors import ConfigurationError, Finding, SpoolTakenError
+from gateway.errors import ConfigurationError, DiskError, Finding, SpoolTakenError
 from gateway.spool import salvage
 from gateway.spool.row import COLUMNS, CRC, checksum, format_1_checksum, to_reading, to_row
 from gateway.spool.salvage.pages import PAGE_BYTES
@@ -71,11 +71,11 @@ _INTO = f"INTO readings ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"
 _SELECT = f"SELECT {_NAMES} FROM readings"  # noqa: S608 - our own constant
 
 
-class DiskFullError(Exception):
+class DiskFullError(DiskError):
     """The disk has no room, or may only be read; what was to be written is not there, and may be written later."""
 
 
-class DiskBrokenError(Exception):
+class DiskBrokenError(DiskError):
     """The file failed in another way; it must be set aside (`SpoolFile.renew`)."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gateway.errors import CodecLimit
 
-class FallBack(Exception):  # noqa: N818 - not an error: it says "ask the precise path"
+
+class FallBack(CodecLimit):
     """The fast path does not take this payload."""
 
 
-class UnsupportedSchemaError(Exception):
+class UnsupportedSchemaError(CodecLimit):
     """The schema has a shape that no code is generated for; the text names it."""

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter
+from gateway.errors import DataError
 
 if TYPE_CHECKING:
     from gateway.core.reading import Reason
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 SHOWN = 40  # characters of an offending value that a detail may quote
 
 
-class ValidationError(Exception):
+class ValidationError(DataError):
     """A value that its schema does not take.
 
     Args:

@@ -52,7 +52,7 @@ from msgspec import structs
 
 from gateway import files as durable
 from gateway.core.entry import Entry
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, PeerError
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.kafka.partitions import Partitions, Span
 from gateway.kafka.sink import DEFAULTS, RECORD_OVERHEAD, KafkaSink
@@ -304,7 +304,7 @@ class Selection:
         return None
 
 
-class _UnconfirmedError(Exception):
+class UnconfirmedError(PeerError):
     """Kafka has not told what became of a record: it may be there, or come to be there."""
 
 
@@ -358,7 +358,7 @@ class Replay:
                 self._begin(targets)
                 self._produce(wave)
                 self._journal.save_now_and_then()
-        except _UnconfirmedError:
+        except UnconfirmedError:
             self._journal.save()
             told = f"Kafka confirmed nothing for {self._patience:g} s; {self._report.replayed} were replayed before."
             raise GatewayError(told, "Replay again when Kafka is back: what got through is not repeated.") from None
@@ -425,7 +425,7 @@ class Replay:
             What Kafka did not take, in order.
 
         Raises:
-            _UnconfirmedError: nothing was reported for too long.
+            UnconfirmedError: nothing was reported for too long.
         """
         unsent = deque(enumerate(wave))
         settled: set[int] = set()
@@ -445,7 +445,7 @@ class Replay:
             if taken or failed:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > self._patience:
-                raise _UnconfirmedError
+                raise UnconfirmedError
         return [pair for index, pair in enumerate(wave) if index not in settled]
 
     def _hand_over(self, index: int, pair: Pair) -> bool:
