@@ -1,6 +1,6 @@
 """Run the benchmarks: all of them into docs/bench/, or some of them onto the screen.
 
-python -m bench                     everything; writes docs/bench/ and the tables of README.md
+python -m bench                     everything; writes docs/bench/ and the table of README.md
 python -m bench --quick             the same with shorter runs, one of each
 python -m bench --only versus,start some groups; writes nothing
 """
@@ -59,7 +59,7 @@ def measure(groups: list[str], *, is_quick: bool) -> report.Results:
 
 
 def write(results: report.Results) -> None:
-    """Write the files of docs/bench/, and the tables of the README."""
+    """Write the files of docs/bench/, and the table of the README."""
     report.FOLDER.mkdir(parents=True, exist_ok=True)
     (report.FOLDER / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (report.FOLDER / "README.md").write_text(report.page(results))

@@ -1,6 +1,6 @@
-"""Results -> the tables of docs/bench/README.md, each figure beside what it is compared with, and those of README.md.
+"""Results -> the tables of docs/bench/README.md, each figure beside what it is compared with, and the one of README.md.
 
-Whatever is missing from the results is written as "not measured".
+A figure that is missing from the results is written as "not measured".
 """
 
 from __future__ import annotations
@@ -146,12 +146,6 @@ ROWS = [
 ]
 SPEED = [("microseconds", "{:.1f} µs"), ("readings_per_second", COUNT)]
 STEADY = [("microseconds", "{:.0f} µs"), ("p50", MILLISECONDS), ("p99", MILLISECONDS)]
-IN_README = {
-    "gateway": "this gateway",
-    "gateway-lingering": "the same with `linger.ms: 5`",
-    "plain-go": "the Go bridge, with its libraries' defaults",
-    "plain-go-hasty": "the same without linger, acknowledging each millisecond",
-}
 
 
 def machine() -> dict[str, Any]:
@@ -235,7 +229,7 @@ def latencies(results: Results) -> str:
     every = {
         "gateway": "gateway",
         "direct": "produced directly",
-        "direct_near": "produced directly, two requests under way",
+        "direct_near": "produced directly, two requests in flight",
     }
     asked = [(rate, name) for rate in ("1000", "10000") for name in every] + [("full_speed", "gateway")]
     rows = []
@@ -277,14 +271,14 @@ def small(results: Results) -> str:
 
 
 def _disturbance(results: Results) -> str:
-    """Write how much else the machine had to do: figures of a busy one tell little."""
+    """Write how busy the machine was: the figures of a busy machine mean little."""
     before = f"Load of the machine before the run: {results['load_before']:.2f}."
     if "loop_nanoseconds" not in results:
         return before
     loops = results["loop_nanoseconds"]
     return f"""{before}
-Between the groups of rows a round of a loop of plain Python took {min(loops):.0f} to {max(loops):.0f} ns. Where these
-are far from each other, others share the cores, and ratios to what does not run in Python mean little."""
+Between the groups of rows one iteration of a loop in plain Python took {min(loops):.0f} to {max(loops):.0f} ns. A wide
+range means that other processes share the cores; comparisons with programs in other languages then mean little."""
 
 
 TABLES = (goals, absolute, grown, latencies, steady, small)
@@ -303,35 +297,20 @@ def _cell(found: Results, name: str, figure: str, form: str) -> str:
 
 
 def readme(text: str, results: Results) -> str:
-    """Write the README anew: its tables of speed, between the comments that mark them.
-
-    Args:
-        text: of the README.
-        results: of a run.
-
-    Returns:
-        The text with the results' figures.
+    """Write the table of speed in the README anew, between the comments that mark it.
 
     Raises:
         ValueError: when a mark is missing.
     """
-    full_speed = {name: title.rpartition(") ")[2] for name, title in PEERS.items() if name != "ceiling-by-runs"}
-    at_1000 = results.get("steady", {}).get("at_1000", {})
-    rows = [(title, *(_cell(results.get("versus", {}), name, *form) for form in SPEED))
-            for name, title in full_speed.items()]  # fmt: skip
-    steady_rows = [(title, *(_cell(at_1000, name, *form) for form in STEADY[:2])) for name, title in IN_README.items()]
-    on = results["machine"]
-    where = f"{on['cpu']}, {on['cores']} cores, {on['date']}"
-    text = _between(text, "full speed", table((where, "CPU per reading", "readings/s"), rows))
-    return _between(text, "steady", table(("at 1,000 a second", "CPU per reading", "latency, p50"), steady_rows))
-
-
-def _between(text: str, name: str, written: str) -> str:
-    before, begin, rest = text.partition(f"<!-- make bench: {name} -->\n")
-    _, end, after = rest.partition(f"<!-- end: {name} -->\n")
+    before, begin, rest = text.partition("<!-- make bench: full speed -->\n")
+    _, end, after = rest.partition("<!-- end: full speed -->\n")
     if not end:
-        raise ValueError(f"README.md has no table of make bench: {name}")
-    return f"{before}{begin}{written}{end}{after}"
+        raise ValueError("README.md has no table of make bench: full speed")
+    on, found = results["machine"], results.get("versus", {})
+    titles = {name: title.rpartition(") ")[2] for name, title in PEERS.items() if name != "ceiling-by-runs"}
+    rows = [(title, *(_cell(found, name, *form) for form in SPEED)) for name, title in titles.items()]
+    where = f"{on['cpu']}, {on['cores']} cores, {on['date']}"
+    return f"{before}{begin}{table((where, 'CPU per reading', 'readings/s'), rows)}{end}{after}"
 
 
 def page(results: Results) -> str:
@@ -345,9 +324,9 @@ def page(results: Results) -> str:
     return f"""\
 # Benchmarks
 
-`{verb}` made this page and the plot, in one run; `QUICK=1` has shorter runs, one of each. The figures of
-single runs are in `results.json`; what each stage of the way costs is in `stages.json` (`make bench-stages`). Why some
-goals are missed, and what other machines gave, stands in [notes.md](notes.md).
+`{verb}` wrote this page and the plot in one run; `QUICK=1` makes shorter runs, one of each. The figures of the
+single runs are in `results.json`. `make bench-stages` writes the cost of each processing stage to `stages.json`. The
+[notes](notes.md) explain why some goals are missed, and show the results of other machines.
 
 {on["cpu"]}, {on["cores"]} cores, Linux {on["kernel"]}; Python {on["python"]}, {versions};
 Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}; {on["date"]}. {_disturbance(results)}
@@ -372,43 +351,43 @@ Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}; {on["date"]}. {_disturban
 {small(results)}
 ## How it is measured
 
-- Held to one core means that all threads of the bridge, librdkafka's too, run on one core, which Kafka and the load
-  brokers leave to it. The other rows are of processes that may use all {on["cores"]}, as everybody else may.
-- With 20 unacknowledged, (c) is bound by paho's acknowledging each 50 ms unless tuned: the tuned row is the comparison
-  that counts. It speaks MQTT 5 there, because its library knows nothing else.
-- A load broker (`bench/load_broker.py`) sends ready-made QoS 1 PUBLISH packets as fast as the bridge's Receive Maximum
-  allows, and counts acknowledgements. So the bridge is measured, and no MQTT broker.
-- The far end is a real Kafka, one node, topics with six partitions (one where streams are counted). All write with
-  acks=all, idempotence and lz4, and all but (d) write the same records, with the MQTT topic as a header.
-- CPU is user and system time of the bridge's process alone, as the kernel counts it. Readings/s are from the first
-  PUBLISH to the last PUBACK. Everything runs on the one machine, so that all share its cores.
-- Every record is counted in Kafka, and the first thousand of a topic are decoded: {sent:,} and {decoded:,} in the
-  rows at full speed. Those of (d) hold no Avro; theirs is the JSON that was sent.
-- (b) acknowledges readings before Kafka has them; its readings/s are flattered by that. (a) and the direct
-  producer of the latency rows are the same program; it has the gateway's own producer settings, and as many requests
-  under way as librdkafka lets be, which is five. The gateway has two where Kafka is as near as here; a row shows what
-  producing directly gains by that. (c) has the defaults of its libraries but for compression, and a Receive Maximum
-  of 8,192 as the gateway has, which with 200 streams has 16,384; *tuned* means no linger in the producer and
-  acknowledgements each millisecond instead of each 50.
-- At steady rates each turn of a loop and each request to Kafka holds one reading or a few, so the shorter the latency,
-  the more of them there are and the more a reading costs: (c) lets readings wait ten milliseconds for others, (c) tuned
-  and the gateway do not. Compare rows of like latency.
-- (d) forwards bytes: it parses no JSON and writes no Avro, but the payload as it is behind a frame, under a key taken
-  from the MQTT topic. It has the defaults of its libraries and of Java, memory and collector included, but for
-  compression, a Receive Maximum of 8,192, and MQTT state in memory instead of files. It acknowledges to MQTT in the
-  order of Kafka's acknowledgements, so it need not wait for a slower partition. The defaults
-  hide no speed: with batches of 256 KB and a linger of 20 ms, tried once, it took as much CPU, which goes into handing
-  readings from thread to thread and into a system call for each acknowledgement. It is warmed up with
-  {WARM_UPS["plain-java"]:,} readings, for Java's own compiler.
-- Two workers have a stream each, and are sent half of the readings each at the same time; their CPU is that of both and
-  of the parent. Kafka and the load broker need the same {on["cores"]} cores, so no doubling is to be expected here, and
-  the figure does not tell what two workers do with cores of their own. Each connection has a Receive Maximum of its
-  own, so two have twice as many readings in flight; and where others keep the machine busy, two processes get more of
-  it than one.
-- Start is from starting the process to the first PUBACK, which follows Kafka's own; the very first start registers its
-  schemas, later ones have the ids in their lock file.
-- A latency is the time from sending, written into the reading, to a consumer that polls all partitions; at full
-  speed one of six partitions. Bytes to Kafka are TCP payload, keep-alive and metadata requests included.
-- One a minute is three readings in three minutes, beside the other rows of little work, and not part of QUICK=1.
-  librdkafka asks for metadata each five minutes, so that is not in its bytes.
+- "Held to one core" means that all threads of the bridge, including those of librdkafka, run on one core, which Kafka
+  and the load brokers do not use. In all other rows every process may use all {on["cores"]} cores.
+- With 20 unacknowledged messages, (c) is limited by paho, which acknowledges every 50 ms unless it is tuned: compare
+  with the tuned row. (c) uses MQTT 5 there, because its library supports nothing else.
+- A load broker (`bench/load_broker.py`) sends ready-made QoS 1 PUBLISH packets as fast as the bridge's Receive
+  Maximum allows, and counts the acknowledgements. So the figures are those of the bridge, not of an MQTT broker.
+- The far end is a real Kafka: one node, and topics with six partitions (one where streams are counted). All bridges
+  produce with acks=all, idempotence and lz4, and all but (d) write the same records, with the MQTT topic as a header.
+- CPU is the user and system time of the bridge's process alone, as the kernel counts it. Readings/s are measured from
+  the first PUBLISH to the last PUBACK. Everything runs on the one machine, so all processes share its cores.
+- Every record in Kafka is counted, and the first thousand of each topic are decoded: {sent:,} and {decoded:,} in the
+  rows at full speed. The records of (d) hold no Avro; they are compared with the JSON that was sent.
+- (b) acknowledges readings before Kafka has them, which improves its readings/s. (a) and the direct producer of the
+  latency rows are the same program. It has the gateway's producer settings and the most in-flight requests that
+  librdkafka allows, five. The gateway uses two where Kafka is as near as here; one row shows the effect of two on
+  producing directly. (c) has the defaults of its libraries except for compression and a Receive Maximum of 8,192, the
+  same as the gateway's, which is 16,384 with 200 streams. *Tuned* means no linger in the producer, and
+  acknowledgements every millisecond instead of every 50.
+- At steady rates each iteration of the loop and each request to Kafka holds one or a few readings. A shorter latency
+  therefore means more iterations and requests, and more CPU per reading. (c) lets readings wait ten milliseconds for
+  others; (c) tuned and the gateway do not. Compare rows of similar latency.
+- (d) forwards bytes: it parses no JSON and writes no Avro; it prefixes the payload with a frame and takes the key
+  from the MQTT topic. It has the defaults of its libraries and of Java, including memory and garbage collector,
+  except for compression, a Receive Maximum of 8,192, and MQTT state in memory instead of files. It acknowledges to
+  MQTT in the order of Kafka's acknowledgements, so it need not wait for a slower partition. The defaults do not slow
+  it down: with batches of 256 KB and a linger of 20 ms, measured once, it used as much CPU. That CPU is spent on
+  passing readings between threads and on a system call for each acknowledgement. {WARM_UPS["plain-java"]:,} readings
+  warm up Java's compiler first.
+- Two workers have one stream each and receive half of the readings each at the same time. Their CPU is that of both
+  and of the parent. Kafka and the load broker need the same {on["cores"]} cores, so no doubling can be expected here,
+  and the figure does not show the effect of two workers with cores of their own. Each connection has its own Receive
+  Maximum, so two workers have twice as many readings in flight; and on a busy machine two processes get a larger
+  share of it than one.
+- The start is measured from starting the process to the first PUBACK, which follows Kafka's acknowledgement. The very
+  first start registers its schemas; later starts have the ids in their lock file.
+- A latency is measured from sending, with the time written into the reading, to a consumer that polls all partitions;
+  at full speed, one of six partitions. Bytes to Kafka are TCP payload, including keep-alive and metadata requests.
+- "One a minute" is three readings in three minutes, measured beside the other rows of little work, and not part of
+  QUICK=1. librdkafka requests metadata every five minutes, so its bytes do not include that.
 """

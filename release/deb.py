@@ -51,6 +51,8 @@ HOMES = {
     "deploy/grafana": "usr/share/doc/gateway/examples/grafana",
     "deploy/runbook.md": "usr/share/doc/gateway/runbook.md",
     "README.md": "usr/share/doc/gateway/README.md",
+    "docs/guarantees.md": "usr/share/doc/gateway/docs/guarantees.md",
+    "docs/reference.md": "usr/share/doc/gateway/docs/reference.md",
     "CHANGELOG.md": "usr/share/doc/gateway/CHANGELOG.md",
 }
 SCRIPTS = ("postinst", "prerm", "postrm")

@@ -64,6 +64,19 @@ def number_of(said: str, line: str) -> int:
     return int(found[1].replace(",", ""))
 
 
+def shape(line: str) -> str:
+    """The line without its numbers and its widths."""
+    return re.sub(r"\d[\d,.]*", "0", " ".join(line.split()))
+
+
+def readme_lines() -> set[str]:
+    """The shapes of the lines that README.md shows of a demo; records differ from run to run."""
+    _, _, rest = (ROOT / "README.md").read_text().partition("$ make demo SECONDS=10\n")
+    shown = rest.partition("```")[0].splitlines()
+    assert len(shown) > 10
+    return {shape(line) for line in shown if not re.search(r"/\d+@\d|^  \.\.\.$", line)}
+
+
 def test_demo_ends_with_balanced_books(tmp_path: Path) -> None:
     """After the seconds asked for, all countings agree, every topic was shown, and the exit code is 0."""
     demo = Demo(tmp_path, "--seconds", "3", "--broken", "0.1")
@@ -76,6 +89,7 @@ def test_demo_ends_with_balanced_books(tmp_path: Path) -> None:
     assert "The books balance" in demo.said
     for topic in ("machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"):
         assert f"  {topic}/" in demo.said
+    assert readme_lines() <= set(map(shape, demo.said.splitlines()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,4 @@
-"""What the pages in `docs/` say is so: their steps are files, and commands print what the pages show."""
+"""The documentation is true and complete: steps are files, commands print what pages show, the reference lists all."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import io
 import json
 import re
 import shutil
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import fastavro
 import pytest
+import typer
 
+from gateway.cli import app
+from gateway.contract.rules import EXTENSIONS
+from gateway.core.dead_letter import dead_letter_record
+from gateway.core.reading import DeadLetter, Reading, Reason
+from release.manual import EXIT_CODES
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.reading_records import records
 from tests.test_cli import command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import StartMosquitto
@@ -62,12 +70,86 @@ def test_every_step_has_its_section() -> None:
     assert {path.name for path in (DOCS / "steps").iterdir()} == {str(step) for step in SECTIONS}
 
 
-@pytest.mark.parametrize(
-    "page", [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
-)
-def test_links_lead_to_files(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        assert link.startswith("https://") or (page.parent / link).exists(), link
+PAGES = [
+    *sorted(DOCS.rglob("*.md")),
+    *sorted((ROOT / "deploy").rglob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "RELEASING.md")),
+    *(ROOT / name for name in ("mosquitto/README.md", "tests/faults/README.md")),
+]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+        if not link.startswith("https://"):
+            target = (page.parent / link) if link else page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
+
+
+def test_the_readme_is_a_page_and_a_half() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1_000
+
+
+# --- the reference is complete ----------------------------------------------------------------------------------------
+
+REFERENCE = (DOCS / "reference.md").read_text()
+
+
+def section(title: str) -> str:
+    """A section of the reference, without those below it."""
+    text = REFERENCE.partition(f"\n{title}\n")[2]
+    assert text, title
+    return re.split(r"^#", text, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_cells(title: str) -> str:
+    """The first column of the tables of a section."""
+    return "\n".join(re.findall(r"^\| (.+?) \|", section(title), flags=re.MULTILINE))
+
+
+def command_names(group: Any, name: str) -> Iterator[str]:
+    for word, each in group.commands.items():
+        if getattr(each, "commands", None):
+            yield from command_names(each, f"{name} {word}")
+        else:
+            yield f"{name} {word}"
+
+
+def test_every_command_is_documented() -> None:
+    documented = re.findall(r"`(gateway [a-z ]*[a-z])", first_cells("## Commands"))
+    assert sorted(documented) == sorted(command_names(typer.main.get_command(app), "gateway"))
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = re.findall(r"(?:with|[:;|,] |and) ?(\d+)\b", section("### Exit codes"))
+    assert set(codes) == set(EXIT_CODES)
+
+
+def test_every_extension_is_documented() -> None:
+    assert set(re.findall(r"`(x-[a-z-]+)`", first_cells("## The contract"))) == set(EXTENSIONS)
+
+
+def test_every_reason_and_header_of_a_dead_letter_is_documented() -> None:
+    cells = re.findall(r"`([a-z0-9_.]+)`", first_cells("## Dead letters"))
+    reading = Reading("receiveDoors", b"doors/dock-2", b"too long", 0, properties=b"p")
+    headers = dead_letter_record(reading, DeadLetter(Reason.TOO_LARGE, "", ""), "dead", 4).headers
+    assert sorted(cells) == sorted([*Reason, *(name for name, _ in headers)])
+
+
+def test_every_dependency_is_documented() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[><=]", each)[0] for each in project["dependencies"]}
+    assert set(re.split(r", |\n", first_cells("## Platforms and dependencies"))) - {"package", "---"} == needed
+
+
+# --- the last step ----------------------------------------------------------------------------------------------------
 
 
 def test_the_last_step_flows(mosquitto: StartMosquitto, kafka: Kafka, registry: Registry, tmp_path: Path) -> None:

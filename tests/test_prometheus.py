@@ -86,6 +86,20 @@ def test_alerts_and_dashboard_name_only_metrics_that_are_there(watched: Watched)
     assert set(asked) - there - {"gateway_dropped_total"} == set()
 
 
+def test_every_metric_is_documented(watched: Watched) -> None:
+    """Name, and labels, in docs/reference.md."""
+    table = (ROOT / "docs" / "reference.md").read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    documented = {
+        name: frozenset(re.findall(r"`(\w+)`", labels))
+        for names, labels in re.findall(r"^\| (`gateway.+?) \|(.*?)\|", table, flags=re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    samples = [each for family in text_string_to_metric_families(watched.gateway.metrics()) for each in family.samples]
+    there = {each.name: frozenset(each.labels) for each in samples if each.name.startswith("gateway_")}
+    assert there.items() <= documented.items()
+    assert documented.keys() - there.keys() <= {"gateway_dropped_total"}, "nothing was dropped"
+
+
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
