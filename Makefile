@@ -1,25 +1,25 @@
-# Small verbs. Each does the set-up that it needs on a fresh Debian machine; done once, it costs nothing.
+# Each target does the set-up that it needs on a fresh Debian machine; a second run skips it.
 #
-#   make test     the tests, on real servers, JOBS=3 at a time; ARGS="tests/core -k key" passes on to pytest
-#   make faults   the fault injections: minutes, and strace; each with its verdict
-#   make check    style, types and the contract
-#   make soak     faults of every kind in seeded order; MINUTES=10 SEED=1
-#   make demo     sensors, gateway and Kafka on this machine; SECONDS=10 ends by itself
-#   make bench    speed against other bridges, into docs/bench/; QUICK=1, ARGS="--only versus,start"
-#   make bench-stages   what a reading costs, stage by stage
-#   make setup    only what the others begin with
-#   make style    ruff: lint and format
-#   make types    mypy, strict
-#   make contract the contract: everything `gateway run` would trip over, schemas against the commit before, its page
-#   make deb      Debian packages for amd64 and arm64 into dist/, with everything inside
-#   make wheel    the Python wheel into dist/
-#   make test-arm64   the arm64 package, run under emulation: minutes, and root or sudo to install it
-#   make test-systemd the package under the real systemd of Debian 12 and 13: minutes, and root
-#   make sbom     bill of materials (CycloneDX) into dist/
-#   make licenses licences of what a gateway runs on; fails on one that does not fit
-#   make audit    known vulnerabilities of what is locked; fails when one package could not be looked up
-#   make lock     take the newest Python packages that pyproject.toml allows
-#   make clean    remove all that make made here
+#   make test     run the tests on real servers, JOBS=3 at a time; ARGS="tests/core -k key" goes to pytest
+#   make faults   run all fault injections: takes minutes, and needs strace
+#   make check    check style, types and the contract
+#   make soak     inject faults of every kind in seeded order; MINUTES=10 SEED=1
+#   make demo     run sensors, gateway and Kafka on this machine, until Ctrl-C or for SECONDS=10
+#   make bench    compare the speed with other bridges, into docs/bench/; QUICK=1, ARGS="--only versus,start"
+#   make bench-stages   measure the cost of a reading per stage
+#   make setup    only the set-up of the other targets
+#   make style    lint and check the format, with ruff
+#   make types    check the types, with mypy in strict mode
+#   make contract check the contract, compare its schemas with the commit before, and build its page
+#   make deb      build Debian packages for amd64 and arm64 with all dependencies, into dist/
+#   make wheel    build the Python wheel, into dist/
+#   make test-arm64   run the arm64 package in emulation: takes minutes; installing the emulator needs root or sudo
+#   make test-systemd run the package under the real systemd of Debian 12 and 13: takes minutes, needs root
+#   make sbom     write the bill of materials (CycloneDX), into dist/
+#   make licenses check the licences of the packages that a gateway needs; fail on an incompatible one
+#   make audit    look up known vulnerabilities of the locked packages; fail if one package could not be looked up
+#   make lock     lock the newest Python packages that pyproject.toml allows
+#   make clean    remove everything that make created here
 
 MINUTES ?= 10
 SEED ?= 1
@@ -31,28 +31,28 @@ PYTHON ?=
 ARGS ?=
 QUICK ?=
 SECONDS ?=
-# Tests mostly wait for servers, so one more than there are cores; each has a Kafka and a registry of its own.
+# Tests mostly wait for servers, so one job more than cores; each job has its own Kafka and registry.
 JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 4 ? cores + 1 : 4)))
 
 BIN := .venv/bin
-# The locks hold every hash: nothing is installed that was not there when they were made.
+# The locks hold every hash: only the very files that were locked are installed.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 LOCKED := $(INSTALL) --require-hashes
-FAILED := { echo "Python packages could not be installed; the lines above say why. Is the network there?" >&2; exit 1; }
+FAILED := { echo "Python packages could not be installed; see the lines above. Check the network." >&2; exit 1; }
 JAVA := .cache/kafka/.complete .cache/registry/.complete .cache/reader/.complete
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# Compiled as by an installation: the gateway is started hundreds of times, also where Python may not write that itself.
+# Compile the gateway as an installation does: the tests start it hundreds of times, also where Python may not write.
 setup: .venv/.installed-dev $(JAVA) .cache/prometheus/.complete
 	@$(BIN)/python -m compileall -q gateway
 
 test: setup
 	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile $(ARGS)
 
-# Apart from the others: they freeze and slow down servers, so a loaded machine can make one of them late. The few that
-# no load can make fail are marked `gate`, and part of `make test`: a short soak among them.
+# These tests freeze and slow down servers, so a loaded machine can delay them beyond their deadlines. The few that no
+# load can make fail are marked `gate` and are part of `make test`; a short soak is one of them.
 faults: setup
 	$(BIN)/pytest tests/faults $(ARGS)
 
@@ -65,12 +65,12 @@ style: .venv/.installed-dev
 types: .venv/.installed-dev
 	$(BIN)/mypy
 
-# A clone may be shallow, or none at all: without a commit before there is nothing that the schemas could have broken.
+# In a shallow clone, or outside git, there is no earlier commit to compare the schemas with.
 contract: .venv/.installed-run
 	$(BIN)/gateway check
 	@if git rev-parse --verify --quiet HEAD~1 > /dev/null 2>&1; then \
 		echo "$(BIN)/gateway schemas check --against HEAD~1"; $(BIN)/gateway schemas check --against HEAD~1; \
-	else echo "No commit before this one is here: schemas are not compared."; fi
+	else echo "There is no earlier commit here: schemas are not compared."; fi
 	$(BIN)/gateway docs > /dev/null
 
 demo: .venv/.installed-run | system-run
@@ -79,14 +79,14 @@ demo: .venv/.installed-run | system-run
 soak: setup
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
 
-# Bridges in Go and Java are built that the gateway is compared with; one that cannot be built is left out.
+# Builds the bridges in Go and Java that the gateway is compared with; a bridge that cannot be built is skipped.
 bench: setup
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 bench-stages: .venv/.installed-dev
 	$(BIN)/python -m bench.stages
 
-# The same commit makes the same bytes, whoever builds it: nothing here reads the clock.
+# Builds are reproducible: the same commit gives the same bytes, and nothing here reads the clock.
 deb: .venv/.installed-run
 	@$(BIN)/python -m release.deb
 
@@ -112,7 +112,7 @@ clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Looked at each time, which takes milliseconds: packages come and go without us.
+# Checked each time, which takes milliseconds, because Debian packages can be removed at any time.
 system-run:
 	@requirements/system.sh run $(PYTHON)
 
@@ -125,7 +125,7 @@ system-arm64 system-systemd: system-%:
 $(BIN)/python: | system-run
 	@python=$$(requirements/python.sh $(PYTHON)) && "$$python" -m venv .venv
 
-# For deployment run.txt alone is enough: build.txt only makes the package out of this folder.
+# A deployment needs run.txt only; build.txt is for building the package from this folder.
 .venv/.installed-run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
 	@echo "Installing Python packages into .venv"
 	@$(LOCKED) -r requirements/run.txt -r requirements/build.txt || $(FAILED)
