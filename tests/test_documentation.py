@@ -97,6 +97,13 @@ def test_the_readme_is_a_page_and_a_half() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 1_000
 
 
+def test_the_table_of_faults_names_tests_and_files_that_exist() -> None:
+    text = (ROOT / "tests" / "faults" / "README.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in sources] == []
+    assert [path for path in re.findall(r"`(tests/[\w/.]+)`", text) if not (ROOT / path).exists()] == []
+
+
 # --- the reference is complete ----------------------------------------------------------------------------------------
 
 REFERENCE = (DOCS / "reference.md").read_text()

@@ -243,7 +243,7 @@ def test_every_query_of_a_panel_has_an_answer(watched: Watched, panel: dict[str,
 
 
 def test_the_panel_of_the_books_shows_nothing_unexplained(watched: Watched) -> None:
-    (books,) = [panel for panel in PANELS if panel["title"] == "Unexplained readings"]
+    (books,) = [panel for panel in PANELS if panel["title"] == "Unaccounted readings"]
     (sample,) = watched.prometheus.query(_filled(books["targets"][0]["expr"]))
     assert float(sample["value"][1]) == 0
 
