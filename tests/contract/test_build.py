@@ -140,7 +140,7 @@ def test_load_reads_security_and_last_will(copy: Copy) -> None:
 
 def test_load_lets_an_operation_override_its_traits(copy: Copy) -> None:
     """JSON Merge Patch, the operation wins; what the trait says besides stays."""
-    copy.edit("title: Take in the smart meter\n", "title: x\n    bindings: {mqtt: {qos: 0}}\n")
+    copy.edit("title: Receive the smart meter\n", "title: x\n    bindings: {mqtt: {qos: 0}}\n")
     streams = copy.contract().streams
     assert streams["receiveSmartMeter"].qos == 0
     assert streams["receiveSmartMeter"].dead_letters.topic.name == "gateway-dead-letters"
