@@ -103,12 +103,12 @@ def bytes_sent(pid: int, port: int) -> int | None:
         Bytes, or None where the command `ss` is missing or does not tell.
     """
     try:
-        told = subprocess.run(
+        sockets = subprocess.run(
             [shutil.which("ss") or "ss", "-tinpHO", f"dport = :{port}"], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    own = [line for line in told.splitlines() if f"pid={pid}," in line]
+    own = [line for line in sockets.splitlines() if f"pid={pid}," in line]
     return sum(int(found[1]) for line in own if (found := re.search(r"\bbytes_sent:(\d+)", line))) if own else None
 
 

@@ -169,10 +169,10 @@ def machine() -> dict[str, Any]:
 def _version(*command: str) -> str:
     """Ask the program that builds or runs a bridge."""
     try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return "none"
-    found = re.search(r"\d[\d.]*\d", told)
+    found = re.search(r"\d[\d.]*\d", output)
     return found[0] if found else "unknown"
 
 

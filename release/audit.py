@@ -1,11 +1,11 @@
-"""Known vulnerabilities of what is locked.
+"""Known vulnerabilities of the locked packages.
 
-pip-audit asks an index or OSV for each package. What it cannot look up it skips, and then it says "No known
-vulnerabilities": behind an index mirror that was all of them. So its verdict is not taken. Its findings are, and every
-package of the lock has to be among them, in the lock's version, looked at and without a vulnerability.
+pip-audit looks up each package in an index or in OSV. It skips packages that it cannot look up, and still reports "No
+known vulnerabilities"; behind an index mirror it skipped all of them. Therefore this module ignores that summary and
+reads the entries: every package of the lock must have one, in the locked version, not skipped, without a vulnerability.
 
-pip-audit has an environment of its own under .cache/, so that what it needs is never mistaken for ours. It is the
-newest one: yesterday's auditor with a hash is worth less.
+pip-audit is installed in an environment of its own under .cache/, so that its dependencies do not mix with ours. The
+newest version is used, not a locked one, because an old auditor knows less.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ LOCKS = ("run", "build", "dev")
 SERVICES = ("pypi", "osv")
 
 
-def judge(locked: Sequence[Package], answers: Sequence[Answer]) -> list[str]:
-    """Compare what was looked up with what is locked.
+def findings(locked: Sequence[Package], answers: Sequence[Answer]) -> list[str]:
+    """Compare the answers with the lock.
 
     Args:
         locked: packages of a lock.
-        answers: pip-audit's JSON, one for each service that was asked; what one of them knows is known.
+        answers: pip-audit's JSON, one per service; one service that knows a package is enough.
 
     Returns:
-        A sentence for each vulnerability, and for each package that nobody looked up; empty: all is well.
+        A sentence for each vulnerability, and for each package that no service looked up.
     """
-    return [sentence for package in locked for sentence in _judge(package, answers)]
+    return [sentence for package in locked for sentence in _findings_of(package, answers)]
 
 
-def _judge(package: Package, answers: Sequence[Answer]) -> Iterator[str]:
+def _findings_of(package: Package, answers: Sequence[Answer]) -> Iterator[str]:
     entries = [each for answer in answers for each in answer.get("dependencies", []) if _is(package, each)]
     if not any("skip_reason" not in each and each["version"] == package.version for each in entries):
         reasons = [each.get("skip_reason") or f"only version {each['version']} was" for each in entries]
         yield f"{package.name} {package.version} was not looked up: {(reasons or ['no answer names it'])[0]}"
     found = {each["id"]: each for entry in entries for each in entry.get("vulns", [])}
     for name, vulnerability in found.items():
-        mended = ", ".join(vulnerability["fix_versions"]) or "no version yet"
-        yield f"{package.name} {package.version}: {name}, mended in {mended}"
+        fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
+        yield f"{package.name} {package.version}: {name}, fixed in {fixed}"
 
 
 def _is(package: Package, entry: Answer) -> bool:
@@ -60,18 +60,20 @@ def _is(package: Package, entry: Answer) -> bool:
 
 
 def look_up(lock: str, service: str) -> Answer:
-    """Ask about every package of a lock.
+    """Look up every package of a lock.
 
     Args:
         lock: `run`, `build` or `dev`.
         service: `pypi` or `osv`.
 
     Returns:
-        pip-audit's JSON; empty when it had no answer, and it has said why.
+        pip-audit's JSON; empty when it failed, with its error message printed.
     """
-    asked = ["--requirement", str(REQUIREMENTS / f"{lock}.txt"), "--disable-pip", "--require-hashes"]
-    told = ["--vulnerability-service", service, "--format", "json", "--progress-spinner", "off"]
-    answer = subprocess.run([str(_pip_audit()), *asked, *told], check=False, capture_output=True, text=True)
+    lock_options = ["--requirement", str(REQUIREMENTS / f"{lock}.txt"), "--disable-pip", "--require-hashes"]
+    service_options = ["--vulnerability-service", service, "--format", "json", "--progress-spinner", "off"]
+    answer = subprocess.run(
+        [str(_pip_audit()), *lock_options, *service_options], check=False, capture_output=True, text=True
+    )
     try:
         return dict(json.loads(answer.stdout))
     except ValueError:
@@ -90,17 +92,15 @@ def _pip_audit() -> Path:
 
 
 def main() -> None:
-    """Audit every lock; exit code 1 with all that is not well."""
+    """Audit every lock; exit with code 1 when there are findings."""
     wrong = False
     for lock in LOCKS:
         locked = packages(lock)
-        sentences = judge(locked, [look_up(lock, service) for service in SERVICES])
+        sentences = findings(locked, [look_up(lock, service) for service in SERVICES])
         print(f"{lock}.txt: {len(locked)} packages, {len(sentences)} findings", *sentences, sep="\n  ")
         wrong = wrong or bool(sentences)
     if wrong:
-        sys.exit(
-            "The audit failed. What nobody looked up is not known to be safe: ask where the network reaches further."
-        )
+        sys.exit("The audit failed. A package that was not looked up may be vulnerable: run it where OSV is reachable.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one time that everything handed out bears, so that the same commit makes the same bytes."""
+"""The timestamp of all release files, so that the same commit gives the same bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from release.lock import REPOSITORY
 
 
 def epoch() -> int:
-    """Tell that time: SOURCE_DATE_EPOCH where it is set, as reproducible-builds.org has it, else the last commit's.
+    """Return SOURCE_DATE_EPOCH (see reproducible-builds.org) if it is set, else the time of the last commit.
 
     Returns:
         Seconds since 1970.
 
     Raises:
-        subprocess.CalledProcessError: neither is there; git has said why.
+        subprocess.CalledProcessError: neither exists; git has printed the reason.
     """
-    if told := os.environ.get("SOURCE_DATE_EPOCH"):
-        return int(told)
+    if stated := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(stated)
     git = ["git", "-C", str(REPOSITORY), "log", "-1", "--format=%ct"]
     return int(subprocess.run(git, check=True, capture_output=True).stdout)

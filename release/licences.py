@@ -1,8 +1,8 @@
-"""Whose licence each package has that a gateway runs on, and whether it may be handed out together with Apache-2.0.
+"""The licences of the packages that a gateway needs, and whether they may be distributed together with Apache-2.0.
 
-What fits is a list, not a rule: a licence that nobody has looked at fails the check, and is looked at.
-MPL-2.0 binds only its own files, which go out unchanged; of `A OR B` one that fits is enough.
-Libraries in C that a wheel brings along are in that wheel's own licence file, which the Debian package ships.
+The compatible licences are a list, not a rule: an unknown licence fails the check, and must be reviewed.
+MPL-2.0 binds only its own files, which are distributed unchanged; for `A OR B` one compatible licence is enough.
+C libraries inside a wheel are covered by that wheel's licence file, which the Debian package contains.
 """
 
 from __future__ import annotations
@@ -35,37 +35,41 @@ _SPDX = {
 
 
 def licence(package: Package) -> str:
-    """Say a package's licence, as its own metadata does.
+    """Return a package's licence, from its metadata.
 
     Args:
-        package: of a lock, and installed here in that version.
+        package: of a lock, installed here in that version.
 
     Returns:
-        An SPDX expression, or the package's words where they are none; empty: it says nothing.
+        An SPDX expression, or the package's own text if it has none; empty if it names no licence.
 
     Raises:
-        LookupError: it is not installed, or in another version than the lock's.
+        LookupError: it is not installed, or in a version other than the locked one.
     """
     try:
-        told = metadata(package.name)
+        fields = metadata(package.name)
     except PackageNotFoundError:
         raise LookupError(f"{package.name} is not installed: run `make setup`") from None
-    if told["Version"] != package.version:
-        raise LookupError(f"{package.name} is {told['Version']} here, {package.version} in the lock: run `make setup`")
-    return expression(told)  # type: ignore[arg-type]  # importlib's PackageMetadata is an email.message.Message
+    if fields["Version"] != package.version:
+        raise LookupError(
+            f"{package.name} is {fields['Version']} here, {package.version} in the lock: run `make setup`"
+        )
+    return expression(fields)  # type: ignore[arg-type]  # importlib's PackageMetadata is an email.message.Message
 
 
-def expression(told: Message) -> str:
-    """Read the licence out of core metadata: the expression, else the licence's name, else the classifier.
+def expression(fields: Message) -> str:
+    """Read the licence from core metadata: the expression, else the name, else the classifier.
 
     Args:
-        told: what METADATA says.
+        fields: of METADATA.
 
     Returns:
         As `licence` does.
     """
-    classifiers = [line.rpartition(" :: ")[2] for line in told.get_all("Classifier", []) if line.startswith("License")]
-    for words in (told.get("License-Expression", ""), told.get("License", ""), *classifiers):
+    classifiers = [
+        line.rpartition(" :: ")[2] for line in fields.get_all("Classifier", []) if line.startswith("License")
+    ]
+    for words in (fields.get("License-Expression", ""), fields.get("License", ""), *classifiers):
         if words:
             first_line = str(words).splitlines()[0]
             return _SPDX.get(first_line, first_line)
@@ -73,20 +77,22 @@ def expression(told: Message) -> str:
 
 
 def fits(spdx: str) -> bool:
-    """Tell whether a licence fits Apache-2.0.
+    """Whether a licence is compatible with Apache-2.0.
 
     Args:
-        spdx: an expression of names, AND and OR; brackets fit nothing, so that somebody looks.
+        spdx: an expression of names, AND and OR; brackets are never compatible, so that they are reviewed.
     """
     return any(set(re.split(r"\s+AND\s+", choice)) <= FITTING for choice in re.split(r"\s+OR\s+", spdx))
 
 
 def main() -> None:
-    """Print every package with its licence; exit code 1 when one does not fit."""
+    """Print every package with its licence; exit with code 1 when one is not compatible."""
     found = [(package.name, package.version, licence(package)) for package in packages("run")]
     print(table(("package", "version", "licence"), found))
-    if strangers := [name for name, _, spdx in found if not fits(spdx)]:
-        sys.exit(f"Not known to fit Apache-2.0: {', '.join(strangers)}. Read them, then see release/licences.py.")
+    if unknown := [name for name, _, spdx in found if not fits(spdx)]:
+        sys.exit(
+            f"Not known to be compatible with Apache-2.0: {', '.join(unknown)}. Review them; see release/licences.py."
+        )
 
 
 if __name__ == "__main__":

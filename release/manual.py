@@ -1,7 +1,7 @@
-"""gateway(1), made from the commands: what `--help` says and what the page says cannot differ.
+"""gateway(1), generated from the commands, so that `--help` and the manual page cannot differ.
 
-roff is small enough to write by hand: a macro a line, and two characters to escape. help2man and a Markdown converter
-lost: each is one more program to build with, and neither knows subcommands.
+roff is small enough to write by hand: one macro per line, and two characters to escape. help2man and a Markdown
+converter were rejected: each is one more build dependency, and neither supports subcommands.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 FILES = {
     "/etc/gateway/gateway.yaml": "Settings of this installation; its comments are the reference.",
-    "/etc/gateway/asyncapi.yaml": "The contract: what streams there are and what they must look like. "
+    "/etc/gateway/asyncapi.yaml": "The contract: the streams and the form of their messages. "
     "Its Avro schemas are in /etc/gateway/schemas.",
-    "/etc/gateway/secrets": "Passwords and keys, for systemd to hand to the service (LoadCredential).",
+    "/etc/gateway/secrets": "Passwords and keys, which systemd passes to the service (LoadCredential).",
     "/var/lib/gateway": "The spool and the pinned schema ids.",
 }
 EXIT_CODES = {
-    "0": "Done, or stopped as told.",
-    "1": "The answer is no; the command's own text says of what.",
+    "0": "Success, or stopped by a signal.",
+    "1": "An error, or a negative result; the help of the command says which.",
     "2": "The command line is wrong.",
-    "69": "The running gateway, or a peer that was asked, does not answer.",
+    "69": "The running gateway, or another peer, does not respond.",
     "73": "Another process holds the spool.",
     "74": "The disk under the spool fails.",
     "78": "The contract or the settings are wrong.",
