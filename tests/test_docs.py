@@ -238,8 +238,8 @@ def test_extensions_are_sentences() -> None:
         assert sentence in text
     assert "Read from every member that no other field reads." in Parsed(docs.page(Document(OURS)).text).text
     text = Parsed(docs.page(Document(ROOT / "docs/steps/11/asyncapi.yaml")).text).text
-    assert "Drawn now. It is the payload as a whole." in text
-    assert "In the middle of it. Read from /probe/dC times 0.1." in text
+    assert "The power drawn now. It is the payload as a whole." in text
+    assert "In the middle of the oven. Read from /probe/dC times 0.1." in text
     assert "A message is an array of readings: each becomes a record, or the message as a whole does not fit." in text
 
 
