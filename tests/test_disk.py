@@ -61,7 +61,9 @@ def store(path: Path, *entries: Reading, first: int = 0) -> None:
 
 def kill_after(path: Path, statement: str) -> None:
     """Run a statement on the opened `file` in a process that is then killed as by a power cut."""
-    before = "import os, sys; from pathlib import Path; from gateway.core.reading import Reading; import gateway.disk;"
+    before = (
+        "import os, sys; from pathlib import Path; from gateway.core.reading import Reading; import gateway.spool.file;"
+    )
     script = f"{before} path = Path(sys.argv[1]); {statement}; os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", script, path], check=False, cwd=Path(__file__).parents[1])
 
@@ -130,7 +132,8 @@ def test_open_salvages_a_damaged_file_that_was_upgraded(path: Path) -> None:
 def test_open_upgrades_after_it_was_killed_between_copy_and_commit(path: Path, older: str) -> None:
     """Killed within the upgrade, the old file is as it was, and the next start upgrades it."""
     kill_after(
-        path, f"gateway.disk.UPGRADES[{older}] = lambda _: os.kill(os.getpid(), 9); gateway.disk.SpoolFile(path)"
+        path,
+        f"gateway.spool.file.UPGRADES[{older}] = lambda _: os.kill(os.getpid(), 9); gateway.spool.file.SpoolFile(path)",
     )
     assert path.with_name(f"spool.db.format-{older}.bak").exists()
     with closing(sqlite3.connect(path)) as database:
@@ -166,7 +169,7 @@ def test_open_tells_that_an_older_copy_was_put_back(path: Path, caplog: pytest.L
 def test_open_tells_that_the_wal_is_missing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Row 44: after a kill -9 without the -wal file it opens, and says what may be lost."""
     store(path, FIRST)
-    kill_after(path, "f = gateway.disk.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
+    kill_after(path, "f = gateway.spool.file.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
     path.with_name("spool.db-wal").unlink()
     with SpoolFile(path) as file:
         assert readings(file) == {0: FIRST}
@@ -175,7 +178,7 @@ def test_open_tells_that_the_wal_is_missing(path: Path, caplog: pytest.LogCaptur
 
 def test_open_says_nothing_after_a_kill(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A kill -9 or a power cut is no damage: nothing is set aside, nothing is alarmed."""
-    kill_after(path, "f = gateway.disk.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
+    kill_after(path, "f = gateway.spool.file.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
     with SpoolFile(path) as file:
         assert list(readings(file)) == [1]
     assert not caplog.records
@@ -185,7 +188,7 @@ def test_open_says_nothing_after_a_kill(path: Path, caplog: pytest.LogCaptureFix
 def test_open_saves_what_stands_behind_a_damaged_frame_of_the_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """SQLite would forget every commit from the damaged one on without a word."""
     script = "[f.write([(n, Reading('a', b't', b'%d' % n, 1))], (), {}, n + 1) for n in range(100)]"
-    kill_after(path, f"f = gateway.disk.SpoolFile(path); {script}")
+    kill_after(path, f"f = gateway.spool.file.SpoolFile(path); {script}")
     with path.with_name("spool.db-wal").open("r+b") as file:
         file.seek(100_000)
         file.write(b"\xff" * 10)

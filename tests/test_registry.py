@@ -170,7 +170,7 @@ def test_ids_takes_no_client_library(lock: Path) -> None:
     wanted = route("topic", READING)
     pin(lock, [wanted], {wanted.subject: 7})
     program = (
-        "import sys; from pathlib import Path; from gateway.registry import SchemaRegistry\n"
+        "import sys; from pathlib import Path; from gateway.registry.registry import SchemaRegistry\n"
         "from tests.contract_values import record, route\n"
         f"registry = SchemaRegistry(url='http://127.0.0.1:9', lock_path=Path({str(lock)!r}))\n"
         f"found = registry.ids([route('topic', {READING!r}), route('dead-letters')])\n"

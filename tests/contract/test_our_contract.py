@@ -118,7 +118,7 @@ def test_load_gives_values_that_can_be_pickled(contract: Contract) -> None:
 
 def test_import_of_the_contract_brings_no_jsonschema() -> None:
     program = (
-        "import sys, gateway.contract, gateway.contract.model;"
+        "import sys, gateway.contract, gateway.core.model;"
         "sys.exit(any(name in sys.modules for name in ('jsonschema', 'fastavro', 'yaml')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

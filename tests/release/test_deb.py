@@ -163,7 +163,7 @@ def test_children_of_the_packaged_gateway_are_the_same_program(root: Path, tmp_p
     """Workers are started from the package too, though no Python looks there by itself."""
     script = tmp_path / "child"
     launcher = (root / "usr/bin/gateway").read_text().replace("\nmain()\n", "\n")
-    ask = "import subprocess, os\nfrom gateway import program\n"
+    ask = "import subprocess, os\nfrom gateway.service import program\n"
     ask += "subprocess.run(program.command('--version'), env=program.environment({}), check=True)\n"
     script.write_text(launcher.replace("Path(__file__)", f"Path({str(root / 'usr/bin/gateway')!r})") + ask)
     told = subprocess.run(
@@ -221,7 +221,7 @@ def next_version(package: Path, folder: Path) -> Path:
     subprocess.run(["dpkg-deb", "-R", package, folder / "tree"], check=True)
     control = folder / "tree/DEBIAN/control"
     control.write_text(control.read_text().replace(f"Version: {deb.version()}", "Version: 99"))
-    (folder / "tree/usr/lib/gateway/gateway/stop.py").unlink()
+    (folder / "tree/usr/lib/gateway/gateway/signals.py").unlink()
     newer = folder / "newer.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", folder / "tree", newer], check=True)
     return newer
@@ -231,7 +231,7 @@ def test_life_of_an_installation(package: Path, machine: Path, tmp_path: Path) -
     """An upgrade keeps settings and spool, removal too; purge leaves nothing."""
     dpkg(machine, "--install", package)
     compiled = machine / "usr/lib/gateway/gateway/__pycache__"
-    assert any(compiled.glob("stop.*.pyc"))
+    assert any(compiled.glob("signals.*.pyc"))
 
     settings, spool = machine / "etc/gateway/gateway.yaml", machine / "var/lib/private/gateway/spool.db"
     settings.write_text("mine: true\n")
@@ -242,8 +242,8 @@ def test_life_of_an_installation(package: Path, machine: Path, tmp_path: Path) -
     (machine / "var/lib/gateway").symlink_to("private/gateway")
 
     dpkg(machine, "--install", next_version(package, tmp_path))
-    assert not any(compiled.glob("stop.*.pyc"))
-    assert any(compiled.glob("service.*.pyc"))
+    assert not any(compiled.glob("signals.*.pyc"))
+    assert any(compiled.glob("errors.*.pyc"))
     assert (settings.read_text(), spool.read_bytes()) == ("mine: true\n", b"readings")
 
     dpkg(machine, "--remove", "gateway")
