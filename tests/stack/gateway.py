@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.stack.confined import CONFINED
+from tests.stack.ports import HeldPort
 from tests.stack.process import Server
 from tests.stack.wait import wait_for
 
@@ -34,7 +34,8 @@ class Gateway(Server):
     def __init__(self, servers: dict[str, Any], contract: Path = ROOT / "asyncapi.yaml", **more: Any) -> None:
         super().__init__("gateway")
         self.host = "127.0.0.1"
-        self.port = _free_port()
+        self._held = HeldPort()
+        self.port = self._held.number
         settings = {
             "contract": str(contract),
             "servers": servers,
@@ -118,6 +119,11 @@ class Gateway(Server):
         lines = [json.loads(line) for line in self.log.splitlines() if '"message": "ledger"' in line]
         return dict(lines[-1])
 
+    def close(self) -> None:
+        """Stop it, remove its folder, and give its port back."""
+        super().close()
+        self._held.release()
+
     def __enter__(self) -> Self:
         return self
 
@@ -131,12 +137,6 @@ class ConfinedGateway(Gateway):
     def launch(self, arguments: Sequence[str | Path]) -> None:
         """Start it behind the unit's filters."""
         super().launch([*CONFINED, ROOT / "deploy" / "gateway.service", *arguments])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def summed(page: str, name: str, **labels: str) -> float:
