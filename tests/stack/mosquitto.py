@@ -75,6 +75,12 @@ class Mosquitto(Server):
         """`127.0.0.1:PORT` of the first listener."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def stored(self) -> bytes:
+        """The contents of the store; a message stands there as its topic and its payload, one after the other."""
+        path = self.folder / "mosquitto.db"
+        return path.read_bytes() if path.exists() else b""
+
     def port_of(self, listener: int) -> int:
         """Port on which the listener with this number in the configuration really listens."""
         return self._ports[listener].number
