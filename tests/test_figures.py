@@ -31,7 +31,7 @@ def test_figures_of_a_collector_are_those_of_its_page() -> None:
     ledger.books["doors"] = book = Books(
         received=9, in_flight=1, spooled=2, delivered=3, dead_lettered=Counter({Reason.EMPTY: 2}),
         dropped=Counter(retained=1), repeated=1, continuity=Counter({"gaps": 1}), silent_keys=0,
-        last_reading_at=1_791_547_200_123, last_letter_at={Reason.EMPTY: 1_791_547_199_456},
+        last_reading_at=1_791_547_200_123, last_dead_letter_at={Reason.EMPTY: 1_791_547_199_456},
     )  # fmt: skip
     collector = GatewayCollector(
         ledger, [], Spool(Policy(2**20), ledger), lambda: 0.0, lambda: Health(alive=True, ready=True)

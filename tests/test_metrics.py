@@ -70,7 +70,8 @@ def ledger() -> Ledger:
     books.dropped["spool_full"] = 1
     books.continuity.update(gaps=2, missing=7, repeated=3, out_of_order=1, restarts=1, forgotten=0)
     books.silent_keys = 4
-    books.last_reading_at, books.last_letter_at = int(NOW * 1000) - 2_500, {Reason.NOT_JSON: int(NOW * 1000) - 60_000}
+    books.last_reading_at = int(NOW * 1000) - 2_500
+    books.last_dead_letter_at = {Reason.NOT_JSON: int(NOW * 1000) - 60_000}
     return made
 
 

@@ -50,7 +50,7 @@ def rows(blocks: list[Block]) -> list[list[str]]:
 def test_stream_tells_rate_lag_and_what_came_last() -> None:
     book = Books(
         received=1_250, in_flight=50, spooled=1_000, delivered=190, dead_lettered=Counter({Reason.EMPTY: 10}),
-        last_reading_at=MS - 4_000, last_letter_at={Reason.EMPTY: MS - 90_000, Reason.NO_KEY: MS - 99_000},
+        last_reading_at=MS - 4_000, last_dead_letter_at={Reason.EMPTY: MS - 90_000, Reason.NO_KEY: MS - 99_000},
     )  # fmt: skip
     found = rows(told(book=book))
     assert "per second, in the last 30 s" in found[1]

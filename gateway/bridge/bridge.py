@@ -400,7 +400,7 @@ class Bridge:
         else:
             found = [(entry.letter.reason, entry.reading.received_at) for entry in entries if entry.letter]
             books.dead_lettered.update([reason for reason, _ in found])
-            books.last_letter_at.update(found)
+            books.last_dead_letter_at.update(found)
 
     def _book_out(self, stream: str, entries: Sequence[Entry]) -> Books:
         """Take readings out of the spool and off their account; give the account, to book where they went."""

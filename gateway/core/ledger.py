@@ -1,7 +1,7 @@
 """The books: received = delivered + dead-lettered + spooled + in flight + dropped, by stream, and exact at rest.
 
-Double entry: what arrives is written to `received` and to `in_flight`; what Kafka acknowledges moves from `in_flight`
-to `delivered` or `dead_lettered`. The audit compares `in_flight` with what the spool really holds.
+Double entry: a reading that arrives is added to `received` and `in_flight`; when Kafka acknowledges it, it moves from
+`in_flight` to `delivered` or `dead_lettered`. The audit compares `in_flight` and `spooled` with the spool.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
     from gateway.core.sequence import Figure
 
+# Members of the saved ledger, which are part of the spool's format.
+_NUMBERS = ("received", "in_flight", "spooled", "delivered", "repeated", "last_reading_at")
+BY_NAME = {  # attribute -> member, type of its names
+    "dead_lettered": ("dead_lettered", Reason),
+    "dropped": ("dropped", str),
+    "continuity": ("continuity", str),
+    "last_dead_letter_at": ("last_letter_at", Reason),
+}
+
 
 @dataclass(slots=True)
 class Books:
@@ -24,16 +33,16 @@ class Books:
 
     Args:
         received: read from MQTT.
-        in_flight: in memory, Kafka has not acknowledged them.
-        spooled: safe on disk, Kafka has not acknowledged them.
-        delivered: Kafka has their records.
-        dead_lettered: Kafka has their dead letters, by reason.
+        in_flight: in memory only, not acknowledged by Kafka.
+        spooled: on disk, not acknowledged by Kafka.
+        delivered: their records are in Kafka.
+        dead_lettered: their dead letters are in Kafka, by reason.
         dropped: given up, by reason.
-        repeated: of the received, those the broker marked as sent before (DUP).
-        continuity: what the numbers in the readings told (`core/continuity.py`); empty where nobody asks.
-        silent_keys: keys that have not been heard for too long; None where nobody asks. Not kept over a restart.
-        last_reading_at: when the newest came, milliseconds since 1970; 0 before the first.
-        last_letter_at: when the newest reading of each reason came that is a dead letter now, likewise.
+        repeated: received readings that the broker marked as sent before (DUP).
+        continuity: counts of sequence anomalies (`core/sequence.py`); empty for a stream without monitor.
+        silent_keys: keys without a reading for too long; None for a stream without monitor. Not saved.
+        last_reading_at: arrival of the newest reading, milliseconds since 1970; 0 before the first.
+        last_dead_letter_at: by reason, arrival of the newest dead-lettered reading, milliseconds since 1970.
     """
 
     received: int = 0
@@ -46,31 +55,23 @@ class Books:
     continuity: Counter[Figure] = field(default_factory=Counter)
     silent_keys: int | None = None
     last_reading_at: int = 0
-    last_letter_at: dict[Reason, int] = field(default_factory=dict)
+    last_dead_letter_at: dict[Reason, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
-        """What the books cannot explain: 0, or there is a bug."""
+        """Readings that the books cannot account for; anything but 0 is a bug."""
         explained = self.delivered + self.dead_lettered.total() + self.spooled + self.in_flight + self.dropped.total()
         return self.received - explained
 
 
 class Ledger:
-    """The books of all streams. Only the bridge's loop writes; others may read single figures at any time.
-
-    Args:
-        streams: names of the streams.
-    """
+    """The books of all streams. Only the bridge's loop writes them; other threads may read single figures."""
 
     def __init__(self, streams: Iterable[str]) -> None:
         self.books = {name: Books() for name in streams}
 
     def totals(self) -> dict[str, Any]:
-        """Add the books up.
-
-        Returns:
-            The figures of the identity over all streams, and whether they balance.
-        """
+        """Add up the figures of the identity over all streams; `balanced` says whether it holds for each."""
         books = list(self.books.values())
         return {
             "received": sum(book.received for book in books),
@@ -83,59 +84,41 @@ class Ledger:
         }
 
     def audit(self, held: int) -> bool:
-        """Compare the books with what the spool really holds.
+        """Return True when every stream's identity holds and the spool holds exactly the unsettled readings.
 
         Args:
             held: readings in the spool that Kafka has not acknowledged.
-
-        Returns:
-            True when every stream's identity holds and the in-flight figures are the spool's.
         """
         totals = self.totals()
         return bool(totals["balanced"]) and totals["in_flight"] + totals["spooled"] == held
 
     def saved(self) -> dict[str, Any]:
-        """Write the books as JSON values, for the next process."""
+        """Return the books as JSON values, for the next process."""
         return {
-            name: {
-                "received": book.received,
-                "in_flight": book.in_flight,
-                "spooled": book.spooled,
-                "delivered": book.delivered,
-                "dead_lettered": dict(book.dead_lettered),
-                "dropped": dict(book.dropped),
-                "repeated": book.repeated,
-                "continuity": dict(book.continuity),
-                "last_reading_at": book.last_reading_at,
-                "last_letter_at": dict(book.last_letter_at),
-            }
-            for name, book in self.books.items()
+            stream: {name: getattr(book, name) for name in _NUMBERS}
+            | {member: dict(getattr(book, name)) for name, (member, _) in BY_NAME.items()}
+            for stream, book in self.books.items()
         }
 
     def restore(self, saved: dict[str, Any], spooled: dict[str, int]) -> None:
-        """Go on with the books of the process before.
+        """Continue the books of the previous process, corrected by what is on disk.
 
-        What was in flight when it wrote them last was not acknowledged to MQTT then: it is closed as `interrupted`.
-        What the disk should hold and does not is closed as `lost_on_disk`; what it holds beyond the books was received.
+        Readings in flight at the last save had not been acknowledged to MQTT: they are dropped as `interrupted`. Rows
+        missing on disk are dropped as `lost_on_disk`; rows that the books do not know were received after the save.
 
         Args:
-            saved: what `saved` gave, or empty.
-            spooled: stream -> readings that the disk really holds.
+            saved: as returned by `saved`, or empty.
+            spooled: stream -> readings on disk.
         """
-        for name in {*saved, *spooled}:
-            told = saved.get(name, {})
-            book = self.books.setdefault(name, Books())
-            book.received = told.get("received", 0)
-            book.delivered = told.get("delivered", 0)
-            book.repeated = told.get("repeated", 0)
-            book.dead_lettered = Counter({Reason(reason): n for reason, n in told.get("dead_lettered", {}).items()})
-            book.dropped = Counter(told.get("dropped", {}))
-            book.continuity = Counter(told.get("continuity", {}))
-            book.last_reading_at = told.get("last_reading_at", 0)
-            book.last_letter_at = {Reason(reason): at for reason, at in told.get("last_letter_at", {}).items()}
-            book.dropped["interrupted"] += told.get("in_flight", 0)
-            book.spooled = spooled.get(name, 0)
-            difference = told.get("spooled", 0) - book.spooled
-            book.dropped["lost_on_disk"] += max(0, difference)
-            book.received += max(0, -difference)
+        for stream in {*saved, *spooled}:
+            book, values = self.books.setdefault(stream, Books()), saved.get(stream, {})
+            for name in _NUMBERS:
+                setattr(book, name, values.get(name, 0))
+            for name, (member, type_of_name) in BY_NAME.items():  # in place: a sequence monitor counts into one
+                getattr(book, name).update({type_of_name(key): n for key, n in values.get(member, {}).items()})
+            lost = book.spooled - spooled.get(stream, 0)
+            book.dropped.update(interrupted=book.in_flight, lost_on_disk=max(0, lost))
+            book.in_flight = 0
+            book.spooled -= lost
+            book.received += max(0, -lost)
             book.dropped = +book.dropped

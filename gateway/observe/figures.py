@@ -106,7 +106,7 @@ def _enter(found: Snapshot, stream: str, name: str, reason: str, value: float) -
     elif name == "gateway_last_reading_timestamp_seconds":
         book.last_reading_at = round(value * 1000)
     elif name == "gateway_last_dead_letter_timestamp_seconds" and reason in _REASONS:
-        book.last_letter_at[Reason(reason)] = round(value * 1000)
+        book.last_dead_letter_at[Reason(reason)] = round(value * 1000)
 
 
 _REASONS: Final = frozenset(Reason)

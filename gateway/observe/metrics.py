@@ -153,7 +153,7 @@ class GatewayCollector:
         for stream, book in self._ledger.books.items():
             if book.last_reading_at:
                 reading.add_metric([stream], book.last_reading_at / 1000)
-            for reason, at in list(book.last_letter_at.items()):
+            for reason, at in list(book.last_dead_letter_at.items()):
                 letter.add_metric([stream, reason], at / 1000)
         yield from (reading, letter)
 

@@ -131,9 +131,9 @@ def _stream(name: str, book: Books, found: Snapshot, rates: Rates, now: float) -
 
 
 def _last_letter(book: Books, now: float) -> str:
-    if not book.last_letter_at:
+    if not book.last_dead_letter_at:
         return ""
-    reason, at = max(book.last_letter_at.items(), key=lambda one: one[1])
+    reason, at = max(book.last_dead_letter_at.items(), key=lambda one: one[1])
     return f"{reason}, {_when(at, now)}"
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.ledger import Books
+from gateway.core.ledger import BY_NAME, Books
 from gateway.errors import GatewayError
 from gateway.observe.figures import NOTHING, PLAIN, Snapshot, figures, settled
 from gateway.observe.peer_state import PeerState
@@ -141,7 +141,7 @@ def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
         "silent_keys": book.silent_keys,
         "lag_seconds": lag_seconds,
         "last_reading_at": book.last_reading_at or None,
-        "last_dead_letter_at": dict(book.last_letter_at),
+        "last_dead_letter_at": dict(book.last_dead_letter_at),
     }
 
 
@@ -229,8 +229,7 @@ def _saved_books(path: Path) -> dict[str, Any]:
 def _book(told: dict[str, Any]) -> Books:
     plain = (*PLAIN.values(), "last_reading_at")
     numbers: dict[str, Any] = {name: value for name in plain if isinstance(value := told.get(name), int)}
-    by_name = ("dead_lettered", "dropped", "continuity", "last_letter_at")
-    named: Any = {name: _counts(told.get(name)) for name in by_name}  # a newer one may know more names
+    named: Any = {name: _counts(told.get(member)) for name, (member, _) in BY_NAME.items()}  # may hold unknown names
     return Books(**numbers, **named)
 
 

@@ -34,8 +34,8 @@ def test_books_of_a_new_stream_balance() -> None:
 )
 def test_missing_is_what_the_books_cannot_explain(received: int, explained: list[int]) -> None:
     """Received less delivered, dead-lettered, spooled, in flight and dropped; repeated readings are no account."""
-    delivered, letters, spooled, in_flight, dropped = explained
-    books = Books(received, in_flight, spooled, delivered, Counter({Reason.EMPTY: letters}), Counter(x=dropped), 7)
+    delivered, dead_letters, spooled, in_flight, dropped = explained
+    books = Books(received, in_flight, spooled, delivered, Counter({Reason.EMPTY: dead_letters}), Counter(x=dropped), 7)
     assert books.missing == received - sum(explained)
 
 
@@ -69,12 +69,22 @@ def test_restore_goes_on_with_what_was_saved() -> None:
         dropped=Counter({"spool_full": 2}),
         repeated=1,
         last_reading_at=1_791_547_200_000,
-        last_letter_at={Reason.NOT_JSON: 1_791_547_100_000},
+        last_dead_letter_at={Reason.NOT_JSON: 1_791_547_100_000},
     )
     after = Ledger(["doors"])
     after.restore(json.loads(json.dumps(before.saved())), {"doors": 3})
     assert after.books == before.books
     assert after.audit(3)
+
+
+def test_restore_continues_the_counter_that_a_sequence_monitor_has() -> None:
+    """The monitor gets the counter before the books are restored."""
+    before, after = Ledger(["doors"]), Ledger(["doors"])
+    before.books["doors"].continuity["gaps"] = 2
+    counter = after.books["doors"].continuity
+    after.restore(before.saved(), {})
+    counter["gaps"] += 1
+    assert after.books["doors"].continuity == {"gaps": 3}
 
 
 def test_restore_closes_what_a_crash_left_open() -> None:
