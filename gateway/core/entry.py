@@ -1,4 +1,4 @@
-"""A reading in the gateway, with what it takes to acknowledge it."""
+"""A reading in the gateway, with what is needed to acknowledge it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from gateway.core.reading import DeadLetter, Reading
 
 
-ENTRY_BYTES = 400  # what an entry costs beside its payload and properties, measured on CPython 3.11
+ENTRY_BYTES = 400  # memory of an entry without its payload and properties, measured on CPython 3.11
 
 
 class Acknowledger(Protocol):
-    """The connection a reading came over; it drops acknowledgements once it is closed (packet ids are reused)."""
+    """The connection that delivered a reading. Once closed it ignores acknowledgements: packet ids are reused."""
 
     @property
     def acknowledge(self) -> Callable[[int], None]:
-        """Acknowledge one QoS 1 message, by its packet id."""
+        """Acknowledge one QoS 1 message by its packet id."""
 
 
 class Entry(Struct, gc=False):
-    """A reading on its way, with the means to acknowledge it.
+    """A reading, its place in the log and what has happened to it.
 
     Args:
         reading: as it arrived.
-        connection: what it came over; None when it was read back from disk.
-        packet_id: to acknowledge it with; 0 for QoS 0, or when that is done.
-        offset: its place in the log, given by the spool.
-        size: what it takes of memory, bytes; reckoned by the spool.
-        letter: set once it is known to be a dead letter.
-        is_cut: True when Kafka refused the whole dead letter, so that only its beginning is sent.
-        is_stored: True when the disk has it.
-        is_settled: True when Kafka has acknowledged it.
-        is_released: True when the log has let it go, because the disk has it.
+        connection: delivered it; None when it was read back from disk.
+        packet_id: to acknowledge it with; 0 for QoS 0.
+        offset: its place in the log, assigned by the spool.
+        size: memory it takes, bytes; computed by the spool.
+        dead_letter: set once the reading is known to be one.
+        is_cut: Kafka refused the complete dead letter, so only the beginning of the payload is sent.
+        is_stored: the row is on disk.
+        is_settled: Kafka has committed the record or dead letter, or the reading was dropped.
+        is_released: it has left the log, because it is on disk.
     """
 
     reading: Reading
@@ -44,7 +44,7 @@ class Entry(Struct, gc=False):
     packet_id: int
     offset: int = -1
     size: int = 0
-    letter: DeadLetter | None = None
+    dead_letter: DeadLetter | None = None
     is_cut: bool = False
     is_stored: bool = False
     is_settled: bool = False

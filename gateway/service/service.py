@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import __version__
-from gateway.bridge.bridge import Bridge
+from gateway.bridge.bridge import Bridge, Rules
+from gateway.bridge.pacing import Pacing
 from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
@@ -173,9 +174,8 @@ def build(
             sources.append(source)
     retained = RetainedMessages(settings.mqtt.retained)
     continuities = {} if settings.workers.split == "shared" else _continuities(streams, ledger)
-    bridge = Bridge(
-        sources, spool, sink, ledger, dead_letter_topics, payload_limit, retained, continuities, linger_seconds
-    )
+    rules = Rules(dead_letter_topics, payload_limit, retained, continuities, Pacing(linger_seconds))
+    bridge = Bridge(sources, spool, sink, ledger, rules)
     registry = registry_of(contract, settings)
     preparation = SchemaIdResolver(registry, streams, bridge, payload_limit)
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())

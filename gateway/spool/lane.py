@@ -1,22 +1,22 @@
-"""A lane: one stream's way to its topic, or its dead letters' way to theirs, in order.
+"""A lane: the queue of one stream's readings to its Kafka topic, or of its dead letters to theirs, in order.
 
-A lane may have to wait while others flow: its topic is missing, its schema id is not known, Kafka refuses its records.
-Within a lane readings are sent in offset order, also after a failure: the lane first waits until nothing of it is in
-flight, then starts again at the oldest reading that failed. That keeps the order per key. It also knows how long few
-readings are worth waiting for more; whether there is cause to wait at all, the loop decides (`bridge.py`).
+Lanes wait independently of each other: a topic may be missing, a schema id unknown, records refused. A lane sends in
+offset order, also after a failure: it waits until none of its readings is in flight, then starts again at the oldest
+that failed. This keeps the order per key.
 
 Its readings, oldest first:
 
-    in flight    Kafka has them, or not: no report yet
-    failed       Kafka did not take them; they go back in front of `waiting`
+    in flight    handed to librdkafka, no delivery report yet
+    failed       not taken by Kafka; they return to the front of `waiting`
     waiting      in memory, to be sent
-    on disk      from `disk_next` up to `disk_until`, only on disk, read back when `waiting` is empty
-    behind       in memory, arrived while older ones were on disk only
+    on disk      from `disk_next` up to `disk_until`, on disk only; read back when `waiting` is empty
+    newer        in memory, arrived while older ones were on disk only
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -31,87 +31,92 @@ if TYPE_CHECKING:
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 STALL_SECONDS = 30.0
-FEW_READINGS = 64  # hardly worth a request
-GATHER_SECONDS = 0.2  # at most, from one time that it sends to the next
 
 
+@dataclass(slots=True, eq=False)
 class Lane:
-    """One way to one Kafka topic.
+    """A queue to one Kafka topic. `now` is monotonic seconds in all methods.
 
     Args:
-        name: the stream's name, or the dead-letter topic's.
-        stream: whose readings these are, when its name is another.
+        name: the stream, or the topic of the dead letters.
+        stream: whose dead letters these are; empty for a lane of readings.
+
+    Attributes:
+        disk_since: arrival of its oldest reading on disk, or of the one before; milliseconds since 1970.
+        probe: a reading in flight alone, to find out whether Kafka refuses it or one of its neighbours.
+        blocked_reason: why the lane waits, for the operator; empty when it does not.
     """
 
-    __slots__ = (
-        "_failed",
-        "_isolate_until",
-        "_moved_at",
-        "_pause_seconds",
-        "_sent_at",
-        "blocked_reason",
-        "disk_next",
-        "disk_since",
-        "disk_until",
-        "in_flight",
-        "name",
-        "newer",
-        "probe",
-        "retry_at",
-        "stream",
-        "waiting",
-    )  # fmt: skip
+    name: str
+    stream: str = ""
+    holds_dead_letters: bool = field(init=False)
+    waiting: deque[Entry] = field(default_factory=deque)
+    newer: deque[Entry] = field(default_factory=deque)
+    disk_next: int = 0
+    disk_until: int = 0
+    disk_since: int = 0
+    in_flight: int = 0
+    probe: Entry | None = None
+    retry_at: float = 0.0
+    sent_at: float = 0.0
+    blocked_reason: str = ""
+    _failed: list[Entry] = field(default_factory=list)
+    _isolate_until: int = -1
+    _pause_seconds: float = 0.0
+    _moved_at: float = 0.0  # last acknowledgement, or first reading of an empty lane
 
-    def __init__(self, name: str, stream: str = "") -> None:
-        self.name = name
-        self.stream = stream or name
-        self.waiting: deque[Entry] = deque()
-        self.newer: deque[Entry] = deque()
-        self.disk_next = 0
-        self.disk_until = 0
-        self.disk_since = 0  # when the oldest of them came, or the one before it; milliseconds since 1970
-        self.in_flight = 0
-        self.probe: Entry | None = None  # sent by itself, to find out whether it is the culprit
-        self.retry_at = 0.0
-        self.blocked_reason = ""  # why it waits, for the operator; empty when it does not
-        self._failed: list[Entry] = []
-        self._isolate_until = -1
-        self._pause_seconds = 0.0
-        self._sent_at = 0.0
-        self._moved_at = 0.0  # when Kafka last acknowledged a reading, or the first came into an empty lane
+    def __post_init__(self) -> None:
+        self.holds_dead_letters = bool(self.stream)
+        self.stream = self.stream or self.name
 
     @property
     def has_backlog(self) -> bool:
-        """True while some of its readings are on disk only."""
+        """True while some readings are on disk only."""
         return self.disk_next < self.disk_until
 
     def has_on_disk(self, offset: int) -> bool:
-        """Tell whether it is this lane that will read a reading back, if the disk has it."""
+        """Return True when the lane will read back the row at this offset, if there is one."""
         return self.disk_next <= offset < self.disk_until
 
     @property
     def has_waiting(self) -> bool:
-        """True while some of its readings have not been sent, or must be sent again."""
+        """True while some readings have not been sent, or must be sent again."""
         return bool(self.waiting or self._failed) or self.has_backlog
+
+    def needs_refill(self, now: float) -> bool:
+        """Return True when the lane could send and its next readings are on disk."""
+        return self.has_backlog and not self.waiting and not self._failed and now >= self.retry_at
 
     @property
     def held(self) -> int:
-        """How many readings this lane holds in memory that Kafka has not acknowledged."""
+        """Readings in memory that Kafka has not acknowledged."""
         return len(self.waiting) + len(self.newer) + self.in_flight + len(self._failed)
 
-    def add(self, entries: Iterable[Entry], now: float) -> None:
-        """Take the newest readings, in order.
+    @property
+    def is_isolating(self) -> bool:
+        """True when Kafka refused a batch that contained the next reading, so readings are sent one by one."""
+        return bool(self.waiting) and self.waiting[0].offset <= self._isolate_until
 
-        Args:
-            entries: the readings.
-            now: monotonic seconds.
-        """
+    def begin(self, now: float) -> None:
+        """Note that the lane may send from now on."""
+        self._moved_at = now
+
+    def add(self, entries: Iterable[Entry], now: float) -> None:
+        """Append the newest readings, in order."""
         if not self.held and not self.has_backlog:
             self._moved_at = now
         (self.newer if self.has_backlog else self.waiting).extend(entries)
 
+    def sendable(self, now: float) -> int:
+        """Return how many readings may be sent now; a probe shares its batch with none."""
+        if self._failed or self.probe or now < self.retry_at:
+            return 0
+        if self.is_isolating:
+            return 0 if self.in_flight else 1
+        return len(self.waiting)
+
     def take(self, count: int) -> list[Entry]:
-        """Take the oldest readings out, to be sent; `room` has told that there are so many."""
+        """Remove the oldest readings, to send them; at most as many as are `sendable`."""
         if count == len(self.waiting):
             every = list(self.waiting)
             self.waiting.clear()
@@ -120,51 +125,23 @@ class Lane:
         return [popleft() for _ in range(count)]
 
     def sent(self, entries: Sequence[Entry], left: Sequence[Entry], now: float) -> None:
-        """Note what became of readings that were taken to be sent.
+        """Note the outcome of sending the readings that were taken.
 
         Args:
-            entries: by offset.
-            left: those of them that were not; they wait in front again. The others are in flight now.
+            entries: those that were taken, by offset.
+            left: those of them that were not handed over; they wait in front again. The others are in flight.
             now: monotonic seconds.
         """
         if len(entries) > len(left) and entries[0].offset <= self._isolate_until:
             self.probe = entries[0]
-        self._sent_at = now
+        self.sent_at = now
         self.in_flight += len(entries) - len(left)
         self.waiting.extendleft(reversed(left))
-
-    def sendable(self, now: float) -> int:
-        """Tell how many readings may be sent now; none may share a batch with the one that is tried probe."""
-        if self._failed or self.probe or now < self.retry_at:
-            return 0
-        if self._is_isolating:
-            return 0 if self.in_flight else 1
-        return len(self.waiting)
-
-    def gather_seconds(self, now: float) -> float:
-        """Tell how long what waits in memory may still wait for more to go with it; 0 when it has no need of it."""
-        if not 0 < len(self.waiting) < FEW_READINGS or self._is_isolating:
-            return 0.0
-        return max(0.0, self._sent_at + GATHER_SECONDS - now)
-
-    def needs_refill(self, now: float) -> bool:
-        """True when it could send and its next readings are on disk."""
-        return self.has_backlog and not self.waiting and not self._failed and now >= self.retry_at
-
-    @property
-    def _is_isolating(self) -> bool:
-        """True when Kafka refused a batch that the next reading was in."""
-        return bool(self.waiting) and self.waiting[0].offset <= self._isolate_until
 
     # --- outcomes ------------------------------------------------------------------------------------------------
 
     def settle(self, count: int, now: float) -> None:
-        """Note that Kafka has acknowledged readings.
-
-        Args:
-            count: how many.
-            now: monotonic seconds.
-        """
+        """Note that Kafka has acknowledged so many readings."""
         self.in_flight -= count
         self._moved_at = now
         if self.probe and self.probe.is_settled:
@@ -172,61 +149,47 @@ class Lane:
         self._pause_seconds = 0.0
         self.blocked_reason = ""
 
-    def begin(self, now: float) -> None:
-        """Note that the lane may send from now on."""
-        self._moved_at = now
-
     def has_stalled(self, now: float) -> bool:
-        """Tell whether readings wait, nothing moves, and nobody has said why; once it has, that is its trouble."""
+        """Return True, once, when readings wait, none is acknowledged for long and no reason is known."""
         has_work = self.has_backlog or self.held
         if not has_work or self.blocked_reason or now - self._moved_at < STALL_SECONDS:
             return False
         self.blocked_reason = f"readings wait, and Kafka has acknowledged none for {STALL_SECONDS:g} s"
         return True
 
-    def fail(self, entry: Entry, trouble: str, now: float) -> None:
-        """Take back a reading because Kafka cannot take any now; the lane pauses, longer each time.
-
-        Args:
-            entry: the reading.
-            trouble: why, for the operator.
-            now: monotonic seconds.
-        """
-        self._take_back(entry, trouble)
+    def fail(self, entry: Entry, reason: str, now: float) -> None:
+        """Take back a reading because Kafka cannot store it at present; pause, longer each time."""
+        self._take_back(entry, reason)
         if now >= self.retry_at:
             self._pause_seconds = min(max(FIRST_RETRY_SECONDS, 2 * self._pause_seconds), LONGEST_RETRY_SECONDS)
             self.retry_at = now + self._pause_seconds
 
     def requeue(self, entry: Entry) -> None:
-        """Take back a reading that only stood behind one that failed: no pause."""
+        """Take back a reading that failed only because one before it did; no pause."""
         self._take_back(entry, self.blocked_reason)
 
-    def isolate(self, entry: Entry, trouble: str) -> None:
-        """Take back a reading because Kafka refused it or one sent with it: everything up to it goes probe now."""
-        self._take_back(entry, trouble)
+    def isolate(self, entry: Entry, reason: str) -> None:
+        """Take back a reading because Kafka refused its batch; all readings up to it are then sent one by one."""
+        self._take_back(entry, reason)
         self._isolate_until = max(self._isolate_until, entry.offset)
 
     def recover(self) -> None:
-        """Put what was taken back in front again, oldest first, once nothing is in flight."""
+        """Return failed readings to the front, oldest first, once none is in flight."""
         if self._failed and not self.in_flight:
-            # Sorted with the rest: of several partitions some that are older were not even taken.
+            # Readings of another partition may be older and still waiting, so all are sorted.
             self.waiting = deque(sorted([*self._failed, *self.waiting], key=attrgetter("offset")))
             self._failed.clear()
 
-    def _take_back(self, entry: Entry, trouble: str) -> None:
+    def _take_back(self, entry: Entry, reason: str) -> None:
         self.in_flight -= 1
         self.probe = None
-        self.blocked_reason = trouble
+        self.blocked_reason = reason
         self._failed.append(entry)
 
     # --- memory and disk -----------------------------------------------------------------------------------------
 
     def leave_to_disk(self) -> list[Entry]:
-        """Let go of the readings that the disk has and that are not sent yet; what is newer waits behind them.
-
-        Returns:
-            What left memory.
-        """
+        """Remove from memory, and return, unsent readings that are on disk; later ones queue behind them in `newer`."""
         source, left = self.newer if self.has_backlog else self.waiting, []
         while source and _may_leave(source[0]):
             left.append(source.popleft())
@@ -239,11 +202,11 @@ class Lane:
         return left
 
     def take_from_disk(self, entries: list[Entry], next_offset: int) -> None:
-        """Take readings back, in order.
+        """Append readings that were read back.
 
         Args:
-            entries: the next of the backlog.
-            next_offset: where the rest of it begins; `disk_until` when there is none.
+            entries: the oldest of the backlog.
+            next_offset: where the rest of the backlog begins; `disk_until` when there is none.
         """
         self.waiting.extend(entries)
         self.disk_next = next_offset
@@ -255,6 +218,6 @@ class Lane:
 
 
 def _may_leave(entry: Entry) -> bool:
-    """Tell whether the disk gives back all there is to a reading; what Kafka said of it is known here only."""
-    was_refused = entry.letter is not None and entry.letter.reason is Reason.REFUSED
+    """Return True when the row on disk tells all about the reading; that Kafka refused it is known in memory only."""
+    was_refused = entry.dead_letter is not None and entry.dead_letter.reason is Reason.REFUSED
     return entry.is_stored and entry.is_released and not was_refused

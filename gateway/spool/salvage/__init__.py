@@ -1,21 +1,20 @@
-"""What can be read of a damaged spool: every row whose bytes are still there, first through SQLite, then without it.
+"""Reads all intact rows of a damaged spool, first through SQLite, then from the raw bytes.
 
-    pages.py   rows out of raw pages
-    wal.py     pages out of the write-ahead log
+    pages.py   rows from raw pages
+    wal.py     pages from the write-ahead log
 
-SQLite's word counts where it reads the whole table and finds nothing wrong: what it does not give was deleted. Where it
-stumbles, the pages that it cannot reach any more (because a page above them is gone, or the header) are read as well:
+When SQLite reads the whole table and finds no fault, its result is complete: all other rows were deleted. Otherwise the
+pages that SQLite cannot reach (the page above them or the header is damaged) are read as well:
 
-- of the main file every page that is not on the list of free pages; when that list is damaged, those too;
-- of the write-ahead log every page, also those that a later one replaces, those of a commit that did not end, and
-  those that are left over from before.
+- of the main file all pages that are not in the list of free pages; if that list is damaged, those too;
+- of the write-ahead log all pages: also those that a later one replaces, of a commit that did not end, and of the round
+  before.
 
-So rows that were settled, and deleted not long ago, may come back and be sent twice; if the file's header is gone, all
-that were ever deleted and not written over since, unless SQLite was built to overwrite (Debian's is). That was chosen:
-at least once allows a row twice and never a row lost. A row that was not written as it is found never comes: each has a
-checksum over all its values.
+So recently deleted rows may return and be sent twice. If the header is lost, all deleted rows that were not overwritten
+may return, unless SQLite is built to overwrite them (Debian's is). This is intended: at-least-once allows a duplicate,
+but no loss. A row that was never written cannot appear, because each has a checksum over all its values.
 
-The damaged files are only read.
+The damaged files are opened read-only.
 """
 
 from __future__ import annotations
@@ -37,17 +36,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError)  # the last two: values that no spool holds
+UNREADABLE = (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError)  # the last two: values that no spool has
 
 
 def what_is_wrong(path: Path) -> str:
-    """Look for damage that SQLite would pass over in silence, and lose rows; before it opens the file.
-
-    Args:
-        path: of the database.
+    """Look for damage that makes SQLite lose rows silently; call this before SQLite opens the database for writing.
 
     Returns:
-        A clause for the alarm; empty when there is none.
+        A clause for the log; empty when there is none.
     """
     log_bytes = _read_all(_wal_of(path))
     if log_bytes and not _size(path):
@@ -56,7 +52,7 @@ def what_is_wrong(path: Path) -> str:
 
 
 def _goes_back(path: Path) -> bool:
-    """Tell whether the log would take the file back in time: it was cut after a part of it had been checkpointed."""
+    """Return True when the log would revert the file: it was cut, after its later part had been checkpointed."""
     query = "SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'next_offset'"
     with suppress(TypeError, *UNREADABLE), closing(_open(path)) as whole, closing(_open(path, "&immutable=1")) as main:
         return bool(main.execute(query).fetchone()[0] > whole.execute(query).fetchone()[0])
@@ -65,13 +61,10 @@ def _goes_back(path: Path) -> bool:
 
 @contextmanager
 def kept_as_it_is(path: Path) -> Iterator[None]:
-    """Keep SQLite from copying the log over the main file when a damaged database is closed in here.
+    """Close a damaged database inside this context, and SQLite does not copy its log into the main file.
 
-    The last connection does so, over pages that hold rows which the log, where it is damaged, does not. One that may
-    only read never does.
-
-    Args:
-        path: of the database.
+    The last connection to close does that, over pages whose rows a damaged log may not have. A read-only connection
+    never does, so one is kept open meanwhile.
     """
     with ExitStack() as stack:
         with suppress(*UNREADABLE):
@@ -81,38 +74,33 @@ def kept_as_it_is(path: Path) -> Iterator[None]:
 
 
 def facts(path: Path) -> list[tuple[str, str]]:
-    """Read the table `facts` of a damaged file, as far as SQLite can."""
+    """Read the table `facts` of a damaged file, if SQLite can."""
     with suppress(*UNREADABLE), closing(_open(path)) as database:
         return list(database.execute("SELECT name, value FROM facts NOT INDEXED"))
-    log.warning("the damaged spool's books cannot be read")
+    log.warning("the books of the damaged spool cannot be read")
     return []
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Read all rows that are whole; one offset may come more than once, and then SQLite's row is the first.
-
-    Args:
-        path: of the database; nobody may write it meanwhile.
-    """
+    """Read all intact rows; an offset may occur twice, SQLite's row first. Nothing may write the files meanwhile."""
     try:
         with closing(_open(path)) as database:
-            # NOT INDEXED: a damaged index must not hide rows that the table still has.
-            # All columns there are: files of older formats have fewer.
+            # NOT INDEXED: a damaged index must not hide rows of the table. `*`: older formats have fewer columns.
             query = "SELECT * FROM readings NOT INDEXED ORDER BY offset"
             is_sound = not what_is_wrong(path)
-            for found in map(salvaged, database.execute(query)):
-                if found:
-                    yield found
-                is_sound = is_sound and found is not None
+            for row in map(salvaged, database.execute(query)):
+                if row:
+                    yield row
+                is_sound = is_sound and row is not None
             if is_sound and database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",):
                 return
     except UNREADABLE:
-        pass  # that is why the pages are read
+        pass  # the raw pages may still have rows
     yield from _raw_rows(path)
 
 
 def _raw_rows(path: Path) -> Iterator[Row]:
-    """Read the main file's pages, then commit by commit those of the log, each over what was there before."""
+    """Read the pages of the main file, then the log commit by commit, each on top of what was there before."""
     descriptor = os.open(path, os.O_RDONLY) if path.exists() else os.open(os.devnull, os.O_RDONLY)
     newer: dict[int, bytes] = {}
     try:
@@ -137,10 +125,10 @@ def _free_pages(page: PageReader) -> set[int]:
 
 
 def _commits(log_bytes: bytes) -> Iterator[dict[int, bytes]]:
-    """Give the pages of each commit, the one that did not end included."""
+    """Yield the pages of each commit by number, also of one that did not end."""
     commit: dict[int, bytes] = {}
     for frame in wal.frames(log_bytes):
-        if frame.number in commit:  # its number is damaged, or the other's
+        if frame.number in commit:  # a commit has each page once, so one of the numbers is damaged
             yield commit
             commit = {}
         commit[frame.number] = frame.image
@@ -153,12 +141,12 @@ def _commits(log_bytes: bytes) -> Iterator[dict[int, bytes]]:
 def _page(descriptor: int, number: int) -> bytes:
     try:
         return os.pread(descriptor, pages.PAGE_BYTES, (number - 1) * pages.PAGE_BYTES)
-    except (OSError, OverflowError):  # a bad sector, or a number that leads nowhere
+    except (OSError, OverflowError):  # a bad sector, or a damaged page number
         return b""
 
 
 def _open(path: Path, options: str = "") -> sqlite3.Connection:
-    """Open read-only: closing does not checkpoint, so nothing is written; as immutable, without the -wal file."""
+    """Open read-only, so that closing does not checkpoint; with `immutable` SQLite ignores the -wal file."""
     if not _size(path):
         raise sqlite3.DatabaseError("empty: SQLite would delete the -wal file beside it")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{options}", uri=True, isolation_level=None)

@@ -1,17 +1,17 @@
-"""Rows out of the pages of a damaged SQLite file, without SQLite: bytes in, rows out.
+"""Rows from the pages of a damaged SQLite file, without SQLite: bytes in, rows out.
 
-The format is sqlite.org/fileformat2.html, as far as the table `readings` needs it. Sections in brackets below.
+The format is sqlite.org/fileformat2.html, as far as the table `readings` needs it. Its sections are in brackets.
 
-    page           4,096 bytes, as the spool sets it; nothing is asked of the file's header, which may be gone
+    page           4,096 bytes, as the spool sets it; the file's header, which may be lost, is not needed
     leaf [1.6]     type 0x0D, number of cells at 3, pointers to the cells from 8 on
-    cell [1.6]     length of the record, row id, record; of a long record the rest in a chain of overflow pages
+    cell [1.6]     length of the record, row id, record; the rest of a long record is in a chain of overflow pages
     record [2.1]   length of its header, a type for each value, then the values
 
-A leaf is read by its pointers: what was deleted has none, so it stays deleted. Only in a page whose pointers are
-damaged are cells looked for everywhere, and then a deleted row may come back: a row twice beats a row lost. Never in
-overflow pages of a row that was found: a device wrote what stands there, and might have written what looks like a row.
+A leaf is read by its pointers: a deleted cell has none, so it stays deleted. Only where pointers are damaged is the
+page searched for cells, and a deleted row may return: a duplicate is better than a loss. Overflow pages of an intact
+row are never searched: their content comes from a device, and may look like a row.
 
-No row counts unless its checksum holds, so a wrong turn costs time and nothing else.
+A row counts only if its checksum is right, so a wrong guess costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.spool.row import COLUMNS, Row, salvaged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    PageReader = Callable[[int], bytes]  # gives a page by its number, from 1 on; b"" when there is none
+    PageReader = Callable[[int], bytes]  # page number, from 1 on, to page; b"" when there is none
 
 PAGE_BYTES = 4096
 LEAF = 0x0D
@@ -33,18 +33,18 @@ INTEGER_BYTES = (0, 1, 2, 3, 4, 6, 8)  # by serial type [2.1]
 LONGEST_LOCAL = PAGE_BYTES - 35
 SHORTEST_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
 OVERFLOW_BYTES = PAGE_BYTES - 4
-# How every record of `readings` begins: the length of its header, then NULL, because the row id stands for `offset`.
+# The beginning of every record of `readings`: the length of its header, then NULL, because `offset` is the row id.
 RECORD = re.compile(rb"(?=[\x0A-\x29]\x00)")
-LONGEST_PREFIX = 18  # two varints stand before the record
+LONGEST_PREFIX = 18  # two varints precede the record
 
 
 class Cell(NamedTuple):
-    """A cell whose row is whole.
+    """A cell with an intact row.
 
     Args:
-        row: what it holds.
+        row: its content.
         end: where its part of this page ends.
-        overflow: numbers of the pages that hold the rest of it.
+        overflow: numbers of the pages with the rest of it.
     """
 
     row: Row
@@ -53,14 +53,9 @@ class Cell(NamedTuple):
 
 
 def rows(numbers: Iterable[int], page: PageReader) -> Iterator[Row]:
-    """Find every whole row in these pages.
-
-    Args:
-        numbers: of the pages to look at.
-        page: gives these pages and those that they lead to.
-    """
+    """Find every intact row in the pages with these numbers."""
     overflow: set[int] = set()
-    doubtful = []
+    doubtful = []  # searched last, when all overflow pages of intact rows are known
     for number in numbers:
         image = page(number)
         cells, is_sound = _leaf(image, page)
@@ -75,14 +70,7 @@ def rows(numbers: Iterable[int], page: PageReader) -> Iterator[Row]:
 
 
 def free_pages(page: PageReader) -> set[int]:
-    """List the pages that hold nothing any more [1.5].
-
-    Args:
-        page: gives the file's pages.
-
-    Returns:
-        Their numbers; none when the list is damaged: a row twice beats a row lost.
-    """
+    """List the numbers of unused pages [1.5]; none when the list is damaged, so that all pages are read."""
     head = page(1)
     if not head.startswith(MAGIC):
         return set()
@@ -96,7 +84,7 @@ def free_pages(page: PageReader) -> set[int]:
 
 
 def _leaf(image: bytes, page: PageReader) -> tuple[list[Cell], bool]:
-    """Read a leaf by its pointers; tell also whether there was nothing wrong with it."""
+    """Read a leaf by its pointers; the flag is True when all its cells are intact."""
     if len(image) < 8 or image[0] != LEAF:
         return [], False
     count = int.from_bytes(image[3:5])
@@ -106,7 +94,7 @@ def _leaf(image: bytes, page: PageReader) -> tuple[list[Cell], bool]:
 
 
 def _anywhere(image: bytes, page: PageReader) -> Iterator[Row]:
-    """Look for cells at every place of a page, but not inside of one that was found."""
+    """Look for cells at every position of a page, except inside of one that was found."""
     end = 0
     for record in RECORD.finditer(image):
         for start in range(max(end, record.start() - LONGEST_PREFIX), record.start() - 1):
@@ -129,13 +117,13 @@ def _cell(image: bytes, start: int, page: PageReader) -> Cell | None:
             rest, overflow = _chain(_number(image, at + local), length - local, page)
             record += rest
         row = salvaged((row_id - (row_id >> 63 << 64), *_record(record)[1:]))
-    except (IndexError, ValueError):  # it leads outside the page, or to what no reading has
+    except (IndexError, ValueError):  # a position outside the page, or a type that no reading has
         return None
     return Cell(row, at + local, overflow) if row else None
 
 
 def _local_bytes(length: int) -> int:
-    """Tell how much of a record stands in its cell [1.6]."""
+    """Return how many bytes of a record are in its cell [1.6]."""
     if length <= LONGEST_LOCAL:
         return length
     local = SHORTEST_LOCAL + (length - SHORTEST_LOCAL) % OVERFLOW_BYTES
@@ -143,7 +131,7 @@ def _local_bytes(length: int) -> int:
 
 
 def _chain(number: int, length: int, page: PageReader) -> tuple[bytes, list[int]]:
-    """Follow a chain of overflow pages [1.6]."""
+    """Follow a chain of overflow pages [1.6]; return the bytes and the page numbers."""
     numbers: dict[int, bytes] = {}
     while number not in numbers and len(numbers) * OVERFLOW_BYTES < length:
         image = page(number)
@@ -153,6 +141,7 @@ def _chain(number: int, length: int, page: PageReader) -> tuple[bytes, list[int]
 
 
 def _record(record: bytes) -> list[int | str | bytes | None]:
+    """Decode the values of a record [2.1]."""
     header_end, at = _varint(record, 0)
     types: list[int] = []
     while at < header_end and len(types) < len(COLUMNS):
@@ -181,7 +170,7 @@ def _value(record: bytes, at: int, serial_type: int) -> tuple[int | str | bytes 
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of one to nine bytes [1.6]; give it and where the next byte is."""
+    """Read a number of one to nine bytes [1.6]; return it and the position after it."""
     value = 0
     for place in range(at, at + 8):
         value = value << 7 | data[place] & 0x7F

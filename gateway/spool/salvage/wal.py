@@ -4,9 +4,9 @@
     frame, 24 bytes    page number, size of the database (only in the last frame of a commit), two salts, two checksums
            and a page
 
-A log is written again from its beginning once all of it has been checkpointed; frames with other salts than the
-header's are left over from before. SQLite takes frames up to the first whose checksum does not fit and forgets the rest
-without a word: right after a power cut, when they were never durable, wrong after a damaged byte in the middle.
+Once it is checkpointed, the log is written again from its beginning; frames with other salts than the header's are from
+the round before. SQLite takes the frames up to the first wrong checksum and silently ignores the rest. That is right
+after a power cut, when those were not durable, and wrong after damage in the middle.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct(">6I8s")  # magic, version, page size, checkpoint number, salts; checksums
 FRAME = struct.Struct(">II8s8s")  # page number, size after a commit, salts; checksums
+SUMS = struct.Struct(">II")
 FRAME_BYTES = FRAME.size + PAGE_BYTES
-MAGIC = 0x377F0682  # its lowest bit tells in which byte order the checksums are computed
+MAGIC = 0x377F0682  # the lowest bit is the byte order of the checksums
 
 
 class Frame(NamedTuple):
-    """One page as some commit left it.
+    """One page as a commit left it.
 
     Args:
         number: of the page.
-        is_commit: True for the last one of its commit.
-        salts: of the round in which it was written.
+        is_commit: it is the last frame of its commit.
+        salts: of its round.
         image: the page.
-        is_whole: True when SQLite takes it: its checksum, which covers all before it, is right.
+        is_whole: SQLite takes it: its checksum, which covers all frames before it too, is right.
     """
 
     number: int
@@ -44,29 +45,22 @@ class Frame(NamedTuple):
 
 
 def frames(wal: bytes) -> Iterator[Frame]:
-    """Give all frames of a log.
-
-    Args:
-        wal: the file.
-    """
+    """Yield all frames of a log."""
     sums, order = _checked_header(wal)
     for start in range(HEADER.size, len(wal) - FRAME_BYTES + 1, FRAME_BYTES):
-        number, size, salts, told = FRAME.unpack_from(wal, start)
+        number, size, salts, checksums = FRAME.unpack_from(wal, start)
         image = wal[start + FRAME.size : start + FRAME_BYTES]
         if sums:
             sums = _checksum(wal[start : start + 8] + image, sums, order)
-        if sums and (_told(sums) != told or salts != wal[16:24]):
+        if sums and (SUMS.pack(*sums) != checksums or salts != wal[16:24]):
             sums = None
         yield Frame(number, size > 0, salts, image, sums is not None)
 
 
 def is_damaged(wal: bytes) -> bool:
-    """Tell whether SQLite would forget commits that were durable.
+    """Return True when SQLite would ignore durable commits.
 
-    A commit was durable, surely, when another frame follows it: SQLite begins no frame before the fsync of the last.
-
-    Args:
-        wal: the file.
+    A commit is certainly durable when another frame follows it: SQLite writes no frame before the fsync of the last.
     """
     if len(wal) < HEADER.size + FRAME_BYTES:
         return False
@@ -77,23 +71,20 @@ def is_damaged(wal: bytes) -> bool:
 
 
 def _checked_header(wal: bytes) -> tuple[tuple[int, int] | None, str]:
+    """Return the header's checksums, None when they are wrong, and the byte order."""
     if len(wal) < HEADER.size:
         return None, "<"
-    magic, *_, told = HEADER.unpack_from(wal)
+    magic, *_, checksums = HEADER.unpack_from(wal)
     order = ">" if magic & 1 else "<"
     sums = _checksum(wal[:24], (0, 0), order)
-    return (sums if magic | 1 == MAGIC | 1 and _told(sums) == told else None), order
+    return (sums if magic | 1 == MAGIC | 1 and SUMS.pack(*sums) == checksums else None), order
 
 
 def _checksum(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
-    """Compute the checksum of [4.2], going on from the one before."""
+    """Compute the checksum of [4.2], continuing from the one before."""
     first, second = sums
     words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
     for even, odd in zip(words, words, strict=True):
         first = first + even + second & 0xFFFFFFFF
         second = second + odd + first & 0xFFFFFFFF
     return first, second
-
-
-def _told(sums: tuple[int, int]) -> bytes:
-    return struct.pack(">II", *sums)

@@ -1,4 +1,4 @@
-"""Salvage: rows out of pages, pages out of the write-ahead log, and damaged spools of every kind."""
+"""Rows from pages: the same as SQLite's, and none that was never written."""
 
 from __future__ import annotations
 
@@ -10,29 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.reading import Reading
-from gateway.spool import salvage
-from gateway.spool.file import SpoolFile
 from gateway.spool.row import Row, to_row
-from gateway.spool.salvage import pages, wal
+from gateway.spool.salvage import pages
 from tests.faults import damage
+from tests.spool.salvage.spools import reading, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 SIZES = [0, 1, 100, 3_900, 4_061, 4_062, 4_100, 9_000, 100_000]
-
-
-def reading(number: int, size: int = 10) -> Reading:
-    return Reading("a", b"t/%d" % number, b"x" * size, 1_700_000_000_000, 1, properties=b"y" * (number % 3))
-
-
-def written(path: Path, rows: dict[int, Reading], deleted: tuple[int, ...] = ()) -> bytes:
-    """Give the main file of a closed spool."""
-    with SpoolFile(path) as file:
-        file.write(rows.items(), (), {}, 0)
-        file.write((), deleted, {}, 0)
-    return path.read_bytes()
 
 
 def reader(data: bytes) -> Callable[[int], bytes]:
@@ -59,7 +46,7 @@ def test_rows_does_not_bring_back_deleted_cells(tmp_path: Path) -> None:
 
 
 def test_rows_finds_cells_in_a_page_without_its_header(tmp_path: Path) -> None:
-    """Where the pointers are gone, cells are found by their shape and their checksum."""
+    """Where the pointers are damaged, cells are found by their shape and their checksum."""
     data = bytearray(written(tmp_path / "spool.db", {number: reading(number) for number in range(200)}))
     for start in range(0, len(data), pages.PAGE_BYTES):
         data[start : start + 10] = bytes(10)
@@ -88,56 +75,6 @@ def test_free_pages_agrees_with_sqlite(tmp_path: Path) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, pages.PAGE_BYTES))
 def test_rows_gives_nothing_for_garbage(piece: bytes, at: int) -> None:
-    """No bytes whatever make it fail."""
+    """It fails on no bytes."""
     page = (b"\x0d" + bytes(at) + piece) + b"\x0a\x00" * pages.PAGE_BYTES
     assert raw(page) == []
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=9_000))
-def test_frames_takes_any_bytes(data: bytes) -> None:
-    """A log of garbage is read to its end."""
-    assert len(list(wal.frames(data))) == max(0, len(data) - wal.HEADER.size) // wal.FRAME_BYTES
-    wal.is_damaged(data)
-
-
-def test_frames_agrees_with_sqlite(tmp_path: Path) -> None:
-    """The frames that SQLite takes are whole, and damage is told before the last commit only."""
-    with SpoolFile(tmp_path / "spool.db") as file:
-        for number in range(10):
-            file.write([(number, reading(number))], (), {}, number + 1)
-        data = bytearray((tmp_path / "spool.db-wal").read_bytes())
-        with closing(sqlite3.connect(tmp_path / "spool.db")) as database:
-            _, count, _ = database.execute("PRAGMA wal_checkpoint").fetchone()
-    assert [frame.is_whole for frame in wal.frames(bytes(data))] == [True] * count
-    assert not wal.is_damaged(bytes(data))
-    assert not wal.is_damaged(bytes(data[:-100])), "as after a power cut"
-    data[wal.HEADER.size + 50] ^= 1
-    assert wal.is_damaged(bytes(data))
-
-
-def test_rows_leaves_the_damaged_files_as_they_are(tmp_path: Path) -> None:
-    """Somebody may want to look at them."""
-    path = tmp_path / "spool.db"
-    data = bytearray(written(path, {number: reading(number) for number in range(500)}))
-    data[pages.PAGE_BYTES * 3 :][:500] = bytes(500)
-    data[:50] = bytes(50)
-    path.write_bytes(data)
-    assert {row[0] for row in salvage.rows(path)} == set(range(500))
-    assert path.read_bytes() == data
-
-
-def test_open_leaves_the_log_of_a_damaged_file_as_it_is(tmp_path: Path) -> None:
-    """Closed by SQLite in the usual way it would be copied over pages that hold more than it does."""
-    damage.build(tmp_path / "sound.db", 1, is_live=True)
-    (tmp_path / "damaged").mkdir()
-    verdict = damage.try_one(tmp_path / "damaged", 0, tmp_path / "sound.db", "killed 1", "first pages destroyed")
-    assert verdict.was_set_aside
-    assert verdict.is_clean, verdict
-
-
-def test_open_gives_back_whatever_is_readable_of_a_damaged_spool(tmp_path: Path) -> None:
-    """Rows 43 and 44, one of every kind; `python -m tests.faults.damage` tries five hundred."""
-    verdicts = list(damage.run(tmp_path, len(damage.WAYS), seed=3, copies=len(damage.WAYS)))
-    assert [verdict for verdict in verdicts if not verdict.is_clean] == []
-    assert any(verdict.was_set_aside for verdict in verdicts)

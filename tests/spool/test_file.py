@@ -1,9 +1,10 @@
-"""The spool's file: its lock, its format, what it finds when it is opened."""
+"""The spool's file: its lock, its format, and damage of every kind when it is opened."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -42,6 +43,12 @@ FIRST = Reading("a", b"t/1", b"21.5", 1_700_000_000_001, 1, size=4)
 SECOND = Reading("a", b"t/2", b"22.0", 1_700_000_000_002, 1, retain=True, size=4)
 CARRYING = Reading("a", b"t/3", b"23.5", 1_700_000_000_003, 1, properties=b"\x26\0\1a\0\1b")
 MANY = 2**40
+IMPORTS = """
+import os, sys
+from pathlib import Path
+from gateway.core.reading import Reading
+from gateway.spool.file import SpoolFile
+"""
 
 
 @pytest.fixture
@@ -61,15 +68,13 @@ def store(path: Path, *entries: Reading, first: int = 0) -> None:
 
 def kill_after(path: Path, statement: str) -> None:
     """Run a statement on the opened `file` in a process that is then killed as by a power cut."""
-    before = (
-        "import os, sys; from pathlib import Path; from gateway.core.reading import Reading; import gateway.spool.file;"
-    )
-    script = f"{before} path = Path(sys.argv[1]); {statement}; os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", script, path], check=False, cwd=Path(__file__).parents[1])
+    script = f"{IMPORTS}path = Path(sys.argv[1]); {statement}; os.kill(os.getpid(), 9)"
+    ended = subprocess.run([sys.executable, "-c", script, path], check=False, cwd=Path(__file__).parents[2])
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_open_refuses_a_second_process(path: Path) -> None:
-    """One process a spool: the second is told who holds it, and what to do."""
+    """One process per spool: the second gets the process id of the owner."""
     with SpoolFile(path), pytest.raises(SpoolTakenError, match=r"Process \d+ holds the spool"):
         SpoolFile(path)
     SpoolFile(path).close()
@@ -86,7 +91,7 @@ def test_open_refuses_a_newer_format(path: Path) -> None:
 
 
 def test_open_names_a_folder_that_is_not_there(path: Path) -> None:
-    """A missing folder is the operator's to make; the sentence says how."""
+    """The operator must create a missing folder; the error gives the command."""
     with pytest.raises(ConfigurationError, match="install -d"):
         SpoolFile(path.parent / "nowhere" / "spool.db")
 
@@ -100,7 +105,7 @@ def older(request: pytest.FixtureRequest, path: Path) -> str:
 
 
 def test_open_upgrades_an_older_format_after_a_copy(path: Path, older: str) -> None:
-    """The file keeps its readings and books; what it was stands beside it, readable by its own version."""
+    """The file keeps its readings and books; a copy in the old format is kept beside it."""
     with SpoolFile(path) as file:
         assert readings(file) == {3: FIRST, 4: SECOND}
         assert (file.next_offset, file.ledger) == (10, {"a": {"received": 9}})
@@ -121,7 +126,7 @@ def test_write_adds_to_an_upgraded_file(path: Path) -> None:
 
 @pytest.mark.usefixtures("older")
 def test_open_salvages_a_damaged_file_that_was_upgraded(path: Path) -> None:
-    """Rows of the older format have stayed as they were, one value shorter; they are found without SQLite, too."""
+    """Rows of the older format are one value shorter; they are found without SQLite, too."""
     store(path, CARRYING, first=10)
     with path.open("r+b") as file:
         file.write(bytes(100))
@@ -130,11 +135,8 @@ def test_open_salvages_a_damaged_file_that_was_upgraded(path: Path) -> None:
 
 
 def test_open_upgrades_after_it_was_killed_between_copy_and_commit(path: Path, older: str) -> None:
-    """Killed within the upgrade, the old file is as it was, and the next start upgrades it."""
-    kill_after(
-        path,
-        f"gateway.spool.file.UPGRADES[{older}] = lambda _: os.kill(os.getpid(), 9); gateway.spool.file.SpoolFile(path)",
-    )
+    """Killed during the upgrade, the old file is unchanged, and the next start upgrades it."""
+    kill_after(path, f"SpoolFile(path, {{{older}: lambda _: os.kill(os.getpid(), 9)}})")
     assert path.with_name(f"spool.db.format-{older}.bak").exists()
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone() == (older,)
@@ -151,7 +153,7 @@ def test_open_salvages_a_damaged_file_of_an_older_format(path: Path) -> None:
         assert readings(spool) == {3: FIRST, 4: SECOND}
 
 
-def test_open_tells_that_an_older_copy_was_put_back(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_open_reports_an_older_copy(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Row 54: its readings are sent, an alarm names the offsets since then, and none of them is given again."""
     store(path, FIRST)
     shutil.copy(path, path.with_name("copy"))
@@ -166,29 +168,29 @@ def test_open_tells_that_an_older_copy_was_put_back(path: Path, caplog: pytest.L
     assert "older copy" in caplog.text
 
 
-def test_open_tells_that_the_wal_is_missing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Row 44: after a kill -9 without the -wal file it opens, and says what may be lost."""
+def test_open_reports_a_missing_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Row 44: after a kill -9 without the -wal file it opens, and the log says what may be lost."""
     store(path, FIRST)
-    kill_after(path, "f = gateway.spool.file.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
+    kill_after(path, "f = SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
     path.with_name("spool.db-wal").unlink()
     with SpoolFile(path) as file:
         assert readings(file) == {0: FIRST}
     assert "-wal file is missing" in caplog.text
 
 
-def test_open_says_nothing_after_a_kill(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_open_reports_nothing_after_a_kill(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A kill -9 or a power cut is no damage: nothing is set aside, nothing is alarmed."""
-    kill_after(path, "f = gateway.spool.file.SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
+    kill_after(path, "f = SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
     with SpoolFile(path) as file:
         assert list(readings(file)) == [1]
     assert not caplog.records
     assert not path.with_name("spool.db.bad-1").exists()
 
 
-def test_open_saves_what_stands_behind_a_damaged_frame_of_the_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """SQLite would forget every commit from the damaged one on without a word."""
+def test_open_saves_the_rows_behind_a_damaged_frame_of_the_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite would silently ignore all commits from the damaged one on."""
     script = "[f.write([(n, Reading('a', b't', b'%d' % n, 1))], (), {}, n + 1) for n in range(100)]"
-    kill_after(path, f"f = gateway.spool.file.SpoolFile(path); {script}")
+    kill_after(path, f"f = SpoolFile(path); {script}")
     with path.with_name("spool.db-wal").open("r+b") as file:
         file.seek(100_000)
         file.write(b"\xff" * 10)
@@ -198,7 +200,7 @@ def test_open_saves_what_stands_behind_a_damaged_frame_of_the_wal(path: Path, ca
 
 
 def test_read_raises_at_a_damaged_reading(path: Path) -> None:
-    """A bit flipped inside a value is found; the file is set aside and what is whole goes into a new one."""
+    """A bit flipped inside a value is detected; the file is set aside and intact rows go into a new one."""
     store(path, FIRST, SECOND)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE readings SET received_at = received_at + 1 WHERE offset = 1")
@@ -210,16 +212,16 @@ def test_read_raises_at_a_damaged_reading(path: Path) -> None:
     assert path.with_name("spool.db.bad-1").exists()
 
 
-def test_renew_leaves_out_what_is_settled(path: Path) -> None:
-    """What the owner knows to be settled does not come back."""
+def test_replace_file_leaves_out_settled_rows(path: Path) -> None:
+    """Rows that the owner knows to be settled do not return."""
     store(path, FIRST, SECOND)
     with SpoolFile(path) as file:
         file.replace_file("a test", lambda offset, _stream: offset > 0)
         assert readings(file) == {1: SECOND}
 
 
-def test_write_says_that_another_program_has_the_file(path: Path) -> None:
-    """Somebody's open transaction is no damage: it may be tried again."""
+def test_write_can_be_repeated_after_another_program_locked_the_file(path: Path) -> None:
+    """An open transaction of another program is not damage."""
     with SpoolFile(path) as file, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DiskFullError, match="locked"):
@@ -230,7 +232,7 @@ def test_write_says_that_another_program_has_the_file(path: Path) -> None:
 
 
 def test_open_refuses_a_file_that_it_may_not_open(path: Path) -> None:
-    """Row 45: what is no file at all is the operator's to put right; it is not set aside."""
+    """Row 45: a path that is not a file is an error for the operator; it is not set aside."""
     path.mkdir()
     with pytest.raises(ConfigurationError, match="cannot be opened"):
         SpoolFile(path)

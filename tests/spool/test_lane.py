@@ -1,4 +1,4 @@
-"""A lane: in order through failures, and never still without a word. The rest of it shows in the bridge's tests."""
+"""A lane: the order of readings through failures, and stalls. `test_bridge.py` tests the rest of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
-from gateway.spool.lane import FEW_READINGS, GATHER_SECONDS, STALL_SECONDS, Lane
+from gateway.spool.lane import STALL_SECONDS, Lane
 
 BEGUN = 1_000.0
 
@@ -27,13 +27,13 @@ def test_an_empty_lane_never_stalls(lane: Lane) -> None:
 
 
 def test_a_lane_stalls_when_nothing_moves_for_so_long_after_its_first_reading(lane: Lane) -> None:
-    """The time counts from when there was something to do, and is told once."""
+    """The time counts from the first waiting reading, and a stall is reported once."""
     lane.add(entries(0), BEGUN + 100)
     lane.add(entries(1), BEGUN + 120)
     assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS - 1)
     assert lane.has_stalled(BEGUN + 100 + STALL_SECONDS)
     assert lane.blocked_reason == "readings wait, and Kafka has acknowledged none for 30 s"
-    assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS + 1), "it has been said"
+    assert not lane.has_stalled(BEGUN + 100 + STALL_SECONDS + 1), "it was reported"
 
 
 def test_a_lane_that_moves_does_not_stall(lane: Lane) -> None:
@@ -51,7 +51,7 @@ def test_an_acknowledgement_ends_the_stall(lane: Lane) -> None:
     assert not lane.blocked_reason
 
 
-def test_a_lane_that_has_told_its_trouble_does_not_stall_beside(lane: Lane) -> None:
+def test_a_lane_with_a_known_reason_does_not_stall(lane: Lane) -> None:
     lane.add(entries(0), BEGUN)
     lane.sent(taken := lane.take(1), [], BEGUN)
     lane.fail(taken[0], "the topic does not exist", BEGUN + 1)
@@ -67,7 +67,7 @@ def test_what_kafka_did_not_take_is_sent_first_next_time(lane: Lane) -> None:
 
 
 def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) -> None:
-    """Of several partitions one is refused in the middle: older readings of others were not handed over yet."""
+    """One of several partitions fails in the middle, while older readings of others were not handed over."""
     lane.add(entries(*range(6)), BEGUN)
     taken = lane.take(5)
     lane.sent(taken, [taken[1], taken[3]], BEGUN)
@@ -80,26 +80,21 @@ def test_what_failed_and_what_was_not_taken_is_sent_again_by_offset(lane: Lane) 
     assert [entry.offset for entry in lane.waiting] == [1, 2, 3, 4, 5]
 
 
-def test_a_few_readings_may_wait_for_more_until_the_lane_has_not_sent_for_so_long(lane: Lane) -> None:
-    """Enough for a request never wait, nor does the first reading of a lane that has been silent."""
+def test_sent_notes_when_the_lane_last_sent(lane: Lane) -> None:
+    """Pacing decides by it how long a few readings may wait for more."""
     lane.add(entries(0), BEGUN)
-    assert not lane.gather_seconds(BEGUN)
-    lane.sent(lane.take(1), [], BEGUN)
-    assert not lane.gather_seconds(BEGUN), "nothing is there that could wait"
-    lane.add(entries(*range(1, FEW_READINGS)), BEGUN)
-    assert lane.gather_seconds(BEGUN + GATHER_SECONDS / 4) == pytest.approx(0.75 * GATHER_SECONDS)
-    assert not lane.gather_seconds(BEGUN + GATHER_SECONDS)
-    lane.add(entries(FEW_READINGS), BEGUN)
-    assert not lane.gather_seconds(BEGUN)
+    lane.sent(lane.take(1), [], BEGUN + 3)
+    assert lane.sent_at == BEGUN + 3
 
 
-def test_readings_under_suspicion_wait_for_no_others(lane: Lane) -> None:
-    """Each goes alone in any case."""
+def test_isolate_sends_the_readings_of_a_refused_batch_one_by_one(lane: Lane) -> None:
+    """So it shows which of them Kafka refuses."""
     lane.add(entries(0, 1), BEGUN)
     taken = lane.take(2)
     lane.sent(taken, [], BEGUN)
     for entry in taken:
         lane.isolate(entry, "Kafka refused a batch")
     lane.recover()
-    assert lane.sendable(BEGUN) == 1
-    assert not lane.gather_seconds(BEGUN)
+    assert (lane.is_isolating, lane.sendable(BEGUN)) == (True, 1)
+    lane.sent(probe := lane.take(1), [], BEGUN)
+    assert (lane.probe, lane.sendable(BEGUN)) == (probe[0], 0)

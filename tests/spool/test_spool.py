@@ -110,8 +110,8 @@ def folder(tmp_path: Path) -> Path:
 OUTAGE = Policy(memory_bytes=2**20, after_seconds=5.0)
 
 
-def test_keep_writes_nothing_while_readings_settle_in_time(folder: Path) -> None:
-    """On a healthy link the disk is not touched: what Kafka takes in time was only in memory."""
+def test_persist_due_writes_nothing_while_readings_settle_in_time(folder: Path) -> None:
+    """On a healthy link the disk is not touched: readings that Kafka acknowledges in time are only in memory."""
     gateway, connection = Gateway(folder, OUTAGE), Acknowledged()
     before = gateway.file.path.stat().st_mtime_ns
     for number in range(1, 50):
@@ -137,7 +137,7 @@ def test_acknowledge_safe_waits_for_the_oldest(folder: Path) -> None:
     assert connection.packet_ids == [1, 2, 3]
 
 
-def test_keep_stores_all_that_is_unsafe_once_it_is_old(folder: Path) -> None:
+def test_persist_due_writes_all_unsafe_readings_once_one_is_old(folder: Path) -> None:
     """After `after` seconds without Kafka the whole log goes to disk in one commit, and is acknowledged."""
     gateway, connection = Gateway(folder, OUTAGE), Acknowledged()
     gateway.receive(connection, [1, 2], "a", now=10.0)
@@ -152,7 +152,7 @@ def test_keep_stores_all_that_is_unsafe_once_it_is_old(folder: Path) -> None:
     assert (gateway.ledger.books["a"].spooled, gateway.ledger.books["a"].in_flight) == (3, 0)
 
 
-def test_keep_stores_at_once_when_told_to(folder: Path) -> None:
+def test_persist_due_writes_at_once_with_always(folder: Path) -> None:
     """With `when: always` every reading is on disk before it is acknowledged."""
     gateway, connection = Gateway(folder, Policy(2**20, always=True)), Acknowledged()
     gateway.receive(connection, [1], "a")
@@ -181,7 +181,7 @@ def test_memory_stays_bounded_and_order_holds(folder: Path) -> None:
 
 
 def test_memory_counts_properties(folder: Path) -> None:
-    """Whoever sends large ones along with a small payload is held to the same bound, in memory and read back."""
+    """Large properties of a small payload count towards the memory bound, and when rows are read back."""
     gateway = Gateway(folder, Policy(memory_bytes=2_000_000))
     large = Reading("a", b"t", b"{}", 1, properties=b"p" * 60_000)
     gateway.spool.append([Entry(large, None, 0) for _ in range(10)], 1.0)
@@ -205,7 +205,7 @@ def test_restart_goes_on_where_the_disk_left_off(folder: Path) -> None:
 
 
 def test_oldest_is_known_in_memory_and_on_disk_and_over_a_restart(folder: Path) -> None:
-    """By stream, whatever holds the reading; only a stream of which nothing waits has none."""
+    """By stream, whether the reading is in memory or on disk; a stream without waiting readings has none."""
     at = 1_700_000_000_000
     first, connection = Gateway(folder, Policy(memory_bytes=2_000)), Acknowledged()
     first.receive(connection, [1, 2, 3], "b", now=1.0)
@@ -261,7 +261,7 @@ def test_limit_blocks(folder: Path) -> None:
     assert "spool.limit" in gateway.spool.blocked_reason
 
 
-def test_limit_drops_the_oldest_when_told_to(folder: Path) -> None:
+def test_limit_drops_the_oldest_with_drop_oldest(folder: Path) -> None:
     """At `limit` with `on_full: drop_oldest` the oldest readings go, counted by stream and reason."""
     policy = Policy(60_000, limit_bytes=300_000, on_full="drop_oldest")
     gateway, connection = Gateway(folder, policy), Acknowledged()
@@ -375,7 +375,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.gateway.receive(self.connection, numbers, stream, self.now)
 
     @rule(seconds=st.floats(0, 4))
-    def keep(self, seconds: float) -> None:
+    def persist_due(self, seconds: float) -> None:
         self.now += seconds
         self.gateway.spool.persist_due(self.now)
         self.gateway.spool.acknowledge_safe()

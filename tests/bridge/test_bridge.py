@@ -1,7 +1,7 @@
-"""The loop with a real sink: order, dead letters, acknowledgements and books, through everything Kafka may do.
+"""The loop with a real sink: order, dead letters, acknowledgements and books, through all failures of Kafka.
 
-The MQTT end is a source whose readings the test says; the real one has its own tests. It is a socket pair, so that the
-loop sleeps and wakes as with a broker.
+The MQTT end is a source whose readings the test publishes; the real one has its own tests. It is a socket pair, so that
+the loop sleeps and wakes as with a broker.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway.bridge import bridge
-from gateway.bridge.bridge import MANY_LANES, MANY_READINGS, Bridge
+from gateway.bridge.bridge import Bridge, Rules
+from gateway.bridge.pacing import QUANTUM, Pacing
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.entry import Entry
 from gateway.core.ledger import Ledger
@@ -31,7 +31,6 @@ from gateway.core.transform import Transform
 from gateway.kafka.sink import KafkaSink
 from gateway.mqtt.source import Link, MqttSource
 from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
-from gateway.spool import lane
 from gateway.spool.file import SpoolFile
 from gateway.spool.spool import Policy, Spool
 from tests.contract_values import record, stream
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from tests.stack.kafka import Kafka
 
 LIMIT = 900_000
+PACING = Pacing()
 READING = record(("key", "string"), ("number", "int"), {"name": "text", "type": "string", "default": ""})
 # Kafka's protocol error codes: some that librdkafka outlasts, some that end a batch, one that ends the producer.
 PASSING, FINAL, FATAL = (6, 19, 20), (-1, 29), 45
@@ -142,7 +142,7 @@ class Plant:
         file: of the spool; everything goes to it at once.
         with_ids: False when no schema id is known yet.
         sequence: pointer to the number that counts, for all streams.
-        linger_seconds: of the loop.
+        pacing: how long the loop waits.
         producer: librdkafka's properties.
     """
 
@@ -156,7 +156,7 @@ class Plant:
         file: SpoolFile | None = None,
         with_ids: bool = True,
         sequence: str | None = None,
-        linger_seconds: float = 0.0,
+        pacing: Pacing = PACING,
         **producer: Any,
     ) -> None:
         quick = {"topic.metadata.propagation.max.ms": 200, "linger.ms": 0, "batch.num.messages": 20}
@@ -167,12 +167,11 @@ class Plant:
         self.spool = Spool(Policy(memory, after_seconds=0), self.ledger, file)
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
-        figures = {name: self.ledger.books[name].continuity for name in streams if sequence}
-        continuities = {name: SequenceMonitor(sequence, None, counted) for name, counted in figures.items()}
+        counters = {name: self.ledger.books[name].continuity for name in streams if sequence}
+        monitors = {name: SequenceMonitor(sequence, None, counter) for name, counter in counters.items()}
         retained = RetainedMessages("once")
-        self.bridge = Bridge(
-            sources, self.spool, self.sink, self.ledger, topics, LIMIT, retained, continuities, linger_seconds
-        )
+        rules = Rules(topics, LIMIT, retained, monitors, pacing)
+        self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, rules)
         self._streams = streams
         if with_ids:
             self.find_ids()
@@ -274,15 +273,14 @@ def test_turn_moves_readings_and_acknowledges_them(kafka: Kafka, topic: NewTopic
 
 
 def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
-    kafka_cluster: StartKafka, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+    kafka_cluster: StartKafka, plants: Callable[..., Plant]
 ) -> None:
-    """They go together when they are many, or after some time, whatever Kafka does."""
-    monkeypatch.setattr(lane, "GATHER_SECONDS", 3.0)
+    """Few readings of a lane are sent together once they fill a request, or after some time, whatever Kafka does."""
     cluster = kafka_cluster()
-    names = [f"line{number}" for number in range(MANY_LANES + 1)]
+    names = [f"line{number}" for number in range(PACING.many_lanes + 1)]
     for name in [*names, "dead"]:
         cluster.create_topic(name)
-    plant = plants(cluster.bootstrap, names, "dead", memory=2**27)
+    plant = plants(cluster.bootstrap, names, "dead", memory=2**27, pacing=Pacing(gather_seconds=3.0))
     lanes = [plant.bridge.lanes[name] for name in names]
     counts: Counter[str] = Counter()
 
@@ -296,11 +294,11 @@ def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
     publish(1, names)
     plant.settle()
     cluster.freeze()
-    publish(MANY_READINGS // MANY_LANES, names)
+    publish(PACING.many_readings // PACING.many_lanes, names)
     assert not any(each.waiting for each in lanes), "nothing was under way"
     publish(1, names)
     assert [len(each.waiting) for each in lanes] == [1] * len(lanes)
-    publish(lane.FEW_READINGS - 1, names[:1])
+    publish(PACING.full_request - 1, names[:1])
     assert [len(each.waiting) for each in lanes] == [0] + [1] * (len(lanes) - 1)
     plant.turn_until(lambda: not any(each.waiting for each in lanes), "the waiting to end")
     cluster.thaw()
@@ -309,19 +307,21 @@ def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
         assert numbers_by_key(records(cluster.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}
 
 
-@pytest.mark.parametrize("load", [(MANY_LANES, MANY_READINGS), (MANY_LANES + 1, 1)], ids=["few lanes", "few readings"])
+@pytest.mark.parametrize(
+    ("streams", "readings"),
+    [(PACING.many_lanes, PACING.many_readings), (PACING.many_lanes + 1, 1)],
+    ids=["few lanes", "few readings"],
+)
 def test_turn_lets_no_lane_wait_while_lanes_or_readings_are_few(
     kafka: Kafka,
     topic: NewTopic,
     plants: Callable[..., Plant],
-    monkeypatch: pytest.MonkeyPatch,
-    load: tuple[int, int],
+    streams: int,
+    readings: int,
 ) -> None:
-    streams, readings = load
-    monkeypatch.setattr(lane, "FEW_READINGS", 1_000_000)
-    monkeypatch.setattr(lane, "GATHER_SECONDS", 60.0)
     names, dead = [topic(f"line{number}", 1) for number in range(streams)], topic("dead", 1)
-    plant = plants(kafka.bootstrap, names, dead, memory=2**27)
+    patient = Pacing(full_request=1_000_000, gather_seconds=60.0)
+    plant = plants(kafka.bootstrap, names, dead, memory=2**27, pacing=patient)
     for _ in range(2):
         for name in names:
             for number in range(readings):
@@ -346,8 +346,8 @@ def test_turn_counts_missing_and_repeated_numbers(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the contract names a number that counts; a dead letter leaves a gap, and nothing is dropped for it."""
-    name, letters = topic(), topic("letters")
-    plant = plants(kafka.bootstrap, [name], letters, sequence="/number")
+    name, dead_letters = topic(), topic("dead-letters")
+    plant = plants(kafka.bootstrap, [name], dead_letters, sequence="/number")
     for number in (1, 2, 3, 6, 6):
         plant.source.publish(name, payload(number))
     plant.source.publish(name, b'{"key":"k","number":7,"text":5}')
@@ -365,12 +365,12 @@ def test_turn_counts_missing_and_repeated_numbers(
 def test_turn_books_retained_messages_that_repeat_and_acknowledges_them_in_their_place(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:
-    """A reminder is no reading; nor is it acknowledged while the reading that it repeats is not safe."""
+    """A retained duplicate is dropped, and acknowledged only after the reading that it repeats is safe."""
     name, dead = topic("sensors"), topic("dead", 1)
     plant = plants(kafka.bootstrap, [name], dead, with_ids=False)
     for number in (0, 0, 1, 1):
         plant.source.publish(name, payload(number), retain=True)
-    plant.turn_until(lambda: plant.figures(name) == (0, {}, {"retained": 2}), "the reminders to be booked")
+    plant.turn_until(lambda: plant.figures(name) == (0, {}, {"retained": 2}), "the duplicates to be booked")
     assert plant.source.acknowledged == []
     plant.find_ids()
     plant.settle()
@@ -388,11 +388,16 @@ def test_turn_sends_bad_readings_to_the_dead_letters(
     plant.source.publish(UNMAPPED, b"\xff", topic=b"stranger/\xff")
     plant.source.publish(name, payload(2))
     plant.settle()
-    letters = {
-        (letter.key, letter.value, dict(letter.headers)["error.reason"], dict(letter.headers)["error.operation"])
-        for letter in records(kafka.bootstrap, dead, 2)
+    dead_letters = {
+        (
+            dead_letter.key,
+            dead_letter.value,
+            dict(dead_letter.headers)["error.reason"],
+            dict(dead_letter.headers)["error.operation"],
+        )
+        for dead_letter in records(kafka.bootstrap, dead, 2)
     }
-    assert letters == {
+    assert dead_letters == {
         (f"lab/{name}".encode(), b"ON", b"not_json", name.encode()),
         (b"stranger/\xff", b"\xff", b"unmapped_topic", b"unmapped"),
     }
@@ -440,7 +445,7 @@ def test_turn_keeps_the_order_when_a_topic_is_created_late(
     }
 
 
-def test_turn_gives_good_readings_their_way_when_the_dead_letter_topic_is_missing(
+def test_turn_sends_good_readings_while_the_dead_letter_topic_is_missing(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:
     """Bad readings wait for their topic, good ones flow; acknowledgements wait at the first bad one."""
@@ -491,15 +496,15 @@ def test_turn_turns_a_refused_record_into_a_dead_letter(
     good = [number for number in range(200) if number not in bad_places]
     assert numbers_by_key(records(kafka.bootstrap, name, len(good))) == {"k": good}
     assert record_count(kafka.bootstrap, name) == len(good)
-    letters = records(kafka.bootstrap, dead, len(bad_places))
-    assert sorted(json.loads(letter.value or b"")["number"] for letter in letters) == sorted(bad_places)
-    assert {dict(letter.headers)["error.reason"] for letter in letters} == {b"refused"}
+    dead_letters = records(kafka.bootstrap, dead, len(bad_places))
+    assert sorted(json.loads(dead_letter.value or b"")["number"] for dead_letter in dead_letters) == sorted(bad_places)
+    assert {dict(dead_letter.headers)["error.reason"] for dead_letter in dead_letters} == {b"refused"}
 
 
 def test_turn_sends_neighbours_of_a_refused_record_again_only_once(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:
-    """One report told of them all, until Kafka refused one: since then each has its own."""
+    """One report covers a whole run until Kafka refuses a record; from then on each record has its own."""
     name, dead = topic("sensors", 1, TIGHT), topic("dead", 1)
     plant = plants(kafka.bootstrap, [name], dead)
     repeats = []
@@ -517,16 +522,14 @@ def test_turn_sends_neighbours_of_a_refused_record_again_only_once(
 
 
 def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
-    kafka_cluster: StartKafka, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+    kafka_cluster: StartKafka, plants: Callable[..., Plant]
 ) -> None:
-    """None while few are, and less after a turn that took in many: others may follow them, but need not."""
-    monkeypatch.setattr(bridge, "DISTANCE_SECONDS", 0.005)
-    monkeypatch.setattr(bridge, "LONGEST_DISTANCE_SECONDS", 0.4)
-    monkeypatch.setattr(bridge, "FULL_DISTANCE_SECONDS", 0.1)
+    """No distance while few are in flight, and less after a turn that read enough for a request."""
+    pacing = Pacing(distance_seconds=0.005, longest_distance_seconds=0.4, full_distance_seconds=0.1)
     cluster = kafka_cluster()
     for name in ("sensors", "dead"):
         cluster.create_topic(name)
-    plant = plants(cluster.bootstrap, ["sensors"], "dead")
+    plant = plants(cluster.bootstrap, ["sensors"], "dead", pacing=pacing)
 
     def turn(count: int) -> None:
         for _ in range(count):
@@ -547,18 +550,18 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
     assert shortest_distance(6) < 6 * 0.005
     turn(15)
     assert 35 * 0.005 <= shortest_distance(1) < 0.4
-    turn(lane.FEW_READINGS - 1)
-    assert 0.4 <= shortest_distance(lane.FEW_READINGS - 1) < 0.8
-    assert 0.1 <= shortest_distance(lane.FEW_READINGS) < 0.4
+    turn(PACING.full_request - 1)
+    assert 0.4 <= shortest_distance(PACING.full_request - 1) < 0.8
+    assert 0.1 <= shortest_distance(PACING.full_request) < 0.4
     assert plant.sink.in_flight == len(plant.source.published) - 1
     cluster.thaw()
     plant.settle()
 
 
 def test_turn_lingers_while_readings_are_in_flight(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
-    """A lone reading waits for nobody; what comes while it is in flight waits so long, for others to come with it."""
+    """A single reading is sent at once; readings that arrive while it is in flight wait for others."""
     name, dead = topic("sensors", 1), topic("dead", 1)
-    plant = plants(kafka.bootstrap, [name], dead, linger_seconds=0.08)
+    plant = plants(kafka.bootstrap, [name], dead, pacing=Pacing(linger_seconds=0.08))
     deadline = time.monotonic() + 40
     alone: list[float] = []
     together: list[float] = []
@@ -582,8 +585,8 @@ def test_turn_lingers_not_while_there_is_more_to_send(
 ) -> None:
     """What waits in memory or on disk goes at full speed: it has others already to go with."""
     name, dead = topic("sensors", 1), topic("dead", 1)
-    plant = plants(kafka.bootstrap, [name], dead, linger_seconds=0.08)
-    for number in range(10 * bridge.QUANTUM):
+    plant = plants(kafka.bootstrap, [name], dead, pacing=Pacing(linger_seconds=0.08))
+    for number in range(10 * QUANTUM):
         plant.source.publish(name, payload(number))
     plant.bridge.run_once()
     plant.bridge.run_once()  # after one that read so many that the brokers may have more
@@ -601,7 +604,7 @@ def test_a_linger_delays_the_loop_a_tenth_of_a_second_at_most(
 ) -> None:
     """Acknowledgements, keep-alive and a stop do not wait for minutes, whatever Kafka's clients allow."""
     name, dead = topic("sensors", 1), topic("dead", 1)
-    plant = plants(kafka.bootstrap, [name], dead, linger_seconds=20.0)
+    plant = plants(kafka.bootstrap, [name], dead, pacing=Pacing(linger_seconds=20.0))
     plant.source.publish(name, payload(0))
     plant.bridge.run_once()
     sent_at = plant.bridge.turned_at
@@ -610,7 +613,7 @@ def test_a_linger_delays_the_loop_a_tenth_of_a_second_at_most(
     plant.settle()
 
 
-def test_turn_judges_a_record_only_when_it_was_sent_alone(
+def test_turn_rejects_a_record_only_when_it_was_sent_alone(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:
     """A record under suspicion shares no batch with those that arrive meanwhile: one of them may be the culprit."""
@@ -654,12 +657,12 @@ def test_turn_cuts_a_dead_letter_that_kafka_refuses(
         plant.source.publish(name, b"x" * size)
     plant.settle()
     assert plant.figures(name) == (0, {Reason.NOT_JSON: len(sizes)}, {})
-    letters = records(kafka.bootstrap, dead, len(sizes))
-    told = Counter((len(one.value or b""), dict(one.headers).get("payload.size")) for one in letters)
-    assert told[(CUT_TO, b"300000")] == 2
-    assert told[(CUT_TO, b"200000")] == 1
-    assert told[(5, None)] == 1
-    assert sum(told.values()) == len(sizes)
+    dead_letters = records(kafka.bootstrap, dead, len(sizes))
+    cuts = Counter((len(one.value or b""), dict(one.headers).get("payload.size")) for one in dead_letters)
+    assert cuts[(CUT_TO, b"300000")] == 2
+    assert cuts[(CUT_TO, b"200000")] == 1
+    assert cuts[(5, None)] == 1
+    assert sum(cuts.values()) == len(sizes)
 
 
 def test_turn_drops_by_name_what_no_dead_letter_can_hold(
@@ -678,7 +681,7 @@ def test_turn_drops_by_name_what_no_dead_letter_can_hold(
 def test_turn_sends_a_dead_letter_whose_pointer_is_huge(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:
-    """A member name as long as the payload does not make a letter that Kafka cannot take."""
+    """A member name as long as the payload does not make a dead letter that Kafka refuses."""
     name, dead = topic("sensors", 1), topic("dead", 1)
     plant = plants(kafka.bootstrap, [name], dead)
     plant.source.publish(name, b'{"key":"k","number":1,"' + b"~" * 700_000 + b'":1}')
@@ -771,27 +774,26 @@ def test_turn_says_a_lasting_trouble_once(
     for number in range(100):
         plant.source.publish("one", payload(number, key=f"k{number}"))
     plant.settle()
-    told = [line for line in caplog.records if line.getMessage() == "Kafka did not take a record"]
-    assert 1 <= len(told) <= 3  # once a try
+    lines = [line for line in caplog.records if line.getMessage() == "Kafka did not take a record"]
+    assert 1 <= len(lines) <= 3  # once a try
 
 
-@pytest.mark.parametrize("streams", [2, 3 * MANY_LANES])
+@pytest.mark.parametrize("streams", [2, 3 * PACING.many_lanes])
 @pytest.mark.parametrize("seed", range(2))
 def test_turn_balances_the_books_through_random_faults(
-    cluster: MockCluster, plants: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch, seed: int, streams: int
+    cluster: MockCluster, plants: Callable[..., Plant], seed: int, streams: int
 ) -> None:
     """Good, bad, unmapped and huge readings, and errors of every class: each ends where it must.
 
-    Of many streams each waits until it has some readings, as soon as a hundred are under way.
+    With many streams, lanes wait for more readings as soon as a hundred are under way.
     """
-    monkeypatch.setattr(bridge, "MANY_READINGS", 100)
     chance = random.Random(seed)
     names = ["one", "two", *[f"line{number}" for number in range(2, streams)]]
     for name in names[2:]:
         cluster.create_topic(name, 2)
-    plant = plants(cluster.bootstrap, names, "dead", max_in_flight=1)
+    plant = plants(cluster.bootstrap, names, "dead", max_in_flight=1, pacing=Pacing(many_readings=100))
     expected: dict[str, dict[str, list[int]]] = {name: defaultdict(list) for name in names}
-    letters: Counter[Reason] = Counter()
+    dead_letters: Counter[Reason] = Counter()
     for number in range(1_500):
         name, key = chance.choice(names), f"k{chance.randrange(5)}"
         match chance.choices(["good", "bad", "unmapped", "huge"], [90, 5, 3, 2])[0]:
@@ -800,13 +802,13 @@ def test_turn_balances_the_books_through_random_faults(
                 expected[name][key].append(number)
             case "bad":
                 plant.source.publish(name, b"{}", qos=chance.randrange(2))
-                letters[Reason.MISSING] += 1
+                dead_letters[Reason.MISSING] += 1
             case "unmapped":
                 plant.source.publish(UNMAPPED, b"?", topic=b"stranger")
-                letters[Reason.UNMAPPED_TOPIC] += 1
+                dead_letters[Reason.UNMAPPED_TOPIC] += 1
             case "huge":
                 plant.source.publish(name, b"x" * (LIMIT + 1))
-                letters[Reason.TOO_LARGE] += 1
+                dead_letters[Reason.TOO_LARGE] += 1
         if chance.random() < 0.02:
             plant.bridge.run_once()
             plant.check()
@@ -814,8 +816,8 @@ def test_turn_balances_the_books_through_random_faults(
             cluster.push_errors(PRODUCE, [chance.choice([*PASSING, *FINAL, FATAL])])
     plant.settle()
     assert {name: numbers_there(cluster.bootstrap, name) for name in expected} == expected
-    told = sum((books.dead_lettered for books in plant.ledger.books.values()), Counter[Reason]())
-    assert told == letters
+    booked = sum((books.dead_lettered for books in plant.ledger.books.values()), Counter[Reason]())
+    assert booked == dead_letters
     assert plant.ledger.totals()["dropped"] == 0
 
 
@@ -823,17 +825,17 @@ def test_turn_balances_the_books_through_random_faults(
 def test_turn_sends_each_reading_once_when_all_of_them_leave_memory(
     cluster: MockCluster, plants: Callable[..., Plant], tmp_path: Path, seed: int
 ) -> None:
-    """Good and bad ones mixed, refused again and again while memory is full: none is judged or booked twice."""
+    """Good and bad ones mixed, refused again and again while memory is full: none is sent or booked twice."""
     chance = random.Random(seed)
     with SpoolFile(tmp_path / "spool.db") as file:
         plant = plants(cluster.bootstrap, ["one", "two"], "dead", max_in_flight=1, memory=40_000, file=file)
         expected: dict[str, list[int]] = {"one": [], "two": []}
-        letters = 0
+        dead_letters = 0
         for number in range(2_000):
             name = chance.choice(["one", "two"])
             if chance.random() < 0.4:
                 plant.source.publish(name, b"{}")
-                letters += 1
+                dead_letters += 1
             else:
                 plant.source.publish(name, payload(number))
                 expected[name].append(number)
@@ -849,7 +851,7 @@ def test_turn_sends_each_reading_once_when_all_of_them_leave_memory(
             plant.bridge.run_once()
         assert {name: numbers_there(cluster.bootstrap, name)["k"] for name in expected} == expected
         found = [plant.ledger.books[name] for name in expected]
-        assert sum(books.dead_lettered.total() for books in found) == letters
+        assert sum(books.dead_lettered.total() for books in found) == dead_letters
         assert [books.delivered for books in found] == [len(numbers) for numbers in expected.values()]
         assert all(not (books.missing or books.spooled or books.in_flight or books.dropped) for books in found)
         assert plant.source.acknowledged == plant.source.published
