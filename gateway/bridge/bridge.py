@@ -49,26 +49,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCHEMA_ID_SECONDS = 0.05  # between two looks for the transform of a stream, which another thread makes
+SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
 LONGEST_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the contract and the settings say about all readings.
+    """What the contract and the settings say about all readings."""
 
-    Args:
-        dead_letter_topics: stream -> Kafka topic of its dead letters; UNMAPPED included.
-        payload_limit: bytes of payload that a dead letter may hold.
-        retained: decides which retained messages are readings.
-        monitors: stream -> its sequence monitor, for the streams that ask for one.
-        pacing: how long the loop waits.
-    """
-
-    dead_letter_topics: Mapping[str, str]
-    payload_limit: int
+    dead_letter_topics: Mapping[str, str]  # stream -> Kafka topic; UNMAPPED included
+    payload_limit: int  # bytes of payload that a dead letter may hold
     retained: RetainedMessages
-    monitors: Mapping[str, SequenceMonitor] = field(default_factory=dict)
+    monitors: Mapping[str, SequenceMonitor] = field(default_factory=dict)  # by stream
     pacing: Pacing = field(default_factory=Pacing)
 
 
@@ -94,9 +86,7 @@ class Bridge:
         self._spool = spool
         self._sink = sink
         self._ledger = ledger
-        self._payload_limit = rules.payload_limit
-        self._retained = rules.retained
-        self._monitors = rules.monitors
+        self._rules = rules
         self._pacing = rules.pacing
         self._received_last_turn = 0
         self._reported_at = self.turned_at  # the last delivery report, or when the first record in flight was sent
@@ -113,10 +103,10 @@ class Bridge:
         self._wait()
         self.turned_at = time.monotonic()
         self._adopt_transforms()
-        self._received_last_turn = self._read()
+        self._received_last_turn = self._read()  # and append to the spool
         self._spool.persist_due(self.turned_at)
-        self._send(self.turned_at)
-        self._sink.poll(0)
+        self._send(self.turned_at)  # transform and produce
+        self._sink.poll(0)  # delivery reports
         self._settle()
         self._acknowledge()
         self._report_stalls(self.turned_at)
@@ -141,9 +131,9 @@ class Bridge:
         if wait.pause_until > now:
             time.sleep(wait.pause_until - now)
         poller = self._poller()
-        # 2. Delivery reports are expected. They have a call of their own, so the sockets are looked at in between.
+        # 2. Delivery reports are expected. They have a call of their own, so the sockets are polled in between.
         while time.monotonic() < wait.reports_until:
-            reports = self._sink.poll(self._pacing.look_seconds)
+            reports = self._sink.poll(self._pacing.socket_poll_seconds)
             if reports:
                 self._await_last_reports()
             self._readable = {fileno for fileno, _ in poller.poll(0)}
@@ -164,14 +154,14 @@ class Bridge:
     def _await_last_reports(self) -> None:
         """Wait for the other reports as well, if only a few are missing.
 
-        One that does not come in time may belong to a topic that is away: then reports are taken apart for a while.
+        One that is late may belong to an unavailable topic: then reports are not awaited together for a while.
         """
         while 0 < self._sink.unreported <= self._pacing.few_records and self.turned_at >= self._apart_until:
             now = time.monotonic()
             if now >= self.turned_at + self._pacing.together_seconds:
                 self._apart_until = now + self._pacing.apart_seconds
             else:
-                self._sink.poll(self._pacing.look_seconds)
+                self._sink.poll(self._pacing.socket_poll_seconds)
 
     def _may_read(self) -> bool:
         return self.is_reading and self._spool.has_room
@@ -233,7 +223,9 @@ class Bridge:
 
         They stay in the log, settled, so that none is acknowledged before the reading that it repeats.
         """
-        duplicates = [entry for entry in entries if entry.reading.retain and self._retained.refuses(entry.reading)]
+        duplicates = [
+            entry for entry in entries if entry.reading.retain and self._rules.retained.refuses(entry.reading)
+        ]
         if not duplicates:
             return entries
         self._book_out(stream, duplicates).dropped["retained"] += len(duplicates)
@@ -305,7 +297,7 @@ class Bridge:
             dead_letters = [(entries[number], dead_letter) for number, dead_letter in results.dead_letters.items()]
             self._dead_letter(self.dead_lanes[lane.stream], dead_letters)
             entries = [entry for number, entry in enumerate(entries) if number not in results.dead_letters]
-        if monitor := self._monitors.get(lane.name):
+        if monitor := self._rules.monitors.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone carries no sequence number
@@ -319,7 +311,7 @@ class Bridge:
 
     def _dead_letter_record(self, entry: Entry, topic: str) -> Record:
         assert entry.dead_letter is not None, "the lane holds dead letters only"
-        limit = CUT_TO if entry.is_cut else self._payload_limit
+        limit = CUT_TO if entry.is_cut else self._rules.payload_limit
         return dead_letter_record(entry.reading, entry.dead_letter, topic, limit)
 
     # --- delivery reports ----------------------------------------------------------------------------------------
@@ -402,7 +394,7 @@ class Bridge:
         for lane in self.all_lanes():
             if self._can_send(lane) and lane.has_stalled(now):
                 log.error("no progress", extra={"stream": lane.name, "count": lane.held, "detail": lane.blocked_reason})
-        for stream, monitor in self._monitors.items():
+        for stream, monitor in self._rules.monitors.items():
             if not self.lanes[stream].has_waiting:  # a key may only seem silent while readings wait
                 monitor.look(now)
             self._ledger.books[stream].silent_keys = monitor.silent_keys

@@ -8,8 +8,8 @@ this adds little delay. Five rules; `Pacing` has their numbers:
     linger     With `linger.ms`, turns keep that distance while any record is in flight. A reading that arrives on an
                idle link is sent at once, and a backlog is sent at full speed.
     reports    No single call waits for sockets and for delivery reports. While a report may come at any moment, the
-               loop waits for reports and looks at the sockets every millisecond. When reports are overdue (Kafka is
-               away), it waits at the sockets and looks for reports less and less often.
+               loop waits for reports and polls the sockets every millisecond. When reports are overdue (Kafka is
+               unreachable), it waits at the sockets and polls for reports less and less often.
     together   The last few reports are awaited together, so that the broker gets their acknowledgements at once and
                sends its next readings at once. A broker that allows 20 unacknowledged messages then delivers 10,000
                readings per second instead of 6,500.
@@ -28,57 +28,39 @@ QUANTUM = 2_048  # readings that one turn reads, and that a lane may send before
 
 
 class Turn(NamedTuple):
-    """The state of the loop after a turn. Times are monotonic seconds.
-
-    Args:
-        began_at: start of the turn.
-        received: readings that it read.
-        in_flight: records without a delivery report.
-        reported_at: arrival of the last report, or when the first of the records in flight was sent.
-        work_at: when the loop has work to do even if nothing arrives.
-    """
+    """The state of the loop after a turn. Times are monotonic seconds."""
 
     began_at: float
-    received: int
-    in_flight: int
-    reported_at: float
-    work_at: float
+    received: int  # readings that the turn read
+    in_flight: int  # records without a delivery report
+    reported_at: float  # arrival of the last report, or when the first of the records in flight was sent
+    work_at: float  # when the loop has work to do even if nothing arrives
 
 
 class Wait(NamedTuple):
-    """Three waits in a row, each until a time in monotonic seconds. A time in the past means no wait.
+    """Three waits in a row, each until a time in monotonic seconds. A time in the past means no wait."""
 
-    Args:
-        pause_until: sleep; nothing ends it early.
-        reports_until: wait for a delivery report or a readable socket.
-        sockets_until: wait for a readable socket.
-    """
-
-    pause_until: float
-    reports_until: float
-    sockets_until: float
+    pause_until: float  # nothing ends it early
+    reports_until: float  # a delivery report or a readable socket ends it
+    sockets_until: float  # a readable socket ends it
 
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """The numbers of the rules; seconds, records or readings.
+    """The numbers of the rules."""
 
-    Args:
-        linger_seconds: `linger.ms` of the installation.
-    """
-
-    linger_seconds: float = 0.0
+    linger_seconds: float = 0.0  # `linger.ms` of the installation
     longest_linger_seconds: float = 0.1  # acknowledgements, keep-alive and a stop wait for it as well
     few_records: int = 20  # as many as Mosquitto leaves unacknowledged with an MQTT 3.1.1 client
     full_request: int = 64  # readings that are worth a request
     distance_seconds: float = 0.000035  # for each record in flight
     longest_distance_seconds: float = 0.003
     full_distance_seconds: float = 0.0007  # after a turn that read a full request
-    look_seconds: float = 0.001  # between two looks at the sockets
+    socket_poll_seconds: float = 0.001  # between two polls of the sockets
     overdue_seconds: float = 0.02  # for a report
     longest_overdue_wait_seconds: float = 0.1
     together_seconds: float = 0.01  # from the start of a turn
-    apart_seconds: float = 0.1  # after one of the last reports was late: its topic may be away
+    apart_seconds: float = 0.1  # after one of the last reports was late: its topic may be unavailable
     many_lanes: int = 5  # as many requests are under way at once in any case
     many_readings: int = QUANTUM
     gather_seconds: float = 0.2  # from one request of a lane to its next
@@ -104,20 +86,9 @@ class Pacing:
         return distance if has_more else max(distance, min(self.linger_seconds, self.longest_linger_seconds))
 
     def is_batching(self, lanes: int, in_flight: int, sendable: Iterable[int]) -> bool:
-        """Return True when lanes with few readings wait for more.
-
-        Args:
-            lanes: that have work.
-            in_flight: records.
-            sendable: readings that each of the lanes could send.
-        """
+        """Return True when lanes with few readings wait for more; `sendable` is what each lane with work could send."""
         return lanes > self.many_lanes and in_flight > 0 and in_flight + sum(sendable) >= self.many_readings
 
     def gathers_until(self, waiting: int, sent_at: float) -> float:
-        """Return the time until which a lane waits for more readings; 0 when it has none, or enough for a request.
-
-        Args:
-            waiting: readings of the lane in memory, to be sent.
-            sent_at: when it last sent.
-        """
+        """Return how long a lane waits for more readings; 0 when it has none to send, or enough for a request."""
         return sent_at + self.gather_seconds if 0 < waiting < self.full_request else 0.0

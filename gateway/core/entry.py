@@ -24,28 +24,15 @@ class Acknowledger(Protocol):
 
 
 class Entry(Struct, gc=False):
-    """A reading, its place in the log and what has happened to it.
-
-    Args:
-        reading: as it arrived.
-        connection: delivered it; None when it was read back from disk.
-        packet_id: to acknowledge it with; 0 for QoS 0.
-        offset: its place in the log, assigned by the spool.
-        size: memory it takes, bytes; computed by the spool.
-        dead_letter: set once the reading is known to be one.
-        is_cut: Kafka refused the complete dead letter, so only the beginning of the payload is sent.
-        is_stored: the row is on disk.
-        is_settled: Kafka has committed the record or dead letter, or the reading was dropped.
-        is_released: it has left the log, because it is on disk.
-    """
+    """A reading, its place in the log and what has happened to it."""
 
     reading: Reading
-    connection: Acknowledger | None
-    packet_id: int
-    offset: int = -1
-    size: int = 0
-    dead_letter: DeadLetter | None = None
-    is_cut: bool = False
-    is_stored: bool = False
-    is_settled: bool = False
-    is_released: bool = False
+    connection: Acknowledger | None  # delivered it; None when it was read back from disk
+    packet_id: int  # to acknowledge it with; 0 for QoS 0
+    offset: int = -1  # its place in the log, assigned by the spool
+    size: int = 0  # memory it takes, bytes; computed by the spool
+    dead_letter: DeadLetter | None = None  # set once the reading is known to be one
+    is_cut: bool = False  # Kafka refused the complete dead letter, so only the beginning of the payload is sent
+    is_stored: bool = False  # it is on disk
+    is_settled: bool = False  # Kafka has committed its record or dead letter, or it was dropped
+    is_released: bool = False  # it has left the log, because it is on disk

@@ -1,7 +1,7 @@
 """The books: received = delivered + dead-lettered + spooled + in flight + dropped, by stream, and exact at rest.
 
 Double entry: a reading that arrives is added to `received` and `in_flight`; when Kafka acknowledges it, it moves from
-`in_flight` to `delivered` or `dead_lettered`. The audit compares `in_flight` and `spooled` with the spool.
+`in_flight` to `delivered` or `dead_lettered`. The spool moves readings between `in_flight` and `spooled`.
 """
 
 from __future__ import annotations
@@ -29,33 +29,19 @@ BY_NAME = {  # attribute -> member, type of its names
 
 @dataclass(slots=True)
 class Books:
-    """One stream's account, in readings.
+    """One stream's account, in readings. Times are milliseconds since 1970."""
 
-    Args:
-        received: read from MQTT.
-        in_flight: in memory only, not acknowledged by Kafka.
-        spooled: on disk, not acknowledged by Kafka.
-        delivered: their records are in Kafka.
-        dead_lettered: their dead letters are in Kafka, by reason.
-        dropped: given up, by reason.
-        repeated: received readings that the broker marked as sent before (DUP).
-        continuity: counts of sequence anomalies (`core/sequence.py`); empty for a stream without monitor.
-        silent_keys: keys without a reading for too long; None for a stream without monitor. Not saved.
-        last_reading_at: arrival of the newest reading, milliseconds since 1970; 0 before the first.
-        last_dead_letter_at: by reason, arrival of the newest dead-lettered reading, milliseconds since 1970.
-    """
-
-    received: int = 0
-    in_flight: int = 0
-    spooled: int = 0
-    delivered: int = 0
-    dead_lettered: Counter[Reason] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
-    repeated: int = 0
-    continuity: Counter[Figure] = field(default_factory=Counter)
-    silent_keys: int | None = None
-    last_reading_at: int = 0
-    last_dead_letter_at: dict[Reason, int] = field(default_factory=dict)
+    received: int = 0  # read from MQTT
+    in_flight: int = 0  # in memory only, not acknowledged by Kafka
+    spooled: int = 0  # on disk, not acknowledged by Kafka
+    delivered: int = 0  # their records are in Kafka
+    dead_lettered: Counter[Reason] = field(default_factory=Counter)  # their dead letters are in Kafka
+    dropped: Counter[str] = field(default_factory=Counter)  # given up, by reason
+    repeated: int = 0  # received readings that the broker marked as sent before (DUP)
+    continuity: Counter[Figure] = field(default_factory=Counter)  # sequence anomalies; empty without a monitor
+    silent_keys: int | None = None  # keys without a reading for too long; None without a monitor; not saved
+    last_reading_at: int = 0  # arrival of the newest reading; 0 before the first
+    last_dead_letter_at: dict[Reason, int] = field(default_factory=dict)  # arrival of the newest dead-lettered reading
 
     @property
     def missing(self) -> int:
@@ -83,15 +69,6 @@ class Ledger:
             "balanced": all(book.missing == 0 for book in books),
         }
 
-    def audit(self, held: int) -> bool:
-        """Return True when every stream's identity holds and the spool holds exactly the unsettled readings.
-
-        Args:
-            held: readings in the spool that Kafka has not acknowledged.
-        """
-        totals = self.totals()
-        return bool(totals["balanced"]) and totals["in_flight"] + totals["spooled"] == held
-
     def saved(self) -> dict[str, Any]:
         """Return the books as JSON values, for the next process."""
         return {
@@ -108,7 +85,7 @@ class Ledger:
 
         Args:
             saved: as returned by `saved`, or empty.
-            spooled: stream -> readings on disk.
+            spooled: by stream, readings on disk.
         """
         for stream in {*saved, *spooled}:
             book, values = self.books.setdefault(stream, Books()), saved.get(stream, {})

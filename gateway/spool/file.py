@@ -83,19 +83,12 @@ class DiskBrokenError(DiskError):
 
 
 class Backlog(NamedTuple):
-    """The rows of one stream.
+    """The rows of one stream."""
 
-    Args:
-        first: offset of the oldest.
-        last: offset of the newest.
-        rows: how many there are.
-        since: arrival of the oldest, milliseconds since 1970.
-    """
-
-    first: int
-    last: int
+    first: int  # offset of the oldest
+    last: int  # offset of the newest
     rows: int
-    since: int = 0
+    since: int = 0  # arrival of the oldest, milliseconds since 1970
 
 
 def _upgrade_1(database: sqlite3.Connection) -> None:
@@ -117,10 +110,6 @@ UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2
 
 class SpoolFile:
     """The file, opened and locked. Only the bridge's loop calls it.
-
-    Args:
-        path: of the database.
-        upgrades: from each older format to the next.
 
     Attributes:
         next_offset: of the log, as of the last write.
@@ -158,13 +147,7 @@ class SpoolFile:
     def write(
         self, entries: Iterable[tuple[int, Reading]], deleted: Iterable[int], ledger: dict[str, Any], next_offset: int
     ) -> int:
-        """Write rows, delete rows and save the books in one transaction; durable when this returns.
-
-        Args:
-            entries: offset and reading of the new rows.
-            deleted: offsets of settled rows.
-            ledger: the books after this write.
-            next_offset: of the log; smaller offsets are never assigned again.
+        """Write rows, delete rows by offset and save the books in one transaction; durable when this returns.
 
         Returns:
             Size of the pages in use, bytes.
@@ -183,16 +166,10 @@ class SpoolFile:
             return _used_bytes(database)
 
     def read(self, stream: str, first: int, until: int, most_bytes: int) -> tuple[list[tuple[int, Reading]], int]:
-        """Read rows of a stream, oldest first.
-
-        Args:
-            stream: its name.
-            first: smallest offset.
-            until: offset to stop before.
-            most_bytes: memory of the readings, after which reading stops.
+        """Read the rows of a stream with offsets from `first` to before `until`, oldest first.
 
         Returns:
-            Offsets and readings, and the offset to continue at; `until` when there are no more.
+            Offsets and readings, until they take `most_bytes` of memory; and the offset to continue at.
 
         Raises:
             DiskBrokenError: the file cannot be read, or a row is damaged.
@@ -227,13 +204,11 @@ class SpoolFile:
         try:
             yield self._database
         except sqlite3.DatabaseError as error:
-            if is_writing and (_code(error) in TAKES_NOTHING or self._is_read_only()):
+            # The kernel makes a file system read-only after errors of an SD card.
+            is_read_only = os.statvfs(self.path.parent).f_flag & os.ST_RDONLY
+            if is_writing and (is_read_only or _code(error) in TAKES_NOTHING):
                 raise DiskFullError(str(error)) from error
             raise DiskBrokenError(str(error)) from error
-
-    def _is_read_only(self) -> bool:
-        """Return True when the file system is read-only; the kernel makes it so after errors of an SD card."""
-        return bool(os.statvfs(self.path.parent).f_flag & os.ST_RDONLY)
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -335,9 +310,7 @@ class SpoolFile:
     def replace_file(self, why: str, is_wanted: Callable[[int, str], bool] = lambda _offset, _stream: True) -> None:
         """Set the file aside and write the rows that can be read from it to a new one.
 
-        Args:
-            why: for the log.
-            is_wanted: by offset and stream, whether the row is unsettled; a damaged file may contain deleted rows.
+        A damaged file may contain deleted rows; `is_wanted` tells by offset and stream whether a row is unsettled.
 
         Raises:
             OSError, sqlite3.DatabaseError: the disk does not take a new file.

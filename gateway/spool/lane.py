@@ -125,13 +125,7 @@ class Lane:
         return [popleft() for _ in range(count)]
 
     def sent(self, entries: Sequence[Entry], left: Sequence[Entry], now: float) -> None:
-        """Note the outcome of sending the readings that were taken.
-
-        Args:
-            entries: those that were taken, by offset.
-            left: those of them that were not handed over; they wait in front again. The others are in flight.
-            now: monotonic seconds.
-        """
+        """Note that readings which were taken are in flight, except those `left`, which wait in front again."""
         if len(entries) > len(left) and entries[0].offset <= self._isolate_until:
             self.probe = entries[0]
         self.sent_at = now
@@ -202,12 +196,7 @@ class Lane:
         return left
 
     def take_from_disk(self, entries: list[Entry], next_offset: int) -> None:
-        """Append readings that were read back.
-
-        Args:
-            entries: the oldest of the backlog.
-            next_offset: where the rest of the backlog begins; `disk_until` when there is none.
-        """
+        """Append the oldest readings of the backlog, the rest of which begins at `next_offset`."""
         self.waiting.extend(entries)
         self.disk_next = next_offset
         if entries:

@@ -12,8 +12,9 @@ When the log is written to disk:
 
 When memory is full, readings that are on disk leave it, and each lane reads its own back in order. From there they take
 the same path as readings that just arrived, behind all older ones of their lane. Dead letters leave memory as well
-while their topic is away, else they would fill it and block other lanes. The file does not say which readings are dead
-letters, so those are transformed again. A reading that Kafka refused stays in memory, because only Kafka knows that.
+while their topic is unavailable, else they would fill it and block other lanes. The file does not say which readings
+are dead letters, so those are transformed again. A reading that Kafka refused stays in memory, because only Kafka knows
+that.
 
 When the disk is full, or `limit` is reached with `on_full: block`, memory fills up and reading from MQTT stops. With
 `drop_oldest` the oldest readings are dropped, counted and logged.
@@ -52,21 +53,13 @@ DROP_ROWS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When readings go to disk, and how many.
+    """When readings go to disk, and how many."""
 
-    Args:
-        memory_bytes: limit of the readings in memory.
-        always: write every reading before it is acknowledged.
-        after_seconds: age of an unsafe reading at which the log is written.
-        limit_bytes: of the file.
-        on_full: what to do when the file has reached its limit.
-    """
-
-    memory_bytes: int
-    always: bool = False
-    after_seconds: float = 5.0
-    limit_bytes: int = 2**31
-    on_full: Literal["block", "drop_oldest"] = "block"
+    memory_bytes: int  # limit of the readings in memory
+    always: bool = False  # write every reading before it is acknowledged
+    after_seconds: float = 5.0  # age of an unsafe reading at which the log is written
+    limit_bytes: int = 2**31  # of the file
+    on_full: Literal["block", "drop_oldest"] = "block"  # when the file has reached its limit
 
 
 class Spool:
@@ -106,12 +99,7 @@ class Spool:
         return self.bytes_held < self._policy.memory_bytes
 
     def attach(self, lanes: Sequence[Lane], dead_lanes: Sequence[Lane] = ()) -> None:
-        """Set the lanes, and give each the readings that an earlier process left on disk.
-
-        Args:
-            lanes: one per stream. Readings of a stream that the contract no longer has stay on disk.
-            dead_lanes: of the dead letters. Readings on disk go to `lanes` first, whatever they were before.
-        """
+        """Set the lanes, and give each of `lanes` the readings of its stream that an earlier process left on disk."""
         self._lanes, self._dead_lanes = lanes, dead_lanes
         if not self._file:
             return

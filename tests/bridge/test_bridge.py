@@ -202,7 +202,9 @@ class Plant:
 
     def check(self) -> None:
         """See that the books balance, and that acknowledgements are a prefix of what arrived, in its order."""
-        assert self.ledger.audit(len(self.spool.unsettled())), self.ledger.totals()
+        totals = self.ledger.totals()
+        assert totals["balanced"], totals
+        assert totals["in_flight"] + totals["spooled"] == len(self.spool.unsettled()), totals
         assert self.source.acknowledged == self.source.published[: len(self.source.acknowledged)]
 
     @property

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gateway.spool.salvage.pages import PageReader
-
 log = logging.getLogger(__name__)
 
 UNREADABLE = (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError)  # the last two: values that no spool has
@@ -109,19 +107,13 @@ def _raw_rows(path: Path) -> Iterator[Row]:
             return newer.get(number) or _page(descriptor, number)
 
         count = -(-_size(path) // pages.PAGE_BYTES)
-        free = _free_pages(page)
+        free = pages.free_pages(page)
         yield from pages.rows((number for number in range(1, count + 1) if number not in free), page)
         for commit in _commits(_read_all(_wal_of(path))):
             newer |= commit
             yield from pages.rows(commit, page)
     finally:
         os.close(descriptor)
-
-
-def _free_pages(page: PageReader) -> set[int]:
-    with suppress(IndexError):
-        return pages.free_pages(page)
-    return set()
 
 
 def _commits(log_bytes: bytes) -> Iterator[dict[int, bytes]]:

@@ -39,17 +39,11 @@ LONGEST_PREFIX = 18  # two varints precede the record
 
 
 class Cell(NamedTuple):
-    """A cell with an intact row.
-
-    Args:
-        row: its content.
-        end: where its part of this page ends.
-        overflow: numbers of the pages with the rest of it.
-    """
+    """A cell with an intact row."""
 
     row: Row
-    end: int
-    overflow: list[int]
+    end: int  # of its part of this page
+    overflow: list[int]  # numbers of the pages with the rest of it
 
 
 def rows(numbers: Iterable[int], page: PageReader) -> Iterator[Row]:
@@ -72,7 +66,7 @@ def rows(numbers: Iterable[int], page: PageReader) -> Iterator[Row]:
 def free_pages(page: PageReader) -> set[int]:
     """List the numbers of unused pages [1.5]; none when the list is damaged, so that all pages are read."""
     head = page(1)
-    if not head.startswith(MAGIC):
+    if len(head) < PAGE_BYTES or not head.startswith(MAGIC):
         return set()
     trunk, count = _number(head, 32), _number(head, 36)
     free: set[int] = set()

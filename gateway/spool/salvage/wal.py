@@ -27,21 +27,13 @@ MAGIC = 0x377F0682  # the lowest bit is the byte order of the checksums
 
 
 class Frame(NamedTuple):
-    """One page as a commit left it.
-
-    Args:
-        number: of the page.
-        is_commit: it is the last frame of its commit.
-        salts: of its round.
-        image: the page.
-        is_whole: SQLite takes it: its checksum, which covers all frames before it too, is right.
-    """
+    """One page as a commit left it."""
 
     number: int
-    is_commit: bool
-    salts: bytes
-    image: bytes
-    is_whole: bool
+    is_commit: bool  # it is the last frame of its commit
+    salts: bytes  # of its round
+    image: bytes  # the page
+    is_whole: bool  # SQLite takes it: its checksum, which covers all frames before it too, is right
 
 
 def frames(wal: bytes) -> Iterator[Frame]:
