@@ -1,6 +1,6 @@
-"""Logging: one event, one line, as text for people or as JSON for machines; configured once, by the service.
+"""Logging: one event is one line, as text for people or as JSON for machines.
 
-Modules log through the standard library and need nothing from here:
+Modules log through the standard library:
 
     log = logging.getLogger(__name__)
     log.info("connected", extra={"server": "factoryBroker"})
@@ -8,20 +8,23 @@ Modules log through the standard library and need nothing from here:
     2026-01-05T06:00:00.123Z INFO mqtt: connected server=factoryBroker
     {"time": "2026-01-05T06:00:00.123Z", "level": "info", "logger": "mqtt", "message": "connected", "server": ...}
 
-What this file decides:
+Rules:
 
-- Whatever stands in `extra` is a field. structlog lost: a second logging system beside the one that the client
-  libraries already speak.
-- Topics, client ids and broker answers come from outside. Characters that move a cursor, end a line, turn the
-  direction of writing or cannot be encoded are escaped, in both formats; text and bytes are cut at 256 bytes, the
-  whole message at 1,024. One event is one line whatever a device sends.
-- An exception is fields too: `exception` and `trace`, innermost call last. No traceback over several lines.
-- A bad sensor may fail ten thousand times a second. The same event is written once in ten seconds, then with
-  `suppressed=9999`; lines plus the sum of `suppressed` is the number of events, at the latest when the log is closed.
-  Two events are the same when logger, level, message template and the fields of `IDENTITY` are: their values come from
-  the contract, so that the table stays small and one broker's event never hides another's. At DEBUG every line is
-  written: the gateway has none of its own there, and who asks librdkafka what it does wants the answer.
-- Other libraries' lines are shown from WARNING on: paho at DEBUG would print user names and payloads.
+- Every member of `extra` becomes a field. structlog was rejected: it would be a second logging system beside the one
+  that the client libraries use.
+- Topics, client ids and broker answers come from outside. In both formats, characters that move a cursor, end a line,
+  change the writing direction or cannot be encoded are escaped. Values are cut at 256 bytes, messages at 1,024.
+- An exception becomes the fields `exception` and `trace`, innermost call last. No traceback spans several lines.
+- Lines of other libraries are shown from WARNING on: paho at DEBUG would print user names and payloads.
+
+This module alone decides which events are repeated:
+
+- `RateLimit` writes the same event once in ten seconds: a bad sensor may fail ten thousand times a second. The next
+  line carries `suppressed=9999`. Once the log is closed, the number of lines plus the sum of `suppressed` is the number
+  of events. Two events are the same if logger, level, message template and the fields of `IDENTITY` are equal. The
+  values of these fields come from the contract, so the table stays small, and an event of one broker never hides one
+  of another. DEBUG is never rate-limited: it is only used to read the output of librdkafka.
+- `Conditions` is for states that last for hours, such as an unreachable peer: each is logged once, when it begins.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 MAXIMUM_MESSAGE_BYTES: Final = 1_024
 MAXIMUM_FRAMES: Final = 8
@@ -54,40 +57,61 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _OWN_KEYS = frozenset({"time", "level", "logger", "message"})
 
 
-def configure(level: Level, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002  (the setting's name)
-    """Send every log line of the process to one stream, and nothing anywhere else.
+def configure(level: Level, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
+    """Send every log line of the process to one stream, standard error by default.
 
-    Args:
-        level: of the gateway's own loggers.
-        format: text or JSON.
-        stream: where lines go; standard error by default.
+    The level applies to the gateway's own loggers.
     """
     root = logging.getLogger()
-    for former in root.handlers[:]:
-        root.removeHandler(former)
-        former.close()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
     root.addHandler(LineHandler(stream or sys.stderr, TextFormatter() if format == "text" else JsonFormatter()))
     root.setLevel(logging.WARNING)
     logging.getLogger("gateway").setLevel(level.upper())
     logging.captureWarnings(capture=True)
 
 
+class Conditions:
+    """Conditions that are present now; each is logged when it begins, and again only after it has ended."""
+
+    def __init__(self) -> None:
+        self._present: set[str] = set()
+
+    def begins(self, condition: str) -> bool:
+        """Note a condition; true if it was not present."""
+        if condition in self._present:
+            return False
+        self._present.add(condition)
+        return True
+
+    def end(self, but: Collection[str] = ()) -> None:
+        """End all conditions except those in `but`."""
+        self._present.intersection_update(but)
+
+
 @dataclass(slots=True)
 class _Window:
-    """What is known of one event: when it was last written, and what was held back since."""
+    """The state of one event: when it was last written, and what was suppressed since."""
 
     written_at: float
-    held_back: int = 0
+    suppressed: int = 0
     latest: logging.LogRecord | None = None
+
+    def last_record(self) -> logging.LogRecord | None:
+        """The last suppressed record, with the number of suppressed records before it."""
+        if self.latest and self.suppressed > 1:
+            self.latest.suppressed = self.suppressed - 1
+        return self.latest
 
 
 class RateLimit(logging.Filter):
-    """Lets the same event through once in `interval_seconds` and counts the others.
+    """Passes the same event once in an interval and counts the others.
 
     Args:
-        interval_seconds: how long an event stays silent after it was written.
-        clock: seconds that never go back.
-        capacity: how many different events are remembered.
+        interval_seconds: for how long an event is suppressed after it was written.
+        clock: monotonic seconds.
+        capacity: number of different events that are remembered.
     """
 
     def __init__(
@@ -102,18 +126,18 @@ class RateLimit(logging.Filter):
         self._lock = threading.Lock()  # handlers call filters before they take their own lock
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is written; if so it carries how many were not, as `suppressed`."""
+        """Decide whether the record is written; if so, `suppressed` says how many were not."""
         if record.levelno <= logging.DEBUG:
             return True
         with self._lock:
             key, now = _identity(record), self._clock()
             window = self._windows.get(key)
             if window is not None and now - window.written_at < self._interval:
-                window.held_back += 1
+                window.suppressed += 1
                 window.latest = record
                 return False
-            if window is not None and window.held_back:
-                record.suppressed = window.held_back
+            if window is not None and window.suppressed:
+                record.suppressed = window.suppressed
             self._windows[key] = _Window(now)
             self._windows.move_to_end(key)
             if len(self._windows) > self._capacity:
@@ -121,22 +145,21 @@ class RateLimit(logging.Filter):
             return True
 
     def evicted(self) -> list[logging.LogRecord]:
-        """Take the last record of each event that had to be forgotten, with its count."""
+        """Remove and return the last suppressed record of each event that was evicted, with its count."""
         with self._lock:
             windows, self._evicted = self._evicted, []
-        return _last_records(windows)
+        return [record for window in windows if (record := window.last_record())]
 
     def drain(self) -> list[logging.LogRecord]:
-        """Take the last record of each event that was held back, with its count: for the end of the log."""
+        """Remove and return the last suppressed record of each event, with its count, before the log is closed."""
         with self._lock:
-            windows = [*self._evicted, *self._windows.values()]
-            self._evicted = []
+            self._evicted += self._windows.values()
             self._windows.clear()
-        return _last_records(windows)
+        return self.evicted()
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes one line an event to a stream that it does not own."""
+    """Writes one line per event to a stream that it does not own."""
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter, rate_limit: RateLimit | None = None) -> None:
         super().__init__(stream)
@@ -145,13 +168,13 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.addFilter(self.rate_limit)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, after those that the rate limit had to forget."""
-        for forgotten in self.rate_limit.evicted():
-            self._write(forgotten)
+        """Write the record, after those that the rate limit evicted."""
+        for record_before in self.rate_limit.evicted():
+            self._write(record_before)
         self._write(record)
 
     def close(self) -> None:
-        """Write what was held back; the stream stays open."""
+        """Write the suppressed records; the stream stays open."""
         with self.lock or threading.RLock():
             for record in self.rate_limit.drain():
                 self._write(record)
@@ -163,7 +186,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
             encoding = getattr(self.stream, "encoding", None) or "utf-8"
             self.stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             self.flush()
-        except Exception:  # noqa: BLE001, S110  (a full disk or a closed pipe must not stop readings; no place to tell it)
+        except Exception:  # noqa: BLE001, S110 - a full disk or a closed pipe must not stop readings
             pass
 
 
@@ -171,17 +194,17 @@ class TextFormatter(logging.Formatter):
     """`2026-01-05T06:00:00.123Z INFO mqtt: connected server=factoryBroker`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record as one line for people."""
+        """Format the record as one line of text."""
         fields = "".join(f" {printable(key)}={_text_value(value)}" for key, value in _fields(record).items())
         return f"{_time(record)} {record.levelname} {_logger(record)}: {printable(_message(record))}{fields}"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, ASCII only, so that no reader trips over what it may hold."""
+    """One JSON object per line, ASCII only, so that every reader can decode it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record as one line for machines."""
-        told: dict[str, Scalar] = {
+        """Format the record as one line of JSON."""
+        line: dict[str, Scalar] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": _logger(record),
@@ -189,8 +212,8 @@ class JsonFormatter(logging.Formatter):
         }
         for key, value in _fields(record).items():
             name = f"{key}_" if key in _OWN_KEYS else key
-            told[_encodable(name)] = _encodable(value) if isinstance(value, str) else value
-        return json.dumps(told).replace("\x7f", "\\u007f")  # DEL is the one control character JSON lets stand
+            line[_encodable(name)] = _encodable(value) if isinstance(value, str) else value
+        return json.dumps(line).replace("\x7f", "\\u007f")  # the one control character that JSON does not escape
 
 
 def _encodable(text: str) -> str:
@@ -218,7 +241,7 @@ def _message(record: logging.LogRecord) -> str:
     template = str(record.msg)
     try:
         text = template % _cut_arguments(record.args) if record.args else template
-    except Exception:  # noqa: BLE001  (a wrong template is our fault; the event is told all the same)
+    except Exception:  # noqa: BLE001 - a wrong template is our defect; the event is written all the same
         text = template
     return cut(text, MAXIMUM_MESSAGE_BYTES)
 
@@ -251,25 +274,15 @@ def _scalar(value: object) -> Scalar:
         return value
     if isinstance(value, int) and type(value) is int:
         return value if value.bit_length() <= 64 else f"an integer of {value.bit_length()} bits"
-    if isinstance(value, float) and value - value == 0:  # neither infinite nor NaN, which JSON cannot say
+    if isinstance(value, float) and value - value == 0:  # neither infinite nor NaN, which JSON does not have
         return value
     if isinstance(value, str | bytes):
         return cut(value)
     try:
         return cut(str(value))
-    except Exception:  # noqa: BLE001  (some object's own __str__)
+    except Exception:  # noqa: BLE001 - the object's own __str__
         return f"<{type(value).__name__}>"
 
 
 def _identity(record: logging.LogRecord) -> tuple[object, ...]:
     return (record.name, record.levelno, str(record.msg), *(str(getattr(record, key, "")) for key in IDENTITY))
-
-
-def _last_records(windows: list[_Window]) -> list[logging.LogRecord]:
-    records = []
-    for window in windows:
-        if window.latest is not None:
-            if window.held_back > 1:
-                window.latest.suppressed = window.held_back - 1  # the record itself is one of them
-            records.append(window.latest)
-    return records

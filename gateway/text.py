@@ -7,22 +7,15 @@ from typing import Final
 
 MAXIMUM_VALUE_BYTES: Final = 256
 
-
 # Control, format (bidi and zero-width), surrogate, private use, unassigned, line and paragraph separator.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
 _NAMED_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
-    r"""Escape what must not reach a terminal or a line of its own: `"a\x1b[31m"` -> `a\u001b[31m`.
+    r"""Escape what must not reach a terminal or a log line: `"a\x1b[31m"` -> `a\u001b[31m`.
 
-    Args:
-        text: anything, from anywhere.
-
-    Returns:
-        One line that can be encoded as UTF-8 and shows all it holds.
+    The result is one line that can be encoded as UTF-8.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -30,14 +23,9 @@ def printable(text: str) -> str:
 
 
 def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
-    """Shorten a value from outside.
+    """Shorten a value to `limit` bytes of UTF-8.
 
-    Args:
-        value: text, or bytes that may be UTF-8.
-        limit: bytes of UTF-8 to keep.
-
-    Returns:
-        The text; when it was shortened, with an ellipsis and the whole length in bytes.
+    Shortened text ends with an ellipsis and the length of the whole value in bytes.
     """
     if isinstance(value, str):
         if len(value) * 4 <= limit:
@@ -46,8 +34,7 @@ def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
         kept = value if len(value) <= limit else value[:limit]
         text = kept.decode("utf-8", "surrogatepass" if kept is value else "ignore")
     else:
-        kept = value[:limit]
-        text = kept.decode("utf-8", "backslashreplace")
+        text = value[:limit].decode("utf-8", "backslashreplace")
     return text if len(value) <= limit else f"{text}… ({len(value)} bytes)"
 
 

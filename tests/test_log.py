@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.log import JsonFormatter, LineHandler, RateLimit, TextFormatter, configure
+from gateway.log import Conditions, JsonFormatter, LineHandler, RateLimit, TextFormatter, configure
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
@@ -339,3 +339,23 @@ def test_stream_that_is_closed_stops_nothing() -> None:
     stream.close()
     log.logger.info("event")
     log.handler.close()
+
+
+# --- conditions ------------------------------------------------------------------------------------------------------
+
+
+def test_condition_begins_once_until_it_ends() -> None:
+    conditions = Conditions()
+    assert [conditions.begins(text) for text in ("unreachable", "unreachable", "refused", "unreachable")] == [
+        True, False, True, False
+    ]  # fmt: skip
+    conditions.end()
+    assert conditions.begins("unreachable")
+
+
+def test_condition_that_lasts_does_not_begin_again() -> None:
+    conditions = Conditions()
+    conditions.begins("unreachable")
+    conditions.begins("refused")
+    conditions.end(but=["refused"])
+    assert (conditions.begins("unreachable"), conditions.begins("refused")) == (True, False)

@@ -49,6 +49,7 @@ from gateway.kafka.errors import (
     outcome,
     sentence,
 )
+from gateway.log import Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,7 +163,7 @@ class KafkaSink:
         self._keys_learned, self._forget_at = 0, 0.0
         self._report_each: set[str] = set()  # topics of which Kafka has refused a record
         self._fatal: KafkaError | None = None
-        self._complaints: set[str] = set()  # logged since the last success
+        self._conditions = Conditions()  # what the client reported since the last success
         self._certificate_probe = threading.Thread()
         self._is_undiagnosed = False  # a certificate was refused, and the greeter did not find out why
         self.blocked_reason = ""  # what the client last complained about; empty once a record gets through
@@ -397,7 +398,7 @@ class KafkaSink:
     def _note_success(self) -> None:
         self.blocked_reason = ""
         self._is_undiagnosed = False
-        self._complaints.clear()
+        self._conditions.end()
 
     def close(self, timeout_seconds: float) -> None:
         """Let records that are in flight finish, at most so long, and end every connection."""
@@ -427,8 +428,7 @@ class KafkaSink:
 
     def _complain(self, told: str) -> None:
         self.blocked_reason = told
-        if told not in self._complaints:
-            self._complaints.add(told)
+        if self._conditions.begins(told):
             log.warning("Kafka client", extra={"detail": told})
 
 

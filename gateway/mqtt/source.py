@@ -37,6 +37,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.log import Conditions
 from gateway.mqtt.errors import refusal, sentence
 from gateway.mqtt.reader import FastReader, MalformedPacketError, PahoReader
 
@@ -130,7 +131,7 @@ class MqttSource:
         self._connect_seconds = connect_seconds
         self._dialler: threading.Thread | None = None
         self._dial_error = ""
-        self._told = ""  # why it is down, logged once until it is up again or there is another reason
+        self._conditions = Conditions()  # why the connection is down
         self._retry_at = 0.0  # when to dial, or to subscribe again to what was denied; monotonic seconds
         self._backoff_seconds = 0.0
         self._connected_at = 0.0
@@ -332,9 +333,9 @@ class MqttSource:
 
     def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF, closings: int = 0) -> None:
         """Give the connection up and set the time of the next try."""
-        if self.link != Link.DOWN and detail != self._told:
+        if self.link != Link.DOWN and self._conditions.begins(detail):
             log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
-            self._told = detail
+            self._conditions.end(but=[detail])
         self.link, self.detail = Link.DOWN, detail
         self._client._sock_close()  # noqa: SLF001 - paho's public ways of closing all want a living connection
         self._pending_subscribe.clear()
@@ -369,7 +370,7 @@ class MqttSource:
             self._close(time.monotonic(), refusal(str(reason)), REFUSED_BACKOFF)
             return
         self._connected_at = time.monotonic()
-        self._told = ""
+        self._conditions.end()
         self.connects += 1
         log.info("connected", extra={"server": self.name, "session_present": flags.session_present})
         if not flags.session_present:

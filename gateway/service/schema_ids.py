@@ -1,4 +1,4 @@
-"""Schema ids of the streams, resolved in a background thread; a stream without one waits in the spool."""
+"""Schema ids of the streams, looked up in a background thread; readings of a stream without one wait in the spool."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from gateway.core.stream_transform import transform_of
+from gateway.log import Conditions
 from gateway.service import memory
 
 if TYPE_CHECKING:
@@ -17,80 +18,81 @@ if TYPE_CHECKING:
     from gateway.core.model import Stream
     from gateway.registry.registry import SchemaRegistry
 
-
 log = logging.getLogger(__name__)
 
-FIRST_ASK_SECONDS = 1.0
-
-
-LONGEST_ASK_SECONDS = 60.0
+FIRST_RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 60.0
 
 
 class SchemaIdResolver:
-    """Asks for the schema ids, again and again until every stream has its own.
+    """Looks up schema ids until every stream has its own, and hands each stream's transform to the bridge.
 
-    A thread of its own, because asking blocks. What it finds goes to the bridge through a queue.
+    It has its own thread, because lookups block.
 
     Args:
         registry: lock file first, registry second.
         streams: those that need an id.
-        bridge: gets a transform for each stream whose id is known.
-        payload_limit: for the transforms.
+        bridge: its queue `new_transforms` gets a transform for each stream whose id is known.
+        payload_limit: for the transforms, in bytes.
+
+    Attributes:
+        refusals: stream -> why it has no schema id.
     """
 
     def __init__(self, registry: SchemaRegistry, streams: list[Stream], bridge: Bridge, payload_limit: int) -> None:
-        self.refusals: dict[str, str] = {stream.name: "The schema id is asked for." for stream in streams}
+        self.refusals: dict[str, str] = {stream.name: "The schema id is being looked up." for stream in streams}
         self._registry = registry
         self._streams = streams
         self._bridge = bridge
         self._payload_limit = payload_limit
-        self._is_final = False
-        self._told: set[str] = set()
+        self._needs_operator = False
+        self._conditions = Conditions()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="preparation", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="schema ids", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask; what the lock file holds is there at once."""
+        """Start the thread; ids in the lock file are available at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """End the thread after the lookup in progress."""
         self._stopping.set()
 
     def _run(self) -> None:
-        pause_seconds = FIRST_ASK_SECONDS
+        pause_seconds = FIRST_RETRY_SECONDS
         missing = list(self._streams)
-        while missing := self._ask(missing):
-            # What the registry itself refused needs an operator; it is asked again, because one may have come.
-            if self._stopping.wait(LONGEST_ASK_SECONDS if self._is_final else pause_seconds):
+        while missing := self._look_up(missing):
+            # Retried even if the registry refused: an operator may have registered the schema since.
+            if self._stopping.wait(LONGEST_RETRY_SECONDS if self._needs_operator else pause_seconds):
                 return
-            pause_seconds = min(2 * pause_seconds, LONGEST_ASK_SECONDS)
+            pause_seconds = min(2 * pause_seconds, LONGEST_RETRY_SECONDS)
         memory.release_unused()  # the transforms are compiled
 
-    def _ask(self, streams: list[Stream]) -> list[Stream]:
-        found = self._registry.ids([route for stream in streams for route in stream.routes])
-        for note in found.notes:
+    def _look_up(self, streams: list[Stream]) -> list[Stream]:
+        """Look up the ids of streams and return the streams that are still without one."""
+        answer = self._registry.ids([route for stream in streams for route in stream.routes])
+        for note in answer.notes:
             log.warning("schema registry", extra={"detail": note})
-        self._is_final = bool(found.refusals) and not any(refusal.retryable for refusal in found.refusals)
-        reasons = {refusal.subject: refusal.reason for refusal in found.refusals}
+        self._needs_operator = bool(answer.refusals) and not any(refusal.retryable for refusal in answer.refusals)
+        reasons = {refusal.subject: refusal.reason for refusal in answer.refusals}
         missing, waiting = [], defaultdict[str, list[str]](list)
         for stream in streams:
-            unknown = [route.subject for route in stream.routes if route.subject not in found.ids]
+            unknown = [route.subject for route in stream.routes if route.subject not in answer.ids]
             if unknown:
                 missing.append(stream)
                 self.refusals[stream.name] = reasons[unknown[0]]
                 waiting[reasons[unknown[0]]].append(stream.name)
             else:
-                schema_ids = [found.ids[route.subject] for route in stream.routes]
+                schema_ids = [answer.ids[route.subject] for route in stream.routes]
                 transform = transform_of(stream, schema_ids, self._payload_limit)
                 self._bridge.new_transforms.put((stream.name, transform))
                 del self.refusals[stream.name]
-        self._tell(waiting)
+        self._report(waiting)
         return missing
 
-    def _tell(self, waiting: Mapping[str, list[str]]) -> None:
-        """Log why streams wait: once, until there is another reason."""
+    def _report(self, waiting: Mapping[str, list[str]]) -> None:
+        """Log each new reason with the streams that wait for it."""
         for detail, streams in waiting.items():
-            if detail not in self._told:
+            if self._conditions.begins(detail):
                 log.warning("no schema id; readings wait", extra={"stream": ", ".join(streams), "detail": detail})
-        self._told = set(waiting)
+        self._conditions.end(but=waiting)
