@@ -170,7 +170,7 @@ def rows(page: str, first: str) -> list[str]:
 
 def test_routing_table_follows_a_stream_to_its_end() -> None:
     [row] = rows(docs.page(Document(EVERYTHING)).text, "takeVibration")[:1]
-    key = "serial or, when that is empty, pump"
+    key = "serial or, if that is empty, pump"
     assert row == f"takeVibration plant/{{pump}}/vibration floor Vibration plant.vibration {key} plant.refused"
 
 
@@ -178,7 +178,7 @@ def test_diagram_has_every_way() -> None:
     """An arrow into and out of each check, and a dashed one for what does not fit."""
     page = docs.page(Document(OURS)).text
     count = len(contracts.load(OURS).streams)
-    assert page.count('<path class="way"') == 2 * count
+    assert page.count('<path class="route"') == 2 * count
     assert page.count('<path class="failing"') == count
     assert docs.markdown(Document(OURS)).count(" -.-> ") == count
 
@@ -194,8 +194,8 @@ def test_stream_that_forwards_to_several_topics_shows_them_all(tmp_path: Path) -
     )
     shutil.copy(EVERYTHING.with_name("vibration.avsc"), tmp_path)
     page = docs.page(Document(path)).text
-    assert "forwarded to plant.vibration, plant.refused." in Parsed(page).text
-    assert page.count('<path class="way"') == 3
+    assert "Valid readings go to plant.vibration, plant.refused." in Parsed(page).text
+    assert page.count('<path class="route"') == 3
 
 
 @pytest.mark.parametrize("path", ["first", "second", "history[]", "by_bearing{}"])
@@ -227,16 +227,16 @@ def test_unit_and_default_have_their_columns() -> None:
 def test_extensions_are_sentences() -> None:
     text = Parsed(docs.page(Document(EVERYTHING)).text).text
     for sentence in (
-        "A reading that fits its schema is forwarded to plant.vibration.",
-        "A reading that does not fit goes, as it came, to plant.refused.",
-        "Keyed by serial or, when that is empty, pump; records with the same key keep their order.",
+        "Valid readings go to plant.vibration.",
+        "Invalid readings go, unchanged, to plant.refused.",
+        "Keyed by serial or, if that is empty, pump; records with the same key stay in order.",
         "Keyed by the header mqtt.topic;",
-        "Dated by taken; by the arrival of the reading, when that is null or no time that the topic would keep.",
-        "Read from the first of these that is there: /axes/other~1side, /across.",
+        "Timestamped by taken; by the arrival of the reading, if that is null or outside the times that the topic keeps.",
+        "Read from the first of these that is present: /axes/other~1side, /across.",
         "x-owner maintenance crew",
     ):
         assert sentence in text
-    assert "Read from every member that no other field reads." in Parsed(docs.page(Document(OURS)).text).text
+    assert "Read from all members that no other field reads." in Parsed(docs.page(Document(OURS)).text).text
     text = Parsed(docs.page(Document(ROOT / "docs/steps/11/asyncapi.yaml")).text).text
     assert "The power drawn now. It is the payload as a whole." in text
     assert "In the middle of the oven. Read from /probe/dC times 0.1." in text

@@ -1,6 +1,6 @@
-"""What a page is made of: a closed set of values that both writers know.
+"""The parts of a page, as values: `html.py`, `markdown.py` and `gateway top` write them.
 
-All text is raw; the writers escape it, each for its own format.
+All text is raw; each writer escapes it for its own format.
 """
 
 from __future__ import annotations
@@ -10,27 +10,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text to be taken letter by letter: names, pointers, values."""
+    """Literal text: a name, a pointer, a value."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Strong:
-    """Text that stands out."""
+    """Emphasized text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A place to go to.
-
-    Args:
-        text: what is shown.
-        target: `#anchor` on this page, or an address of the web.
-        is_code: the text is a name.
-    """
+    """A link to `#anchor` on the same page, or to a URL whose scheme is known to be safe."""
 
     text: str
     target: str
@@ -46,9 +40,9 @@ class Heading:
     """A heading.
 
     Args:
-        level: 1 for the page, 2 for a chapter, 3 for an entry of the table of contents, 4 within one.
-        text: without mark-up.
-        anchor: to link to; levels 2 and 3 have one.
+        level: 1 is the title of the page; 2 and 3 are listed in its table of contents and have an anchor.
+        text: plain text.
+        anchor: link target.
         is_code: the text is a name.
     """
 
@@ -67,27 +61,21 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list."""
+    """A bullet list."""
 
     items: tuple[Phrase, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Terms, each with what is to be said of it."""
+    """Terms with their values or descriptions."""
 
     rows: tuple[tuple[str, Phrase], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose first column names its rows.
-
-    Args:
-        caption: what it shows.
-        heads: one a column.
-        rows: as many cells each.
-    """
+    """A table; the first cell of a row is its header."""
 
     caption: str
     heads: tuple[str, ...]
@@ -96,12 +84,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """An example.
-
-    Args:
-        caption: what it is.
-        text: its lines.
-    """
+    """Preformatted text, such as an example."""
 
     caption: str
     text: str
@@ -109,13 +92,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A station of the flow.
-
-    Args:
-        name: short, shown first.
-        note: shown below it.
-        anchor: where the page tells more.
-    """
+    """A source or a target in the diagram: its name, a note below it, and the anchor of its description."""
 
     name: str
     note: str
@@ -124,24 +101,24 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The ways of the readings, from MQTT to Kafka.
+    """The routes from MQTT to Kafka, as a diagram.
 
     Args:
         sources: MQTT channels.
-        targets: Kafka topics, those of dead letters last.
-        ways: index of source, index of target, the schema that is checked; None for the way of dead letters.
+        targets: Kafka topics, dead-letter topics last.
+        routes: index of source, index of target, name of the schema; None for the route of dead letters.
     """
 
     sources: tuple[Box, ...]
     targets: tuple[Box, ...]
-    ways: tuple[tuple[int, int, str | None], ...]
+    routes: tuple[tuple[int, int, str | None], ...]
 
 
 Block = Heading | Paragraph | Bullets | Facts | Table | Listing | Flow
 
 
 def joined(phrases: list[Phrase], between: str = ", ") -> Phrase:
-    """Put phrases in a row."""
+    """Concatenate phrases, with a separator between two of them."""
     parts: list[Inline] = []
     for phrase in phrases:
         parts += [between, *phrase] if parts else phrase

@@ -1,11 +1,11 @@
-"""Blocks -> one HTML file that loads nothing: no script, no font, no picture from elsewhere.
+"""Blocks -> one self-contained HTML file: it loads no script, font or image.
 
-The file states its own Content-Security-Policy, for when it is opened from disk: its one style sheet is allowed by its
-hash, everything else is forbidden. All text is escaped, and no text becomes part of a tag but the addresses of links,
-which `details.link` and `prose` let through by their scheme.
+The file states its own Content-Security-Policy, which applies when it is opened from disk: the hash of its one style
+sheet is allowed, everything else is forbidden. All text is escaped. The only text that becomes part of a tag is the URL
+of a link; those who make a `Link` let through known schemes only.
 
-The same HTML serves all widths: a table whose cells know their column's head (`data-head`) becomes a list of cards on
-a narrow screen.
+The same HTML serves all screen widths: on a narrow screen, each row of a table becomes a card. Its cells show the head
+of their column from `data-head`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from gateway.page import flow
-from gateway.page.blocks import (
-    Block,
-    Bullets,
-    Code,
-    Facts,
-    Flow,
-    Heading,
-    Inline,
-    Link,
-    Listing,
-    Paragraph,
-    Phrase,
-    Strong,
-    Table,
-)  # fmt: skip
+from gateway.page.blocks import Bullets, Code, Facts, Flow, Heading, Link, Listing, Paragraph, Strong, Table
 from gateway.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from gateway.page.blocks import Block, Inline, Phrase
 
 STYLE: Final = files("gateway.page").joinpath("page.css").read_text("utf-8")
 STYLE_SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
@@ -47,28 +35,12 @@ _POLICY: Final = f"default-src 'none'; style-src {STYLE_SOURCE}; base-uri 'none'
 
 
 def write(blocks: Sequence[Block]) -> str:
-    """Write a page.
-
-    Args:
-        blocks: a heading of level 1 first.
-
-    Returns:
-        A whole HTML document.
-    """
+    """Write a page with a table of contents; the first block is a heading of level 1."""
     return _document(blocks, f'<nav aria-label="Contents">\n{_contents(blocks[1:])}\n</nav>')
 
 
 def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: int) -> str:
-    """Write a page that the browser loads anew again and again; what stands out on it is in trouble.
-
-    Args:
-        blocks: a heading of level 1 first.
-        links: to other pages of ours.
-        refresh_seconds: from one loading to the next.
-
-    Returns:
-        A whole HTML document.
-    """
+    """Write a page that the browser reloads every few seconds, with links to other pages; `Strong` means trouble."""
     items = "".join(f"<li>{_inline(link)}</li>" for link in links)
     refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">\n'
     return _document(blocks, f'<nav aria-label="Pages"><ul>{items}</ul></nav>', refresh, "live")
@@ -76,7 +48,7 @@ def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: 
 
 def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = "") -> str:
     (title, *rest) = blocks
-    assert isinstance(title, Heading), "a page begins with its title"
+    assert isinstance(title, Heading), "the first block is the title"
     body = "\n".join(part for block in rest for part in _block(block))
     attribute = f' class="{kind}"' if kind else ""
     return f"""<!doctype html>
@@ -102,7 +74,6 @@ def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = 
 
 
 def _contents(blocks: Sequence[Block]) -> str:
-    """Chapters, each with its entries."""
     headings = [one for one in blocks if isinstance(one, Heading) and one.level in {2, 3}]
     lines = ["<ul>"]
     for is_chapter, group in groupby(headings, lambda one: one.level == 2):
@@ -137,12 +108,10 @@ def _block(block: Block) -> Iterator[str]:
 
 def _heading(heading: Heading) -> str:
     text = _code(heading.text) if heading.is_code else _text(heading.text)
-    tag = f"h{heading.level}"
-    if not heading.anchor:
+    tag, anchor = f"h{heading.level}", _anchor(heading.anchor)
+    if not anchor:
         return f"<{tag}>{text}</{tag}>"
-    return (
-        f'<{tag} id="{_anchor(heading.anchor)}"><a class="anchor" href="#{_anchor(heading.anchor)}">{text}</a></{tag}>'
-    )
+    return f'<{tag} id="{anchor}"><a class="anchor" href="#{anchor}">{text}</a></{tag}>'
 
 
 def _listing(listing: Listing) -> str:
@@ -185,7 +154,7 @@ def _inline(inline: Inline) -> str:
 
 
 def _code(text: str) -> str:
-    """A name, which may break where its words meet; what is copied has no such break in it."""
+    """A name that may be wrapped between its words; copied text has no break in it."""
     return f"<code>{'<wbr>'.join(map(_text, _WORDS.split(text)))}</code>"
 
 
@@ -194,5 +163,5 @@ def _text(text: str) -> str:
 
 
 def _anchor(name: str) -> str:
-    """A name as both `id` and fragment; a browser compares the two before it decodes anything."""
+    """A name as `id` and as URL fragment; a browser compares the two before it decodes the fragment."""
     return quote(name, safe="")

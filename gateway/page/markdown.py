@@ -1,6 +1,6 @@
-"""Blocks -> Markdown as GitHub reads it: tables, and a diagram that Mermaid draws.
+"""Blocks -> GitHub Flavored Markdown: tables, and a Mermaid diagram.
 
-Whatever could be mark-up is escaped, so text stays text; names stand in code spans, where nothing has to be.
+Characters that could be markup are escaped. Names are in code spans, which need no escapes.
 """
 
 from __future__ import annotations
@@ -10,39 +10,20 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gateway.page import flow
-from gateway.page.blocks import (
-    Block,
-    Bullets,
-    Code,
-    Facts,
-    Flow,
-    Heading,
-    Inline,
-    Link,
-    Listing,
-    Paragraph,
-    Phrase,
-    Strong,
-    Table,
-)  # fmt: skip
+from gateway.page.blocks import Bullets, Code, Facts, Flow, Heading, Link, Listing, Paragraph, Strong, Table
 from gateway.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.page.blocks import Block, Inline, Phrase
+
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&$])")
-_LIST_MARK = re.compile(r"(\d+)([.)])|([-+])")  # at the beginning of a line
+_LIST_MARK = re.compile(r"(\d+)([.)])|([-+])")  # at the start of a line
 
 
 def write(blocks: Sequence[Block]) -> str:
-    """Write a page.
-
-    Args:
-        blocks: a heading of level 1 first.
-
-    Returns:
-        Markdown, ending with a line break.
-    """
+    """Write a page; the first block is a heading of level 1."""
     return "\n\n".join(map(_block, blocks)) + "\n"
 
 
@@ -83,7 +64,7 @@ def _table(table: Table) -> str:
 
 
 def _line(phrase: Phrase) -> str:
-    """A phrase at the beginning of a line, where a number or a dash would begin a list."""
+    """A phrase at the start of a line, where a number or a dash would start a list."""
     text = _phrase(phrase)
     match = _LIST_MARK.match(text)
     if not match:
@@ -103,12 +84,13 @@ def _inline(inline: Inline, *, is_cell: bool) -> str:
             return f"**{_text(text)}**"
         case Link(text, target, is_code):
             shown = _code(text, is_cell=is_cell) if is_code else _text(text)
-            where = (
-                f"#{quote(target[1:], safe='')}" if target.startswith("#") else quote(target, safe=":/?#@!$&'*+,;=%")
-            )
-            return f"[{shown}]({where})"
+            return f"[{shown}]({_target(target)})"
         case str():
             return _text(inline)
+
+
+def _target(target: str) -> str:
+    return f"#{quote(target[1:], safe='')}" if target.startswith("#") else quote(target, safe=":/?#@!$&'*+,;=%")
 
 
 def _text(text: str) -> str:
@@ -123,6 +105,6 @@ def _code(text: str, *, is_cell: bool = False) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _fence(text: str, least: int) -> str:
-    longest = max(map(len, re.findall(r"`+", text)), default=0)
-    return "`" * max(least, longest + 1 if longest >= least else least)
+def _fence(text: str, shortest: int) -> str:
+    longest_run = max(map(len, re.findall(r"`+", text)), default=0)
+    return "`" * max(shortest, longest_run + 1)

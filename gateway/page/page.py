@@ -6,12 +6,7 @@ from typing import NamedTuple
 
 
 class Page(NamedTuple):
-    """A page to serve.
-
-    Args:
-        text: HTML, whole in itself.
-        style: the source that a Content-Security-Policy must allow for its styles, `'sha256-...'`.
-    """
+    """A self-contained HTML page, and the source `'sha256-...'` that its Content-Security-Policy allows for styles."""
 
     text: str
     style: str

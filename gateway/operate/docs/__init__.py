@@ -1,27 +1,23 @@
 """The contract as a page for people: one HTML file, or Markdown.
 
-    operations.py                         the document's operations: channel, servers, messages, where they lead
     content.py                            the order of the page
-    servers.py  streams.py  topics.py     its sections
-    message.py  avro.py  json_schema.py   what a message holds, field by field
+    sections.py                           servers, streams, topics
+    operations.py                         the operations of the document: channel, servers, messages, targets
+    message.py  avro.py  json_schema.py   the fields of a message
     details.py                            bindings, security, tags, extensions: what any part may have
-    flow.py                               the diagram
-    prose.py                              the contract's own text, and our sentences about it
-    blocks.py                             what all these make: headings, tables, facts, listings
-    html.py (page.css)  markdown.py       the two that write blocks
+    prose.py  expressions.py              descriptions, values and expressions as text
 
-What is decided here:
+Decisions:
 
-- The page is written by us. asyncapi-viewer was tried: it shows Avro fields and resolves named types, but no unit, no
-  `x-source`, `x-location` or `x-forward-to`, and no routing table, and it is a script of 347 kB. The React component is
-  one of 3 MB, which shows a type that is used by its name as nothing. A page without a script is a sixth of the smaller
-  one, fits the strictest Content-Security-Policy, and prints whole. What is lost is their search (a browser has its
-  own) and folding. A template language lost as well: the page would be written twice, once for each format.
-- Content is made once, as blocks; so HTML and Markdown say the same.
-- Everything is read from the document, not from `contract.model`: what the gateway does not need to run, such as
-  titles, descriptions and bindings it leaves alone, is what people want to read. What no section knows is shown as the
-  document has it, so nothing is left out.
-- Only contracts that were found right are shown, so the sections need not ask whether a reference leads somewhere.
+- The page is our own. asyncapi-viewer was tried: it shows Avro fields and resolves named types, but no unit, no
+  `x-source`, `x-location` or `x-forward-to` and no routing table, and it is a script of 347 kB. The React component is
+  one of 3 MB and shows a type that is used by its name as empty. A page without a script is a sixth of the smaller one,
+  fits the strictest Content-Security-Policy and can be printed whole. It has no search (browsers have one) and no
+  folding. A template language was rejected: the page would be written twice, once per format.
+- The content is made once, as blocks, so HTML and Markdown say the same.
+- Everything is read from the document, not from `core/model.py`: readers want titles, descriptions and bindings, which
+  the gateway does not need. A member that no section knows is shown as it is in the document; nothing is left out.
+- Only valid contracts are shown, so the sections need not check references.
 """
 
 from __future__ import annotations
@@ -38,30 +34,16 @@ if TYPE_CHECKING:
 
 
 def page(document: Document) -> Page:
-    """Write a contract as one HTML file that loads nothing.
-
-    Args:
-        document: of a contract that `contract.read` accepts.
-
-    Returns:
-        The page.
-    """
+    """Write a valid contract as one HTML file that loads nothing."""
     return Page(html.write(_content(document)), html.STYLE_SOURCE)
 
 
 def markdown(document: Document) -> str:
-    """Write a contract as Markdown, in GitHub's dialect: tables, and a diagram in Mermaid.
-
-    Args:
-        document: of a contract that `contract.read` accepts.
-
-    Returns:
-        The text.
-    """
+    """Write a valid contract as GitHub Flavored Markdown with a Mermaid diagram."""
     return markdown_writer.write(_content(document))
 
 
 def _content(document: Document) -> list[Block]:
-    from gateway.operate.docs.content import content  # noqa: PLC0415 - a gateway's status page needs no more than html.py
+    from gateway.operate.docs.content import content  # noqa: PLC0415 - a gateway's status page needs html.py only
 
     return content(document)

@@ -1,7 +1,7 @@
-"""Avro records as rows of a table: every field at every depth, named types resolved wherever they are used.
+"""Avro records as tables: every field at every depth, with named types resolved.
 
 A field inside a record is `outer.inner`, inside the items of an array `outer[].inner`, inside the values of a map
-`outer{}.inner`. A record that contains itself is not opened again.
+`outer{}.inner`. A record that contains itself is expanded once.
 """
 
 from __future__ import annotations
@@ -20,19 +20,15 @@ NAMED = frozenset({"record", "enum", "fixed"})
 KINDS = NAMED | {"array", "map", "null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 HEADS = ("Field", "Type", "Unit", "Default", "Meaning")
 _INSIDE = {"record": ".", "array": "[]", "map": "{}", "union": ""}
-_FIELD = frozenset({"name", "type", "doc", "default", "unit", "x-source"})
-_TYPE = frozenset({
+_FIELD_SHOWN = frozenset({"name", "type", "doc", "default", "unit", "x-source"})
+_TYPE_SHOWN = frozenset({
     "type", "name", "namespace", "doc", "fields", "symbols", "items", "values", "size", "logicalType", "precision",
     "scale",
 })  # fmt: skip
 
 
 def table(definition: dict[str, Any]) -> Table:
-    """Tell the fields of a record.
-
-    Args:
-        definition: as the `.avsc` file has it, found right.
-    """
+    """List the fields of a valid record, given as in its `.avsc` file."""
     types = _Types()
     record = types.resolve(definition, "")
     return Table(f"Fields of the Avro record {record.fullname}", HEADS, tuple(types.fields(record, "")))
@@ -40,12 +36,12 @@ def table(definition: dict[str, Any]) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """A type that is no name any more.
+    """A resolved type.
 
     Args:
         kind: one of `KINDS`, or `union`.
-        attributes: as the schema has them.
-        namespace: that names in it belong to.
+        attributes: as in the schema.
+        namespace: of names inside it.
         fullname: of a record, enum or fixed.
         parts: branches of a union, items of an array, values of a map.
     """
@@ -59,13 +55,13 @@ class _Type:
 
 @dataclass
 class _Types:
-    """The named types met so far, and the records around the present one."""
+    """The named types defined so far, and the records that enclose the present one."""
 
     named: dict[str, _Type] = field(default_factory=dict)
-    around: list[str] = field(default_factory=list)
+    enclosing: list[str] = field(default_factory=list)
 
     def resolve(self, data: Any, namespace: str) -> _Type:
-        """What a type is; one that is used by its name is what was defined before."""
+        """Resolve a type; a name refers to a type that was defined before."""
         if isinstance(data, list):
             return _Type("union", {}, namespace, parts=self._parts(data, namespace))
         if isinstance(data, str):
@@ -90,17 +86,17 @@ class _Types:
         return self.named[fullname]
 
     def fields(self, record: _Type, prefix: str) -> Iterator[tuple[Phrase, ...]]:
-        """One row a field, those inside it after it."""
-        self.around.append(record.fullname)
+        """One row per field, followed by the fields inside it."""
+        self.enclosing.append(record.fullname)
         for one in record.attributes["fields"]:
             kind = self.resolve(one["type"], record.namespace)
             yield _row(prefix + one["name"], one, kind)
             yield from self._inside(kind, prefix + one["name"])
-        self.around.pop()
+        self.enclosing.pop()
 
     def _inside(self, kind: _Type, path: str) -> Iterator[tuple[Phrase, ...]]:
         path += _INSIDE.get(kind.kind, "")
-        if kind.kind == "record" and kind.fullname not in self.around:
+        if kind.kind == "record" and kind.fullname not in self.enclosing:
             yield from self.fields(kind, path)
         for part in kind.parts:
             yield from self._inside(part, path)
@@ -109,13 +105,12 @@ class _Types:
 def _row(path: str, one: dict[str, Any], kind: _Type) -> tuple[Phrase, ...]:
     default = value(one["default"]) if "default" in one else ()
     unit = phrase(str(one.get("unit", "")))
-    meaning = sentence(phrase(one.get("doc")), *_words(kind), read_from(one), rest(one, _FIELD))
-    return (Code(path),), _told(kind), unit, default, meaning
+    meaning = sentence(phrase(one.get("doc")), *_descriptions(kind), read_from(one), rest(one, _FIELD_SHOWN))
+    return (Code(path),), _type_name(kind), unit, default, meaning
 
 
-def _told(kind: _Type) -> Phrase:
-    """A type in words."""
-    inner = [_told(one) for one in kind.parts]
+def _type_name(kind: _Type) -> Phrase:
+    inner = [_type_name(one) for one in kind.parts]
     match kind.kind:
         case "union":
             return joined(inner, " or ")
@@ -137,12 +132,12 @@ def _logical(attributes: dict[str, Any]) -> Phrase:
     return (f"{name}{size}, as ",) if name else ()
 
 
-def _words(kind: _Type) -> Iterator[Phrase]:
-    """What the types of a field say of themselves."""
+def _descriptions(kind: _Type) -> Iterator[Phrase]:
+    """Descriptions and other attributes of the types of a field."""
     for part in kind.parts:
-        yield from _words(part)
+        yield from _descriptions(part)
     yield phrase(kind.attributes.get("doc"))
-    yield rest(kind.attributes, _TYPE)
+    yield rest(kind.attributes, _TYPE_SHOWN)
 
 
 def _full(name: str, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""The order of the page: what the contract is, the ways at a glance, then every part of it."""
+"""The order of the page: the contract, its routes at a glance, then every part of it."""
 
 from __future__ import annotations
 
@@ -6,76 +6,63 @@ from typing import TYPE_CHECKING
 
 from gateway.operate.docs.details import facts, link
 from gateway.operate.docs.message import record, summary
-from gateway.operate.docs.operations import DEAD_LETTER, FORWARD, is_on, operations
-from gateway.operate.docs.prose import phrase
-from gateway.operate.docs.servers import servers
-from gateway.operate.docs.streams import links, servers_of, stream
-from gateway.operate.docs.topics import key, topic
-from gateway.page.blocks import (
-    Block,
-    Box,
-    Code,
-    Flow,
-    Heading,
-    Inline,
-    Link,
-    Paragraph,
-    Phrase,
-    Table,
-    joined,
-)  # fmt: skip
+from gateway.operate.docs.operations import DEAD_LETTER, FORWARD, operations
+from gateway.operate.docs.sections import key, links, server, server_links, stream, topic
+from gateway.page.blocks import Block, Box, Code, Flow, Heading, Paragraph, Phrase, Table, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.contract.document import Document, Node
     from gateway.operate.docs.operations import Operation
+    from gateway.page.blocks import Inline
 
 _ROUTING_HEADS = ("Stream", "MQTT channel", "Broker", "Schema", "Kafka topic", "Key", "Dead letters")
-_INFO_TOLD = {"version", "license", "contact", "termsOfService"}
+_INFO_SHOWN = {"version", "license", "contact", "termsOfService"}
 
 
 def content(document: Document) -> list[Block]:
-    """Put the page together.
-
-    Args:
-        document: of a contract that was found right.
-
-    Returns:
-        Its blocks, a heading of level 1 first.
-    """
+    """Make the blocks of the page for a valid contract; the first is a heading of level 1."""
     everyone = operations(document)
-    streams = [one for one in everyone.values() if one.leads_to(FORWARD)]
-    letters = list(dict.fromkeys(name for one in streams for name in one.leads_to(DEAD_LETTER)))
-    sending = [one for one in everyone.values() if one not in streams and one.name not in letters]
-    content_type = document.root.at("defaultContentType").text or ""
-    found = [*_title(document.root), Heading(2, "Ways of the readings", "ways"), _flow(streams, everyone)]
-    found += [Table("Where every reading goes", _ROUTING_HEADS, tuple(_routing(streams, everyone))), *servers(document)]
-    found.append(Heading(2, "Streams", "streams"))
-    for one in streams:
-        found += stream(one, everyone, content_type)
-    found.append(Heading(2, "Topics", "topics"))
-    for one in sending:
-        if is_on(document, one, "kafka"):
-            found += topic(one, everyone, content_type)
-    found.append(Heading(2, "Dead letters", "dead-letters"))
-    for name in letters:
-        found += topic(everyone[name], everyone, content_type)
-    return [*found, *_elsewhere([one for one in sending if not is_on(document, one, "kafka")], everyone, content_type)]
+    streams = [one for one in everyone if one.targets(FORWARD)]
+    dead_letters = _distinct(streams, DEAD_LETTER)
+    sending = [one for one in everyone if one not in streams and one not in dead_letters]
+    elsewhere = [one for one in sending if not one.is_on("kafka")]
+    servers = document.root.at("servers").members()
+    page = [
+        *_title(document.root),
+        Heading(2, "Routes of the readings", "routes"),
+        _flow(streams),
+        Table("Where every reading goes", _ROUTING_HEADS, tuple(map(_routing, streams))),
+        *_chapter("Servers", "servers", [server(name, node) for name, node in servers]),
+        *_chapter("Streams", "streams", list(map(stream, streams))),
+        *_chapter("Topics", "topics", [topic(one) for one in sending if one not in elsewhere]),
+        *_chapter("Dead letters", "dead-letters", list(map(topic, dead_letters))),
+    ]
+    if elsewhere:
+        note: list[Block] = [Paragraph(("The gateway does not use these.",))]
+        page += _chapter("Other operations", "other", [note, *map(topic, elsewhere)])
+    return page
+
+
+def _distinct(streams: list[Operation], extension: str) -> list[Operation]:
+    return list(dict.fromkeys(target for one in streams for target in one.targets(extension)))
+
+
+def _chapter(title: str, anchor: str, sections: list[list[Block]]) -> list[Block]:
+    return [Heading(2, title, anchor), *(block for section in sections for block in section)]
 
 
 def _title(root: Node) -> list[Block]:
     info = root.at("info")
     rows: list[tuple[str, Phrase]] = [("version", (Code(str(info.at("version").value)),))]
     rows += [(name, (Code(text),)) for name in ("id", "defaultContentType") if (text := root.at(name).text)]
-    rows += [(name, _who(info.at(name))) for name in ("license", "contact") if info.at(name).is_mapping]
+    rows += [(name, _person(info.at(name))) for name in ("license", "contact") if info.at(name).is_mapping]
     terms = info.at("termsOfService").text
     rows += [("terms of service", (link(terms),))] if terms else []
     rows.append(("specification", (f"AsyncAPI {root.at('asyncapi').text}",)))
-    return [Heading(1, info.at("title").text or ""), *summary(info), *facts(info, _INFO_TOLD, rows)]
+    return [Heading(1, info.at("title").text or ""), *summary(info), *facts(info, _INFO_SHOWN, rows)]
 
 
-def _who(node: Node) -> Phrase:
+def _person(node: Node) -> Phrase:
     """A licence or a contact."""
     name, url, mail = (node.at(one).text for one in ("name", "url", "email"))
     parts: list[Inline] = [link(url, name or "") if url else name or ""]
@@ -84,52 +71,39 @@ def _who(node: Node) -> Phrase:
     return tuple(parts)
 
 
-def _flow(streams: list[Operation], everyone: Mapping[str, Operation]) -> Flow:
-    letters = {name: None for one in streams for name in one.leads_to(DEAD_LETTER)}
-    names = [*dict.fromkeys(name for one in streams for name in one.leads_to(FORWARD)), *letters]
-    ways: list[tuple[int, int, str | None]] = []
+def _flow(streams: list[Operation]) -> Flow:
+    dead_letters = _distinct(streams, DEAD_LETTER)
+    targets = list(dict.fromkeys([*_distinct(streams, FORWARD), *dead_letters]))
+    routes: list[tuple[int, int, str | None]] = []
     for index, one in enumerate(streams):
-        ways += [(index, names.index(name), _schema(everyone[name])) for name in one.leads_to(FORWARD)]
-        ways += [(index, names.index(name), None) for name in one.leads_to(DEAD_LETTER)]
-    sources = tuple(Box(one.address, ", ".join(one.servers), one.anchor) for one in streams)
-    targets = tuple(_target(everyone[name], is_letter=name in letters) for name in names)
-    return Flow(sources, targets, tuple(ways))
+        routes += [(index, targets.index(target), _schema(target)) for target in one.targets(FORWARD)]
+        routes += [(index, targets.index(target), None) for target in one.targets(DEAD_LETTER)]
+    notes = ["dead letters" if one in dead_letters else f"keyed by {_plain(key(one))}" for one in targets]
+    return Flow(
+        tuple(Box(one.address, ", ".join(one.servers), one.anchor) for one in streams),
+        tuple(Box(one.address, note, one.anchor) for one, note in zip(targets, notes, strict=True)),
+        tuple(routes),
+    )
 
 
-def _target(operation: Operation, *, is_letter: bool) -> Box:
-    keyed = "".join(one if isinstance(one, str) else one.text for one in key(operation))
-    return Box(operation.address, "dead letters" if is_letter else f"keyed by {keyed}", operation.anchor)
+def _plain(phrase: Phrase) -> str:
+    return "".join(one if isinstance(one, str) else one.text for one in phrase)
 
 
 def _schema(operation: Operation) -> str:
     """The name of the Avro record, without its namespace."""
-    found = [record(one) for one in operation.messages]
-    return ", ".join(one["name"].rpartition(".")[2] for one in found if one)
+    records = [record(one) for one in operation.messages]
+    return ", ".join(one["name"].rpartition(".")[2] for one in records if one)
 
 
-def _routing(streams: list[Operation], everyone: Mapping[str, Operation]) -> list[tuple[Phrase, ...]]:
-    rows: list[tuple[Phrase, ...]] = []
-    for one in streams:
-        forward = one.leads_to(FORWARD)
-        targets = [everyone[name] for name in forward]
-        rows.append((
-            (Link(one.name, f"#{one.anchor}", is_code=True),),
-            (Code(one.address),),
-            servers_of(one),
-            joined([(Code(_schema(target)),) for target in targets]),
-            links(forward, everyone),
-            joined([key(target) for target in targets]),
-            links(one.leads_to(DEAD_LETTER), everyone),
-        ))  # fmt: skip
-    return rows
-
-
-def _elsewhere(rest: list[Operation], everyone: Mapping[str, Operation], content_type: str) -> list[Block]:
-    """Operations that are no business of the gateway, but are in the document."""
-    if not rest:
-        return []
-    found: list[Block] = [Heading(2, "Other operations", "other")]
-    found.append(Paragraph(phrase("The gateway leaves these alone.")))
-    for one in rest:
-        found += topic(one, everyone, content_type)
-    return found
+def _routing(stream: Operation) -> tuple[Phrase, ...]:
+    targets = stream.targets(FORWARD)
+    return (
+        links([stream], by_name=True),
+        (Code(stream.address),),
+        server_links(stream),
+        joined([(Code(_schema(target)),) for target in targets]),
+        links(targets),
+        joined([key(target) for target in targets]),
+        links(stream.targets(DEAD_LETTER)),
+    )

@@ -1,7 +1,7 @@
 """What any part of the document may have: bindings, security, tags, links, and members that no section knows.
 
-A section names the members that it tells itself; `facts` tells all the rest. So what a later AsyncAPI or a person adds
-is on the page before anybody teaches it to a section.
+A section names the members that it shows itself; `facts` shows all the others. So a member of a later AsyncAPI version
+or an extension is on the page at once.
 """
 
 from __future__ import annotations
@@ -17,79 +17,74 @@ if TYPE_CHECKING:
 
     from gateway.contract.document import Node
 
-_TOLD = {"title", "summary", "description", "traits", "bindings", "security", "tags", "externalDocs"}
-_SECONDS = {"keepAlive": 1.0, "sessionExpiryInterval": 1.0, "messageExpiryInterval": 1.0}
+_SHOWN = {"title", "summary", "description", "traits", "bindings", "security", "tags", "externalDocs"}
+_IN_SECONDS = {"keepAlive", "sessionExpiryInterval", "messageExpiryInterval"}
 
 
-def facts(node: Node, told: Collection[str], first: Sequence[tuple[str, Phrase]] = ()) -> list[Block]:
-    """Tell what every part may have, and all members that are not told elsewhere.
+def facts(node: Node, shown: Collection[str], first: Sequence[tuple[str, Phrase]] = ()) -> list[Block]:
+    """List what every part may have, and all members that are not shown elsewhere.
 
     Args:
         node: a server, operation, channel or message, with its traits.
-        told: members that the section tells itself.
-        first: what it tells in the same list, before the others.
+        shown: members that the section shows itself.
+        first: rows of the section at the top of the list.
     """
     rows = [*first, *_security(node), *_bindings(node), *_tags(node), *_external(node)]
-    for key, member in node.members():
-        if key not in _TOLD and key not in told:
-            rows.append((key, value(plain(member))))
+    rows += [(key, value(plain(one))) for key, one in node.members() if key not in _SHOWN and key not in shown]
     return [Facts(tuple(rows))] if rows else []
 
 
 def plain(node: Node) -> Any:
-    """What stands there, references written out where that has an end."""
+    """The value of a node, with its references resolved where they are finite."""
     try:
         return node.written_out()
     except TooLargeError:
         return node.value
 
 
-def flat(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _flat(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Members of members, each with its path; lists stay whole."""
     if isinstance(data, dict) and data:
         for key, member in data.items():
-            yield from flat(member, (*path, str(key)))
+            yield from _flat(member, (*path, str(key)))
     else:
         yield path, data
 
 
-def setting(name: str, data: Any) -> Phrase:
-    """A value of a binding; how long it is when it is a time."""
+def _setting(name: str, data: Any) -> Phrase:
+    """A value of a binding; a number of seconds or milliseconds also as days, hours or minutes."""
     if isinstance(data, list) and all(isinstance(one, str) for one in data):
         return joined([value(one) for one in data])
-    factor = 0.001 if name.endswith(".ms") else _SECONDS.get(name, 0.0)
+    factor = 0.001 if name.endswith(".ms") else float(name in _IN_SECONDS)
     is_number = isinstance(data, int) and not isinstance(data, bool)
-    told = span(round(data * factor, 3)) if factor and is_number else ""
-    return (*value(data), f" ({told})") if told else value(data)
+    duration = span(round(data * factor, 3)) if factor and is_number else ""
+    return (*value(data), f" ({duration})") if duration else value(data)
 
 
 def _bindings(node: Node) -> Iterator[tuple[str, Phrase]]:
     for protocol, binding in node.at("bindings").members():
-        for path, data in flat(plain(binding)):
-            if "key" not in path[:1]:  # of a Kafka record; `topics.py` says it in a sentence
-                yield f"{protocol}: {' / '.join(path)}", setting(path[-1] if path else "", data)
+        for path, data in _flat(plain(binding)):
+            if "key" not in path[:1]:  # of a Kafka record; `sections.py` has a sentence for it
+                yield f"{protocol}: {' / '.join(path)}", _setting(path[-1] if path else "", data)
 
 
 def _security(node: Node) -> Iterator[tuple[str, Phrase]]:
-    ways = [_scheme(one) for one in node.at("security").entries()]
-    if ways:
-        yield "security", joined(ways, " or ")
+    schemes = [_scheme(one) for one in node.at("security").entries()]
+    if schemes:
+        yield "security", joined(schemes, " or ")
 
 
 def _scheme(node: Node) -> Phrase:
-    rest = {key: one for key, one in node.members() if key not in {"type", "description"}}
-    told = [(f"{key}: ", *value(plain(one))) for key, one in rest.items()]
-    return sentence(value(node.at("type").value), phrase(node.at("description").text), joined(told))
+    others = {key: one for key, one in node.members() if key not in {"type", "description"}}
+    members = [(f"{key}: ", *value(plain(one))) for key, one in others.items()]
+    return sentence(value(node.at("type").value), phrase(node.at("description").text), joined(members))
 
 
 def _tags(node: Node) -> Iterator[tuple[str, Phrase]]:
     tags = node.at("tags").entries()
     if tags:
-        yield "tags", joined([_tag(one) for one in tags])
-
-
-def _tag(node: Node) -> Phrase:
-    return sentence(value(node.at("name").value), phrase(node.at("description").text))
+        names = [(value(one.at("name").value), phrase(one.at("description").text)) for one in tags]
+        yield "tags", joined([sentence(*one) for one in names])
 
 
 def _external(node: Node) -> Iterator[tuple[str, Phrase]]:
@@ -99,7 +94,7 @@ def _external(node: Node) -> Iterator[tuple[str, Phrase]]:
 
 
 def link(url: str, text: str = "") -> Link | Code:
-    """A link when it is one of the web or of mail, else the text alone: `javascript:` is no place to go to."""
+    """A link if the URL is one of the web or of mail, otherwise the URL as text: never `javascript:`."""
     if url.startswith(("https://", "http://", "mailto:")):
         return Link(text or url.removeprefix("mailto:"), url)
     return Code(url)

@@ -1,4 +1,4 @@
-"""Runtime expressions as sentences: where a field comes from, and what makes the key."""
+"""Runtime expressions as sentences: where a field is read from, and what the key and the timestamp are."""
 
 from __future__ import annotations
 
@@ -9,29 +9,26 @@ from gateway.core.codec.precise_encoder import factor, location, takes_whole
 from gateway.operate.docs.prose import value
 from gateway.page.blocks import Code, Phrase, joined
 
-REST, WHOLE = "every member that no other field reads", "the payload as a whole"
+_REST, _WHOLE = "all members that no other field reads", "the whole payload"
 
 
 def read_from(field: dict[str, Any]) -> Phrase:
-    """Say what `x-source` of a field means: a place, the first of several that is there, the rest or the whole.
-
-    A number may be taken times a factor.
-    """
+    """Say what `x-source` and the scale of a field mean."""
     source, scale = location(field), factor(field)
     times: Phrase = (" times ", Code(f"{scale.factor:f}")) if scale else ()
     if source is None:
-        return ("The payload's number is taken", *times, ".") if times else ()
+        return ("The value is the payload's number", *times, ".") if times else ()
     if takes_whole(field):
-        return (f"It is {WHOLE}", *times, ".")
+        return (f"The value is {_WHOLE}", *times, ".")
     if isinstance(source, list):
-        return ("Read from the first of these that is there: ", *joined([place(one) for one in source]), *times, ".")
+        return ("Read from the first of these that is present: ", *joined([place(one) for one in source]), *times, ".")
     return ("Read from ", *place(source), *times, ".")
 
 
 def keyed_by(location: Any) -> Phrase:
     """Say what `x-location` means: one field, or the first of several that is not empty."""
     if isinstance(location, list):
-        return joined([keyed_by(one) for one in location], " or, when that is empty, ")
+        return joined([keyed_by(one) for one in location], " or, if that is empty, ")
     try:
         parsed = parse(location if isinstance(location, str) else "")
     except ExpressionError:
@@ -42,16 +39,16 @@ def keyed_by(location: Any) -> Phrase:
 
 def dated_by(location: Any) -> Phrase:
     """Say what `x-timestamp` means."""
-    told = "; by the arrival of the reading, when that is null or no time that the topic would keep."
-    return ("Dated by ", *keyed_by(location), told)
+    fallback = "; by the arrival of the reading, if that is null or outside the times that the topic keeps."
+    return ("Timestamped by ", *keyed_by(location), fallback)
 
 
 def place(expression: Any) -> Phrase:
-    """The place that an expression means; what is none is shown as it stands."""
+    """The place that an expression refers to; an invalid expression is shown as it is."""
     try:
         parsed = parse(expression if isinstance(expression, str) else "")
     except ExpressionError:
         return value(expression)
     if not parsed.pointer:
-        return (REST,)
+        return (_REST,)
     return (Code(parsed.pointer), " in the headers") if parsed.part == "header" else (Code(parsed.pointer),)

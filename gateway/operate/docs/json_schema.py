@@ -1,7 +1,7 @@
-"""JSON Schemas as rows of a table: payloads of MQTT messages, and headers.
+"""JSON Schemas as tables: payloads of MQTT messages, and headers.
 
-Members inside members are `outer.inner`, inside items `outer[].inner`; those that a pattern or `additionalProperties`
-allows are named `(matching …)` and `(any other)`. Keywords without a column are told by their name.
+A member inside a member is `outer.inner`, inside the items of an array `outer[].inner`. Members that a pattern or
+`additionalProperties` allows are `(matching …)` and `(any other)`. Keywords without a column are shown by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADS = ("Member", "Type", "Required", "Meaning")
-_TOLD = frozenset({
+_SHOWN = frozenset({
     "type", "title", "description", "properties", "patternProperties", "required", "enum", "const", "format", "items",
     "additionalProperties", "allOf", "anyOf", "oneOf", "$ref",
 })  # fmt: skip
@@ -23,27 +23,14 @@ _ALTERNATIVES = {"allOf": "all of", "anyOf": "any of", "oneOf": "one of"}
 
 
 def table(caption: str, schema: Any) -> Table | None:
-    """Tell the members of an object.
-
-    Args:
-        caption: of the table.
-        schema: references written out.
-
-    Returns:
-        The table, or None when it describes no members.
-    """
+    """List the members of a schema with resolved references; None if it describes no members."""
     rows = tuple(_members(schema, ""))
     return Table(caption, HEADS, rows) if rows else None
 
 
 def words(schema: Any) -> Phrase:
-    """Tell a schema in a sentence, its members left out."""
-    if not isinstance(schema, dict):
-        return ("anything",) if schema is not False else ("nothing",)
-    closed = ("No other members.",) if schema.get("additionalProperties") is False else ()
-    return sentence(
-        _kind(schema), phrase(schema.get("title")), phrase(schema.get("description")), closed, rest(schema, _TOLD)
-    )
+    """Describe a schema in a sentence, without its members."""
+    return sentence(_kind(schema), _meaning(schema))
 
 
 def _members(schema: Any, prefix: str) -> Iterator[tuple[Phrase, ...]]:
@@ -64,32 +51,37 @@ def _members(schema: Any, prefix: str) -> Iterator[tuple[Phrase, ...]]:
 
 
 def _row(path: str, member: Any, *, is_required: bool = False) -> Iterator[tuple[Phrase, ...]]:
-    schema = member if isinstance(member, dict) else {}
-    closed = ("No other members.",) if schema.get("additionalProperties") is False else ()
-    meaning = sentence(phrase(schema.get("title")), phrase(schema.get("description")), closed, rest(schema, _TOLD))
-    yield (Code(path),), _kind(member), ("yes",) if is_required else (), meaning
+    yield (Code(path),), _kind(member), ("yes",) if is_required else (), _meaning(member)
     yield from _members(member, f"{path}.")
+
+
+def _meaning(schema: Any) -> Phrase:
+    if not isinstance(schema, dict):
+        return ()
+    closed = ("No other members.",) if schema.get("additionalProperties") is False else ()
+    return sentence(phrase(schema.get("title")), phrase(schema.get("description")), closed, rest(schema, _SHOWN))
 
 
 def _kind(schema: Any) -> Phrase:
     if not isinstance(schema, dict):
         return ("anything",) if schema is not False else ("nothing",)
     stated = schema.get("type", "anything")
-    told = " or ".join(stated) if isinstance(stated, list) else str(stated)
+    name = " or ".join(stated) if isinstance(stated, list) else str(stated)
     items = schema.get("items")
     inner = (" of ", *_kind(items)) if isinstance(items, dict) else ()
-    form = (f" ({schema['format']})",) if "format" in schema else ()
-    return (told, *inner, *form, *_choices(schema), *_alternatives(schema))
+    detail = (f" ({schema['format']})",) if "format" in schema else ()
+    return (name, *inner, *detail, *_choices(schema), *_alternatives(schema))
 
 
 def _choices(schema: dict[str, Any]) -> Phrase:
-    found = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    return (": ", *joined([value(one) for one in found])) if found else ()
+    choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    return (": ", *joined([value(one) for one in choices])) if choices else ()
 
 
 def _alternatives(schema: dict[str, Any]) -> Phrase:
-    found: list[Phrase] = []
-    for key, word in _ALTERNATIVES.items():
-        if schema.get(key):
-            found.append((f"{word} ", *joined([("(", *_kind(one), ")") for one in schema[key]])))
-    return (", ", *joined(found)) if found else ()
+    groups: list[Phrase] = [
+        (f"{word} ", *joined([("(", *_kind(one), ")") for one in schema[key]]))
+        for key, word in _ALTERNATIVES.items()
+        if schema.get(key)
+    ]
+    return (", ", *joined(groups)) if groups else ()

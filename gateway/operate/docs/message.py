@@ -1,4 +1,4 @@
-"""What a message holds: payload and headers field by field, bindings, examples."""
+"""The contents of a message: payload and headers field by field, bindings, examples."""
 
 from __future__ import annotations
 
@@ -14,73 +14,67 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.page.blocks import Phrase
 
-_TOLD = {"payload", "headers", "examples", "name", "contentType", "x-timestamp"}
+_SHOWN = {"payload", "headers", "examples", "name", "contentType", "x-timestamp"}
 
 
-def message(node: Node, *, fallback: str) -> list[Block]:
-    """Tell a message.
-
-    Args:
-        node: the message, with its traits.
-        fallback: its content type when it states none; the document's default.
-    """
-    name = node.at("title").text or node.at("name").text or node.tokens[-1]
-    content_type = node.at("contentType").text or fallback
-    found: list[Block] = [Heading(4, f"Message: {name}"), *summary(node)]
+def message(node: Node, default_content_type: str) -> list[Block]:
+    """Describe a message, given with its traits."""
+    name = node.at("name").text
+    content_type = node.at("contentType").text or default_content_type
     rows: list[tuple[str, Phrase]] = [("content type", (Code(content_type),))] if content_type else []
-    if node.at("name").text:
-        rows.append(("name", (Code(node.at("name").text or ""),)))
-    found += facts(node, _TOLD, rows)
-    return [*found, *_payload(node.at("payload")), *_headers(node.at("headers")), *_examples(node)]
+    rows += [("name", (Code(name),))] if name else []
+    return [
+        Heading(4, f"Message: {node.at('title').text or name or node.tokens[-1]}"),
+        *summary(node),
+        *facts(node, _SHOWN, rows),
+        *_payload(node.at("payload")),
+        *_headers(node.at("headers")),
+        *map(_example, node.at("examples").entries()),
+    ]
 
 
 def summary(node: Node) -> list[Block]:
-    """Summary and description of any part of the document."""
-    told = phrase(node.at("summary").text)
-    return [*([Paragraph(told)] if told else []), *blocks(node.at("description").text)]
+    """The summary and the description of any part of the document."""
+    text = phrase(node.at("summary").text)
+    return [*([Paragraph(text)] if text else []), *blocks(node.at("description").text)]
 
 
 def elements(payload: Node) -> Node | None:
-    """The schema of one element, where the payload is an array of readings."""
-    schema = payload if payload.at("schema").is_absent else payload.at("schema")
+    """The schema of one element, if the payload is an array of readings."""
+    schema = _schema(payload)
     items = schema.at("items")
     return items if schema.is_mapping and schema.value.get("type") == "array" and items.is_mapping else None
 
 
 def record(node: Node) -> dict[str, Any] | None:
-    """The Avro record of a message's payload, or None when it is described otherwise."""
+    """The Avro record of a message's payload, or None if it has another schema format."""
     payload = node.at("payload")
-    form = payload.at("schemaFormat").text or ""
-    found = payload.at("schema").value
-    return found if "avro" in form and isinstance(found, dict) and found.get("type") == "record" else None
+    schema_format = payload.at("schemaFormat").text or ""
+    schema = payload.at("schema").value
+    return schema if "avro" in schema_format and isinstance(schema, dict) and schema.get("type") == "record" else None
+
+
+def _schema(node: Node) -> Node:
+    """The schema of a payload or of headers, which may be wrapped in an object that states its format."""
+    return node if node.at("schema").is_absent and node.at("schemaFormat").is_absent else node.at("schema")
 
 
 def _payload(payload: Node) -> list[Block]:
-    form, schema = payload.at("schemaFormat").text, payload
-    if form or not payload.at("schema").is_absent:
-        schema = payload.at("schema")
-    if "avro" in (form or "") and schema.is_mapping:
+    schema_format, schema = payload.at("schemaFormat").text or "", _schema(payload)
+    if "avro" in schema_format and schema.is_mapping:
         items = elements(payload)
-        lead: Phrase = ("An array; each element is as follows.",) if items else ()
+        lead: Phrase = ("An array; the fields of each element are:",) if items else ()
         schema = items or schema
-        own = phrase(schema.at("doc").text)
-        return [Paragraph(sentence(lead, own, ("Schema format ", Code(form or ""), "."))), avro.table(schema.value)]
+        text = sentence(lead, phrase(schema.at("doc").text), ("Schema format ", Code(schema_format), "."))
+        return [Paragraph(text), avro.table(schema.value)]
     data = plain(schema)
     table = json_schema.table("Members of the JSON payload", data)
-    told = Paragraph(("Payload: ", *json_schema.words(data)))
-    return [told, table] if table else [told]
+    return [Paragraph(("Payload: ", *json_schema.words(data))), *([table] if table else [])]
 
 
 def _headers(headers: Node) -> list[Block]:
-    if headers.is_absent:
-        return []
-    schema = headers if headers.at("schema").is_absent else headers.at("schema")
-    table = json_schema.table("Headers", plain(schema))
+    table = None if headers.is_absent else json_schema.table("Headers", plain(_schema(headers)))
     return [table] if table else []
-
-
-def _examples(node: Node) -> list[Block]:
-    return [_example(one) for one in node.at("examples").entries()]
 
 
 def _example(node: Node) -> Listing:

@@ -1,4 +1,4 @@
-"""The operations of the document, with what they refer to looked up."""
+"""The operations of the document, with the parts that they refer to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from gateway.contract.server import protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.contract.document import Document, Node
 
 FORWARD = "x-forward-to"
@@ -22,65 +24,67 @@ class Operation:
     Args:
         name: its key in the document.
         node: with its traits.
-        channel: where it receives or sends.
-        servers: names of those that have the channel.
+        document: that it belongs to.
+        everyone: all operations of the document, by name.
     """
 
     name: str
     node: Node
-    channel: Node
-    servers: tuple[str, ...]
+    document: Document
+    everyone: Mapping[str, Operation]
 
     @property
     def anchor(self) -> str:
-        """Where the page tells about it."""
+        """Link target of its section."""
         return f"operation-{self.name}"
 
     @property
+    def channel(self) -> Node:
+        """Where it receives or sends."""
+        return self.node.at("channel")
+
+    @property
     def address(self) -> str:
-        """The MQTT address, or the topic."""
+        """The MQTT address, or the Kafka topic."""
         topic = self.channel.at("bindings", "kafka", "topic").text
         return topic or self.channel.at("address").text or "(no address)"
 
-    @property
-    def title(self) -> str:
-        """A short title, or nothing."""
-        return self.node.at("title").text or self.channel.at("title").text or ""
+    @cached_property
+    def servers(self) -> list[str]:
+        """Names of the servers of its channel; all servers if the channel states none."""
+        stated = self.channel.at("servers")
+        named = [_key(stated.own(str(index))) for index in range(len(stated.entries()))]
+        return named or [name for name, _ in self.document.root.at("servers").members()]
 
     @cached_property
     def messages(self) -> list[Node]:
         """Its messages, with their traits."""
         stated = self.node.at("messages")
-        found = [one for _, one in self.channel.at("messages").members()] if stated.is_absent else stated.entries()
-        return [one.with_traits() for one in found]
+        nodes = [one for _, one in self.channel.at("messages").members()] if stated.is_absent else stated.entries()
+        return [one.with_traits() for one in nodes]
 
-    def leads_to(self, extension: str) -> list[str]:
-        """Names of the operations that an extension refers to; one or a list of references."""
+    def targets(self, extension: str) -> list[Operation]:
+        """The operations that an extension refers to, by one reference or a list of them."""
         stated = self.node.stated(extension)
         if isinstance(stated.value, list):
-            return [_key(stated.own(str(index))) for index in range(len(stated.value))]
-        return [] if stated.is_absent else [_key(stated)]
+            return [self.everyone[_key(stated.own(str(index)))] for index in range(len(stated.value))]
+        return [] if stated.is_absent else [self.everyone[_key(stated)]]
+
+    def sources(self, extension: str) -> list[Operation]:
+        """The operations that refer to this one by an extension."""
+        return [one for one in self.everyone.values() if self in one.targets(extension)]
+
+    def is_on(self, wanted: str) -> bool:
+        """Whether one of its servers has the protocol `mqtt` or `kafka`."""
+        return any(protocol(self.document.root.at("servers", name)) == wanted for name in self.servers)
 
 
-def operations(document: Document) -> dict[str, Operation]:
-    """Look up all operations, in the document's order."""
-    found = document.root.at("operations").members()
-    return {name: _operation(document, name, node.with_traits()) for name, node in found}
-
-
-def _operation(document: Document, name: str, node: Node) -> Operation:
-    channel = node.at("channel")
-    stated = channel.at("servers")
-    if stated.entries():
-        servers = [_key(stated.own(str(index))) for index in range(len(stated.entries()))]
-    else:
-        servers = [key for key, _ in document.root.at("servers").members()]
-    return Operation(name, node, channel, tuple(servers))
-
-
-def is_on(document: Document, operation: Operation, wanted: str) -> bool:
-    """Whether an operation's servers speak `mqtt` or `kafka`."""
-    return any(protocol(document.root.at("servers", name)) == wanted for name in operation.servers)
+def operations(document: Document) -> list[Operation]:
+    """Look up all operations, in the order of the document."""
+    everyone: dict[str, Operation] = {}
+    for name, node in document.root.at("operations").members():
+        everyone[name] = Operation(name, node.with_traits(), document, everyone)
+    return list(everyone.values())
 
 
 def _key(node: Node) -> str:
