@@ -21,7 +21,7 @@ from gateway import contract as contracts
 from gateway.contract.document import Document
 from gateway.documents import yaml_file
 from gateway.errors import ConfigurationError
-from gateway.observe.http import HttpServer
+from gateway.observe.http import HttpServer, Pages
 from gateway.observe.peer_state import Health
 from gateway.operate import docs
 from gateway.page.page import Page
@@ -231,16 +231,19 @@ def test_extensions_are_sentences() -> None:
         "Invalid readings go, unchanged, to plant.refused.",
         "Keyed by serial or, if that is empty, pump; records with the same key stay in order.",
         "Keyed by the header mqtt.topic;",
-        "Timestamped by taken; by the arrival of the reading, if that is null or outside the times that the topic keeps.",
+        "Timestamped by taken;",
+        "by the arrival of the reading, if that is null or outside the times that the topic keeps.",
         "Read from the first of these that is present: /axes/other~1side, /across.",
         "x-owner maintenance crew",
     ):
         assert sentence in text
     assert "Read from all members that no other field reads." in Parsed(docs.page(Document(OURS)).text).text
     text = Parsed(docs.page(Document(ROOT / "docs/steps/11/asyncapi.yaml")).text).text
-    assert "The power drawn now. It is the payload as a whole." in text
+    assert "The power drawn now. The value is the whole payload." in text
     assert "In the middle of the oven. Read from /probe/dC times 0.1." in text
-    assert "A message is an array of readings: each becomes a record, or the message as a whole does not fit." in text
+    assert (
+        "A message is an array of readings. Each becomes a record; if one of them is invalid, the message is." in text
+    )
 
 
 def test_every_part_has_an_anchor_and_every_link_leads_to_one() -> None:
@@ -383,8 +386,7 @@ def gateway() -> Iterator[Gateway]:
 
 def ask(page: Page | None, host: str) -> tuple[int, str, bytes]:
     health = Health(alive=True, ready=True)
-    nothing: dict[str, Any] = {"page": lambda: Page("", ""), "metrics": bytes, "health": lambda: health}
-    with HttpServer("127.0.0.1:0", documentation=page, **nothing) as server:
+    with HttpServer("127.0.0.1:0", Pages(lambda: Page("", ""), bytes, lambda: health, page)) as server:
         connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
         connection.request("GET", "/docs", headers={"Host": host})
         answer = connection.getresponse()

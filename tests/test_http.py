@@ -6,13 +6,14 @@ import json
 import socket
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.errors import GatewayError
 from gateway.observe import http
-from gateway.observe.http import HttpServer
+from gateway.observe.http import HttpServer, Pages
 from gateway.observe.peer_state import Health, PeerState
 from gateway.page.page import Page
 
@@ -33,9 +34,9 @@ class Gateway:
         """Tell how things stand."""
         return self.health
 
-    def pages(self) -> dict[str, Any]:
+    def pages(self) -> Pages:
         """All that it serves."""
-        return {"page": self.get_page, "metrics": self.get_metrics, "health": self.get_health}
+        return Pages(self.get_page, self.get_metrics, self.get_health)
 
     def get_page(self) -> Page:
         """Show how things stand."""
@@ -53,13 +54,13 @@ def gateway() -> Gateway:
 
 @pytest.fixture
 def server(gateway: Gateway) -> Iterator[HttpServer]:
-    with HttpServer("127.0.0.1:0", **gateway.pages()) as running:
+    with HttpServer("127.0.0.1:0", gateway.pages()) as running:
         yield running
 
 
 @pytest.fixture
 def impatient(gateway: Gateway) -> Iterator[HttpServer]:
-    with HttpServer("127.0.0.1:0", **gateway.pages(), head_seconds=0.4) as running:
+    with HttpServer("127.0.0.1:0", gateway.pages(), head_seconds=0.4) as running:
         yield running
 
 
@@ -148,11 +149,11 @@ def test_page_that_fails_is_500_without_traceback(gateway: Gateway, caplog: pyte
     def fail() -> bytes:
         raise RuntimeError("canary")
 
-    with HttpServer("127.0.0.1:0", **gateway.pages() | {"metrics": fail}) as server:
+    with HttpServer("127.0.0.1:0", replace(gateway.pages(), metrics=fail)) as server:
         status, _, body = ask(server, "/metrics")
-        assert (status, body) == (500, b"The gateway's log says why.\n")
+        assert (status, body) == (500, b"See the gateway's log.\n")
         assert ask(server, "/livez")[0] == 200
-    assert [record.message for record in caplog.records] == ["a page could not be made"]
+    assert [record.message for record in caplog.records] == ["cannot make a page"]
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def test_host_that_names_this_machine_is_answered(server: HttpServer, host: str)
 def test_host_of_another_name_is_refused(server: HttpServer, host: str) -> None:
     for path in ("/metrics", "/"):
         status, _, body = ask(server, path, host)
-        assert (status, body) == (421, b"Ask for localhost or the address listened on.\n")
+        assert (status, body) == (421, b"Use localhost or the address of http.listen.\n")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_host_is_any_address_where_the_operator_listens_beyond_loopback(
     gateway: Gateway, host: str, status: int
 ) -> None:
     """A kubelet and Prometheus ask a pod by its address; a web page in somebody's browser comes by a name."""
-    with HttpServer("0.0.0.0:0", **gateway.pages()) as server:
+    with HttpServer("0.0.0.0:0", gateway.pages()) as server:
         assert ask(server, "/livez", host)[0] == status
 
 
@@ -209,7 +210,7 @@ def test_other_methods_are_refused(server: HttpServer, method: str) -> None:
 )
 def test_unknown_paths_are_404(server: HttpServer, path: str) -> None:
     status, _, body = ask(server, path)
-    assert (status, body) == (404, b"There are /, /metrics, /livez and /readyz.\n")
+    assert (status, body) == (404, b"Not found. The paths are /, /metrics, /livez and /readyz.\n")
 
 
 @pytest.mark.parametrize(
@@ -311,9 +312,9 @@ def ask_once(server: HttpServer) -> int:
 
 def test_port_that_is_taken_is_a_sentence(server: HttpServer, gateway: Gateway) -> None:
     with pytest.raises(GatewayError) as raised:
-        HttpServer(f"127.0.0.1:{server.port}", **gateway.pages())
+        HttpServer(f"127.0.0.1:{server.port}", gateway.pages())
     assert raised.value.message == (
-        f"Cannot serve metrics and health on 127.0.0.1:{server.port}: another program listens there."
+        f"Cannot serve metrics and health on 127.0.0.1:{server.port}: another program uses the port."
     )
     assert "http.listen" in raised.value.hint
 
@@ -321,7 +322,7 @@ def test_port_that_is_taken_is_a_sentence(server: HttpServer, gateway: Gateway) 
 @pytest.mark.parametrize("listen", ["192.0.2.1:0", "no-such-host.invalid:0"])
 def test_address_that_is_not_ours_is_a_sentence(gateway: Gateway, listen: str) -> None:
     with pytest.raises(GatewayError, match=f"Cannot serve metrics and health on {listen}: "):
-        HttpServer(listen, **gateway.pages())
+        HttpServer(listen, gateway.pages())
 
 
 def test_server_listens_where_it_is_told_only(server: HttpServer) -> None:
@@ -330,13 +331,13 @@ def test_server_listens_where_it_is_told_only(server: HttpServer) -> None:
 
 
 def test_stop_frees_the_port(gateway: Gateway) -> None:
-    server = HttpServer("127.0.0.1:0", **gateway.pages())
+    server = HttpServer("127.0.0.1:0", gateway.pages())
     server.start()
     port = server.port
     server.stop()
-    with HttpServer(f"127.0.0.1:{port}", **gateway.pages()) as again:
+    with HttpServer(f"127.0.0.1:{port}", gateway.pages()) as again:
         assert ask(again, "/livez")[0] == 200
 
 
 def test_stop_of_a_server_that_never_started(gateway: Gateway) -> None:
-    HttpServer("127.0.0.1:0", **gateway.pages()).stop()
+    HttpServer("127.0.0.1:0", gateway.pages()).stop()

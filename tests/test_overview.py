@@ -64,11 +64,11 @@ def test_spool_tells_how_long_it_lasts() -> None:
     """7.2 MB at 1,000 bytes a second are two hours; what nobody knows is not told."""
     text = write(told())
     assert "Spool on disk: 3.0 MiB" in text
-    assert "It may grow by: 6.9 MiB: without Kafka about 2.0 hours at this rate" in text
-    assert "nothing comes now" in write(told(rates=Rates(30.0, {"doors": 0.0}, 0.0)))
+    assert "Free for the spool: 6.9 MiB, enough for about 2.0 hours without Kafka at this rate" in text
+    assert "no readings arrive now" in write(told(rates=Rates(30.0, {"doors": 0.0}, 0.0)))
     unknown = write(told(rates=Rates()))
     assert "hours" not in unknown
-    assert "now" not in unknown
+    assert "arrive" not in unknown
 
 
 def test_books_that_do_not_balance_stand_out() -> None:
@@ -159,7 +159,7 @@ def look_at(browser: Browser, address: str, width: int, scheme: str) -> None:
     is_dark = browser.ask("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert is_dark == (scheme == "dark")
     text = flat(browser.ask("document.body.innerText"))
-    for shown in ("Running and ready.", "The books balance.", "kafka", "hours at this rate"):
+    for shown in ("Running and ready.", "The books balance.", "kafka", "hours without Kafka at this rate"):
         assert shown in text
     assert "secret-dock" not in text
     assert browser.ask("document.querySelectorAll('strong').length + document.scripts.length") == 0

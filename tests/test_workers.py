@@ -381,7 +381,7 @@ def test_killed_worker_ends_all_and_the_next_start_goes_on(
         assert gateway.wait_for_end() == 1
         (told,) = gateway.events("worker has ended")
         assert told["peer"] == "worker 2"
-        assert told["detail"].startswith("signal SIGKILL ended it")
+        assert told["detail"].startswith("signal SIGKILL;")
         assert [ledger["worker"] for ledger in gateway.events("ledger")] == [1]
         publish(broker.port, readings)
         gateway.start()

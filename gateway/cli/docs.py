@@ -14,9 +14,9 @@ def docs(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
     form: Annotated[Literal["html", "markdown"], typer.Option("--format", help="One HTML file, or Markdown.")] = "html",
 ) -> None:
-    """Describe the contract for people: servers, streams, every field, and the way of every reading.
+    """Write the contract as a page for people: servers, streams, every field, and the route of every reading.
 
-    Without -o it goes to standard output. The HTML file loads nothing and needs no server.
+    Without -o, the page goes to standard output. The HTML file is self-contained.
     """
     from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
     from gateway.errors import GatewayError  # noqa: PLC0415 - as above
@@ -30,5 +30,5 @@ def docs(
     try:
         size = output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise GatewayError(f"Cannot write {output}: {error.strerror}.", "Name another file with -o.") from None
-    typer.echo(f"{output}: {size:,} letters", err=True)
+        raise GatewayError(f"Cannot write {output}: {error.strerror}.", "Choose another file with -o.") from None
+    typer.echo(f"{output}: {size:,} characters", err=True)

@@ -20,20 +20,18 @@ if TYPE_CHECKING:
 def run(
     config: ConfigOption,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Split the work over so many processes, and run them all.")
+        int | None, typer.Option(min=1, max=64, help="Split the work among so many processes, and run them all.")
     ] = None,
     split: Annotated[
         Literal["streams", "shared"] | None,
-        typer.Option(help="streams: whole streams, order per key holds. shared: all deal out all, it does not."),
+        typer.Option(help="streams: whole streams; keeps order per key. shared: every stream to all; does not."),
     ] = None,
-    worker: Annotated[
-        int | None, typer.Option(min=1, help="Be only this one of the workers, e.g. as gateway@2.service.")
-    ] = None,
+    worker: Annotated[int | None, typer.Option(min=1, help="Run only this worker, e.g. as gateway@2.service.")] = None,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 stopped as told, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool. With
-    several workers it ends with the code of the first that ended.
+    Exit codes: 0 stopped by a signal, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool.
+    With several workers: the code of the first that ended.
     """
     from gateway.service.memory import run_in_fork  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
@@ -65,14 +63,14 @@ def run(
 
 
 def _loader() -> Callable[[Path], tuple[Contract, Page]]:
-    """Import what reads a contract and writes its page, which a running gateway need not keep."""
+    """Import what reads a contract and writes its page; a running gateway does not need these modules."""
     from gateway import contract  # noqa: PLC0415 - see above
     from gateway.contract import examination  # noqa: F401, PLC0415 - `contract.read` imports it
     from gateway.operate import docs  # noqa: PLC0415 - see above
     from gateway.operate.docs import content  # noqa: F401, PLC0415 - `docs.page` imports it
 
     def load(path: Path) -> tuple[Contract, Page]:
-        found, document = contract.read(path)
-        return found, docs.page(document)
+        model, document = contract.read(path)
+        return model, docs.page(document)
 
     return load

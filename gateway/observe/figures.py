@@ -1,8 +1,7 @@
-"""The figures of a gateway out of its metrics, and how fast they move.
+"""Figures of a gateway, read back from its metrics, and their rates.
 
-The status page takes the metrics from its own process, `gateway status` and `gateway top` from another one's
-`/metrics`; from here on there is no difference. Nothing is counted for their sake: a rate is the difference between two
-looks, and who does not look costs nothing.
+The status page takes the metrics from its own process, `gateway status` and `gateway top` from `/metrics` of another
+one; the rest is the same. Nothing is counted for them: a rate is the difference between two snapshots.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.ledger import Books
 from gateway.core.reading import Reason
-from gateway.observe.metrics import CONTINUITY
+from gateway.observe.metrics import BY_REASON, BY_STREAM, CONTINUITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,19 +22,13 @@ if TYPE_CHECKING:
 
 TRIES = 5
 WINDOW_SECONDS = 60.0
-ROW_BYTES, ROW_FILL = 130, 1.35  # what a reading takes on disk: so much, and so much for a byte of its payload;
-# measured with 50 B to 3 kB, where it is up to a fifth too much
+# Bytes that a reading takes on disk: ROW_BYTES + ROW_FILL * its payload. Measured with payloads of 50 B to 3 kB, this
+# is up to a fifth too much.
+ROW_BYTES, ROW_FILL = 130, 1.35
 
-PLAIN: Final = {  # metric -> figure of the books
-    "gateway_received": "received",
-    "gateway_delivered": "delivered",
-    "gateway_repeated": "repeated",
-    "gateway_in_flight": "in_flight",
-    "gateway_spooled": "spooled",
-    "gateway_silent_keys": "silent_keys",
-}
-_CONTINUITY: Final = {name: figure for figure, (name, _) in CONTINUITY.items()}
-_BY_REASON: Final = {"gateway_dead_lettered": "dead_lettered", "gateway_dropped": "dropped"}
+PLAIN: Final = {name: figure for _, figure, name, _ in BY_STREAM}  # metric -> figure of the books
+_BY_REASON: Final = {name: figure for figure, name, _ in BY_REASON}
+_CONTINUITY: Final = {name: figure for figure, name, _ in CONTINUITY}
 _GAUGES: Final = {
     "gateway_oldest_unsettled_seconds": "lag_seconds",
     "gateway_received_bytes": "received_bytes",
@@ -43,16 +36,17 @@ _GAUGES: Final = {
     "gateway_spool_memory_bytes": "spool_memory_bytes",
     "gateway_spool_room_bytes": "spool_room_bytes",
 }
+_REASONS: Final = frozenset(Reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one look found.
+    """The figures of one moment.
 
     Args:
         books: by stream.
-        lags: stream -> age of its oldest reading that waits, seconds; 0 when none does.
-        gauges: `lag_seconds`, `spool_disk_bytes` and others of no stream.
+        lags: stream -> age of its oldest waiting reading in seconds, or 0.
+        gauges: figures that belong to no stream, such as `lag_seconds` and `spool_disk_bytes`.
     """
 
     books: dict[str, Books] = field(default_factory=dict)
@@ -61,7 +55,7 @@ class Snapshot:
 
     @property
     def missing(self) -> int:
-        """Readings that the books cannot explain, over all streams."""
+        """Readings that the books do not explain, over all streams."""
         return sum(abs(book.missing) for book in self.books.values())
 
 
@@ -69,32 +63,26 @@ NOTHING: Final = Snapshot()
 
 
 def figures(families: Iterable[Metric]) -> Snapshot:
-    """Read the figures from metrics.
-
-    Args:
-        families: of a collector, or of a page of `/metrics` taken apart.
-
-    Returns:
-        The figures; what is no metric of ours is passed over.
+    """Read a snapshot from metrics; those of other programs are ignored.
 
     Raises:
-        ValueError: when none of them is ours.
+        ValueError: if no metric is the gateway's.
     """
-    found = Snapshot()
+    snapshot = Snapshot()
     for family in families:
         for sample in family.samples:
             name = sample.name.removesuffix("_total")
             if name in _GAUGES:
-                found.gauges[_GAUGES[name]] = sample.value
+                snapshot.gauges[_GAUGES[name]] = sample.value
             elif stream := sample.labels.get("stream"):
-                _enter(found, stream, name, sample.labels.get("reason", ""), sample.value)
-    if not found.gauges:
-        raise ValueError("these metrics are none of ours")
-    return found
+                _enter(snapshot, stream, name, sample.labels.get("reason", ""), sample.value)
+    if not snapshot.gauges:
+        raise ValueError("no metric is the gateway's")
+    return snapshot
 
 
-def _enter(found: Snapshot, stream: str, name: str, reason: str, value: float) -> None:
-    book = found.books.setdefault(stream, Books())
+def _enter(snapshot: Snapshot, stream: str, name: str, reason: str, value: float) -> None:
+    book = snapshot.books.setdefault(stream, Books())
     if name in PLAIN:
         setattr(book, PLAIN[name], int(value))
     elif name in _CONTINUITY:
@@ -102,76 +90,60 @@ def _enter(found: Snapshot, stream: str, name: str, reason: str, value: float) -
     elif name in _BY_REASON:
         getattr(book, _BY_REASON[name])[reason] = int(value)
     elif name == "gateway_lag_seconds":
-        found.lags[stream] = value
+        snapshot.lags[stream] = value
     elif name == "gateway_last_reading_timestamp_seconds":
         book.last_reading_at = round(value * 1000)
     elif name == "gateway_last_dead_letter_timestamp_seconds" and reason in _REASONS:
         book.last_dead_letter_at[Reason(reason)] = round(value * 1000)
 
 
-_REASONS: Final = frozenset(Reason)
+def settled(take: Callable[[], Snapshot], pause_seconds: float) -> Snapshot:
+    """Take snapshots until the books of one balance, at most a few.
 
-
-def settled(look: Callable[[], Snapshot], pause_seconds: float) -> Snapshot:
-    """Look again while the books do not balance: the loop goes on meanwhile, only what stands still can be wrong.
-
-    Args:
-        look: gives the figures of its moment.
-        pause_seconds: between two looks.
-
-    Returns:
-        The first figures that balance, or the last of a few.
+    The loop keeps counting meanwhile, so a snapshot may fall between two entries.
     """
-    found = look()
+    snapshot = take()
     for _ in range(TRIES - 1):
-        if not found.missing:
+        if not snapshot.missing:
             break
         time.sleep(pause_seconds)
-        found = look()
-    return found
+        snapshot = take()
+    return snapshot
 
 
 class Rates(NamedTuple):
-    """How fast readings come.
+    """Rates of arrival.
 
     Args:
-        seconds: over what time; 0 when there was one look only, and then nothing is known.
+        seconds: between the two snapshots; 0 if there is only one, and then no rate is known.
         readings: stream -> readings per second.
-        disk_bytes: by how much the spool would grow in a second if nothing left it.
+        disk_bytes: growth of the spool per second if Kafka takes nothing.
     """
 
     seconds: float = 0.0
-    readings: dict[str, float] = {}  # noqa: RUF012 - nobody writes to it
+    readings: dict[str, float] = {}  # noqa: RUF012 - never written
     disk_bytes: float = 0.0
 
 
 class RateTracker:
-    """Makes rates of what it is shown: over the last minute, or the time since the look before that."""
+    """Computes rates from snapshots: over the last minute, or since the previous snapshot if that is older."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, dict[str, int], float]] = deque()
+        self._counts: deque[tuple[float, dict[str, int], float]] = deque()
 
-    def __call__(self, found: Snapshot, now: float) -> Rates:
-        """Take a look in.
-
-        Args:
-            found: its figures.
-            now: monotonic seconds.
-
-        Returns:
-            The rates up to now.
-        """
-        counts = {name: book.received for name, book in found.books.items()}
-        size = found.gauges.get("received_bytes", 0.0)
-        if self._looks and size < self._looks[-1][2]:  # a gateway that was started anew
-            self._looks.clear()
-        self._looks.append((now, counts, size))
-        while len(self._looks) > 1 and now - self._looks[1][0] >= WINDOW_SECONDS:
-            self._looks.popleft()
-        then, former, former_size = self._looks[0]
-        if now <= then:
+    def __call__(self, snapshot: Snapshot, now: float) -> Rates:
+        """Add a snapshot, taken at `now` in monotonic seconds, and compute the rates."""
+        counts = {name: book.received for name, book in snapshot.books.items()}
+        size = snapshot.gauges.get("received_bytes", 0.0)
+        if self._counts and size < self._counts[-1][2]:  # the gateway was restarted
+            self._counts.clear()
+        self._counts.append((now, counts, size))
+        while len(self._counts) > 1 and now - self._counts[1][0] >= WINDOW_SECONDS:
+            self._counts.popleft()
+        first_at, first_counts, first_size = self._counts[0]
+        if now <= first_at:
             return Rates()
-        seconds = now - then
-        readings = {name: max(0, count - former.get(name, 0)) / seconds for name, count in counts.items()}
-        disk_bytes = ROW_FILL * (size - former_size) / seconds + ROW_BYTES * sum(readings.values())
+        seconds = now - first_at
+        readings = {name: max(0, count - first_counts.get(name, 0)) / seconds for name, count in counts.items()}
+        disk_bytes = ROW_FILL * (size - first_size) / seconds + ROW_BYTES * sum(readings.values())
         return Rates(seconds, readings, disk_bytes)

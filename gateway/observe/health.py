@@ -1,9 +1,10 @@
-"""Health for `/livez` and `/readyz`: every peer with its state, and a sentence that says what to do.
+"""Health for `/livez` and `/readyz`: the state of every peer, with the next step.
 
-Alive: the loop turns. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
-every stream knows its schema id, the disk takes what it is given, no lane waits or stands still. Runs in the HTTP
-server's threads, so it only reads single figures; asking Kafka blocks, therefore a thread does it and the answer is
-kept for a few seconds.
+Alive: the loop runs. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
+every stream has its schema id, the disk works, and no lane is blocked.
+
+This code runs in the HTTP server's threads, so it only reads single values. Asking Kafka blocks; therefore a thread of
+its own asks, and its answer is kept for a few seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.mqtt.source import Link
@@ -24,59 +26,64 @@ if TYPE_CHECKING:
     from gateway.mqtt.source import MqttSource
     from gateway.spool.spool import Spool
 
-HUNG_SECONDS = 30.0
-ASK_SECONDS = 2.0
+HUNG_SECONDS = 30.0  # without a turn of the loop
+TIMEOUT_SECONDS = 2.0  # of a request to Kafka
 KEPT_SECONDS = 3.0
-KEPT_TROUBLED_SECONDS = 10.0  # asking makes librdkafka connect at once, past its back-off
-PATIENCE_SECONDS = 0.5  # a probe of ours must not wait for Kafka's time-outs
+KEPT_BLOCKED_SECONDS = 10.0  # a request makes librdkafka connect at once, without its back-off
+PATIENCE_SECONDS = 0.5  # a health check must not wait for Kafka's timeouts
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """What a health check reads.
+
+    Args:
+        bridge: the loop, and its lanes.
+        sources: the MQTT brokers.
+        sink: Kafka.
+        spool: its disk.
+        refusals: stream -> why it has no schema id; empty if all have one.
+        topics: the Kafka topics that must exist.
+    """
+
+    bridge: Bridge
+    sources: Sequence[MqttSource]
+    sink: KafkaSink
+    spool: Spool
+    refusals: Mapping[str, str]
+    topics: set[str]
 
 
 class HealthCheck:
-    """Judges a running gateway.
+    """Checks a running gateway."""
 
-    Args:
-        bridge: the loop.
-        sources: the MQTT brokers.
-        sink: Kafka.
-        spool: whose disk may be in trouble.
-        refusals: stream -> why it has no schema id; empty when all have.
-        topics: the Kafka topics that must be there.
-    """
-
-    def __init__(  # noqa: PLR0913, PLR0917 - everything that can be in the way
-        self,
-        bridge: Bridge,
-        sources: Sequence[MqttSource],
-        sink: KafkaSink,
-        spool: Spool,
-        refusals: Mapping[str, str],
-        topics: set[str],
-    ) -> None:
-        self._bridge = bridge
-        self._sources = sources
-        self._sink = sink
-        self._spool = spool
-        self._refusals = refusals
-        self._topics = topics
+    def __init__(self, monitored: Monitored) -> None:
+        self._monitored = monitored
         self._kafka = PeerState("kafka", "unknown", "not asked yet")
         self._asked_at = float("-inf")
-        self._asker = threading.Thread()
+        self._thread = threading.Thread()
 
     def __call__(self) -> Health:
-        """Judge now."""
-        peers = (*map(_mqtt_state, self._sources), self._kafka_state(), *self._registry_states())
-        states = (*peers, *self._spool_states(), *self._lane_states())
-        is_alive = time.monotonic() - self._bridge.turned_at < HUNG_SECONDS
+        """Give the present health."""
+        monitored = self._monitored
+        states = (
+            *map(_mqtt_state, monitored.sources),
+            self._kafka_state(),
+            *_registry_states(monitored.refusals),
+            *_spool_states(monitored.spool),
+            *_lane_states(monitored.bridge),
+        )
+        is_alive = time.monotonic() - monitored.bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.state == "ok" for state in states), states)
 
     def _kafka_state(self) -> PeerState:
-        """Give Kafka's state, not older than a few seconds unless Kafka itself takes that long to answer."""
-        kept_seconds = KEPT_TROUBLED_SECONDS if self._sink.blocked_reason else KEPT_SECONDS
-        if time.monotonic() - self._asked_at > kept_seconds and not self._asker.is_alive():
+        """Give Kafka's state, at most a few seconds old unless Kafka takes longer to answer."""
+        kept_seconds = KEPT_BLOCKED_SECONDS if self._monitored.sink.blocked_reason else KEPT_SECONDS
+        if time.monotonic() - self._asked_at > kept_seconds and not self._thread.is_alive():
             self._asked_at = time.monotonic()
-            self._asker = threading.Thread(target=self._ask, name="ask kafka", daemon=True)
-            self._asker.start()
-            self._asker.join(PATIENCE_SECONDS)
+            self._thread = threading.Thread(target=self._ask, name="kafka health", daemon=True)
+            self._thread.start()
+            self._thread.join(PATIENCE_SECONDS)
         return self._kafka
 
     def _ask(self) -> None:
@@ -84,32 +91,14 @@ class HealthCheck:
 
     def _ask_kafka(self) -> PeerState:
         try:
-            missing = self._sink.missing_topics(self._topics, ASK_SECONDS)
+            missing = self._monitored.sink.missing_topics(self._monitored.topics, TIMEOUT_SECONDS)
         except ConnectionError as error:
-            return PeerState("kafka", "unreachable", f"{error}; readings wait here until it is back")
+            return PeerState("kafka", "unreachable", f"{error}; readings wait in the spool until Kafka is back")
         if missing:
             names = ", ".join(sorted(missing))
-            detail = (
-                f"these topics do not exist, or this user may not see them: {names}; create them as the contract says"
-            )
+            detail = f"no such topics, or no permission to describe them: {names}; create them: gateway topics apply"
             return PeerState("kafka", "topic_missing", detail)
-        return PeerState("kafka", "ok", "")
-
-    def _registry_states(self) -> list[PeerState]:
-        waiting = defaultdict[str, list[str]](list)
-        for stream, reason in list(self._refusals.items()):
-            waiting[reason].append(stream)
-        if not waiting:
-            return [PeerState("registry", "ok", "")]
-        told = [f"{reason} Waiting: {', '.join(streams)}." for reason, streams in waiting.items()]
-        return [PeerState("registry", "no_schema_id", detail) for detail in told]
-
-    def _spool_states(self) -> list[PeerState]:
-        return [PeerState("spool", "waiting", self._spool.blocked_reason)] if self._spool.blocked_reason else []
-
-    def _lane_states(self) -> list[PeerState]:
-        waiting = [(lane.name, lane.blocked_reason) for lane in self._bridge.all_lanes() if lane.blocked_reason]
-        return [PeerState(f"lane {name}", "waiting", trouble) for name, trouble in dict.fromkeys(waiting)]
+        return PeerState("kafka", "ok")
 
 
 def _mqtt_state(source: MqttSource) -> PeerState:
@@ -117,4 +106,21 @@ def _mqtt_state(source: MqttSource) -> PeerState:
         return PeerState(source.name, str(source.link), source.detail)
     if source.denied:
         return PeerState(source.name, "denied", source.detail)
-    return PeerState(source.name, "ok", "")
+    return PeerState(source.name, "ok")
+
+
+def _registry_states(refusals: Mapping[str, str]) -> list[PeerState]:
+    waiting = defaultdict[str, list[str]](list)
+    for stream, reason in list(refusals.items()):
+        waiting[reason].append(stream)
+    details = [f"{reason} Waiting: {', '.join(streams)}." for reason, streams in waiting.items()]
+    return [PeerState("registry", "no_schema_id", detail) for detail in details] or [PeerState("registry", "ok")]
+
+
+def _spool_states(spool: Spool) -> list[PeerState]:
+    return [PeerState("spool", "waiting", spool.blocked_reason)] if spool.blocked_reason else []
+
+
+def _lane_states(bridge: Bridge) -> list[PeerState]:
+    waiting = [(lane.name, lane.blocked_reason) for lane in bridge.all_lanes() if lane.blocked_reason]
+    return [PeerState(f"lane {name}", "waiting", reason) for name, reason in dict.fromkeys(waiting)]

@@ -1,23 +1,23 @@
-"""Metrics and health over HTTP, for this machine: read-only, bounded, and never in the way of readings.
+"""Metrics, health and pages over HTTP: read-only, bounded, and never in the way of readings.
 
-    /metrics   what `metrics()` returns, Prometheus text format 0.0.4
-    /livez     200 while the process works, else 503: restart it
-    /readyz    200 while readings get through, else 503 with the peers that are in the way and what to do
+    /metrics   Prometheus text format 0.0.4
+    /livez     200 while the process works, otherwise 503: restart it
+    /readyz    200 while readings get through, otherwise 503, with the peers that have a problem and what to do
     /docs      the contract as a page for people
-    /          how it does: peers, streams, books, spool (`overview.py`), loaded anew every few seconds
+    /          live status: peers, streams, books, spool (`status_page.py`)
 
-What this file decides:
+Decisions:
 
-- One request a connection: a head of 8 KiB within 5 seconds, GET or HEAD, no body. At most 32 connections; the next
-  one is told 503 at once. `http.server` lost: its timeout begins anew with each byte, and its limits are
-  65,536 bytes for each of 100 lines.
-- The Host header must name this machine. Otherwise a web page that the operator visits could point its own name to
-  127.0.0.1 and read all this (DNS rebinding); the answer to another name is 421 (RFC 9110 section 15.5.20). Where the
-  operator has it listen beyond loopback, any address serves as Host: rebinding needs a name.
-- Paths are keys of a table, never names of files; nothing is decoded, so nothing can climb out.
-- No page may load or run anything; the styles that stand in `/` and `/docs` themselves are allowed by their
-  hash.
-- `page`, `metrics` and `health` are called in these threads, one call at a time; they must only read.
+- One request per connection: a head of 8 KiB within 5 seconds, GET or HEAD, no body. At most 32 connections; further
+  ones get 503 at once. `http.server` was rejected: its timeout restarts with each byte, and its limits are 65,536 bytes
+  for each of 100 lines.
+- The Host header must name this machine. Otherwise a web page that the operator opens could resolve its own name to
+  127.0.0.1 and read everything (DNS rebinding). Other names get 421 (RFC 9110 section 15.5.20). If the server listens
+  beyond loopback, any IP address is accepted: rebinding needs a name.
+- Paths are keys of a table, not file names, and are not decoded: path traversal is impossible.
+- The Content-Security-Policy forbids pages to load or run anything; the style sheets inside `/` and `/docs` are allowed
+  by their hash.
+- The functions of `Pages` run in the server's threads, one call at a time. They must only read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS: Final = 60.0  # for news of the end, when nothing wakes the thread
+POLL_SECONDS: Final = 60.0  # for a stop, if nothing wakes the thread
 MAXIMUM_CONNECTIONS: Final = 32
 MAXIMUM_HEAD_BYTES: Final = 8_192
 HEAD_SECONDS: Final = 5.0
@@ -64,8 +64,24 @@ _SECURITY_HEADERS: Final = (
     "X-Content-Type-Options: nosniff\r\n"
 )
 _TEXT: Final = "text/plain; charset=utf-8"
-_JSON: Final = "application/json"
-_HTML: Final = "text/html; charset=utf-8"
+_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the server serves.
+
+    Args:
+        status: makes the page at `/`.
+        metrics: makes the body of `/metrics`.
+        health: gives the present health.
+        documentation: the contract's page, or None to serve none.
+    """
+
+    status: Callable[[], Page]
+    metrics: Callable[[], bytes]
+    health: Callable[[], Health]
+    documentation: Page | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +89,11 @@ class _Answer:
     status: HTTPStatus
     body: bytes
     content_type: str = _TEXT
-    style: str = ""  # source of the one style sheet that the page holds
+    style: str = ""  # source of the page's style sheet
 
 
 class RequestError(DataError):
-    """The request gets this status and sentence, and nothing else."""
+    """The request is answered with an HTTP status and a sentence."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(sentence)
@@ -85,51 +101,37 @@ class RequestError(DataError):
 
 
 class HttpServer:
-    """Serves metrics and health from daemon threads of its own; bound when made, serving between start and stop.
+    """Serves pages from daemon threads; bound by the constructor, serving between start and stop.
 
     Args:
         listen: `127.0.0.1:9464` or `[::1]:9464`; port 0 lets the system choose.
-        page: makes the page that `/` answers.
-        metrics: makes the body of `/metrics`.
-        health: tells how things stand now.
-        documentation: the contract's page, or None when it is not to be served.
-        head_seconds: how long a request's head may take.
+        pages: what it serves.
+        head_seconds: how long the head of a request may take.
 
     Raises:
-        GatewayError: when the address cannot be bound.
+        GatewayError: if the address cannot be bound.
     """
 
-    def __init__(  # noqa: PLR0913 - what it serves, by name
-        self,
-        listen: str,
-        *,
-        page: Callable[[], Page],
-        metrics: Callable[[], bytes],
-        health: Callable[[], Health],
-        documentation: Page | None = None,
-        head_seconds: float = HEAD_SECONDS,
-    ) -> None:
+    def __init__(self, listen: str, pages: Pages, *, head_seconds: float = HEAD_SECONDS) -> None:
         host, _, port = listen.rpartition(":")
-        routes = _Routes(host.strip("[]"), page, metrics, health, documentation)
-        self._server = _bind(listen, host.strip("[]"), int(port), routes)
+        self._server = _bind(listen, host.strip("[]"), int(port), _Routes(host.strip("[]"), pages))
         self._server.head_seconds = head_seconds
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(LOOK_SECONDS,), name="http", daemon=True
-        )
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(POLL_SECONDS,), name="http", daemon=True)
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port it listens on."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; answers under way end with their threads."""
+        """Stop listening; answers in progress end with their threads."""
         if self._thread.is_alive():
-            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which seldom looks for news
+            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which polls seldom
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
@@ -150,52 +152,43 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Routes:
-    """From the head of a request to its answer."""
+    """Finds the answer to the head of a request."""
 
-    def __init__(
-        self,
-        host: str,
-        page: Callable[[], Page],
-        metrics: Callable[[], bytes],
-        health: Callable[[], Health],
-        documentation: Page | None,
-    ) -> None:
+    def __init__(self, host: str, pages: Pages) -> None:
         self._host = host.lower()
         self._is_private = _is_loopback(host)
-        self._page = page
-        self._metrics = metrics
-        self._health = health
+        self._pages = pages
         self._one_call = threading.Lock()
         self._paths = {
-            "/": self._get_page,
-            "/metrics": self._get_metrics,
+            "/": lambda: _html(pages.status()),
+            "/metrics": lambda: _Answer(HTTPStatus.OK, pages.metrics(), _METRICS),
             "/livez": self._livez,
             "/readyz": self._readyz,
         }
-        if documentation:
-            docs = _shown(documentation)
+        if pages.documentation:
+            docs = _html(pages.documentation)
             self._paths["/docs"] = lambda: docs
 
     def answer(self, head: bytes) -> tuple[_Answer, bool]:
-        """Return the answer, and whether its body is sent."""
+        """Return the answer, and whether to send its body."""
         method = head.split(b" ", 1)[0]
         try:
             return self._route(*_parse(head)), method != b"HEAD"
-        except RequestError as refused:
-            return refused.answer, method != b"HEAD"
+        except RequestError as error:
+            return error.answer, method != b"HEAD"
         except Exception:
-            log.exception("a page could not be made")
-            return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"The gateway's log says why.\n"), True
+            log.exception("cannot make a page")
+            return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"See the gateway's log.\n"), True
 
     def _route(self, method: str, path: str, host: str) -> _Answer:
         if not self._is_ours(host):
-            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "Ask for localhost or the address listened on.")
+            raise RequestError(HTTPStatus.MISDIRECTED_REQUEST, "Use localhost or the address of http.listen.")
         if method not in {"GET", "HEAD"}:
-            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are answered.")
+            raise RequestError(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD are supported.")
         page = self._paths.get(path)
         if page is None:
             *others, last = self._paths
-            raise RequestError(HTTPStatus.NOT_FOUND, f"There are {', '.join(others)} and {last}.")
+            raise RequestError(HTTPStatus.NOT_FOUND, f"Not found. The paths are {', '.join(others)} and {last}.")
         with self._one_call:
             return page()
 
@@ -211,29 +204,23 @@ class _Routes:
         except ValueError:
             return False
 
-    def _get_page(self) -> _Answer:
-        return _shown(self._page())
-
-    def _get_metrics(self) -> _Answer:
-        return _Answer(HTTPStatus.OK, self._metrics(), "text/plain; version=0.0.4; charset=utf-8")
-
     def _livez(self) -> _Answer:
-        health = self._health()
-        return _told({"alive": health.alive}, is_good=health.alive)
+        health = self._pages.health()
+        return _json({"alive": health.alive}, is_good=health.alive)
 
     def _readyz(self) -> _Answer:
-        health = self._health()
+        health = self._pages.health()
         states = [asdict(state) for state in health.states]
-        return _told({"ready": health.ready, "states": states}, is_good=health.ready)
+        return _json({"ready": health.ready, "states": states}, is_good=health.ready)
 
 
-def _shown(page: Page) -> _Answer:
-    return _Answer(HTTPStatus.OK, page.text.encode(), _HTML, page.style)
+def _html(page: Page) -> _Answer:
+    return _Answer(HTTPStatus.OK, page.text.encode(), "text/html; charset=utf-8", page.style)
 
 
-def _told(body: dict[str, object], *, is_good: bool) -> _Answer:
+def _json(body: dict[str, object], *, is_good: bool) -> _Answer:
     status = HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE
-    return _Answer(status, json.dumps(body, indent=1).encode() + b"\n", _JSON)
+    return _Answer(status, json.dumps(body, indent=1).encode() + b"\n", "application/json")
 
 
 def _parse(head: bytes) -> tuple[str, str, str]:
@@ -241,19 +228,19 @@ def _parse(head: bytes) -> tuple[str, str, str]:
     match = _REQUEST_LINE.fullmatch(request_line)
     headers = [_HEADER.fullmatch(line) for line in lines]
     if match is None or None in headers:
-        raise RequestError(HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+        raise RequestError(HTTPStatus.BAD_REQUEST, "Malformed HTTP/1.1 request.")
     hosts = [header[2] for header in headers if header and header[1].lower() == "host"]
     if len(hosts) != 1:  # RFC 9112 section 3.2
-        raise RequestError(HTTPStatus.BAD_REQUEST, "A request has exactly one Host header.")
+        raise RequestError(HTTPStatus.BAD_REQUEST, "A request must have exactly one Host header.")
     return match[1], match[2].partition("?")[0], hosts[0]
 
 
 class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Accepts connections, up to the bound."""
+    """Accepts connections, up to a maximum."""
 
     daemon_threads = True
-    allow_reuse_address = True  # a restart need not wait for connections of the former process
-    request_queue_size = 1_024  # a flood fills a short queue at once, and whom it keeps out tries again a second later
+    allow_reuse_address = True  # a restart need not wait for connections of the previous process
+    request_queue_size = 1_024  # a flood fills a short queue at once, and rejected clients retry after a second
     head_seconds = HEAD_SECONDS
 
     def __init__(self, family: socket.AddressFamily, address: tuple[str, int], routes: _Routes) -> None:
@@ -263,7 +250,7 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         super().__init__(address, _Connection)
 
     def get_request(self) -> tuple[socket.socket, object]:
-        """Accept; out of file descriptors, wait a little instead of spinning on a socket that stays readable."""
+        """Accept; if no file descriptor is left, wait a little: the socket stays readable, so the loop would spin."""
         try:
             return super().get_request()
         except OSError:
@@ -271,7 +258,7 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
             raise
 
     def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Give the connection a thread, or tell it at once that there are too many."""
+        """Start a thread for the connection, or answer at once that there are too many."""
         if self._slots.acquire(blocking=False):
             try:
                 super().process_request(request, client_address)
@@ -291,9 +278,9 @@ class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         finally:
             self._slots.release()
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (the base class's signature)
-        """Log what the base class would print as a traceback."""
-        log.error("a connection failed")
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base class's signature
+        """Log an event instead of the traceback that the base class prints."""
+        log.error("connection failed")
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -303,13 +290,13 @@ class _Connection(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
-        """Read the head, answer, let the peer read the answer."""
+        """Read the head, send the answer, let the client read it."""
         try:
             answer, has_body = self.server.routes.answer(self._read_head())
-        except RequestError as refused:
-            answer, has_body = refused.answer, True
+        except RequestError as error:
+            answer, has_body = error.answer, True
         except OSError:
-            return  # gone before it asked
+            return  # the client is gone
         self.request.settimeout(SEND_SECONDS)  # for all of sendall
         _send(self.request, answer, has_body=has_body)
         self._linger()
@@ -318,19 +305,19 @@ class _Connection(socketserver.BaseRequestHandler):
         head, deadline = bytearray(), time.monotonic() + self.server.head_seconds
         while (end := head.find(b"\r\n\r\n")) < 0:
             if len(head) >= MAXIMUM_HEAD_BYTES:
-                raise RequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
+                raise RequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too long.")
             try:
                 self.request.settimeout(max(deadline - time.monotonic(), 0.001))
                 received = self.request.recv(MAXIMUM_HEAD_BYTES - len(head))
             except TimeoutError:
-                raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "The request came too slowly.") from None
+                raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "The head of the request took too long.") from None
             if not received:
                 raise ConnectionAbortedError
             head += received
         return bytes(head[:end])
 
     def _linger(self) -> None:
-        """Read away what is still coming: closing before would take the answer back (RFC 9112 section 9.6)."""
+        """Discard further input: closing earlier would reset the connection and lose the answer (RFC 9112 9.6)."""
         deadline, left = time.monotonic() + LINGER_SECONDS, LINGER_BYTES
         try:
             self.request.shutdown(socket.SHUT_WR)
@@ -355,7 +342,7 @@ def _send(connection: socket.socket, answer: _Answer, *, has_body: bool) -> None
     try:
         connection.sendall(head.encode() + (answer.body if has_body else b""))
     except OSError:
-        return  # it does not listen any more
+        return  # the client is gone
 
 
 def _bind(listen: str, host: str, port: int, routes: _Routes) -> _Listener:
@@ -365,9 +352,9 @@ def _bind(listen: str, host: str, port: int, routes: _Routes) -> _Listener:
     except OSError as error:
         reason = _REASONS.get(type(error)) or str(error.strerror)
         if error.errno == errno.EADDRINUSE:
-            reason = "another program listens there"
-        hint = f"Find it with `ss -ltnp 'sport = :{port}'`, or set http.listen to another address, or to off."
+            reason = "another program uses the port"
+        hint = f"Find it with `ss -ltnp 'sport = :{port}'`, or set http.listen to another address or to off."
         raise GatewayError(f"Cannot serve metrics and health on {listen}: {reason}.", hint) from None
 
 
-_REASONS: Final = {PermissionError: "ports below 1024 are not for this user", socket.gaierror: "the name is not known"}
+_REASONS: Final = {PermissionError: "this user may not use ports below 1024", socket.gaierror: "unknown host name"}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
-    """How it stands with one peer.
+    """The state of one peer.
 
     Args:
-        peer: the server's name in the contract, or `registry`, `spool`.
-        state: a word or two: `connected`, `waiting`, `refused`.
+        peer: the server's name in the contract, or `kafka`, `registry`, `spool`, `lane ...`.
+        state: `ok`, or a word such as `waiting` or `denied`.
         detail: one sentence with the next step; may be empty.
     """
 
@@ -22,10 +22,10 @@ class PeerState:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What `/livez` and `/readyz` answer from.
+    """The answer of `/livez` and `/readyz`.
 
     Args:
-        alive: the loop turns.
+        alive: the loop runs.
         ready: readings get from MQTT to Kafka.
         states: of all peers.
     """

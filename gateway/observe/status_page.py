@@ -1,12 +1,12 @@
-"""How a gateway does, as blocks that a browser and a terminal both show: peers, streams, books, spool.
+"""The status of a gateway as blocks, for a browser and a terminal: peers, streams, books, spool.
 
-`StatusPage` is what `/` of a running gateway answers: HTML without a script, made when somebody asks, and loaded anew
-by the browser every few seconds. A script that polls lost. It would be nicer to the eye, but needs a second description
-of the page, a format between the two, and a Content-Security-Policy that lets a script run and ask; a page that is made
-whole each time works wherever a link works. Its price: text that was marked is no longer marked after a few seconds,
-and once the gateway is stopped the browser says so in its own words.
+`StatusPage` makes the page at `/` of a running gateway: HTML without a script, made on request and reloaded by the
+browser every few seconds. A script that polls was rejected: it would update more smoothly, but needs a second
+description of the page, a data format, and a Content-Security-Policy that allows scripts and requests. The price of
+reloading: a text selection is lost after a few seconds, and once the gateway has stopped, the browser shows its own
+error page.
 
-What stands out (`Strong`) is in trouble.
+`Strong` text means trouble.
 """
 
 from __future__ import annotations
@@ -29,18 +29,14 @@ if TYPE_CHECKING:
     from gateway.observe.peer_state import Health, PeerState
 
 REFRESH_SECONDS: Final = 3
-KEPT_SECONDS: Final = 1.0  # a page serves all who ask within it
+KEPT_SECONDS: Final = 1.0  # requests within this time get the same page
 PAUSE_SECONDS: Final = 0.02
 VERDICTS: Final = {
     True: "Running and ready.",
     False: "Running, not ready: readings may wait. See the next steps.",
 }
-_LINKS: Final = (
-    Link("contract", "/docs"),
-    Link("metrics", "/metrics"),
-    Link("readyz", "/readyz"),
-    Link("livez", "/livez"),
-)
+_LINKS: Final = (Link("contract", "/docs"), *(Link(name, f"/{name}") for name in ("metrics", "readyz", "livez")))
+_ACCOUNTS: Final = ("received", "delivered", "dead letters", "on disk", "in flight", "dropped")
 
 
 class StatusPage:
@@ -48,70 +44,63 @@ class StatusPage:
 
     Args:
         title: of the contract.
-        health: judges the gateway.
-        collect: gives its metrics.
+        health: gives the present health.
+        collect: gives the present metrics.
     """
 
     def __init__(self, title: str, health: Callable[[], Health], collect: Callable[[], Iterable[Metric]]) -> None:
         self._title = title
         self._health = health
         self._collect = collect
-        self._pace = RateTracker()
-        self._pace(self._look(), time.monotonic())  # so that the first page has rates
+        self._rates = RateTracker()
+        self._rates(self._take(), time.monotonic())  # so that the first page has rates
         self._page = Page("", html.STYLE_SOURCE)
         self._made_at = float("-inf")
 
     def __call__(self) -> Page:
-        """Make the page of this moment."""
+        """Make the page, or return the last one if it is recent."""
         if time.monotonic() - self._made_at > KEPT_SECONDS:
-            health, found = self._health(), settled(self._look, PAUSE_SECONDS)
+            health, snapshot = self._health(), settled(self._take, PAUSE_SECONDS)
             self._made_at = time.monotonic()
-            told = overview(VERDICTS[health.ready], health.states, found, self._pace(found, self._made_at), time.time())
-            blocks = [Heading(1, self._title), *told]
-            self._page = Page(html.write_live(blocks, _LINKS, REFRESH_SECONDS), html.STYLE_SOURCE)
+            rates = self._rates(snapshot, self._made_at)
+            blocks = overview(VERDICTS[health.ready], health.states, snapshot, rates, time.time())
+            text = html.write_live([Heading(1, self._title), *blocks], _LINKS, REFRESH_SECONDS)
+            self._page = Page(text, html.STYLE_SOURCE)
         return self._page
 
-    def _look(self) -> Snapshot:
+    def _take(self) -> Snapshot:
         return figures(self._collect())
 
 
-def overview(told: str, peers: Sequence[PeerState], found: Snapshot, rates: Rates, now: float) -> list[Block]:
-    """Tell how a gateway does.
-
-    Args:
-        told: the verdict, one of VERDICTS when the gateway runs.
-        peers: their states, as `/readyz` has them.
-        found: the figures.
-        rates: up to now.
-        now: seconds since 1970.
-    """
-    verdict = told if told == VERDICTS[True] else Strong(told)
+def overview(verdict: str, peers: Sequence[PeerState], snapshot: Snapshot, rates: Rates, now: float) -> list[Block]:
+    """Describe the status of a gateway at `now`, in seconds since 1970; the verdict is one of VERDICTS if it runs."""
+    books = snapshot.books.items()
     return [
-        Paragraph((verdict, f" As of {_clock(now)}.")),
+        Paragraph((verdict if verdict == VERDICTS[True] else Strong(verdict), f" As of {_clock(now)}.")),
         Table("Peers", ("peer", "state", "next step"), tuple(map(_peer, peers))),
         Table(
             "Streams",
             ("stream", _per_second(rates), "waiting", "oldest waits for", "last reading", "last dead letter"),
-            tuple(_stream(name, book, found, rates, now) for name, book in found.books.items()),
+            tuple(_stream(name, book, snapshot, rates, now) for name, book in books),
         ),
-        Table("Books, in readings", ("stream", *_ACCOUNTS), tuple(_account(*one) for one in found.books.items())),
-        Paragraph((Strong(balance(found)) if found.missing else balance(found),)),
-        Facts(tuple(_spool(found.gauges, rates))),
+        Table("Ledger (readings)", ("stream", *_ACCOUNTS), tuple(_account(name, book) for name, book in books)),
+        Paragraph((Strong(balance(snapshot)) if snapshot.missing else balance(snapshot),)),
+        Facts(tuple(_spool(snapshot.gauges, rates))),
     ]
 
 
-def balance(found: Snapshot) -> str:
+def balance(snapshot: Snapshot) -> str:
     """Say whether the books balance."""
-    if not found.missing:
+    if not snapshot.missing:
         return "The books balance."
-    return f"The books do NOT balance: {found.missing} reading(s) unexplained. Please report this with the log."
+    return f"The books do NOT balance: {snapshot.missing} reading(s) unexplained. Please report this with the log."
 
 
 def _peer(state: PeerState) -> tuple[Phrase, ...]:
-    return (state.peer,), (state.state if state.state == "ok" else Strong(state.state),), _shown(state.detail)
+    return (state.peer,), (state.state if state.state == "ok" else Strong(state.state),), _cell(state.detail)
 
 
-def _shown(text: str) -> Phrase:
+def _cell(text: str) -> Phrase:
     return (text,) if text else ()
 
 
@@ -122,27 +111,24 @@ def _per_second(rates: Rates) -> str:
     return f"per second, in the last {_duration(rates.seconds)}" if rates.seconds else "per second"
 
 
-def _stream(name: str, book: Books, found: Snapshot, rates: Rates, now: float) -> tuple[Phrase, ...]:
+def _stream(name: str, book: Books, snapshot: Snapshot, rates: Rates, now: float) -> tuple[Phrase, ...]:
     rate = f"{rates.readings.get(name, 0.0):,.1f}" if rates.seconds else "-"
     waiting = book.in_flight + book.spooled
-    age = _duration(found.lags.get(name, 0.0)) if waiting else ""
+    age = _duration(snapshot.lags.get(name, 0.0)) if waiting else ""
     last = _when(book.last_reading_at, now) if book.last_reading_at else ""
-    return (name,), (rate,), (f"{waiting:,}",), _shown(age), _shown(last), _shown(_last_letter(book, now))
+    return (name,), (rate,), (f"{waiting:,}",), _cell(age), _cell(last), _cell(_last_dead_letter(book, now))
 
 
-def _last_letter(book: Books, now: float) -> str:
+def _last_dead_letter(book: Books, now: float) -> str:
     if not book.last_dead_letter_at:
         return ""
     reason, at = max(book.last_dead_letter_at.items(), key=lambda one: one[1])
     return f"{reason}, {_when(at, now)}"
 
 
-_ACCOUNTS = ("received", "delivered", "dead letters", "on disk", "in flight", "dropped")
-
-
 def _account(name: str, book: Books) -> tuple[Phrase, ...]:
-    letters, dropped = book.dead_lettered, book.dropped
-    counts = (book.received, book.delivered, letters.total(), book.spooled, book.in_flight, dropped.total())
+    dead_letters, dropped = book.dead_lettered.total(), book.dropped.total()
+    counts = (book.received, book.delivered, dead_letters, book.spooled, book.in_flight, dropped)
     return (name,), *((f"{count:,}",) for count in counts)
 
 
@@ -152,7 +138,8 @@ def _account(name: str, book: Books) -> tuple[Phrase, ...]:
 def _spool(gauges: dict[str, float], rates: Rates) -> Iterable[tuple[str, Phrase]]:
     yield "Spool on disk", (_size(gauges.get("spool_disk_bytes", 0.0)),)
     if "spool_room_bytes" in gauges:
-        yield "It may grow by", (f"{_size(gauges['spool_room_bytes'])}{_survival(gauges['spool_room_bytes'], rates)}",)
+        room = gauges["spool_room_bytes"]
+        yield "Free for the spool", (f"{_size(room)}{_survival(room, rates)}",)
     if "spool_memory_bytes" in gauges:
         yield "Spool in memory", (_size(gauges["spool_memory_bytes"]),)
 
@@ -161,8 +148,8 @@ def _survival(room: float, rates: Rates) -> str:
     if not rates.seconds:
         return ""
     if not rates.disk_bytes:
-        return ": nothing comes now"
-    return f": without Kafka about {room / rates.disk_bytes / 3600:,.1f} hours at this rate"
+        return "; no readings arrive now"
+    return f", enough for about {room / rates.disk_bytes / 3600:,.1f} hours without Kafka at this rate"
 
 
 # --- numbers for people -----------------------------------------------------------------------------------------------

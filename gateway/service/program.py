@@ -1,8 +1,8 @@
-"""This program, started once more: workers and the demo's gateway are processes of their own.
+"""This program as a child process: the workers, and the gateway of the demo.
 
-They must be the same program, however this one was started. The Debian package runs isolated (`python3 -IS`), from a
-folder that Python does not look into by itself; so a child is told where this process finds its modules. `-P` keeps the
-folder that it happens to run in from being one of them. Calling the `gateway` on the PATH lost: it may be another one.
+A child must be the same program, however this one was started. The Debian package runs isolated (`python3 -IS`) from a
+folder that is not on Python's path, so a child gets the module path of this process. `-P` excludes the current folder.
+Calling the `gateway` on the PATH was rejected: it may be another version.
 """
 
 from __future__ import annotations
@@ -19,30 +19,22 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
-_c_library = ctypes.CDLL(None)  # looked up before a fork, after which as little as possible should happen
+_c_library = ctypes.CDLL(None)  # loaded before a fork, after which as little as possible should happen
 
 
 def command(*arguments: str) -> list[str]:
-    """Write the command line of another `gateway`.
-
-    Args:
-        arguments: what follows `gateway`.
-    """
+    """The command line of a `gateway` with these arguments."""
     return [sys.executable, "-P", "-m", "gateway.cli", *arguments]
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Write the environment in which that command line is this program.
-
-    Args:
-        environ: what else it shall have.
-    """
+    """The environment for that command line: `environ` and the module path of this process."""
     return {**environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent dies without a word; for a child, before it execs.
+    """Make the kernel send this process SIGTERM when its parent dies; called in a child before exec.
 
-    `setpriv --pdeathsig` lost: it sets capabilities too, which the systemd unit forbids.
+    `setpriv --pdeathsig` was rejected: it sets capabilities too, which the systemd unit forbids.
     """
     _c_library.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,12 +1,11 @@
-"""The service: build the parts, start from the Kafka end, run the loop, stop from the MQTT end.
+"""The service: builds the parts, starts them, runs the loop, and stops the parts from the MQTT end.
 
-Nothing here waits for a peer. With Kafka, registry and brokers all away the gateway is up, says what is missing in
-`/readyz`, and takes readings in as soon as a broker answers.
+Nothing here waits for a peer. If Kafka, registry and brokers are all down, the gateway still starts. `/readyz` says
+what is missing, and readings are received as soon as a broker answers.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.mqtt.source import MqttSource
 from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
-from gateway.observe.health import HealthCheck
-from gateway.observe.http import HttpServer
+from gateway.observe.health import HealthCheck, Monitored
+from gateway.observe.http import HttpServer, Pages
 from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.status_page import StatusPage
+from gateway.service import memory
 from gateway.service.schema_ids import SchemaIdResolver
 from gateway.service.systemd import Notifier
 from gateway.settings.producer_properties import take_linger
@@ -42,38 +42,34 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Contract, MqttServer, Stream
     from gateway.page.page import Page
-    from gateway.settings.settings import Settings, SpoolSettings
+    from gateway.settings.settings import Settings
     from gateway.signals import StopFlag
 
 log = logging.getLogger(__name__)
 
-RECEIVE_MAXIMUM = 8_192  # unacknowledged readings that a broker may send ahead; doubled for
-MANY_STREAMS = 50  # or too few of each would go to Kafka at once
+RECEIVE_MAXIMUM = 8_192  # unacknowledged readings that a broker may send ahead
+MANY_STREAMS = 50  # more streams need twice as many, or the batches of each stream become too small
 DRAIN_SECONDS = 5.0
 DISCONNECT_SECONDS = 1.0
 
 
 @dataclass
 class Service:
-    """The parts of a running gateway, in the order of the flow.
+    """The parts of a running gateway that are started, run or stopped.
 
     Args:
         sources: the MQTT brokers.
-        spool: every reading that is not safe yet.
-        bridge: the loop.
-        sink: Kafka.
+        bridge: the loop, from the sources through the spool to Kafka.
         ledger: the books.
-        preparation: finds the schema ids.
-        http: metrics and health, or None when switched off.
+        schema_ids: looks up the schema ids.
+        http: metrics and health, or None if switched off.
         notifier: systemd.
     """
 
     sources: list[MqttSource]
-    spool: Spool
     bridge: Bridge
-    sink: KafkaSink
     ledger: Ledger
-    preparation: SchemaIdResolver
+    schema_ids: SchemaIdResolver
     http: HttpServer | None
     notifier: Notifier
 
@@ -81,10 +77,10 @@ class Service:
         """Start, run until SIGTERM or SIGINT, stop.
 
         Raises:
-            GatewayError: when the HTTP port is taken, or the disk under the spool fails.
+            GatewayError: if the disk under the spool fails.
         """
         stopping = stop_on_signals()
-        _tune_gc()
+        memory.release_unused()
         self._start()
         self._loop(stopping)
         self._stop()
@@ -92,7 +88,7 @@ class Service:
     def _start(self) -> None:
         if self.http:
             self.http.start()
-        self.preparation.start()
+        self.schema_ids.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
         log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
 
@@ -106,31 +102,20 @@ class Service:
                 next_beat = self.bridge.turned_at + beat_seconds
 
     def _stop(self) -> None:
-        """StopFlag in an order that acknowledges all that can still become safe, and nothing else."""
+        """Stop in an order that acknowledges everything that can still become safe, and nothing else."""
         self.notifier("STOPPING=1")
-        self.preparation.stop()
-        self.bridge.is_reading = False  # 1. take nothing new
+        self.schema_ids.stop()
+        self.bridge.is_reading = False  # 1. receive nothing new
         until = time.monotonic() + DRAIN_SECONDS
-        while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka take what it can
+        while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka acknowledge what it can
             self.bridge.run_once()
-        self.bridge.store()  # 3. leave the rest to the disk, and acknowledge what that made safe
-        for source in self.sources:  # 4. goodbye; the broker keeps the session and what we did not acknowledge
+        self.bridge.store()  # 3. write the rest to disk, and acknowledge it to the brokers
+        for source in self.sources:  # 4. disconnect; the broker keeps the session and what was not acknowledged
             source.close(DISCONNECT_SECONDS)
         self.bridge.close()  # 5. the books, and the spool's file
         if self.http:
             self.http.stop()
         log.info("ledger", extra=self.ledger.totals())
-
-
-def _tune_gc() -> None:
-    """Let the garbage collector look rarely, and never at what lives as long as the process.
-
-    Readings, records and entries are no business of its own. What is, the callbacks of records in flight, comes and
-    goes by the ten thousand: with CPython's thresholds a tenth of the loop's time went into looking at them in vain.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 def build(
@@ -140,57 +125,41 @@ def build(
     filters: Mapping[str, str],
     documentation: Page,
 ) -> Service:
-    """Build a gateway.
+    """Build a gateway that is not started.
 
     Args:
-        contract: what the streams are.
-        settings: what this installation adds; reconciled with the contract.
-        environ: the process's environment, for systemd.
-        filters: name of each stream to subscribe to, and the filter to do it with (`split.py`).
-        documentation: the contract for people, served at /docs.
-
-    Returns:
-        A service that is not started.
+        contract: the streams.
+        settings: consistent with the contract.
+        environ: the environment of the process, for systemd.
+        filters: stream -> filter to subscribe to it with (`split.py`); other streams are not subscribed to.
+        documentation: the contract's page, served at /docs.
 
     Raises:
-        ConfigurationError: when a secret or certificate cannot be used.
+        ConfigurationError: if a secret or certificate cannot be used.
+        GatewayError: if the spool is taken, or the HTTP port.
     """
     streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
-    kafka_settings = settings.server(contract.kafka.name)
-    properties = connection_properties(contract.kafka, kafka_settings, settings)
-    linger_seconds = take_linger(properties)
-    pace = {"max.in.flight": max_in_flight(*split_hosts(properties["bootstrap.servers"])[0])}
-    sink = KafkaSink(pace | properties, settings.spool.memory // 2)
-    payload_limit = sink.record_limit - RECORD_OVERHEAD
     dead_letter_topics = _dead_letter_topics(streams)
+    sink, linger_seconds = _sink(contract, settings)
+    payload_limit = sink.record_limit - RECORD_OVERHEAD
+
     ledger = Ledger(dead_letter_topics)
-    spool = Spool(_policy(settings.spool), ledger, SpoolFile(settings.resolve(settings.spool.path)))
-    file = SubscriptionFile(settings.resolve(settings.spool.path).with_name(FILE_NAME))
-    sources = []
-    for server in contract.mqtt_servers.values():
-        subscribed = [stream for stream in streams if server.name in stream.servers]
-        if subscribed or file.filters(server.name, server.client_id):  # the latter must still be unsubscribed
-            source = _source(server, settings, subscribed, filters=filters, payload_limit=payload_limit, file=file)
-            sources.append(source)
+    sources = _sources(contract, settings, streams, filters, payload_limit)
+    spool = _spool(settings, ledger)
     retained = RetainedMessages(settings.mqtt.retained)
-    continuities = {} if settings.workers.split == "shared" else _continuities(streams, ledger)
-    rules = Rules(dead_letter_topics, payload_limit, retained, continuities, Pacing(linger_seconds))
+    monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
+    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, Pacing(linger_seconds))
     bridge = Bridge(sources, spool, sink, ledger, rules)
-    registry = registry_of(contract, settings)
-    preparation = SchemaIdResolver(registry, streams, bridge, payload_limit)
+    schema_ids = SchemaIdResolver(registry_of(contract, settings), streams, bridge, payload_limit)
+
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
-    health = HealthCheck(bridge, sources, sink, spool, preparation.refusals, topics)
+    health = HealthCheck(Monitored(bridge, sources, sink, spool, schema_ids.refusals, topics))
     collector = GatewayCollector(ledger, sources, spool, time.time, health)
-    listen = settings.http.listen
     http = None
-    if listen:
-        page = StatusPage(contract.title, health, collector.collect)
-        http = HttpServer(listen, page=page, metrics=exposition(collector), health=health, documentation=documentation)
-    return Service(sources, spool, bridge, sink, ledger, preparation, http, Notifier(environ))
-
-
-def _policy(given: SpoolSettings) -> Policy:
-    return Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
+    if settings.http.listen:
+        status = StatusPage(contract.title, health, collector.collect)
+        http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
+    return Service(sources, bridge, ledger, schema_ids, http, Notifier(environ))
 
 
 def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
@@ -199,7 +168,21 @@ def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
     return topics | {UNMAPPED: first}
 
 
-def _continuities(streams: list[Stream], ledger: Ledger) -> dict[str, SequenceMonitor]:
+def _sink(contract: Contract, settings: Settings) -> tuple[KafkaSink, float]:
+    """The sink, and the linger time in seconds, which the bridge applies instead of librdkafka."""
+    properties = connection_properties(contract.kafka, settings.server(contract.kafka.name), settings)
+    linger_seconds = take_linger(properties)
+    in_flight = {"max.in.flight": max_in_flight(*split_hosts(properties["bootstrap.servers"])[0])}
+    return KafkaSink(in_flight | properties, settings.spool.memory // 2), linger_seconds
+
+
+def _spool(settings: Settings, ledger: Ledger) -> Spool:
+    given = settings.spool
+    policy = Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
+    return Spool(policy, ledger, SpoolFile(settings.resolve(given.path)))
+
+
+def _sequence_monitors(streams: list[Stream], ledger: Ledger) -> dict[str, SequenceMonitor]:
     return {
         stream.name: SequenceMonitor(stream.sequence, stream.silent_after, ledger.books[stream.name].continuity)
         for stream in streams
@@ -207,12 +190,25 @@ def _continuities(streams: list[Stream], ledger: Ledger) -> dict[str, SequenceMo
     }
 
 
-def _source(  # noqa: PLR0913 - what the source is made of, the last three by name
+def _sources(
+    contract: Contract, settings: Settings, streams: list[Stream], filters: Mapping[str, str], payload_limit: int
+) -> list[MqttSource]:
+    """One source per broker of the streams, and per broker that may hold subscriptions of a previous run."""
+    file = SubscriptionFile(settings.resolve(settings.spool.path).with_name(FILE_NAME))
+    sources = []
+    for server in contract.mqtt_servers.values():
+        served = [stream for stream in streams if server.name in stream.servers]
+        qos = {filters[stream.name]: settings.qos_of(stream) for stream in served if stream.name in filters}
+        if served or file.filters(server.name, server.client_id):
+            sources.append(_source(server, settings, served, qos, payload_limit, file))
+    return sources
+
+
+def _source(  # noqa: PLR0913, PLR0917 - MqttSource needs them all
     server: MqttServer,
     settings: Settings,
     streams: list[Stream],
-    *,
-    filters: Mapping[str, str],
+    subscriptions: dict[str, int],
     payload_limit: int,
     file: SubscriptionFile,
 ) -> MqttSource:
@@ -227,7 +223,7 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
     return MqttSource(
         server,
         address=(host, port or (8883 if encrypted else 1883)),
-        subscriptions={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
+        subscriptions=subscriptions,
         stream_of=routes((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         receive_maximum=given.receive_maximum or ahead,

@@ -1,8 +1,9 @@
-"""Tell systemd how the service does: `sd_notify(3)` is one datagram, so no library is needed."""
+"""State notifications for systemd: `sd_notify(3)` is one datagram, so no library is needed."""
 
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Sends states to the service manager; does nothing where there is none.
+    """Sends states to the service manager; does nothing without one.
 
     Args:
-        environ: the process's environment, with `NOTIFY_SOCKET` and `WATCHDOG_USEC` under systemd.
+        environ: the environment of the process, with `NOTIFY_SOCKET` and `WATCHDOG_USEC` under systemd.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -21,14 +22,12 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if address else None
         if self._socket:
-            self._socket.settimeout(0)  # a manager that is frozen must not freeze the loop
+            self._socket.settimeout(0)  # a manager that hangs must not block the loop
         watchdog = environ.get("WATCHDOG_USEC", "")
         self.watchdog_seconds = int(watchdog) / 1_000_000 if watchdog.isdigit() else 0.0
 
     def __call__(self, state: str) -> None:
-        """Send a state, such as `READY=1`; a deaf manager is no reason to stop."""
+        """Send a state, such as `READY=1`; send errors are ignored."""
         if self._socket:
-            try:
+            with suppress(OSError):
                 self._socket.sendto(state.encode(), self._address)
-            except OSError:
-                return

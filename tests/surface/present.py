@@ -22,7 +22,7 @@ from gateway.core.dead_letter import dead_letter_record
 from gateway.core.headers import OWN
 from gateway.core.reading import DeadLetter, Reading, Reason
 from gateway.errors import GatewayError
-from gateway.observe.http import HttpServer
+from gateway.observe.http import HttpServer, Pages
 from gateway.observe.peer_state import Health, PeerState
 from gateway.operate.dlq.replay import ORIGIN_HEADER
 from gateway.page.page import Page
@@ -134,8 +134,8 @@ def http_answers() -> dict[str, str]:
     health = [Health(alive=True, ready=True)]
 
     page = Page("<p></p>", "'sha256-x'")
-    with HttpServer("127.0.0.1:0", page=lambda: page, metrics=lambda: b"", health=lambda: health[0], documentation=page,
-                    head_seconds=0.5) as server:  # fmt: skip
+    pages = Pages(lambda: page, bytes, lambda: health[0], page)
+    with HttpServer("127.0.0.1:0", pages, head_seconds=0.5) as server:
         described = _refusals(server.port)
         paths = re.findall(r"/[a-z]*", _ask(server.port, _request("/nowhere"))[2])
         answers = {path: [_ask(server.port, _request(path))] for path in paths}
