@@ -1,4 +1,4 @@
-"""Metrics, health and pages over HTTP: read-only, bounded, and never in the way of readings.
+"""Metrics, health and pages over HTTP: read-only and bounded, so that clients cannot delay readings.
 
     /metrics   Prometheus text format 0.0.4
     /livez     200 while the process works, otherwise 503: restart it

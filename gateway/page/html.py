@@ -2,7 +2,7 @@
 
 The file states its own Content-Security-Policy, which applies when it is opened from disk: the hash of its one style
 sheet is allowed, everything else is forbidden. All text is escaped. The only text that becomes part of a tag is the URL
-of a link; those who make a `Link` let through known schemes only.
+of a link; whatever makes a `Link` allows known schemes only.
 
 The same HTML serves all screen widths: on a narrow screen, each row of a table becomes a card. Its cells show the head
 of their column from `data-head`.

@@ -1,6 +1,6 @@
 """The HTTP port under attack from this machine, all attacks at once, while readings flow: nobody notices.
 
-What is answered to each single request is tested in `test_http.py`; here it is that the readings do not suffer.
+The answers to single requests are tested in `tests/observe/test_http.py`; here, that the readings do not suffer.
 """
 
 from __future__ import annotations

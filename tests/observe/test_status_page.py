@@ -16,11 +16,11 @@ from gateway.observe.status_page import VERDICTS, overview
 from gateway.operate.top import write
 from gateway.page import html
 from gateway.page.blocks import Heading
+from tests.operate.test_docs import HOSTILE, TAGS, Parsed, flat
 from tests.stack.browser import Browser
 from tests.stack.gateway import Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
-from tests.test_docs import HOSTILE, TAGS, Parsed, flat
 from tests.test_end_to_end import TOPICS, servers
 
 if TYPE_CHECKING:

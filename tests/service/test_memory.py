@@ -22,7 +22,7 @@ from tests.stack.wait import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT, ROOT / "docs/steps/11", ROOT / "tests/documented"]
 
 
