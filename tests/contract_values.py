@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.core.address import Address
+from gateway.core.avro_schema import build
 from gateway.core.model import AvroSchema, Contract, KafkaServer, MqttServer, Parameter, Route, Stream, Topic
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def avro(definition: dict[str, Any], path: str = "schemas/made_by_hand.avsc") -> AvroSchema:
     """A schema as the contract holds it; `definition` may have `x-source` on its fields."""
     fullname = f"{definition['namespace']}.{definition['name']}" if "namespace" in definition else definition["name"]
-    return AvroSchema(Path(path), fullname, definition, json.dumps(_without_extensions(definition)))
+    return AvroSchema(Path(path), fullname, definition, json.dumps(_without_extensions(definition)), build(definition))
 
 
 def record(*fields: dict[str, Any] | tuple[str, Any], name: str = "MadeByHand") -> dict[str, Any]:

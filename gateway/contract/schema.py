@@ -29,6 +29,7 @@ from gateway.contract import scale
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.findings import proposal
 from gateway.contract.references import references
+from gateway.core.avro_schema import build
 from gateway.core.codec.scalar_payload import whole_field
 from gateway.core.model import AvroSchema
 
@@ -137,7 +138,7 @@ def _record(node: Node, named: dict[str, Any], sources: dict[str, tuple[str, ...
     definition = node.value
     fullname = full(definition["name"], definition.get("namespace", ""))
     text = json.dumps(without_extensions(definition), ensure_ascii=False, separators=(",", ":"))
-    schema = AvroSchema(node.source.path, fullname, definition, text)
+    schema = AvroSchema(node.source.path, fullname, definition, text, build(definition))
     return Record(node, schema, named, fullname.rpartition(".")[0], sources)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.address import Address
+    from gateway.core.avro_schema import AvroType
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +123,14 @@ class AvroSchema:
         definition: the JSON of the file, `x-source` and other attributes included; named types defined where
             first used.
         text: compact JSON without our `x-` attributes: what the registry is given.
+        record: the outermost type, built from the definition.
     """
 
     path: Path
     fullname: str
     definition: dict[str, Any]
     text: str
+    record: AvroType = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,254 @@
+"""The Avro schema model: an `.avsc` as a graph of types, with every name resolved.
+
+`build` makes it once from parsed JSON; codec, contract checks, docs, simulator and schema comparison read it. A named
+type that is used again is the same `AvroType` object again, so a recursive schema has loops: a walk must remember what
+it has visited, or use `types`. The JSON must be a valid Avro schema; the contract checks that with fastavro.
+
+Sources of a record's fields: a field reads the member of its name, or what `x-source` names, a JSON pointer from the
+record's own object: `$message.payload#/1-0:1.8.0/value`. A list is tried in order. The bare `$message.payload#` on a
+map field collects the members that no other field reads; on any other field it is the payload as a whole, which the
+codec puts into an object under the name `PAYLOAD` (`codec/scalar_payload.py`). An object with `location`, any of these,
+and `factor` gives a number in another unit (`codec/scale.py`); a default is in the field's own unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.codec.validation_error import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+NAMED = frozenset({"record", "enum", "fixed"})
+PAYLOAD = "$message.payload#"
+SOURCE = "x-source"
+
+Path = tuple[str, ...]  # names of members, from the record's object to a value
+Place = tuple[str, ...]  # keys from the schema's outermost value: ("fields", "0", "type")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AvroType:
+    """One type of a schema.
+
+    Args:
+        kind: `union`, a complex type's name, or a primitive's; an `error` is a `record`.
+        place: where it stands in the file; a named type where it is defined.
+        attributes: its JSON object, `logicalType` and `x-` attributes included; empty for a bare name and a union.
+        name: full name of a record, enum or fixed; else empty.
+        inner: the branches of a union, the items of an array, the values of a map.
+        fields: of a record.
+        symbols: of an enum.
+        size: of a fixed, in bytes.
+    """
+
+    kind: str
+    place: Place = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    name: str = ""
+    inner: tuple[AvroType, ...] = ()
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+    symbols: tuple[str, ...] = ()
+    size: int = 0
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of a named type, which names inside it belong to."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        """The name without its namespace."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def aliases(self) -> frozenset[str]:
+        """Other full names of a named type."""
+        return frozenset(full_name(alias, self.namespace) for alias in self.attributes.get("aliases", ()))
+
+    @property
+    def logical_name(self) -> str:
+        """The `logicalType` as it is written; `codec/logical.py` says whether it is known and belongs to this type."""
+        return str(self.attributes.get("logicalType", ""))
+
+    @property
+    def precision(self) -> int | None:
+        """Digits of a decimal; None when none are declared."""
+        precision = self.attributes.get("precision")
+        return precision if isinstance(precision, int) else None
+
+    @property
+    def scale(self) -> int:
+        """Digits of a decimal after the point."""
+        return int(self.attributes.get("scale", 0))
+
+    @property
+    def label(self) -> str:
+        """The type in one word: its logical type, its name or its kind."""
+        return self.logical_name or self.name or self.kind
+
+    @property
+    def branches(self) -> tuple[AvroType, ...]:
+        """The branches of a union; any other type is its own only branch."""
+        return self.inner if self.kind == "union" else (self,)
+
+    @property
+    def is_nullable(self) -> bool:
+        """True when null is one of the branches."""
+        return any(branch.kind == "null" for branch in self.branches)
+
+    @property
+    def non_null(self) -> tuple[AvroType, ...]:
+        """The branches without null."""
+        return tuple(branch for branch in self.branches if branch.kind != "null")
+
+    @property
+    def whole_field(self) -> Field | None:
+        """The field of a record that takes the payload as a whole."""
+        return next((each for each in self.fields if each.takes_whole), None)
+
+    def field_named(self, name: str) -> Field | None:
+        """Find a field of a record; None when there is none, or when the type is not a record."""
+        return next((each for each in self.fields if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """A field of a record.
+
+    Args:
+        name: of the field.
+        type: of its values.
+        place: where it stands in the file.
+        attributes: its JSON object.
+    """
+
+    name: str
+    type: AvroType
+    place: Place
+    attributes: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def has_default(self) -> bool:
+        """True when a value may be absent."""
+        return "default" in self.attributes
+
+    @property
+    def default(self) -> Any:
+        """The default as JSON; None when there is none."""
+        return self.attributes.get("default")
+
+    @property
+    def doc(self) -> str:
+        """The description."""
+        return str(self.attributes.get("doc", ""))
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other names that a writer may have used."""
+        return tuple(self.attributes.get("aliases", ()))
+
+    @property
+    def location(self) -> Any:
+        """What `x-source` says of the place: an expression, a list of them, or None for the member of its name."""
+        source = self.attributes.get(SOURCE)
+        return source.get("location") if isinstance(source, dict) else source
+
+    @property
+    def takes_whole(self) -> bool:
+        """True when the field takes the payload as a whole."""
+        return self.location == PAYLOAD and self.type.kind != "map"
+
+    @property
+    def collects(self) -> bool:
+        """True when the field takes the members that no other field reads."""
+        return self.paths == ((),)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where the value stands in the JSON object, tried in order; an empty path collects what no field reads."""
+        location = self.location
+        if location is None:
+            return ((self.name,),)
+        if self.takes_whole:
+            return ((PAYLOAD,),)
+        expressions = [location] if isinstance(location, str) else location
+        return tuple(tokens(expression.removeprefix(PAYLOAD)) for expression in expressions)
+
+    @property
+    def factor(self) -> Decimal | None:
+        """What the numbers of the payload are multiplied by; None when they are taken as they are."""
+        source = self.attributes.get(SOURCE)
+        return Decimal(str(source["factor"])) if isinstance(source, dict) and "factor" in source else None
+
+
+def build(definition: Any) -> AvroType:
+    """Build the model of a schema.
+
+    Args:
+        definition: the parsed JSON of a valid Avro schema.
+
+    Raises:
+        KeyError: when a name is not defined, or a definition lacks what Avro demands.
+    """
+    return _Builder().type(definition, (), "")
+
+
+def types(root: AvroType) -> Iterator[AvroType]:
+    """List all types of a schema, each object once, in the order of the file."""
+    seen: set[int] = set()
+    pending = [root]
+    while pending:
+        avro_type = pending.pop()
+        if id(avro_type) not in seen:
+            seen.add(id(avro_type))
+            yield avro_type
+            pending += reversed((*avro_type.inner, *(each.type for each in avro_type.fields)))
+
+
+def full_name(name: str, namespace: str) -> str:
+    """Give the full name of a type."""
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self._named: dict[str, AvroType] = {}
+
+    def type(self, definition: Any, place: Place, namespace: str) -> AvroType:
+        """Build one type; `namespace` is that of the named type around it."""
+        if isinstance(definition, list):
+            branches = (self.type(branch, (*place, str(index)), namespace) for index, branch in enumerate(definition))
+            return AvroType("union", place, inner=tuple(branches))
+        if isinstance(definition, str):
+            return AvroType(definition, place) if definition in PRIMITIVES else self._known(definition, namespace)
+        kind = definition["type"]
+        if not isinstance(kind, str):
+            return self.type(kind, (*place, "type"), namespace)
+        if kind in NAMED or kind == "error":
+            return self._define(definition, place, namespace)
+        if kind in {"array", "map"}:
+            key = "items" if kind == "array" else "values"
+            return AvroType(kind, place, definition, inner=(self.type(definition[key], (*place, key), namespace),))
+        return AvroType(kind, place, definition) if kind in PRIMITIVES else self._known(kind, namespace)
+
+    def _known(self, name: str, namespace: str) -> AvroType:
+        return self._named.get(full_name(name, namespace)) or self._named[name]
+
+    def _define(self, definition: dict[str, Any], place: Place, outer: str) -> AvroType:
+        kind = "record" if definition["type"] == "error" else definition["type"]
+        name = full_name(definition["name"], definition.get("namespace", outer))
+        symbols, size = tuple(definition.get("symbols", ())), definition.get("size", 0)
+        made = self._named[name] = AvroType(kind, place, definition, name, symbols=symbols, size=size)
+        if kind == "record":  # its fields are set once it is known by its name, because they may refer to it
+            fields = enumerate(definition["fields"])
+            inside = tuple(self._field(each, (*place, "fields", str(index)), made.namespace) for index, each in fields)
+            object.__setattr__(made, "fields", inside)
+        return made
+
+    def _field(self, definition: dict[str, Any], place: Place, namespace: str) -> Field:
+        return Field(definition["name"], self.type(definition["type"], (*place, "type"), namespace), place, definition)
