@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.contract.expression import ExpressionError, parse
-from gateway.core.codec.precise_encoder import factor, location, takes_whole
 from gateway.operate.docs.prose import value
 from gateway.page.blocks import Code, Phrase, joined
+
+if TYPE_CHECKING:
+    from gateway.core.avro_schema import Field
 
 _REST, _WHOLE = "all members that no other field reads", "the whole payload"
 
 
-def read_from(field: dict[str, Any]) -> Phrase:
-    """Say what `x-source` and the scale of a field mean."""
-    source, scale = location(field), factor(field)
-    times: Phrase = (" times ", Code(f"{scale.factor:f}")) if scale else ()
+def read_from(field: Field) -> Phrase:
+    """Say what `x-source` of a field means."""
+    source, factor = field.location, field.factor
+    times: Phrase = () if factor is None else (" times ", Code(f"{factor:f}"))
     if source is None:
         return ("The value is the payload's number", *times, ".") if times else ()
-    if takes_whole(field):
+    if field.takes_whole:
         return (f"The value is {_WHOLE}", *times, ".")
     if isinstance(source, list):
         return ("Read from the first of these that is present: ", *joined([place(one) for one in source]), *times, ".")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.page.blocks import Block, Bullets, Code, Link, Paragraph, Phrase, Strong, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from gateway.page.blocks import Inline
 
@@ -67,7 +67,7 @@ def value(data: Any) -> Phrase:
     return (Code(data if isinstance(data, str) and data else json.dumps(data, ensure_ascii=False)),)
 
 
-def rest(members: dict[str, Any], shown: Collection[str]) -> Phrase:
+def rest(members: Mapping[str, Any], shown: Collection[str]) -> Phrase:
     """The members that are not shown elsewhere, with their names."""
     others = [(f"{key}: ", *value(one)) for key, one in members.items() if key not in shown]
     return (*joined(others, "; "), ".") if others else ()
