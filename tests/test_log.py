@@ -128,8 +128,8 @@ def make_record(message: str = "connected", **fields: object) -> logging.LogReco
 
 def test_text_line() -> None:
     line = TextFormatter().format(make_record(server="factoryBroker", attempt=2, after=0.5, kept=True, last=None))
-    told = "server=factoryBroker attempt=2 after=0.5 kept=true last=null"
-    assert line == f"2026-01-05T06:00:00.123Z INFO mqtt: connected {told}"
+    fields = "server=factoryBroker attempt=2 after=0.5 kept=true last=null"
+    assert line == f"2026-01-05T06:00:00.123Z INFO mqtt: connected {fields}"
 
 
 def test_json_line() -> None:
@@ -208,14 +208,14 @@ def test_wrong_template_is_still_an_event(text_log: Log) -> None:
     assert text_log.lines[0].endswith("%d records")
 
 
-def test_exception_is_one_line_with_its_way(text_log: Log) -> None:
+def test_exception_is_one_line_with_its_trace(text_log: Log) -> None:
     try:
         int("x\ny")
     except ValueError:
         text_log.logger.exception("failed")
     [line] = text_log.lines
     assert 'failed exception="ValueError: invalid literal for int() with base 10:' in line
-    assert re.search(r'trace="test_log.py:\d+ test_exception_is_one_line_with_its_way"$', line)
+    assert re.search(r'trace="test_log.py:\d+ test_exception_is_one_line_with_its_trace"$', line)
 
 
 def test_cut_keeps_256_bytes_and_tells_the_length() -> None:

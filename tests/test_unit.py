@@ -33,7 +33,7 @@ def test_unit_does_not_restart_what_cannot_start() -> None:
 
 
 def test_unit_waits_for_ready_and_watches() -> None:
-    """Systemd is told when the gateway is up, and ends it when its loop hangs."""
+    """The unit waits for READY=1, and systemd ends a gateway whose loop hangs."""
     assert (settings()["Type"], settings()["WatchdogSec"]) == (["notify"], ["60"])
 
 
@@ -53,12 +53,12 @@ def test_unit_pauses_longer_between_restarts() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_unit_is_exposed_as_little_as_a_network_service_can_be(unit: Path) -> None:
-    """Systemd's own judgement: 1.1 of 10; what is left is the network that the gateway is there for."""
-    judge = [command("systemd-analyze", "systemd"), "security", "--offline=true", "--no-pager", str(unit)]
-    judged = subprocess.run(judge, check=True, capture_output=True, text=True)
-    exposure = re.search(r"Overall exposure level for \S+: (\S+)", judged.stdout)
-    assert exposure, judged.stdout
-    assert float(exposure[1]) <= 1.1, judged.stdout
+    """The exposure level of `systemd-analyze` is 1.1 of 10: the gateway needs the network."""
+    command_line = [command("systemd-analyze", "systemd"), "security", "--offline=true", "--no-pager", str(unit)]
+    analysis = subprocess.run(command_line, check=True, capture_output=True, text=True)
+    exposure = re.search(r"Overall exposure level for \S+: (\S+)", analysis.stdout)
+    assert exposure, analysis.stdout
+    assert float(exposure[1]) <= 1.1, analysis.stdout
 
 
 FORBIDDEN = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.contract import Contract
-    from gateway.page.page import Page
+    from gateway.page.html import Page
 
 
 def run(

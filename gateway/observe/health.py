@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.mqtt.source import Link
@@ -33,9 +33,9 @@ KEPT_BLOCKED_SECONDS = 10.0  # a request makes librdkafka connect at once, witho
 PATIENCE_SECONDS = 0.5  # a health check must not wait for Kafka's timeouts
 
 
-@dataclass(frozen=True)
-class Monitored:
-    """What a health check reads.
+@dataclass
+class HealthCheck:
+    """Checks a running gateway.
 
     Args:
         bridge: the loop, and its lanes.
@@ -52,33 +52,20 @@ class Monitored:
     spool: Spool
     refusals: Mapping[str, str]
     topics: set[str]
-
-
-class HealthCheck:
-    """Checks a running gateway."""
-
-    def __init__(self, monitored: Monitored) -> None:
-        self._monitored = monitored
-        self._kafka = PeerState("kafka", "unknown", "not asked yet")
-        self._asked_at = float("-inf")
-        self._thread = threading.Thread()
+    _kafka: PeerState = field(default=PeerState("kafka", "unknown", "not asked yet"), init=False)
+    _asked_at: float = field(default=float("-inf"), init=False)
+    _thread: threading.Thread = field(default_factory=threading.Thread, init=False)
 
     def __call__(self) -> Health:
         """Give the present health."""
-        monitored = self._monitored
-        states = (
-            *map(_mqtt_state, monitored.sources),
-            self._kafka_state(),
-            *_registry_states(monitored.refusals),
-            *_spool_states(monitored.spool),
-            *_lane_states(monitored.bridge),
-        )
-        is_alive = time.monotonic() - monitored.bridge.turned_at < HUNG_SECONDS
+        peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *_registry_states(self.refusals))
+        states = (*peers, *_spool_states(self.spool), *_lane_states(self.bridge))
+        is_alive = time.monotonic() - self.bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.state == "ok" for state in states), states)
 
     def _kafka_state(self) -> PeerState:
         """Give Kafka's state, at most a few seconds old unless Kafka takes longer to answer."""
-        kept_seconds = KEPT_BLOCKED_SECONDS if self._monitored.sink.blocked_reason else KEPT_SECONDS
+        kept_seconds = KEPT_BLOCKED_SECONDS if self.sink.blocked_reason else KEPT_SECONDS
         if time.monotonic() - self._asked_at > kept_seconds and not self._thread.is_alive():
             self._asked_at = time.monotonic()
             self._thread = threading.Thread(target=self._ask, name="kafka health", daemon=True)
@@ -91,7 +78,7 @@ class HealthCheck:
 
     def _ask_kafka(self) -> PeerState:
         try:
-            missing = self._monitored.sink.missing_topics(self._monitored.topics, TIMEOUT_SECONDS)
+            missing = self.sink.missing_topics(self.topics, TIMEOUT_SECONDS)
         except ConnectionError as error:
             return PeerState("kafka", "unreachable", f"{error}; readings wait in the spool until Kafka is back")
         if missing:

@@ -26,11 +26,12 @@ import errno
 import ipaddress
 import json
 import logging
+import os
 import re
 import socket
-import socketserver
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.observe.peer_state import Health
-    from gateway.page.page import Page
+    from gateway.page.html import Page
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS: Final = 60.0  # for a stop, if nothing wakes the thread
+RETRY_SECONDS: Final = 0.1  # after a failed accept
+BACKLOG: Final = 1_024  # a flood fills a short queue at once, and rejected clients retry after a second
 MAXIMUM_CONNECTIONS: Final = 32
 MAXIMUM_HEAD_BYTES: Final = 8_192
 HEAD_SECONDS: Final = 5.0
@@ -114,15 +116,17 @@ class HttpServer:
 
     def __init__(self, listen: str, pages: Pages, *, head_seconds: float = HEAD_SECONDS) -> None:
         host, _, port = listen.rpartition(":")
-        self._server = _bind(listen, host.strip("[]"), int(port), _Routes(host.strip("[]"), pages))
-        self._server.head_seconds = head_seconds
-        serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, args=(POLL_SECONDS,), name="http", daemon=True)
+        self._socket = _bind(listen, host.strip("[]"), int(port))
+        self._routes = _Routes(host.strip("[]"), pages)
+        self._head_seconds = head_seconds
+        self._slots = threading.BoundedSemaphore(MAXIMUM_CONNECTIONS)
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return int(self._server.server_address[1])
+        return int(self._socket.getsockname()[1])
 
     def start(self) -> None:
         """Start to answer."""
@@ -130,11 +134,11 @@ class HttpServer:
 
     def stop(self) -> None:
         """Stop listening; answers in progress end with their threads."""
+        self._is_stopping = True
         if self._thread.is_alive():
-            self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which polls seldom
-            self._server.shutdown()
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
             self._thread.join()
-        self._server.server_close()
+        self._socket.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,6 +146,50 @@ class HttpServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _accept(self) -> None:
+        while not self._is_stopping:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:  # stopping, the client is gone, or no file descriptor is left
+                time.sleep(0 if self._is_stopping else RETRY_SECONDS)  # without a pause, the last would spin
+                continue
+            self._dispatch(connection)
+
+    def _dispatch(self, connection: socket.socket) -> None:
+        """Start a thread for the connection, or answer at once that there are too many."""
+        if self._slots.acquire(blocking=False):
+            try:
+                threading.Thread(target=self._serve, args=(connection,), name="http", daemon=True).start()
+            except RuntimeError:  # the system has no more threads
+                self._slots.release()
+                connection.close()
+            return
+        with connection:
+            connection.settimeout(0)
+            with suppress(OSError):
+                _send(connection, _Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"Too many connections.\n"), has_body=True)
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Read the head of a request, send the answer, let the client read it."""
+        try:
+            with connection:
+                answer, has_body = self._answer(connection)
+                connection.settimeout(SEND_SECONDS)  # for all of sendall
+                _send(connection, answer, has_body=has_body)
+                _linger(connection)
+        except OSError:
+            return  # the client is gone
+        except Exception:
+            log.exception("connection failed")
+        finally:
+            self._slots.release()
+
+    def _answer(self, connection: socket.socket) -> tuple[_Answer, bool]:
+        try:
+            return self._routes.answer(_read_head(connection, self._head_seconds))
+        except RequestError as error:
+            return error.answer, True
 
 
 def _is_loopback(host: str) -> bool:
@@ -235,100 +283,32 @@ def _parse(head: bytes) -> tuple[str, str, str]:
     return match[1], match[2].partition("?")[0], hosts[0]
 
 
-class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Accepts connections, up to a maximum."""
-
-    daemon_threads = True
-    allow_reuse_address = True  # a restart need not wait for connections of the previous process
-    request_queue_size = 1_024  # a flood fills a short queue at once, and rejected clients retry after a second
-    head_seconds = HEAD_SECONDS
-
-    def __init__(self, family: socket.AddressFamily, address: tuple[str, int], routes: _Routes) -> None:
-        self.address_family = family
-        self.routes = routes
-        self._slots = threading.BoundedSemaphore(MAXIMUM_CONNECTIONS)
-        super().__init__(address, _Connection)
-
-    def get_request(self) -> tuple[socket.socket, object]:
-        """Accept; if no file descriptor is left, wait a little: the socket stays readable, so the loop would spin."""
+def _read_head(connection: socket.socket, seconds: float) -> bytes:
+    head, deadline = bytearray(), time.monotonic() + seconds
+    while (end := head.find(b"\r\n\r\n")) < 0:
+        if len(head) >= MAXIMUM_HEAD_BYTES:
+            raise RequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too long.")
         try:
-            return super().get_request()
-        except OSError:
-            time.sleep(0.1)
-            raise
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            received = connection.recv(MAXIMUM_HEAD_BYTES - len(head))
+        except TimeoutError:
+            raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "The head of the request took too long.") from None
+        if not received:
+            raise ConnectionAbortedError
+        head += received
+    return bytes(head[:end])
 
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Start a thread for the connection, or answer at once that there are too many."""
-        if self._slots.acquire(blocking=False):
-            try:
-                super().process_request(request, client_address)
-            except RuntimeError:  # the system has no more threads
-                self._slots.release()
-                self.shutdown_request(request)
+
+def _linger(connection: socket.socket) -> None:
+    """Discard further input: closing earlier would reset the connection and lose the answer (RFC 9112 9.6)."""
+    deadline, left = time.monotonic() + LINGER_SECONDS, LINGER_BYTES
+    connection.shutdown(socket.SHUT_WR)
+    while left > 0 and (seconds := deadline - time.monotonic()) > 0:
+        connection.settimeout(seconds)
+        received = connection.recv(65_536)
+        if not received:
             return
-        assert isinstance(request, socket.socket)
-        request.settimeout(0)
-        _send(request, _Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"Too many connections.\n"), has_body=True)
-        self.shutdown_request(request)
-
-    def process_request_thread(self, request: object, client_address: object) -> None:
-        """Serve one connection in its thread."""
-        try:
-            super().process_request_thread(request, client_address)  # type: ignore[arg-type]  # as above
-        finally:
-            self._slots.release()
-
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the base class's signature
-        """Log an event instead of the traceback that the base class prints."""
-        log.error("connection failed")
-
-
-class _Connection(socketserver.BaseRequestHandler):
-    """One request and its answer."""
-
-    server: _Listener
-    request: socket.socket
-
-    def handle(self) -> None:
-        """Read the head, send the answer, let the client read it."""
-        try:
-            answer, has_body = self.server.routes.answer(self._read_head())
-        except RequestError as error:
-            answer, has_body = error.answer, True
-        except OSError:
-            return  # the client is gone
-        self.request.settimeout(SEND_SECONDS)  # for all of sendall
-        _send(self.request, answer, has_body=has_body)
-        self._linger()
-
-    def _read_head(self) -> bytes:
-        head, deadline = bytearray(), time.monotonic() + self.server.head_seconds
-        while (end := head.find(b"\r\n\r\n")) < 0:
-            if len(head) >= MAXIMUM_HEAD_BYTES:
-                raise RequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The head of the request is too long.")
-            try:
-                self.request.settimeout(max(deadline - time.monotonic(), 0.001))
-                received = self.request.recv(MAXIMUM_HEAD_BYTES - len(head))
-            except TimeoutError:
-                raise RequestError(HTTPStatus.REQUEST_TIMEOUT, "The head of the request took too long.") from None
-            if not received:
-                raise ConnectionAbortedError
-            head += received
-        return bytes(head[:end])
-
-    def _linger(self) -> None:
-        """Discard further input: closing earlier would reset the connection and lose the answer (RFC 9112 9.6)."""
-        deadline, left = time.monotonic() + LINGER_SECONDS, LINGER_BYTES
-        try:
-            self.request.shutdown(socket.SHUT_WR)
-            while left > 0 and (seconds := deadline - time.monotonic()) > 0:
-                self.request.settimeout(seconds)
-                received = self.request.recv(65_536)
-                if not received:
-                    return
-                left -= len(received)
-        except OSError:
-            return
+        left -= len(received)
 
 
 def _send(connection: socket.socket, answer: _Answer, *, has_body: bool) -> None:
@@ -339,18 +319,16 @@ def _send(connection: socket.socket, answer: _Answer, *, has_body: bool) -> None
         f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n{allow}"
         f"Content-Security-Policy: {_POLICY}{style}\r\n{_SECURITY_HEADERS}\r\n"
     )
-    try:
-        connection.sendall(head.encode() + (answer.body if has_body else b""))
-    except OSError:
-        return  # the client is gone
+    connection.sendall(head.encode() + (answer.body if has_body else b""))
 
 
-def _bind(listen: str, host: str, port: int, routes: _Routes) -> _Listener:
+def _bind(listen: str, host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return _Listener(family, (host, port), routes)
+        is_dual = family is socket.AF_INET6 and socket.has_dualstack_ipv6()  # [::] listens on IPv4, too
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
-        reason = _REASONS.get(type(error)) or str(error.strerror)
+        reason = _REASONS.get(type(error)) or os.strerror(error.errno or 0)
         if error.errno == errno.EADDRINUSE:
             reason = "another program uses the port"
         hint = f"Find it with `ss -ltnp 'sport = :{port}'`, or set http.listen to another address or to off."

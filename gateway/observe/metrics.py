@@ -6,6 +6,8 @@ by the contract: streams, servers and reasons, never a topic or a machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,7 +18,7 @@ from gateway import __version__
 from gateway.mqtt.source import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from prometheus_client.core import Metric
 
@@ -26,16 +28,31 @@ if TYPE_CHECKING:
     from gateway.observe.peer_state import Health
     from gateway.spool.spool import Spool
 
-Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
+Samples = Iterable[tuple[list[str], float]]  # label values, value
 
-# Figure of the books, metric, help. Labels: stream.
-BY_STREAM: Final[tuple[tuple[Family, str, str, str], ...]] = (
-    (CounterMetricFamily, "received", "gateway_received", "Readings received over MQTT."),
-    (CounterMetricFamily, "delivered", "gateway_delivered", "Records that Kafka acknowledged."),
-    (CounterMetricFamily, "repeated", "gateway_repeated", "Received readings that the broker marked as duplicates."),
-    (GaugeMetricFamily, "in_flight", "gateway_in_flight", "Readings in memory that Kafka has not acknowledged."),
-    (GaugeMetricFamily, "spooled", "gateway_spooled", "Readings on disk that wait for Kafka."),
-    (GaugeMetricFamily, "silent_keys", "gateway_silent_keys", "Keys without a reading for x-silent-after seconds."),
+
+def _gauge(name: str, text: str, labels: list[str], samples: Samples) -> Metric:
+    return _filled(GaugeMetricFamily(name, text, labels=labels), samples)
+
+
+def _counter(name: str, text: str, labels: list[str], samples: Samples) -> Metric:
+    return _filled(CounterMetricFamily(name, text, labels=labels), samples)
+
+
+def _filled(metric: CounterMetricFamily | GaugeMetricFamily, samples: Samples) -> Metric:
+    for values, value in samples:
+        metric.add_metric(values, value)
+    return metric
+
+
+# Type, figure of the books, metric, help. Labels: stream.
+BY_STREAM: Final = (
+    (_counter, "received", "gateway_received", "Readings received over MQTT."),
+    (_counter, "delivered", "gateway_delivered", "Records that Kafka acknowledged."),
+    (_counter, "repeated", "gateway_repeated", "Received readings that the broker marked as duplicates."),
+    (_gauge, "in_flight", "gateway_in_flight", "Readings in memory that Kafka has not acknowledged."),
+    (_gauge, "spooled", "gateway_spooled", "Readings on disk that wait for Kafka."),
+    (_gauge, "silent_keys", "gateway_silent_keys", "Keys without a reading for x-silent-after seconds."),
 )
 # Labels: stream, reason.
 BY_REASON: Final = (
@@ -53,6 +70,7 @@ CONTINUITY: Final[tuple[tuple[Figure, str, str], ...]] = (
 )
 
 
+@dataclass(frozen=True, eq=False)  # Prometheus's registry hashes it
 class GatewayCollector:
     """Reads the metrics of a running gateway.
 
@@ -64,19 +82,11 @@ class GatewayCollector:
         health: as for `/readyz`.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        sources: Sequence[MqttSource],
-        spool: Spool,
-        now: Callable[[], float],
-        health: Callable[[], Health],
-    ) -> None:
-        self._ledger = ledger
-        self._sources = sources
-        self._spool = spool
-        self._now = now
-        self._health = health
+    ledger: Ledger
+    sources: Sequence[MqttSource]
+    spool: Spool
+    now: Callable[[], float]
+    health: Callable[[], Health]
 
     def collect(self) -> Iterable[Metric]:
         """Read all metrics."""
@@ -86,86 +96,62 @@ class GatewayCollector:
         yield from self._links()
         yield from self._lag()
         yield from self._sizes()
-        info = GaugeMetricFamily("gateway_build_info", "The running version; always 1.", labels=["version"])
-        info.add_metric([__version__], 1)
-        yield info
+        yield _gauge("gateway_build_info", "The running version; always 1.", ["version"], [([__version__], 1)])
 
     def _states(self) -> Iterable[Metric]:
-        health = self._health()
+        health = self.health()
         yield GaugeMetricFamily("gateway_ready", "1 while the gateway is ready, as in /readyz.", value=health.ready)
-        ready = GaugeMetricFamily("gateway_peer_ready", "1 while the peer has no problem.", labels=["peer"])
-        names = [*(source.name for source in self._sources), "kafka", "registry"]  # not lanes: they come and go
+        names = [*(source.name for source in self.sources), "kafka", "registry"]  # not lanes: they come and go
         failing = {state.peer for state in health.states if state.state != "ok"}
-        for name in names:
-            ready.add_metric([name], name not in failing)
-        yield ready
+        ready = (([name], name not in failing) for name in names)
+        yield _gauge("gateway_peer_ready", "1 while the peer has no problem.", ["peer"], ready)
 
     def _books(self) -> Iterable[Metric]:
-        books = self._ledger.books.items()
-        for family, figure, name, text in BY_STREAM:
-            metric = family(name, text, labels=["stream"])
-            for stream, book in books:
-                if (value := getattr(book, figure)) is not None:
-                    metric.add_metric([stream], value)
-            yield metric
+        books = self.ledger.books.items()
+        for make, figure, name, text in BY_STREAM:
+            values = (([stream], getattr(book, figure)) for stream, book in books)
+            yield make(name, text, ["stream"], (sample for sample in values if sample[1] is not None))
         for figure, name, text in BY_REASON:
-            metric = CounterMetricFamily(name, text, labels=["stream", "reason"])
-            for stream, book in books:
-                for reason, count in list(getattr(book, figure).items()):
-                    metric.add_metric([stream, reason], count)
-            yield metric
-        for figure, name, text in CONTINUITY:
-            metric = CounterMetricFamily(name, text, labels=["stream"])
-            for stream, book in books:
-                if figure in book.continuity:
-                    metric.add_metric([stream], book.continuity[figure])
-            yield metric
+            counts = (
+                ([stream, reason], count)
+                for stream, book in books
+                for reason, count in list(getattr(book, figure).items())
+            )
+            yield _counter(name, text, ["stream", "reason"], counts)
+        for key, name, text in CONTINUITY:
+            counts = (([stream], book.continuity[key]) for stream, book in books if key in book.continuity)
+            yield _counter(name, text, ["stream"], counts)
 
     def _times(self) -> Iterable[Metric]:
-        reading = GaugeMetricFamily(
-            "gateway_last_reading_timestamp_seconds", "Arrival of the newest reading.", labels=["stream"]
+        books = self.ledger.books.items()
+        times = (([stream], book.last_reading_at / 1000) for stream, book in books if book.last_reading_at)
+        name = "gateway_last_reading_timestamp_seconds"
+        yield _gauge(name, "Arrival of the newest reading.", ["stream"], times)
+        times = (
+            ([stream, reason], at / 1000) for stream, book in books for reason, at in list(book.last_dead_letter_at.items())
         )
-        dead_letter = GaugeMetricFamily(
-            "gateway_last_dead_letter_timestamp_seconds",
-            "Arrival of the newest reading that became a dead letter.",
-            labels=["stream", "reason"],
-        )
-        for stream, book in self._ledger.books.items():
-            if book.last_reading_at:
-                reading.add_metric([stream], book.last_reading_at / 1000)
-            for reason, at in list(book.last_dead_letter_at.items()):
-                dead_letter.add_metric([stream, reason], at / 1000)
-        yield from (reading, dead_letter)
+        name, text = "gateway_last_dead_letter_timestamp_seconds", "Arrival of the newest dead-lettered reading."
+        yield _gauge(name, text, ["stream", "reason"], times)
 
     def _links(self) -> Iterable[Metric]:
-        up = GaugeMetricFamily("gateway_mqtt_connected", "1 while connected to the broker.", labels=["server"])
-        connects = CounterMetricFamily("gateway_mqtt_connects", "Connections made.", labels=["server"])
-        lost = CounterMetricFamily(
-            "gateway_mqtt_sessions_lost", "Times that the broker had lost the session.", labels=["server"]
-        )
-        for source in self._sources:
-            up.add_metric([source.name], source.link == Link.UP)
-            connects.add_metric([source.name], source.connects)
-            lost.add_metric([source.name], source.sessions_lost)
-        yield from (up, connects, lost)
+        label, sources = ["server"], self.sources
+        up = (([source.name], source.link == Link.UP) for source in sources)
+        yield _gauge("gateway_mqtt_connected", "1 while connected to the broker.", label, up)
+        connects = (([source.name], source.connects) for source in sources)
+        yield _counter("gateway_mqtt_connects", "Connections made.", label, connects)
+        lost = (([source.name], source.sessions_lost) for source in sources)
+        yield _counter("gateway_mqtt_sessions_lost", "Times that the broker had lost the session.", label, lost)
 
     def _lag(self) -> Iterable[Metric]:
-        now, oldest = self._now(), self._spool.oldest()
-        lags = {stream: max(0.0, now - oldest.get(stream, 1000 * now) / 1000) for stream in self._ledger.books}
-        lag = GaugeMetricFamily(
-            "gateway_lag_seconds", "Age of the stream's oldest reading that waits for Kafka; or 0.", labels=["stream"]
-        )
-        for stream, seconds in lags.items():
-            lag.add_metric([stream], seconds)
-        yield lag
-        yield GaugeMetricFamily(
-            "gateway_oldest_unsettled_seconds",
-            "Lag: age of the oldest reading that Kafka has not acknowledged; or 0.",
-            value=max(lags.values(), default=0.0),
-        )
+        now, oldest = self.now(), self.spool.oldest()
+        lags = {stream: max(0.0, now - oldest.get(stream, 1000 * now) / 1000) for stream in self.ledger.books}
+        text = "Age of the stream's oldest reading that waits for Kafka; or 0."
+        yield _gauge("gateway_lag_seconds", text, ["stream"], (([stream], lag) for stream, lag in lags.items()))
+        text = "Lag: age of the oldest reading that Kafka has not acknowledged; or 0."
+        yield GaugeMetricFamily("gateway_oldest_unsettled_seconds", text, value=max(lags.values(), default=0.0))
 
     def _sizes(self) -> Iterable[Metric]:
-        spool = self._spool
+        spool = self.spool
         text = "Payload, with the MQTT 5 properties that are kept, of the readings received since the start."
         yield CounterMetricFamily("gateway_received_bytes", text, value=spool.payload_bytes)
         text = "Memory held by readings that are not yet safe."

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 from gateway.observe.figures import Rates, RateTracker, Snapshot, figures, settled
 from gateway.page import html
 from gateway.page.blocks import Block, Facts, Heading, Link, Paragraph, Phrase, Strong, Table
-from gateway.page.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,18 +53,17 @@ class StatusPage:
         self._collect = collect
         self._rates = RateTracker()
         self._rates(self._take(), time.monotonic())  # so that the first page has rates
-        self._page = Page("", html.STYLE_SOURCE)
+        self._page: html.Page
         self._made_at = float("-inf")
 
-    def __call__(self) -> Page:
+    def __call__(self) -> html.Page:
         """Make the page, or return the last one if it is recent."""
         if time.monotonic() - self._made_at > KEPT_SECONDS:
             health, snapshot = self._health(), settled(self._take, PAUSE_SECONDS)
             self._made_at = time.monotonic()
             rates = self._rates(snapshot, self._made_at)
             blocks = overview(VERDICTS[health.ready], health.states, snapshot, rates, time.time())
-            text = html.write_live([Heading(1, self._title), *blocks], _LINKS, REFRESH_SECONDS)
-            self._page = Page(text, html.STYLE_SOURCE)
+            self._page = html.write_live([Heading(1, self._title), *blocks], _LINKS, REFRESH_SECONDS)
         return self._page
 
     def _take(self) -> Snapshot:

@@ -92,11 +92,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A source or a target in the diagram: its name, a note below it, and the anchor of its description."""
+    """A source or a target in the diagram: its name, and a note below it."""
 
     name: str
     note: str
-    anchor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import re
 from html import escape
 from importlib.resources import files
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote
 
 from gateway.page import flow
@@ -34,24 +34,31 @@ _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[/.-])(?=[A-Za-z{])")
 _POLICY: Final = f"default-src 'none'; style-src {STYLE_SOURCE}; base-uri 'none'; form-action 'none'"
 
 
-def write(blocks: Sequence[Block]) -> str:
+class Page(NamedTuple):
+    """A self-contained HTML page, and the source `'sha256-...'` that its Content-Security-Policy allows for styles."""
+
+    text: str
+    style: str
+
+
+def write(blocks: Sequence[Block]) -> Page:
     """Write a page with a table of contents; the first block is a heading of level 1."""
     return _document(blocks, f'<nav aria-label="Contents">\n{_contents(blocks[1:])}\n</nav>')
 
 
-def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: int) -> str:
+def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: int) -> Page:
     """Write a page that the browser reloads every few seconds, with links to other pages; `Strong` means trouble."""
     items = "".join(f"<li>{_inline(link)}</li>" for link in links)
     refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">\n'
     return _document(blocks, f'<nav aria-label="Pages"><ul>{items}</ul></nav>', refresh, "live")
 
 
-def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = "") -> str:
+def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = "") -> Page:
     (title, *rest) = blocks
     assert isinstance(title, Heading), "the first block is the title"
     body = "\n".join(part for block in rest for part in _block(block))
     attribute = f' class="{kind}"' if kind else ""
-    return f"""<!doctype html>
+    text = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -71,6 +78,7 @@ def _document(blocks: Sequence[Block], nav: str, refresh: str = "", kind: str = 
 </body>
 </html>
 """
+    return Page(text, STYLE_SOURCE)
 
 
 def _contents(blocks: Sequence[Block]) -> str:

@@ -23,7 +23,7 @@ from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.mqtt.source import MqttSource
 from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
-from gateway.observe.health import HealthCheck, Monitored
+from gateway.observe.health import HealthCheck
 from gateway.observe.http import HttpServer, Pages
 from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.status_page import StatusPage
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.core.model import Contract, MqttServer, Stream
-    from gateway.page.page import Page
+    from gateway.page.html import Page
     from gateway.settings.settings import Settings
     from gateway.signals import StopFlag
 
@@ -153,7 +153,7 @@ def build(
     schema_ids = SchemaIdResolver(registry_of(contract, settings), streams, bridge, payload_limit)
 
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
-    health = HealthCheck(Monitored(bridge, sources, sink, spool, schema_ids.refusals, topics))
+    health = HealthCheck(bridge, sources, sink, spool, schema_ids.refusals, topics)
     collector = GatewayCollector(ledger, sources, spool, time.time, health)
     http = None
     if settings.http.listen:
@@ -198,17 +198,17 @@ def _sources(
     sources = []
     for server in contract.mqtt_servers.values():
         served = [stream for stream in streams if server.name in stream.servers]
-        qos = {filters[stream.name]: settings.qos_of(stream) for stream in served if stream.name in filters}
         if served or file.filters(server.name, server.client_id):
-            sources.append(_source(server, settings, served, qos, payload_limit, file))
+            sources.append(_source(server, settings, served, filters=filters, payload_limit=payload_limit, file=file))
     return sources
 
 
-def _source(  # noqa: PLR0913, PLR0917 - MqttSource needs them all
+def _source(  # noqa: PLR0913 - what the source is made of, the last three by name
     server: MqttServer,
     settings: Settings,
     streams: list[Stream],
-    subscriptions: dict[str, int],
+    *,
+    filters: Mapping[str, str],
     payload_limit: int,
     file: SubscriptionFile,
 ) -> MqttSource:
@@ -223,7 +223,7 @@ def _source(  # noqa: PLR0913, PLR0917 - MqttSource needs them all
     return MqttSource(
         server,
         address=(host, port or (8883 if encrypted else 1883)),
-        subscriptions=subscriptions,
+        subscriptions={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
         stream_of=routes((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         receive_maximum=given.receive_maximum or ahead,

@@ -48,7 +48,7 @@ def test_figures_of_another_program_are_refused() -> None:
 
 
 def test_books_that_do_not_balance_are_looked_at_again() -> None:
-    """A look may fall between two entries of the loop; one that stays wrong is told as it is."""
+    """A snapshot may fall between two entries of the loop; one that stays wrong is returned as it is."""
     wrong, right = Snapshot({"doors": Books(received=1)}), looked(1, 0.0)
     looks = iter([wrong, wrong, right, wrong])
     assert settled(lambda: next(looks), 0.0) is right
@@ -85,7 +85,7 @@ def test_pace_begins_anew_with_the_gateway() -> None:
 
 @pytest.mark.parametrize("size", [50, 150, 1_000, 3_000])
 def test_what_a_reading_takes_on_disk_is_known_within_a_third(tmp_path: Path, size: int) -> None:
-    """Survival is told by it, and never too long."""
+    """The estimate of hours without Kafka depends on it and is never too long."""
     topic, count = b"factory/machine-12/temperature", 2_000
     rows = [(number, Reading("receiveFactorySensors", topic, b"x" * size, 0)) for number in range(count)]
     with SpoolFile(tmp_path / "spool.db") as file:

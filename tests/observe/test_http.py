@@ -15,7 +15,7 @@ from gateway.errors import GatewayError
 from gateway.observe import http
 from gateway.observe.http import HttpServer, Pages
 from gateway.observe.peer_state import Health, PeerState
-from gateway.page.page import Page
+from gateway.page.html import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,7 +286,7 @@ def test_client_that_goes_away_hurts_nobody(server: HttpServer) -> None:
     assert ask(server, "/livez")[0] == 200
 
 
-def test_connections_above_the_bound_are_told_so(server: HttpServer) -> None:
+def test_connections_above_the_maximum_get_503(server: HttpServer) -> None:
     """32 silent connections take all places; the next are sent away, and when they leave all is well."""
     with ExitStack() as stack:
         for _ in range(http.MAXIMUM_CONNECTIONS):
@@ -325,7 +325,7 @@ def test_address_that_is_not_ours_is_a_sentence(gateway: Gateway, listen: str) -
         HttpServer(listen, gateway.pages())
 
 
-def test_server_listens_where_it_is_told_only(server: HttpServer) -> None:
+def test_server_listens_on_the_given_address_only(server: HttpServer) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", server.port), timeout=DEADLINE_SECONDS)
 

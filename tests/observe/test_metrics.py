@@ -166,14 +166,14 @@ def test_figures_are_those_of_spool_and_broker(families: dict[str, Metric]) -> N
     assert value(families, "gateway_build_info", version=__version__) == 1
 
 
-def test_peers_are_told_as_readyz_does(families: dict[str, Metric]) -> None:
+def test_peers_are_those_of_readyz(families: dict[str, Metric]) -> None:
     """Those of the contract, Kafka and the registry; what is wrong with a topic is no label."""
     assert value(families, "gateway_ready") == 0
     states = {sample.labels["peer"]: sample.value for sample in families["gateway_peer_ready"].samples}
     assert states == {"factoryBroker": 1, "kafka": 0, "registry": 1}
 
 
-def test_the_process_is_told_as_well(families: dict[str, Metric]) -> None:
+def test_metrics_of_the_process_are_included(families: dict[str, Metric]) -> None:
     """Memory, processor time and file descriptors, under the names that every dashboard knows."""
     assert {"process_resident_memory_bytes", "process_cpu_seconds", "process_open_fds"} <= families.keys()
 

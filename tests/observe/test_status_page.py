@@ -35,7 +35,7 @@ NOW = 1_791_547_200.0
 MS = int(NOW * 1000)
 
 
-def told(peers: tuple[PeerState, ...] = (), book: Books | None = None, rates: Rates | None = None) -> list[Block]:
+def status(peers: tuple[PeerState, ...] = (), book: Books | None = None, rates: Rates | None = None) -> list[Block]:
     """Blocks about one stream that has waited for ten minutes."""
     gauges = {"spool_disk_bytes": 3 * 2**20, "spool_room_bytes": 7_200_000.0, "spool_memory_bytes": 512.0}
     found = Snapshot({"doors": book or Books()}, {"doors": 600.0}, gauges)
@@ -52,27 +52,27 @@ def test_stream_tells_rate_lag_and_what_came_last() -> None:
         received=1_250, in_flight=50, spooled=1_000, delivered=190, dead_lettered=Counter({Reason.EMPTY: 10}),
         last_reading_at=MS - 4_000, last_dead_letter_at={Reason.EMPTY: MS - 90_000, Reason.NO_KEY: MS - 99_000},
     )  # fmt: skip
-    found = rows(told(book=book))
+    found = rows(status(book=book))
     assert "per second, in the last 30 s" in found[1]
-    last, letter = "2026-10-09 11:59:56 UTC, 4 s ago", "empty, 2026-10-09 11:58:30 UTC, 90 s ago"
-    assert found[2] == ["doors", "2.5", "1,050", "10 min", last, letter]
+    last, dead_letter = "2026-10-09 11:59:56 UTC, 4 s ago", "empty, 2026-10-09 11:58:30 UTC, 90 s ago"
+    assert found[2] == ["doors", "2.5", "1,050", "10 min", last, dead_letter]
     assert found[4] == ["doors", "1,250", "190", "10", "1,000", "50", "0"]
     assert found[5] == ["The books balance."]
 
 
 def test_spool_tells_how_long_it_lasts() -> None:
-    """7.2 MB at 1,000 bytes a second are two hours; what nobody knows is not told."""
-    text = write(told())
+    """7.2 MB at 1,000 bytes a second are two hours; an unknown rate gives no estimate."""
+    text = write(status())
     assert "Spool on disk: 3.0 MiB" in text
     assert "Free for the spool: 6.9 MiB, enough for about 2.0 hours without Kafka at this rate" in text
-    assert "no readings arrive now" in write(told(rates=Rates(30.0, {"doors": 0.0}, 0.0)))
-    unknown = write(told(rates=Rates()))
+    assert "no readings arrive now" in write(status(rates=Rates(30.0, {"doors": 0.0}, 0.0)))
+    unknown = write(status(rates=Rates()))
     assert "hours" not in unknown
     assert "arrive" not in unknown
 
 
 def test_books_that_do_not_balance_stand_out() -> None:
-    page = html.write_live(titled(told(book=Books(received=3))), (), 3)
+    page = html.write_live(titled(status(book=Books(received=3))), (), 3).text
     assert "<strong>The books do NOT balance: 3 reading(s) unexplained." in page
 
 
@@ -83,8 +83,8 @@ def titled(blocks: list[Block]) -> list[Block]:
 
 def test_outside_text_stays_text() -> None:
     """A broker may answer what it likes: no tag, no attribute, nothing that a terminal would obey."""
-    blocks = told((PeerState("factoryBroker", "down", HOSTILE),))
-    page = html.write_live(titled(blocks), (), 3)
+    blocks = status((PeerState("factoryBroker", "down", HOSTILE),))
+    page = html.write_live(titled(blocks), (), 3).text
     assert {tag for tag, _ in Parsed(page).tags} <= TAGS
     assert "<script>alert(1)</script>" in Parsed(page).text
     for text in (page, write(blocks)):
@@ -142,8 +142,8 @@ def test_browser_shows_what_happens(
             cluster.freeze()
             try:
                 watch_an_outage(browser, publisher)
-                visit = browser.visit(address, width=360)
-                assert (visit.complaints, set(visit.requests)) == ([], {address})
+                loaded = browser.load(address, width=360)
+                assert (loaded.complaints, set(loaded.requests)) == ([], {address})
             finally:
                 cluster.thaw()
             gateway.wait_settled(57)
@@ -153,8 +153,8 @@ def test_browser_shows_what_happens(
 
 def look_at(browser: Browser, address: str, width: int, scheme: str) -> None:
     """Nothing is complained of, nothing else is asked for, nothing is cut off, and all is well."""
-    visit = browser.visit(address, width=width, scheme=scheme)
-    assert (visit.complaints, set(visit.requests)) == ([], {address})
+    loaded = browser.load(address, width=width, scheme=scheme)
+    assert (loaded.complaints, set(loaded.requests)) == ([], {address})
     assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
     is_dark = browser.ask("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert is_dark == (scheme == "dark")
@@ -182,11 +182,11 @@ def wait_for_waiting(browser: Browser, waiting: str) -> None:
     """Wait until the open page says so."""
     found: dict[str, str] = {}
 
-    def is_told() -> bool:
+    def is_shown() -> bool:
         found.update(cells(browser, "receiveDoors"))
         return found.get("waiting") == waiting
 
-    wait_for(is_told, 60, lambda: f"{waiting} waiting: {found} {trouble(browser)}")
+    wait_for(is_shown, 60, lambda: f"{waiting} waiting: {found} {trouble(browser)}")
 
 
 def trouble(browser: Browser) -> list[str]:

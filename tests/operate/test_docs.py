@@ -24,7 +24,7 @@ from gateway.errors import ConfigurationError
 from gateway.observe.http import HttpServer, Pages
 from gateway.observe.peer_state import Health
 from gateway.operate import docs
-from gateway.page.page import Page
+from gateway.page.html import Page
 from tests.stack.browser import Browser
 from tests.stack.gateway import ROOT, Gateway
 
@@ -35,7 +35,7 @@ OURS = ROOT / "asyncapi.yaml"
 EVERYTHING = Path(__file__).parents[1] / "documented" / "asyncapi.yaml"
 CONTRACTS = pytest.mark.parametrize("path", [OURS, EVERYTHING], ids=["ours", "everything"])
 
-UNSHOWN = {"$ref", "action", "asyncapi", "namespace"}  # followed, told in words, or part of a full name
+UNSHOWN = {"$ref", "action", "asyncapi", "namespace"}  # followed, described in words, or part of a full name
 VOID = {"meta", "path", "rect", "wbr"}
 BLOCKS = {"p", "li", "td", "th", "dt", "dd", "h1", "h2", "h3", "h4", "pre", "caption", "figcaption", "text", "title"}
 TAGS = BLOCKS | VOID | {
@@ -174,7 +174,7 @@ def test_routing_table_follows_a_stream_to_its_end() -> None:
     assert row == f"takeVibration plant/{{pump}}/vibration floor Vibration plant.vibration {key} plant.refused"
 
 
-def test_diagram_has_every_way() -> None:
+def test_diagram_has_every_route() -> None:
     """An arrow into and out of each check, and a dashed one for what does not fit."""
     page = docs.page(Document(OURS)).text
     count = len(contracts.load(OURS).streams)
@@ -426,9 +426,9 @@ def browser() -> Iterator[Browser]:
 def test_browser_shows_the_served_page(browser: Browser, gateway: Gateway, width: int, scheme: str) -> None:
     """Nothing is complained of, nothing else is asked for, the fields are there to read, and nothing is cut off."""
     address = f"http://127.0.0.1:{gateway.port}/docs"
-    visit = browser.visit(address, width=width, scheme=scheme)
-    assert visit.complaints == []
-    assert visit.requests == [address]
+    loaded = browser.load(address, width=width, scheme=scheme)
+    assert loaded.complaints == []
+    assert loaded.requests == [address]
     text = flat(browser.ask("document.body.innerText"))
     for shown in ("energy_import_wh", "OBIS 1-0:1.8.0. Active energy drawn from the grid.", "other_registers{}.value"):
         assert shown in text
@@ -441,14 +441,14 @@ def test_browser_shows_the_served_page(browser: Browser, gateway: Gateway, width
 def test_browser_opens_the_file_from_disk(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "docs.html"
     file.write_text(docs.page(Document(EVERYTHING)).text, encoding="utf-8")
-    visit = browser.visit(file.as_uri())
-    assert (visit.complaints, visit.requests) == ([], [file.as_uri()])
+    loaded = browser.load(file.as_uri())
+    assert (loaded.complaints, loaded.requests) == ([], [file.as_uri()])
     assert "by_bearing{}.peak" in browser.ask("document.body.innerText")
 
 
 def test_browser_runs_nothing_of_a_hostile_contract(browser: Browser, hostile: Path) -> None:
     file = hostile.with_name("docs.html")
     file.write_text(docs.page(Document(hostile)).text, encoding="utf-8")
-    visit = browser.visit(file.as_uri())
-    assert (visit.complaints, visit.requests) == ([], [file.as_uri()])
+    loaded = browser.load(file.as_uri())
+    assert (loaded.complaints, loaded.requests) == ([], [file.as_uri()])
     assert browser.ask("document.scripts.length + document.images.length") == 0

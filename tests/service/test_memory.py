@@ -75,7 +75,7 @@ def test_work_whose_fork_is_killed_is_done_here(dies_at: str) -> None:
 
     begin = memory.run_in_fork(prepare)
     if dies_at == "once":
-        wait_for(lambda: _is_dead(own), 30, "the fork to be dead before it is told anything")
+        wait_for(lambda: _is_dead(own), 30, "the fork to be dead before it gets its argument")
     assert begin(7)() == (7, own)
 
 
@@ -97,7 +97,7 @@ def test_work_is_done_here_where_the_system_allows_no_other_process(monkeypatch:
     assert memory.run_in_fork(lambda: work)(7)() == (7, os.getpid())
 
 
-def test_a_fork_that_is_never_told_anything_ends_with_its_process() -> None:
+def test_a_fork_that_never_gets_an_argument_ends_with_its_process() -> None:
     """As when gateway.yaml is wrong."""
     program = """if True:
         import os

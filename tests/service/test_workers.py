@@ -72,8 +72,10 @@ class Workers(Gateway):
 
     def is_subscribed(self) -> bool:
         """Whether all workers have their subscriptions at both brokers."""
-        told = [json.loads(self.ask(number, "/readyz")[1])["states"] for number in range(1, self.count + 1)]
-        return all(each["state"] == "ok" for states in told for each in states if each["peer"].endswith("Broker"))
+        states_of_all = [json.loads(self.ask(number, "/readyz")[1])["states"] for number in range(1, self.count + 1)]
+        return all(
+            each["state"] == "ok" for states in states_of_all for each in states if each["peer"].endswith("Broker")
+        )
 
     def change(self, **settings: Any) -> None:
         """Change sections of gateway.yaml for the next start."""
@@ -164,7 +166,7 @@ def test_streams_of_one_kafka_topic_have_one_worker(tmp_path: Path) -> None:
     assert [set(filters(joined, given, number)) for number in (1, 2)] == [{"a", "c"}, {"b"}]
 
 
-def test_streams_that_share_a_topic_by_way_of_another_have_one_worker(tmp_path: Path) -> None:
+def test_streams_that_share_a_topic_through_another_have_one_worker(tmp_path: Path) -> None:
     """A stream that goes to two topics keeps the streams of both with it."""
     given = settings(tmp_path, workers={"count": 2})
     one, two, three, four = (stream(name, OTHERS, address=f"{name}/{{place}}", keys=("/place",)) for name in "abcd")
@@ -206,7 +208,7 @@ def test_worker_above_the_count_is_started_while_it_has_a_spool(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("workers", "listen", "told"),
+    ("workers", "listen", "expected_findings"),
     [
         ({"count": 5}, "127.0.0.1:9464", []),
         ({"count": 6}, "127.0.0.1:9464", [("error", "workers.count")]),
@@ -217,23 +219,23 @@ def test_worker_above_the_count_is_started_while_it_has_a_spool(tmp_path: Path) 
     ],
 )
 def test_check_tells_what_does_not_fit(
-    tmp_path: Path, workers: dict[str, Any], listen: str, told: list[tuple[str, str]]
+    tmp_path: Path, workers: dict[str, Any], listen: str, expected_findings: list[tuple[str, str]]
 ) -> None:
     """More workers than topics and ports that do not fit are errors; giving up the order is a warning."""
     given = settings(tmp_path, workers=workers, http={"listen": listen})
-    assert [(finding.severity, finding.path) for finding in examine(FIVE, given)] == told
+    assert [(finding.severity, finding.path) for finding in examine(FIVE, given)] == expected_findings
 
 
 def test_check_tells_that_shared_streams_are_not_watched(tmp_path: Path) -> None:
     """No worker sees all readings of a key, so a gap would mean nothing."""
     watched = contract(*(replace(one, sequence="/n") for one in FIVE.streams.values()))
     found = examine(watched, settings(tmp_path, workers={"count": 2, "split": "shared"}))
-    assert any("x-sequence and x-silent-after are not watched" in finding.message for finding in found)
+    assert any("x-sequence and x-silent-after have no effect" in finding.message for finding in found)
     assert not list(examine(watched, settings(tmp_path, workers={"count": 2})))
 
 
 def test_options_of_run_go_before_the_file(tmp_path: Path) -> None:
-    """`--workers` and `--split` win over gateway.yaml, and what is wrong with them is told by their names."""
+    """`--workers` and `--split` win over gateway.yaml, and findings name them."""
     given = settings(tmp_path, workers={"count": 2, "share": "ours"}).with_workers(9, None)
     assert given.workers.model_dump() == {"count": 9, "split": "streams", "share": "ours", "apart": False}
     (finding,) = examine(FIVE, given)
@@ -379,9 +381,9 @@ def test_killed_worker_ends_all_and_the_next_start_goes_on(
         gateway.start()
         os.kill(gateway.pid_of(2), signal.SIGKILL)
         assert gateway.wait_for_end() == 1
-        (told,) = gateway.events("worker has ended")
-        assert told["peer"] == "worker 2"
-        assert told["detail"].startswith("signal SIGKILL;")
+        (ended,) = gateway.events("worker has ended")
+        assert ended["peer"] == "worker 2"
+        assert ended["detail"].startswith("signal SIGKILL;")
         assert [ledger["worker"] for ledger in gateway.events("ledger")] == [1]
         publish(broker.port, readings)
         gateway.start()

@@ -32,7 +32,7 @@ FLAGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Loaded:
     """What a page did while it was loaded.
 
     Args:
@@ -81,7 +81,7 @@ class Browser:
         os.write(self._to, json.dumps(message).encode() + b"\0")
         return self._read(lambda one: one.get("id") == self._count)
 
-    def visit(self, address: str, *, width: int = 1280, scheme: str = "light") -> Visit:
+    def load(self, address: str, *, width: int = 1280, scheme: str = "light") -> Loaded:
         """Load a page in a window so wide, for somebody who prefers a light or a dark scheme."""
         self.tell("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.tell("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -89,7 +89,7 @@ class Browser:
         self.tell("Page.navigate", url=address)
         self._read(lambda one: one.get("method") == "Page.loadEventFired")
         self.ask("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")  # drawn, and what followed
-        found = Visit()
+        found = Loaded()
         for event in self._events:
             match event["method"], event["params"]:
                 case "Network.requestWillBeSent", {"request": {"url": url}}:

@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING
 
 from gateway.page import html
 from gateway.page import markdown as markdown_writer
-from gateway.page.page import Page
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document
     from gateway.page.blocks import Block
+    from gateway.page.html import Page
 
 
 def page(document: Document) -> Page:
     """Write a valid contract as one HTML file that loads nothing."""
-    return Page(html.write(_content(document)), html.STYLE_SOURCE)
+    return html.write(_content(document))
 
 
 def markdown(document: Document) -> str:

@@ -80,8 +80,8 @@ def _flow(streams: list[Operation]) -> Flow:
         routes += [(index, targets.index(target), None) for target in one.targets(DEAD_LETTER)]
     notes = ["dead letters" if one in dead_letters else f"keyed by {_plain(key(one))}" for one in targets]
     return Flow(
-        tuple(Box(one.address, ", ".join(one.servers), one.anchor) for one in streams),
-        tuple(Box(one.address, note, one.anchor) for one, note in zip(targets, notes, strict=True)),
+        tuple(Box(one.address, ", ".join(one.servers)) for one in streams),
+        tuple(Box(one.address, note) for one, note in zip(targets, notes, strict=True)),
         tuple(routes),
     )
 
