@@ -78,7 +78,7 @@ def overview(verdict: str, peers: Sequence[PeerState], snapshot: Snapshot, rates
         Table("Peers", ("peer", "state", "next step"), tuple(map(_peer, peers))),
         Table(
             "Streams",
-            ("stream", _per_second(rates), "waiting", "oldest waits for", "last reading", "last dead letter"),
+            ("stream", _per_second(rates), "waiting", "age of oldest", "last reading", "last dead letter"),
             tuple(_stream(name, book, snapshot, rates, now) for name, book in books),
         ),
         Table("Ledger (readings)", ("stream", *_ACCOUNTS), tuple(_account(name, book) for name, book in books)),

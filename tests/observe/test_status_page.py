@@ -174,7 +174,7 @@ def watch_an_outage(browser: Browser, publisher: Publisher) -> None:
     wait_for(lambda: VERDICTS[False] in trouble(browser), 30, "the verdict")
     color = "getComputedStyle(document.querySelector('strong') ?? document.body).color"
     wait_for(lambda: browser.ask(color) == "rgb(179, 20, 29)", 30, "red")
-    wait_for(lambda: cells(browser, "receiveDoors").get("oldest waits for"), 30, "the age of what waits")
+    wait_for(lambda: cells(browser, "receiveDoors").get("age of oldest"), 30, "the age of what waits")
     wait_for(lambda: "The books balance." in browser.ask("document.body?.innerText ?? ''"), 30, "the books")
 
 
