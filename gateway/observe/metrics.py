@@ -127,9 +127,8 @@ class GatewayCollector:
         times = (([stream], book.last_reading_at / 1000) for stream, book in books if book.last_reading_at)
         name = "gateway_last_reading_timestamp_seconds"
         yield _gauge(name, "Arrival of the newest reading.", ["stream"], times)
-        times = (
-            ([stream, reason], at / 1000) for stream, book in books for reason, at in list(book.last_dead_letter_at.items())
-        )
+        last = ((stream, list(book.last_dead_letter_at.items())) for stream, book in books)
+        times = (([stream, reason], at / 1000) for stream, moments in last for reason, at in moments)
         name, text = "gateway_last_dead_letter_timestamp_seconds", "Arrival of the newest dead-lettered reading."
         yield _gauge(name, text, ["stream", "reason"], times)
 

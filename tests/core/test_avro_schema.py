@@ -61,9 +61,9 @@ def test_build_resolves_names_by_the_namespace_around_them() -> None:
         "namespace": "",
         "fields": [{"name": "i", "type": ["null", "I"]}],
     }
-    fixed = {"type": "fixed", "name": "F", "size": 4}
-    fields = [{"name": "a", "type": fixed}, {"name": "b", "type": inner}, {"name": "c", "type": "I"}]
-    root = build(record(*fields, namespace="n"))
+    fixed: dict[str, Any] = {"type": "fixed", "name": "F", "size": 4}
+    fields = {"a": fixed, "b": inner, "c": "I"}
+    root = build(record(*({"name": name, "type": kind} for name, kind in fields.items()), namespace="n"))
     assert [each.type.name for each in root.fields] == ["n.F", "I", "I"]
     assert root.fields[0].type.size == 4
 
