@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from confluent_kafka import Consumer, TopicPartition
 
 from gateway.operate.dlq.replay import JOURNAL_FILE
+from tests.operate.test_dead_letters import correct, is_in_order, origins, put, replay, topics
 from tests.stack.gateway import Gateway
-from tests.test_dead_letters import correct, is_in_order, origins, put, replay, topics
 
 if TYPE_CHECKING:
     from tests.stack.kafka import Kafka

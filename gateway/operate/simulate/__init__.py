@@ -1,1 +1,1 @@
-"""Sensors made up from the contract: readings that fit and readings that do not, published as devices would."""
+"""Simulated devices: valid and invalid messages made from the contract, published as devices would."""

@@ -1,15 +1,14 @@
-"""Avro schema and examples -> JSON readings that a device could have sent.
+"""Avro schema and examples -> JSON samples that a device could have sent.
 
-The schema says what is allowed, the examples say what it looks like. A value that an example holds is varied: numbers
-around it, texts taken from all the examples, what counts up counts up, clocks show the time. A field that no
-example holds is made from its type. So a stream that somebody adds to the contract is simulated at once, well when
-it has an example and validly in any case.
+The schema defines which values are valid; the examples show what they look like. A value of an example is varied:
+numbers stay near it, texts are taken from all examples, counters increase, timestamps show the current time. A field
+without an example is made from its type, so every stream of a contract can be simulated.
 
-Every reading comes with its spots: the places where a value stands, and what may stand there. `breakage.py` needs
-them to break a reading in a way that is surely wrong.
+A sample comes with its field places: where its values are and which schema applies there. `breakage.py` needs them to
+make a sample invalid for certain.
 
-Rejected: hypothesis-like generation from the schema alone (valid, but nobody recognises a press in it); replaying the
-examples (every value the same: no key distribution, no counter, no order to check).
+Rejected: generation from the schema alone, as hypothesis does it (valid, but nothing looks like a press or a meter);
+replay of the examples (no distribution of keys, no counters, no order to check).
 """
 
 from __future__ import annotations
@@ -34,42 +33,64 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 
 MAX_DEPTH = 5  # of recursive records
+MAX_EXTRAS = 4  # members that a device sends beside those of the examples, for a field that collects them
 RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 EXACT_IN_FLOAT = 2**24
 
+_COLLECTOR: tuple[Path, ...] = ((),)  # the source of a field that collects what no other field reads
 _CLOCK = re.compile(r"(^|_)(time|timestamp|ts|at|date|clock)(_|$)", re.IGNORECASE)
 _COUNTER = re.compile(r"energy|count|total|uptime|(^|\D)\d+\.8\.\d", re.IGNORECASE)  # the last: OBIS time integrals
 _FIRST_NUMBER = re.compile(r"\d+")
 _EPOCH_SECONDS = range(1_000_000_000, 4_200_000_000)
+_PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {  # of an example's value, by Avro type
+    "boolean": bool,
+    "int": int,
+    "long": int,
+    "float": (int, float),
+    "double": (int, float),
+    "string": str,
+    "enum": str,
+    "array": list,
+    "map": dict,
+    "record": dict,
+}
 
 
 class FieldPlace(NamedTuple):
-    """A place in a reading.
+    """A place in a sample.
 
     Args:
-        paths: where the value may stand, as unescaped JSON pointer tokens from the root; the first there counts.
-        schema: what may stand there, in normal form.
-        is_required: True when a reading without it is refused.
-        name: of the field that reads it.
+        paths: where the value may be, as unescaped JSON pointer tokens from the root; the first that exists is read.
+        schema: of the value, in normal form.
+        is_required: True when a sample without the value is invalid.
         is_scaled: True for a number that has a factor.
     """
 
     paths: tuple[Path, ...]
     schema: Schema
-    is_required: bool
-    name: str
+    is_required: bool = False
     is_scaled: bool = False
+
+
+class Sample(NamedTuple):
+    """A JSON value, and the field places in it."""
+
+    value: dict[str, Any]
+    places: list[FieldPlace]
 
 
 @dataclass(slots=True)
 class Device:
-    """One made-up sender: what stays the same from reading to reading, and its counters.
+    """A simulated device: what stays the same from sample to sample, and its counters.
 
     Args:
         number: 0 for the first of its stream.
-        example: the example it resembles, or None.
-        fixed: values by path that make this device itself; ABSENT for a member that it never sends.
+        example: the example that its samples resemble, or None.
+        fixed: values by path that identify this device; ABSENT for a member that it never sends.
+        habits: by path, whether it sends an optional member.
+        levels: by path, the number from which the next one is made.
+        extras: members that it sends for a field that collects them.
     """
 
     number: int
@@ -77,18 +98,11 @@ class Device:
     fixed: dict[Path, Any]
     habits: dict[Path, bool] = field(default_factory=dict)
     levels: dict[Path, float] = field(default_factory=dict)
-    extras: tuple[str, ...] | None = None
-
-
-class Reading(NamedTuple):
-    """A reading as its JSON value, and where what stands in it."""
-
-    value: dict[str, Any]
-    spots: list[FieldPlace]
+    extras: list[str] | None = None
 
 
 def nth(example: str, number: int) -> str:
-    """Make another name of the same kind: `dock-2` is `dock-5` three further, `oven` is `oven-3`."""
+    """Make another name of the same form: 3 after `dock-2` is `dock-5`, 3 after `oven` is `oven-3`."""
     if not number:
         return example
     if not (digits := _FIRST_NUMBER.search(example)):
@@ -97,17 +111,8 @@ def nth(example: str, number: int) -> str:
     return example[: digits.start()] + counted + example[digits.end() :]
 
 
-def _sibling(name: str, random: Random) -> str:
-    """Make a name of the same form: `1-0:1.8.0` may become `1-0:46.8.0`; a name without digits gets a number."""
-    groups = list(_FIRST_NUMBER.finditer(name))
-    if not groups:
-        return f"{name}-{random.randint(2, 99)}"
-    group = random.choice(groups[2:] or groups)
-    return name[: group.start()] + str(random.randint(10, 99)) + name[group.end() :]
-
-
-def found(value: Any, path: Path) -> Any:
-    """Follow a path; ABSENT when it leads nowhere."""
+def value_at(value: Any, path: Path) -> Any:
+    """Follow a path; ABSENT when there is nothing."""
     for token in path:
         if isinstance(value, dict) and token in value:
             value = value[token]
@@ -118,8 +123,7 @@ def found(value: Any, path: Path) -> Any:
     return value
 
 
-def place(value: dict[str, Any], path: Path, placed: Any) -> None:
-    """Put a value at a path, making the objects on the way."""
+def _put(value: dict[str, Any], path: Path, placed: Any) -> None:
     for token in path[:-1]:
         value = value.setdefault(token, {})
     value[path[-1]] = placed
@@ -133,7 +137,7 @@ class Schemas:
         self._named = {schema["name"]: schema for schema in _inner_schemas(self.root) if "name" in schema}
 
     def resolved(self, schema: Schema) -> Schema:
-        """Follow a name to its definition; `{"type": "long"}` and `"long"` become `{"type": "long"}`."""
+        """Follow a name to its definition; both `{"type": "long"}` and `"long"` become `{"type": "long"}`."""
         if isinstance(schema, str):
             return self._named.get(schema, {"type": schema})
         if isinstance(schema, dict) and not isinstance(schema["type"], str):
@@ -141,15 +145,16 @@ class Schemas:
         return schema
 
     def branches(self, schema: Schema) -> list[dict[str, Any]]:
-        """Give the types that a value may have, null left out."""
-        schema = self.resolved(schema)
-        branches = schema if isinstance(schema, list) else [schema]
-        return [branch for branch in map(self.resolved, branches) if branch["type"] != "null"]
+        """List the types that a value may have, without null."""
+        return [branch for branch in self._all_branches(schema) if branch["type"] != "null"]
 
     def takes_null(self, schema: Schema) -> bool:
-        """Tell whether null may stand there."""
+        """Tell whether null is a valid value."""
+        return any(branch["type"] == "null" for branch in self._all_branches(schema))
+
+    def _all_branches(self, schema: Schema) -> list[dict[str, Any]]:
         schema = self.resolved(schema)
-        return any(self.resolved(s)["type"] == "null" for s in (schema if isinstance(schema, list) else [schema]))
+        return list(map(self.resolved, schema if isinstance(schema, list) else [schema]))
 
 
 def _inner_schemas(schema: Schema) -> Iterator[dict[str, Any]]:
@@ -164,14 +169,35 @@ def _inner_schemas(schema: Schema) -> Iterator[dict[str, Any]]:
                 yield from _inner_schemas(inner)
 
 
+class _Slot(NamedTuple):
+    """A value that is being made: for which device, where, under which name, and what an example has there."""
+
+    device: Device
+    path: Path
+    name: str
+    hint: Any
+
+    @property
+    def is_deep(self) -> bool:
+        return len(self.path) > MAX_DEPTH
+
+    @property
+    def number(self) -> int | float | None:
+        """The hint, when it is a number."""
+        return self.hint if isinstance(self.hint, int | float) and not isinstance(self.hint, bool) else None
+
+    def inner(self, path: Path, name: str, hint: Any) -> _Slot:
+        return _Slot(self.device, self.path + path, name, deepcopy(hint))
+
+
 class Plausible:
-    """Makes the readings of one stream.
+    """Makes the samples of one stream.
 
     Args:
         definition: JSON of the record's Avro schema, `x-source` attributes included.
         examples: payloads of the stream's messages.
-        from_topic: paths of the members that the topic says as well; they may be left out.
-        random: the source of all chance; the same seed gives the same readings.
+        in_topic: paths of the members that the topic holds as well; they may be left out.
+        random: the only source of chance; the same seed gives the same samples.
         clock: seconds since 1970 UTC.
     """
 
@@ -179,36 +205,35 @@ class Plausible:
         self,
         definition: dict[str, Any],
         examples: tuple[Any, ...],
-        from_topic: frozenset[Path],
+        in_topic: frozenset[Path],
         random: Random,
         clock: Callable[[], float],
     ) -> None:
         self.schemas = Schemas(definition)
         self._examples = [example for example in examples if isinstance(example, dict)]
-        self._from_topic = from_topic
+        self._in_topic = in_topic
         self._random = random
         self._clock = clock
         self._now = 0.0
+        self._places: list[FieldPlace] = []
         scaled = [(field, scale) for field in self.schemas.root["fields"] if (scale := factor(field))]
         self._factors = {path: scale for field, scale in scaled for path in source(field).paths}
-        self._spots: list[FieldPlace] = []
-        self._makers: dict[str, Callable[[_Place, Any], Any]] = {
-            "null": lambda _place, _schema: None,
-            "boolean": lambda _place, _schema: random.random() < 0.5,
+        self._makers: dict[str, Callable[[_Slot, Any], Any]] = {
+            "boolean": lambda _slot, _schema: random.random() < 0.5,
             "int": self._number,
             "long": self._number,
             "float": self._number,
             "double": self._number,
             "string": self._text,
-            "bytes": lambda _place, _schema: self._code_points(random.randint(0, 8)),
-            "fixed": lambda _place, schema: self._code_points(schema["size"]),
-            "enum": lambda _place, schema: random.choice(schema["symbols"]),
+            "bytes": lambda _slot, _schema: self._code_points(random.randint(0, 8)),
+            "fixed": lambda _slot, schema: self._code_points(schema["size"]),
+            "enum": lambda _slot, schema: random.choice(schema["symbols"]),
             "array": self._array,
             "map": self._map,
             "record": self._record,
             "error": self._record,
         }
-        self._logical: dict[tuple[str, str], Callable[[_Place, Any], Any]] = {
+        self._logical: dict[tuple[str, str], Callable[[_Slot, Any], Any]] = {
             **{("long", f"{zone}timestamp-{unit}"): self._timestamp for zone in ("", "local-") for unit in PER_SECOND},
             ("int", "date"): self._date,
             ("int", "time-millis"): self._time_of_day,
@@ -219,272 +244,228 @@ class Plausible:
             ("fixed", "decimal"): self._decimal,
         }
 
-    def reading(self, device: Device) -> Reading:
-        """Make a device's next reading.
-
-        Args:
-            device: its counters are moved on.
-
-        Returns:
-            A reading that fits the schema.
-        """
-        self._now = max(self._now, self._clock())  # a clock that is set back must not turn the devices' clocks
-        self._spots = []
-        value = self._record(_Place(device, (), "", device.example), self.schemas.root)
-        return Reading(value, self._spots)
+    def sample(self, device: Device) -> Sample:
+        """Make a device's next sample, which is valid; its counters advance."""
+        self._now = max(self._now, self._clock())  # the devices' time never goes back, even if the clock does
+        self._places = []
+        value = self._record(_Slot(device, (), "", device.example), self.schemas.root)
+        return Sample(value, self._places)
 
     # --- records, arrays, maps, unions -------------------------------------------------------------------------------
 
-    def _record(self, at: _Place, schema: dict[str, Any]) -> dict[str, Any]:
-        hint = at.hint if isinstance(at.hint, dict) else {}
+    def _record(self, slot: _Slot, schema: dict[str, Any]) -> dict[str, Any]:
+        hint = slot.hint if isinstance(slot.hint, dict) else {}
         value: dict[str, Any] = {}
         fields = [(source(field).paths, field) for field in schema["fields"]]
-        # Short paths first, so that what reads inside a member finds it made; several paths last: they go where
-        # the others have made a place.
+        # Short paths first, so that a longer one finds the object that it leads into. Fields with several paths come
+        # after them: they go where the others have made an object. The collector takes what is left.
         for paths, field_ in sorted(fields, key=lambda item: (len(item[0]), len(item[0][0]) or 99)):
-            if paths == ((),):
-                self._collect(at, field_, {paths[0][0] for paths, _ in fields if paths != ((),)}, value)
-            elif len(paths) == 1:
-                self._fill(at, field_, paths[0], hint, value)
+            if paths == _COLLECTOR:
+                value |= self._collected(slot, field_, {paths[0][0] for paths, _ in fields if paths != _COLLECTOR})
             else:
-                self._fill_one_of(at, field_, paths, hint, value)
+                self._fill(slot, field_, paths, hint, value)
         return value
 
-    def _fill(self, at: _Place, field_: dict[str, Any], path: Path, hint: Any, value: dict[str, Any]) -> None:
-        whole = at.path + path
-        is_required = "default" not in field_ and whole not in self._from_topic
-        inner = at.inner(path, field_["name"], found(hint, path))
-        mark = len(self._spots)
-        made = self._made_or_left_out(inner, field_["type"], is_required=is_required)
-        if made is ABSENT or found(value, path) is not ABSENT:
-            del self._spots[mark:]
-            return
-        place(value, path, made)
-        self._spots.append(FieldPlace((whole,), field_["type"], is_required, field_["name"], whole in self._factors))
-
-    def _fill_one_of(
-        self, at: _Place, field_: dict[str, Any], paths: tuple[Path, ...], hint: Any, value: dict[str, Any]
+    def _fill(
+        self, slot: _Slot, field_: dict[str, Any], paths: tuple[Path, ...], hint: Any, value: dict[str, Any]
     ) -> None:
-        """Fill a field with several sources wherever its neighbours are; a required one at least at its first."""
-        likely = [path for path in paths if found(hint, path) is not ABSENT] or list(paths[:1])
-        homes = [path for path in paths if len(path) > 1 and found(value, path[:-1]) is not ABSENT]
-        chosen = [path for path in homes if self._has(at.device, at.path + path, 0.8)]
-        is_required = "default" not in field_
-        for path in chosen or (likely[:1] if is_required else []):
-            if found(value, path) is ABSENT:
-                inner = at.inner(path, field_["name"], found(hint, path))
-                made = self._value(inner, field_["type"], is_optional=not is_required)
-                place(value, path, made)
-        places = tuple(at.path + path for path in paths)
+        places = tuple(slot.path + path for path in paths)
+        is_required = "default" not in field_ and self._in_topic.isdisjoint(places)
+        for path in self._chosen(slot, paths, hint, value, is_required=is_required):
+            mark = len(self._places)
+            inner = slot.inner(path, field_["name"], value_at(hint, path))
+            made = self._made_or_absent(inner, field_["type"], is_required=is_required)
+            if made is ABSENT or value_at(value, path) is not ABSENT:
+                del self._places[mark:]
+            else:
+                _put(value, path, made)
         is_scaled = not self._factors.keys().isdisjoint(places)
-        self._spots.append(FieldPlace(places, field_["type"], is_required, field_["name"], is_scaled))
+        self._places.append(FieldPlace(places, field_["type"], is_required, is_scaled))
 
-    def _made_or_left_out(self, at: _Place, schema: Schema, *, is_required: bool) -> Any:
-        if at.path in at.device.fixed:
-            said = at.device.fixed[at.path]
-            is_left_out = at.path in self._from_topic and self._random.random() < 0.2
-            return ABSENT if is_left_out else said
+    def _chosen(
+        self, slot: _Slot, paths: tuple[Path, ...], hint: Any, value: dict[str, Any], *, is_required: bool
+    ) -> list[Path]:
+        """Choose where a field goes: of several paths those into objects that are there; for a required field one."""
+        if len(paths) == 1:
+            return list(paths)
+        inside = [path for path in paths if len(path) > 1 and value_at(value, path[:-1]) is not ABSENT]
+        chosen = [path for path in inside if self._sends(slot.device, slot.path + path, 0.8)]
+        if chosen or not is_required:
+            return chosen
+        return [next((path for path in paths if value_at(hint, path) is not ABSENT), paths[0])]
+
+    def _made_or_absent(self, slot: _Slot, schema: Schema, *, is_required: bool) -> Any:
+        if slot.path in slot.device.fixed:
+            is_left_out = slot.path in self._in_topic and self._random.random() < 0.2
+            return ABSENT if is_left_out else slot.device.fixed[slot.path]
         if not is_required:
-            likelihood = (0.7 if at.device.example is None else 0.3) if at.hint is ABSENT else 0.95
-            if at.depth > MAX_DEPTH or not self._has(at.device, at.path, likelihood):
+            likelihood = 0.95 if slot.hint is not ABSENT else 0.7 if slot.device.example is None else 0.3
+            if slot.is_deep or not self._sends(slot.device, slot.path, likelihood):
                 return ABSENT
-        return self._value(at, schema, is_optional=not is_required and at.depth <= MAX_DEPTH)
+        return self._value(slot, schema, is_optional=not is_required)
 
-    def _has(self, device: Device, path: Path, likelihood: float) -> bool:
-        """Decide once for each device and place: a meter has a register or it has not."""
+    def _sends(self, device: Device, path: Path, likelihood: float) -> bool:
+        """Decide once for each device and path: a meter has a register or has it not."""
         return device.habits.setdefault(path, self._random.random() < likelihood)
 
-    def _collect(self, at: _Place, field_: dict[str, Any], read: set[str], value: dict[str, Any]) -> None:
-        """Add members that no field reads, for the map field that takes them."""
+    def _collected(self, slot: _Slot, field_: dict[str, Any], read: set[str]) -> dict[str, Any]:
+        """Make members that no other field reads, for the map field that collects them."""
         (schema,) = self.schemas.branches(field_["type"])
-        hint = at.hint if isinstance(at.hint, dict) else {}
-        if at.device.extras is None:
-            in_example = tuple(name for name in hint if name not in read)
-            made = [_sibling(name, self._random) for name in sorted(read) if self._random.random() < 0.05]
-            at.device.extras = tuple(name for name in dict.fromkeys((*in_example, *made[:4])) if name not in read)
-        for name in at.device.extras:
-            inner = at.inner((name,), name, hint.get(name, ABSENT))
-            value[name] = self._value(inner, schema["values"])
-            self._spots.append(FieldPlace((inner.path,), schema["values"], is_required=False, name=name))
+        hints = slot.hint if isinstance(slot.hint, dict) else {}
+        if slot.device.extras is None:
+            similar = [nth(name, self._random.randint(2, 99)) for name in sorted(read) if self._random.random() < 0.05]
+            slot.device.extras = [name for name in dict.fromkeys([*hints, *similar[:MAX_EXTRAS]]) if name not in read]
+        return self._members(slot, schema["values"], {name: hints.get(name, ABSENT) for name in slot.device.extras})
 
-    def _array(self, at: _Place, schema: dict[str, Any]) -> list[Any]:
-        hints = at.hint if isinstance(at.hint, list) else []
-        count = 0 if at.depth > MAX_DEPTH else max(len(hints), self._random.randint(0, 3))
-        items = []
-        for index in range(count):
-            inner = at.inner((str(index),), at.name, hints[index % len(hints)] if hints else ABSENT)
-            items.append(self._value(inner, schema["items"]))
-            self._spots.append(FieldPlace((inner.path,), schema["items"], is_required=False, name=at.name))
-        return items
+    def _array(self, slot: _Slot, schema: dict[str, Any]) -> list[Any]:
+        hints = slot.hint if isinstance(slot.hint, list) else []
+        count = 0 if slot.is_deep else max(len(hints), self._random.randint(0, 3))
+        hint_of = {str(index): hints[index % len(hints)] if hints else ABSENT for index in range(count)}
+        return list(self._members(slot, schema["items"], hint_of).values())
 
-    def _map(self, at: _Place, schema: dict[str, Any]) -> dict[str, Any]:
-        hints = at.hint if isinstance(at.hint, dict) else {}
-        count = 0 if at.depth > MAX_DEPTH else self._random.randint(0, 3)
-        names = [*hints, *(f"{at.name}-{number}" for number in range(1, count + 1))]
+    def _map(self, slot: _Slot, schema: dict[str, Any]) -> dict[str, Any]:
+        hints = slot.hint if isinstance(slot.hint, dict) else {}
+        count = 0 if slot.is_deep else self._random.randint(0, 3)
+        names = [f"{slot.name}-{number}" for number in range(1, count + 1)]
+        return self._members(slot, schema["values"], hints | {name: ABSENT for name in names if name not in hints})
+
+    def _members(self, slot: _Slot, schema: Schema, hints: dict[str, Any]) -> dict[str, Any]:
+        """Make a value of one type for each name; an array's names are its indexes."""
         made = {}
-        for name in names:
-            inner = at.inner((name,), at.name, hints.get(name, ABSENT))
-            made[name] = self._value(inner, schema["values"])
-            self._spots.append(FieldPlace((inner.path,), schema["values"], is_required=False, name=at.name))
+        for name, hint in hints.items():
+            inner = slot.inner((name,), slot.name or name, hint)
+            made[name] = self._value(inner, schema)
+            self._places.append(FieldPlace((inner.path,), schema))
         return made
 
     # --- one value ---------------------------------------------------------------------------------------------------
 
-    def _value(self, at: _Place, schema: Schema, *, is_optional: bool = False) -> Any:
+    def _value(self, slot: _Slot, schema: Schema, *, is_optional: bool = False) -> Any:
         branches = self.schemas.branches(schema)
-        if at.hint is ABSENT:
-            at = at._replace(hint=self._seen_elsewhere(at.path))
-        scale = self._factors.get(at.path)
-        raw_hint = at.hint if isinstance(at.hint, int | float) and not isinstance(at.hint, bool) else None
+        if slot.hint is ABSENT:
+            slot = slot._replace(hint=self._hint_from_any_example(slot.path))
+        raw_hint = slot.number
+        scale = self._factors.get(slot.path)
         if scale and raw_hint is not None:
-            at = at._replace(hint=_number_of(scale(Decimal(str(raw_hint)))))
-        may_be_null = self.schemas.takes_null(schema) and not is_optional  # what is optional is rather left out
-        if not branches or (may_be_null and (at.hint is None or at.depth > MAX_DEPTH or self._random.random() < 0.05)):
+            slot = slot._replace(hint=_number_of(scale(Decimal(str(raw_hint)))))
+        # An optional value is left out rather than null.
+        may_be_null = self.schemas.takes_null(schema) and not is_optional
+        if not branches or (may_be_null and (slot.hint is None or slot.is_deep or self._random.random() < 0.05)):
             return None
-        mark = len(self._spots)
-        chosen = next((branch for branch in branches if _suits(branch, at.hint)), None) or self._branch(at, branches)
-        made = self._of_type(at, chosen)
+        mark = len(self._places)
+        branch = self._branch(slot, branches)
+        made = self._of_type(slot, branch)
         if scale and isinstance(made, int | float | Decimal) and not isinstance(made, bool):
-            made = _unscaled(made, scale, chosen, raw_hint)
+            made = _unscaled(made, scale, branch, raw_hint)
         if len(branches) > 1:
-            del self._spots[mark:]  # what is wrong for one branch may be right for another
+            del self._places[mark:]  # a value that is invalid for one branch may be valid for another
         return made
 
-    def _seen_elsewhere(self, path: Path) -> Any:
-        return next((seen for seen in (found(e, path) for e in self._examples) if seen not in (ABSENT, None)), ABSENT)
+    def _hint_from_any_example(self, path: Path) -> Any:
+        values = (value_at(example, path) for example in self._examples)
+        return next((value for value in values if value not in (ABSENT, None)), ABSENT)
 
-    def _branch(self, at: _Place, branches: list[dict[str, Any]]) -> dict[str, Any]:
+    def _branch(self, slot: _Slot, branches: list[dict[str, Any]]) -> dict[str, Any]:
+        """Choose the type of the hint, else any; deep inside a recursive record one that ends it."""
+        if suitable := [branch for branch in branches if _is_of(branch, slot.hint)]:
+            return suitable[0]
         simple = [branch for branch in branches if branch["type"] not in {"record", "error"}]
-        return self._random.choice(simple if simple and at.depth > MAX_DEPTH else branches)
+        return self._random.choice(simple if simple and slot.is_deep else branches)
 
-    def _of_type(self, at: _Place, schema: dict[str, Any]) -> Any:
+    def _of_type(self, slot: _Slot, schema: dict[str, Any]) -> Any:
         logical = self._logical.get((schema["type"], schema.get("logicalType", "")))
         if logical and not (schema["logicalType"] == "uuid" and schema.get("size", 16) != 16):
-            return logical(at, schema)
-        return self._makers[schema["type"]](at, schema)
+            return logical(slot, schema)
+        return self._makers[schema["type"]](slot, schema)
 
-    def _text(self, at: _Place, _schema: Schema) -> str:
-        texts = [text for text in (found(example, at.path) for example in self._examples) if isinstance(text, str)]
-        if isinstance(at.hint, str):
-            texts.append(at.hint)
-        if texts:
+    def _text(self, slot: _Slot, _schema: Schema) -> str:
+        values = [slot.hint, *(value_at(example, slot.path) for example in self._examples)]
+        if texts := [text for text in values if isinstance(text, str)]:
             return self._random.choice(texts)
-        return f"{at.name or 'text'}-{self._random.randint(1, 9)}"
+        return f"{slot.name or 'text'}-{self._random.randint(1, 9)}"
 
     def _code_points(self, size: int) -> str:
         return "".join(chr(self._random.randint(0, 255)) for _ in range(size))
 
-    def _number(self, at: _Place, schema: dict[str, Any]) -> int | float:
-        kind = schema["type"]
-        hint = at.hint if isinstance(at.hint, int | float) and not isinstance(at.hint, bool) else None
-        is_clock = bool(_CLOCK.search(at.name) or _CLOCK.search(at.path[-1]))
+    def _number(self, slot: _Slot, schema: dict[str, Any]) -> int | float:
+        hint = slot.number
+        is_clock = bool(_CLOCK.search(slot.name) or _CLOCK.search(slot.path[-1]))
         if is_clock and (hint is None or int(hint) in _EPOCH_SECONDS or int(hint) // 1000 in _EPOCH_SECONDS):
-            scale = 1000 if hint is not None and int(hint) not in _EPOCH_SECONDS else 1
-            return _fitting(kind, int(self._now * scale))
-        if is_clock or _COUNTER.search(at.name) or any(map(_COUNTER.search, at.path)):
-            return _fitting(kind, self._counted(at, hint, 1.0 if is_clock else 5.0))
-        return _fitting(kind, self._around(at, hint))
+            is_millis = hint is not None and int(hint) not in _EPOCH_SECONDS
+            number: float = int(self._now * (1000 if is_millis else 1))
+        elif is_clock or _COUNTER.search(slot.name) or any(map(_COUNTER.search, slot.path)):
+            number = self._counted(slot, hint, 1.0 if is_clock else 5.0)
+        else:
+            number = self._near(slot, hint)
+        return _fitting(schema["type"], number)
 
-    def _counted(self, at: _Place, hint: float | None, step: float) -> float:
-        levels = at.device.levels
-        start = (hint or 0) * (1 + 0.1 * at.device.number) if hint is not None else self._random.randint(0, 10_000)
-        level = levels.get(at.path, start) + self._random.uniform(0, step)
-        levels[at.path] = level
+    def _counted(self, slot: _Slot, hint: float | None, step: float) -> float:
+        levels = slot.device.levels
+        start = self._random.randint(0, 10_000) if hint is None else hint * (1 + 0.1 * slot.device.number)
+        level = levels.get(slot.path, start) + self._random.uniform(0, step)
+        levels[slot.path] = level
         return round(level, _decimals(hint))
 
-    def _around(self, at: _Place, hint: float | None) -> float:
-        level = at.device.levels.setdefault(
-            at.path, hint if hint is not None else round(self._random.uniform(10, 99), 1)
-        )
+    def _near(self, slot: _Slot, hint: float | None) -> float:
+        start = round(self._random.uniform(10, 99), 1) if hint is None else hint
+        level = slot.device.levels.setdefault(slot.path, start)
         return round(level + (abs(level) or 1) * self._random.gauss(0, 0.03), max(1, _decimals(hint)))
 
     # --- logical types -----------------------------------------------------------------------------------------------
 
-    def _timestamp(self, at: _Place, schema: dict[str, Any]) -> Any:
-        name = schema["logicalType"]
-        unit = name.rpartition("-")[2]
-        if isinstance(at.hint, int):
+    def _timestamp(self, slot: _Slot, schema: dict[str, Any]) -> Any:
+        zone, _, unit = schema["logicalType"].rpartition("-")
+        if isinstance(slot.hint, int):
             return int(self._now * PER_SECOND[unit])
-        text = datetime.fromtimestamp(self._now, UTC).isoformat(timespec="milliseconds")
-        return text.removesuffix("+00:00") + ("" if name.startswith("local-") else "Z")
+        text = self._moment().isoformat(timespec="milliseconds").removesuffix("+00:00")
+        return text if zone.startswith("local") else f"{text}Z"
 
-    def _date(self, at: _Place, _schema: Schema) -> Any:
-        return int(self._now // 86_400) if isinstance(at.hint, int) else self._moment().date().isoformat()
+    def _date(self, slot: _Slot, _schema: Schema) -> Any:
+        return int(self._now // 86_400) if isinstance(slot.hint, int) else self._moment().date().isoformat()
 
-    def _time_of_day(self, at: _Place, schema: dict[str, Any]) -> Any:
-        if isinstance(at.hint, int):
+    def _time_of_day(self, slot: _Slot, schema: dict[str, Any]) -> Any:
+        if isinstance(slot.hint, int):
             return int(self._now % 86_400) * PER_SECOND[schema["logicalType"].rpartition("-")[2]]
         return self._moment().time().isoformat(timespec="milliseconds")
 
-    def _uuid(self, _at: _Place, _schema: Schema) -> str:
+    def _uuid(self, _slot: _Slot, _schema: Schema) -> str:
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
-    def _decimal(self, at: _Place, schema: dict[str, Any]) -> Any:
+    def _decimal(self, slot: _Slot, schema: dict[str, Any]) -> Any:
         scale, digits = schema.get("scale", 0), schema["precision"]
         if schema["type"] == "fixed":
             digits = min(digits, (8 * schema["size"] - 1) * 30103 // 100_000)  # log10(2)
         unscaled = self._random.randrange(10 ** min(digits, scale + 3))
-        if isinstance(at.hint, int | float) and not isinstance(at.hint, bool):
-            wished = int(self._around(at, at.hint) * 10**scale)
-            unscaled = max(-(10**digits) + 1, min(10**digits - 1, wished))
+        if slot.number is not None:
+            limit = 10**digits - 1
+            unscaled = max(-limit, min(limit, int(self._near(slot, slot.number) * 10**scale)))
         return Decimal(unscaled).scaleb(-scale)
 
     def _moment(self) -> datetime:
         return datetime.fromtimestamp(self._now, UTC)
 
 
-class _Place(NamedTuple):
-    """Where a value is being made, for whom, and what an example has there."""
-
-    device: Device
-    path: Path
-    name: str
-    hint: Any
-
-    @property
-    def depth(self) -> int:
-        return len(self.path)
-
-    def inner(self, path: Path, name: str, hint: Any) -> _Place:
-        return _Place(self.device, self.path + path, name, deepcopy(hint) if isinstance(hint, dict | list) else hint)
+def _number_of(product: int | Decimal) -> int | float:
+    """Convert an example's number in the unit of its field."""
+    return int(product) if product == int(product) else float(product)
 
 
-def _number_of(product: int | Decimal) -> float:
-    """Give an example's number in the unit of its field."""
-    is_whole = product == product.to_integral_value() if isinstance(product, Decimal) else True
-    return int(product) if is_whole else float(product)
-
-
-def _unscaled(value: float | Decimal, scale: Factor, kind: dict[str, Any], hint: float | None) -> int | float:
-    """Make a raw number whose product fits a type: near a value, and exactly where the type must be met exactly."""
+def _unscaled(value: float | Decimal, scale: Factor, schema: dict[str, Any], hint: float | None) -> int | float:
+    """Make a raw number near a value whose product its type holds; exactly, where the type must hold it exactly."""
     exact = Decimal(str(value))
-    if not scale.is_integral and kind.get("logicalType") != "decimal":
+    if not scale.is_integral and schema.get("logicalType") != "decimal":
         raw = float(f"{exact / scale.factor:.12g}")
-        return _fitting(kind["type"], raw if hint is None else round(raw, _decimals(hint)))
-    places = int(kind.get("scale", 0))
-    step, unit = scale.factor.scaleb(places).as_integer_ratio()  # so much more of the type is so much more of the raw
+        return _fitting(schema["type"], raw if hint is None else round(raw, _decimals(hint)))
+    places = int(schema.get("scale", 0))
+    step, unit = scale.factor.scaleb(places).as_integer_ratio()  # `unit` of the raw number is `step` of the type
     return int(exact.scaleb(places)) // step * unit
 
 
-_SUITING: dict[str, tuple[type, ...]] = {
-    "boolean": (bool,),
-    "int": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
-    "string": (str,),
-    "enum": (str,),
-    "array": (list,),
-    "map": (dict,),
-    "record": (dict,),
-}
-
-
-def _suits(branch: dict[str, Any], hint: Any) -> bool:
-    """Tell whether an example's value is of a union's branch."""
-    if isinstance(hint, bool) and branch["type"] != "boolean":
+def _is_of(schema: dict[str, Any], hint: Any) -> bool:
+    """Tell whether an example's value is of a type."""
+    if isinstance(hint, bool) and schema["type"] != "boolean":
         return False
-    return isinstance(hint, _SUITING.get(branch["type"], ()))
+    return isinstance(hint, _PYTHON_TYPES.get(schema["type"], ()))
 
 
 def _decimals(number: float | None) -> int:

@@ -1,8 +1,8 @@
-"""The devices' side of the brokers: publish what the simulator makes, and count what the brokers acknowledged.
+"""Publishes to the brokers what the simulator makes, and counts what they acknowledge.
 
-One connection a server, all devices share it. Paho's own thread does the network here, because nothing hangs on the
-order of acknowledgements; the number of unacknowledged messages is bounded, so that a slow broker slows the
-simulation instead of filling the memory.
+All devices of a server share one connection. Paho's own thread does the network here, because the order of
+acknowledgements does not matter. The number of unacknowledged messages is bounded, so that a slow broker slows the
+simulation down instead of filling the memory.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class Publisher:
     """Connections to the brokers; a context manager.
 
     Attributes:
-        sent: publications by (stream, kind); kind "" is a good reading.
-        acknowledged: how many of them the brokers have taken.
-        refusals: how many they have refused, by reason.
+        sent: publications by (stream, defect); the defect of a valid reading is "".
+        acknowledged: how many of them the brokers accepted.
+        refusals: how many they refused, by reason.
 
     Args:
         brokers: every server that will be published to.
 
     Raises:
-        GatewayError: when a broker cannot be reached or refuses us.
+        GatewayError: when a broker cannot be reached or refuses the connection.
     """
 
     def __init__(self, brokers: Iterable[Broker]) -> None:
@@ -68,7 +68,8 @@ class Publisher:
     def __enter__(self) -> Self:
         try:
             for broker in self._brokers.values():
-                self._clients[broker.name] = self._connected(broker)
+                self._clients[broker.name] = self._client(broker)
+                self._connect(broker)
         except BaseException:
             self.__exit__()
             raise
@@ -80,11 +81,7 @@ class Publisher:
             client.loop_stop()
 
     def publish(self, publication: Publication, qos: int) -> None:
-        """Publish; wait while too much is unacknowledged.
-
-        Args:
-            publication: its own QoS is not looked at.
-            qos: 0 or 1.
+        """Publish with this QoS, not the publication's; wait while too many messages are unacknowledged.
 
         Raises:
             GatewayError: when the brokers acknowledge nothing for `SETTLE_SECONDS`.
@@ -108,10 +105,10 @@ class Publisher:
         with self._changed:
             while (left := self.unacknowledged) > unacknowledged:
                 if not self._changed.wait(SETTLE_SECONDS) and self.unacknowledged == left:
-                    message = f"The brokers have acknowledged nothing for {SETTLE_SECONDS:g} s; {left} are open."
-                    raise GatewayError(message, "Is a broker down, or its disk full?")
+                    message = f"No broker acknowledged anything for {SETTLE_SECONDS:g} s; {left} messages are pending."
+                    raise GatewayError(message, "Check that the brokers run and have room on their disks.")
 
-    def _connected(self, broker: Broker) -> paho.Client:
+    def _client(self, broker: Broker) -> paho.Client:
         protocol = paho.MQTTv5 if broker.is_mqtt5 else paho.MQTTv311
         client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol, userdata=broker.name)
         client.max_queued_messages_set(0)
@@ -124,29 +121,27 @@ class Publisher:
             client.username_pw_set(broker.username, broker.password)
         if broker.tls:
             client.tls_set_context(broker.tls)
-        self._dial(client, broker)
         return client
 
-    def _dial(self, client: paho.Client, broker: Broker) -> None:
-        place = f"{broker.name} at {broker.host}:{broker.port}"
+    def _connect(self, broker: Broker) -> None:
+        client, address = self._clients[broker.name], f"{broker.name} at {broker.host}:{broker.port}"
         try:
             client.connect(broker.host, broker.port, KEEP_ALIVE_SECONDS)
-        except OSError as error:  # ssl.SSLError and timeouts are
+        except OSError as error:  # also ssl.SSLError and timeouts
             raise GatewayError(
-                f"Broker {printable(place)} cannot be reached: {printable(str(error))}.",
-                f"Start it, or name another: --server {broker.name}=HOST:PORT.",
+                f"Cannot connect to broker {printable(f'{address}: {error}')}.",
+                f"Start it, or name another one with --server {broker.name}=HOST:PORT.",
             ) from None
         client.loop_start()
         with self._changed:
-            known = self._changed.wait_for(
+            is_answered = self._changed.wait_for(
                 lambda: client.is_connected() or broker.name in self._refused_at_connect, CONNECT_SECONDS
             )
-        if not known or broker.name in self._refused_at_connect:
-            reason = self._refused_at_connect.get(broker.name, "it does not answer")
-            client.loop_stop()
+        if not is_answered or broker.name in self._refused_at_connect:
+            reason = self._refused_at_connect.get(broker.name, "no answer")
             raise GatewayError(
-                f"Broker {printable(place)} refuses the connection: {reason}.",
-                "Give a user who may publish: --username NAME --password-file FILE.",
+                f"Broker {printable(address)} refused the connection: {reason}.",
+                "Name a user with the right to publish: --username NAME --password-file FILE.",
             )
 
     def _on_connect(self, _client: paho.Client, name: str, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
@@ -165,7 +160,7 @@ class Publisher:
 
 
 def _properties(publication: Publication) -> Properties | None:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho types it not
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho has no type for it
     if publication.properties:
         properties.UserProperty = list(publication.properties.items())
     if publication.content_type:
@@ -175,7 +170,7 @@ def _properties(publication: Publication) -> Properties | None:
     return None if properties.isEmpty() else properties  # type: ignore[no-untyped-call]  # as above
 
 
-def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name
+def publish_all(  # noqa: PLR0913 - each option of the command, all by name
     publications: Iterable[Publication],
     publisher: Publisher,
     *,
@@ -184,14 +179,14 @@ def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name
     count: int | None = None,
     qos: int | None = None,
 ) -> None:
-    """Publish at a steady rate until the count is reached or somebody says stop.
+    """Publish at a steady rate until the count is reached or the flag is set.
 
     Args:
         publications: may be endless.
         publisher: is connected.
-        rate: publications a second; 0 for as fast as the brokers acknowledge.
-        stopping: ends it before its time.
-        count: how many, or None for no end.
+        rate: publications per second; 0 for as fast as the brokers acknowledge.
+        stopping: the flag.
+        count: how many, or None for no limit.
         qos: instead of each stream's own.
 
     Raises:
@@ -208,10 +203,10 @@ def publish_all(  # noqa: PLR0913 - each is one wish of the caller, all by name
 
 
 def summary(sent: Mapping[tuple[str, str], int]) -> str:
-    """Write how many good and broken readings each stream has sent, and in how many ways they were broken."""
+    """Write a line per stream: how many valid and broken readings it sent, and how many kinds of defect."""
     lines = []
     for stream in dict.fromkeys(stream for stream, _ in sorted(sent)):
         broken = {kind: number for (name, kind), number in sent.items() if name == stream and kind}
-        ways = f" in {len(broken)} ways" if broken else ""
-        lines.append(f"  {stream:<28} {sent.get((stream, ''), 0):>9} good {sum(broken.values()):>7} broken{ways}")
+        kinds = f" ({len(broken)} kinds of defect)" if broken else ""
+        lines.append(f"  {stream:<28} {sent.get((stream, ''), 0):>9,} valid {sum(broken.values()):>7,} broken{kinds}")
     return "\n".join(lines)

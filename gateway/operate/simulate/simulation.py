@@ -1,4 +1,4 @@
-"""What `gateway simulate` does: find the brokers, publish until told to stop, say what became of it."""
+"""`gateway simulate`: find the brokers, publish until the end, and report the result."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """How a simulation went: sentences for people, and the exit code."""
+    """The result of a simulation: lines for people, and the exit code."""
 
     text: str
     exit_code: int
 
 
 def prepare(
-    config: Path | None, contract: Path, overrides: Sequence[str], login: Login
+    config: Path | None, contract_path: Path, overrides: Sequence[str], login: Login
 ) -> tuple[Contract, list[Broker]]:
     """Load the contract and find its brokers.
 
     Args:
         config: gateway.yaml, or None.
-        contract: used when there is no gateway.yaml.
-        overrides: `NAME=HOST:PORT`; such a server is spoken to without TLS.
-        login: instead of gateway.yaml's, which an access list may forbid to publish.
+        contract_path: used when there is no gateway.yaml.
+        overrides: `NAME=HOST:PORT`, an address without TLS for a server of the contract.
+        login: instead of gateway.yaml's, whose user may not be allowed to publish.
 
     Returns:
-        The contract and a broker for each MQTT server that some stream uses.
+        The contract, and a broker for each MQTT server that a stream uses.
 
     Raises:
         GatewayError: when a file is wrong or an override names no server.
     """
     settings = load(config, os.environ) if config else None
-    made = contracts.load(settings.resolve(settings.contract) if settings else contract)
-    elsewhere = _read_overrides(overrides, made)
-    return made, [broker_of(server, settings, elsewhere.get(server.name), login) for server in made.brokers]
+    contract = contracts.load(settings.resolve(settings.contract) if settings else contract_path)
+    addresses = _addresses(overrides, contract)
+    return contract, [broker_of(server, settings, addresses.get(server.name), login) for server in contract.brokers]
 
 
 def run(  # noqa: PLR0913 - each is one option of the command
@@ -74,27 +74,29 @@ def run(  # noqa: PLR0913 - each is one option of the command
         simulator = Simulator(contract, seed, broken_share)
         publish_all(simulator, publisher, rate=rate, stopping=stopping, count=count, qos=qos)
         publisher.settle()
-    return _told(publisher, time.monotonic() - started)
-
-
-def _told(publisher: Publisher, seconds: float) -> Summary:
     total = publisher.sent.total()
-    lines = [f"published {total} readings in {seconds:.1f} s, {publisher.acknowledged} acknowledged"]
-    lines += [summary(publisher.sent)] if total else []
-    lines += [f"  refused by the broker: {reason}, {number} times" for reason, number in publisher.refusals.items()]
+    lines = [
+        f"published {total} readings in {time.monotonic() - started:.1f} s, {publisher.acknowledged} acknowledged",
+        *([summary(publisher.sent)] if total else []),
+        *(f"  refused by the broker: {number} ({reason})" for reason, number in publisher.refusals.items()),
+    ]
     return Summary("\n".join(lines), 0 if publisher.acknowledged == total else 1)
 
 
-def _read_overrides(overrides: Sequence[str], contract: Contract) -> dict[str, tuple[str, int]]:
-    elsewhere = {}
+def _addresses(overrides: Sequence[str], contract: Contract) -> dict[str, tuple[str, int]]:
+    addresses = {}
     for override in overrides:
         name, _, address = override.partition("=")
         if name not in contract.mqtt_servers:
-            known = ", ".join(contract.mqtt_servers)
-            raise GatewayError(f"--server {override}: the contract has no MQTT server {name!r}.", f"It has {known}.")
+            raise GatewayError(
+                f"--server {override}: the contract has no MQTT server {name!r}.",
+                f"Use one of: {', '.join(contract.mqtt_servers)}.",
+            )
         try:
             ((host, port),) = split_hosts(address)
         except ValueError:
-            raise GatewayError(f"--server {override}: this is no address.", f"Write {name}=localhost:1883.") from None
-        elsewhere[name] = (host, port or PORT)
-    return elsewhere
+            raise GatewayError(
+                f"--server {override}: {address!r} is not HOST:PORT.", f"Write {name}=localhost:1883."
+            ) from None
+        addresses[name] = (host, port or PORT)
+    return addresses

@@ -35,7 +35,7 @@ SENSOR = record(("machine", "string"), ("value", "double"))
 STREAM = stream(
     "machine-sensors", SENSOR, address="factory/{machine}", keys=("/machine",), locations={"machine": "/machine"}
 )
-OURS = Path(__file__).parent.parent / "asyncapi.yaml"
+OURS = Path(__file__).parents[2] / "asyncapi.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.stack.wait import wait_for
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Demo:
