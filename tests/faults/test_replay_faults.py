@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, TopicPartition
 
-from gateway.operate.dlq.replay import JOURNAL_FILE
+from gateway.operate.dlq.journal import JOURNAL_FILE
 from tests.operate.test_dead_letters import correct, is_in_order, origins, put, replay, topics
 from tests.stack.gateway import Gateway
 

@@ -1,4 +1,4 @@
-"""Dead letters seen again: listed by cause, shown, explained, and replayed once through a corrected contract."""
+"""Dead letters are listed by cause, shown, explained, and replayed once under a corrected contract."""
 
 from __future__ import annotations
 
@@ -17,10 +17,20 @@ from gateway.errors import GatewayError
 from gateway.kafka.partitions import Partitions, Span
 from gateway.kafka.sink import KafkaSink
 from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
-from gateway.operate.dlq.dead_letters import MAX_CAUSES, OTHER_POINTERS, Letter, Place, causes, iso, parse_place, shown
+from gateway.operate.dlq.dead_letters import (
+    MAX_CAUSES,
+    OTHER_POINTERS,
+    Place,
+    StoredDeadLetter,
+    causes,
+    iso,
+    parse_place,
+    shown,
+)
 from gateway.operate.dlq.explanation import advice
-from gateway.operate.dlq.replay import JOURNAL_FILE, ORIGIN_HEADER, Journal, Replay, Report, locked
-from gateway.operate.dlq.verdict import Fits, Judge
+from gateway.operate.dlq.journal import JOURNAL_FILE, ORIGIN_HEADER, Journal, locked
+from gateway.operate.dlq.replay import Job, Replay, Report
+from gateway.operate.dlq.verdict import Fits, Revalidator
 from tests.contract_values import contract as made_contract
 from tests.contract_values import record, route
 from tests.contract_values import stream as made_stream
@@ -63,8 +73,8 @@ def put(kafka: Kafka, topics: Topics, messages: list[tuple[str, bytes]], stream:
     producer = Producer({"bootstrap.servers": kafka.bootstrap, **in_order})
     for number, (topic, payload) in enumerate(messages):
         reading = Reading(stream, topic.encode(), payload, first + number, 1)
-        letter = DeadLetter(Reason.BAD_FORMAT, "/state", "'ajar' is none of open, closed")
-        record = dead_letter_record(reading, letter, topics("gateway-dead-letters"), 1_000_000)
+        dead_letter = DeadLetter(Reason.BAD_FORMAT, "/state", "'ajar' is none of open, closed")
+        record = dead_letter_record(reading, dead_letter, topics("gateway-dead-letters"), 1_000_000)
         producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp, headers=record.headers)
         producer.poll(0)
     assert producer.flush(30) == 0
@@ -77,8 +87,8 @@ def replay(gateway: Gateway, *arguments: str, exit_code: int = 0) -> dict[str, A
     return dict(json.loads(done.stdout))
 
 
-def told(gateway: Gateway, *arguments: str) -> str:
-    """Run another `gateway dlq` command that has to succeed."""
+def output(gateway: Gateway, *arguments: str) -> str:
+    """Give the output of another `gateway dlq` command, which has to succeed."""
     done = gateway.command("dlq", *arguments, "-c", str(gateway.settings_file))
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -105,7 +115,7 @@ def test_dead_letters_go_round_through_a_corrected_contract(
         gateway.wait_settled(len(AJAR) + 4)
         gateway.stop_and_read_ledger()
 
-        listed = json.loads(told(gateway, "list", "--format", "json"))
+        listed = json.loads(output(gateway, "list", "--format", "json"))
         assert {(each["reason"], each["pointer"]): (each["count"], each["replayed"]) for each in listed} == {
             ("bad_format", "/state"): (20, 0),
             ("not_json", ""): (1, 0),
@@ -113,17 +123,17 @@ def test_dead_letters_go_round_through_a_corrected_contract(
             ("too_large", ""): (1, 0),
         }
         place = next(each for each in listed if each["reason"] == "bad_format")["example"]["place"]
-        assert "bad_format" in told(gateway, "list")
-        assert 'payload: 16 bytes\n{"state":"ajar"}' in told(gateway, "show", place)
-        assert told(gateway, "show", place, "--raw") == '{"state":"ajar"}'
-        explained = told(gateway, "explain", place)
+        assert "bad_format" in output(gateway, "list")
+        assert 'payload: 16 bytes\n{"state":"ajar"}' in output(gateway, "show", place)
+        assert output(gateway, "show", place, "--raw") == '{"state":"ajar"}'
+        explained = output(gateway, "explain", place)
         assert "now: still bad_format at /state: 'ajar' is none of open, closed" in explained
         assert "schema: field state of door_sensor.avsc: What the door is now." in explained
         assert 'what would fit: one of "open", "closed"' in explained
         assert replay(gateway)["replayed"] == 0
 
         correct(topics)
-        assert "now: fits (receiveDoors)" in told(gateway, "explain", place)
+        assert "now: fits (receiveDoors)" in output(gateway, "explain", place)
         assert replay(gateway, "--dry-run")["replayed"] == 20
         assert topics.count("door-sensors") == 1
         report = replay(gateway)
@@ -137,14 +147,14 @@ def test_dead_letters_go_round_through_a_corrected_contract(
         with Publisher(broker.port) as publisher:
             publisher.publish(AJAR)
         gateway.wait_settled(len(AJAR))
-        listed = json.loads(told(gateway, "list", "--format", "json"))
+        listed = json.loads(output(gateway, "list", "--format", "json"))
         assert sum(each["replayed"] for each in listed) == 20
-    stored = [record for record in topics.records("door-sensors", 41) if (record.value or b"").endswith(b"\x04")]
-    replayed = [record for record in stored if ORIGIN_HEADER in dict(record.headers)]
-    direct = [record for record in stored if record not in replayed]
+    produced = [record for record in topics.records("door-sensors", 41) if (record.value or b"").endswith(b"\x04")]
+    replayed = [record for record in produced if ORIGIN_HEADER in dict(record.headers)]
+    direct = [record for record in produced if record not in replayed]
     assert (len(set(origins(replayed))), len(direct)) == (20, 20)
     assert sorted(map(content, replayed)) == sorted(map(content, direct))
-    received = {dict(letter.headers)["gateway.received_at"] for letter in topics.records("gateway-dead-letters", 23)}
+    received = {dict(each.headers)["gateway.received_at"] for each in topics.records("gateway-dead-letters", 23)}
     assert {iso(record.timestamp).encode() for record in replayed} <= received
 
 
@@ -163,7 +173,7 @@ def is_in_order(stored: list[StoredRecord]) -> bool:
 def test_replay_leaves_what_kafka_does_not_take(
     kafka: Kafka, tmp_path: Path, registry: Registry, mosquitto: StartMosquitto
 ) -> None:
-    """With its topic missing a letter that fits stays, exit code 1; filters leave letters out; later it goes."""
+    """Without its topic a dead letter that fits stays, exit code 1; with it, it goes. Filters leave others out."""
     topics = Topics(kafka, tmp_path, missing="door-sensors")
     correct(topics)
     put(kafka, topics, AJAR)
@@ -201,14 +211,14 @@ def test_recover_reads_only_what_came_after_the_tails(kafka: Kafka, topic: NewTo
     name = topic(partitions=1)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     for number in range(3):
-        producer.produce(name, b"", headers=[(ORIGIN_HEADER, f"letters:0:{number}".encode())])
-    producer.produce(name, b"", headers=[(ORIGIN_HEADER, b"letters:zero:1\xff")])
+        producer.produce(name, b"", headers=[(ORIGIN_HEADER, f"dead-letters:0:{number}".encode())])
+    producer.produce(name, b"", headers=[(ORIGIN_HEADER, b"dead-letters:zero:1\xff")])
     assert producer.flush(30) == 0
     path = tmp_path / JOURNAL_FILE
     path.write_text(json.dumps({"format": 1, "replayed": {}, "tails": {name: {"0": 1}, "gone": {"0": 9}}}))
     journal = Journal(path)
     journal.recover(Partitions({"bootstrap.servers": kafka.bootstrap}))
-    assert [journal.has(letter(offset=number)) for number in range(4)] == [False, True, True, False]
+    assert [journal.has(stored(offset=number)) for number in range(4)] == [False, True, True, False]
 
 
 # --- errors of Kafka's, from the mock cluster ------------------------------------------------------------------------
@@ -224,16 +234,16 @@ def mock() -> Iterator[MockCluster]:
 
 
 def run(mock: MockCluster, journal: Journal, patience_seconds: float = 20) -> Report:
-    """Replay twenty letters that fit, as `gateway dlq replay` does."""
+    """Replay twenty dead letters that fit, as `gateway dlq replay` does."""
     properties = {"bootstrap.servers": mock.bootstrap}
     partitions, report = Partitions(properties), Report()
     journal.recover(partitions)
-    pairs = [
-        (one, Record("doors", b"%d" % number, b"value", [(ORIGIN_HEADER, b"letters:0:%d" % number)], 1))
+    jobs = [
+        Job(one, (Record("doors", b"%d" % number, b"value", [(ORIGIN_HEADER, b"dead-letters:0:%d" % number)], 1),))
         for number in range(20)
-        if not journal.has(one := letter(offset=number))
+        if not journal.has(one := stored(offset=number))
     ]
-    Replay(KafkaSink(properties), partitions, journal, report, patience_seconds).run(pairs, [], {"doors"})
+    Replay(KafkaSink(properties), partitions, journal, report, patience_seconds).run(jobs, [], {"doors"})
     return report
 
 
@@ -241,7 +251,7 @@ def stored_origins(mock: MockCluster) -> list[bytes]:
     return sorted(origins(records(mock.bootstrap, "doors", record_count(mock.bootstrap, "doors"))))
 
 
-EACH_ONCE = sorted(b"letters:0:%d" % number for number in range(20))
+EACH_ONCE = sorted(b"dead-letters:0:%d" % number for number in range(20))
 
 
 def test_replay_of_a_refused_batch_goes_on_one_by_one(mock: MockCluster, tmp_path: Path) -> None:
@@ -254,19 +264,21 @@ def test_replay_of_a_refused_batch_goes_on_one_by_one(mock: MockCluster, tmp_pat
 
 
 def test_replay_sends_the_last_of_several_records_when_kafka_has_the_others(mock: MockCluster, tmp_path: Path) -> None:
-    """Only that one says whose it is: a letter that was interrupted before is not taken for one that is done."""
+    """Only the last has the origin: a dead letter that was interrupted before it does not count as replayed."""
     properties = {"bootstrap.servers": mock.bootstrap}
     with locked(tmp_path / JOURNAL_FILE) as journal:
 
         def replay_once() -> Report:
             report = Report()
             several = [Record("doors", b"k", b"%d" % number, [], 1) for number in range(3)]
-            several.append(Record("doors", b"k", b"3", [(ORIGIN_HEADER, b"letters:0:1")], 1))
-            single = [Record("doors", b"k", b"%d" % n, [(ORIGIN_HEADER, b"letters:0:%d" % n)], 1) for n in (0, 2)]
-            made: list[Record | list[Record]] = [single[0], several, single[1]]
-            pairs = [(letter(offset=offset), one) for offset, one in enumerate(made)]
+            several.append(Record("doors", b"k", b"3", [(ORIGIN_HEADER, b"dead-letters:0:1")], 1))
+            single = [Record("doors", b"k", b"%d" % n, [(ORIGIN_HEADER, b"dead-letters:0:%d" % n)], 1) for n in (0, 2)]
+            jobs = [
+                Job(stored(offset=offset), tuple(records))
+                for offset, records in enumerate((single[:1], several, single[1:]))
+            ]
             Replay(KafkaSink(properties), Partitions(properties), journal, report, 20).run(
-                [pair for pair in pairs if not journal.has(pair[0])], [], {"doors"}
+                [job for job in jobs if not journal.has(job.dead_letter)], [], {"doors"}
             )
             return report
 
@@ -275,9 +287,13 @@ def test_replay_sends_the_last_of_several_records_when_kafka_has_the_others(mock
         again = replay_once()
     assert (report.replayed, report.failed) == (3, {})
     assert (again.replayed, again.failed) == (0, {})
-    stored = records(mock.bootstrap, "doors", record_count(mock.bootstrap, "doors"))
-    assert sorted(origins([one for one in stored if one.headers])) == [b"letters:0:0", b"letters:0:1", b"letters:0:2"]
-    values = [one.value for one in stored]
+    produced = records(mock.bootstrap, "doors", record_count(mock.bootstrap, "doors"))
+    assert sorted(origins([one for one in produced if one.headers])) == [
+        b"dead-letters:0:0",
+        b"dead-letters:0:1",
+        b"dead-letters:0:2",
+    ]
+    values = [one.value for one in produced]
     assert values.index(b"3") > max(values.index(b"0"), values.index(b"1"))
 
 
@@ -302,7 +318,7 @@ def test_replay_gives_up_on_a_silent_kafka_and_goes_on_another_day(mock: MockClu
     mock.rtt(0)
     with locked(path) as journal:
         run(mock, journal)
-        assert all(journal.has(letter(offset=number)) for number in range(20))
+        assert all(journal.has(stored(offset=number)) for number in range(20))
     assert stored_origins(mock) == EACH_ONCE
     assert json.loads(path.read_text())["tails"] == {}
 
@@ -310,25 +326,32 @@ def test_replay_gives_up_on_a_silent_kafka_and_goes_on_another_day(mock: MockClu
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-def letter(offset: int = 0, pointer: str = "/state", timestamp: int = 5, payload: bytes = b"{}") -> Letter:
-    """A dead letter made by hand."""
+def stored(offset: int = 0, pointer: str = "/state", timestamp: int = 5, payload: bytes = b"{}") -> StoredDeadLetter:
+    """Make a dead letter by hand."""
     reading = Reading("receiveDoors", b"doors/d\x1b[2J", payload, timestamp)
-    return Letter(
-        Place("letters", 0, offset), timestamp, (("h", b"\x1b]0;x"),), reading, "missing", pointer, "", is_cut=False
+    return StoredDeadLetter(
+        Place("dead-letters", 0, offset),
+        timestamp,
+        (("h", b"\x1b]0;x"),),
+        reading,
+        "missing",
+        pointer,
+        "",
+        is_cut=False,
     )
 
 
 def test_journal_takes_a_topic_made_anew_for_another(tmp_path: Path) -> None:
-    """The same place with another timestamp is another letter; entries that retention has passed are forgotten."""
+    """The same place with another timestamp is another dead letter; entries that retention has passed are forgotten."""
     path = tmp_path / JOURNAL_FILE
     with locked(path) as journal:
-        journal.add(letter(offset=3))
-        journal.add(letter(offset=9))
-        journal.end([Span("letters", 0, 5, 10)])
+        journal.add(stored(offset=3))
+        journal.add(stored(offset=9))
+        journal.end([Span("dead-letters", 0, 5, 10)])
     journal = Journal(path)
-    assert journal.has(letter(offset=9))
-    assert not journal.has(letter(offset=9, timestamp=6))
-    assert not journal.has(letter(offset=3)), "the topic begins at 5 now"
+    assert journal.has(stored(offset=9))
+    assert not journal.has(stored(offset=9, timestamp=6))
+    assert not journal.has(stored(offset=3)), "the topic begins at 5 now"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', '{"format": 1, "replayed": {"a": 1}, "tails": {}}'])
@@ -342,8 +365,7 @@ def test_journal_refuses_a_damaged_file(tmp_path: Path, text: str) -> None:
 
 def test_causes_are_bounded() -> None:
     """A device that invents members makes no more causes than there is room for; none goes uncounted."""
-    letters = [(letter(offset=number, pointer=f"/{number}"), False) for number in range(3 * MAX_CAUSES)]
-    found = causes(letters)
+    found = causes((stored(offset=number, pointer=f"/{number}"), False) for number in range(3 * MAX_CAUSES))
     assert len(found) == MAX_CAUSES + 1
     assert sum(cause.count for cause in found) == 3 * MAX_CAUSES
     assert found[0].pointer == OTHER_POINTERS
@@ -351,7 +373,7 @@ def test_causes_are_bounded() -> None:
 
 def test_shown_escapes_what_a_terminal_obeys() -> None:
     """Headers and payload reach the terminal as text."""
-    text = shown(letter(payload=b"\x1b[2J\x07\xff\n"))
+    text = shown(stored(payload=b"\x1b[2J\x07\xff\n"))
     assert all(line.isprintable() for line in text.splitlines())
     assert r"\u001b[2J\u0007\xff\n" in text
 
@@ -384,14 +406,14 @@ def test_advice_says_what_would_fit(stream: str, reason: Reason, pointer: str, e
     assert expected in "\n".join(advice(CONTRACT.streams[stream], DeadLetter(reason, pointer, "")))
 
 
-def test_judge_sends_the_letters_of_several_topics_to_the_first() -> None:
+def test_revalidator_sends_readings_of_several_topics_to_the_first() -> None:
     """An old reading is not the latest, which a compacted topic holds; of an array each reading goes to the first."""
     scale = record(("scale", "string"), ("weight", "int"))
     made = made_stream("scales", scale, address="scales/{scale}", keys=("/scale",), locations={"scale": "/scale"})
     made = replace(made, also=(route("latest", scale, ("/scale",)),))
     for is_array, payload, count in ((False, b'{"weight":1}', 1), (True, b'[{"weight":1},{"weight":2}]', 2)):
-        judge = Judge(made_contract(replace(made, is_array=is_array)), 1_000)
-        verdict = judge(replace(letter(), reading=Reading("scales", b"scales/a", payload, 5)))
+        revalidate = Revalidator(made_contract(replace(made, is_array=is_array)), 1_000)
+        verdict = revalidate(replace(stored(), reading=Reading("scales", b"scales/a", payload, 5)))
         assert isinstance(verdict, Fits)
         assert [one.topic for one in verdict.records] == ["scales"] * count
 
@@ -424,7 +446,7 @@ def test_advice_tells_of_a_factor() -> None:
     value = {"name": "t", "type": "double", "doc": "Degrees.", "x-source": {"factor": "0.1"}}
     made = made_stream("t", record(("id", "string"), value), address="t", keys=("/id",))
     (first, *_) = advice(made, DeadLetter(Reason.WRONG_TYPE, "/t", ""))
-    assert first == "schema: field t of made_by_hand.avsc: Degrees. (what the payload says, times 0.1)"
+    assert first == "schema: field t of made_by_hand.avsc: Degrees. (the payload's number times 0.1)"
 
 
 @pytest.mark.parametrize("stream", CONTRACT.streams)

@@ -24,7 +24,7 @@ from gateway.core.reading import DeadLetter, Reading, Reason
 from gateway.errors import GatewayError
 from gateway.observe.http import HttpServer, Pages
 from gateway.observe.peer_state import Health, PeerState
-from gateway.operate.dlq.replay import ORIGIN_HEADER
+from gateway.operate.dlq.journal import ORIGIN_HEADER
 from gateway.page.html import Page
 from gateway.settings.settings import Settings
 from gateway.spool.file import SpoolFile

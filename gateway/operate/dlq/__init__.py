@@ -1,1 +1,1 @@
-"""Dead letters seen again: listed by cause, explained, and replayed through today's contract."""
+"""Work on dead letters: list them by cause, explain one, and replay them under the current contract."""

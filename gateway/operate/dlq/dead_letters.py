@@ -1,20 +1,20 @@
-"""Dead letters read back: where they lie, what they say, and how they group by cause.
+"""Dead letters read from Kafka, and grouped by cause.
 
-`core/dead_letter.py` writes them; this reads its headers again. A topic may hold records of others: what has no
-`error.reason` and `mqtt.topic` is counted as foreign, shown, and never replayed.
+`core/dead_letter.py` writes the headers that are read here. A dead-letter topic may hold records of other programs: a
+record without `error.reason` or `mqtt.topic` is counted as foreign, can be shown, and is never replayed.
 
-They come oldest first over all partitions of all dead-letter topics: the partitions are merged by time. Within one
-partition the order is Kafka's own.
+Dead letters come oldest first: the partitions of all dead-letter topics are merged by timestamp. Within a partition
+the order is Kafka's.
 
-Causes are bounded: an `extra_field` names its member, so a hostile device can make a million pointers. Beyond
-`MAX_CAUSES` all further ones of a stream and reason are counted together.
+The number of causes is bounded, because the pointer of an `extra_field` is chosen by the device: beyond `MAX_CAUSES`
+all further pointers of a stream and reason are counted together.
 """
 
 from __future__ import annotations
 
 import heapq
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -31,22 +31,17 @@ if TYPE_CHECKING:
     from gateway.core.model import Contract
     from gateway.kafka.partitions import Partitions, Span
 
-FOREIGN = "foreign"  # the reason given to records that no gateway of ours wrote
+FOREIGN = "foreign"  # the reason of records that this gateway did not write
 MAX_CAUSES = 1_000
 OTHER_POINTERS = "(others)"
 SHOWN_BYTES = 65_536
+SHOWN_HEADER_BYTES = 1_024
 
 _PLACE = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
 
 
 class Place(NamedTuple):
-    """Where a dead letter lies.
-
-    Args:
-        topic: the dead-letter topic.
-        partition: of the topic.
-        offset: in the partition.
-    """
+    """Topic, partition and offset of a dead letter."""
 
     topic: str
     partition: int
@@ -58,18 +53,18 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter as Kafka keeps it.
+class StoredDeadLetter:
+    """A dead letter as it is in Kafka.
 
     Args:
-        place: where it lies.
-        timestamp: the record's, milliseconds since 1970 UTC.
-        headers: all of them, as they are.
-        reading: the MQTT message that did not fit, as it arrived; of a cut one its beginning.
+        place: where it is.
+        timestamp: of the record, milliseconds since 1970 UTC.
+        headers: all of them, unchanged.
+        reading: the MQTT message as it arrived; of a cut payload only the beginning.
         reason: a `Reason`, or FOREIGN.
         pointer: JSON pointer to the place in the payload.
         detail: one sentence.
-        is_cut: True when the payload is not whole.
+        is_cut: True when the payload is not complete.
     """
 
     place: Place
@@ -82,31 +77,41 @@ class Letter:
     is_cut: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cause:
-    """Dead letters that have the same thing wrong with them.
+    """Dead letters with the same stream, reason and pointer.
 
     Args:
-        stream: that refused them.
-        reason: which rule they broke.
+        stream: the operation that rejected them.
+        reason: why.
         pointer: where in the payload.
-        count: how many.
-        replayed: how many of them were replayed.
         first: when the oldest was received, milliseconds since 1970 UTC.
-        last: when the newest was.
+        last: when the newest was received.
         example: MQTT topic of the newest.
         place: of the newest.
+        count: how many.
+        replayed: how many of them were replayed.
     """
 
     stream: str
     reason: str
     pointer: str
-    count: int
-    replayed: int
     first: int
     last: int
     example: str
     place: Place
+    count: int = 0
+    replayed: int = 0
+
+    def add(self, dead_letter: StoredDeadLetter, *, is_replayed: bool) -> None:
+        """Count one."""
+        received_at = dead_letter.reading.received_at
+        self.count += 1
+        self.replayed += is_replayed
+        self.first = min(self.first, received_at)
+        if received_at >= self.last:
+            self.last = received_at
+            self.example, self.place = _text(dead_letter.reading.topic), dead_letter.place
 
     def as_json(self) -> dict[str, Any]:
         """Facts for machines."""
@@ -123,39 +128,34 @@ class Cause:
 
 
 class DeadLetters:
-    """The dead-letter topics as they were when this was made.
+    """The dead letters that the topics hold when this object is made; iterable, oldest first.
 
     Args:
-        partitions: reads them.
+        partitions: reads the topics.
         topics: their names.
 
     Attributes:
-        spans: their partitions, with the ends of that moment.
+        spans: their partitions, with first and end offset.
 
     Raises:
-        GatewayError: when Kafka does not answer, or a topic is not there.
+        GatewayError: when Kafka does not answer or a topic does not exist, also while iterating.
     """
 
     def __init__(self, partitions: Partitions, topics: Iterable[str]) -> None:
         self._partitions = partitions
         self.spans: Sequence[Span] = partitions.spans(topics)
 
-    def __iter__(self) -> Iterator[Letter]:
-        """Read all of them, oldest first.
+    def __iter__(self) -> Iterator[StoredDeadLetter]:
+        return heapq.merge(*map(self._of, self.spans), key=lambda each: (each.timestamp, each.place))
 
-        Raises:
-            GatewayError: when Kafka stops answering.
-        """
-        return heapq.merge(*map(self._of, self.spans), key=lambda letter: (letter.timestamp, letter.place))
+    def _of(self, span: Span) -> Iterator[StoredDeadLetter]:
+        return map(stored_dead_letter, self._partitions.records(span))
 
-    def _of(self, span: Span) -> Iterator[Letter]:
-        return map(letter_of, self._partitions.records(span))
-
-    def find(self, partition: int, offset: int) -> Letter:
+    def find(self, partition: int, offset: int) -> StoredDeadLetter:
         """Read one.
 
         Raises:
-            GatewayError: when it is not there, with what is.
+            GatewayError: when it does not exist; lists the offsets that do.
         """
         spans = [span for span in self.spans if span.partition == partition]
         if len(spans) > 1:
@@ -163,12 +163,12 @@ class DeadLetters:
             raise GatewayError(f"There are several dead-letter topics: {names}.", "Name one with --topic.")
         for span in spans:
             only = span._replace(first=max(span.first, offset), until=min(span.until, offset + 1))
-            for letter in self._of(only):
-                return letter
-        held = ", ".join(
-            f"{s.partition}:{s.first} to {s.partition}:{s.until - 1}" for s in self.spans if s.until > s.first
+            for dead_letter in self._of(only):
+                return dead_letter
+        ranges = [f"{s.partition}:{s.first} to {s.partition}:{s.until - 1}" for s in self.spans if s.until > s.first]
+        raise GatewayError(
+            f"There is no dead letter at {partition}:{offset}.", f"There are: {', '.join(ranges) or 'none'}."
         )
-        raise GatewayError(f"There is no dead letter at {partition}:{offset}.", f"There are: {held or 'none'}.")
 
 
 def topics_of(contract: Contract) -> list[str]:
@@ -184,91 +184,87 @@ def parse_place(text: str) -> tuple[int, int]:
     """
     if not (match := _PLACE.fullmatch(text)):
         raise GatewayError(
-            f"{printable(cut(text))} is no place.", "Write PARTITION:OFFSET, as `gateway dlq list` shows."
+            f"{printable(cut(text))} is not a partition and an offset.",
+            "Write PARTITION:OFFSET, as `gateway dlq list` shows it.",
         )
     return int(match[1]), int(match[2])
 
 
-def letter_of(record: Message) -> Letter:
+def stored_dead_letter(record: Message) -> StoredDeadLetter:
     """Read a record of a dead-letter topic. It never raises on data."""
     headers = headers_of(record)
-    facts = dict(headers)
-    place = Place(record.topic() or "", record.partition() or 0, record.offset() or 0)
+    values = dict(headers)
     timestamp = record.timestamp()[1]
-    size = _number(facts.get("payload.size", b""), -1)
-    reading = Reading(
-        _text(facts.get("error.operation", b"")),
-        facts.get("mqtt.topic", b""),
-        record.value() or b"",
-        _milliseconds(facts.get("gateway.received_at", b""), timestamp),
-        _number(facts.get("mqtt.qos", b""), 0),
-        facts.get("mqtt.retain") == b"true",
-        size=size,
-        properties=facts.get(PROPERTIES_HEADER, b""),
+    reason, pointer, detail, operation = (
+        _text(values.get(f"error.{name}", b"")) for name in ("reason", "pointer", "detail", "operation")
     )
-    is_ours = "error.reason" in facts and "mqtt.topic" in facts
-    reason, pointer, detail = (_text(facts.get(f"error.{name}", b"")) for name in ("reason", "pointer", "detail"))
-    is_cut = "payload.size" in facts or "payload.sha256" in facts
-    return Letter(place, timestamp, headers, reading, reason if is_ours else FOREIGN, pointer, detail, is_cut)
+    reading = Reading(
+        operation,
+        values.get("mqtt.topic", b""),
+        record.value() or b"",
+        _milliseconds(values.get("gateway.received_at", b""), timestamp),
+        _number(values.get("mqtt.qos", b""), 0),
+        values.get("mqtt.retain") == b"true",
+        size=_number(values.get("payload.size", b""), -1),
+        properties=values.get(PROPERTIES_HEADER, b""),
+    )
+    return StoredDeadLetter(
+        Place(record.topic() or "", record.partition() or 0, record.offset() or 0),
+        timestamp,
+        headers,
+        reading,
+        reason if {"error.reason", "mqtt.topic"} <= values.keys() else FOREIGN,
+        pointer,
+        detail,
+        is_cut="payload.size" in values or "payload.sha256" in values,
+    )
 
 
 def headers_of(record: Message) -> tuple[tuple[str, bytes], ...]:
-    """Read a record's headers; one without a value has none of its bytes."""
-    # The library's types know a message before it is sent, too: one that was read has pairs of text and bytes.
+    """Read a record's headers; a header without a value has an empty one."""
+    # The library's types also cover messages that were not sent yet; a consumed one has pairs of text and bytes.
     headers = cast("list[tuple[str, bytes | None]]", record.headers() or [])
     return tuple((name, value or b"") for name, value in headers)
 
 
-def causes(letters: Iterable[tuple[Letter, bool]]) -> list[Cause]:
+def causes(dead_letters: Iterable[tuple[StoredDeadLetter, bool]]) -> list[Cause]:
     """Group dead letters by stream, reason and pointer.
 
     Args:
-        letters: each with whether it was replayed.
+        dead_letters: each with True when it was replayed.
 
     Returns:
-        The most frequent first.
+        The most frequent cause first.
     """
-    found: dict[tuple[str, str, str], Cause] = {}
-    for letter, is_replayed in letters:
-        key = (letter.reading.stream, letter.reason, letter.pointer)
-        if key not in found and len(found) >= MAX_CAUSES:
+    by_key: dict[tuple[str, str, str], Cause] = {}
+    for dead_letter, is_replayed in dead_letters:
+        reading = dead_letter.reading
+        key = (reading.stream, dead_letter.reason, dead_letter.pointer)
+        if key not in by_key and len(by_key) >= MAX_CAUSES:
             key = (*key[:2], OTHER_POINTERS)
-        former = found.get(key)
-        found[key] = _added(former, letter, is_replayed) if former else _begun(key, letter, is_replayed)
-    return sorted(found.values(), key=lambda cause: (-cause.count, cause.stream, cause.reason, cause.pointer))
+        if key not in by_key:
+            by_key[key] = Cause(*key, reading.received_at, reading.received_at, "", dead_letter.place)
+        by_key[key].add(dead_letter, is_replayed=is_replayed)
+    return sorted(by_key.values(), key=lambda cause: (-cause.count, cause.stream, cause.reason, cause.pointer))
 
 
-def _begun(key: tuple[str, str, str], letter: Letter, is_replayed: bool) -> Cause:  # noqa: FBT001 - one of a pair
-    at = letter.reading.received_at
-    return Cause(*key, 1, int(is_replayed), at, at, _text(letter.reading.topic), letter.place)
-
-
-def _added(cause: Cause, letter: Letter, is_replayed: bool) -> Cause:  # noqa: FBT001 - one of a pair
-    at = letter.reading.received_at
-    cause = replace(cause, count=cause.count + 1, replayed=cause.replayed + is_replayed, first=min(cause.first, at))
-    if at < cause.last:
-        return cause
-    return replace(cause, last=at, example=_text(letter.reading.topic), place=letter.place)
-
-
-def shown(letter: Letter) -> str:
-    """Write a dead letter for people: place, headers, and its bytes as escaped text."""
-    headers = (f"{printable(name)}: {printable(cut(value, 1_024))}" for name, value in letter.headers)
-    payload = letter.reading.payload
-    told = f"payload: {len(payload)} bytes" + (", only the beginning of what was published" if letter.is_cut else "")
+def shown(dead_letter: StoredDeadLetter) -> str:
+    """Write a dead letter for people: place, headers, and the payload as escaped text."""
+    headers = (f"{printable(name)}: {printable(cut(value, SHOWN_HEADER_BYTES))}" for name, value in dead_letter.headers)
+    payload = dead_letter.reading.payload
     return "\n".join(
         [
-            f"{printable(letter.place.topic)} {letter.place}",
-            f"timestamp: {iso(letter.timestamp)}",
+            f"{printable(dead_letter.place.topic)} {dead_letter.place}",
+            f"timestamp: {iso(dead_letter.timestamp)}",
             *headers,
-            told,
+            f"payload: {len(payload)} bytes{', only the beginning of the message' if dead_letter.is_cut else ''}",
             printable(cut(payload, SHOWN_BYTES)),
         ]
     )
 
 
 def iso(milliseconds: int) -> str:
-    """Write a time as ISO 8601; one that no calendar holds as its number."""
+    """Write a time as ISO 8601; one outside the calendar as its number."""
     try:
         moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,14 +1,15 @@
-"""A dead letter before today's contract: does it fit now, and if not, what would.
+"""The verdict on a dead letter under the current contract: it fits, it is rejected, or neither can be said.
 
-Which stream judges: the operation that refused it, if the contract still has it and the topic still belongs to it; else
-whatever stream has the topic today. So a letter finds its way after an operation was renamed, and an `unmapped_topic`
-after the stream was added.
+The stream is the operation that rejected the reading, if the contract still has it and the topic still matches its
+address; otherwise the stream that the topic belongs to now. This also covers an operation that was renamed, and an
+`unmapped_topic` whose stream was added later.
 
-Of a stream's topics the first judges, and takes the record: an old reading is not the latest.
+Only the first topic of a stream is checked and gets the record: an old reading is not the latest, which is what a
+compacted topic holds.
 
-A cut payload is not judged: half a reading that happens to fit would be a lie.
+A cut payload has no verdict: the beginning of a reading may fit by chance.
 
-The verdict does not depend on the schema's id, so explaining asks no registry; the id is wanted for producing only.
+The verdict does not depend on the schema id, so `explain` needs no registry; only producing needs the id.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
     from gateway.core.fan_out import FanOut
     from gateway.core.model import Contract, Stream
     from gateway.core.transform import Transform
-    from gateway.operate.dlq.dead_letters import Letter
+    from gateway.operate.dlq.dead_letters import StoredDeadLetter
 
 NO_ID = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """The letter fits today.
+    """The reading is valid now.
 
     Args:
-        stream: that takes it.
-        records: what is produced for it, one for each reading of an array.
+        stream: the stream that accepts it.
+        records: what to produce, one for each reading of an array.
     """
 
     stream: str
@@ -48,41 +49,41 @@ class Fits:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The letter does not fit today.
+    """The reading is still invalid.
 
     Args:
-        stream: that refuses it, or `unmapped`.
-        letter: why.
+        stream: the stream that rejects it, or `unmapped`.
+        dead_letter: reason, pointer and detail of today.
     """
 
     stream: str
-    letter: DeadLetter
+    dead_letter: DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
 class Undecidable:
-    """The letter cannot be judged, or not yet.
+    """There is no verdict, or not yet.
 
     Args:
         outcome: `cut`, `foreign` or `no_schema_id`.
-        told: one sentence.
+        reason: one sentence.
     """
 
     outcome: str
-    told: str
+    reason: str
 
 
 Verdict = Fits | Rejected | Undecidable
 
 
-class Judge:
-    """Judges letters by a contract.
+class Revalidator:
+    """Checks dead letters against a contract.
 
     Args:
-        contract: today's.
-        payload_limit: bytes a record may hold.
-        schema_id: gives the id of a stream's schema, or why there is none; without it records carry the id 0 and must
-            not be produced.
+        contract: the current one.
+        payload_limit: bytes that a record may hold.
+        schema_id: gives the id of a stream's schema, or the reason why there is none; without it records carry the
+            id 0 and must not be produced.
     """
 
     def __init__(
@@ -94,29 +95,28 @@ class Judge:
         self._schema_id = schema_id
         self._transforms: dict[str, Transform | FanOut | ArrayTransform | str] = {}
 
-    def __call__(self, letter: Letter) -> Verdict:
-        """Judge one letter. It never raises on data."""
-        if letter.reason == FOREIGN:
-            return Undecidable("foreign", "No gateway wrote this record: it lacks error.reason or mqtt.topic.")
-        name = self.stream_of(letter)
-        if name == UNMAPPED:
-            return Rejected(name, DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic"))
-        if letter.is_cut:
+    def __call__(self, dead_letter: StoredDeadLetter) -> Verdict:
+        """Check a dead letter. It never raises on data."""
+        if dead_letter.reason == FOREIGN:
             return Undecidable(
-                "cut", "Only the payload's beginning was kept, so it is never judged and never replayed."
+                "foreign", "The gateway did not write this record: error.reason or mqtt.topic is absent."
             )
-        transform = self._transform(name)
+        stream = self._stream_of(dead_letter)
+        if stream == UNMAPPED:
+            return Rejected(stream, DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic"))
+        if dead_letter.is_cut:
+            return Undecidable("cut", "Only the beginning of the payload was kept, so it is never replayed.")
+        transform = self._transform(stream)
         if isinstance(transform, str):
             return Undecidable("no_schema_id", transform)
-        result = transform(letter.reading)
+        result = transform(dead_letter.reading)
         if isinstance(result, DeadLetter):
-            return Rejected(name, result)
-        return Fits(name, tuple(result) if isinstance(result, list) else (result,))
+            return Rejected(stream, result)
+        return Fits(stream, tuple(result) if isinstance(result, list) else (result,))
 
-    def stream_of(self, letter: Letter) -> str:
-        """Name the stream that judges a letter today, or `unmapped`."""
-        former = self._streams.get(letter.reading.stream)
-        topic = letter.reading.topic
+    def _stream_of(self, dead_letter: StoredDeadLetter) -> str:
+        topic = dead_letter.reading.topic
+        former = self._streams.get(dead_letter.reading.stream)
         if former and former.address.match(topic.decode(errors="replace")) is not None:
             return former.name
         return self._routes(topic)
