@@ -14,7 +14,7 @@ from gateway.errors import GatewayError
 if TYPE_CHECKING:
     from gateway.operate.init.answers import Ask
 
-LONGEST_SECONDS = 3_600
+MAX_SECONDS = 3_600
 
 
 def init(  # noqa: PLR0913 - each is one option of the command
@@ -22,25 +22,27 @@ def init(  # noqa: PLR0913 - each is one option of the command
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")] = None,
     kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka; several separated by commas.")] = None,
     registry: Annotated[str | None, typer.Option(metavar="URL", help="The schema registry.")] = None,
-    username: Annotated[str, typer.Option(help="Who we are to the broker.")] = "",
-    password_file: Annotated[Path | None, typer.Option(help="Holds that user's password alone, mode 600.")] = None,
+    username: Annotated[str, typer.Option(help="User for the broker.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
     seconds: Annotated[
-        float, typer.Option(min=0, max=LONGEST_SECONDS, help="Listen so long for what is published; 0 for not at all.")
+        float, typer.Option(min=0, max=MAX_SECONDS, help="How long to listen at the broker; 0 for not at all.")
     ] = 30,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("gateway.yaml"),
     contract: Annotated[
-        Path | None, typer.Option(help="The contract; without it asyncapi.yaml beside the output.")
+        Path | None, typer.Option(help="The contract; default: asyncapi.yaml beside the output.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take flags, what is found, and defaults.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; use the options and defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a first gateway.yaml: ask where the servers are, listen to what is published, check the file."""
+    """Write a first gateway.yaml: ask for the servers, listen to what is published, check the file."""
     from gateway.operate.init.answers import Flags  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.operate.init.start import Options, next_steps, start  # noqa: PLC0415 - as above
+    from gateway.operate.init.start import Options, Terminal, next_steps, start  # noqa: PLC0415 - as above
     from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
 
     flags = Flags(broker, kafka, registry, username, password_file)
-    start(Options(output, contract, seconds, force, flags), _asker(is_silent=yes), typer.echo, stop_on_signals)
+    start(
+        Options(output, contract, seconds, force, flags), Terminal(_asker(is_silent=yes), typer.echo, stop_on_signals)
+    )
     check(config=output)
     typer.echo(next_steps(output))
 
@@ -49,5 +51,5 @@ def _asker(*, is_silent: bool) -> Ask | None:
     if is_silent:
         return None
     if not sys.stdin.isatty():
-        raise GatewayError("This asks questions, and here is no terminal.", "Answer with flags, and say --yes.")
+        raise GatewayError("There is no terminal to ask questions at.", "Answer with options, and add --yes.")
     return lambda question, default: str(typer.prompt(question, default=default))

@@ -1,4 +1,4 @@
-"""`gateway init` at a real broker: what it hears, what it asks, what it writes, and when it refuses."""
+"""`gateway init` at a real broker: what it receives, asks and writes, and when it refuses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def init(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return command("init", *arguments, folder=folder)
 
 
-def test_init_hears_streams_and_strays_and_writes_a_file_that_fits(mosquitto: StartMosquitto, folder: Path) -> None:
+def test_init_reports_the_traffic_and_writes_a_file_that_passes_the_check(
+    mosquitto: StartMosquitto, folder: Path
+) -> None:
     """What publishes is named, what no stream describes is named and safe to print, and the file passes the check."""
     broker = mosquitto()
     with Device(broker, "doors/dock-2", "sma", "lab/\u202e/x"):
@@ -50,7 +52,7 @@ def test_init_hears_streams_and_strays_and_writes_a_file_that_fits(mosquitto: St
     assert "receiveDoors: " in done.stdout
     assert "receiveSmartMeter: " in done.stdout
     assert "no stream describes lab/\\u202e/...: " in done.stdout
-    assert "not heard just now, and subscribed to all the same: receiveFactorySensors" in done.stdout
+    assert "no message yet for: receiveFactorySensors" in done.stdout
     assert "fit to run" in done.stdout
     assert "gateway topics apply -c gateway.yaml" in done.stdout
     installation = open_installation(folder / "gateway.yaml", {})
@@ -65,7 +67,7 @@ def test_init_does_not_replace_a_file_without_force(mosquitto: StartMosquitto, f
     asked = ("--yes", "--broker", broker.address, "--seconds", "0")
     done = init(folder, *asked)
     assert done.returncode == 1
-    assert done.stderr == "gateway.yaml is there already. Name another file with -o, or replace it with --force.\n"
+    assert done.stderr == "gateway.yaml exists already. Name another file with -o, or replace it with --force.\n"
     assert (folder / "gateway.yaml").read_text() == "mine"
     assert init(folder, *asked, "--force").returncode == 0
     (folder / "other").mkdir()
@@ -78,7 +80,7 @@ def test_init_without_a_terminal_says_how_to_answer(folder: Path) -> None:
     done = init(folder)
     assert (done.returncode, done.stderr) == (
         1,
-        "This asks questions, and here is no terminal. Answer with flags, and say --yes.\n",
+        "There is no terminal to ask questions at. Answer with options, and add --yes.\n",
     )
 
 
@@ -110,7 +112,7 @@ def test_init_of_a_broker_that_wants_a_password(mosquitto: StartMosquitto, folde
     asked = ("--yes", "--broker", broker.address, "--seconds", "0.2", *ELSEWHERE)
     refused = init(folder, *asked)
     assert refused.returncode == 1
-    assert "Say who we are: --username NAME --password-file FILE." in refused.stderr
+    assert "Credentials needed: --username NAME --password-file FILE." in refused.stderr
     (folder / "password").write_text("s3cret\n")
     (folder / "password").chmod(0o600)
     done = init(folder, *asked, "--username", "gateway", "--password-file", "password")
@@ -162,22 +164,22 @@ def test_init_asks_at_a_terminal_until_the_answer_can_be(mosquitto: StartMosquit
     assert settings.server("kafka").registry.url == "http://localhost:8081"
 
 
-# --- what is heard ---------------------------------------------------------------------------------------------------
+# --- the traffic sample ----------------------------------------------------------------------------------------------
 
 
-def test_heard_knows_the_adapter_under_another_topic() -> None:
-    heard = TrafficSample(contracts.load(ROOT / "asyncapi.yaml"))
-    heard.take(b"home/meter\n", TELEGRAM)
-    heard.take(b"home/lamp", b'{"state": "on"}')
-    heard.take(b"home/noise", b"\xff" * 100)
-    heard.take(b"home/deep", b"[" * 60_000)
-    assert heard.alike == {"receiveSmartMeter": "home/meter\\n"}
+def test_traffic_sample_knows_the_adapter_under_another_topic() -> None:
+    sample = TrafficSample(contracts.load(ROOT / "asyncapi.yaml"))
+    sample.take(b"home/meter\n", TELEGRAM)
+    sample.take(b"home/lamp", b'{"state": "on"}')
+    sample.take(b"home/noise", b"\xff" * 100)
+    sample.take(b"home/deep", b"[" * 60_000)
+    assert sample.similar == {"receiveSmartMeter": "home/meter\\n"}
 
 
-def test_heard_remembers_and_says_no_more_than_it_may() -> None:
-    heard = TrafficSample(contracts.load(ROOT / "asyncapi.yaml"))
+def test_traffic_sample_is_bounded() -> None:
+    sample = TrafficSample(contracts.load(ROOT / "asyncapi.yaml"))
     for number in range(2 * MAXIMUM_GROUPS):
-        heard.take(b"%d/\x1b" % number, b"")
-    lines = list(heard.sentences())
-    assert 0 < len(lines) <= SHOWN_GROUPS + 1
+        sample.take(b"%d/\x1b" % number, b"")
+    lines = list(sample.lines())
+    assert 0 < len(lines) <= SHOWN_GROUPS + 2
     assert all(line.isprintable() for line in lines)

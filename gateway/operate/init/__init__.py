@@ -1,9 +1,9 @@
-"""A first gateway.yaml: a few questions, half a minute of listening, a short file.
+"""`gateway init` writes a first gateway.yaml: some questions, half a minute of listening, a short file.
 
-    start.py     the order of things: questions, listening, writing, what to do next
-    answers.py   where the servers are: from flags, else asked, else the contract's
-    hearing.py   which streams publish, and what publishes that no stream describes
-    settings_file.py  the answers as gateway.yaml
+    start.py           the steps: ask, listen, write, name what to do next
+    answers.py         the addresses of the servers: from options, else asked, else the contract's
+    traffic_sample.py  which streams publish, and which topics no stream describes
+    settings_file.py   the text of gateway.yaml
 
-Nothing is changed at any server. What is written is checked by `gateway check`, and looked at live by `gateway doctor`.
+Nothing is changed at any server. `gateway check` then checks the file, and `gateway doctor` the servers.
 """

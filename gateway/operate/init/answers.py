@@ -1,7 +1,7 @@
-"""Where this installation's servers are: said by a flag, else found or asked.
+"""The addresses of this installation's servers: from the command line, else asked at the terminal, else the contract's.
 
-A question always offers an answer, and an answer that cannot be is asked for again. Without a terminal there are only
-flags, what can be found, and what the contract says.
+Every question has a default, and an invalid answer is asked again. Without a terminal there are only the options, a
+broker that accepts connections, and the contract.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Contract
 
-HERE = f"localhost:{PORT}"
-USUAL_REGISTRY = "http://localhost:8081"
-KNOCK_SECONDS = 2.0
+LOCAL_BROKER = f"localhost:{PORT}"
+LOCAL_REGISTRY = "http://localhost:8081"
+CONNECT_SECONDS = 2.0
 HOSTS: TypeAdapter[Any] = TypeAdapter(Hosts)
 URL: TypeAdapter[Any] = TypeAdapter(Url)
 
@@ -32,18 +32,18 @@ class Ask(Protocol):
     """Asks a question at the terminal."""
 
     def __call__(self, question: str, default: str) -> str:
-        """Give the answer, or the default where nothing was typed."""
+        """Give the answer, or the default when nothing was typed."""
 
 
 class Flags(NamedTuple):
-    """What the command line says; None for what it leaves open.
+    """The answers on the command line; None or "" for those it leaves open.
 
     Args:
         broker: host and port of the MQTT broker.
         kafka: bootstrap servers.
-        registry: address of the schema registry.
-        username: for the broker, or "".
-        password_file: goes with it.
+        registry: URL of the schema registry.
+        username: for the broker.
+        password_file: with the password of that user.
     """
 
     broker: str | None = None
@@ -54,15 +54,7 @@ class Flags(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Where the servers are, and who we are to the broker.
-
-    Args:
-        broker: host and port of the MQTT broker.
-        kafka: bootstrap servers.
-        registry: address of the schema registry.
-        username: for the broker, or "".
-        password_file: goes with it.
-    """
+    """All answers; members as in `Flags`."""
 
     broker: str
     kafka: str
@@ -72,77 +64,72 @@ class Answers(NamedTuple):
 
 
 def gather(flags: Flags, contract: Contract, ask: Ask | None) -> Answers:
-    """Find out where the servers are.
+    """Complete the answers of the command line.
 
     Args:
         flags: come first.
-        contract: its addresses are offered.
-        ask: or None where nobody can be asked.
+        contract: its addresses are the defaults.
+        ask: None when there is no terminal.
 
     Raises:
-        GatewayError: when a flag cannot be, or no broker is found and nobody can be asked.
+        GatewayError: when an option is invalid, or no broker is found without a terminal.
     """
-    kafka, url = contract.kafka.host, contract.kafka.registry_url or USUAL_REGISTRY
+    kafka, url = contract.kafka.host, contract.kafka.registry_url or LOCAL_REGISTRY
     return Answers(
-        flags_or(flags.broker, "--broker", HOSTS) or _broker(contract, ask),
-        flags_or(flags.kafka, "--kafka", HOSTS) or asked("Kafka", kafka, HOSTS, ask),
-        flags_or(flags.registry, "--registry", URL) or asked("Schema registry", url, URL, ask),
+        _checked(flags.broker, "--broker", HOSTS) or _broker(contract, ask),
+        _checked(flags.kafka, "--kafka", HOSTS) or _asked("Kafka", kafka, HOSTS, ask),
+        _checked(flags.registry, "--registry", URL) or _asked("Schema registry", url, URL, ask),
         flags.username,
         flags.password_file,
     )
 
 
 def with_login(answers: Answers, ask: Ask) -> Answers:
-    """Ask who we are to the broker."""
+    """Ask for the login at the broker."""
     return answers._replace(
-        username=ask("The broker wants to know who we are. User", "gateway"),
-        password_file=Path(ask("File that holds the password alone, mode 600", "mqtt-password")),
+        username=ask("The broker requires a login. User", "gateway"),
+        password_file=Path(ask("File that holds only the password, mode 600", "mqtt-password")),
     )
 
 
-def flags_or(given: str | None, flag: str, kind: TypeAdapter[Any]) -> str | None:
-    """Check what a flag says; None when it says nothing.
-
-    Raises:
-        GatewayError: when it cannot be.
-    """
-    if given is not None and (told := _wrong(given, kind)):
-        raise GatewayError(f"{flag}: {told}")
+def _checked(given: str | None, flag: str, kind: TypeAdapter[Any]) -> str | None:
+    if given is not None and (problem := _problem(given, kind)):
+        raise GatewayError(f"{flag}: {problem}")
     return given
 
 
-def asked(question: str, default: str, kind: TypeAdapter[Any], ask: Ask | None) -> str:
-    """Ask until the answer can be; the default where nobody can be asked."""
+def _asked(question: str, default: str, kind: TypeAdapter[Any], ask: Ask | None) -> str:
     answer = ask(question, default) if ask else default
-    while ask and (told := _wrong(answer, kind)):
-        answer = ask(f"{told} {question}", default)
+    while ask and (problem := _problem(answer, kind)):
+        answer = ask(f"{problem} {question}", default)
     return answer
 
 
 def _broker(contract: Contract, ask: Ask | None) -> str:
-    places = dict.fromkeys([*(server.host for server in contract.mqtt_servers.values()), HERE])
-    found = _listening(places)
-    if not found and not ask:
-        raise GatewayError(f"No broker answers on {', '.join(places)}.", "Say where it is: --broker HOST:PORT.")
-    return asked("MQTT broker" if found else f"No broker on {HERE}. MQTT broker", found or HERE, HOSTS, ask)
+    addresses = dict.fromkeys([*(server.host for server in contract.mqtt_servers.values()), LOCAL_BROKER])
+    address = _first_open(addresses)
+    if not address and not ask:
+        raise GatewayError(f"No broker answers on {', '.join(addresses)}.", "Name its address: --broker HOST:PORT.")
+    question = "MQTT broker" if address else f"No broker answers on {LOCAL_BROKER}. MQTT broker"
+    return _asked(question, address or LOCAL_BROKER, HOSTS, ask)
 
 
-def _listening(places: Iterable[str]) -> str:
-    """The first place where somebody listens, or ""."""
-    for place in places:
-        host, port = split_hosts(place)[0]
+def _first_open(addresses: Iterable[str]) -> str:
+    """Find the first address that accepts a connection; "" when none does."""
+    for address in addresses:
+        host, port = split_hosts(address)[0]
         try:
-            socket.create_connection((host, port or PORT), KNOCK_SECONDS).close()
+            socket.create_connection((host, port or PORT), CONNECT_SECONDS).close()
         except OSError:
             continue
-        return place
+        return address
     return ""
 
 
-def _wrong(answer: str, kind: TypeAdapter[Any]) -> str:
+def _problem(answer: str, kind: TypeAdapter[Any]) -> str:
     try:
         kind.validate_python(answer)
     except ValidationError as error:
-        context = error.errors(include_url=False)[0].get("ctx", {})
-        return f"{context.get('told', 'This cannot be.')} {context.get('fix', '')}".rstrip()
+        (first, *_) = error.errors(include_url=False)
+        return f"{first['msg']} {first.get('ctx', {}).get('fix', '')}".rstrip()
     return ""

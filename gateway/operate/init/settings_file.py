@@ -1,7 +1,7 @@
-"""The answers as a gateway.yaml that a person reads: what was decided here, and where the rest is explained.
+"""The text of a first gateway.yaml, with comments that say what each part is for.
 
-Text by hand, because comments are half of it and no YAML library writes them. What came from outside is quoted as JSON,
-which is YAML as well.
+It is written by hand because no YAML library writes comments. Values from outside are quoted as JSON, which is valid
+YAML.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from gateway.operate.init.answers import Answers
 
 SYSTEM = "/etc/"
-SYSTEM_SPOOL = "/var/lib/gateway/spool.db"  # the folder that the unit may write to
+SYSTEM_SPOOL = "/var/lib/gateway/spool.db"  # in the folder that the systemd unit may write to
 
 
 def text(output: Path, contract: Contract, answers: Answers) -> str:
     """Write gateway.yaml.
 
     Args:
-        output: where it will be; other files are named from there.
-        contract: whose servers are named.
-        answers: where they are.
+        output: where it will be; the path of the contract is relative to it.
+        contract: with the names of the servers.
+        answers: with their addresses.
     """
     return "\n".join(_lines(output, contract, answers)) + "\n"
 
 
 def _lines(output: Path, contract: Contract, answers: Answers) -> Iterator[str]:
     folder = output.absolute().parent
-    yield "# Settings of one installation, as `gateway init` wrote them. What streams there are is in the contract."
-    yield "# Every other setting, with its default: deploy/gateway.yaml, or /usr/share/doc/gateway."
-    yield "# `gateway check -c` this file after a change; `gateway doctor -c` it looks at the servers as well."
+    yield "# Settings of one installation, written by `gateway init`. The streams are in the contract."
+    yield "# All other settings with their defaults: deploy/gateway.yaml, or /usr/share/doc/gateway."
+    yield "# After a change run `gateway check -c` with this file, and `gateway doctor -c` to check the servers too."
     yield f"contract: {json.dumps(os.path.relpath(contract.path.absolute(), folder))}"
     yield ""
     yield "servers:"
@@ -51,6 +51,6 @@ def _lines(output: Path, contract: Contract, answers: Answers) -> Iterator[str]:
     yield f"    host: {json.dumps(answers.kafka)}"
     yield f"    registry: {{url: {json.dumps(answers.registry)}}}"
     yield ""
-    yield "spool:                # where readings wait until they are safe"
+    yield "spool:                # keeps readings while Kafka is slow or down"
     yield f"  path: {SYSTEM_SPOOL if str(folder).startswith(SYSTEM) else 'spool.db'}"
-    yield "  limit: 2GiB         # size on disk at most; then the broker has to keep them"
+    yield "  limit: 2GiB         # maximum size on disk; beyond it the broker keeps the messages"

@@ -1,4 +1,4 @@
-"""The order of things: questions, listening, writing, what to do next."""
+"""The steps of `gateway init`: ask, listen, write the file, name what to do next."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import contract as contracts
-from gateway import files as durable
+from gateway import files
 from gateway.errors import GatewayError
 from gateway.installation import broker_of, login
 from gateway.mqtt.probe import BrokerProbe
@@ -24,17 +24,18 @@ if TYPE_CHECKING:
     from gateway.signals import Stopping
 
 EVERYTHING = "#"
+REFUSED = "broker refuse"  # in the message of a probe whose login was not accepted
 
 
 class Options(NamedTuple):
-    """What is wanted.
+    """The options of the command.
 
     Args:
         output: the gateway.yaml to write.
-        contract: asyncapi.yaml; the one beside the output where None.
+        contract: asyncapi.yaml; None for the one beside the output.
         seconds: how long to listen; 0 for not at all.
-        is_forced: a file that is there may be replaced.
-        flags: answers that were given.
+        is_forced: True to replace an existing file.
+        flags: answers on the command line.
     """
 
     output: Path
@@ -44,85 +45,82 @@ class Options(NamedTuple):
     flags: Flags
 
 
-def start(wish: Options, ask: Ask | None, say: Callable[[str], None], stop: Callable[[], Stopping]) -> None:
-    """Write a gateway.yaml.
+class Terminal(NamedTuple):
+    """Where `gateway init` talks to its user.
 
     Args:
-        wish: what is wanted.
-        ask: or None where nobody can be asked.
-        say: gets each line for people.
-        stop: gives what ends the listening before its time; called once the questions are over.
+        ask: asks a question; None when there is no terminal.
+        say: shows a line.
+        stop: makes the flag that ends the listening early; called after the questions, whose Ctrl-C ends the command.
+    """
+
+    ask: Ask | None
+    say: Callable[[str], None]
+    stop: Callable[[], Stopping]
+
+
+def start(options: Options, terminal: Terminal) -> None:
+    """Write a gateway.yaml.
 
     Raises:
-        GatewayError: when the file is there or cannot be written, or the broker cannot be asked.
+        GatewayError: when the file exists or cannot be written, or the broker cannot be reached.
     """
-    if wish.output.exists() and not wish.is_forced:
-        raise GatewayError(f"{wish.output} is there already.", "Name another file with -o, or replace it with --force.")
-    contract = contracts.load(wish.contract or wish.output.parent / "asyncapi.yaml")
-    answers = gather(wish.flags, contract, ask)
-    if wish.seconds:
-        answers = _heard(wish.seconds, contract, answers, ask, say, stop)
+    output = options.output
+    if output.exists() and not options.is_forced:
+        raise GatewayError(f"{output} exists already.", "Name another file with -o, or replace it with --force.")
+    contract = contracts.load(options.contract or output.parent / "asyncapi.yaml")
+    answers = gather(options.flags, contract, terminal.ask)
+    if options.seconds:
+        answers = _sample_traffic(options.seconds, contract, answers, terminal)
     try:
-        durable.replace(wish.output, text(wish.output, contract, answers))
+        files.replace(output, text(output, contract, answers))
     except OSError as error:
-        raise GatewayError(
-            f"{wish.output} cannot be written: {error.strerror}.", "Name another place with -o."
-        ) from None
-    say(f"Wrote {wish.output}.")
+        raise GatewayError(f"{output} cannot be written: {error.strerror}.", "Name another file with -o.") from None
+    terminal.say(f"Wrote {output}.")
 
 
 def next_steps(output: Path) -> str:
-    """Say what to do once the file is written and checked."""
+    """Name the commands to run once the file is written and checked."""
     return "\n".join(
         [
             "Next:",
-            f"  gateway topics apply -c {output}   # the Kafka topics of the contract",
-            f"  gateway doctor -c {output}         # the known traps, live",
-            f"  gateway run -c {output}            # here, until Ctrl-C",
-            "  sudo systemctl enable --now gateway  # as a service, which reads /etc/gateway/gateway.yaml",
+            f"  gateway topics apply -c {output}   # create the contract's Kafka topics",
+            f"  gateway doctor -c {output}         # check the servers for known problems",
+            f"  gateway run -c {output}            # run here, until Ctrl-C",
+            "  sudo systemctl enable --now gateway  # run as a service, which reads /etc/gateway/gateway.yaml",
         ]
     )
 
 
-def _heard(  # noqa: PLR0913, PLR0917 - what was wished for, and the ways to talk about it
-    seconds: float,
-    contract: Contract,
-    answers: Answers,
-    ask: Ask | None,
-    say: Callable[[str], None],
-    stop: Callable[[], Stopping],
-) -> Answers:
-    """Listen, and tell what was heard; give the answers with the login that it took."""
+def _sample_traffic(seconds: float, contract: Contract, answers: Answers, terminal: Terminal) -> Answers:
+    """Listen at the broker and report what is published; give the answers with the login that it required."""
     while True:
         try:
-            with BrokerProbe(_broker(contract, answers), session_expiry=0) as visit:
-                _listen(visit, seconds, contract, say, stop)
+            with BrokerProbe(_broker(contract, answers), session_expiry=0) as probe:
+                _listen(probe, seconds, contract, terminal)
         except GatewayError as error:
-            if "refuses us" not in error.message:
-                raise GatewayError(error.message, f"{error.hint} Or do not listen: --seconds 0.") from None
-            if ask is None or answers.username:
-                raise GatewayError(error.message, "Say who we are: --username NAME --password-file FILE.") from None
-            answers = with_login(answers, ask)
+            if REFUSED not in error.message:
+                raise GatewayError(error.message, f"{error.hint} To go on without listening: --seconds 0.") from None
+            if terminal.ask is None or answers.username:
+                message = "Credentials needed: --username NAME --password-file FILE."
+                raise GatewayError(error.message, message) from None
+            answers = with_login(answers, terminal.ask)
         else:
             return answers
 
 
 def _broker(contract: Contract, answers: Answers) -> Broker:
-    """The broker as the contract's first server of MQTT describes it, at the place that was answered."""
+    """The contract's first MQTT server, at the address of the answers."""
     server = dataclasses.replace(next(iter(contract.mqtt_servers.values())), host=answers.broker)
     return broker_of(server, None, login=login(answers.username, answers.password_file))
 
 
-def _listen(
-    visit: BrokerProbe, seconds: float, contract: Contract, say: Callable[[str], None], stop: Callable[[], Stopping]
-) -> None:
-    if (reason := visit.subscribe({EVERYTHING: 0})[EVERYTHING]).is_failure:
-        say(f"The broker does not let us listen to {EVERYTHING}: {reason}.")
+def _listen(probe: BrokerProbe, seconds: float, contract: Contract, terminal: Terminal) -> None:
+    if (reason := probe.subscribe({EVERYTHING: 0})[EVERYTHING]).is_failure:
+        terminal.say(f"The broker refused the subscription to {EVERYTHING}: {reason}.")
         return
-    say(f"Listening to everything for {seconds:g} s; Ctrl-C ends it.")
-    heard = TrafficSample(contract)
-    visit.listen(heard.take, seconds, stop())
-    for sentence in heard.sentences():
-        say(sentence)
-    if silent := [name for name in contract.streams if name not in heard.streams]:
-        say(f"  not heard just now, and subscribed to all the same: {', '.join(silent)}")
+    terminal.say(f"Listening to all topics for {seconds:g} s; Ctrl-C ends it.")
+    sample = TrafficSample(contract)
+    probe.listen(sample.take, seconds, terminal.stop())
+    for line in sample.lines():
+        terminal.say(line)

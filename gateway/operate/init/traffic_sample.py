@@ -1,8 +1,8 @@
-"""What a broker's devices publish: which streams of the contract, and what else.
+"""What a broker's devices publish: messages by stream, and topics that no stream describes.
 
-A payload may give its stream away where the topic does not: an adapter that was told another topic still names the
-members that the stream asks for. That is a guess and said as one; a stream that asks for fewer than two members has
-no such likeness.
+A payload on an undescribed topic may still show its stream, when it has the members that the stream requires: its
+device may be set to another topic. That is a guess and reported as one; a stream that requires fewer than two members
+is not guessed.
 """
 
 from __future__ import annotations
@@ -20,59 +20,62 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Contract, Stream
 
-LONGEST_PAYLOAD = 65_536
-FEWEST_MEMBERS = 2
+MAX_PAYLOAD = 65_536
+MIN_MEMBERS = 2
 SHOWN_GROUPS = 10
 
 
 class TrafficSample:
-    """Counts messages by stream.
+    """Counts messages.
 
     Attributes:
         streams: messages by stream.
         undescribed: those of no stream.
-        alike: stream -> a topic outside it whose payload looks like its own.
+        similar: stream -> an undescribed topic whose payload looks like the stream's.
 
     Args:
         contract: with the streams.
     """
 
     def __init__(self, contract: Contract) -> None:
-        self.streams: Counter[str] = Counter()
+        self.streams = Counter(dict.fromkeys(contract.streams, 0))
         self._stream_of = routes((stream.name, stream.address) for stream in contract.streams.values())
         self.undescribed = UndescribedTopics(self._stream_of)
-        self.alike: dict[str, str] = {}
-        self._members = {stream.name: members for stream in contract.streams.values() if (members := _members(stream))}
+        self.similar: dict[str, str] = {}
+        self._members = {name: members for name, each in contract.streams.items() if (members := _members(each))}
 
     def take(self, topic: bytes, payload: bytes) -> None:
         """Count a message."""
         self.undescribed.take(topic)
         if (stream := self._stream_of(topic)) != UNMAPPED:
             self.streams[stream] += 1
-        elif (like := self._like(payload)) and like not in self.alike:
-            self.alike[like] = printable(cut(topic, MAXIMUM_BYTES))
+        elif similar := self._similar(payload):
+            self.similar.setdefault(similar, printable(cut(topic, MAXIMUM_BYTES)))
 
-    def sentences(self) -> Iterator[str]:
-        """Say what was heard, for people."""
+    def lines(self) -> Iterator[str]:
+        """Report the sample for people."""
         for name, count in self.streams.most_common():
-            yield f"  {name}: {count:,} messages"
-        for name, topic in self.alike.items():
-            yield f"  {topic} looks like {name}: correct that stream's address in the contract"
+            if count:
+                yield f"  {name}: {count:,} messages"
+        for name, topic in self.similar.items():
+            yield f"  {topic} looks like {name}: correct the address of this stream in the contract"
         for group in self.undescribed.groups(SHOWN_GROUPS):
             yield f"  no stream describes {group.name}: {group.messages:,} messages"
+        if silent := [name for name, count in self.streams.items() if not count]:
+            yield f"  no message yet for: {', '.join(silent)} (the gateway subscribes to them all the same)"
 
-    def _like(self, payload: bytes) -> str:
-        members = _names(payload) if len(payload) <= LONGEST_PAYLOAD else frozenset()
-        fitting = [name for name, wanted in self._members.items() if wanted <= members]
-        return max(fitting, key=lambda name: len(self._members[name]), default="")
+    def _similar(self, payload: bytes) -> str:
+        names = _names(payload) if len(payload) <= MAX_PAYLOAD else frozenset()
+        suitable = [stream for stream, members in self._members.items() if members <= names]
+        return max(suitable, key=lambda stream: len(self._members[stream]), default="")
 
 
 def _members(stream: Stream) -> frozenset[str]:
-    """The members by which a payload of a stream is known: those that it must have, else those of all examples."""
+    """The members that identify a stream's payload: those that are required, else those that all examples have."""
     required: Iterable[str] = (stream.payload_schema or {}).get("required", ())
-    common = [frozenset(one) for one in stream.examples if isinstance(one, dict)]
-    members = frozenset(required) or (frozenset.intersection(*common) if common else frozenset())
-    return members if len(members) >= FEWEST_MEMBERS else frozenset()
+    examples = [frozenset(example) for example in stream.examples if isinstance(example, dict)]
+    members = frozenset(required) or (frozenset.intersection(*examples) if examples else frozenset())
+    return members if len(members) >= MIN_MEMBERS else frozenset()
 
 
 def _names(payload: bytes) -> frozenset[str]:
