@@ -14,14 +14,14 @@ def tail(  # noqa: PLR0913 - each is one option of the command
     topic: Annotated[str, typer.Argument(help="The Kafka topic.")],
     *,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="gateway.yaml: contract, Kafka, registry, lock file.")
+        Path | None, typer.Option("--config", "-c", help="gateway.yaml, for contract, Kafka, registry, lock file.")
     ] = None,
     bootstrap: Annotated[str, typer.Option(help="HOST:PORT of Kafka, instead of gateway.yaml's.")] = "",
-    contract: Annotated[Path, typer.Option(help="The contract, without gateway.yaml.")] = Path("asyncapi.yaml"),
+    contract: Annotated[Path, typer.Option(help="The contract, used without gateway.yaml.")] = Path("asyncapi.yaml"),
     registry: Annotated[str, typer.Option(help="URL of the schema registry, instead of gateway.yaml's.")] = "",
-    count: Annotated[int | None, typer.Option(min=1, help="How many records; without it until Ctrl-C.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of records; default: until Ctrl-C.")] = None,
     start: Annotated[
-        Literal["beginning", "end"], typer.Option("--from", help="The oldest record, or new ones.")
+        Literal["beginning", "end"], typer.Option("--from", help="Start at the oldest record, or show new ones only.")
     ] = "end",
     output: FormatOption = "text",
 ) -> None:
@@ -29,8 +29,8 @@ def tail(  # noqa: PLR0913 - each is one option of the command
 
     Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal.
     """
-    from gateway.operate.tail import tail as tailing  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate.tail import tail as tails  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
-    reading, decoder = tailing.prepare(config, contract, bootstrap, registry, topic, start)
-    for shown in tailing.follow(reading, decoder, count):
-        typer.echo(shown.as_text() if output == "text" else shown.as_json())
+    consumer, decoder = tails.prepare(config, contract, bootstrap, registry, topic, start)
+    for record in tails.follow(consumer, decoder, count):
+        typer.echo(record.as_text() if output == "text" else record.as_json())

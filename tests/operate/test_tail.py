@@ -19,7 +19,8 @@ from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.transform import Transform
 from gateway.errors import GatewayError
 from gateway.operate.demo.mock_kafka import MockCluster
-from gateway.operate.tail.records import Decoder, Shown, Tail, plain
+from gateway.operate.tail.consumer import TopicConsumer
+from gateway.operate.tail.decoder import Decoder, ShownRecord, plain
 from gateway.registry.lock_file import pin
 from gateway.registry.registry import SchemaRegistry
 from tests.contract_values import contract, record, stream
@@ -63,21 +64,21 @@ def lock(tmp_path: Path) -> Path:
 def of_reading(payload: bytes, made: Stream = STREAM, schema_id: int = 7) -> Record:
     """Make the record or dead letter of a reading."""
     reading = Reading(made.name, b"factory/oven", payload, 1_700_000_000_123, qos=1)
-    told = Transform(made, schema_id, 1_000_000)(reading)
-    return dead_letter_record(reading, told, "dead-letters", 1_000_000) if isinstance(told, DeadLetter) else told
+    result = Transform(made, schema_id, 1_000_000)(reading)
+    return dead_letter_record(reading, result, "dead-letters", 1_000_000) if isinstance(result, DeadLetter) else result
 
 
-def shown(cluster: MockCluster, topic: str, decoder: Decoder, *records: Record) -> list[Shown]:
+def shown(cluster: MockCluster, topic: str, decoder: Decoder, *records: Record) -> list[ShownRecord]:
     """Produce records and give what tail shows of them, in the order of producing."""
     producer = Producer({"bootstrap.servers": cluster.bootstrap})
     for each in records:
         producer.produce(topic, each.value, each.key, 0, timestamp=each.timestamp, headers=list(each.headers))
     assert producer.flush(20) == 0
-    seen: list[Shown] = []
-    with Tail({"bootstrap.servers": cluster.bootstrap}, [topic], "beginning") as tail:
+    seen: list[ShownRecord] = []
+    with TopicConsumer({"bootstrap.servers": cluster.bootstrap}, [topic], "beginning") as consumer:
 
         def take() -> bool:
-            if (message := tail.poll(0.1)) is not None:
+            if (message := consumer.poll(0.1)) is not None:
                 seen.append(decoder.show(message))
             return len(seen) == len(records)
 
@@ -114,12 +115,12 @@ def test_show_reads_the_schema_id_from_the_header(cluster: MockCluster, topic: s
 def test_show_asks_the_registry_for_what_the_lock_file_does_not_know(
     cluster: MockCluster, topic: str, tmp_path: Path, registry: Registry
 ) -> None:
-    """Without a lock file the schema comes from the registry; an id it does not know is told."""
+    """Without a lock file the schema comes from the registry; an unknown id is reported."""
     assert STREAM.route.schema is not None
     schema_id = registry.register(f"{topic}-value", STREAM.route.schema.text)
     client = SchemaRegistry(url=registry.url, lock_path=tmp_path / "lock")
-    letters = [of_reading(b'{"value": 2}', schema_id=each) for each in (schema_id, 2_000_000_000)]
-    one, two = shown(cluster, topic, Decoder(None, None, client), *letters)
+    records = [of_reading(b'{"value": 2}', schema_id=each) for each in (schema_id, 2_000_000_000)]
+    one, two = shown(cluster, topic, Decoder(None, None, client), *records)
     assert one.value == {"machine": "oven", "value": 2.0}
     assert two.value is None
     assert "404" in two.note
@@ -128,7 +129,7 @@ def test_show_asks_the_registry_for_what_the_lock_file_does_not_know(
 def test_show_gives_hexadecimal_when_there_is_no_schema(cluster: MockCluster, topic: str) -> None:
     """Without lock file and registry the bytes are shown, and why."""
     (one,) = shown(cluster, topic, Decoder(None, None, None), of_reading(b'{"value": 1}'))
-    assert "no registry is named" in one.note
+    assert "no registry is configured" in one.note
     assert one.as_text().endswith("0000000007086f76656e000000000000f03f")
 
 
@@ -143,10 +144,10 @@ def test_show_takes_any_bytes(cluster: MockCluster, topic: str, lock: Path, valu
     json.loads(one.as_json())
 
 
-def test_show_tells_why_a_dead_letter_is_one(cluster: MockCluster, topic: str, lock: Path) -> None:
+def test_show_gives_the_reason_of_a_dead_letter(cluster: MockCluster, topic: str, lock: Path) -> None:
     """A dead letter shows reason, place, detail and its payload, with everything dangerous escaped."""
-    letters = of_reading(b'{"value": "\x1b[31m\nhot"}'), of_reading(b'{"value": "hot\x7f"}')
-    one, two = shown(cluster, topic, Decoder(contract(STREAM), lock, None), *letters)
+    dead_letters = of_reading(b'{"value": "\x1b[31m\nhot"}'), of_reading(b'{"value": "hot\x7f"}')
+    one, two = shown(cluster, topic, Decoder(contract(STREAM), lock, None), *dead_letters)
     assert (one.reason, two.reason) == ("not_json", "wrong_type")
     text = two.as_text()
     assert "DEAD LETTER wrong_type at /value: " in text
@@ -158,11 +159,11 @@ def test_show_tells_why_a_dead_letter_is_one(cluster: MockCluster, topic: str, l
 
 
 def test_show_escapes_what_moves_a_cursor(cluster: MockCluster, topic: str, lock: Path) -> None:
-    """Control and bidirectional characters in good values are escaped too; other letters stay as they are."""
+    """Control and bidirectional characters in good values are escaped too; other characters stay as they are."""
     made = Reading(STREAM.name, "factory/Ofen \u202e\x9b31m Süd".encode(), b'{"value": 1}', 1)
-    told = Transform(STREAM, 7, 1_000_000)(made)
-    assert isinstance(told, Record)
-    (one,) = shown(cluster, topic, Decoder(contract(STREAM), lock, None), told)
+    result = Transform(STREAM, 7, 1_000_000)(made)
+    assert isinstance(result, Record)
+    (one,) = shown(cluster, topic, Decoder(contract(STREAM), lock, None), result)
     assert r"Ofen \u202e\u009b31m Süd" in one.as_text()
     assert one.as_json().isascii()
 
@@ -173,12 +174,12 @@ def test_tail_from_the_end_shows_only_new_records(cluster: MockCluster, topic: s
     producer.produce(topic, b"old", partition=0)
     assert producer.flush(20) == 0
     values: list[bytes | None] = []
-    with Tail({"bootstrap.servers": cluster.bootstrap}, [topic], "end") as tail:
+    with TopicConsumer({"bootstrap.servers": cluster.bootstrap}, [topic], "end") as consumer:
 
         def take() -> bool:
             producer.produce(topic, b"new", partition=0)
             producer.flush(20)
-            if (message := tail.poll(0.1)) is not None:
+            if (message := consumer.poll(0.1)) is not None:
                 values.append(message.value())
             return bool(values)
 
@@ -189,7 +190,7 @@ def test_tail_from_the_end_shows_only_new_records(cluster: MockCluster, topic: s
 def test_tail_says_that_a_topic_is_not_there(cluster: MockCluster) -> None:
     """A topic that is not there is named."""
     with pytest.raises(GatewayError, match="has no topic nobody-made-me"):
-        Tail({"bootstrap.servers": cluster.bootstrap}, ["nobody-made-me"], "end")
+        TopicConsumer({"bootstrap.servers": cluster.bootstrap}, ["nobody-made-me"], "end")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from gateway.installation import open_installation
 from gateway.kafka.partitions import Partitions
 from gateway.operate.doctor import certificates as doctor
 from gateway.operate.doctor.diagnosis import State
-from gateway.operate.tail.records import Tail
+from gateway.operate.tail.consumer import TopicConsumer
 from gateway.operate.topics import Cluster
 from tests.security.site import Site, basic, details, wait_told
 from tests.stack.wait import wait_for
@@ -118,7 +118,7 @@ def unanswered(gateway: Gateway) -> list[str]:
     topics = ["machine-sensors"]
     asking: list[Callable[[], object]] = [
         lambda: Cluster(kafka, answer_seconds=1).topics(topics),
-        lambda: Tail(kafka, topics, "end", answer_seconds=1),
+        lambda: TopicConsumer(kafka, topics, "end", answer_seconds=1),
         lambda: Partitions(kafka, answer_seconds=1).spans(topics),
     ]
     told = []

@@ -39,7 +39,8 @@ from gateway.operate.demo.child import Child
 from gateway.operate.demo.mock_kafka import MockCluster
 from gateway.operate.simulate.publisher import Publisher, publish_all, summary
 from gateway.operate.simulate.simulator import Simulator
-from gateway.operate.tail.records import Decoder, Shown, Tail
+from gateway.operate.tail.consumer import TopicConsumer
+from gateway.operate.tail.decoder import Decoder, ShownRecord
 from gateway.registry.lock_file import LOCK_FILE, pin
 from gateway.service import program
 from gateway.signals import StopFlag
@@ -119,7 +120,9 @@ def demo(  # noqa: PLR0913 - each is one option of the command
         port = stack.enter_context(_mosquitto(folder, say))
         kafka = stack.enter_context(MockCluster(_partitions(contract)))
         say(f"  Kafka       {kafka.bootstrap:<17} librdkafka's mock cluster, in this process: no Java")
-        tail = stack.enter_context(Tail({"bootstrap.servers": kafka.bootstrap}, [*_partitions(contract)], "beginning"))
+        tail = stack.enter_context(
+            TopicConsumer({"bootstrap.servers": kafka.bootstrap}, [*_partitions(contract)], "beginning")
+        )
         gateway = stack.enter_context(_gateway(folder, contract_path, contract, port, kafka.bootstrap, say))
         servers = contract.mqtt_servers.values()
         brokers = [Broker(server.name, "127.0.0.1", port, server.version == "5.0") for server in servers]
@@ -321,7 +324,7 @@ class _Show:
             self._say(f"  … so far {good:,} records and {dead:,} dead letters")
 
 
-def _line(shown: Shown) -> str:
+def _line(shown: ShownRecord) -> str:
     """Write a record on one line of this terminal; members that are null are left out."""
     place = f"{shown.topic}/{shown.partition}@{shown.offset}"
     if isinstance(shown.value, dict):
@@ -347,7 +350,7 @@ def _text(value: str | bytes | None) -> str:
 
 
 def _watch(  # noqa: PLR0913, PLR0917 - all that happens meanwhile
-    tail: Tail, show: _Show, sensors: _Sensors, gateway: Child, seconds: float | None, stopping: StopFlag
+    tail: TopicConsumer, show: _Show, sensors: _Sensors, gateway: Child, seconds: float | None, stopping: StopFlag
 ) -> None:
     until = None if seconds is None else time.monotonic() + seconds
     while not stopping.is_set() and (until is None or time.monotonic() < until):
@@ -359,7 +362,7 @@ def _watch(  # noqa: PLR0913, PLR0917 - all that happens meanwhile
         sensors.check()
 
 
-def _settle(tail: Tail, show: _Show, publisher: Publisher) -> None:
+def _settle(tail: TopicConsumer, show: _Show, publisher: Publisher) -> None:
     """Wait until Kafka has as many records as were published; give up when nothing comes any more."""
     until = time.monotonic() + SETTLE_SECONDS
     while show.count.total < publisher.acknowledged and time.monotonic() < until:
@@ -368,7 +371,7 @@ def _settle(tail: Tail, show: _Show, publisher: Publisher) -> None:
             until = time.monotonic() + SETTLE_SECONDS
 
 
-def _drain(tail: Tail, show: _Show) -> None:
+def _drain(tail: TopicConsumer, show: _Show) -> None:
     """Count what is there beyond what was expected."""
     while (record := tail.poll(1.0)) is not None:
         show.take(record)

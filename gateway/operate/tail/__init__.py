@@ -1,0 +1,1 @@
+"""`gateway tail`: follow a Kafka topic and show its records, decoded, one line each."""

@@ -1,4 +1,4 @@
-"""What `gateway tail` does: find Kafka, registry and lock file, then follow a topic until told to stop."""
+"""`gateway tail`: find Kafka, registry and lock file, then follow a topic until the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway import contract as contracts
 from gateway.errors import GatewayError
 from gateway.installation import connection_properties, lock_path_of, registry_of
-from gateway.operate.tail.records import Decoder, Shown, Start, Tail
+from gateway.operate.tail.consumer import Start, TopicConsumer
+from gateway.operate.tail.decoder import Decoder, ShownRecord
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
 from gateway.settings.settings import load
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 
 
-class _Found(NamedTuple):
+class _Sources(NamedTuple):
     """Where the records and their schemas are."""
 
     properties: dict[str, Any]
@@ -34,68 +35,62 @@ class _Found(NamedTuple):
 
 
 def prepare(  # noqa: PLR0913, PLR0917 - each is one option of the command
-    config: Path | None, contract: Path, bootstrap: str, registry_url: str, topic: str, start: Start
-) -> tuple[Tail, Decoder]:
-    """Open a topic.
+    config: Path | None, contract_path: Path, bootstrap: str, registry_url: str, topic: str, start: Start
+) -> tuple[TopicConsumer, Decoder]:
+    """Open a topic, and make the decoder of its records.
 
     Args:
         config: gateway.yaml, or None.
-        contract: used when there is no gateway.yaml; need not exist when a registry is named.
-        bootstrap: Kafka's address instead of gateway.yaml's, spoken to without login, or "".
-        registry_url: the registry instead of gateway.yaml's, spoken to without login, or "".
+        contract_path: used when there is no gateway.yaml; need not exist when a registry is named.
+        bootstrap: Kafka's address without login, instead of gateway.yaml's, or "".
+        registry_url: the registry without login, instead of gateway.yaml's, or "".
         topic: its name.
         start: from where.
 
-    Returns:
-        The open topic, and what decodes it.
-
     Raises:
-        GatewayError: when a file is wrong, or Kafka or the topic is not there.
+        GatewayError: when a file is wrong, Kafka does not answer, or the topic does not exist.
     """
-    found = _of_settings(load(config, os.environ)) if config else _of_contract(contract)
-    properties = {"bootstrap.servers": bootstrap} if bootstrap else found.properties
+    sources = _of_settings(load(config, os.environ)) if config else _of_contract(contract_path)
+    properties = {"bootstrap.servers": bootstrap} if bootstrap else sources.properties
     if not properties:
-        raise GatewayError("Where is Kafka?", "Name it: --bootstrap HOST:PORT, or -c gateway.yaml.")
-    registry = _registry(registry_url, found.lock_path) if registry_url else found.registry
-    return Tail(properties, [topic], start), Decoder(found.contract, found.lock_path, registry)
+        raise GatewayError("No Kafka address.", "Pass --bootstrap HOST:PORT or -c gateway.yaml.")
+    registry = _registry(registry_url, sources.lock_path) if registry_url else sources.registry
+    return TopicConsumer(properties, [topic], start), Decoder(sources.contract, sources.lock_path, registry)
 
 
-def follow(tail: Tail, decoder: Decoder, count: int | None) -> Iterator[Shown]:
-    """Read until the count is reached, or until SIGINT or SIGTERM; then close the topic.
+def follow(consumer: TopicConsumer, decoder: Decoder, count: int | None) -> Iterator[ShownRecord]:
+    """Give records until the count is reached, or until SIGINT or SIGTERM; then close the consumer.
 
     Args:
-        tail: an open topic.
+        consumer: of the topic.
         decoder: decodes its records.
-        count: how many, or None for no end.
-
-    Yields:
-        The records in the order in which they come.
+        count: how many, or None for no limit.
 
     Raises:
         GatewayError: when Kafka refuses.
     """
     stopping = stop_on_signals()
     seen = 0
-    with tail:
+    with consumer:
         while not stopping.is_set() and seen != count:
-            if (record := tail.poll(POLL_SECONDS)) is not None:  # a record with an empty value is false
+            if (record := consumer.poll(POLL_SECONDS)) is not None:  # a record with an empty value is falsy
                 seen += 1
                 yield decoder.show(record)
 
 
-def _of_contract(path: Path) -> _Found:
+def _of_contract(path: Path) -> _Sources:
     contract = contracts.load(path) if path.exists() else None
     url = contract.kafka.registry_url if contract else None
     lock_path = path.parent / LOCK_FILE
     properties = {"bootstrap.servers": contract.kafka.host} if contract else {}
-    return _Found(properties, contract, lock_path, _registry(url, lock_path) if url else None)
+    return _Sources(properties, contract, lock_path, _registry(url, lock_path) if url else None)
 
 
-def _of_settings(settings: Settings) -> _Found:
+def _of_settings(settings: Settings) -> _Sources:
     contract = contracts.load(settings.resolve(settings.contract))
     server = settings.server(contract.kafka.name)
     properties = connection_properties(contract.kafka, server.model_copy(update={"producer": {}}), settings)
-    return _Found(properties, contract, lock_path_of(settings), registry_of(contract, settings, may_register=False))
+    return _Sources(properties, contract, lock_path_of(settings), registry_of(contract, settings, may_register=False))
 
 
 def _registry(url: str, lock_path: Path) -> SchemaRegistry:

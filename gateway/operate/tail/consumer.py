@@ -1,0 +1,86 @@
+"""A consumer of whole topics, without a consumer group and without committed offsets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+
+from gateway.errors import GatewayError
+from gateway.kafka.errors import ClientErrors
+from gateway.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from confluent_kafka import Message
+
+Start = Literal["beginning", "end"]
+
+METADATA_SECONDS = 10.0
+OWN_PROPERTIES = {
+    "group.id": "gateway-tail",  # required by the client; nothing is committed
+    "enable.auto.commit": False,
+    "allow.auto.create.topics": False,
+}
+TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF}  # noqa: SLF001 - public names, odd spelling
+
+
+class TopicConsumer:
+    """Consumes all partitions of some topics; a context manager.
+
+    Args:
+        properties: librdkafka's, with `bootstrap.servers`.
+        topics: their names.
+        start: the oldest records, or new ones only.
+        answer_seconds: how long to wait for the partitions.
+
+    Raises:
+        GatewayError: when Kafka does not answer, or a topic does not exist.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, Any],
+        topics: Sequence[str],
+        start: Start,
+        answer_seconds: float = METADATA_SECONDS,
+    ) -> None:
+        self._errors = ClientErrors({**properties, **OWN_PROPERTIES})
+        self._consumer = Consumer(self._errors.properties)
+        self._answer_seconds = answer_seconds
+        offset = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
+        self._consumer.assign([TopicPartition(name, number, offset) for name, number in self._partitions(topics)])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def poll(self, timeout_seconds: float) -> Message | None:
+        """Wait for the next record; None after the timeout.
+
+        Raises:
+            GatewayError: when Kafka refuses, for example because a right is missing.
+        """
+        record = self._consumer.poll(timeout_seconds)
+        if record is None:
+            return None
+        if (error := record.error()) is None:
+            return record
+        if error.code() in TRANSIENT:
+            return None
+        raise GatewayError(f"Kafka reports: {printable(error.str())}.", "Check the topic and the user's rights on it.")
+
+    def _partitions(self, topics: Sequence[str]) -> Iterator[tuple[str, int]]:
+        for name in topics:
+            try:
+                metadata = self._consumer.list_topics(name, self._answer_seconds).topics[name]
+            except KafkaException as error:
+                raise self._errors.no_answer(self._consumer, error.args[0].str()) from None
+            if metadata.error is not None or not metadata.partitions:
+                raise GatewayError(
+                    f"Kafka has no topic {printable(name)}.", "`gateway check` lists the contract's topics."
+                )
+            yield from ((name, number) for number in metadata.partitions)
