@@ -77,8 +77,8 @@ def readme_lines() -> set[str]:
     return {shape(line) for line in shown if not re.search(r"/\d+@\d|^  \.\.\.$", line)}
 
 
-def test_demo_ends_with_balanced_books(tmp_path: Path) -> None:
-    """After the seconds asked for, all countings agree, every topic was shown, and the exit code is 0."""
+def test_demo_ends_with_a_balanced_ledger(tmp_path: Path) -> None:
+    """After the seconds asked for, all counts agree, every topic was shown, and the exit code is 0."""
     demo = Demo(tmp_path, "--seconds", "3", "--broken", "0.1")
     assert demo.end() == 0, demo.said
     published = number_of(demo.said, "published")
@@ -86,20 +86,20 @@ def test_demo_ends_with_balanced_books(tmp_path: Path) -> None:
     assert number_of(demo.said, "received") == published
     assert number_of(demo.said, "delivered") + number_of(demo.said, "dead letters") == published
     assert number_of(demo.said, "dead letters") > 10
-    assert "The books balance" in demo.said
+    assert "The ledger balances" in demo.said
     for topic in ("machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"):
         assert f"  {topic}/" in demo.said
     assert readme_lines() <= set(map(shape, demo.said.splitlines()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_ends_with_balanced_books_when_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+def test_demo_ends_with_a_balanced_ledger_when_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM lead to the same end as time does."""
     demo = Demo(tmp_path)
     demo.wait_for_records()
     demo.process.send_signal(number)
     assert demo.end() == 0, demo.said
-    assert "The books balance" in demo.said
+    assert "The ledger balances" in demo.said
 
 
 def test_demo_says_that_the_gateway_died(tmp_path: Path) -> None:
@@ -108,24 +108,24 @@ def test_demo_says_that_the_gateway_died(tmp_path: Path) -> None:
     demo.wait_for_records()
     os.kill(demo.child("gateway"), signal.SIGKILL)
     assert demo.end() == 1
-    assert "The gateway has ended with exit code -9" in demo.said
+    assert "The gateway ended with exit code -9" in demo.said
 
 
 def test_demo_leaves_nothing_running_when_killed(tmp_path: Path) -> None:
     """Even when the demo itself is killed, broker and gateway end."""
     demo = Demo(tmp_path)
     demo.wait_for_records()
-    children = [demo.child("Mosquitto"), demo.child("gateway")]
+    children = [demo.child("MQTT broker"), demo.child("gateway")]
     demo.process.kill()
     demo.process.wait(10)
     wait_for(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children), 30, "the children's end")
 
 
-def test_demo_refuses_a_contract_that_wants_tls(tmp_path: Path) -> None:
+def test_demo_refuses_a_contract_that_requires_tls(tmp_path: Path) -> None:
     """The demo has no certificates, and says so."""
     text = (ROOT / "asyncapi.yaml").read_text().replace("protocol: mqtt\n", "protocol: secure-mqtt\n", 1)
     (tmp_path / "schemas").symlink_to(ROOT / "schemas")
     (tmp_path / "asyncapi.yaml").write_text(text)
     demo = Demo(tmp_path, "--contract", str(tmp_path / "asyncapi.yaml"))
     assert demo.end() == 1
-    assert "wants TLS for factoryBroker" in demo.said
+    assert "requires TLS for factoryBroker" in demo.said

@@ -1,1 +1,1 @@
-"""Everything between a sensor and Kafka on one machine."""
+"""`gateway demo`: the whole path from a sensor to Kafka on one machine."""

@@ -1,7 +1,7 @@
-"""A child process of the demo: its output in a file, stopped by its own id, never left behind.
+"""A child process of the demo: its output goes to a file, and it never outlives the demo.
 
-It runs in a session of its own, so that Ctrl-C reaches the demo alone, which then stops its children in order. Where
-`setpriv` is there (util-linux), the kernel ends the child when the demo dies without a word.
+It runs in a session of its own, so that Ctrl-C reaches only the demo, which then stops its children in order. With
+`setpriv` (util-linux) the kernel stops the child when the demo is killed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Child:
     Args:
         name: for people.
         command: program and arguments.
-        output: where standard output and error go.
-        environment: of the child, or None for ours.
+        output: file for standard output and error.
+        environment: of the child, or None for that of this process.
 
     Raises:
         GatewayError: when the program cannot be started.
@@ -65,26 +65,22 @@ class Child:
         return self._process.pid
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """All it has written."""
         return self._output.read_text(encoding="utf-8", errors="replace")
 
     def check(self) -> None:
-        """See that it still runs.
+        """Check that it runs.
 
         Raises:
-            GatewayError: when it has ended; with the end of what it wrote.
+            GatewayError: when it has ended; with its last lines of output.
         """
         if (code := self._process.poll()) is not None:
-            last = "\n".join(f"  {printable(line)}" for line in self.said.splitlines()[-SHOWN_LINES:])
-            raise GatewayError(f"{self.name} has ended with exit code {code}. Its last words:\n{last}")
+            last = "\n".join(f"  {printable(line)}" for line in self.output.splitlines()[-SHOWN_LINES:])
+            raise GatewayError(f"{self.name} ended with exit code {code}. Its last lines:\n{last}")
 
     def stop(self, seconds: float) -> int:
-        """Ask it to end and wait; kill it when it does not.
-
-        Returns:
-            Its exit code; negative when a signal ended it.
-        """
+        """Send SIGTERM and wait; kill it after so many seconds. Give its exit code, negative for a signal."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:

@@ -1,14 +1,14 @@
-"""Kafka without Java: the mock cluster inside librdkafka, for the demo and for faults that are hard to make for real.
+"""Kafka without Java: the mock cluster of librdkafka, for the demo and for faults that are hard to cause otherwise.
 
     with MockCluster({"machine-sensors": 3}) as kafka:
         Producer({"bootstrap.servers": kafka.bootstrap})
 
-What it is: a Kafka of C threads in this process, on loopback ports that the kernel chooses, reachable from other
-processes. confluent-kafka's Python API does not show it, so its C functions are called through ctypes in the very
-library that the wheel brings; they have been in librdkafka since 1.3.
+It runs in C threads of this process, on loopback ports that the kernel chooses, and other processes can connect to it.
+The Python API of confluent-kafka does not offer it, so the functions of the wheel's librdkafka are called with ctypes;
+they exist since version 1.3.
 
-What it is not: it keeps about 5 MB a partition and drops the oldest, knows no CreateTopics (an unknown topic
-springs up with four partitions when somebody produces to it) and isolates no transactions. Its data ends with it.
+Limits: it keeps about 5 MB per partition and drops older records; it has no CreateTopics request (an unknown topic
+gets four partitions when a client produces to it) and no transaction isolation. Its data ends with it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class MockCluster:
         topics: number of partitions by topic.
 
     Raises:
-        RuntimeError: when librdkafka refuses.
+        RuntimeError: when librdkafka reports an error.
     """
 
     def __init__(self, topics: Mapping[str, int]) -> None:
@@ -77,21 +77,21 @@ class MockCluster:
         self.close()
 
     def create_topic(self, name: str, partitions: int) -> None:
-        """Make a topic.
+        """Create a topic.
 
         Raises:
-            RuntimeError: when it is there already, or librdkafka refuses.
+            RuntimeError: when it exists, or librdkafka reports an error.
         """
         error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         if error:
             raise RuntimeError(f"mock topic {name} with {partitions} partitions: librdkafka's error {error}")
 
     def down(self) -> None:
-        """Close the broker's connections and take no new ones, until `up`."""
+        """Close the broker's connections and accept no new ones, until `up`."""
         self._library.rd_kafka_mock_broker_set_down(self._cluster, BROKER)
 
     def up(self) -> None:
-        """Take connections again; what was stored is there."""
+        """Accept connections again; the records are still there."""
         self._library.rd_kafka_mock_broker_set_up(self._cluster, BROKER)
 
     def rtt(self, milliseconds: int) -> None:
@@ -99,39 +99,39 @@ class MockCluster:
         self._library.rd_kafka_mock_broker_set_rtt(self._cluster, BROKER, milliseconds)
 
     def push_errors(self, api_key: int, codes: Sequence[int]) -> None:
-        """Answer the next requests with errors, one each.
+        """Answer the next requests with one error each.
 
         Args:
             api_key: which requests, `PRODUCE` or `FETCH`.
-            codes: Kafka's protocol error codes, e.g. 10 for MESSAGE_TOO_LARGE.
+            codes: Kafka's protocol error codes, for example 10 for MESSAGE_TOO_LARGE.
         """
         array = (ctypes.c_int * len(codes))(*codes)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(codes), array)
 
     def close(self) -> None:
-        """End the cluster and its data; may be called again."""
+        """Stop the cluster and delete its data; may be called again."""
         if self._client is not None:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._library.rd_kafka_destroy(self._client)
             self._client = None
 
     def _new_client(self) -> int | None:
-        """Make the client that the cluster hangs on; it talks to nobody."""
-        told = ctypes.create_string_buffer(512)
+        """Make the client that the cluster belongs to; it connects to no broker."""
+        error = ctypes.create_string_buffer(512)
         configuration = self._library.rd_kafka_conf_new()
-        self._library.rd_kafka_conf_set(configuration, b"log_level", LOG_ERRORS_ONLY, told, len(told))
-        client: int | None = self._library.rd_kafka_new(0, configuration, told, len(told))  # 0: a producer
+        self._library.rd_kafka_conf_set(configuration, b"log_level", LOG_ERRORS_ONLY, error, len(error))
+        client: int | None = self._library.rd_kafka_new(0, configuration, error, len(error))  # 0: a producer
         if not client:
-            raise RuntimeError(told.value.decode(errors="replace"))
+            raise RuntimeError(error.value.decode(errors="replace"))
         return client
 
 
 def _library() -> ctypes.CDLL:
-    """Find the librdkafka that this process has loaded, and declare the functions we call."""
+    """Find the librdkafka that this process has loaded, and declare the functions that are called."""
     mapped = (line.split()[-1] for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines())
     path = next((path for path in mapped if "/librdkafka" in path), None)
     if path is None:
-        raise RuntimeError("confluent-kafka was not installed as a wheel: its librdkafka is not to be found")
+        raise RuntimeError("confluent-kafka was not installed as a wheel: its librdkafka was not found")
     library = ctypes.CDLL(path)
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
