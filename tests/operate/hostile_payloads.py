@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.operate.simulate.breakage import DEFECTS, TO_BYTES, Case, Defect, Shape
+from gateway.operate.simulate.breakage import DEFECTS, TO_BYTES, Case, Defect, Shape, json_types
 from gateway.operate.simulate.plausible import RANGES, FieldPlace, value_at
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ def first_place(case: Case, is_suitable: Callable[[FieldPlace], bool]) -> tuple[
     return next(((place, path) for place, path in case.places() if is_suitable(place)), None)
 
 
-def text_at(is_suitable: Callable[[Case, FieldPlace], bool], *texts: bytes) -> Callable[[Case], bytes | None]:
+def text_at(is_suitable: Callable[[FieldPlace], bool], *texts: bytes) -> Callable[[Case], bytes | None]:
     """Write one of these JSON texts at a suitable place."""
 
     def make(case: Case) -> bytes | None:
-        found = first_place(case, lambda place: is_suitable(case, place))
+        found = first_place(case, is_suitable)
         return with_text(case, found[1], case.random.choice(texts)) if found else None
 
     return make
 
 
 def number_as_text(case: Case) -> bytes | None:
-    found = first_place(case, lambda place: "number" in (types := case.json_types(place)) and "text" not in types)
+    found = first_place(case, lambda place: "number" in (types := json_types(place)) and "text" not in types)
     return case.with_value(found[1], str(value_at(case.sample.value, found[1]))) if found else None
 
 
@@ -50,29 +50,25 @@ def always(payload: bytes) -> Callable[[Case], bytes]:
 
 HOSTILE = DEFECTS | {
     "number as text": Defect(Shape.JSON_VALUE, number_as_text),
-    "null": Defect(Shape.JSON_VALUE, text_at(lambda case, place: not case.schemas.takes_null(place.schema), b"null")),
+    "null": Defect(Shape.JSON_VALUE, text_at(lambda place: not place.type.is_nullable, b"null")),
     "not a number": Defect(
         Shape.LITERAL,
-        text_at(
-            lambda case, place: "number" in case.json_types(place), b"NaN", b"-Infinity", b"+1", b"01", b".5", b"0x1F"
-        ),
+        text_at(lambda place: "number" in json_types(place), b"NaN", b"-Infinity", b"+1", b"01", b".5", b"0x1F"),
     ),
     "bare word": Defect(Shape.LITERAL, always(b"ON")),
     "bare number": Defect(Shape.OBJECT, always(b"23.5")),
     "HTML": Defect(Shape.LITERAL, always(b"<html><body>502 Bad Gateway</body></html>")),
     "fraction in integer": Defect(
         Shape.TEXT,
-        text_at(lambda case, place: not place.is_scaled and case.only_type(place)["type"] in RANGES, b"21.5"),
+        text_at(lambda place: not place.is_scaled and place.only_kind in RANGES, b"21.5"),
     ),
     "in an array": Defect(Shape.OBJECT, lambda case: b"[" + case.payload + b"]"),
     "byte order mark": Defect(Shape.TEXT, lambda case: b"\xef\xbb\xbf" + case.payload),
-    "lone surrogate": Defect(
-        Shape.JSON_VALUE, text_at(lambda case, place: "text" in case.json_types(place), rb'"oven \ud800"')
-    ),
+    "lone surrogate": Defect(Shape.JSON_VALUE, text_at(lambda place: "text" in json_types(place), rb'"oven \ud800"')),
     "trailing text": Defect(Shape.LITERAL, lambda case: case.payload + b"}"),
     "of many digits": Defect(
         Shape.TEXT,
-        text_at(lambda case, place: case.only_type(place)["type"] in {*RANGES, "float", "double"}, b"9" * 5000),
+        text_at(lambda place: place.only_kind in {*RANGES, "float", "double"}, b"9" * 5000),
     ),
     "too deep": Defect(Shape.OBJECT, too_deep),
     "single quotes": Defect(

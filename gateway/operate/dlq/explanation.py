@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.codec.precise_encoder import ABSENT, PAYLOAD, factor, normal_form, source
-from gateway.core.codec.scalar_payload import whole_field
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.reading import DeadLetter, Reason
 from gateway.operate.dlq.dead_letters import iso
 from gateway.operate.dlq.verdict import Fits, Undecidable
-from gateway.operate.simulate.plausible import value_at
+from gateway.operate.simulate.plausible import ABSENT, value_at
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from gateway.core.avro_schema import AvroType, Field, Path
     from gateway.core.model import Contract, Stream
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
     from gateway.operate.dlq.verdict import Verdict
@@ -83,141 +81,99 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
     path = tokens(dead_letter.pointer)
     if stream.is_array:
         path = path[1:]  # without the index of the reading
-    whole = (PAYLOAD,) if whole_field(schema.definition) else ()
-    search = SchemaSearch(schema.definition)
+    whole = (PAYLOAD,) if schema.record.whole_field else ()
     if dead_letter.reason == Reason.EXTRA_FIELD:
-        return [f"what would fit: {_nearest(search, path, whole)}"]
-    node, field = search.at(whole + path)
+        return [f"what would fit: {_nearest(schema.record, path, whole)}"]
+    avro_type, field = _find(schema.record, whole + path, None) or SchemaPlace(None, None)
     lines = []
     if field:
-        doc = f": {field['doc']}" if field.get("doc") else ""
-        times = f" (the payload's number times {scale.factor:f})" if (scale := factor(field)) else ""
-        lines.append(f"schema: field {field['name']} of {schema.path.name}{doc}{times}")
-    if node is not None:
-        lines.append(f"what would fit: {search.words(node)}")
+        doc = f": {field.doc}" if field.doc else ""
+        times = f" (the payload's number times {field.factor:f})" if field.factor else ""
+        lines.append(f"schema: field {field.name} of {schema.path.name}{doc}{times}")
+    if avro_type:
+        lines.append(f"what would fit: {_words(avro_type)}")
     examples = (value_at(example, path) for example in stream.example_readings)
     if (example := next((value for value in examples if value not in (None, ABSENT)), None)) is not None:
         lines.append(f"for example: {cut(json.dumps(example, ensure_ascii=False))}")
     return lines
 
 
-def _nearest(search: SchemaSearch, path: tuple[str, ...], whole: tuple[str, ...]) -> str:
-    names = search.members(whole + path[:-1])
+class SchemaPlace(NamedTuple):
+    """A place in a schema: the type there, and the innermost record field around it; None for none."""
+
+    type: AvroType | None
+    field: Field | None
+
+
+def _nearest(record: AvroType, path: Path, whole: Path) -> str:
+    names = _members(record, whole + path[:-1])
     near = difflib.get_close_matches(path[-1], names, n=1)
     where = f" of {pointer_of(path[:-1])}" if len(path) > 1 else ""
     text = f"the members{where} that the schema reads are {', '.join(names) or 'none'}"
     return f"{text}. Did you mean {near[0]}?" if near else text
 
 
-class SchemaPlace(NamedTuple):
-    """A place in a schema: the Avro type there, and the innermost record field around it; None for none."""
-
-    node: Any
-    field: dict[str, Any] | None
-
-
-class SchemaSearch:
-    """Finds places of the payload in an Avro schema.
-
-    Args:
-        definition: the JSON of a record schema, `x-source` included.
-    """
-
-    def __init__(self, definition: dict[str, Any]) -> None:
-        self._root = normal_form(definition)
-        self._named = {node["name"]: node for node in _nodes(self._root) if isinstance(node, dict) and "name" in node}
-
-    def at(self, path: tuple[str, ...]) -> SchemaPlace:
-        """Find the type and the field at a place of the payload."""
-        return self._at(self._root, path, None) or SchemaPlace(None, None)
-
-    def members(self, path: tuple[str, ...]) -> list[str]:
-        """List the members that fields read of the object at a place."""
-        names: list[str] = []
-        node = self._resolved(self.at(path).node)
-        for record, below in ((node, ()), (self._root, path)):
-            for branch in record if isinstance(record, list) else [record]:
-                names += _read_below(self._resolved(branch), below)
-        return list(dict.fromkeys(names))
-
-    def words(self, node: Any, depth: int = 0) -> str:
-        """Describe the JSON that fits a type."""
-        node = self._resolved(node)
-        if isinstance(node, list):
-            return " or ".join(self.words(branch, depth) for branch in node)
-        if isinstance(node, str):
-            return _PRIMITIVES.get(node, node)
-        if (logical := _logical(node)) or depth > MAX_DEPTH:
-            return logical or "a value"
-        return self._words_of_kind(node, depth)
-
-    def _words_of_kind(self, node: dict[str, Any], depth: int) -> str:
-        match node["type"]:
-            case "enum":
-                return "one of " + ", ".join(map(json.dumps, node["symbols"]))
-            case "array":
-                return f"an array; each item {self.words(node['items'], depth + 1)}"
-            case "map":
-                return f"an object; each member {self.words(node['values'], depth + 1)}"
-            case "record":
-                return f"an object with {', '.join(_read_below(node, ()))}"
-            case "fixed":
-                return f"text of {node['size']} characters"
-            case inner:
-                return self.words(inner, depth)
-
-    def _resolved(self, node: Any) -> Any:
-        return self._named.get(node, node) if isinstance(node, str) else node
-
-    def _at(self, node: Any, path: tuple[str, ...], field: dict[str, Any] | None) -> SchemaPlace | None:
-        node = self._resolved(node)
-        if not path:
-            return SchemaPlace(node, field)
-        if isinstance(node, list):
-            places = (self._at(branch, path, field) for branch in node)
-            return next((place for place in places if place and place.field is not field), None)
-        if not isinstance(node, dict):
-            return None
-        if node["type"] == "record":
-            return self._in_record(node, path)
-        inner = node.get("items") or node.get("values")
-        return self._at(inner, path[1:], field) if inner else None
-
-    def _in_record(self, record: dict[str, Any], path: tuple[str, ...]) -> SchemaPlace | None:
-        for field in record["fields"]:
-            for read in filter(None, source(field).paths):
-                if path[: len(read)] == read:
-                    return self._at(field["type"], path[len(read) :], field) or SchemaPlace(None, field)
-                if read[: len(path)] == path:
-                    return SchemaPlace(None, field)
-        collector = next((field for field in record["fields"] if source(field).collects), None)
-        return self._at(collector["type"], path, collector) if collector else None
+def _members(record: AvroType, path: Path) -> list[str]:
+    """List the members that fields read of the object at a place."""
+    place = _find(record, path, None)
+    branches = place.type.branches if place and place.type else ()
+    names = [name for branch in branches for name in _read_below(branch, ())]
+    return list(dict.fromkeys([*names, *_read_below(record, path)]))
 
 
-def _nodes(node: Any) -> Iterator[Any]:
-    """Give all types of a schema in normal form, each where it is defined."""
-    yield node
-    if isinstance(node, list):
-        inner = node
-    elif isinstance(node, dict):
-        inner = [field["type"] for field in node.get("fields", ())]
-        inner += [node[key] for key in ("items", "values") if key in node]
-        inner += [node["type"]] if isinstance(node["type"], dict | list) else []
-    else:
-        return
-    for each in inner:
-        yield from _nodes(each)
+def _find(avro_type: AvroType, path: Path, field: Field | None) -> SchemaPlace | None:
+    """Find a place of the payload, below a type and the field around it."""
+    if not path:
+        return SchemaPlace(avro_type, field)
+    if avro_type.kind == "union":
+        places = (_find(branch, path, field) for branch in avro_type.branches)
+        return next((place for place in places if place and place.field is not field), None)
+    if avro_type.kind == "record":
+        return _find_in_record(avro_type, path)
+    return _find(avro_type.inner[0], path[1:], field) if avro_type.inner else None
 
 
-def _read_below(record: Any, path: tuple[str, ...]) -> list[str]:
+def _find_in_record(record: AvroType, path: Path) -> SchemaPlace | None:
+    for field in record.fields:
+        for read in filter(None, field.paths):
+            if path[: len(read)] == read:
+                return _find(field.type, path[len(read) :], field) or SchemaPlace(None, field)
+            if read[: len(path)] == path:
+                return SchemaPlace(None, field)
+    collector = next((field for field in record.fields if field.collects), None)
+    return _find(collector.type, path, collector) if collector else None
+
+
+def _read_below(record: AvroType, path: Path) -> list[str]:
     """List the members below a place that the fields of one record read."""
-    fields = record.get("fields", ()) if isinstance(record, dict) else ()
-    reads = [read for field in fields for read in source(field).paths]
+    reads = [read for field in record.fields for read in field.paths]
     return list(dict.fromkeys(read[len(path)] for read in reads if len(read) > len(path) and read[: len(path)] == path))
 
 
-def _logical(node: dict[str, Any]) -> str:
-    name = str(node.get("logicalType", ""))
+def _words(avro_type: AvroType, depth: int = 0) -> str:
+    """Describe the JSON that fits a type."""
+    if avro_type.kind == "union":
+        return " or ".join(_words(branch, depth) for branch in avro_type.branches)
+    if simple := _logical(avro_type) or _PRIMITIVES.get(avro_type.kind):
+        return simple
+    if depth > MAX_DEPTH:
+        return "a value"
+    match avro_type.kind:
+        case "enum":
+            text = "one of " + ", ".join(map(json.dumps, avro_type.symbols))
+        case "array":
+            text = f"an array; each item {_words(avro_type.inner[0], depth + 1)}"
+        case "map":
+            text = f"an object; each member {_words(avro_type.inner[0], depth + 1)}"
+        case "record":
+            text = f"an object with {', '.join(_read_below(avro_type, ()))}"
+        case _:
+            text = f"text of {avro_type.size} characters"  # a fixed
+    return text
+
+
+def _logical(avro_type: AvroType) -> str:
+    name = avro_type.logical_name
     kind, _, unit = name.rpartition("-")
     if kind == "timestamp" and unit in _UNITS:
         return f'an ISO 8601 time with zone such as "2020-02-19T12:22:45Z", or {_UNITS[unit]} since 1970 as an integer'
@@ -228,5 +184,5 @@ def _logical(node: dict[str, Any]) -> str:
     return {
         "date": "a date YYYY-MM-DD, or days since 1970 as an integer",
         "uuid": "text in the 8-4-4-4-12 form of a UUID",
-        "decimal": f"a number of up to {node.get('precision')} digits, {node.get('scale', 0)} of them a fraction",
+        "decimal": f"a number of up to {avro_type.precision} digits, {avro_type.scale} of them a fraction",
     }.get(name, "")

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gateway.core.codec.precise_encoder import ABSENT, PAYLOAD, source
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
-from gateway.operate.simulate.plausible import RANGES, FieldPlace, Sample, value_at
+from gateway.operate.simulate.plausible import ABSENT, RANGES, FieldPlace, Sample, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from random import Random
 
+    from gateway.core.avro_schema import AvroType
     from gateway.core.codec.scalar_payload import Content
     from gateway.core.model import Stream
-    from gateway.operate.simulate.plausible import Path, Schemas
+    from gateway.operate.simulate.plausible import Path
 
 TO_BYTES = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -40,7 +41,6 @@ _JSON_TYPES = {
     "array": "array",
     "map": "object",
     "record": "object",
-    "error": "object",
 }
 _VALUES: dict[str, Any] = {
     "boolean": True,
@@ -79,14 +79,14 @@ class Case(NamedTuple):
 
     Args:
         stream: the stream of the sample.
-        schemas: of the stream's record.
+        record: the type of the stream's record.
         sample: valid; a defect works on copies.
         topic: where it would be published.
         random: chooses the place.
     """
 
     stream: Stream
-    schemas: Schemas
+    record: AvroType
     sample: Sample
     topic: str
     random: Random
@@ -103,7 +103,7 @@ class Case(NamedTuple):
             return Shape.OBJECT
         if self.stream.content == "json":
             return Shape.JSON_VALUE
-        return Shape.TEXT if any("text" in self.json_types(place) for place, _ in self.places()) else Shape.LITERAL
+        return Shape.TEXT if any("text" in json_types(place) for place, _ in self.places()) else Shape.LITERAL
 
     def places(self) -> Iterator[tuple[FieldPlace, Path]]:
         """Give the places that have a value in the payload, in random order, each with the path of the value."""
@@ -111,21 +111,6 @@ class Case(NamedTuple):
             path = next((path for path in place.paths if value_at(self.sample.value, path) is not ABSENT), None)
             if path and (path[0] == PAYLOAD or PAYLOAD not in self.sample.value):
                 yield place, path
-
-    def json_types(self, place: FieldPlace) -> set[str]:
-        """List the JSON types that are valid at a place."""
-        types = {"null"} if self.schemas.takes_null(place.schema) else set()
-        for branch in self.schemas.branches(place.schema):
-            if _is_time(branch) or branch.get("logicalType") == "decimal":  # text for a decimal has its own error
-                types |= {"text", "number"}
-            else:
-                types.add(_JSON_TYPES[branch["type"]])
-        return types
-
-    def only_type(self, place: FieldPlace) -> dict[str, Any]:
-        """Give the one Avro type beside null at a place; `{"type": ""}` when there are several."""
-        branches = self.schemas.branches(place.schema)
-        return branches[0] if len(branches) == 1 else {"type": ""}
 
     def with_value(self, path: Path, value: Any) -> bytes:
         """Write the sample with another value at a path."""
@@ -144,8 +129,19 @@ class Case(NamedTuple):
         return TO_BYTES(changed)
 
 
-def _is_time(schema: dict[str, Any]) -> bool:
-    return schema.get("logicalType") in _TIMES and schema["type"] in {"int", "long"}
+def json_types(place: FieldPlace) -> set[str]:
+    """List the JSON types that are valid at a place."""
+    types = {"null"} if place.type.is_nullable else set()
+    for branch in place.type.non_null:
+        if _is_time(branch) or branch.logical_name == "decimal":  # text for a decimal has its own error
+            types |= {"text", "number"}
+        else:
+            types.add(_JSON_TYPES[branch.kind])
+    return types
+
+
+def _is_time(avro_type: AvroType) -> bool:
+    return avro_type.logical_name in _TIMES and avro_type.kind in RANGES
 
 
 def _cut_off(case: Case) -> bytes:
@@ -164,7 +160,7 @@ def _missing(case: Case) -> bytes | None:
 
 def _wrong_type(case: Case) -> bytes | None:
     for place, path in case.places():
-        if wrong := sorted(_VALUES.keys() - case.json_types(place)):
+        if wrong := sorted(_VALUES.keys() - json_types(place)):
             return case.with_value(path, _VALUES[case.random.choice(wrong)])
     return None
 
@@ -173,28 +169,26 @@ def _out_of_range(case: Case) -> bytes | None:
     beyond: dict[str, Any] = {name: high + 1 for name, (_, high) in RANGES.items()}
     beyond |= {"float": Decimal("1e39"), "double": Decimal("1e400")}
     for place, path in case.places():
-        if not place.is_scaled and (name := case.only_type(place)["type"]) in beyond:
-            return case.with_value(path, beyond[name])
+        if not place.is_scaled and place.only_kind in beyond:
+            return case.with_value(path, beyond[place.only_kind])
     return None
 
 
 def _bad_format(case: Case) -> bytes | None:
     """Write a text that is not a symbol of its enum, or not a time."""
     for place, path in case.places():
-        only = case.only_type(place)
-        if only["type"] == "enum":
+        if place.only_kind == "enum":
             return case.with_value(path, "ajar?")
-        if _is_time(only):
+        if place.only_kind and _is_time(place.type.non_null[0]):
             return case.with_value(path, case.random.choice(["yesterday", "2026-02-30T12:00:00Z", "19.2.2020", ""]))
     return None
 
 
 def _extra_member(case: Case) -> bytes | None:
     """Add a member that no field reads: at the top, or beside members that are read one by one."""
-    fields = case.schemas.root["fields"]
-    if not any(source(field).collects for field in fields):
+    if not any(field.collects for field in case.record.fields):
         return case.with_value(("unheard_of",), 1) if case.stream.unknown == "reject" else None
-    nested = {source(field).paths for field in fields}
+    nested = {field.paths for field in case.record.fields}
     for place, path in case.places():
         if len(path) > 1 and place.paths in nested:
             return case.with_value((*path[:-1], "unheard_of"), 1)
@@ -213,10 +207,10 @@ def _no_key(case: Case) -> bytes | None:
     if case.stream.parameters or not case.stream.route.keys:
         return None  # the topic may hold the key
     names = {key.removeprefix("/") for key in case.stream.route.keys}
-    fields = [field for field in case.schemas.root["fields"] if field["name"] in names]
-    if len(fields) < len(names) or any(field.get("default") for field in fields):
+    fields = [field for field in case.record.fields if field.name in names]
+    if len(fields) < len(names) or any(field.default for field in fields):
         return None
-    paths = tuple(path for field in fields for path in source(field).paths)
+    paths = tuple(path for field in fields for path in field.paths)
     return case.changed(paths, lambda parent, name: parent.update({name: ""}))
 
 
@@ -276,21 +270,21 @@ class Breaker:
 
     Args:
         stream: the stream.
-        schemas: of its record.
+        record: the type of its record.
         random: chooses the first defect, and the place in a sample.
         defects: by name; at least one of them must be possible in any sample, as `empty` is.
     """
 
-    def __init__(self, stream: Stream, schemas: Schemas, random: Random, defects: Mapping[str, Defect]) -> None:
+    def __init__(self, stream: Stream, record: AvroType, random: Random, defects: Mapping[str, Defect]) -> None:
         self._stream = stream
-        self._schemas = schemas
+        self._record = record
         self._random = random
         self._defects = list(defects.items())
         self._next = random.randrange(len(self._defects))
 
     def broken(self, sample: Sample, topic: str) -> Broken:
         """Make a message that the gateway must reject, out of a valid sample and its topic."""
-        case = Case(self._stream, self._schemas, sample, topic, self._random)
+        case = Case(self._stream, self._record, sample, topic, self._random)
         shape = case.shape
         while True:
             kind, defect = self._defects[self._next % len(self._defects)]

@@ -14,31 +14,28 @@ replay of the examples (no distribution of keys, no counters, no order to check)
 from __future__ import annotations
 
 import re
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from gateway.core.codec.precise_encoder import ABSENT, factor, normal_form, source
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from random import Random
 
-    from gateway.core.codec.precise_encoder import Schema
-    from gateway.core.codec.scale import Factor
+    from gateway.core.avro_schema import AvroType, Field
 
 Path = tuple[str, ...]
 
+ABSENT: Any = object()  # the value at a path that leads nowhere
 MAX_DEPTH = 5  # of recursive records
 MAX_EXTRAS = 4  # members that a device sends beside those of the examples, for a field that collects them
 RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 EXACT_IN_FLOAT = 2**24
+UUID_BYTES = 16
 
-_COLLECTOR: tuple[Path, ...] = ((),)  # the source of a field that collects what no other field reads
 _CLOCK = re.compile(r"(^|_)(time|timestamp|ts|at|date|clock)(_|$)", re.IGNORECASE)
 _COUNTER = re.compile(r"energy|count|total|uptime|(^|\D)\d+\.8\.\d", re.IGNORECASE)  # the last: OBIS time integrals
 _FIRST_NUMBER = re.compile(r"\d+")
@@ -62,15 +59,20 @@ class FieldPlace(NamedTuple):
 
     Args:
         paths: where the value may be, as unescaped JSON pointer tokens from the root; the first that exists is read.
-        schema: of the value, in normal form.
+        type: of the value.
         is_required: True when a sample without the value is invalid.
         is_scaled: True for a number that has a factor.
     """
 
     paths: tuple[Path, ...]
-    schema: Schema
+    type: AvroType
     is_required: bool = False
     is_scaled: bool = False
+
+    @property
+    def only_kind(self) -> str:
+        """The one Avro type beside null; "" when there are several."""
+        return self.type.non_null[0].kind if len(self.type.non_null) == 1 else ""
 
 
 class Sample(NamedTuple):
@@ -129,46 +131,6 @@ def _put(value: dict[str, Any], path: Path, placed: Any) -> None:
     value[path[-1]] = placed
 
 
-class Schemas:
-    """A record's schema in normal form, with its named types."""
-
-    def __init__(self, definition: dict[str, Any]) -> None:
-        self.root: dict[str, Any] = normal_form(definition)
-        self._named = {schema["name"]: schema for schema in _inner_schemas(self.root) if "name" in schema}
-
-    def resolved(self, schema: Schema) -> Schema:
-        """Follow a name to its definition; both `{"type": "long"}` and `"long"` become `{"type": "long"}`."""
-        if isinstance(schema, str):
-            return self._named.get(schema, {"type": schema})
-        if isinstance(schema, dict) and not isinstance(schema["type"], str):
-            return self.resolved(schema["type"])
-        return schema
-
-    def branches(self, schema: Schema) -> list[dict[str, Any]]:
-        """List the types that a value may have, without null."""
-        return [branch for branch in self._all_branches(schema) if branch["type"] != "null"]
-
-    def takes_null(self, schema: Schema) -> bool:
-        """Tell whether null is a valid value."""
-        return any(branch["type"] == "null" for branch in self._all_branches(schema))
-
-    def _all_branches(self, schema: Schema) -> list[dict[str, Any]]:
-        schema = self.resolved(schema)
-        return list(map(self.resolved, schema if isinstance(schema, list) else [schema]))
-
-
-def _inner_schemas(schema: Schema) -> Iterator[dict[str, Any]]:
-    if isinstance(schema, list):
-        for branch in schema:
-            yield from _inner_schemas(branch)
-    elif isinstance(schema, dict):
-        yield schema
-        below = [schema.get("items"), schema.get("values"), *(f["type"] for f in schema.get("fields", ()))]
-        for inner in [*below, schema["type"]]:
-            if isinstance(inner, dict | list):
-                yield from _inner_schemas(inner)
-
-
 class _Slot(NamedTuple):
     """A value that is being made: for which device, where, under which name, and what an example has there."""
 
@@ -187,14 +149,14 @@ class _Slot(NamedTuple):
         return self.hint if isinstance(self.hint, int | float) and not isinstance(self.hint, bool) else None
 
     def inner(self, path: Path, name: str, hint: Any) -> _Slot:
-        return _Slot(self.device, self.path + path, name, deepcopy(hint))
+        return _Slot(self.device, self.path + path, name, hint)
 
 
 class Plausible:
     """Makes the samples of one stream.
 
     Args:
-        definition: JSON of the record's Avro schema, `x-source` attributes included.
+        record: the type of the stream's record.
         examples: payloads of the stream's messages.
         in_topic: paths of the members that the topic holds as well; they may be left out.
         random: the only source of chance; the same seed gives the same samples.
@@ -203,37 +165,36 @@ class Plausible:
 
     def __init__(
         self,
-        definition: dict[str, Any],
+        record: AvroType,
         examples: tuple[Any, ...],
         in_topic: frozenset[Path],
         random: Random,
         clock: Callable[[], float],
     ) -> None:
-        self.schemas = Schemas(definition)
+        self._root = record
         self._examples = [example for example in examples if isinstance(example, dict)]
         self._in_topic = in_topic
         self._random = random
         self._clock = clock
         self._now = 0.0
         self._places: list[FieldPlace] = []
-        scaled = [(field, scale) for field in self.schemas.root["fields"] if (scale := factor(field))]
-        self._factors = {path: scale for field, scale in scaled for path in source(field).paths}
-        self._makers: dict[str, Callable[[_Slot, Any], Any]] = {
-            "boolean": lambda _slot, _schema: random.random() < 0.5,
+        scaled = [(field, factor) for field in record.fields if (factor := field.factor)]
+        self._factors = {path: factor for field, factor in scaled for path in field.paths}
+        self._makers: dict[str, Callable[[_Slot, AvroType], Any]] = {
+            "boolean": lambda _slot, _type: random.random() < 0.5,
             "int": self._number,
             "long": self._number,
             "float": self._number,
             "double": self._number,
             "string": self._text,
-            "bytes": lambda _slot, _schema: self._code_points(random.randint(0, 8)),
-            "fixed": lambda _slot, schema: self._code_points(schema["size"]),
-            "enum": lambda _slot, schema: random.choice(schema["symbols"]),
+            "bytes": lambda _slot, _type: self._code_points(random.randint(0, 8)),
+            "fixed": lambda _slot, fixed: self._code_points(fixed.size),
+            "enum": lambda _slot, enum: random.choice(enum.symbols),
             "array": self._array,
             "map": self._map,
             "record": self._record,
-            "error": self._record,
         }
-        self._logical: dict[tuple[str, str], Callable[[_Slot, Any], Any]] = {
+        self._logical: dict[tuple[str, str], Callable[[_Slot, AvroType], Any]] = {
             **{("long", f"{zone}timestamp-{unit}"): self._timestamp for zone in ("", "local-") for unit in PER_SECOND},
             ("int", "date"): self._date,
             ("int", "time-millis"): self._time_of_day,
@@ -248,39 +209,37 @@ class Plausible:
         """Make a device's next sample, which is valid; its counters advance."""
         self._now = max(self._now, self._clock())  # the devices' time never goes back, even if the clock does
         self._places = []
-        value = self._record(_Slot(device, (), "", device.example), self.schemas.root)
+        value = self._record(_Slot(device, (), "", device.example), self._root)
         return Sample(value, self._places)
 
     # --- records, arrays, maps, unions -------------------------------------------------------------------------------
 
-    def _record(self, slot: _Slot, schema: dict[str, Any]) -> dict[str, Any]:
+    def _record(self, slot: _Slot, record: AvroType) -> dict[str, Any]:
         hint = slot.hint if isinstance(slot.hint, dict) else {}
         value: dict[str, Any] = {}
-        fields = [(source(field).paths, field) for field in schema["fields"]]
         # Short paths first, so that a longer one finds the object that it leads into. Fields with several paths come
         # after them: they go where the others have made an object. The collector takes what is left.
-        for paths, field_ in sorted(fields, key=lambda item: (len(item[0]), len(item[0][0]) or 99)):
-            if paths == _COLLECTOR:
-                value |= self._collected(slot, field_, {paths[0][0] for paths, _ in fields if paths != _COLLECTOR})
+        for field_ in sorted(record.fields, key=lambda one: (len(one.paths), len(one.paths[0]) or 99)):
+            if field_.collects:
+                read = {one.paths[0][0] for one in record.fields if not one.collects}
+                value |= self._collected(slot, field_.type.non_null[0], read)
             else:
-                self._fill(slot, field_, paths, hint, value)
+                self._fill(slot, field_, hint, value)
         return value
 
-    def _fill(
-        self, slot: _Slot, field_: dict[str, Any], paths: tuple[Path, ...], hint: Any, value: dict[str, Any]
-    ) -> None:
-        places = tuple(slot.path + path for path in paths)
-        is_required = "default" not in field_ and self._in_topic.isdisjoint(places)
-        for path in self._chosen(slot, paths, hint, value, is_required=is_required):
+    def _fill(self, slot: _Slot, field_: Field, hint: Any, value: dict[str, Any]) -> None:
+        places = tuple(slot.path + path for path in field_.paths)
+        is_required = not field_.has_default and self._in_topic.isdisjoint(places)
+        for path in self._chosen(slot, field_.paths, hint, value, is_required=is_required):
             mark = len(self._places)
-            inner = slot.inner(path, field_["name"], value_at(hint, path))
-            made = self._made_or_absent(inner, field_["type"], is_required=is_required)
+            inner = slot.inner(path, field_.name, value_at(hint, path))
+            made = self._made_or_absent(inner, field_.type, is_required=is_required)
             if made is ABSENT or value_at(value, path) is not ABSENT:
                 del self._places[mark:]
             else:
                 _put(value, path, made)
         is_scaled = not self._factors.keys().isdisjoint(places)
-        self._places.append(FieldPlace(places, field_["type"], is_required, is_scaled))
+        self._places.append(FieldPlace(places, field_.type, is_required, is_scaled))
 
     def _chosen(
         self, slot: _Slot, paths: tuple[Path, ...], hint: Any, value: dict[str, Any], *, is_required: bool
@@ -294,7 +253,7 @@ class Plausible:
             return chosen
         return [next((path for path in paths if value_at(hint, path) is not ABSENT), paths[0])]
 
-    def _made_or_absent(self, slot: _Slot, schema: Schema, *, is_required: bool) -> Any:
+    def _made_or_absent(self, slot: _Slot, avro_type: AvroType, *, is_required: bool) -> Any:
         if slot.path in slot.device.fixed:
             is_left_out = slot.path in self._in_topic and self._random.random() < 0.2
             return ABSENT if is_left_out else slot.device.fixed[slot.path]
@@ -302,61 +261,61 @@ class Plausible:
             likelihood = 0.95 if slot.hint is not ABSENT else 0.7 if slot.device.example is None else 0.3
             if slot.is_deep or not self._sends(slot.device, slot.path, likelihood):
                 return ABSENT
-        return self._value(slot, schema, is_optional=not is_required)
+        return self._value(slot, avro_type, is_optional=not is_required)
 
     def _sends(self, device: Device, path: Path, likelihood: float) -> bool:
         """Decide once for each device and path: a meter has a register or has it not."""
         return device.habits.setdefault(path, self._random.random() < likelihood)
 
-    def _collected(self, slot: _Slot, field_: dict[str, Any], read: set[str]) -> dict[str, Any]:
-        """Make members that no other field reads, for the map field that collects them."""
-        (schema,) = self.schemas.branches(field_["type"])
+    def _collected(self, slot: _Slot, collector: AvroType, read: set[str]) -> dict[str, Any]:
+        """Make members that no other field reads, for the map that collects them."""
         hints = slot.hint if isinstance(slot.hint, dict) else {}
         if slot.device.extras is None:
             similar = [nth(name, self._random.randint(2, 99)) for name in sorted(read) if self._random.random() < 0.05]
             slot.device.extras = [name for name in dict.fromkeys([*hints, *similar[:MAX_EXTRAS]]) if name not in read]
-        return self._members(slot, schema["values"], {name: hints.get(name, ABSENT) for name in slot.device.extras})
+        return self._members(slot, collector, {name: hints.get(name, ABSENT) for name in slot.device.extras})
 
-    def _array(self, slot: _Slot, schema: dict[str, Any]) -> list[Any]:
+    def _array(self, slot: _Slot, array: AvroType) -> list[Any]:
         hints = slot.hint if isinstance(slot.hint, list) else []
         count = 0 if slot.is_deep else max(len(hints), self._random.randint(0, 3))
         hint_of = {str(index): hints[index % len(hints)] if hints else ABSENT for index in range(count)}
-        return list(self._members(slot, schema["items"], hint_of).values())
+        return list(self._members(slot, array, hint_of).values())
 
-    def _map(self, slot: _Slot, schema: dict[str, Any]) -> dict[str, Any]:
+    def _map(self, slot: _Slot, of_map: AvroType) -> dict[str, Any]:
         hints = slot.hint if isinstance(slot.hint, dict) else {}
         count = 0 if slot.is_deep else self._random.randint(0, 3)
         names = [f"{slot.name}-{number}" for number in range(1, count + 1)]
-        return self._members(slot, schema["values"], hints | {name: ABSENT for name in names if name not in hints})
+        return self._members(slot, of_map, hints | {name: ABSENT for name in names if name not in hints})
 
-    def _members(self, slot: _Slot, schema: Schema, hints: dict[str, Any]) -> dict[str, Any]:
-        """Make a value of one type for each name; an array's names are its indexes."""
+    def _members(self, slot: _Slot, container: AvroType, hints: dict[str, Any]) -> dict[str, Any]:
+        """Make a value of an array or a map for each name; an array's names are its indexes."""
         made = {}
+        (avro_type,) = container.inner
         for name, hint in hints.items():
             inner = slot.inner((name,), slot.name or name, hint)
-            made[name] = self._value(inner, schema)
-            self._places.append(FieldPlace((inner.path,), schema))
+            made[name] = self._value(inner, avro_type)
+            self._places.append(FieldPlace((inner.path,), avro_type))
         return made
 
     # --- one value ---------------------------------------------------------------------------------------------------
 
-    def _value(self, slot: _Slot, schema: Schema, *, is_optional: bool = False) -> Any:
-        branches = self.schemas.branches(schema)
+    def _value(self, slot: _Slot, avro_type: AvroType, *, is_optional: bool = False) -> Any:
         if slot.hint is ABSENT:
             slot = slot._replace(hint=self._hint_from_any_example(slot.path))
-        raw_hint = slot.number
-        scale = self._factors.get(slot.path)
-        if scale and raw_hint is not None:
-            slot = slot._replace(hint=_number_of(scale(Decimal(str(raw_hint)))))
+        raw_hint, branches = slot.number, avro_type.non_null
+        factor = self._factors.get(slot.path)
+        if factor and raw_hint is not None:
+            slot = slot._replace(hint=_number_of(Decimal(str(raw_hint)) * factor))
         # An optional value is left out rather than null.
-        may_be_null = self.schemas.takes_null(schema) and not is_optional
+        may_be_null = avro_type.is_nullable and not is_optional
         if not branches or (may_be_null and (slot.hint is None or slot.is_deep or self._random.random() < 0.05)):
             return None
         mark = len(self._places)
         branch = self._branch(slot, branches)
         made = self._of_type(slot, branch)
-        if scale and isinstance(made, int | float | Decimal) and not isinstance(made, bool):
-            made = _unscaled(made, scale, branch, raw_hint)
+        if factor and isinstance(made, int | float | Decimal) and not isinstance(made, bool):
+            is_integral = any(each.kind in RANGES for each in branches)
+            made = _unscaled(made, factor, branch, raw_hint, is_integral=is_integral)
         if len(branches) > 1:
             del self._places[mark:]  # a value that is invalid for one branch may be valid for another
         return made
@@ -365,20 +324,20 @@ class Plausible:
         values = (value_at(example, path) for example in self._examples)
         return next((value for value in values if value not in (ABSENT, None)), ABSENT)
 
-    def _branch(self, slot: _Slot, branches: list[dict[str, Any]]) -> dict[str, Any]:
+    def _branch(self, slot: _Slot, branches: tuple[AvroType, ...]) -> AvroType:
         """Choose the type of the hint, else any; deep inside a recursive record one that ends it."""
         if suitable := [branch for branch in branches if _is_of(branch, slot.hint)]:
             return suitable[0]
-        simple = [branch for branch in branches if branch["type"] not in {"record", "error"}]
+        simple = [branch for branch in branches if branch.kind != "record"]
         return self._random.choice(simple if simple and slot.is_deep else branches)
 
-    def _of_type(self, slot: _Slot, schema: dict[str, Any]) -> Any:
-        logical = self._logical.get((schema["type"], schema.get("logicalType", "")))
-        if logical and not (schema["logicalType"] == "uuid" and schema.get("size", 16) != 16):
-            return logical(slot, schema)
-        return self._makers[schema["type"]](slot, schema)
+    def _of_type(self, slot: _Slot, avro_type: AvroType) -> Any:
+        make = self._logical.get((avro_type.kind, avro_type.logical_name), self._makers[avro_type.kind])
+        if avro_type.logical_name == "uuid" and avro_type.size not in {0, UUID_BYTES}:
+            make = self._makers[avro_type.kind]
+        return make(slot, avro_type)
 
-    def _text(self, slot: _Slot, _schema: Schema) -> str:
+    def _text(self, slot: _Slot, _type: AvroType) -> str:
         values = [slot.hint, *(value_at(example, slot.path) for example in self._examples)]
         if texts := [text for text in values if isinstance(text, str)]:
             return self._random.choice(texts)
@@ -387,7 +346,7 @@ class Plausible:
     def _code_points(self, size: int) -> str:
         return "".join(chr(self._random.randint(0, 255)) for _ in range(size))
 
-    def _number(self, slot: _Slot, schema: dict[str, Any]) -> int | float:
+    def _number(self, slot: _Slot, avro_type: AvroType) -> int | float:
         hint = slot.number
         is_clock = bool(_CLOCK.search(slot.name) or _CLOCK.search(slot.path[-1]))
         if is_clock and (hint is None or int(hint) in _EPOCH_SECONDS or int(hint) // 1000 in _EPOCH_SECONDS):
@@ -397,7 +356,7 @@ class Plausible:
             number = self._counted(slot, hint, 1.0 if is_clock else 5.0)
         else:
             number = self._near(slot, hint)
-        return _fitting(schema["type"], number)
+        return _fitting(avro_type.kind, number)
 
     def _counted(self, slot: _Slot, hint: float | None, step: float) -> float:
         levels = slot.device.levels
@@ -413,28 +372,28 @@ class Plausible:
 
     # --- logical types -----------------------------------------------------------------------------------------------
 
-    def _timestamp(self, slot: _Slot, schema: dict[str, Any]) -> Any:
-        zone, _, unit = schema["logicalType"].rpartition("-")
+    def _timestamp(self, slot: _Slot, avro_type: AvroType) -> Any:
+        zone, _, unit = avro_type.logical_name.rpartition("-")
         if isinstance(slot.hint, int):
             return int(self._now * PER_SECOND[unit])
         text = self._moment().isoformat(timespec="milliseconds").removesuffix("+00:00")
         return text if zone.startswith("local") else f"{text}Z"
 
-    def _date(self, slot: _Slot, _schema: Schema) -> Any:
+    def _date(self, slot: _Slot, _type: AvroType) -> Any:
         return int(self._now // 86_400) if isinstance(slot.hint, int) else self._moment().date().isoformat()
 
-    def _time_of_day(self, slot: _Slot, schema: dict[str, Any]) -> Any:
+    def _time_of_day(self, slot: _Slot, avro_type: AvroType) -> Any:
         if isinstance(slot.hint, int):
-            return int(self._now % 86_400) * PER_SECOND[schema["logicalType"].rpartition("-")[2]]
+            return int(self._now % 86_400) * PER_SECOND[avro_type.logical_name.rpartition("-")[2]]
         return self._moment().time().isoformat(timespec="milliseconds")
 
-    def _uuid(self, _slot: _Slot, _schema: Schema) -> str:
+    def _uuid(self, _slot: _Slot, _type: AvroType) -> str:
         return str(UUID(int=self._random.getrandbits(128), version=4))
 
-    def _decimal(self, slot: _Slot, schema: dict[str, Any]) -> Any:
-        scale, digits = schema.get("scale", 0), schema["precision"]
-        if schema["type"] == "fixed":
-            digits = min(digits, (8 * schema["size"] - 1) * 30103 // 100_000)  # log10(2)
+    def _decimal(self, slot: _Slot, avro_type: AvroType) -> Decimal:
+        scale, digits = avro_type.scale, avro_type.precision or 1
+        if avro_type.size:
+            digits = min(digits, (8 * avro_type.size - 1) * 30103 // 100_000)  # log10(2)
         unscaled = self._random.randrange(10 ** min(digits, scale + 3))
         if slot.number is not None:
             limit = 10**digits - 1
@@ -445,27 +404,28 @@ class Plausible:
         return datetime.fromtimestamp(self._now, UTC)
 
 
-def _number_of(product: int | Decimal) -> int | float:
+def _number_of(product: Decimal) -> int | float:
     """Convert an example's number in the unit of its field."""
     return int(product) if product == int(product) else float(product)
 
 
-def _unscaled(value: float | Decimal, scale: Factor, schema: dict[str, Any], hint: float | None) -> int | float:
+def _unscaled(
+    value: float | Decimal, factor: Decimal, avro_type: AvroType, hint: float | None, *, is_integral: bool
+) -> int | float:
     """Make a raw number near a value whose product its type holds; exactly, where the type must hold it exactly."""
     exact = Decimal(str(value))
-    if not scale.is_integral and schema.get("logicalType") != "decimal":
-        raw = float(f"{exact / scale.factor:.12g}")
-        return _fitting(schema["type"], raw if hint is None else round(raw, _decimals(hint)))
-    places = int(schema.get("scale", 0))
-    step, unit = scale.factor.scaleb(places).as_integer_ratio()  # `unit` of the raw number is `step` of the type
-    return int(exact.scaleb(places)) // step * unit
+    if not is_integral and avro_type.logical_name != "decimal":
+        raw = float(f"{exact / factor:.12g}")
+        return _fitting(avro_type.kind, raw if hint is None else round(raw, _decimals(hint)))
+    step, unit = factor.scaleb(avro_type.scale).as_integer_ratio()  # `unit` of the raw number is `step` of the type
+    return int(exact.scaleb(avro_type.scale)) // step * unit
 
 
-def _is_of(schema: dict[str, Any], hint: Any) -> bool:
+def _is_of(avro_type: AvroType, hint: Any) -> bool:
     """Tell whether an example's value is of a type."""
-    if isinstance(hint, bool) and schema["type"] != "boolean":
+    if isinstance(hint, bool) and avro_type.kind != "boolean":
         return False
-    return isinstance(hint, _PYTHON_TYPES.get(schema["type"], ()))
+    return isinstance(hint, _PYTHON_TYPES.get(avro_type.kind, ()))
 
 
 def _decimals(number: float | None) -> int:

@@ -14,16 +14,16 @@ from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.codec.precise_encoder import ABSENT, source
-from gateway.core.codec.scalar_payload import wrapped
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
-from gateway.operate.simulate.plausible import Device, Path, Plausible, nth, value_at
+from gateway.operate.simulate.plausible import ABSENT, Device, Path, Plausible, nth, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from gateway.core.avro_schema import AvroType
     from gateway.core.model import Contract, Stream
     from gateway.operate.simulate.breakage import Defect
 
@@ -101,17 +101,18 @@ class _Source:
         self, stream: Stream, random: Random, clock: Callable[[], float], defects: Mapping[str, Defect]
     ) -> None:
         assert stream.route.schema is not None, "the contract gives every route of readings a schema"
-        definition = stream.route.schema.definition
+        record = stream.route.schema.record
         in_topic = frozenset(tokens(parameter.pointer) for parameter in stream.parameters if parameter.pointer)
         headers = frozenset[str]().union(*(route.headers for route in stream.routes))
-        examples = tuple(wrapped(definition, example) for example in stream.example_readings)
+        values = stream.example_readings
+        examples = tuple({PAYLOAD: value} for value in values) if record.whole_field else values
         self._stream = stream
         self._random = random
         self._content_type = MEDIA_TYPES[stream.content] if CONTENT_TYPE_HEADER in headers else ""
         self._has_correlation = CORRELATION_DATA_HEADER in headers
-        self._devices = list(_devices(stream, definition, [one for one in examples if isinstance(one, dict)]))
-        self._plausible = Plausible(definition, examples, in_topic, random, clock)
-        self._breaker = Breaker(stream, self._plausible.schemas, random, defects)
+        self._devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)]))
+        self._plausible = Plausible(record, examples, in_topic, random, clock)
+        self._breaker = Breaker(stream, record, random, defects)
 
     def publication(self, *, is_broken: bool) -> Publication:
         device, topic = self._random.choice(self._devices)
@@ -139,11 +140,9 @@ class _Source:
         return b"[" + b",".join([*(written(other, "json") for other in others), payload]) + b"]"
 
 
-def _devices(
-    stream: Stream, definition: dict[str, Any], examples: list[dict[str, Any]]
-) -> Iterator[tuple[Device, str]]:
+def _devices(stream: Stream, record: AvroType, examples: list[dict[str, Any]]) -> Iterator[tuple[Device, str]]:
     """Make a stream's devices and their topics: ten, or ten times three where the address has two parameters."""
-    keys = _key_paths(stream, definition)
+    keys = _key_paths(stream, record)
     choices = [
         [_parameter_value(stream, place, number, examples) for number in range(NAMES if place == 0 else NAMES_BELOW)]
         for place in range(len(stream.parameters))
@@ -169,17 +168,15 @@ def _topic(stream: Stream, values: tuple[str, ...]) -> str:
     return "/".join(next(left) if level is None else level for level in stream.address.levels)
 
 
-def _key_paths(stream: Stream, definition: dict[str, Any]) -> list[tuple[Path, bool]]:
+def _key_paths(stream: Stream, record: AvroType) -> list[tuple[Path, bool]]:
     """List the paths of the key's fields in the JSON, and whether each may be absent; in the order of the contract."""
-    fields = {field["name"]: field for field in definition["fields"]}
     names = [tokens(key) for key in stream.route.keys]
-    of_key = [fields[name[0]] for name in names if len(name) == 1 and name[0] in fields]
-    return [(source(field).paths[0], "default" in field) for field in of_key if _is_text(field["type"])]
+    fields = [field for name in names if len(name) == 1 and (field := record.field_named(name[0]))]
+    return [(field.paths[0], field.has_default) for field in fields if _is_text(field.type)]
 
 
-def _is_text(schema: Any) -> bool:
-    branches = schema if isinstance(schema, list) else [schema]
-    return all(branch in ("null", "string", {"type": "string"}) for branch in branches)
+def _is_text(avro_type: AvroType) -> bool:
+    return all(branch.label == "string" for branch in avro_type.non_null)
 
 
 def _key_values(keys: list[tuple[Path, bool]], example: Any, number: int) -> dict[Path, Any]:
