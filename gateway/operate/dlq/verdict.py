@@ -53,7 +53,7 @@ class Rejected:
 
     Args:
         stream: the stream that rejects it, or `unmapped`.
-        dead_letter: reason, pointer and detail of today.
+        dead_letter: reason, pointer and detail under the current contract.
     """
 
     stream: str

@@ -28,27 +28,15 @@ if TYPE_CHECKING:
 
 TO_BYTES = msgspec.json.Encoder(decimal_format="number").encode
 
-_JSON_TYPES = {
-    "boolean": "boolean",
-    "int": "number",
-    "long": "number",
-    "float": "number",
-    "double": "number",
-    "string": "text",
-    "bytes": "text",
-    "fixed": "text",
-    "enum": "text",
-    "array": "array",
-    "map": "object",
-    "record": "object",
+_AVRO_KINDS = {  # by the JSON type of their values
+    "boolean": ("boolean",),
+    "number": ("int", "long", "float", "double"),
+    "text": ("string", "bytes", "fixed", "enum"),
+    "array": ("array",),
+    "object": ("map", "record"),
 }
-_VALUES: dict[str, Any] = {
-    "boolean": True,
-    "number": 42,
-    "text": "twenty-one",
-    "array": [21.5],
-    "object": {"is": 21.5},
-}
+_JSON_TYPES = {kind: json_type for json_type, kinds in _AVRO_KINDS.items() for kind in kinds}
+_VALUES = {"boolean": True, "number": 42, "text": "twenty-one", "array": [21.5], "object": {"is": 21.5}}
 _TIMES = {"date", "time-millis", "time-micros"} | {
     f"{zone}timestamp-{unit}" for zone in ("", "local-") for unit in ("millis", "micros", "nanos")
 }
@@ -251,20 +239,6 @@ DEFECTS = {
 }
 
 
-class Broken(NamedTuple):
-    """An invalid message.
-
-    Args:
-        kind: name of the defect.
-        topic: where it is published.
-        payload: its bytes.
-    """
-
-    kind: str
-    topic: str
-    payload: bytes
-
-
 class Breaker:
     """Makes the samples of one stream invalid, with each defect in turn, so that a few messages show many.
 
@@ -282,8 +256,8 @@ class Breaker:
         self._defects = list(defects.items())
         self._next = random.randrange(len(self._defects))
 
-    def broken(self, sample: Sample, topic: str) -> Broken:
-        """Make a message that the gateway must reject, out of a valid sample and its topic."""
+    def broken(self, sample: Sample, topic: str) -> tuple[str, str, bytes]:
+        """Give the name of a defect, and topic and payload of a message with it; made from a valid sample."""
         case = Case(self._stream, self._record, sample, topic, self._random)
         shape = case.shape
         while True:
@@ -291,6 +265,6 @@ class Breaker:
             self._next += 1
             made = defect.make(case) if shape >= defect.shape else None
             if isinstance(made, str):
-                return Broken(kind, made, case.payload)
+                return kind, made, case.payload
             if made is not None:
-                return Broken(kind, topic, made)
+                return kind, topic, made

@@ -186,8 +186,8 @@ def publish_all(  # noqa: PLR0913 - each option of the command, all by name
         publisher: is connected.
         rate: publications per second; 0 for as fast as the brokers acknowledge.
         stopping: the flag.
-        count: how many, or None for no limit.
-        qos: instead of each stream's own.
+        count: None for no limit.
+        qos: None for each stream's own.
 
     Raises:
         GatewayError: when the brokers stop acknowledging.
