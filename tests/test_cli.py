@@ -131,7 +131,7 @@ def test_a_missing_gateway_yaml_is_named(name: str, tmp_path: Path) -> None:
     done = command(name, "-c", "nowhere.yaml", folder=tmp_path)
     assert done.returncode == WRONG
     assert "nowhere.yaml" in done.stderr
-    assert "The file is not there. Check the path" in done.stderr
+    assert "The file does not exist. Check the path" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["run", "check"])

@@ -457,7 +457,7 @@ def test_check_of_two_files_answers_with_exit_codes(tmp_path: Path) -> None:
     none = command("schemas", "check", "--old", wrong, "--new", wrong.with_name("absent.avsc"))
     assert none.returncode == NO_SCHEMA
     assert f"{wrong}:7" in none.stderr
-    assert 'There is no Avro type "flot"' in none.stderr
+    assert 'Unknown Avro type "flot"' in none.stderr
     assert "absent.avsc" in none.stderr
 
 

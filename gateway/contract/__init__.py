@@ -1,18 +1,18 @@
-"""The contract: `asyncapi.yaml` -> `Contract`, with every fault found in one go.
+"""The contract: `asyncapi.yaml` -> `core.model.Contract`, with all findings of one pass.
 
-    source.py          one file as plain data with lines
-    document.py        the tree over all files: references followed, traits laid under
+    document.py        the tree over all files: references followed, traits applied
     references.py      every $ref leads somewhere
     specification.py   the official JSON Schema (official/)
     server.py  channel.py  message.py  schema.py  route.py
                        the parts, each checked where it is read
-    examples.py        examples fit their schemas
+    pointers.py        runtime expressions: parameter locations, keys, timestamps, sequence numbers
+    examples.py        examples match their schemas
+    mapping.py         MQTT examples become the records of the Kafka examples
     build.py           operations -> streams
-    rules.py           what must hold between the parts
-    model.py           the result: plain values
+    rules.py           rules between the parts
 
-All but model.py is imported only while a contract is loaded, which `gateway run` does in a fork (`gateway/memory.py`):
-jsonschema and the official schemas cost memory that a small machine has better use for.
+These modules are imported only while a contract is loaded, which `gateway run` does in a fork
+(`service/memory.py`): jsonschema and the official schemas use memory that a small machine needs elsewhere.
 """
 
 from __future__ import annotations
@@ -33,29 +33,17 @@ __all__ = ["Contract", "examine", "load", "read"]
 def load(path: Path) -> Contract:
     """Load a contract that is to be used.
 
-    Args:
-        path: of the AsyncAPI document.
-
-    Returns:
-        The contract.
-
     Raises:
-        ConfigurationError: with all errors found, when there is one.
+        ConfigurationError: with all errors, when there is one.
     """
     return read(path)[0]
 
 
 def read(path: Path) -> tuple[Contract, Document]:
-    """Load a contract that is to be used, and keep the document: what else is made of it need not read it again.
-
-    Args:
-        path: of the AsyncAPI document.
-
-    Returns:
-        The contract, and the document that it was made of.
+    """Load a contract that is to be used, together with its document, which then need not be read again.
 
     Raises:
-        ConfigurationError: with all errors found, when there is one.
+        ConfigurationError: with all errors, when there is one.
     """
     from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
     from gateway.contract.document import Document  # noqa: PLC0415 - as above
@@ -68,14 +56,7 @@ def read(path: Path) -> tuple[Contract, Document]:
 
 
 def examine(path: Path) -> tuple[Contract | None, list[Finding]]:
-    """Load a contract and tell everything that was found, warnings included.
-
-    Args:
-        path: of the AsyncAPI document.
-
-    Returns:
-        The contract, or None when a finding is an error; and the findings.
-    """
+    """Load a contract; returns it, or None when a finding is an error, and all findings, warnings included."""
     from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
     from gateway.contract.document import Document  # noqa: PLC0415 - as above
 

@@ -1,4 +1,4 @@
-"""Channels: on which servers, under which address, and what the parameters of the address say twice."""
+"""Channels: their servers, their address, and the parameters of the address."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.contract.document import ReferenceFault
-from gateway.contract.findings import proposal
 from gateway.contract.server import protocol
 from gateway.core.address import Address, AddressError
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
@@ -24,9 +24,9 @@ class Channel:
 
     Args:
         name: its key in the document.
-        node: where it stands.
+        node: its place.
         servers: names of its servers.
-        protocol: `mqtt`, `kafka` or `other`; `unknown` when its servers could not be told.
+        protocol: `mqtt`, `kafka` or `other`; `unknown` when its servers are invalid.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Channel:
 
 
 def referred(node: Node, section: str, findings: Findings) -> str | None:
-    """The key of a channel, server or operation that a reference names.
+    """The key of a channel, server or operation that a reference names; None when it leads to something else.
 
     Args:
         node: the reference, not followed.
         section: `channels`, `servers` or `operations`.
-        findings: told when it leads to something else; what leads nowhere is reported elsewhere.
+        findings: collects the errors; `references.py` reports references that lead nowhere.
     """
     if node.reference is None:
         return None
@@ -60,68 +60,64 @@ def channel(document: Document, name: str, findings: Findings) -> Channel:
     node = document.root.at("channels", name)
     known = dict(document.root.at("servers").members())
     stated = node.at("servers")
-    if stated.entries():
-        names = [referred(stated.own(str(index)), "servers", findings) for index in range(len(stated.entries()))]
-    else:
-        names = list(known)
+    names = [referred(one, "servers", findings) for one in stated.own_entries()] or list(known)
     servers = tuple(one for one in names if one in known)
     protocols = {protocol(known[one]) for one in servers}
     if len(protocols) > 1:
-        place, what = (stated, "names servers of") if stated.entries() else (node, "names no servers, and there are")
-        fix = "Add `servers: [{$ref: '#/servers/...'}]` with those of one protocol."
-        findings.error(place, f"The channel {what} different protocols.", fix)
+        place, what = (
+            (stated, "has servers") if stated.entries() else (node, "lists no servers, and the document has some")
+        )
+        fix = "Write `servers: [{$ref: '#/servers/...'}]` with the servers of one protocol."
+        findings.error(place, f"The channel {what} of different protocols.", fix)
     return Channel(name, node, servers, protocols.pop() if len(protocols) == 1 else "unknown")
 
 
 def address(one: Channel, findings: Findings) -> Address | None:
-    """The address of an MQTT channel, None when there is none that a subscription could use."""
+    """The address of an MQTT channel; None when MQTT cannot subscribe to it."""
     stated = one.node.at("address")
     if stated.text is None:
         findings.error(stated, "The channel has no address.", "Write the MQTT topic, with {parameters} for its levels.")
         return None
     try:
-        found = Address.parse(stated.text)
+        parsed = Address.parse(stated.text)
     except AddressError as error:
         fix = "Write levels of plain text or {parameter}, joined by /."
         findings.error(stated, f"No MQTT subscription can express this address: {error}.", fix)
         return None
-    if any(level is not None and level.strip() != (level or " ") for level in found.levels):
-        told = "A level of the address is empty, or begins or ends with a space; MQTT takes it literally."
-        findings.warning(stated, told, "Remove what is too much, unless devices publish so.")
-    for name in found.names:
+    if any(level is not None and level.strip() != (level or " ") for level in parsed.levels):
+        message = "A level of the address is empty, or begins or ends with a space. MQTT takes it literally."
+        findings.warning(stated, message, "Remove the slash or space, unless devices publish with it.")
+    for name in parsed.names:
         allowed = one.node.at("parameters", name, "enum")
         if not allowed.is_absent:
-            told = "The subscription takes in every value of the parameter, not only those of `enum`."
-            findings.warning(allowed, told, "Write a channel for each value, if others must stay out.")
-    return found
+            message = "The subscription receives every value of the parameter, not only those of `enum`."
+            findings.warning(allowed, message, "To exclude other values, write a channel for each value.")
+    return parsed
 
 
 def check_parameters(document: Document, findings: Findings) -> None:
-    """Report parameters that stand in an address or under `parameters`, but not in both."""
+    """Report parameters that are only in the address or only under `parameters`."""
     for _, node in document.root.at("channels").members():
         stated, parameters = node.at("address"), node.at("parameters")
         used, described = PARAMETER.findall(stated.text or ""), [name for name, _ in parameters.members()]
         for name in used:
             if name not in described:
-                fix = proposal(name, set(described) - set(used)) or "Describe it under `parameters`."
-                findings.error(
-                    stated, f"The address has a parameter {name!r} that `parameters` does not describe.", fix
-                )
+                fix = suggestion(name, set(described) - set(used)) or "Add it to `parameters`."
+                findings.error(stated, f"The parameter {name!r} of the address is not in `parameters`.", fix)
         for name in described:
             if stated.text is not None and name not in used:
-                fix = proposal(name, set(used) - set(described)) or "Remove it."
-                findings.error(parameters.own(name), f"There is no {{{name}}} in the address {stated.text!r}.", fix)
+                fix = suggestion(name, set(used) - set(described)) or "Remove it."
+                findings.error(parameters.own(name), f"The address {stated.text!r} has no {{{name}}}.", fix)
         for _, one in parameters.members():
             _check_values(one, findings)
 
 
 def _check_values(parameter: Node, findings: Findings) -> None:
-    """What a parameter's default and examples say must be a level of a topic, and among those allowed."""
+    """The default, examples and enum of a parameter must be levels of a topic, and in the enum if there is one."""
     allowed = [one.text for one in parameter.at("enum").entries()]
     for one in (parameter.at("default"), *parameter.at("examples").entries(), *parameter.at("enum").entries()):
         if one.text is not None and (not one.text or set(one.text) & set("/+#")):
             findings.error(one, f"{one.text!r} cannot be a level of a topic.", "Write one level, without / + #.")
         elif one.text is not None and allowed and one.text not in allowed:
-            findings.error(
-                one, f"{one.text!r} is none of the values in `enum`.", f"Use {', '.join(map(str, allowed))}."
-            )
+            fix = f"Use {', '.join(map(str, allowed))}."
+            findings.error(one, f"{one.text!r} is not one of the values in `enum`.", fix)

@@ -1,37 +1,41 @@
-"""The document as a tree over all its files: references followed, traits laid under, every value with its place.
+"""The contract as a tree over all its files: references followed, traits applied, every value with its place.
 
-A `Node` is a value and where it stands. Going down with `at()` follows `$ref` into other files, so that code which
-reads the contract never sees a reference, and a finding still names the file and line where somebody can mend it.
-A member that is not there is a node too (`is_absent`): asking the wrong question of a broken document must give
-nothing rather than raise, because all findings are wanted at once. Whether every reference leads somewhere is
-checked once, over the whole tree, in `references.py`.
+A `Node` is a value and its place. `at()` goes down and follows `$ref` into other files, so that code which reads the
+contract never sees a reference, and a finding still names the file and line to change. A missing member is a node too
+(`is_absent`): all findings are reported at once, so reading an invalid document must return nothing instead of raising.
+`references.py` checks once, over the whole tree, that every reference leads somewhere.
 
-Only relative references to files are followed. Looking up a URL at start would make the gateway depend on
-somebody else's server, and the contract on what it answers today.
+Only relative references to files are followed. With URLs a start would depend on the answers of other servers.
 """
 
 from __future__ import annotations
 
+import json
 import os.path
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from gateway.contract.expression import split
-from gateway.documents.source import Source, Tokens, read, shown
+from gateway.documents import json_file, yaml_file
+from gateway.documents.source import Place, Source, pointer
 from gateway.errors import ConfigurationError, DataError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_HOPS = 32  # references that lead to references
 MAX_FILES = 200
-MAX_WRITTEN_OUT = 20_000  # values of one schema with its references written out
+JSON_SUFFIXES = {".json", ".avsc"}
+MAX_WRITTEN_OUT = 20_000  # values of one schema, references written out
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//")
 
 
 class _Absent:
-    """Stands for a member that is not there; None is a value that documents have."""
+    """Stands for a missing member; None is a value that documents contain."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -43,24 +47,31 @@ class _Absent:
 ABSENT = _Absent()
 
 
-class ReferenceFault(DataError):  # noqa: N818 - a fault of the document, reported and never shown as an exception
-    """A `$ref` that leads nowhere; says why, and what to do."""
+def quoted(value: Any) -> str:
+    """A value as messages quote it: text in single quotes, bytes as the text of their code points, the rest as JSON."""
 
-    def __init__(self, message: str, fix: str = "Correct it.") -> None:
+    def plain(other: Any) -> str:
+        return other.decode("latin-1") if isinstance(other, bytes) else str(other)
+
+    if value is ABSENT:
+        return "nothing"
+    return repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=plain)
+
+
+class ReferenceFault(DataError):  # noqa: N818 - a fault of the document, which becomes a finding
+    """A `$ref` that leads nowhere; carries the reason and the fix."""
+
+    def __init__(self, message: str, fix: str = "Correct the reference.") -> None:
         super().__init__(message)
         self.fix = fix
 
 
 class TooLargeError(DataError):
-    """A schema that is too large, or without end, when its references are written out."""
+    """A schema that is too large, or infinite, when its references are written out."""
 
 
 class Document:
-    """The files of one contract, each read once.
-
-    Args:
-        path: the main file.
-    """
+    """The files of one contract, each read once; `path` is the main file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -69,80 +80,77 @@ class Document:
         self.root = Node(self, main, (), main.data)
 
     def open(self, path: Path, name: str) -> Source:
-        """Read a file, or give what was read before.
+        """Read a file, or return what was read before.
 
         Args:
             path: absolute.
-            name: what findings call it.
-
-        Returns:
-            Its data.
+            name: the file as findings name it.
 
         Raises:
             ConfigurationError: each time, when it cannot be read.
         """
         if path not in self._sources:
             self._sources[path] = self._read(path, name)
-        found = self._sources[path]
-        if isinstance(found, ConfigurationError):
-            raise found
-        return found
+        source = self._sources[path]
+        if isinstance(source, ConfigurationError):
+            raise source
+        return source
 
     def _read(self, path: Path, name: str) -> Source | ConfigurationError:
         if len(self._sources) >= MAX_FILES:
             return ConfigurationError([Finding(name, 0, "", f"The contract has more than {MAX_FILES} files.")])
         try:
-            return read(path, name)
+            return json_file.read(path, name) if path.suffix in JSON_SUFFIXES else yaml_file.read(path, name, pointer)
         except ConfigurationError as error:
             return error
 
     def other_roots(self) -> list[Node]:
-        """The outermost values of the other files that were read."""
+        """The top values of the other files that were read."""
         sources = [one for one in self._sources.values() if isinstance(one, Source) and one is not self.root.source]
         return [Node(self, one, (), one.data) for one in sources]
 
     @property
     def findings(self) -> list[Finding]:
-        """What is wrong with the text of the files read so far."""
+        """Errors in the text of the files read so far."""
         return [finding for one in self._sources.values() for finding in one.findings]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """A value of the document and where it stands.
+    """A value of the document and its place.
 
     Args:
         document: the files.
-        source: the file this value is in.
+        source: the file that contains the value.
         tokens: the keys that lead to it in that file.
         value: plain data, references in it not followed; `ABSENT` when there is none.
-        below: traits, strongest first, that fill in what this value does not say.
+        below: traits, strongest first, that supply missing members.
     """
 
     document: Document = field(repr=False)
     source: Source = field(repr=False)
-    tokens: Tokens
+    tokens: Place
     value: Any
     below: tuple[Node, ...] = ()
 
     @property
     def path(self) -> str:
-        """As findings show it: `#/channels/doors`."""
-        return shown(self.tokens)
+        """The place as findings show it: `#/channels/doors`."""
+        return pointer(self.tokens)
 
     @property
     def line(self) -> int:
-        """Where it stands, or what is around it when it is absent."""
-        return self.source.line(self.tokens)
+        """Its line, or that of the nearest value around it when it is absent."""
+        return self.source.line(self.tokens) or 1
 
     @property
-    def place(self) -> tuple[Path, Tokens]:
-        """What tells this value from every other."""
+    def place(self) -> tuple[Path, Place]:
+        """Identifies the value among all files."""
         return self.source.path, self.tokens
 
     @property
     def is_absent(self) -> bool:
-        """True when the document does not say this."""
+        """True when the document does not have this member."""
         return self.value is ABSENT
 
     @property
@@ -152,9 +160,9 @@ class Node:
 
     @property
     def reference(self) -> str | None:
-        """The text of its `$ref`, or None when this is no reference."""
-        found = self.value.get("$ref") if isinstance(self.value, dict) else None
-        return found if isinstance(found, str) else None
+        """The text of its `$ref`; None when this is not a reference."""
+        target = self.value.get("$ref") if isinstance(self.value, dict) else None
+        return target if isinstance(target, str) else None
 
     @property
     def text(self) -> str | None:
@@ -172,7 +180,7 @@ class Node:
         return self.value if isinstance(self.value, bool) else None
 
     def own(self, key: str) -> Node:
-        """One step down, reference not followed and traits not asked."""
+        """A member of the value itself: reference not followed, traits not applied."""
         value: Any = ABSENT
         if isinstance(self.value, dict):
             value = self.value.get(key, ABSENT)
@@ -181,11 +189,11 @@ class Node:
         return Node(self.document, self.source, (*self.tokens, key), value)
 
     def stated(self, key: str) -> Node:
-        """One step down, here or in the strongest trait that has it, reference not followed."""
-        return next((found for one in (self, *self.below) if not (found := one.own(key)).is_absent), self.own(key))
+        """A member of the value or of the strongest trait that has it, reference not followed."""
+        return next((one for layer in (self, *self.below) if not (one := layer.own(key)).is_absent), self.own(key))
 
     def at(self, *keys: str) -> Node:
-        """Go down, follow references, and let traits speak where the value itself does not."""
+        """Go down and follow references; traits supply what the value itself does not have."""
         node = self
         for key in keys:
             layers = [one.own(key).followed() for one in (node, *node.below)]
@@ -193,19 +201,40 @@ class Node:
         return node
 
     def members(self) -> list[tuple[str, Node]]:
-        """Keys and values of a mapping, those of its traits after its own; nothing when it is no mapping."""
+        """Keys and values of a mapping, those of its traits after its own; nothing for other values."""
         keys = dict.fromkeys(key for one in (self, *self.below) if isinstance(one.value, dict) for key in one.value)
         return [(key, self.at(key)) for key in keys if isinstance(key, str)]
 
     def entries(self) -> list[Node]:
-        """Items of a list; nothing when it is no list."""
+        """Items of a list, references followed; nothing for other values."""
         return [self.at(str(index)) for index in range(len(self.value))] if isinstance(self.value, list) else []
 
-    def hop(self, depth: int = 0) -> Node:
-        """Where its `$ref` leads, which may be a reference again.
+    def own_entries(self) -> list[Node]:
+        """Items of a list, references not followed; nothing for other values."""
+        return [self.own(str(index)) for index in range(len(self.value))] if isinstance(self.value, list) else []
+
+    def inside(self, skipped_list: str = "") -> Iterator[Node]:
+        """This value and all mappings and lists in it, in order, references not followed.
 
         Args:
-            depth: how many references are being followed to follow this one.
+            skipped_list: the key of lists to leave out.
+        """
+        pending = [self]
+        while pending:
+            node = pending.pop()
+            yield node
+            below = [node.own(key) for key in node.value] if node.is_mapping else node.own_entries()
+            pending += [
+                one
+                for one in reversed(below)
+                if isinstance(one.value, dict) or (isinstance(one.value, list) and one.tokens[-1] != skipped_list)
+            ]
+
+    def hop(self, depth: int = 0) -> Node:
+        """The target of its `$ref`, which may be a reference again.
+
+        Args:
+            depth: the number of references that are being followed to follow this one.
 
         Raises:
             ReferenceFault: when it leads nowhere.
@@ -214,7 +243,7 @@ class Node:
         return _target(self, self.reference, depth)
 
     def followed(self, depth: int = 0) -> Node:
-        """What a chain of references ends at; itself when it is none, absent when the chain leads nowhere."""
+        """The end of a chain of references: itself when it is not one, absent when the chain leads nowhere."""
         node = self
         for _ in range(MAX_HOPS):
             if node.reference is None:
@@ -226,20 +255,20 @@ class Node:
         return replace(self, value=ABSENT)
 
     def with_traits(self) -> Node:
-        """This operation or message with its traits under it: JSON Merge Patch, later traits over earlier ones."""
+        """This operation or message with its traits: JSON Merge Patch, later traits override earlier ones."""
         return replace(self, below=tuple(one for one in reversed(self.at("traits").entries()) if one.is_mapping))
 
     def written_out(self) -> Any:
-        """Plain data with references and traits replaced by what they stand for.
+        """Plain data with references followed and traits applied.
 
         Raises:
-            TooLargeError: when that has no end, or more than `MAX_WRITTEN_OUT` values.
+            TooLargeError: when it is infinite, or has more than `MAX_WRITTEN_OUT` values.
         """
         return _written_out(self, [MAX_WRITTEN_OUT], 0)
 
 
 def _laid(layers: list[Node]) -> Node | None:
-    """The strongest value, with the mappings that may fill it in below; null takes a trait's member away."""
+    """The strongest value, with the mappings below that supply its missing members; null removes a trait's member."""
     if not layers:
         return None
     top, under = layers[0], []
@@ -258,16 +287,16 @@ def _target(node: Node, reference: str, depth: int) -> Node:
     if SCHEME.match(file):
         raise ReferenceFault("it is a URL; only files beside the contract are read")
     if fragment and not fragment.startswith("/"):
-        raise ReferenceFault("after # a pointer must follow, as in #/components/messages/reading")
+        raise ReferenceFault("after # it needs a pointer, as in #/components/messages/reading")
     source = _file(node, unquote(file)) if file else node.source
-    found = Node(node.document, source, (), source.data)
+    target = Node(node.document, source, (), source.data)
     for token in split(unquote(fragment)):
-        if found.reference is not None and found.own(token).is_absent:
-            found = found.followed(depth + 1)
-        found = found.own(token)
-    if found.is_absent:
-        raise ReferenceFault(f"there is no {found.path} in {source.name}")
-    return found
+        if target.reference is not None and target.own(token).is_absent:
+            target = target.followed(depth + 1)
+        target = target.own(token)
+    if target.is_absent:
+        raise ReferenceFault(f"there is no {target.path} in {source.name}")
+    return target
 
 
 def _file(node: Node, relative: str) -> Source:
@@ -276,13 +305,13 @@ def _file(node: Node, relative: str) -> Source:
     try:
         return node.document.open(Path(_normal(path)), _normal(Path(name)))
     except ConfigurationError as error:
-        found = error.findings[0]
-        fix = "Mend that file, or name another." if found.line else "Correct it."
-        raise ReferenceFault(f"{name}: {found.message.rstrip('.')}", fix) from None
+        first = error.findings[0]
+        fix = "Correct that file, or refer to another." if first.line else "Correct the reference."
+        raise ReferenceFault(f"{name}: {first.message.rstrip('.')}", fix) from None
 
 
 def _normal(path: Path) -> str:
-    return os.path.normpath(path)  # pathlib has nothing that removes `..` and leaves symbolic links alone
+    return os.path.normpath(path)  # pathlib cannot remove `..` without resolving symbolic links
 
 
 def _written_out(node: Node, left: list[int], depth: int) -> Any:
@@ -291,7 +320,7 @@ def _written_out(node: Node, left: list[int], depth: int) -> Any:
     if left[0] < 0 or depth > 2 * MAX_HOPS or node.is_absent:
         raise TooLargeError
     if isinstance(node.value, list):
-        return [_written_out(node.own(str(index)), left, depth + 1) for index in range(len(node.value))]
+        return [_written_out(one, left, depth + 1) for one in node.own_entries()]
     if isinstance(node.value, dict):
         return {key: _written_out(one, left, depth + 1) for key, one in node.members()}
     return node.value

@@ -1,4 +1,4 @@
-"""The order in which a document is examined: text, version, references, specification, our own rules."""
+"""The order in which a document is checked: text, version, references, specification, the gateway's own rules."""
 
 from __future__ import annotations
 
@@ -15,18 +15,11 @@ if TYPE_CHECKING:
 
 
 def examine(document: Document) -> tuple[Contract | None, list[Finding]]:
-    """Examine a document.
-
-    Args:
-        document: as it was read.
-
-    Returns:
-        The contract, or None when a finding is an error; and the findings, those of the document itself first.
-    """
+    """Check a document; returns the contract, or None when a finding is an error, and the findings in order."""
     findings = Findings()
     version = specification.check_version(document, findings)
     references.check(document, findings)
-    if version is None:  # other rules hold there, and findings by ours would mislead
+    if version is None:  # another version has other rules, and more findings would mislead
         return None, findings.ordered(str(document.path))
     specification.check(document, version, findings)
     channel.check_parameters(document, findings)

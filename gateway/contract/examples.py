@@ -1,9 +1,9 @@
-"""Examples of messages fit their schemas: they are what the simulator starts from and what readers of the docs try.
+"""Examples of messages must match their schemas: the simulator starts from them, and the documentation shows them.
 
-This file judges an example by its own message. Examples of Kafka messages are records as Avro readers see them: the
-fields by their Avro names, numbers for times, text of the code points 0 to 255 for bytes, everything that has a
-default left out at will. The gateway's own encoder judges them, so that an example is as right as a reading has to
-be. What becomes of MQTT examples is tried in `mapping.py`.
+This file checks an example against its own message. Examples of Kafka messages are records as Avro readers
+return: fields under their Avro names, numbers for times, text of the code points 0 to 255 for bytes; fields with a
+default may be absent. The gateway's own encoder checks them, so examples follow the same rules as readings.
+`mapping.py` runs MQTT examples through the codec of their stream.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 from referencing import Registry
 
-from gateway.contract.document import TooLargeError
+from gateway.contract.document import TooLargeError, quoted
 from gateway.contract.headers import described
+from gateway.contract.schema import without_extensions
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.precise_encoder import compile_encoder
 from gateway.core.codec.validation_error import ValidationError
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from gateway.contract.message import Payload
     from gateway.core.codec.scalar_payload import Content
 
-LONGEST = 200  # characters of an explanation that a message repeats
-TIMES = ("int", "long")  # the types under dates and times; readers of the docs see the number
+LONGEST = 200  # characters of an explanation that a message quotes
+TIMES = ("int", "long")  # the types under dates and times; examples show the number
 FIXES = {
     Reason.MISSING: "Add it, or give the field a default.",
     Reason.EXTRA_FIELD: "Remove it, or add a field to the schema.",
-    Reason.TOPIC_MISMATCH: "Let topic and payload say the same.",
-    Reason.NO_KEY: "Fill in a field that the key is made of.",
+    Reason.TOPIC_MISMATCH: "Write the same value in topic and payload.",
+    Reason.NO_KEY: "Add a field of the key.",
 }
 
 
@@ -45,28 +46,23 @@ def payloads(message: Node) -> tuple[Any, ...]:
 
 
 def payload_nodes(message: Node) -> list[Node]:
-    """Where the payloads of a message's examples stand."""
-    return [found for one in message.at("examples").entries() if not (found := one.own("payload")).is_absent]
+    """The payloads of a message's examples, as nodes."""
+    payloads = [one.own("payload") for one in message.at("examples").entries()]
+    return [one for one in payloads if not one.is_absent]
 
 
 def check_names(message: Node, findings: Findings) -> None:
-    """Report names that stand twice: it would be unclear which example another message's is to be compared with."""
+    """Report repeated names: examples of MQTT and Kafka messages are compared by name."""
     seen: set[str] = set()
     for one in message.at("examples").entries():
         name = one.own("name")
         if name.text in seen:
-            findings.error(name, f"Two examples of the message are called {name.text!r}.", "Rename one.")
+            findings.error(name, f"The message has two examples with the name {name.text!r}.", "Rename one.")
         seen.add(name.text or "")
 
 
 def check_kafka(message: Node, payload: Payload, findings: Findings) -> None:
-    """Check what a reader of the topic would see, headers included.
-
-    Args:
-        message: the Kafka message.
-        payload: its schema.
-        findings: where to.
-    """
+    """Check the examples of a Kafka message, headers included."""
     for one in payload_nodes(message):
         if payload.record is None:
             check_json(one, payload.json_schema, findings)
@@ -77,27 +73,25 @@ def check_kafka(message: Node, payload: Payload, findings: Findings) -> None:
 
 
 def check_json(node: Node, described: Any, findings: Findings) -> bool:
-    """Check a value of the document against a JSON Schema.
-
-    Args:
-        node: the value.
-        described: the schema, references written out.
-        findings: where to.
-
-    Returns:
-        True when nothing was found.
-    """
+    """Check an example against a JSON Schema (references written out); returns True when it matches."""
     errors = _errors(node.value, described)
     for error in errors:
-        place = below(node, map(str, error.absolute_path))
-        told = f"The example does not fit the message's schema: {cut(error.message)}."
-        findings.error(place, told, "Correct the example, or the schema.")
+        message = f"The example does not match the message's schema: {explained(error)}."
+        findings.error(below(node, map(str, error.absolute_path)), message, "Correct the example or the schema.")
     return not errors
 
 
-def misfits(value: Any, described: Any) -> list[str]:
-    """Why a value does not fit a JSON Schema, a clause each."""
-    return [cut(error.message) for error in _errors(value, described)]
+def mismatches(value: Any, described: Any) -> list[str]:
+    """Why a value does not match a JSON Schema, a clause for each error."""
+    return [explained(error) for error in _errors(value, described)]
+
+
+def explained(error: Any) -> str:
+    """The message of a validation error, with values as JSON instead of Python."""
+    text = str(error.message)
+    for value in (error.instance, error.validator_value):
+        text = text.replace(repr(value), quoted(value), 1)
+    return cut(text)
 
 
 def _errors(value: Any, described: Any) -> list[Any]:
@@ -105,37 +99,20 @@ def _errors(value: Any, described: Any) -> list[Any]:
     try:
         checker.check_schema(described, format_checker=jsonschema.FormatChecker(formats=["regex"]))
     except jsonschema.SchemaError:
-        return []  # against the specification, which is reported as such
+        return []  # reported as a violation of the specification
     return list(checker(described, registry=Registry()).iter_errors(value))
 
 
 def as_read(schema: Any) -> Any:
-    """The schema by which a record's example is read: times are numbers, and nothing comes from elsewhere.
-
-    Args:
-        schema: JSON of an Avro schema; its binary form stays the same.
-    """
-    if isinstance(schema, list):
-        return [as_read(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    dropped = {"logicalType"} if schema.get("type") in TIMES else set()
-    return {
-        key: value if key == "default" else as_read(value)
-        for key, value in schema.items()
-        if key not in dropped and not key.startswith("x-")
-    }
+    """The Avro schema of a record's example: times are numbers, and `x-source` is ignored. It has the same encoding."""
+    return without_extensions(schema, untyped=TIMES)
 
 
 def encoded(value: Any, schema: Any) -> bytes:
-    """Avro bytes of an example.
-
-    Args:
-        value: the example's payload.
-        schema: as `as_read` gives it.
+    """Encode an example's payload in Avro, with a schema from `as_read`.
 
     Raises:
-        ValidationError: when it is no such record.
+        ValidationError: when it does not match.
     """
     out = bytearray()
     compile_encoder(schema)(parse(as_sent(value)), out)
@@ -143,31 +120,26 @@ def encoded(value: Any, schema: Any) -> bytes:
 
 
 def as_sent(value: Any, content: Content = "json") -> bytes:
-    """An example as a device would send it.
-
-    Args:
-        value: the example's payload.
-        content: what it is written in.
-    """
+    """An example's payload in the form that a device sends."""
     if content == "text" and isinstance(value, str):
         return value.encode()
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def below(node: Node, steps: map[str] | Sequence[str]) -> Node:
-    """A place inside a value."""
-    for step in steps:
-        node = node.own(step)
+def below(node: Node, keys: map[str] | Sequence[str]) -> Node:
+    """The node at a place inside a value."""
+    for key in keys:
+        node = node.own(key)
     return node
 
 
 def shown(value: Any) -> str:
-    """A decoded value as a message quotes it."""
-    return "nothing" if value is None else cut(repr(value))
+    """A decoded value as a message quotes it; None is an absent value."""
+    return "nothing" if value is None else cut(quoted(value))
 
 
 def cut(text: str) -> str:
-    """As much of an explanation as a line bears."""
+    """A text, cut to the length that a message quotes."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
@@ -175,12 +147,12 @@ def _check_record(node: Node, schema: Any, findings: Findings) -> None:
     try:
         encoded(node.value, schema)
     except ValidationError as error:
-        told = f"The example does not fit the Avro schema, {error.reason}: {error.detail}."
-        findings.error(below(node, error.tokens), told, FIXES.get(error.reason, "Correct the example."))
+        message = f"The example does not match the Avro schema, {error.reason}: {error.detail}."
+        findings.error(below(node, error.tokens), message, FIXES.get(error.reason, "Correct the example."))
 
 
 def check_headers(message: Node, findings: Findings) -> None:
-    """Check the headers of a message's examples by the message's own schema of them."""
+    """Check the headers of a message's examples against the message's schema of its headers."""
     try:
         schema = described(message).written_out()
     except TooLargeError:

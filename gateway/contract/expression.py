@@ -1,9 +1,8 @@
-"""Runtime expressions: `$message.payload#/machine`, the grammar of AsyncAPI's `location`.
+"""Runtime expressions such as `$message.payload#/machine`, in the grammar of AsyncAPI's `location`.
 
-The same grammar serves a standard place (`parameters.*.location`, which points into the MQTT payload) and four of
-ours: `x-source` on an Avro field and `x-sequence` on a receive operation (into the MQTT payload), `x-location` in the
-schema of a Kafka key and `x-timestamp` on a Kafka message (into the record). One pointer of RFC 6901 follows the `#`;
-without one, the expression means the whole.
+AsyncAPI's own `parameters.*.location` uses it (a place in the MQTT payload), and four extensions do: `x-source` on an
+Avro field and `x-sequence` on a receive operation (in the MQTT payload), `x-location` in the schema of a Kafka key and
+`x-timestamp` on a Kafka message (in the record). After the `#` comes one pointer of RFC 6901, or nothing for the whole.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ BAD_ESCAPE = re.compile(r"~(?![01])")
 
 
 class ExpressionError(DataError):
-    """A text that is no runtime expression; says why."""
+    """A text that is not a runtime expression; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +41,14 @@ class Expression:
 def parse(text: str) -> Expression:
     """Parse an expression.
 
-    Args:
-        text: as the document has it.
-
-    Returns:
-        Its parts.
-
     Raises:
-        ExpressionError: when it is not of the grammar.
+        ExpressionError: when it does not follow the grammar.
     """
     match = EXPRESSION.match(text)
     if not match:
-        raise ExpressionError(f"{text!r} is no expression of the form $message.payload#/member")
+        raise ExpressionError(f"{text!r} is not an expression of the form $message.payload#/member")
     if BAD_ESCAPE.search(match[2]):
-        raise ExpressionError(f"in {text!r} a ~ must be written ~0, and a / inside a name ~1")
+        raise ExpressionError(f"In {text!r} a ~ must be written ~0, and a / inside a name ~1")
     return Expression(match[1], match[2])
 
 

@@ -1,13 +1,13 @@
-"""Checks of the headers that a Kafka message declares, against the streams that lead to it."""
+"""Checks the headers that a Kafka message declares against the streams that lead to it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract.findings import proposal
-from gateway.contract.headers import _OLD, OF_READINGS, properties
+from gateway.contract.headers import OF_READINGS, properties
 from gateway.core.dead_letter import PROPERTIES_HEADER
 from gateway.core.headers import OF_PUBLISH, OWN
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,55 +18,62 @@ if TYPE_CHECKING:
     from gateway.contract.route import Sending
     from gateway.core.model import MqttServer, Stream
 
+_OLD = "3.1.1"
+
 
 def check(mappings: Sequence[StreamMapping], servers: Mapping[str, MqttServer], findings: Findings) -> None:
-    """Find out whether every header of every Kafka message can be filled in.
+    """Report headers of Kafka messages that no stream has a value for.
 
     Args:
         mappings: of all streams.
         servers: the MQTT servers, by name.
-        findings: told what can not.
+        findings: collects the errors.
     """
+    old = {name for name, server in servers.items() if server.version == _OLD}
     for sending in {id(one.sending): one.sending for one in mappings if one.sending}.values():
         leading = [one for one in mappings if one.sending is sending]
         for name, node in properties(sending.message).items():
             if name in sending.route.headers and (name not in OF_READINGS or name in OF_PUBLISH.values()):
-                _check_header(name, node, sending, leading, servers, findings)
+                _check_source(name, node, leading, old, findings)
+                if name in sending.route.required_headers:
+                    _check_required(name, leading, old, findings)
 
 
 def check_dead_letters(stream: Stream, failing: Sending, findings: Findings) -> None:
-    """Warn when a stream's dead letters have its messages' properties as a header, and nobody declares it."""
+    """Warn when a stream's dead letters have the properties of their messages as a header that is not declared."""
     if stream.keeps_properties and PROPERTIES_HEADER not in failing.route.headers:
-        told = f"Dead letters of {stream.name!r} have the header {PROPERTIES_HEADER!r}, which is not declared."
-        findings.warning(failing.message.at("headers"), told, "Add it: the MQTT 5 properties, for a replay.")
+        warning = f"Dead letters of {stream.name!r} have the header {PROPERTIES_HEADER!r}, which is not declared."
+        findings.warning(failing.message.at("headers"), warning, "Declare it; it has the MQTT 5 properties for replay.")
 
 
-def _check_header(  # noqa: PLR0913, PLR0917 - a header, what leads to it, and where to complain
-    name: str,
-    node: Node,
-    sending: Sending,
-    leading: Sequence[StreamMapping],
-    servers: Mapping[str, MqttServer],
-    findings: Findings,
-) -> None:
-    telling = [one for one in leading if name in OWN or name in properties(one.message)]
-    if not telling:
+def _supplies(mapping: StreamMapping, name: str) -> bool:
+    return name in OWN or name in properties(mapping.message)
+
+
+def _check_source(name: str, node: Node, leading: Sequence[StreamMapping], old: set[str], findings: Findings) -> None:
+    """At least one MQTT message declares the header, on a server that has properties."""
+    supplying = [one for one in leading if _supplies(one, name)]
+    if not supplying:
         known = {*OF_READINGS, *(other for one in leading for other in properties(one.message))}
-        fix = "Declare it in the `headers` of the MQTT message, if it is one of its user properties."
-        told = f"The gateway has no value for the header {name!r}: no MQTT message that leads here declares it."
-        findings.error(node, told, proposal(name, known, 0.8) or fix)
-        return
-    old = {name for name, server in servers.items() if server.version == _OLD}
-    if old and old.issuperset(name for one in telling for name in one.servers):
-        told = f"The header {name!r} is never there: it is an MQTT 5 property, and the server speaks {_OLD}."
-        findings.warning(node, told, "Write protocolVersion: '5.0', if the broker speaks it, or remove the header.")
-    if name not in sending.route.required_headers:
+        fix = "If it is a user property, declare it in the `headers` of the MQTT message."
+        message = f"The gateway has no value for the header {name!r}: no MQTT message of its streams declares it."
+        findings.error(node, message, suggestion(name, known, 0.8) or fix)
+    elif old and old.issuperset(server for one in supplying for server in one.servers):
+        warning = f"The header {name!r} is never set: it is an MQTT 5 property, and the server uses {_OLD}."
+        findings.warning(node, warning, "Write protocolVersion: '5.0' if the broker supports it, or remove the header.")
+
+
+def _check_required(name: str, leading: Sequence[StreamMapping], old: set[str], findings: Findings) -> None:
+    """Every MQTT message declares the header, on servers that have properties."""
+    if not any(_supplies(one, name) for one in leading):
         return
     for one in leading:
-        if one not in telling:
-            told = f"The header {name!r}, which the record requires, is not declared: all readings would be refused."
-            findings.error(one.message.at("headers"), told, "Declare it, or let the record do without.")
+        place = one.message.at("headers")
+        if not _supplies(one, name):
+            message = f"The record requires the header {name!r}, which this message does not declare: "
+            fix = "Declare it, or remove it from the Kafka message's `required`."
+            findings.error(place, f"{message}all readings would be dead letters.", fix)
         elif not old.isdisjoint(one.servers):
-            told = f"The header {name!r} is required, and MQTT {_OLD} has no properties: readings would be refused."
-            fix = "Take it out of the Kafka message's `required`, or write protocolVersion: '5.0' for the server."
-            findings.error(one.message.at("headers"), told, fix)
+            message = f"The record requires the header {name!r}, but MQTT {_OLD} has no properties: "
+            fix = "Remove it from the Kafka message's `required`, or write protocolVersion: '5.0' for the server."
+            findings.error(place, f"{message}readings would be dead letters.", fix)

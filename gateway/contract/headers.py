@@ -1,22 +1,21 @@
-"""Headers: which the Kafka message declares, and whether the MQTT messages that lead there can fill them in.
+"""Headers: which ones messages declare, and whether the gateway knows them.
 
-`core/headers.py` says where each header comes from. A user property is named on both sides, as a member of the payload
-is: a device sends it, so the MQTT message declares it; a record has it, so the Kafka message does. To take any name for
-that of a user property lost: a slip of the pen would be a header that is never there, and nobody would be told.
+`core/headers.py` says where the value of each header comes from. A user property must be declared on both sides: in the
+MQTT message, because a device sends it, and in the Kafka message, because a record has it. Rejected: to take every
+unknown name for a user property; a misspelt header would then be silently absent.
 
-MQTT 3.1.1 has no properties. What can come over no other server is a warning, or an error where it is required.
+MQTT 3.1.1 has no properties. A header that cannot come from any other server is a warning, or an error if required.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from gateway.contract.document import ABSENT
-from gateway.contract.findings import proposal
+from gateway.contract.document import ABSENT, quoted
 from gateway.core.codec.framing import SCHEMA_ID_HEADER
 from gateway.core.dead_letter import PROPERTIES_HEADER, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, TOPIC_HEADER
 from gateway.core.headers import OWN
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
@@ -27,9 +26,8 @@ OF_DEAD_LETTERS = frozenset({
     TOPIC_HEADER, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, "error.reason", "error.pointer", "error.detail",
     "error.operation", "payload.size", "payload.sha256",
 })  # fmt: skip
-# Beginnings of names that are ours to give.
+# Prefixes that only the gateway uses.
 RESERVED = ("mqtt.", "gateway.", "error.", "payload.", "dead_letter.", "__")
-_OLD = "3.1.1"
 
 
 def described(message: Node) -> Node:
@@ -49,60 +47,41 @@ def required(message: Node) -> frozenset[str]:
 
 
 def of_readings(message: Node, findings: Findings) -> frozenset[str]:
-    """Read the headers of a Kafka message; whether somebody fills them in, `check` finds out.
-
-    Args:
-        message: with its traits.
-        findings: told of names that can be nobody's.
-
-    Returns:
-        Their names.
-    """
+    """Read the headers of a Kafka message; `header_rules.py` checks whether an MQTT message supplies them."""
     names = properties(message)
     foreign = {name for name in names if name not in OF_READINGS and not name.startswith(RESERVED)}
     return _declared(message, OF_READINGS | foreign, findings)
 
 
 def of_dead_letters(message: Node, findings: Findings) -> frozenset[str]:
-    """Read the headers of the message of dead letters.
-
-    Args:
-        message: with its traits.
-        findings: told of names that the gateway has no value for, and of those that it writes and nobody declares.
-
-    Returns:
-        Their names.
-    """
+    """Read the headers of the message of dead letters, and warn of those that are not declared."""
     declared = _declared(message, OF_DEAD_LETTERS | {PROPERTIES_HEADER}, findings)
     if missing := ", ".join(sorted(OF_DEAD_LETTERS - declared)):
-        told = f"Dead letters have headers that are not declared: {missing}."
-        findings.warning(message.at("headers"), told, "Add them.")
+        warning = f"Dead letters have headers that are not declared: {missing}."
+        findings.warning(message.at("headers"), warning, "Declare them.")
     return declared
 
 
 def _declared(message: Node, known: frozenset[str], findings: Findings) -> frozenset[str]:
     names = properties(message)
-    ours = sorted(known - (names.keys() - OF_READINGS - OF_DEAD_LETTERS))
+    ours = f"Use one of {', '.join(sorted(known - (names.keys() - OF_READINGS - OF_DEAD_LETTERS)))}."
     for name, node in names.items():
         if name not in known:
-            fix = proposal(name, known) or f"It can write {', '.join(ours)}."
-            findings.error(node, f"The gateway has no value for the header {name!r}.", fix)
+            findings.error(node, f"The gateway has no value for the header {name!r}.", suggestion(name, known) or ours)
         elif node.at("type").value not in (ABSENT, "string"):
-            findings.error(node.at("type"), f"The header {name!r} is text.", "Write type: string.")
+            findings.error(node.at("type"), f"The header {name!r} must be text.", "Write type: string.")
     for one in described(message).at("required").entries():
         if one.text is not None and one.text not in known:
-            fix = f"It can write {', '.join(ours)}."
-            findings.error(one, f"The header {one.text!r} is required, and the gateway has no value for it.", fix)
+            findings.error(one, f"The gateway has no value for the required header {one.text!r}.", ours)
     return known & names.keys()
 
 
 def example_texts(message: Node) -> tuple[dict[str, str], ...]:
-    """The user properties that a message's examples show, a mapping for each example that has some."""
+    """The user properties in a message's examples: a mapping for each example that has some."""
     names = properties(message).keys() - OWN
-    found = [one.own("headers") for one in message.at("examples").entries()]
-    shown = [{name: _text(one) for name, one in each.members() if name in names} for each in found]
-    return tuple(texts for texts in shown if texts)
-
-
-def _text(node: Node) -> str:
-    return json.dumps(node.value, ensure_ascii=False) if node.text is None else node.text
+    headers = [one.own("headers") for one in message.at("examples").entries()]
+    texts = [
+        {name: quoted(one.value) if one.text is None else one.text for name, one in each.members() if name in names}
+        for each in headers
+    ]
+    return tuple(each for each in texts if each)

@@ -1,12 +1,12 @@
-"""Examples of MQTT messages are tried out: each goes the way of a reading, through the codec of its stream.
+"""Examples of MQTT messages are run through the codec of their stream, like readings.
 
-An example that would be a dead letter is wrong. Where the Kafka message has an example of the same name, the two are
-a test of the mapping: the record that comes out must be that example, and so must its key. Records are compared as
-readers see them, both having been through the encoder, so 231 and 231.0 are one float and a default is what it says.
+An example that would become a dead letter is an error. If the Kafka message has an example of the same name, the two
+test the mapping: the record and its key must be those of that example. Records are compared as readers see them, both
+encoded, so 231 and 231.0 are the same float, and an absent field equals its default.
 
-The topic that an example is taken to have come from is the header `mqtt.topic` of its namesake; without one it is made
-from the address: what the payload says of a parameter, else the parameter's first example, default or allowed value.
-A message may be shared by streams of several addresses; the header then belongs to those streams that it matches.
+The topic of an example is the header `mqtt.topic` of the Kafka example of the same name. Without it the topic is made
+from the address: the value in the payload, else the first example, default or enum value. Streams of several
+addresses may share a message; the header then applies to those streams whose address it matches.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ CORRECT = "Correct one of the two examples, or the mapping."
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """What a stream makes of its message's examples.
+    """How a stream turns its messages into the records of one topic.
 
     Args:
         message: the MQTT message.
         payload: its schema.
-        record: that readings become, None when that could not be read.
-        address: of the channel, None when it or a parameter's location was found wrong.
+        record: of the topic; None when it is invalid.
+        address: of the channel; None when it or the location of a parameter is invalid.
         parameters: of the address.
-        channel: where the parameters are described.
-        unknown: what to do with members that no field reads.
-        sending: where the records go, None when that could not be read.
-        servers: names of the MQTT servers that it comes from.
-        content: what the payload is written in.
+        channel: has the parameters' descriptions.
+        unknown: what happens to members that no field reads.
+        sending: the route; None when it is invalid.
+        servers: names of the stream's MQTT servers.
+        content: the format of the payload.
     """
 
     message: Node
@@ -76,7 +76,7 @@ class Mapping:
 
     @property
     def user_headers(self) -> frozenset[str]:
-        """Headers of its records that are user properties of its message."""
+        """The headers of its records that come from user properties of its message."""
         return self.sending.route.headers & properties(self.message).keys() - OWN if self.sending else frozenset()
 
     @property
@@ -86,17 +86,12 @@ class Mapping:
 
 
 def check(mappings: list[Mapping], findings: Findings) -> None:
-    """Try every example.
-
-    Args:
-        mappings: of all streams.
-        findings: told what does not come out as the document says.
-    """
+    """Run every example of all streams."""
     for one in mappings:
         examples.check_names(one.message, findings)
-        fitting = [node for node in examples.payload_nodes(one.message) if _fits(node, one.payload, findings)]
+        valid = [node for node in examples.payload_nodes(one.message) if _fits(node, one.payload, findings)]
         if one.record is not None and one.address is not None:
-            _Trial(one, one.record, one.address, findings).run(fitting)
+            _Trial(one, one.record, one.address, findings).run(valid)
         examples.check_headers(one.message, findings)
         _compare_headers(one, findings)
     _check_topics(mappings, findings)
@@ -104,40 +99,43 @@ def check(mappings: list[Mapping], findings: Findings) -> None:
 
 def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
     if payload.is_array and payload.record is not None and not isinstance(node.value, list):
-        findings.error(node, "The example is no array, and the message's schema is one.", "Put it in brackets.")
+        findings.error(
+            node, "The message's schema is an array, but the example is not.", "Put the example in brackets."
+        )
         return False
     described = payload.around if payload.is_array else payload.json_schema
     return payload.record is not None or examples.check_json(node, described, findings)
 
 
 def _check_topics(mappings: list[Mapping], findings: Findings) -> None:
-    """A header that names a topic which no stream on the way there takes in."""
+    """The header `mqtt.topic` of a Kafka example must be a topic of one of its streams."""
     for one in mappings:
         for _, _, example in _pairs(one):
             header = example.own("headers").own(TOPIC_HEADER)
-            ways = [other.address for other in mappings if other.sending is one.sending]
-            if header.text is not None and not any(way is None or way.match(header.text) is not None for way in ways):
-                told = f"No stream that leads here takes in the topic {header.text!r}."
-                expected = " or ".join(way.text for way in ways if way)
-                findings.error(header, told, f"Write a topic of the form {expected}.")
+            addresses = [other.address for other in mappings if other.sending is one.sending]
+            is_known = any(each is None or each.match(header.text or "") is not None for each in addresses)
+            if header.text is not None and not is_known:
+                message = f"No stream of this record subscribes to the topic {header.text!r}."
+                expected = " or ".join(each.text for each in addresses if each)
+                findings.error(header, message, f"Write a topic of the form {expected}.")
 
 
 def _compare_headers(mapping: Mapping, findings: Findings) -> None:
-    """A header out of a user property says what the MQTT example of this name says, where both show headers."""
+    """Examples of the same name must have the same user properties, where both have headers."""
     for sent, _, record in _pairs(mapping):
-        shown = record.own("headers")
-        for name in sorted(mapping.user_headers) if shown.is_mapping else ():
-            wanted, got = shown.own(name), sent.own("headers").own(name)
-            if wanted.value != got.value:
-                values = [examples.shown(None if one.is_absent else one.value) for one in (got, wanted)]
-                told = f"The MQTT example of this name has {values[0]} for the header {name!r}; expected {values[1]}."
-                findings.error(shown if wanted.is_absent else wanted, told, "Let the two examples say the same.")
+        headers = record.own("headers")
+        for name in sorted(mapping.user_headers) if headers.is_mapping else ():
+            expected, given = headers.own(name), sent.own("headers").own(name)
+            if expected.value != given.value:
+                values = [examples.shown(None if one.is_absent else one.value) for one in (given, expected)]
+                message = f"The MQTT example of this name has {values[0]} in the header {name!r}; expected {values[1]}."
+                findings.error(headers if expected.is_absent else expected, message, "Write the same in both examples.")
 
 
 def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node, Node]]:
-    """Examples of equal name on both sides: MQTT, the reading in its payload, Kafka.
+    """Examples of the same name: the MQTT example, the reading in its payload, the Kafka example.
 
-    The readings of an array are called `name/0`, `name/1` and so on.
+    The readings of an array have the names `name/0`, `name/1` and so on.
     """
     if mapping.sending is None:
         return
@@ -148,16 +146,14 @@ def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node, Node]]:
             named = [(f"{name}/{index}", each) for index, each in enumerate(_readings(payload, mapping.payload))]
         else:
             named = [(name or "", payload)]
-        for called, reading in named if name is not None else ():
-            if called in namesakes:
-                yield one, reading, namesakes[called]
+        for full_name, reading in named if name is not None else ():
+            if full_name in namesakes:
+                yield one, reading, namesakes[full_name]
 
 
 def _readings(node: Node, payload: Payload) -> list[Node]:
     """The readings in the payload of an MQTT example."""
-    if not payload.is_array:
-        return [node]
-    return [node.own(str(index)) for index in range(len(node.value))] if isinstance(node.value, list) else []
+    return node.own_entries() if payload.is_array else [node]
 
 
 class _Trial:
@@ -176,32 +172,31 @@ class _Trial:
         self.expected_key = Key(normal_form(self.schema), mapping.keys)
 
     def run(self, payloads: list[Node]) -> None:
-        """Try the examples whose payloads these are."""
+        """Run the examples with these payloads."""
         namesakes = {reading.place: other for _, reading, other in _pairs(self.mapping)}
         for payload in payloads:
             if payload.value == [] and self.mapping.payload.is_array:
-                told = "The example would be a dead letter, empty: there is no reading in the array."
-                self.findings.error(payload, told, "Put one into it.")
+                message = "The example would be a dead letter, empty: the array has no reading."
+                self.findings.error(payload, message, "Add a reading.")
         for node in (one for payload in payloads for one in _readings(payload, self.mapping.payload)):
             namesake = namesakes.get(node.place)
-            found = self.codec.encode(
-                examples.as_sent(node.value, self.mapping.content), self._values(node.value, namesake)
-            )
-            if isinstance(found, DeadLetter):
-                self._refused(node, found)
+            sent = examples.as_sent(node.value, self.mapping.content)
+            encoded = self.codec.encode(sent, self._values(node.value, namesake))
+            if isinstance(encoded, DeadLetter):
+                self._report(node, encoded)
                 continue
-            key, record = found
+            key, record = encoded
             self._check_key(node, key)
             if namesake is not None and not namesake.own("payload").is_absent:
                 self._compare(namesake.own("payload"), key, record)
 
     def _values(self, value: Any, namesake: Node | None) -> tuple[str, ...]:
-        """The parameters' values."""
+        """The values of the address's parameters."""
         topic = namesake.own("headers").own(TOPIC_HEADER).text if namesake else None
         stated = None if topic is None else self.address.match(topic)
-        return stated or tuple(self._made_up(value, parameter) for parameter in self.mapping.parameters)
+        return stated or tuple(self._made_value(value, parameter) for parameter in self.mapping.parameters)
 
-    def _made_up(self, value: Any, parameter: Parameter) -> str:
+    def _made_value(self, value: Any, parameter: Parameter) -> str:
         for token in split(parameter.pointer or ""):
             value = value.get(token) if isinstance(value, dict) else None
         if parameter.pointer and isinstance(value, str):
@@ -210,27 +205,28 @@ class _Trial:
         stated = [*described.at("examples").entries(), described.at("default"), *described.at("enum").entries()]
         return next((one.text for one in stated if one.text), parameter.name)
 
-    def _refused(self, node: Node, letter: DeadLetter) -> None:
-        if letter.reason is Reason.NO_KEY and not self.mapping.keys:
-            return  # what the key is made of was found wrong before
-        place = examples.below(node, split(letter.pointer))
-        told = f"The example would be a dead letter, {letter.reason}: {examples.cut(letter.detail)}."
-        self.findings.error(place, told, examples.FIXES.get(letter.reason, "Correct the example, or the schema."))
+    def _report(self, node: Node, dead_letter: DeadLetter) -> None:
+        reason = dead_letter.reason
+        if reason is Reason.NO_KEY and not self.mapping.keys:
+            return  # the definition of the key is invalid, and reported
+        place = examples.below(node, split(dead_letter.pointer))
+        message = f"The example would be a dead letter, {reason}: {examples.cut(dead_letter.detail)}."
+        self.findings.error(place, message, examples.FIXES.get(reason, "Correct the example or the schema."))
 
     def _check_key(self, node: Node, key: bytes) -> None:
-        """The key's schema may say more of it than that it is text."""
+        """Check the key against its JSON Schema in the Kafka binding."""
         if self.mapping.sending is None:
             return
         described = self.mapping.sending.message.at("bindings", "kafka", "key")
         try:
-            for told in examples.misfits(key.decode(), described.written_out()):
+            for mismatch in examples.mismatches(key.decode(), described.written_out()):
                 fix = f"Correct the example, or the schema of the key ({described.path})."
-                self.findings.error(node, f"The example's key does not fit the key's schema: {told}.", fix)
+                self.findings.error(node, f"The example's key does not match the key's schema: {mismatch}.", fix)
         except TooLargeError:
             return
 
     def _compare(self, node: Node, key: bytes, record: bytes) -> None:
-        """Tell where the record differs from the example that it ought to be."""
+        """Report where record and key differ from the Kafka example of the same name."""
         try:
             expected = examples.encoded(node.value, self.schema)
             expected_key = self.expected_key.of(parse(examples.as_sent(node.value)))
@@ -239,24 +235,25 @@ class _Trial:
                 place = examples.below(node, error.tokens)
                 self.findings.error(place, f"The record has no key: {error.detail}.", CORRECT)
             return
-        for steps, wanted, got in _differences(self._read(expected), self._read(record)):
-            told = f"The MQTT example of this name gives {examples.shown(got)} here; expected {examples.shown(wanted)}."
-            self.findings.error(examples.below(node, steps), told, CORRECT)
+        for keys, wanted, given in _differences(self._read(expected), self._read(record)):
+            values = f"{examples.shown(given)} here; expected {examples.shown(wanted)}"
+            place = examples.below(node, keys)
+            self.findings.error(place, f"The MQTT example of this name gives {values}.", CORRECT)
         if key != expected_key:
-            told = f"The MQTT example of this name has the key {key.decode()!r}; expected {expected_key.decode()!r}."
-            self.findings.error(node, told, CORRECT)
+            values = f"{key.decode()!r}; expected {expected_key.decode()!r}"
+            self.findings.error(node, f"The MQTT example of this name has the key {values}.", CORRECT)
 
     def _read(self, record: bytes) -> Any:
         return fastavro.schemaless_reader(BytesIO(record), self.schema, None)
 
 
-def _differences(expected: Any, found: Any, *steps: str) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """The places where two values differ: steps to it, expected, found; None for what is not there."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for name in dict.fromkeys((*expected, *found)):
-            yield from _differences(expected.get(name), found.get(name), *steps, name)
-    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for index, (one, other) in enumerate(zip(expected, found, strict=True)):
-            yield from _differences(one, other, *steps, str(index))
-    elif expected != found:
-        yield steps, expected, found
+def _differences(expected: Any, given: Any, *keys: str) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """The places where two values differ: the keys to each, expected, given; None for an absent value."""
+    if isinstance(expected, dict) and isinstance(given, dict):
+        for name in dict.fromkeys((*expected, *given)):
+            yield from _differences(expected.get(name), given.get(name), *keys, name)
+    elif isinstance(expected, list) and isinstance(given, list) and len(expected) == len(given):
+        for index, (one, other) in enumerate(zip(expected, given, strict=True)):
+            yield from _differences(one, other, *keys, str(index))
+    elif expected != given:
+        yield keys, expected, given

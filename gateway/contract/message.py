@@ -1,7 +1,7 @@
-"""Messages: the one that an operation takes or sends, and what its payload must be.
+"""Messages: the one message of an operation, and the schema of its payload.
 
-A payload is described by Avro or by JSON Schema; nothing else is understood, and the formats are named rather than
-guessed, because a tool that does not know a format skips the schema without a word.
+A payload is described in Avro or JSON Schema. Schema formats are compared with exact names, because tools silently skip
+schemas in formats that they do not know.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import schema
-from gateway.contract.document import ReferenceFault, TooLargeError
+from gateway.contract.document import ReferenceFault, TooLargeError, quoted
 from gateway.contract.expression import split
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ JSON_SCHEMA = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a message's payload must be.
+    """The schema of a message's payload.
 
     Args:
         node: the schema; of one element, where the payload is an array of readings.
@@ -45,26 +45,22 @@ class Payload:
 
 
 class Payloads:
-    """Reads payload schemas, each once: MQTT and Kafka messages often share one.
-
-    Args:
-        findings: told what is wrong with them.
-    """
+    """Reads payload schemas, each once, because MQTT and Kafka messages often share one."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self._records: dict[Any, schema.Record | None] = {}
 
     def readings(self, message: Node) -> Payload | None:
-        """The schema of what a device sends: a reading, or an array of them. None when there is none that is right."""
+        """The schema of an MQTT message: of a reading, or of an array of readings. None when it is invalid."""
         payload = message.at("payload")
         stated = payload.at("schema") if payload.is_mapping and "schema" in payload.value else payload
         is_array = stated.is_mapping and stated.value.get("type") == "array" and not stated.at("items").is_absent
-        found = self._payload(message, of_element=is_array)
-        return replace(found, is_array=is_array) if found else None
+        read = self._payload(message, of_element=is_array)
+        return replace(read, is_array=is_array) if read else None
 
     def payload(self, message: Node) -> Payload | None:
-        """The schema of a message's payload, None when there is none that is right."""
+        """The schema of a message's payload; None when it is invalid."""
         return self._payload(message, of_element=False)
 
     def _payload(self, message: Node, *, of_element: bool) -> Payload | None:
@@ -79,13 +75,13 @@ class Payloads:
             return self._json_schema(inner, place, of_element=of_element)
         if AVRO.match(form.text or ""):
             return self._avro(inner.at("items") if of_element else inner)
-        fix = "Write application/vnd.apache.avro;version=1.9.0, or leave schemaFormat out for JSON Schema."
-        self.findings.error(form, f"The schema format {form.value!r} is not supported.", fix)
+        fix = "Write application/vnd.apache.avro;version=1.9.0, or remove schemaFormat for JSON Schema."
+        self.findings.error(form, f"The schema format {quoted(form.value)} is not supported.", fix)
         return None
 
     def _avro(self, node: Node) -> Payload | None:
         if node.is_absent:
-            return None  # an absent schema is against the specification, a dangling reference is reported as such
+            return None  # reported as a violation of the specification, or as a reference that leads nowhere
         if node.place not in self._records:
             self._records[node.place] = schema.load(node, self.findings)
         record = self._records[node.place]
@@ -94,41 +90,34 @@ class Payloads:
     def _json_schema(self, node: Node, place: Node, *, of_element: bool) -> Payload | None:
         if node.source.path.suffix == ".avsc" or (node.is_mapping and node.value.get("type") == "record"):
             fix = "Write payload: {schemaFormat: application/vnd.apache.avro;version=1.9.0, schema: {$ref: ...}}."
-            self.findings.error(place, "An Avro schema stands where JSON Schema is expected.", fix)
+            self.findings.error(place, "Expected JSON Schema, not an Avro schema.", fix)
             return None
         try:
             if of_element:
                 return Payload(node.at("items"), json_schema=node.at("items").written_out(), around=node.written_out())
             return Payload(node, json_schema=node.written_out())
         except TooLargeError:
-            self.findings.error(
-                node, "The schema is too large or endless when its references are written out.", "Make it smaller."
-            )
+            message = "The schema is too large or infinite when its references are written out."
+            self.findings.error(node, message, "Make it smaller.")
             return None
 
 
 def only_message(operation: Node, channel: Channel, findings: Findings) -> Node | None:
-    """The one message of an operation, with its traits; None when there is not exactly one."""
+    """The message of an operation, with its traits; None when it does not have exactly one."""
     stated = operation.at("messages")
     if stated.is_absent:
-        place, found = channel.node.at("messages"), [one for _, one in channel.node.at("messages").members()]
+        place, messages = channel.node.at("messages"), [one for _, one in channel.node.at("messages").members()]
     else:
-        place, found = stated, [one for one in _chosen(stated, channel, findings) if one is not None]
-        if len(found) < len(stated.entries()):
+        entries = zip(stated.entries(), stated.own_entries(), strict=True)
+        place, messages = stated, [one for one, own in entries if _is_of_channel(own, channel, findings)]
+        if len(messages) < len(stated.entries()):
             return None
-    if len(found) == 1:
-        return found[0].with_traits() if found[0].is_mapping else None
-    what = "more than one message" if found else "no message"
-    findings.error(place, f"The operation has {what}; the gateway needs one to check readings by.", "Name one message.")
+    if len(messages) == 1:
+        return messages[0].with_traits() if messages[0].is_mapping else None
+    what = "more than one message" if messages else "no message"
+    fix = "Name one message; the gateway validates readings against it."
+    findings.error(place, f"The operation has {what}.", fix)
     return None
-
-
-def _chosen(stated: Node, channel: Channel, findings: Findings) -> list[Node | None]:
-    """What the operation's list of messages leads to; None for entries that are wrong."""
-    found: list[Node | None] = []
-    for index, one in enumerate(stated.entries()):
-        found.append(one if _is_of_channel(stated.own(str(index)), channel, findings) else None)
-    return found
 
 
 def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:
@@ -140,17 +129,12 @@ def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:
         return True
     if target is not None:
         fix = f"Refer to #/channels/{channel.name}/messages/..."
-        findings.error(node, f"{node.reference!r} is no message of the operation's channel.", fix)
+        findings.error(node, f"{node.reference!r} is not a message of the operation's channel.", fix)
     return False
 
 
 def describes(described: Any, tokens: tuple[str, ...]) -> bool:
-    """Whether a JSON Schema says something of a place in the payload.
-
-    Args:
-        described: the schema, references written out.
-        tokens: keys that lead to the place.
-    """
+    """Whether a JSON Schema, references written out, describes the place in the payload that the keys lead to."""
     if not isinstance(described, dict):
         return described is True
     if not tokens:
@@ -161,20 +145,14 @@ def describes(described: Any, tokens: tuple[str, ...]) -> bool:
 
 
 def unread(pointer: str, payload: Payload, record: schema.Record) -> str:
-    """Why no field of the record reads a place of the payload, or nothing.
-
-    Args:
-        pointer: RFC 6901, into the payload.
-        payload: of the MQTT message.
-        record: that it becomes.
-    """
+    """Why no field of the record reads a place in the payload of an MQTT message; "" when one does."""
     if payload.record is None and record.whole is None and not describes(payload.json_schema, split(pointer)):
-        return f"The message's schema describes nothing at {pointer}."
+        return f"The message's schema describes no member {pointer}."
     return "" if record.reader(pointer) else f"No field of {record.schema.fullname} reads {pointer}."
 
 
 def _inner(described: dict[str, Any], key: str) -> list[Any]:
-    """Schemas of one member: its own, those of patterns, or the one for all others."""
+    """The schemas of a member: its own, those of matching patterns, or the one for all other members."""
     properties, patterns = described.get("properties"), described.get("patternProperties")
     if isinstance(properties, dict) and key in properties:
         return [properties[key]]
@@ -191,5 +169,5 @@ def _items(value: Any) -> list[Any]:
 def _matches(pattern: str, key: str) -> bool:
     try:
         return re.search(pattern, key) is not None
-    except re.error:  # reported as against the specification
+    except re.error:  # reported as a violation of the specification
         return False

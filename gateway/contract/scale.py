@@ -1,7 +1,7 @@
-"""The factor of an `x-source`: which are taken, and on which fields.
+"""The factor of an `x-source`: its valid values, and the fields that may have one.
 
-It is decimal, and exact. A number in JSON is read through a float, which keeps 15 digits whatever they are; a factor of
-more is written as text. What lies beyond `LIMIT` powers of ten is a slip, not a unit.
+A factor is decimal and exact. JSON parsers read a number through a float, which keeps 15 digits, so a longer factor is
+written as text. A factor of more than `LIMIT` digits or powers of ten is taken for a mistake.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract.findings import proposal
+from gateway.contract.document import quoted
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,52 +22,47 @@ MEMBERS = ("location", "factor")
 NUMBERS = {"int", "long", "float", "double"}
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,9})?\Z", re.ASCII)
 LIMIT = 30
-SURE = 15  # digits that a float keeps
-EXAMPLE = 'Write "factor": "0.001", or what one unit of the payload is in the unit of the field.'
+EXACT = 15  # digits that a float keeps
+EXAMPLE = 'Write one unit of the payload in the unit of the field, as in "factor": "0.001".'
 
-Fault = tuple["Node", str, str]  # where, what, and what to do
+Fault = tuple["Node", str, str]  # the place, what is wrong, and the fix
 
 
 def faults(stated: Node, avro_type: Any) -> Iterator[Fault]:
-    """Find what is wrong with an `x-source` that is an object.
-
-    Args:
-        stated: the object.
-        avro_type: of the field, named types looked up.
-    """
+    """The faults of an `x-source` that is an object, on a field of a type whose named types are looked up."""
     for key in stated.value:
         if key not in MEMBERS:
-            fix = proposal(key, MEMBERS) or "It has location and factor."
+            fix = suggestion(key, MEMBERS) or "Use location and factor."
             yield stated.own(key), f"x-source has no member {key!r}.", fix
     factor = stated.own("factor")
     if factor.is_absent:
-        yield stated, "An object in x-source has a factor, and there is none.", "Add it, or write the location alone."
+        yield stated, "The object in x-source has no factor.", "Add it, or write the location without an object."
         return
-    if told := _fault(factor.value):
-        yield factor, told, EXAMPLE
+    if fault := _fault(factor.value):
+        yield factor, fault, EXAMPLE
     if not _is_number(avro_type):
-        yield factor, "Only a number has a factor, and the field is none.", "Remove it, or make the field a number."
+        yield factor, "Only a field with a number can have a factor.", "Remove the factor, or make the field a number."
 
 
 def _fault(value: Any) -> str:
-    """Why this cannot be a factor, or nothing."""
+    """Why a value is not a factor; "" when it is."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     text = value if isinstance(value, str) else str(value) if is_number else ""
     if not NUMBER.match(text):
-        return f"{value!r} is no factor."
+        return f"{quoted(value)} is not a factor."
     factor = Decimal(text)
     if not factor:
-        return "With a factor of zero nothing would be left of the number."
+        return "A factor of zero would make every value zero."
     digits = len(factor.as_tuple().digits)
-    if isinstance(value, float) and digits > SURE:
-        return f"A number of {digits} digits may not be read as it stands here; text is."
+    if isinstance(value, float) and digits > EXACT:
+        return f"A factor of {digits} digits must be text, because JSON parsers round such numbers."
     if abs(factor.adjusted()) > LIMIT or digits > LIMIT:
-        return f"The factor {text[:LIMIT]} is beyond all units."
+        return f"The factor {text[:LIMIT]} is out of range."
     return ""
 
 
 def _is_number(avro_type: Any) -> bool:
-    """Whether a type is one of numbers, or of such and null."""
+    """Whether a type is a number, or a union of null and a number."""
     branches = avro_type if isinstance(avro_type, list) else [avro_type]
     (kind, *others) = [branch for branch in branches if branch != "null"] or ["null"]
     if isinstance(kind, dict):

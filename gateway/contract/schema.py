@@ -1,16 +1,14 @@
-"""Avro schemas of the contract: an `.avsc` file, or a schema written into the document.
+"""Avro schemas of the contract: an `.avsc` file, or a schema in the document itself.
 
-Decisions of this file:
-
-- The checks are our own and cover the whole schema before anything is refused, because `fastavro.parse_schema` stops
-  at the first fault, names no place, and says of "flot" only that it is unknown. It still has the last word.
-- Defaults of unions must fit the first branch. Avro 1.12 is more generous; the readers of our records may be older.
-- `x-source` belongs to fields of the outermost record: it is a pointer into the payload, and only there is it clear
-  what the pointer starts from. A list of pointers means "the first that is present"; the bare payload on a map
-  field means "every member that no other field reads", on any other field "the payload, which is one value".
-- An object says a factor as well (`scale.py`).
-- Attributes that begin with `x-` are ours. They do not go to the registry, where each remapping would become a new
-  version of an unchanged schema.
+- The checks are the gateway's own and report all errors of a schema with their places. `fastavro.parse_schema` stops at
+  the first error, names no place, and says of "flot" only that it is unknown. It runs last, for what these checks miss.
+- The default of a union must match its first branch. Avro 1.12 allows any branch, but readers may be older.
+- `x-source` is allowed on fields of the outermost record only: it is a pointer that starts at the payload. A list of
+  pointers means the first that is present. A pointer to the whole payload means, on a map field, all members that no
+  other field reads; on any other field, the payload itself, which is one value.
+- `x-source` may be an object with a factor (`scale.py`).
+- Attributes that begin with `x-` belong to the gateway. They are not sent to the registry, where every change of them
+  would make a new version of the same schema.
 """
 
 from __future__ import annotations
@@ -26,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from gateway.contract import scale
+from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, join, parse
-from gateway.contract.findings import proposal
 from gateway.contract.references import references
 from gateway.core.avro_schema import build
 from gateway.core.codec.scalar_payload import whole_field
 from gateway.core.model import AvroSchema
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
@@ -51,20 +50,21 @@ RANGES = {"int": 31, "long": 63}
 FLOATS = {"float": "<f", "double": "<d"}
 ORDERS = ("ascending", "descending", "ignore")
 SIZES = {"uuid": 16, "duration": 12}  # bytes of a fixed that carries the logical type
-NAMES = "Use letters, digits and _ only, no digit first."
-WHOLE = ("",)  # the sources of a field that collects what no other field reads, or takes the payload whole
+DEFINE = "Define a named type at its first use, and use its name afterwards."
+NAMES = "Use A-Z, a-z, 0-9 and _, and no digit first."
+WHOLE = ("",)  # the sources of a field that takes the whole payload, or the members that no other field reads
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A checked record with what the other checks ask of it.
+    """A valid record.
 
     Args:
-        node: where it stands.
+        node: its place.
         schema: for the contract.
         named: definitions by full name.
         namespace: of the record, for names without one.
-        sources: pointers into the payload by field name; `WHOLE` for the field that collects, or takes it whole.
+        sources: pointers into the payload by field name.
     """
 
     node: Node
@@ -74,23 +74,27 @@ class Record:
     sources: dict[str, tuple[str, ...]]
 
     def walk(self, tokens: tuple[str, ...]) -> Any:
-        """The type, named types looked up, of a field or of a field inside records; None when there is none."""
-        found: Any = self.schema.definition
+        """The type of a field, or of a field inside records, named types looked up; None when there is none."""
+        avro_type: Any = self.schema.definition
         for token in tokens:
-            if not (isinstance(found, dict) and found["type"] == "record"):
+            if not (isinstance(avro_type, dict) and avro_type["type"] == "record"):
                 return None
-            inner = [one["type"] for one in found["fields"] if one["name"] == token]
-            found = self.kind(inner[0]) if inner else None
-        return found
+            inner = [one["type"] for one in avro_type["fields"] if one["name"] == token]
+            avro_type = self.kind(inner[0]) if inner else None
+        return avro_type
 
     @property
     def whole(self) -> dict[str, Any] | None:
-        """The field that takes the payload as a whole."""
+        """The field that takes the whole payload."""
         return whole_field(self.schema.definition)
 
     def reader(self, pointer: str) -> str | None:
-        """The field that reads a place of the payload."""
+        """The field that reads a place in the payload."""
         return next((name for name, pointers in self.sources.items() if pointer in pointers), None)
+
+    def kinds(self, avro_type: Any) -> list[Any]:
+        """The branches of a union, or the type itself, named types looked up."""
+        return [self.kind(one) for one in (avro_type if isinstance(avro_type, list) else [avro_type])]
 
     def kind(self, avro_type: Any) -> Any:
         """A type with named types looked up: text for primitives, a dict for others, a list for unions."""
@@ -106,23 +110,15 @@ class Record:
 
 
 def load(node: Node, findings: Findings) -> Record | None:
-    """Read and check a record schema.
-
-    Args:
-        node: the schema, references followed.
-        findings: told all that is wrong with it.
-
-    Returns:
-        The record, or None when something is wrong.
-    """
+    """Read and check the schema of a record, references followed; None, with findings, when it is invalid."""
     reader = _Reader(findings)
     kind = node.at("type").text if node.is_mapping else None
     if kind != "record":
-        what = f"a schema of type {kind!r}" if kind else "no Avro schema of a record"
-        reader.wrong(node, f"This is {what}; what goes to Kafka is a record.", "Make the outermost type a record.")
+        what = f", not a schema of type {kind!r}" if kind else ""
+        reader.wrong(node, f"Expected the Avro schema of a record{what}.", "Make the outermost type a record.")
         return None
     for one in references(node):
-        reader.wrong(one, "Avro knows no $ref.", "Define a named type where it is first used.")
+        reader.wrong(one, "Avro has no $ref.", DEFINE)
     if reader.faults:
         return None
     reader.check_type(node, "")
@@ -145,8 +141,8 @@ def _record(node: Node, named: dict[str, Any], sources: dict[str, tuple[str, ...
 def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
     try:
         fastavro.parse_schema(node.value)
-    except Exception as error:  # noqa: BLE001 - it raises whatever a malformed schema trips over
-        findings.error(node, f"The Avro schema is refused: {error}.", "Correct what it names.")
+    except Exception as error:  # noqa: BLE001 - a malformed schema raises exceptions of many types
+        findings.error(node, f"The Avro schema is invalid: {error}.", "Correct the schema.")
         return False
     return True
 
@@ -156,30 +152,36 @@ def full(name: str, namespace: str) -> str:
     return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
-def without_extensions(schema: Any) -> Any:
-    """The schema without attributes that begin with `x-`; defaults are data and stay whole."""
+def without_extensions(schema: Any, untyped: tuple[str, ...] = ()) -> Any:
+    """The schema without attributes that begin with `x-`; defaults are data and stay unchanged.
+
+    Args:
+        schema: JSON of an Avro schema.
+        untyped: types that lose their logical type.
+    """
     if isinstance(schema, list):
-        return [without_extensions(one) for one in schema]
+        return [without_extensions(one, untyped) for one in schema]
     if not isinstance(schema, dict):
         return schema
+    dropped = {"logicalType"} if schema.get("type") in untyped else set()
     return {
-        key: value if key == "default" else without_extensions(value)
+        key: value if key == "default" else without_extensions(value, untyped)
         for key, value in schema.items()
-        if not key.startswith("x-")
+        if key not in dropped and not key.startswith("x-")
     }
 
 
 class _Reader:
-    """Checks one schema, and remembers the named types on the way."""
+    """Checks one schema, and collects its named types."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.faults = 0
         self.named: dict[str, Any] = {}
-        self.finite: set[str] = set()  # records that are known to end
+        self.finite: set[str] = set()  # records that do not contain themselves without end
 
-    def wrong(self, node: Node, message: str, fix: str = "") -> None:
-        """Add a finding."""
+    def wrong(self, node: Node, message: str, fix: str) -> None:
+        """Add an error."""
         self.faults += 1
         self.findings.error(node, message, fix)
 
@@ -192,16 +194,16 @@ class _Reader:
         elif node.is_mapping:
             self._definition(node, namespace)
         else:
-            self.wrong(node, "An Avro type must stand here.", 'Write a name as in "string", or a definition.')
+            self.wrong(node, "Expected an Avro type.", 'Write a name such as "string", or a definition.')
 
     def _name(self, node: Node, name: str, namespace: str) -> None:
         if name in PRIMITIVES or name in self.named or full(name, namespace) in self.named:
             return
         if name in COMPLEX:
-            self.wrong(node, f'"{name}" cannot be used by name alone.', f'Write {{"type": "{name}", ...}}.')
+            self.wrong(node, f'"{name}" needs a definition.', f'Write {{"type": "{name}", ...}}.')
             return
-        fix = proposal(name, [*PRIMITIVES, *self.named]) or "Define a named type where it is first used."
-        self.wrong(node, f'There is no Avro type "{name}".', fix)
+        fix = suggestion(name, [*PRIMITIVES, *self.named]) or DEFINE
+        self.wrong(node, f'Unknown Avro type "{name}".', fix)
 
     def _union(self, node: Node, namespace: str) -> None:
         seen: set[str] = set()
@@ -209,7 +211,7 @@ class _Reader:
             self.wrong(node, "The union has no branches.", 'Write its types, as in ["null", "string"].')
         for branch in node.entries():
             if isinstance(branch.value, list):
-                self.wrong(branch, "A union cannot hold a union.", "Put its branches into the outer one.")
+                self.wrong(branch, "A union cannot contain a union.", "Move its branches into the outer union.")
                 continue
             self.check_type(branch, namespace)
             name = self._branch(branch.value, namespace)
@@ -218,7 +220,7 @@ class _Reader:
             seen.add(name)
 
     def _branch(self, branch: Any, namespace: str) -> str:
-        """What tells one branch of a union from another."""
+        """The name that must be unique among the branches of a union."""
         if not isinstance(branch, dict):
             return branch if branch in PRIMITIVES else full(str(branch), namespace)
         kind = branch.get("type")
@@ -250,34 +252,34 @@ class _Reader:
         elif base not in bases:
             self.wrong(
                 logical,
-                f"{logical.text} belongs to {' or '.join(bases)}, not to {base}.",
+                f"{logical.text} is a logical type of {' or '.join(bases)}, not of {base}.",
                 f'Write "type": "{bases[0]}".',
             )
         elif logical.text == "decimal":
             self._decimal(node)
         elif base == "fixed" and node.at("size").integer != SIZES[logical.text or ""]:
-            fix = f'Write "size": {SIZES[logical.text or ""]}.'
-            self.wrong(node.at("size"), f"{logical.text} has another size.", fix)
+            size = SIZES[logical.text or ""]
+            self.wrong(node.at("size"), f"A {logical.text} has {size} bytes.", f'Write "size": {size}.')
 
     def _unknown_logical(self, node: Node) -> None:
-        """Avro ignores logical types it does not know; a spelling mistake would be ignored just as quietly."""
-        message, near = f"There is no logical type {node.value!r}.", proposal(node.text or "", LOGICAL)
+        """Avro ignores unknown logical types; a misspelt one is an error here."""
+        message, near = f"Unknown logical type {quoted(node.value)}.", suggestion(node.text or "", LOGICAL)
         if near:
             self.wrong(node, message, near)
         else:
-            self.findings.warning(node, message, "It is carried along and has no effect here.")
+            self.findings.warning(
+                node, message, "Remove it, unless readers of the topic use it; it has no effect in the gateway."
+            )
 
     def _decimal(self, node: Node) -> None:
         precision, scale = node.at("precision"), node.at("scale")
         if (precision.integer or 0) < 1:
-            self.wrong(
-                node, "A decimal needs its precision, a whole number from 1.", 'Add "precision": 9 or what it has.'
-            )
+            self.wrong(node, "A decimal needs a precision, a whole number from 1.", 'Add it, as in "precision": 9.')
         elif node.at("type").text == "fixed" and precision.value > _digits(node):
-            told = f"A fixed of this size holds {_digits(node)} digits, not {precision.value}."
-            self.wrong(precision, told, "Make the fixed longer, or the precision less.")
+            message = f"A fixed of this size has {_digits(node)} digits, not {precision.value}."
+            self.wrong(precision, message, "Increase the size, or reduce the precision.")
         elif not scale.is_absent and not 0 <= (-1 if scale.integer is None else scale.integer) <= precision.value:
-            self.wrong(scale, "The scale must be a whole number from 0 to the precision.", "Correct it.")
+            self.wrong(scale, "The scale must be a whole number from 0 to the precision.", "Write such a number.")
 
     def _named(self, node: Node, kind: str, outer: str) -> None:
         name, stated = node.at("name"), node.at("namespace")
@@ -285,7 +287,7 @@ class _Reader:
         self._aliases(node)
         fullname = full(name.text or "", stated.text if stated.text is not None else outer)
         if fullname in self.named or fullname in PRIMITIVES:
-            self.wrong(name, f'The name "{fullname}" is taken.', "A type is defined once, then used by its name.")
+            self.wrong(name, f'The name "{fullname}" is already defined.', "Define a type once, then use its name.")
         self.named.setdefault(fullname, node.value)
         inner = fullname.rpartition(".")[0]
         {"record": self._fields, "enum": self._symbols, "fixed": self._size}[kind](node, inner)
@@ -295,10 +297,11 @@ class _Reader:
         if not name.text:
             self.wrong(name, f"The {kind} has no name.", "Add `name`.")
         elif not all(map(NAME.match, name.text.split("."))):
-            self.wrong(name, f"{name.value!r} is no Avro name.", NAMES)
-        is_namespace = stated.is_absent or stated.text == "" or all(map(NAME.match, (stated.text or "").split(".")))
-        if not is_namespace:
-            self.wrong(stated, f"{stated.value!r} is no Avro namespace.", f"Join names with dots. {NAMES}")
+            self.wrong(name, f"{name.text!r} is not an Avro name.", NAMES)
+        is_valid = stated.is_absent or stated.text == "" or all(map(NAME.match, (stated.text or "").split(".")))
+        if not is_valid:
+            message = f"{quoted(stated.value)} is not an Avro namespace."
+            self.wrong(stated, message, f"Write names, separated by dots. {NAMES}")
 
     def _fields(self, node: Node, namespace: str) -> None:
         fields, seen = node.at("fields"), set()
@@ -307,8 +310,8 @@ class _Reader:
         for one in fields.entries():
             name = one.at("name")
             if not NAME.match(name.text or ""):
-                told = f"{name.value!r} is no Avro name for a field." if name.text else "The field has no name."
-                self.wrong(one, told, NAMES)
+                message = f"{name.text!r} is not an Avro name." if name.text else "The field has no name."
+                self.wrong(one, message, NAMES if name.text else "Add `name`.")
             elif name.text in seen:
                 self.wrong(name, f"The record has two fields {name.text!r}.", "Rename one.")
             seen.add(name.text)
@@ -321,24 +324,23 @@ class _Reader:
         self.check_type(avro_type, namespace)
         default = node.at("default")
         if self.faults == before and not default.is_absent and not self._suits(avro_type, default, namespace):
-            fix = (
-                "The default of a union fits its first branch." if isinstance(avro_type.value, list) else "Correct it."
-            )
-            self.wrong(default, f"The default {default.value!r} does not fit the field's type.", fix)
+            is_union = isinstance(avro_type.value, list)
+            fix = "Write a value of the union's first branch." if is_union else "Write a value of this type."
+            self.wrong(default, f"The default {quoted(default.value)} does not match the field's type.", fix)
 
         self._check_attributes(node, avro_type)
 
     def _check_attributes(self, node: Node, avro_type: Node) -> None:
         order, logical = node.at("order"), node.at("logicalType")
         if not order.is_absent and order.text not in ORDERS:
-            self.wrong(order, f"{order.value!r} is no order of a field.", f"Use {', '.join(ORDERS)}.")
+            self.wrong(order, f"{quoted(order.value)} is not an order of a field.", f"Use {', '.join(ORDERS)}.")
         if logical.text in LOGICAL:
-            told = f"{logical.text} stands beside the type, where Avro ignores it."
+            message = f"{logical.text} is next to the type, where Avro ignores it."
             fix = json.dumps({"type": {"type": avro_type.value, "logicalType": logical.text}})
-            self.wrong(logical, told, f"Write {fix[1:-1]}.")
+            self.wrong(logical, message, f"Write {fix[1:-1]}.")
 
     def _check_aliases(self, fields: Node) -> None:
-        """A reader finds a field by its aliases, too, so one name may lead to one field only."""
+        """Readers look up fields by aliases too, so names and aliases must be unique."""
         names = {one.at("name").text for one in fields.entries()}
         for one in fields.entries():
             for alias in self._aliases(one):
@@ -347,19 +349,19 @@ class _Reader:
                 names.add(alias.text)
 
     def _aliases(self, node: Node) -> list[Node]:
-        """The aliases of a field or named type; those that are wrong are reported."""
+        """The aliases of a field or named type; invalid ones are reported."""
         stated = node.at("aliases")
         if not stated.is_absent and not isinstance(stated.value, list):
-            self.wrong(stated, "Aliases are a list of names.", 'Write "aliases": ["former_name"].')
+            self.wrong(stated, "Expected a list of names.", 'Write "aliases": ["former_name"].')
         for one in stated.entries():
             if not all(map(NAME.match, (one.text or "").split("."))):
-                self.wrong(one, f"{one.value!r} is no Avro name.", NAMES)
+                self.wrong(one, f"{quoted(one.value)} is not an Avro name.", NAMES)
         return [one for one in stated.entries() if one.text]
 
     def _suits(self, avro_type: Node, default: Node, namespace: str) -> bool:
         try:
             return self._fits(avro_type.value, default.value, namespace)
-        except (KeyError, TypeError, IndexError):  # a named type that was found wrong before
+        except (KeyError, TypeError, IndexError):  # an invalid named type, which is reported
             return True
 
     def _symbols(self, node: Node, _namespace: str) -> None:
@@ -368,20 +370,22 @@ class _Reader:
             self.wrong(symbols, "An enum needs a list of symbols.", 'Write "symbols": [...].')
         for one in symbols.entries():
             if not NAME.match(one.text or ""):
-                self.wrong(one, f"{one.value!r} is no symbol.", NAMES)
+                self.wrong(one, f"{quoted(one.value)} is not a symbol.", NAMES)
             elif one.text in seen:
-                self.wrong(one, f"The symbol {one.text!r} stands twice.", "Remove one.")
+                self.wrong(one, f"The symbol {one.text!r} is repeated.", "Remove one.")
             seen.add(one.text)
         default = node.at("default")
         if not default.is_absent and default.text not in seen:
-            self.wrong(default, f"The default {default.value!r} is none of the symbols.", "Write one of them.")
+            self.wrong(default, f"The default {quoted(default.value)} is not one of the symbols.", "Write one of them.")
 
     def _size(self, node: Node, _namespace: str) -> None:
         if (node.at("size").integer or 0) < 1:
-            self.wrong(node.at("size"), "A fixed needs its size in bytes, a whole number from 1.", "Add `size`.")
+            self.wrong(
+                node.at("size"), "A fixed needs a size in bytes, a whole number from 1.", 'Add it, as in "size": 16.'
+            )
 
     def _fits(self, avro_type: Any, value: Any, namespace: str) -> bool:
-        """Whether a default fits a type that was found right."""
+        """Whether a default matches a valid type."""
         if isinstance(avro_type, list):
             return self._fits(avro_type[0], value, namespace)
         if isinstance(avro_type, dict):
@@ -413,12 +417,12 @@ class _Reader:
                 return self._fits(other, value, namespace)
 
     def check_ends(self, record: Node) -> None:
-        """A record that must hold itself has no value; an array, a map or a union with null lets it end."""
+        """A record that always contains itself has no value; an array, a map or a union with null ends it."""
         name = full(record.at("name").text or "", record.at("namespace").text or "")
         for one in record.at("fields").entries():
             if self._is_endless(one.at("type").value, name.rpartition(".")[0], frozenset({name})):
                 fix = 'Make it a union with "null", or an array.'
-                self.wrong(one.at("type"), "The record holds itself without end.", fix)
+                self.wrong(one.at("type"), "The record contains itself without end.", fix)
 
     def _is_endless(self, avro_type: Any, namespace: str, inside: frozenset[str]) -> bool:
         if isinstance(avro_type, list):
@@ -440,15 +444,15 @@ class _Reader:
         return False
 
     def sources(self, record: Node) -> dict[str, tuple[str, ...]]:
-        """Read where each field of the outermost record has its value from."""
-        found: dict[str, tuple[str, ...]] = {}
+        """Read the sources of each field of the outermost record."""
+        sources: dict[str, tuple[str, ...]] = {}
         for one in record.at("fields").entries():
             name = one.at("name").text
             if name is not None:
-                found[name] = self._source(one, name)
+                sources[name] = self._source(one, name)
             self._no_source_inside(one.at("type"))
-        self._clashes(record, found)
-        return found
+        self._check_overlaps(record, sources)
+        return sources
 
     def _source(self, node: Node, name: str) -> tuple[str, ...]:
         stated = node.at("x-source")
@@ -460,10 +464,16 @@ class _Reader:
             return (join(name),)
         entries = stated.entries() if isinstance(stated.value, list) else [stated]
         if not entries:
-            self.wrong(stated, "The list of sources is empty.", "Write at least one expression.")
+            self.wrong(
+                stated, "The list of sources is empty.", "Write an expression, as in [$message.payload#/member]."
+            )
         pointers = tuple(pointer for one in entries if (pointer := self._pointer(one)) is not None)
         if "" in pointers and isinstance(stated.value, list):
-            self.wrong(stated, "Who reads the whole payload reads nothing else.", "Write one expression, no list.")
+            self.wrong(
+                stated,
+                "A field that reads the whole payload cannot read anything else.",
+                "Write one expression instead of a list.",
+            )
         return pointers
 
     def _resolved(self, avro_type: Any) -> Any:
@@ -482,42 +492,40 @@ class _Reader:
             self.wrong(node, f"{error}.", "Write $message.payload#/member.")
             return None
         if expression.part != "payload":
-            self.wrong(node, "A field is read from the payload, not from a header.", "Write $message.payload#/member.")
+            self.wrong(
+                node, "A field can be read from the payload only, not from a header.", "Write $message.payload#/member."
+            )
             return None
         return expression.pointer
 
-    def _clashes(self, record: Node, found: dict[str, tuple[str, ...]]) -> None:
-        """Two fields that read the same place, or one inside the other's: what would an unknown member be?"""
+    def _check_overlaps(self, record: Node, sources: dict[str, tuple[str, ...]]) -> None:
+        """Report fields that read the same place, or one inside the other's: unknown members would be ambiguous."""
         taken: dict[str, str] = {}
         for index, one in enumerate(record.at("fields").entries()):
             name = one.at("name").text or ""
-            for pointer in found.get(name, ()):
+            for pointer in sources.get(name, ()):
                 other = next((field for known, field in taken.items() if _overlap(known, pointer)), None)
                 if other is not None and other != name:
                     place = record.at("fields", str(index), "x-source")
-                    what = "reads the whole payload, too" if pointer == "" else f"reads {pointer} or what contains it"
-                    self.wrong(one if place.is_absent else place, f"Field {other!r} {what}.", "Read each place once.")
+                    what = f"{pointer} or what contains it" if pointer else "the whole payload"
+                    message = f"Field {other!r} also reads {what}."
+                    self.wrong(one if place.is_absent else place, message, "Read each place once.")
                 taken[pointer] = name
 
     def _no_source_inside(self, node: Node) -> None:
-        pending = [node]
-        while pending:
-            one = pending.pop()
+        for one in node.inside():
             if one.is_mapping and "x-source" in one.value:
-                self.wrong(
-                    one.own("x-source"), "x-source belongs to fields of the outermost record only.", "Remove it."
-                )
-            children = one.entries() if isinstance(one.value, list) else [child for _, child in one.members()]
-            pending += [child for child in children if isinstance(child.value, (dict, list))]
+                message = "x-source is allowed on fields of the outermost record only."
+                self.wrong(one.own("x-source"), message, "Remove it.")
 
 
 def _digits(node: Node) -> int:
-    """Decimal digits that every value of a fixed holds, its sign taken off."""
+    """The decimal digits of a fixed, without the sign."""
     return int((8 * (node.at("size").integer or 1) - 1) * math.log10(2))
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether one place contains the other; the collecting field overlaps only with another such field."""
+    """Whether one place contains the other; the whole payload overlaps only with itself."""
     if "" in {one, other}:
         return one == other
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")

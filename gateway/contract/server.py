@@ -1,8 +1,8 @@
-"""Servers: which brokers, which Kafka, and who connects how.
+"""Servers: the MQTT brokers and the Kafka cluster, and how to connect to them.
 
-Defaults where the document says nothing: MQTT 5.0; the session is kept, at MQTT 5.0 for a week, so that an outage
-over a long weekend loses nothing; keep-alive 60 s; the usual port of the protocol. A client id must be fixed, because
-the kept session hangs on it; one made from the server's name serves, with a warning.
+Defaults: MQTT 5.0, a kept session with an expiry of one week (MQTT 5.0), so that an outage over a long weekend loses no
+reading, a keep-alive of 60 s, and the usual port of the protocol. The kept session belongs to the client id, which
+should therefore be written out. Without one it is derived from the server's name, with a warning.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from gateway.contract.findings import proposal
 from gateway.core.model import KafkaServer, LastWill, MqttServer
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
 
-# Whether the connection is TLS, and the port when the host names none.
+# Whether the connection uses TLS, and the port when the host has none.
 MQTT_PROTOCOLS = {"mqtt": (False, 1883), "secure-mqtt": (True, 8883), "mqtts": (True, 8883)}
 KAFKA_PROTOCOLS = {"kafka": (False, 9092), "kafka-secure": (True, 9093)}
 VERSIONS: dict[str, Literal["3.1.1", "5.0"]] = {"5.0": "5.0", "5": "5.0", "5.0.0": "5.0", "3.1.1": "3.1.1"}
@@ -26,6 +26,7 @@ MQTT_SECURITY = frozenset({"userPassword", "X509"})
 KAFKA_SECURITY = frozenset({"userPassword", "X509", "plain", "scramSha256", "scramSha512"})
 WEEK = 7 * 24 * 3600
 KEEP_ALIVE = 60
+IN_FILES = "Remove it, and put secrets into files that gateway.yaml names."
 VARIABLE = re.compile(r"\{([^{}]*)\}")
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
 
@@ -37,11 +38,11 @@ def protocol(server: Node) -> str:
 
 
 def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
-    """Read an MQTT server; what it has wrong is reported and replaced by a default."""
+    """Read an MQTT server; invalid members are reported and replaced by defaults."""
     tls, port = MQTT_PROTOCOLS[node.at("protocol").value]
     binding = node.at("bindings", "mqtt")
     if not node.at("pathname").is_absent:
-        findings.warning(node.at("pathname"), "MQTT over TCP has no path; it is not used.", "Remove it.")
+        findings.warning(node.at("pathname"), "MQTT over TCP has no path, so this is ignored.", "Remove it.")
     version = _version(node.at("protocolVersion"), findings)
     return MqttServer(
         name=name,
@@ -59,7 +60,7 @@ def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
 
 
 def kafka_server(name: str, node: Node, findings: Findings) -> KafkaServer:
-    """Read the Kafka server; what it has wrong is reported."""
+    """Read the Kafka server; invalid members are reported."""
     tls, port = KAFKA_PROTOCOLS[node.at("protocol").value]
     url = node.at("bindings", "kafka", "schemaRegistryUrl")
     if url.text is not None:
@@ -72,34 +73,36 @@ def _host(node: Node, port: int, findings: Findings) -> str:
     text = VARIABLE.sub(lambda match: _variable(node, match[1], findings), host.text or "")
     entries = [_with_port(one.strip(), port, host, findings) for one in text.split(",")]
     if len(entries) > 1 and protocol(node) == "mqtt":
-        findings.error(host, "An MQTT server is one broker.", "Write a server for each.")
+        findings.error(host, "An MQTT server has one host.", "Write a server for each broker.")
     return ",".join(entries)
 
 
 def _variable(node: Node, name: str, findings: Findings) -> str:
-    """The default of a server variable; the text `unknown` keeps the host readable after a finding."""
+    """The default of a server variable; `unknown` after an error, so that the host can still be parsed."""
     variable = node.at("variables", name)
     default = variable.at("default")
     if variable.is_absent:
-        findings.error(node.at("host"), f"The host has a variable {name!r} that is not among `variables`.", "Add it.")
+        findings.error(node.at("host"), f"The variable {name!r} of the host is not in `variables`.", "Add it.")
     elif default.text is None:
-        findings.error(variable, f"The variable {name!r} has no default.", "Give it one; gateway.yaml can override it.")
+        fix = "Add one; gateway.yaml can override the host."
+        findings.error(variable, f"The variable {name!r} has no default.", fix)
     elif variable.at("enum").value and default.text not in [one.text for one in variable.at("enum").entries()]:
-        findings.error(default, f"The default {default.text!r} is none of the variable's values.", "Write one of them.")
+        message = f"The default {default.text!r} is not one of the values in `enum`."
+        findings.error(default, message, "Write one of them.")
     return default.text or "unknown"
 
 
 def _with_port(host: str, port: int, node: Node, findings: Findings) -> str:
     match = HOST.match(host)
     if "@" in host:
-        findings.error(node, "The host holds a user or password.", "Keep secrets in files that gateway.yaml names.")
+        findings.error(node, "The host contains a user or password.", IN_FILES)
     elif not match:
         if node.text is not None:
-            findings.error(node, f"{host!r} is no host and port.", "Write host:port, without protocol and path.")
+            findings.error(node, f"{host!r} is not a host and port.", "Write host:port, without protocol and path.")
     elif match[1] is None:
         return f"{host}:{port}"
     elif not 0 < int(match[1]) < 65_536:
-        findings.error(node, f"{match[1]} is no port.", "Ports go from 1 to 65535.")
+        findings.error(node, f"{match[1]} is not a port.", "Write a number from 1 to 65535.")
     return host
 
 
@@ -114,7 +117,9 @@ def _client_id(name: str, binding: Node, findings: Findings) -> str:
     if stated.text:
         return stated.text
     fallback = f"gateway-{name}"
-    findings.warning(stated, f"No clientId is given; {fallback!r} is used.", "Fix one: the kept session hangs on it.")
+    findings.warning(
+        stated, f"clientId is missing; {fallback!r} is used.", "Add a clientId; the kept session belongs to it."
+    )
     return fallback
 
 
@@ -123,7 +128,7 @@ def _clean_session(binding: Node, findings: Findings) -> bool:
     if clean.boolean:
         findings.warning(
             clean,
-            "With cleanSession true, the broker drops what is published while the gateway is away.",
+            "With cleanSession: true the broker drops messages that are published while the gateway is disconnected.",
             "Write cleanSession: false to lose no reading.",
         )
     return bool(clean.boolean)
@@ -135,23 +140,23 @@ def _session_expiry(binding: Node, version: str, findings: Findings) -> int:
     if seconds == 0 and version == "5.0" and not binding.at("cleanSession").boolean:
         findings.warning(
             expiry,
-            "A session that expires after 0 seconds ends with the connection; readings are lost while it is down.",
-            f"Write for how long the broker is to keep them, e.g. {WEEK} for a week.",
+            "With an expiry of 0 the broker drops messages that are published while the gateway is disconnected.",
+            f"Write the seconds that the broker shall keep the session, such as {WEEK} for a week.",
         )
     if version == "3.1.1" and not expiry.is_absent:
-        told = "MQTT 3.1.1 has no session expiry; the broker decides how long it keeps the session."
-        findings.warning(expiry, told, "Remove it, or write protocolVersion: '5.0'.")
+        message = "MQTT 3.1.1 has no session expiry; the broker's configuration decides."
+        findings.warning(expiry, message, "Remove it, or write protocolVersion: '5.0'.")
     return seconds
 
 
 def _number(node: Node, default: int, most: int, findings: Findings) -> int:
-    """A whole number; a schema in its place, which the binding allows, says nothing that one could connect with."""
+    """A whole number; the binding also allows a schema here, which the gateway cannot use."""
     if node.is_mapping:
-        findings.error(node, "A schema stands here, and the gateway needs one number.", "Write the number.")
+        findings.error(node, "Expected a number, not a schema.", "Write the number.")
     if node.integer is None:
         return default
     if not 0 <= node.integer <= most:
-        findings.error(node, f"{node.integer} is not between 0 and {most}.", f"Write a number up to {most}.")
+        findings.error(node, f"{node.integer} is not between 0 and {most}.", f"Write a number from 0 to {most}.")
     return node.integer
 
 
@@ -160,30 +165,31 @@ def _last_will(node: Node, findings: Findings) -> LastWill | None:
         return None
     topic = node.at("topic").text
     if not topic or "+" in topic or "#" in topic:
-        findings.error(node, "The last will needs a topic without wildcards.", "Add `topic`.")
+        findings.error(node, "The last will needs a topic without wildcards.", "Write it in `topic`.")
     qos, retain = node.at("qos").integer or 0, bool(node.at("retain").boolean)
     return LastWill(topic or "", node.at("message").text or "", qos, retain)
 
 
 def _security(node: Node, known: frozenset[str], findings: Findings) -> tuple[str, ...]:
-    """The ways to sign in that the gateway has; the list means one of them, so one is enough."""
+    """The supported schemes of the `security` list. One scheme of the list has to be satisfied, so one is enough."""
     kinds = [one.at("type") for one in node.at("security").entries()]
-    ours = tuple(kind.text for kind in kinds if kind.text in known)
-    tell = findings.warning if ours else findings.error
+    supported = tuple(kind.text for kind in kinds if kind.text in known)
+    report = findings.warning if supported else findings.error
     for kind in kinds:
         if kind.text is not None and kind.text not in known:
-            fix = proposal(kind.text, known) or f"Use one of {', '.join(sorted(known))}."
-            tell(kind, f"The gateway cannot connect with {kind.text!r} here.", fix)
-    return ours
+            fix = suggestion(kind.text, known) or f"Use one of {', '.join(sorted(known))}."
+            report(kind, f"The gateway cannot log in with {kind.text!r} here.", fix)
+    return supported
 
 
 def _check_url(node: Node, findings: Findings) -> None:
     try:
         parts = urlsplit(node.text or "")
-        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
-        is_right = False
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # an invalid port or IPv6 address
+        is_valid = False
     if "@" in (node.text or ""):
-        findings.error(node, "The URL holds a user or password.", "Keep secrets in files that gateway.yaml names.")
-    elif not is_right:
-        findings.error(node, f"{node.text!r} is no URL of a registry.", "Write http://host:port or https://host:port.")
+        findings.error(node, "The URL contains a user or password.", IN_FILES)
+    elif not is_valid:
+        fix = "Write http://host:port or https://host:port."
+        findings.error(node, f"{node.text!r} is not an http or https URL.", fix)

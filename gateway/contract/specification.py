@@ -1,11 +1,10 @@
-"""The official JSON Schema of AsyncAPI, applied to the document and to all that its references lead to.
+"""The official JSON Schema of AsyncAPI, applied to the document and to the targets of its references.
 
-The schemas are kept in `official/`, with references told apart from objects so that a validator reports the very
-member that is wrong. Where the schema allows a reference instead of an object, what the reference leads to is
-checked against the schema of that object, in whatever file it is: the keyword `x-target` carries it.
+The schemas are in `official/`. They separate references from objects, so that a validator reports the exact member that
+is wrong. Where the schema allows a reference instead of an object, the keyword `x-target` holds the schema of that
+object, and the target of the reference is checked against it, in whatever file it is.
 
-This is the one module of the contract that needs jsonschema for the document itself; it is imported only while a
-contract is loaded, because jsonschema takes 7 MB that a running gateway has better use for.
+This module needs jsonschema, which takes 7 MB. It is imported only while a contract is loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 
 from gateway.contract.document import Node
-from gateway.contract.findings import proposal
+from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,44 +28,30 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
 
 VERSION = re.compile(r"3\.([01])\.\d+\Z")
-LONG = 60  # characters of a value that a message repeats
+LONG = 60  # characters of a value that a message quotes
 
 
 def check_version(document: Document, findings: Findings) -> str | None:
-    """Find out which schema the document is to follow.
-
-    Args:
-        document: the contract.
-        findings: told when the version is missing or not one of ours.
-
-    Returns:
-        `3.0` or `3.1`, or None.
-    """
+    """The version of the specification, `3.0` or `3.1`; None, with a finding, for any other."""
     stated = document.root.own("asyncapi")
     match = VERSION.match(stated.text or "")
     if match:
         return f"3.{match[1]}"
     if not document.root.is_mapping or stated.is_absent:
-        findings.error(document.root, "This is no AsyncAPI document.", "Start it with `asyncapi: 3.1.0`.")
+        findings.error(document.root, "The file is not an AsyncAPI document.", "Add `asyncapi: 3.1.0` at the top.")
     elif stated.text is None:
-        findings.error(stated, "The version of AsyncAPI must be text.", "Put it in quotes: '3.1.0'.")
+        findings.error(stated, "The version of AsyncAPI must be text.", "Write '3.1.0', in quotes.")
     else:
-        fix = "Convert it with `asyncapi convert`." if stated.text.startswith("2.") else "Write 3.1.0."
-        findings.error(stated, f"AsyncAPI {stated.text!r} is not supported; 3.0 and 3.1 are.", fix)
+        fix = "Convert it with `asyncapi convert`." if stated.text.startswith("2.") else "Write 3.0.0 or 3.1.0."
+        findings.error(stated, f"AsyncAPI {stated.text!r} is not supported.", fix)
     return None
 
 
 def check(document: Document, version: str, findings: Findings) -> None:
-    """Report all that the official JSON Schema does not allow.
-
-    Args:
-        document: the contract.
-        version: `3.0` or `3.1`.
-        findings: where to.
-    """
+    """Report what the official JSON Schema of a version (`3.0` or `3.1`) does not allow."""
     schema = json.loads((files("gateway.contract") / "official" / f"asyncapi-{version}.json").read_text("utf-8"))
-    found: list[tuple[str, Any]] = []
-    validator = _validator(schema, found)
+    references: list[tuple[str, Any]] = []
+    validator = _validator(schema, references)
     pending: list[tuple[Node, Any]] = [(document.root, None)]
     seen: set[Any] = set()
     while pending:
@@ -77,16 +62,16 @@ def check(document: Document, version: str, findings: Findings) -> None:
         seen.add(identity)
         for error in validator.iter_errors(node.value) if target is None else validator.descend(node.value, target):
             _report(node, error, findings)
-        pending += [(_referred(node, reference), wanted) for reference, wanted in found]
-        found.clear()
+        pending += [(_referred(node, reference), wanted) for reference, wanted in references]
+        references.clear()
 
 
-def _validator(schema: Any, found: list[tuple[str, Any]]) -> Any:
-    """A validator that notes down references and what they ought to lead to."""
+def _validator(schema: Any, references: list[tuple[str, Any]]) -> Any:
+    """A validator that collects references with the schemas of their targets."""
 
     def note(_validator: Any, target: Any, instance: Any, _schema: Any) -> None:
         if isinstance(instance, dict) and isinstance(instance.get("$ref"), str):
-            found.append((instance["$ref"], target))
+            references.append((instance["$ref"], target))
 
     formats = jsonschema.FormatChecker(formats=["regex"])
     kind = extend(jsonschema.Draft7Validator, {"x-target": note})
@@ -98,22 +83,21 @@ def _referred(node: Node, reference: str) -> Node:
 
 
 def _report(node: Node, error: Any, findings: Findings) -> None:
-    """Say it in our words, at the member that is wrong."""
+    """Report an error of the validator at the member that is wrong."""
     for cause in _causes(error):
         place = node
-        for step in cause.absolute_path:
-            place = place.own(str(step))
+        for key in cause.absolute_path:
+            place = place.own(str(key))
         if cause.validator == "additionalProperties" and isinstance(cause.instance, dict):
-            for key, known in _unknown(cause):
-                findings.error(
-                    place.own(key), f"There is no member {key!r} here.", proposal(key, known) or "Remove it."
-                )
+            known = list(cause.schema.get("properties", {}))
+            for key in _unknown(cause, known):
+                findings.error(place.own(key), f"Unknown member {key!r}.", suggestion(key, known) or "Remove it.")
         else:
-            findings.error(place, *_told(cause))
+            findings.error(place, *_explained(cause))
 
 
 def _causes(error: Any) -> Iterator[Any]:
-    """The error itself, or of a choice the branch that went deepest."""
+    """The error itself; for a choice of schemas, the errors of the branch that matched deepest."""
     if error.context and error.validator in {"oneOf", "anyOf"}:
         deepest = max(error.context, key=lambda one: (len(one.absolute_path), one.validator != "type"))
         if len(deepest.absolute_path) > len(error.absolute_path):
@@ -122,52 +106,52 @@ def _causes(error: Any) -> Iterator[Any]:
     yield error
 
 
-def _unknown(error: Any) -> list[tuple[str, list[str]]]:
-    known = list(error.schema.get("properties", {}))
-    patterns = list(error.schema.get("patternProperties", {}))
+def _unknown(error: Any, known: list[str]) -> list[str]:
+    patterns = error.schema.get("patternProperties", {})
     return [
-        (key, known)
-        for key in error.instance
-        if key not in known and not any(re.search(pattern, key) for pattern in patterns)
+        key for key in error.instance if key not in known and not any(re.search(pattern, key) for pattern in patterns)
     ]
 
 
 KINDS = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "empty"}
-WANTED = {
+EXPECTED = {
     "object": "a mapping", "array": "a list", "string": "text", "boolean": "true or false", "null": "empty",
     "number": "a number", "integer": "a whole number",
 }  # fmt: skip
 
 
-def _told(error: Any) -> tuple[str, str]:
-    """A sentence, and what to do."""
+def _explained(error: Any) -> tuple[str, str]:
+    """What is wrong, and the fix."""
+    value, rule = error.instance, error.validator_value
     if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        return f"{' and '.join(map(repr, missing))} must stand here.", "Add it."
+        missing = [key for key in rule if key not in value]
+        return f"{' and '.join(map(repr, missing))} is required here.", "Add it."
     if error.validator == "type":
-        wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        is_number = isinstance(error.instance, (int, float)) and not isinstance(error.instance, bool)
-        kind = KINDS.get(type(error.instance), f"the number {error.instance}")
-        quoted = (
-            "Put it in quotes."
-            if "string" in wanted and (is_number or isinstance(error.instance, bool))
-            else "Correct it."
-        )
-        return f"It must be {' or '.join(WANTED[one] for one in wanted)}, not {kind}.", quoted
+        return _explained_type(value, rule if isinstance(rule, list) else [rule])
     if error.validator in {"enum", "const"}:
-        values = error.validator_value if error.validator == "enum" else [error.validator_value]
-        near = proposal(error.instance, map(str, values)) if isinstance(error.instance, str) else ""
-        if isinstance(error.instance, str) and error.instance in [str(one) for one in values if type(one) is int]:
-            near = "Take the quotes away."
-        return f"{_short(error.instance)} is none of {', '.join(map(str, values))}.", near or "Write one of them."
+        return _explained_choice(value, rule if error.validator == "enum" else [rule])
     if error.validator in {"oneOf", "anyOf"}:
-        return (
-            "It fits none of the forms that the specification allows here.",
-            "Compare it with the AsyncAPI specification.",
-        )
-    return f"{_short(error.message)}.", "Correct it."
+        fix = "Compare it with the AsyncAPI specification."
+        return "It matches none of the forms that the specification allows here.", fix
+    return f"{_short(error.message)}.", "Correct the value."
+
+
+def _explained_type(value: Any, types: list[str]) -> tuple[str, str]:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    fix = "Put it in quotes." if "string" in types and isinstance(value, int | float) else "Correct the value."
+    expected = " or ".join(EXPECTED[one] for one in types)
+    kind = f"the number {value}" if is_number else KINDS[type(value)]
+    return f"Expected {expected}, not {kind}.", fix
+
+
+def _explained_choice(value: Any, allowed: list[Any]) -> tuple[str, str]:
+    message = f"{_short(value)} is not one of {', '.join(map(str, allowed))}."
+    if isinstance(value, str) and value in [str(one) for one in allowed if type(one) is int]:
+        return message, "Remove the quotes."
+    near = suggestion(value, map(str, allowed)) if isinstance(value, str) else ""
+    return message, near or "Write one of these."
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONG * 2 else f"{text[:LONG]} ... {text[-LONG:]}"

@@ -1,43 +1,32 @@
-"""A YAML file of the operator -> plain data, and the line of every key; contract and settings are read this way.
+"""A YAML file -> plain data and lines.
 
-YAML has more readings than its authors' eyes. What this file decides:
+PyYAML composes a tree of nodes with their positions. Its constructor is not used, because YAML 1.1 would read `on`,
+`012` and `12:30` as true, 10 and 750. This file decides instead:
 
-- Plain scalars are numbers only where JSON says so, `true`, `false` and `null` in YAML 1.2's spellings, and text
-  otherwise: `on`, `no`, `012`, `12:30`, `1_000`, `0x1F`, `.inf` and `2026-01-05` are text. Where a number is wanted
-  such text is refused by whoever checks the value; where text is wanted it is what was written. PyYAML's own
-  resolver (YAML 1.1) makes True, False, 10, 750, 1000, 31, infinity and a date of them.
-- Keys are text as written.
-- Anchors, aliases, merge keys and tags are refused: nothing here needs them, a 300-byte file of aliases unfolds to
-  gigabytes, and the line of a value would no longer be the line to mend.
-- Keys that stand twice are refused (PyYAML keeps the last in silence).
-- Bounded: 1 MB, 64 levels, 100 findings.
-
-The parser's events are walked instead of its node tree: the composer recurses, and the tree has no room for keys
-that stand twice.
+- Plain scalars are numbers only in the forms of JSON, and `true`, `false` and `null` only in the spellings of YAML 1.2.
+  Everything else is text: `on`, `no`, `012`, `12:30`, `1_000`, `0x1F`, `.inf`, `2026-01-05`. If a setting needs a
+  number, its own check rejects such text.
+- Keys are text.
+- Anchors, aliases, merge keys and tags are rejected. Nothing needs them, a 300-byte file of aliases expands to
+  gigabytes, and a value would have two places.
+- Repeated keys are rejected (PyYAML silently takes the last).
+- At most 64 levels and 100 findings.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
-import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from gateway.errors import ConfigurationError, Finding
-from gateway.text import printable
+from gateway.documents.source import MAXIMUM_DEPTH, Place, Source, dotted, read_text, refuse
+from gateway.errors import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-Place = tuple[str | int, ...]  # the way into a document: ("servers", "kafka", "host")
-
-MAXIMUM_BYTES = 1_000_000
-MAXIMUM_DEPTH = 64
 MAXIMUM_FINDINGS = 100
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -47,68 +36,14 @@ _WORDS = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_OMITTED = object()  # stands for a value that was refused, so that it is left out
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What a YAML file says, and where.
-
-    Args:
-        path: the file.
-        data: the mapping at the top: dict, list, str, int, float, bool and None.
-        lines: 1-based line of each key and list item.
-    """
-
-    path: Path
-    data: dict[str, Any]
-    lines: dict[Place, int] = field(default_factory=dict)
-
-    def line(self, place: Place) -> int:
-        """Return the line of a place, or of the nearest one around it; 0 for the whole document."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return self.lines.get(place, 0)
-
-
-def dotted(place: Place) -> str:
-    """Write a place as settings do: `servers.kafka.host`."""
-    return printable(".".join(map(str, place)))
-
-
-def pointer(place: Place) -> str:
-    """Write a place as a contract does: `#/servers/kafka/host`, a JSON pointer (RFC 6901) in a URI fragment."""
-    return printable("#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place))
-
-
-def propose(name: str, known: Iterable[str]) -> str:
-    """Propose the nearest of the known names, or tell them all.
-
-    Args:
-        name: what was written.
-        known: what could have been.
-
-    Returns:
-        A sentence, or "" when nothing is known.
-    """
-    names = {re.sub("[^a-z0-9]", "", each.lower()): each for each in known}
-    near = difflib.get_close_matches(re.sub("[^a-z0-9]", "", name.lower()), names, n=1)
-    if near:
-        return f"Did you mean {names[near[0]]}?"
-    return f"Known here: {', '.join(names.values())}." if names else ""
+_OMITTED: Any = object()  # stands for a rejected value, which is left out
 
 
 def scalar(text: str) -> str | int | float | bool | None:
     """Read a plain (unquoted) scalar.
 
-    Args:
-        text: as it stands in the file.
-
-    Returns:
-        The value by the rules above.
-
     Raises:
-        ValueError: when it is a number that Python cannot hold.
+        ValueError: when it is a number that Python cannot represent.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -123,222 +58,177 @@ def scalar(text: str) -> str | int | float | bool | None:
     return value
 
 
-def read(path: Path, *, write: Callable[[Place], str] = dotted, collect: list[Finding] | None = None) -> Document:
+def read(path: Path, name: str | None = None, write: Callable[[Place], str] = dotted) -> Source:
     """Read a YAML file whose top is a mapping.
 
     Args:
         path: the file.
+        name: the file as findings name it, if not by its path.
         write: how findings name a place, `dotted` or `pointer`.
-        collect: receives findings that leave the rest readable (a key twice, an anchor), so that the caller can
-            report them together with its own; without it they are raised.
-
-    Returns:
-        The data with the line of every key.
 
     Raises:
-        ConfigurationError: with every finding, when the file cannot be read or is no such YAML.
+        ConfigurationError: with every finding, when the rest of the file cannot be read.
     """
-    found: list[Finding] = [] if collect is None else collect
-    document = _Reader(path, _text(path), write, found).document()
-    if collect is None and found:
-        raise ConfigurationError(found)
-    return document
+    source = Source(path, name or str(path), {})
+    return _Reader(source, write).read(read_text(path, source.name))
 
 
-def read_bytes(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read a regular file and what the same open file says of its mode.
+class _TooDeepError(yaml.MarkedYAMLError):
+    """A node below `MAXIMUM_DEPTH` levels; raised before the composer recurses into it."""
 
-    Args:
-        path: the file; a pipe or device is refused before anything is read, so that nothing hangs.
-        limit: bytes; one more than this is read at most.
 
-    Returns:
-        The content, longer than `limit` when the file is, and the result of fstat.
+class _Composer(yaml.SafeLoader):
+    """PyYAML's composer with a limit of depth. It keeps what the composer resolves: anchors, aliases and tags.
 
-    Raises:
-        OSError: when it cannot be read; `IsADirectoryError` and a plain OSError "is no regular file" included.
+    `tag` of a node is the syntax to reject (`*`, `&`, `!`, or several of them), and empty for all other nodes.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:  # noqa: PTH123  (a descriptor has no path)
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(None, "is no regular file")
-        return file.read(limit + 1), status
+
+    _depth = -1
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        parser: Any = self  # the types of PyYAML cover its nodes, not its events
+        event = parser.peek_event()
+        if parser.check_event(yaml.AliasEvent):
+            parser.get_event()
+            return yaml.ScalarNode("*", "", event.start_mark, event.end_mark)
+        self._depth += 1
+        if self._depth > MAXIMUM_DEPTH:
+            raise _TooDeepError(problem_mark=event.start_mark)
+        self.anchors.clear()  # no alias looks one up, and two equal ones would end the parsing
+        node = super().compose_node(parent, index)
+        assert node is not None, "every event but an alias has a node"
+        self._depth -= 1
+        node.tag = "&" * (event.anchor is not None) + "!" * (event.tag is not None)
+        return node
 
 
-def explain(error: OSError) -> str:
-    """Say in words why a file cannot be read: `is not there`, `may not be read by user 1000`."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "is not there"
-    if isinstance(error, PermissionError):
-        return f"may not be read by user {os.geteuid()}"
-    if isinstance(error, IsADirectoryError):
-        return "is a directory"
-    if error.errno is None:
-        return str(error.strerror)
-    return f"cannot be read: {error.strerror}"
-
-
-def _refuse(path: Path, line: int, message: str, fix: str) -> NoReturn:
-    raise ConfigurationError([Finding(str(path), line, "", message, fix)])
-
-
-def _text(path: Path) -> str:
-    try:
-        content, _ = read_bytes(path, MAXIMUM_BYTES)
-    except ValueError:  # a NUL in the name
-        _refuse(path, 0, "The file name holds a NUL character.", "Give another name.")
-    except OSError as error:
-        _refuse(path, 0, f"The file {explain(error)}.", "Check the path and its permissions.")
-    if len(content) > MAXIMUM_BYTES:
-        _refuse(path, 0, f"The file is larger than {MAXIMUM_BYTES:,} bytes.", "Is it the right file?")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        _refuse(path, line, f"Byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
+_SYNTAX = {
+    "*": ("An alias (`*name`) is not allowed.", "Write the value out."),
+    "&": ("An anchor (`&name`) is not allowed.", "Write the value out where it is used."),
+    "!": ("A tag (`!name`) is not allowed.", "Remove it; put text in quotes."),
+}
 
 
 class _Reader:
-    """One pass over the parser's events."""
+    """Turns the composed nodes of one file into data."""
 
-    def __init__(self, path: Path, text: str, write: Callable[[Place], str], found: list[Finding]) -> None:
-        self._path = path
-        self._text = text
+    def __init__(self, source: Source, write: Callable[[Place], str]) -> None:
+        self._source = source
         self._write = write
-        self._found = found
-        self._lines: dict[Place, int] = {}
 
-    def document(self) -> Document:
+    def read(self, text: str) -> Source:
         try:
-            loader = yaml.SafeLoader(self._text)
+            loader = _Composer(text)
         except yaml.reader.ReaderError as error:
-            line = self._text.count("\n", 0, error.position) + 1
+            line = text.count("\n", 0, error.position) + 1
             self._stop(line, f"Character U+{error.character:04X} is not allowed in YAML.", "Remove it.")
         try:
-            data = self._top(loader)
+            self._source.data.update(self._top(loader))
         except yaml.MarkedYAMLError as error:
-            self._stop(*_syntax(error))
-        except (ValueError, OverflowError):  # PyYAML makes "\U00110000" with chr() and lets its complaint through
-            self._stop(loader.line + 1, "An escape names a character that does not exist.", "Write the text itself.")
-        return Document(self._path, data, self._lines)
+            self._stop(*_explained(error))
+        except (ValueError, OverflowError):  # PyYAML passes the number of "\U00110000" to chr()
+            self._stop(loader.line + 1, "An escape sequence names no character.", "Write the character itself.")
+        return self._source
 
-    def _top(self, loader: yaml.SafeLoader) -> dict[str, Any]:
-        events = iter(loader.get_event, None)
-        first = self._content(events)
-        if isinstance(first, yaml.StreamEndEvent) or (isinstance(first, yaml.ScalarEvent) and not first.value):
-            self._stop(0, "The file is empty.", "Is it the right file? It holds `key: value` lines.")
-        data = self._value(first, events, ())
-        following = self._content(events)
-        if not isinstance(following, yaml.StreamEndEvent):
-            self._stop(_line(following), "A second document begins here.", "Keep one document in the file.")
+    def _top(self, loader: _Composer) -> dict[str, Any]:
+        top = loader.get_single_node()
+        if top is None or (isinstance(top, yaml.ScalarNode) and not (top.value or top.tag)):
+            self._stop(0, "The file is empty.", "Check that it is the right file; it needs `key: value` lines.")
+        data = self._value(top, ())
         if not isinstance(data, dict):
-            self._stop(_line(first), "The file is no mapping.", "Write `key: value` lines at the top.")
+            self._stop(_line(top), "The top of the file is not a mapping.", "Write `key: value` lines at the top.")
         return data
 
-    def _content(self, events: Iterator[Any]) -> Any:
-        skipped = yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent
-        return next(event for event in events if not isinstance(event, skipped))
-
-    def _value(self, event: Any, events: Iterator[Any], place: Place) -> Any:
-        if len(place) > MAXIMUM_DEPTH:
-            self._stop(_line(event), f"The file is nested more than {MAXIMUM_DEPTH} levels deep.", "Make it flatter.")
-        if isinstance(event, yaml.AliasEvent):
-            self._find(event, place, "An alias (`*name`) is not allowed.", "Write the value out.")
+    def _value(self, node: Any, place: Place) -> Any:
+        self._check_syntax(node, place)
+        if "*" in node.tag:
             return _OMITTED
-        self._check_decoration(event, place)
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(events, place)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(events, place)
-        return self._scalar(event, place)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return self._sequence(node, place)
+        return self._scalar(node, place)
 
-    def _check_decoration(self, event: Any, place: Place) -> None:
-        if event.anchor is not None:
-            self._find(event, place, "An anchor (`&name`) is not allowed.", "Write the value out where it is used.")
-        if event.tag is not None:
-            self._find(event, place, "A tag (`!name`) is not allowed.", "Leave it out; quote what shall be text.")
+    def _check_syntax(self, node: yaml.Node, place: Place) -> None:
+        for syntax in node.tag:
+            self._find(node, place, *_SYNTAX[syntax])
 
-    def _mapping(self, events: Iterator[Any], place: Place) -> dict[str, Any]:
+    def _mapping(self, node: yaml.Node, place: Place) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
-        for event in events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
-            key = self._key(event, events, place)
+        for key_node, value_node in node.value:
+            key = self._key(key_node, place)
             here = (*place, key)
-            is_first = here not in self._lines
-            if is_first:
-                self._lines[here] = _line(event)
+            first = self._source.lines.get(here)
+            if first is None:
+                self._source.lines[here] = _line(key_node)
             else:
-                self._find(event, here, f"The key stands twice, first on line {self._lines[here]}.", "Remove one.")
-            value = self._value(next(events), events, here)
-            if value is not _OMITTED and is_first:
+                self._find(key_node, here, f"The key is repeated; it is first on line {first}.", "Remove one of them.")
+            value = self._value(value_node, here)
+            if value is not _OMITTED and first is None:
                 mapping[key] = value
         return mapping
 
-    def _key(self, event: Any, events: Iterator[Any], place: Place) -> str:
-        if not isinstance(event, yaml.ScalarEvent):
-            self._find(event, place, "A key must be text.", "Put quotes around it.")
-            self._value(event, events, (*place, ""))
+    def _key(self, node: yaml.Node, place: Place) -> str:
+        if not isinstance(node, yaml.ScalarNode) or "*" in node.tag:
+            self._find(node, place, "A key must be text.", "Put it in quotes.")
+            self._value(node, (*place, ""))
             return ""
-        self._check_decoration(event, place)
-        key = str(event.value)
-        if not key:
-            self._find(event, place, "A key is empty.", "Write its name before the colon.")
-        if event.implicit[0] and key == "<<":
-            self._find(event, place, "A merge key (`<<`) is not allowed.", "Write the keys out.")
-        self._check_surrogates(event, place)
-        return _SURROGATE.sub("\ufffd", key)
+        self._check_syntax(node, place)
+        if not node.value:
+            self._find(node, place, "A key is empty.", "Write its name before the colon.")
+        if node.style is None and node.value == "<<":
+            self._find(node, place, "A merge key (`<<`) is not allowed.", "Write the keys out.")
+        self._check_surrogates(node, place)
+        return _SURROGATE.sub("\ufffd", str(node.value))
 
-    def _sequence(self, events: Iterator[Any], place: Place) -> list[Any]:
+    def _sequence(self, node: yaml.Node, place: Place) -> list[Any]:
         sequence: list[Any] = []
-        for event in events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
-            here = (*place, len(sequence))
-            self._lines[here] = _line(event)
-            value = self._value(event, events, here)
+        for index, item in enumerate(node.value):
+            here = (*place, str(index))
+            self._source.lines[here] = _line(item)
+            value = self._value(item, here)
             sequence.append(None if value is _OMITTED else value)
         return sequence
 
-    def _scalar(self, event: Any, place: Place) -> Any:
-        self._check_surrogates(event, place)
-        if not event.implicit[0]:
-            return str(event.value)
+    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
+        self._check_surrogates(node, place)
+        if node.style is not None or node.tag:
+            return str(node.value)
         try:
-            return scalar(event.value)
+            return scalar(node.value)
         except ValueError:
-            self._find(event, place, "The number is too large.", "Quote it if it shall be text.")
+            self._find(node, place, "The number is too large.", "Put it in quotes if it is text.")
             return _OMITTED
 
-    def _check_surrogates(self, event: Any, place: Place) -> None:
-        if _SURROGATE.search(event.value):
-            self._find(event, place, "The text holds half a surrogate pair.", "Write the character itself.")
+    def _check_surrogates(self, node: yaml.Node, place: Place) -> None:
+        if _SURROGATE.search(node.value):
+            self._find(node, place, "The text contains half of a surrogate pair.", "Write the character itself.")
 
-    def _find(self, event: Any, place: Place, message: str, fix: str) -> None:
-        self._found.append(Finding(str(self._path), _line(event), self._write(place), message, fix))
-        if len(self._found) >= MAXIMUM_FINDINGS:
-            self._stop(_line(event), f"There are {MAXIMUM_FINDINGS} findings up to here.", "Mend these first.")
+    def _find(self, node: yaml.Node, place: Place, message: str, fix: str) -> None:
+        found = self._source.findings
+        found.append(Finding(self._source.name, _line(node), self._write(place), message, fix))
+        if len(found) >= MAXIMUM_FINDINGS:
+            self._stop(_line(node), f"The file has {MAXIMUM_FINDINGS} findings up to this line.", "Fix these first.")
 
     def _stop(self, line: int, message: str, fix: str) -> NoReturn:
-        raise ConfigurationError([*self._found, Finding(str(self._path), line, "", message, fix)]) from None
+        refuse(self._source.name, line, message, fix, self._source.findings)
 
 
-def _line(event: Any) -> int:
-    return int(event.start_mark.line) + 1
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
+def _explained(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
+    """The line of an error in the syntax, what is wrong, and the fix."""
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 0
-    problem = error.problem or "the YAML is broken"
+    problem = error.problem or "unknown error"
+    if isinstance(error, _TooDeepError):
+        return line, f"The file is nested more than {MAXIMUM_DEPTH} levels deep.", "Use fewer levels."
+    if "another document" in problem:
+        return line, "A second document begins here.", "Keep one document in the file."
     if "'\\t'" in problem:
-        return line, "A tab stands where YAML wants spaces.", "Indent with spaces."
+        return line, "The line is indented with a tab.", "Indent with spaces."
     context = f" ({error.context})" if error.context else ""
-    return (
-        line,
-        f"This is no YAML: {problem}{context}.",
-        "Check indentation, colons, brackets and quotes above this line.",
-    )
+    fix = "Check indentation, colons, brackets and quotes above this line."
+    return line, f"The YAML is invalid: {problem}{context}.", fix

@@ -1,1 +1,1 @@
-"""What gateway.yaml is read and checked with: YAML with lines, values with units, secrets from files."""
+"""gateway.yaml: its sections, the values they take, its secrets, and its consistency with the contract."""

@@ -1,8 +1,8 @@
-"""Files that settings name: where they are, and whether they are fit to be used.
+"""Files that settings name: where they are, and whether they can be used.
 
 A secret is a file of its own that only its owner can read. It is looked up in systemd's credentials directory first,
-then in the folder of gateway.yaml. Environment and command line are no places for a secret: both are shown to
-every child and in crash reports.
+then in the folder of gateway.yaml. Environment variables and command lines are not accepted for secrets: every child
+process and every crash report shows them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from gateway.documents import yaml_file
+from gateway.documents.source import MAXIMUM_BYTES, explain, read_bytes
 from gateway.errors import FileError
 from gateway.text import printable
 
@@ -42,27 +42,28 @@ def read(path: Path, credentials: Path | None, *, is_secret: bool) -> bytes:
 
     Args:
         path: where it is.
-        credentials: systemd's directory, whose modes are its own.
-        is_secret: nobody but the owner may read it.
+        credentials: systemd's credentials directory, which has file modes of its own.
+        is_secret: only the owner may be able to read the file.
 
     Returns:
-        The content, longer than `MAXIMUM_SECRET_BYTES` when a secret is.
+        The content; one byte longer than `MAXIMUM_SECRET_BYTES` when a secret is longer than that.
 
     Raises:
         UnfitFileError: when it cannot be used as it is.
     """
-    told, quoted = printable(str(path)), printable(shlex.quote(str(path)))
+    shown, quoted = printable(str(path)), printable(shlex.quote(str(path)))
     try:
-        content, status = yaml_file.read_bytes(path, MAXIMUM_SECRET_BYTES if is_secret else yaml_file.MAXIMUM_BYTES)
+        content, status = read_bytes(path, MAXIMUM_SECRET_BYTES if is_secret else MAXIMUM_BYTES)
     except OSError as error:
-        where = "Create it" if isinstance(error, FileNotFoundError) else "Check its owner and mode"
-        raise UnfitFileError(f"The file {told} {yaml_file.explain(error)}.", f"{where}: ls -l {quoted}") from None
+        is_missing = isinstance(error, FileNotFoundError)
+        fix = "Create it." if is_missing else f"Check its owner and mode: ls -l {quoted}"
+        raise UnfitFileError(f"The file {shown} {explain(error)}.", fix) from None
     # systemd hands out 0400, or 0440 where the unit's user reads through an ACL.
     forbidden = 0o037 if path.parent == credentials else 0o077
     if is_secret and stat.S_IMODE(status.st_mode) & forbidden:
-        raise UnfitFileError(f"Others than its owner may use the secret {told}.", f"Run: chmod 600 {quoted}")
+        raise UnfitFileError(f"Users other than its owner can access the secret {shown}.", f"Run: chmod 600 {quoted}")
     if not content.strip():
-        raise UnfitFileError(f"The file {told} is empty.", "Write its content.")
+        raise UnfitFileError(f"The file {shown} is empty.", "Write its content.")
     return content
 
 
@@ -73,12 +74,13 @@ def read_secret(path: Path, credentials: Path | None) -> SecretStr:
         UnfitFileError: when it cannot be used as it is.
     """
     content = read(path, credentials, is_secret=True)
-    told = printable(str(path))
+    shown = printable(str(path))
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise UnfitFileError(f"The secret in {told} is not UTF-8.", "Save it as UTF-8 text.") from None
+        raise UnfitFileError(f"The secret in {shown} is not UTF-8.", "Save it as UTF-8 text.") from None
     text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     if len(content) > MAXIMUM_SECRET_BYTES or any(character in text for character in "\r\n\0"):
-        raise UnfitFileError(f"The file {told} holds more than one line.", "Keep the secret alone in it.")
+        fix = "Keep only the secret in the file."
+        raise UnfitFileError(f"The file {shown} contains more than one line.", fix)
     return SecretStr(text)

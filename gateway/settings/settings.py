@@ -1,32 +1,23 @@
-"""gateway.yaml -> Settings: what this installation adds to the contract, checked before anything connects.
+"""gateway.yaml -> Settings: what one installation adds to the contract, checked before anything connects.
 
-The shape is a promise from the first release on; `deploy/gateway.yaml` is its reference and a test loads it.
+The keys are stable from the first release on. `deploy/gateway.yaml` is their reference, and a test loads it.
 
-What this file decides:
-
-- Everything found is reported at once, each with file, line, place and what to do: `load` runs all its checks on the
-  raw data, so that a wrong duration in one section hides nothing in another.
+- All findings are reported at once, each with file, line, place and fix. The checks of `load` run on the raw data, so
+  that an invalid duration in one section hides no finding in another.
 - The environment overrides the file: `GATEWAY_SPOOL__LIMIT`, `GATEWAY_SERVERS__FACTORYBROKER__HOST`. Names of
-  servers, streams and producer properties match the file's keys without regard to case, dots and underscores. A
-  variable that fits nothing is an error: a misspelt override must not look like one that works.
-- Secrets are files of their own. `*_file` is looked up in systemd's credentials directory first, then in the folder of
-  gateway.yaml. Settings hold file names only, so no repr, log line or error can show a secret; errors never
-  quote a value of free text.
-- Producer properties that would break a promise (acks, retries, partitioner, ...) are refused with the reason;
-  librdkafka itself is asked about the others, so that a misspelt one is found here and not on the first start.
-- Nothing listens beyond loopback.
+  servers, streams and producer properties match the file's keys regardless of case, dots and underscores. A variable
+  that matches no setting is an error, so that a misspelt override is noticed.
+- Secrets are files of their own (`secret.py`). Settings hold their names only, so no repr, log line or error can show
+  a secret. Errors never quote a value of free text.
+- Producer properties that would break a guarantee are rejected (`producer_properties.py`).
 
-Beside it: `yaml_file.py` (text to data), `values.py` (what a single value may be), `producer_properties.py`,
-`secret.py`, `check_consistency.py` (settings against contract).
-
-Rejected: pydantic-settings, which stops at the first source and knows no line numbers.
+Rejected: pydantic-settings, which stops at the first source and reports no lines.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import difflib
 import re
 import types
 import typing
@@ -38,7 +29,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
 from gateway.documents import yaml_file
-from gateway.documents.yaml_file import Document, Place, dotted, propose
+from gateway.documents.source import Place, Source, dotted
+from gateway.documents.spelling import suggestion
 from gateway.errors import ConfigurationError, FileError, Finding
 from gateway.settings import producer_properties, secret
 from gateway.settings.values import (
@@ -72,7 +64,7 @@ class _Settings(BaseModel):
 
 
 class TlsSettings(_Settings):
-    """Certificates, as PEM files; the system's authorities where `ca_file` is not given."""
+    """Certificates, as PEM files; without `ca_file` the system's authorities are trusted."""
 
     ca_file: FileName | None = None
     cert_file: FileName | None = None
@@ -80,18 +72,18 @@ class TlsSettings(_Settings):
 
 
 class SaslSettings(_Settings):
-    """How the gateway signs in at Kafka."""
+    """The login at Kafka."""
 
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
     username: str
     password_file: FileName
 
 
-with warnings.catch_warnings():  # `register` is the key we promise; that ABCMeta has a method of this name is harmless
+with warnings.catch_warnings():  # `register` is the public key; a method of ABCMeta has this name, which is harmless
     warnings.filterwarnings("ignore", message='Field name "register"')
 
     class RegistrySettings(_Settings):
-        """The schema registry beside Kafka; `url` is the contract's where it is not given here."""
+        """The schema registry; without `url` the contract's is used."""
 
         url: Url | None = None
         register: bool = True
@@ -102,7 +94,7 @@ with warnings.catch_warnings():  # `register` is the key we promise; that ABCMet
 
 
 class ServerSettings(_Settings):
-    """What this installation adds to a server of the contract, MQTT or Kafka; `consistency.py` checks the pairs."""
+    """What this installation adds to a server of the contract, MQTT or Kafka; `consistency.py` compares the two."""
 
     host: Hosts | None = None
     username: str | None = None
@@ -116,14 +108,14 @@ class ServerSettings(_Settings):
 
 
 class StreamSettings(_Settings):
-    """A receive operation, switched off or with another subscription QoS than the contract's."""
+    """Whether a receive operation subscribes, and at which QoS when not at the contract's."""
 
     enabled: bool = True
     qos: Qos = None
 
 
 class SpoolSettings(_Settings):
-    """Where readings wait until they are safe."""
+    """Where readings wait until they are settled."""
 
     path: FileName = "spool.db"
     when: Literal["outage", "always"] = "outage"
@@ -134,27 +126,27 @@ class SpoolSettings(_Settings):
 
 
 class HttpSettings(_Settings):
-    """Where metrics and health are served; None when they are not."""
+    """Where metrics and health are served; None turns them off."""
 
     listen: Listen = "127.0.0.1:9464"
 
 
 class LogSettings(_Settings):
-    """What is logged, and how it looks."""
+    """The level and format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
 
 
 class MqttSettings(_Settings):
-    """Which packet reader is used (both keep the same promises), and which retained messages are readings."""
+    """The packet reader (both give the same guarantees), and which retained messages become readings."""
 
     reader: Literal["fast", "paho"] = "fast"
     retained: Literal["once", "always", "never"] = "once"
 
 
 class WorkersSettings(_Settings):
-    """Over how many processes the work is split, and how (`split.py`)."""
+    """The number of processes, and how the streams are divided among them (`service/split.py`)."""
 
     count: WorkerCount = 1
     split: Literal["streams", "shared"] = "streams"
@@ -164,15 +156,15 @@ class WorkersSettings(_Settings):
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where settings come from, for findings and for relative paths."""
+    """Where the settings come from, for findings and relative paths."""
 
-    document: Document
+    document: Source
     credentials: Path | None = None
     variables: dict[Place, str] = field(default_factory=dict)
 
     def finding(self, place: Place, message: str, fix: str, severity: Literal["error", "warning"]) -> Finding:
         variable = self.variables.get(place)
-        file, line = (variable, 0) if variable else (str(self.document.path), self.document.line(place))
+        file, line = (variable, 0) if variable else (self.document.name, self.document.line(place))
         return Finding(file, line, dotted(place), message, fix, severity)
 
     def locate(self, file: str) -> Path:
@@ -191,14 +183,14 @@ class Settings(_Settings):
     mqtt: Annotated[MqttSettings, Section] = MqttSettings()
     workers: Annotated[WorkersSettings, Section] = WorkersSettings()
 
-    _origin: _Origin = PrivateAttr(default_factory=lambda: _Origin(Document(Path("gateway.yaml"), {})))
+    _origin: _Origin = PrivateAttr(default_factory=lambda: _Origin(Source(Path("gateway.yaml"), "gateway.yaml", {})))
 
     def server(self, name: str) -> ServerSettings:
-        """Return what is said about a server of the contract, or the defaults."""
+        """The settings of a server of the contract, or the defaults."""
         return self.servers.get(name, ServerSettings())
 
     def with_workers(self, count: int | None, split: Literal["streams", "shared"] | None) -> Settings:
-        """Return these settings with another count or split of workers; None leaves what they say."""
+        """Return these settings with another count or split of workers; None keeps the present one."""
         given = {"count": ("--workers", count), "split": ("--split", split)}
         changed = {key: value for key, (_, value) in given.items() if value is not None}
         options = {("workers", key): given[key][0] for key in changed}
@@ -207,33 +199,27 @@ class Settings(_Settings):
         return copied._with(origin)  # noqa: SLF001  (our own class; pydantic's name for private)
 
     def is_enabled(self, stream: str) -> bool:
-        """Tell whether a receive operation of the contract is subscribed to here."""
+        """Whether a receive operation of the contract subscribes in this installation."""
         return self.streams.get(stream, StreamSettings()).enabled
 
     def qos_of(self, stream: Stream) -> int:
-        """Tell at which QoS a stream is subscribed to: the installation's, else the contract's."""
+        """The QoS of a stream's subscription: the installation's, else the contract's."""
         given = self.streams.get(stream.name)
         return stream.qos if given is None or given.qos is None else given.qos
 
     def resolve(self, path: str) -> Path:
-        """Return a path relative to gateway.yaml's folder; for the contract and the spool."""
+        """The path of the contract or the spool, relative to gateway.yaml's folder."""
         return self._origin.document.path.parent / path
 
     def locate(self, file: str) -> Path:
-        """Return where a `*_file` is: systemd's credentials directory first, then gateway.yaml's folder."""
+        """The path of a `*_file`: in systemd's credentials directory, else in gateway.yaml's folder."""
         return self._origin.locate(file)
 
     def secret(self, file: str) -> SecretStr:
-        """Read a secret.
-
-        Args:
-            file: as settings name it.
-
-        Returns:
-            The content without its last newline.
+        """Read a secret, named as in the settings; its last newline is removed.
 
         Raises:
-            ConfigurationError: when it is missing, empty, or others than its owner can read it.
+            ConfigurationError: when it is missing, empty, or users other than its owner can access it.
         """
         place = next((place for place, name in _files(self.model_dump()) if name == file), ())
         try:
@@ -244,7 +230,7 @@ class Settings(_Settings):
     def finding(
         self, place: Place, message: str, fix: str = "", severity: Literal["error", "warning"] = "error"
     ) -> Finding:
-        """Make a finding about a setting, with the line or the variable that says it."""
+        """Make a finding about a setting, with its line or environment variable."""
         return self._origin.finding(place, message, fix, severity)
 
     def _with(self, origin: _Origin) -> Self:
@@ -257,16 +243,16 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
     Args:
         path: the file.
-        environ: variables beginning with `GATEWAY_`, and systemd's `CREDENTIALS_DIRECTORY`.
+        environ: with variables that begin with `GATEWAY_`, and systemd's `CREDENTIALS_DIRECTORY`.
 
     Returns:
-        The settings; every file they name was there and fit to be used.
+        The settings; every file that they name existed and could be used.
 
     Raises:
-        ConfigurationError: with everything that is wrong.
+        ConfigurationError: with all findings.
     """
-    found: list[Finding] = []
-    document = yaml_file.read(path, collect=found)
+    document = yaml_file.read(path)
+    found = list(document.findings)
     directory = environ.get("CREDENTIALS_DIRECTORY")
     origin = _Origin(document, Path(directory) if directory else None)
     data = _override(document.data, environ, origin, found)
@@ -287,26 +273,26 @@ def _validate(data: dict[str, Any], origin: _Origin, found: list[Finding]) -> Se
 
 
 _KINDS: Final = {
-    "string_type": ("This wants text.", "Put quotes around it."),
-    "bool_type": ("This wants true or false.", "Write true or false; on, off, yes and no are text in YAML 1.2."),
-    "int_type": ("This wants a whole number.", "Write it in digits, without quotes."),
-    "model_type": ("This wants settings below it.", "Write `key: value` lines, indented."),
-    "dict_type": ("This wants settings below it.", "Write `key: value` lines, indented."),
+    "string_type": ("Expected text.", "Put quotes around it."),
+    "bool_type": ("Expected true or false.", "Write true or false; in YAML 1.2 on, off, yes and no are text."),
+    "int_type": ("Expected a whole number.", "Write it in digits, without quotes."),
+    "model_type": ("Expected a section.", "Write indented `key: value` lines below it."),
+    "dict_type": ("Expected a section.", "Write indented `key: value` lines below it."),
 }
 _INLINE: Final = {"password": "password_file", "token": "token_file", "key": "key_file", "secret": "password_file"}
 
 
 def _from_pydantic(error: ErrorDetails, origin: _Origin) -> Finding:
-    place: Place = error["loc"]
+    place = tuple(map(str, error["loc"]))
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         message, fix = _unknown_key(place)
     elif kind == "missing":
         message, fix = "This setting is missing.", f"Add `{place[-1]}:` with its value."
     elif kind == "literal_error":
-        message, fix = f"This is none of {context['expected']}.", _nearest_choice(error)
+        message, fix = f"Expected {context['expected']}.", _choice(error)
     elif kind == "gateway":
-        message, fix = context["told"], context["fix"]
+        message, fix = context["message"], context["fix"]
     else:
         message, fix = _KINDS.get(kind, (f"{error['msg']}.", ""))
     return origin.finding(place, message, fix, "error")
@@ -318,26 +304,30 @@ def _unknown_key(place: Place) -> tuple[str, str]:
     key = str(place[-1])
     if _INLINE.get(key) in keys:
         return (
-            "A secret must not stand here.",
-            f"Put it into a file that only the gateway can read and name it as {_INLINE[key]}.",
+            "A secret is not allowed here.",
+            f"Put it into a file that only the gateway can read, and name that file in {_INLINE[key]}.",
         )
-    return "There is no such setting.", propose(key, keys)
+    return "There is no such setting.", _spelled(key, keys)
 
 
-def _nearest_choice(error: ErrorDetails) -> str:
+def _choice(error: ErrorDetails) -> str:
     choices = re.findall("'([^']*)'", error["ctx"]["expected"])
-    near = difflib.get_close_matches(str(error["input"]).lower(), [choice.lower() for choice in choices], n=1)
-    return next((f"Did you mean {choice}?" for choice in choices if choice.lower() in near), "Write one of them.")
+    return suggestion(str(error["input"]), choices) or "Write one of these."
+
+
+def _spelled(name: str, known: list[str]) -> str:
+    """The fix of an unknown name: the most similar known one, else all; "" when there is none."""
+    return suggestion(name, known) or (f"Known names are {', '.join(known)}." if known else "")
 
 
 def _shape(place: Place) -> Any:
-    """Return what the settings have at a place: a model, `dict[str, ...]`, another type, or None for nothing."""
+    """The type of the settings at a place: a model, `dict[str, ...]`, another type, or None when there is none."""
     shape: Any = Settings
-    for step in place:
+    for key in place:
         if typing.get_origin(shape) is dict:
             shape = typing.get_args(shape)[1]
-        elif isinstance(shape, type) and issubclass(shape, BaseModel) and step in shape.model_fields:
-            shape = shape.model_fields[str(step)].annotation
+        elif isinstance(shape, type) and issubclass(shape, BaseModel) and key in shape.model_fields:
+            shape = shape.model_fields[key].annotation
         else:
             return None
         shape = _bare(shape)
@@ -345,7 +335,7 @@ def _shape(place: Place) -> Any:
 
 
 def _bare(shape: Any) -> Any:
-    """Take `Annotated` and `| None` off a type."""
+    """A type without `Annotated` and `| None`."""
     while True:
         if typing.get_origin(shape) is Annotated:
             shape = typing.get_args(shape)[0]
@@ -359,7 +349,7 @@ def _bare(shape: Any) -> Any:
 
 
 class UnknownVariableError(FileError):
-    """No setting has this name; carries message and fix."""
+    """An environment variable that names no setting; carries message and fix."""
 
 
 def _override(
@@ -396,14 +386,19 @@ def _match(segment: str, shape: Any, value: Any) -> str:
     elif isinstance(shape, type) and issubclass(shape, BaseModel):
         known = list(shape.model_fields)
     else:
-        raise UnknownVariableError("This goes on below a setting.", "Take the last part off its name.")
+        raise UnknownVariableError("The name continues below a setting.", "Remove the last part of its name.")
     matching = {name for name in known if _plain(name) == _plain(segment)}
     if len(matching) > 1:
-        raise UnknownVariableError(f"It fits {' and '.join(sorted(matching))}.", "Set it in the file.")
+        raise UnknownVariableError(f"The name matches {' and '.join(sorted(matching))}.", "Set the value in the file.")
     if not matching:
-        if _INLINE.get(segment.lower()) in known:
-            raise UnknownVariableError("A secret must not stand in the environment.", "Name a file that holds it.")
-        fix = propose(segment, known) or "Only servers and streams that the file names can be overridden: add it there."
+        if (inline := _INLINE.get(segment.lower())) in known:
+            raise UnknownVariableError(
+                "A secret is not allowed in the environment.", f"Put it into a file, and name that file in {inline}."
+            )
+        fix = (
+            _spelled(segment, known)
+            or "Add the server or stream to the file; only those in the file can be overridden."
+        )
         raise UnknownVariableError("No setting has this name.", fix)
     return matching.pop()
 
@@ -413,24 +408,24 @@ def _plain(name: str) -> str:
 
 
 def _at(data: Any, place: Place) -> Any:
-    for step in place:
-        data = data.get(step) if isinstance(data, dict) else None
+    for key in place:
+        data = data.get(key) if isinstance(data, dict) else None
     return data
 
 
 def _put(data: dict[str, Any], place: Place, value: object) -> None:
-    for step in place[:-1]:
-        if not isinstance(data.get(str(step)), dict):
-            data[str(step)] = {}
-        data = data[str(step)]
-    data[str(place[-1])] = value
+    for key in place[:-1]:
+        if not isinstance(data.get(key), dict):
+            data[key] = {}
+        data = data[key]
+    data[place[-1]] = value
 
 
 def _read_variable(text: str, shape: Any) -> object:
     if not text:
-        raise UnknownVariableError("The variable is empty.", "Unset it, or give it a value.")
+        raise UnknownVariableError("The variable is empty.", "Unset it, or set a value.")
     if not text.isprintable():
-        raise UnknownVariableError("The variable holds control characters or is not UTF-8.", "Set it to plain text.")
+        raise UnknownVariableError("The variable contains control characters or is not UTF-8.", "Set it to plain text.")
     if shape is str:
         return text
     try:
@@ -439,9 +434,9 @@ def _read_variable(text: str, shape: Any) -> object:
         return text
 
 
-# --- checks on the raw data, so that they run whatever else is wrong --------------------------------------------------
+# --- checks on the raw data, which run whatever else is wrong ---------------------------------------------------------
 
-Trouble = tuple[Place, str, str]  # where, what, and what to do
+Problem = tuple[Place, str, str]  # the place, what is wrong, and the fix
 
 
 def _servers(data: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -458,25 +453,25 @@ _PAIRS: Final[tuple[tuple[Place, str, str], ...]] = (
 )
 
 
-def _check_pairs(data: dict[str, Any], _: _Origin) -> Iterator[Trouble]:
+def _check_pairs(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
     for place, server in _servers(data):
         for section, *pair in _PAIRS:
             settings = _at(server, section)
             given = [key for key in pair if isinstance(settings, dict) and settings.get(key) is not None]
             if len(given) == 1:
                 [missing] = set(pair) - set(given)
-                yield (*place, *section, given[0]), f"This needs {missing} beside it.", f"Add {missing}."
+                yield (*place, *section, given[0]), f"{missing} is required with this setting.", f"Add {missing}."
         registry = _at(server, ("registry",))
         if isinstance(registry, dict) and registry.get("token_file") and registry.get("username"):
-            yield (*place, "registry", "token_file"), "The registry has a token and a user.", "Keep one of them."
+            yield (*place, "registry", "token_file"), "The registry has both a token and a user.", "Remove one of them."
 
 
-def _check_producers(data: dict[str, Any], _: _Origin) -> Iterator[Trouble]:
+def _check_producers(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
     for place, server in _servers(data):
         properties = server.get("producer")
         for name, value in properties.items() if isinstance(properties, dict) else ():
-            if told := producer_properties.refuse(name, value):
-                yield (*place, "producer", name), *told
+            if refusal := producer_properties.refuse(name, value):
+                yield (*place, "producer", name), *refusal
 
 
 _SECRET_PLACES: Final[tuple[Place, ...]] = (
@@ -497,7 +492,7 @@ def _files(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
                 yield (*place, *inner), file
 
 
-def _check_files(data: dict[str, Any], origin: _Origin) -> Iterator[Trouble]:
+def _check_files(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
     for place, file in _files(data):
         path = origin.locate(file)
         try:

@@ -1,4 +1,4 @@
-"""TLS towards the brokers: the broker proves who it is, always; we do when the operator gives us a certificate."""
+"""TLS to the brokers: the broker is always verified; a client certificate is sent when the settings name one."""
 
 from __future__ import annotations
 
@@ -13,30 +13,26 @@ if TYPE_CHECKING:
 
 
 def tls_context(given: TlsSettings | None, settings: Settings) -> ssl.SSLContext:
-    """Make a TLS context that verifies the broker's certificate and name, TLS 1.2 or newer.
+    """Make a TLS context that verifies the broker's certificate and host name, TLS 1.2 or newer.
 
     Args:
-        given: the server's `tls` section; without `ca_file` the system's authorities count.
-        settings: finds the files.
-
-    Returns:
-        The context.
+        given: the server's `tls` section; without `ca_file` the system's authorities are trusted.
+        settings: locate the files.
 
     Raises:
-        ConfigurationError: when a file cannot be read or is no PEM.
+        ConfigurationError: when a file cannot be read or is not PEM.
     """
     given = given or TlsSettings()
-    ca, cert, key = (
-        settings.locate(file) if file else None for file in (given.ca_file, given.cert_file, given.key_file)
-    )
+    files = (given.ca_file, given.cert_file, given.key_file)
+    ca, cert, key = (settings.locate(file) if file else None for file in files)
     try:
         context = ssl.create_default_context(cafile=ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if cert:
-            context.load_cert_chain(cert, key, password="")  # without one OpenSSL would ask on the terminal
-    except OSError as error:  # ssl.SSLError is one
-        files = ", ".join(file for file in (given.ca_file, given.cert_file, given.key_file) if file)
-        message = f"The certificates cannot be used ({files}): {error.strerror or error}."
-        fix = "Give PEM files: authorities, a certificate with its chain, and the key of that certificate in clear."
+            context.load_cert_chain(cert, key, password="")  # without a password OpenSSL would prompt for one
+    except OSError as error:  # the base class of ssl.SSLError
+        named = ", ".join(file for file in files if file)
+        message = f"The certificates cannot be used ({named}): {error.strerror or error}."
+        fix = "Give PEM files: the CA certificates, the client certificate with its chain, and its unencrypted key."
         raise ConfigurationError([settings.finding(("servers",), message, fix)]) from None
     return context

@@ -1,7 +1,7 @@
-"""What a single value of gateway.yaml may be: durations, sizes, hosts, addresses; as types for pydantic.
+"""Types of the values in gateway.yaml, for pydantic: durations, sizes, hosts, addresses.
 
-Every refusal carries two sentences, what is wrong and what to write instead, and never the value: one that stands in
-the wrong place may be a secret.
+Each error has two sentences: what is wrong, and the fix. It never quotes the value, because a value in the wrong place
+may be a secret.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MAXIMUM_WORKERS: Final = 64
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _BYTES: Final = {"B": 1} | {
-    f"{letter}{suffix}": base**power
-    for power, letter in enumerate("KMGT", start=1)
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("KMGT", start=1)
     for suffix, base in (("iB", 1024), ("B", 1000))
 }
 _QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
@@ -30,26 +30,27 @@ _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9
 
 
 def wrong(message: str, fix: str) -> PydanticCustomError:
-    """Make a refusal of what is wrong and what to do about it."""
-    return PydanticCustomError("gateway", "{told}", {"told": message, "fix": fix})
+    """The error of a value: what is wrong, and the fix."""
+    return PydanticCustomError("gateway", "{message}", {"message": message, "fix": fix})
 
 
 def parse_duration(value: object) -> float:
     """Read a duration: `5s`, `250ms`, `1h`, `2d`, or a plain number of seconds.
 
     Raises:
-        ValueError: when it is no duration.
+        ValueError: when it has another form.
     """
-    return _quantity(value, {"": 1.0, **_SECONDS}, wrong("This is no duration.", "Write 250ms, 5s, 10m, 1h or 2d."))
+    refusal = wrong("Expected a duration.", "Write a number with a unit, such as 250ms, 5s, 10m, 1h or 2d.")
+    return _quantity(value, {"": 1.0, **_SECONDS}, refusal)
 
 
 def parse_size(value: object) -> int:
     """Read a size: `32MiB`, `2GB`, or a plain number of bytes.
 
     Raises:
-        ValueError: when it is no size, or not a whole number of bytes above 0.
+        ValueError: when it has another form, or is not a whole number of bytes above 0.
     """
-    refusal = wrong("This is no size.", "Write 512KiB, 32MiB or 2GiB.")
+    refusal = wrong("Expected a size.", "Write a number with a unit, such as 512KiB, 32MiB or 2GiB.")
     size = _quantity(value, {"": 1, **_BYTES}, refusal)
     if not size.is_integer() or not 0 < size < 2**63:
         raise refusal
@@ -69,10 +70,7 @@ def _quantity(value: object, units: Mapping[str, float], refusal: PydanticCustom
 
 
 def split_hosts(text: str) -> list[tuple[str, int | None]]:
-    """Split `a.example:9092,[::1]:9092` into names and ports.
-
-    Returns:
-        One (name without brackets, port or None) for each host.
+    """Split `a.example:9092,[::1]:9092` into names (without brackets) and ports.
 
     Raises:
         ValueError: when a host has another form.
@@ -82,25 +80,21 @@ def split_hosts(text: str) -> list[tuple[str, int | None]]:
         match = _HOST.fullmatch(part.strip())
         if match is None or (match[3] and int(match[3]) > 65_535):
             raise wrong(
-                "This is no host: the form is name:port, several separated by commas.",
-                "Write it without scheme, user and path; protocol and TLS come from the contract.",
+                "Expected a host: name:port, or several separated by commas.",
+                "Remove scheme, user and path; the contract defines the protocol.",
             )
         hosts.append((match[1] or match[2], int(match[3]) if match[3] else None))
     return hosts
 
 
 def is_local(host: str) -> bool:
-    """Tell whether a host is this machine or on its private network, by its name alone (nothing is resolved).
-
-    Args:
-        host: address or name, without port and brackets.
-    """
+    """Whether a host (without port and brackets) is this machine or on its private network. No name is resolved."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         name = host.lower().removesuffix(".")
         has_local_domain = name.endswith((".localhost", ".local", ".lan", ".home.arpa", ".internal", ".svc"))
-        # A single label is a name of the local network; `2130706433` and `0x7f000001` are addresses in disguise.
+        # A single label is a name of the local network; `2130706433` and `0x7f000001` are other forms of addresses.
         return has_local_domain or re.fullmatch("[a-z][a-z0-9_-]*", name) is not None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
@@ -108,7 +102,7 @@ def is_local(host: str) -> bool:
 
 
 _PRIVATE: Final = (
-    tuple(  # RFC 1918, RFC 3927, RFC 4193, RFC 4291; `is_private` of Python means more, and not always the same
+    tuple(  # RFC 1918, RFC 3927, RFC 4193, RFC 4291; Python's `is_private` contains more, depending on its version
         map(
             ipaddress.ip_network,
             ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"),
@@ -127,10 +121,10 @@ def _check_listen(value: object) -> object:
         return None
     fix = "Write 127.0.0.1:9464, or off."
     if not isinstance(value, str):
-        raise wrong("This is no address.", fix)
+        raise wrong("Expected an address.", fix)
     [(_, port), *more] = split_hosts(value)
     if more or port is None:
-        raise wrong("This is not one address with a port.", fix)
+        raise wrong("Expected one address with a port.", fix)
     return value
 
 
@@ -141,52 +135,57 @@ def _check_url(text: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or url.query or url.fragment or any(map(str.isspace, text)):
-        raise wrong("This is no http or https address.", "Write https://registry.example:8081.")
+        raise wrong("Expected an http or https URL.", "Write it in the form https://registry.example:8081.")
     if "@" in url.netloc:
-        raise wrong("The address holds a user or password.", "Say them as username and password_file.")
+        raise wrong("The URL contains a user or password.", "Use username and password_file.")
     return text
 
 
 def _check_qos(value: object) -> object:
     if value == 2 and not isinstance(value, bool):
-        raise wrong("QoS 2 is not offered: it is acknowledged before the reading is safe.", "Write 1 or 0.")
-    if value is not None and (isinstance(value, bool) or value not in (0, 1)):  # no set: it cannot be asked for a list
-        raise wrong("This is no QoS.", "Write 0 or 1.")
+        raise wrong(
+            "QoS 2 is not supported: it acknowledges messages before they are stored.",
+            "Write 1 or 0.",
+        )
+    if value is not None and (isinstance(value, bool) or value not in (0, 1)):  # a list is not hashable
+        raise wrong("Expected a QoS.", "Write 0 or 1.")
     return value
 
 
 def _check_receive_maximum(value: int) -> int:
     if not 1 <= value <= 65_535:  # MQTT 5.0 section 3.1.2.11.3
-        raise wrong("The Receive Maximum of MQTT is between 1 and 65535.", "Leave it out.")
+        raise wrong("The Receive Maximum of MQTT is a number from 1 to 65535.", "Remove it to use the default.")
     return value
 
 
 def _check_worker_count(value: int) -> int:
     if not 1 <= value <= MAXIMUM_WORKERS:
-        raise wrong(f"Workers are from 1 to {MAXIMUM_WORKERS}.", "Leave it out for 1.")
+        raise wrong(f"The number of workers is from 1 to {MAXIMUM_WORKERS}.", "Remove it to use 1.")
     return value
 
 
 def _check_share_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):  # MQTT 5.0 section 4.8.2 forbids / + #
-        raise wrong("This is no name of a shared subscription.", "Write 1 to 64 letters, digits, dots, dashes or _.")
+        raise wrong(
+            "Expected the name of a shared subscription.", "Write 1 to 64 of: A-Z, a-z, 0-9, dot, dash, underscore."
+        )
     return text
 
 
 def _check_property(value: object) -> object:
     if not isinstance(value, str | int | float | bool):
-        raise wrong("A producer property is text, a number, true or false.", "Write one value.")
+        raise wrong("A producer property is text, a number, true or false.", "Write one of these.")
     return value
 
 
 def _check_file(text: str) -> str:
     if not text or "\0" in text:
-        raise wrong("This is no file name.", "Write the file's path.")
+        raise wrong("Expected a file name.", "Write the path of the file.")
     return text
 
 
 def _empty_section(value: object) -> object:
-    return {} if value is None else value  # `spool:` with all its lines commented out
+    return {} if value is None else value  # `spool:` whose lines are all commented out
 
 
 Section = BeforeValidator(_empty_section)

@@ -48,26 +48,26 @@ def test_load_reads_how_to_tell_that_readings_are_missing(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "told"),
+    ("stated", "message"),
     [
         ("x-sequence: $message.payload#/valu", "No field of gateway.factory.MachineSensor reads /valu."),
         ("x-sequence: $message.payload#/units", "neither int nor long"),
-        ("x-sequence: $message.payload#", "is a member of the payload"),
-        ("x-sequence: $message.header#/n", "is a member of the payload"),
-        ("x-sequence: number", "no expression of the form"),
-        ("x-sequence: {}", "no expression of the form"),
-        ("x-silent-after: 0", "0 is no number of seconds"),
-        ("x-silent-after: 10s", "'10s' is no number of seconds"),
-        ("x-silent-after: true", "True is no number of seconds"),
-        ("x-silent-afte: 10", "knows no extension 'x-silent-afte'"),
+        ("x-sequence: $message.payload#", "point at a member of the payload"),
+        ("x-sequence: $message.header#/n", "point at a member of the payload"),
+        ("x-sequence: number", "not an expression of the form"),
+        ("x-sequence: {}", "not an expression of the form"),
+        ("x-silent-after: 0", "0 is not a number of seconds"),
+        ("x-silent-after: 10s", "'10s' is not a number of seconds"),
+        ("x-silent-after: true", "true is not a number of seconds"),
+        ("x-silent-afte: 10", "Unknown extension 'x-silent-afte'"),
     ],
 )
-def test_examine_says_what_is_wrong_with_sequence_and_silence(copy: Copy, stated: str, told: str) -> None:
+def test_examine_says_what_is_wrong_with_sequence_and_silence(copy: Copy, stated: str, message: str) -> None:
     copy.edit(
         "{$ref: '#/operations/sendMachineSensors'}\n", f"{{$ref: '#/operations/sendMachineSensors'}}\n    {stated}\n"
     )
     (finding,) = copy.findings()
-    assert told in finding.message
+    assert message in finding.message
     assert (finding.severity, finding.path.split("/")[-2]) == ("error", "receiveFactorySensors")
     assert finding.fix
 

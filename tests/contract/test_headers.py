@@ -37,11 +37,11 @@ def test_the_contract_holds_what_both_messages_declare(step: Copy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "path", "told"),
+    ("old", "new", "path", "message"),
     [
         (
             "          traceparent: {type: string, desc", "          tracepart: {type: string, desc",
-            f"{AVRO}/headers/properties/traceparent", "no MQTT message that leads here declares it",
+            f"{AVRO}/headers/properties/traceparent", "no MQTT message of its streams declares it",
         ),
         (
             "          mqtt.qos: {type: string}\n          mqtt.retain: {type: string}\n          mqtt.content",
@@ -50,13 +50,13 @@ def test_the_contract_holds_what_both_messages_declare(step: Copy) -> None:
         ),
         (
             "          traceparent: {type: string}\n", "          traceparent: {type: integer}\n",
-            f"{AVRO}/headers/properties/traceparent/type", "is text",
+            f"{AVRO}/headers/properties/traceparent/type", "must be text",
         ),
         (
             "required: [traceparent]", "required: [traceparent, site]",
-            f"{AVRO}/headers/required/1", "has no value for it",
+            f"{AVRO}/headers/required/1", "has no value for the required header",
         ),
-        (*OLD, f"{JSON}/headers", "'traceparent' is required, and MQTT 3.1.1 has no properties"),
+        (*OLD, f"{JSON}/headers", "requires the header 'traceparent', but MQTT 3.1.1 has no properties"),
         (
             "firmware: '2.4'}", "firmware: 2.4}",
             f"{JSON}/examples/0/headers/firmware", "2.4 is not of type 'string'",
@@ -69,23 +69,24 @@ def test_the_contract_holds_what_both_messages_declare(step: Copy) -> None:
         (
             "headers: {traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01, firmware: '2.4'}",
             "headers: {firmware: '2.4'}",
-            f"{AVRO}/examples/0/headers/traceparent", "has nothing for the header 'traceparent'",
+            f"{AVRO}/examples/0/headers/traceparent", "has nothing in the header 'traceparent'",
         ),
-        (TIME, "x-timestamp: measured_at", f"{AVRO}/x-timestamp", "no expression"),
-        (TIME, "x-timestamp: 7", f"{AVRO}/x-timestamp", "no expression"),
-        (TIME, "x-timestamp: $message.header#/at", f"{AVRO}/x-timestamp", "is one of its fields"),
-        (TIME, "x-timestamp: $message.payload#", f"{AVRO}/x-timestamp", "is one of its fields"),
-        (TIME, "x-timestamp: $message.payload#/measured", f"{AVRO}/x-timestamp", "Did you mean 'measured_at'?"),
+        (TIME, "x-timestamp: measured_at", f"{AVRO}/x-timestamp", "not an expression"),
+        (TIME, "x-timestamp: 7", f"{AVRO}/x-timestamp", "not an expression"),
+        (TIME, "x-timestamp: $message.header#/at", f"{AVRO}/x-timestamp", "must be a field of the record"),
+        (TIME, "x-timestamp: $message.payload#", f"{AVRO}/x-timestamp", "must be a field of the record"),
+        (TIME, "x-timestamp: $message.payload#/measured", f"{AVRO}/x-timestamp",
+         "Did you mean '$message.payload#/measured_at'?"),
         (TIME, "x-timestamp: $message.payload#/radial/at", f"{AVRO}/x-timestamp", "has no field at '/radial/at'"),
         (TIME, "x-timestamp: $message.payload#/axial/rms", f"{AVRO}/x-timestamp", "has no field at '/axial/rms'"),
-        (TIME, "x-timestamp: $message.payload#/radial/rms", f"{AVRO}/x-timestamp", "is no timestamp"),
-        (TIME, "x-timestamp: $message.payload#/motor", f"{AVRO}/x-timestamp", "is no timestamp"),
+        (TIME, "x-timestamp: $message.payload#/radial/rms", f"{AVRO}/x-timestamp", "is not an Avro timestamp"),
+        (TIME, "x-timestamp: $message.payload#/motor", f"{AVRO}/x-timestamp", "is not an Avro timestamp"),
     ],
 )  # fmt: skip
-def test_check_finds_what_is_wrong(step: Copy, old: str, new: str, path: str, told: str) -> None:
+def test_check_finds_what_is_wrong(step: Copy, old: str, new: str, path: str, message: str) -> None:
     step.edit(old, new)
     errors = {one.path: f"{one.message} {one.fix}" for one in step.findings() if one.severity == "error"}
-    assert told in errors.pop(path, "")
+    assert message in errors.pop(path, "")
     assert all("examples" in other for other in errors), "nothing but examples that no longer fit"
 
 
@@ -103,7 +104,7 @@ def test_check_refuses_a_field_that_is_not_surely_a_moment(step: Copy, kind: str
     stated = '"type": {"type": "long", "logicalType": "timestamp-millis"}, "doc": "End'
     step.edit(stated, f'"type": {kind}, "doc": "End', "vibration.avsc")
     assert (f"{AVRO}/x-timestamp", True) in [
-        (one.path, "is no timestamp, or not surely one" in one.message) for one in step.findings()
+        (one.path, "is not an Avro timestamp" in one.message) for one in step.findings()
     ]
 
 
@@ -127,7 +128,7 @@ def test_check_warns_of_headers_that_mqtt_3_1_1_does_not_have(step: Copy) -> Non
     step.edit(*OLD)
     step.edit("        required: [traceparent]\n", "")
     properties = f"{AVRO}/headers/properties"
-    assert [path for path, told in warnings(step) if "is never there" in told] == [
+    assert [path for path, message in warnings(step) if "is never set" in message] == [
         f"{properties}/{name}" for name in ("traceparent", "mqtt.content_type", "mqtt.correlation_data")
     ]
 
@@ -135,20 +136,20 @@ def test_check_warns_of_headers_that_mqtt_3_1_1_does_not_have(step: Copy) -> Non
 def test_check_warns_when_dead_letters_do_not_declare_the_properties(step: Copy) -> None:
     step.edit("          mqtt.properties: {", "          payload.sha256: {")
     step.edit("          payload.sha256: {type: string}\n", "")
-    ((path, told),) = warnings(step)
+    ((path, message),) = warnings(step)
     assert path == "#/components/messages/deadLetter/headers"
-    assert told == "Dead letters of 'receiveVibration' have the header 'mqtt.properties', which is not declared."
+    assert message == "Dead letters of 'receiveVibration' have the header 'mqtt.properties', which is not declared."
 
 
 def test_check_warns_when_kafka_dates_the_records_itself(step: Copy) -> None:
     step.edit("topicConfiguration: {cleanup", "topicConfiguration: {message.timestamp.type: LogAppendTime, cleanup")
-    ((path, told),) = warnings(step)
+    ((path, message),) = warnings(step)
     assert path.endswith("/topicConfiguration/message.timestamp.type")
-    assert "x-timestamp has no effect" in told
+    assert "x-timestamp has no effect" in message
 
 
 def test_a_header_may_be_filled_in_by_one_of_several_streams(step: Copy) -> None:
-    """The others' records do without it; one that requires it is told which stream cannot have it."""
+    """The others' records do without it; one that requires it is message which stream cannot have it."""
     step.edit(
         "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
         "    x-forward-to: {$ref: '#/operations/sendVibration'}",
@@ -168,7 +169,7 @@ def test_a_header_may_be_filled_in_by_one_of_several_streams(step: Copy) -> None
         "  vibrationTopic:\n    address",
     )
     errors = [one for one in step.findings() if one.severity == "error"]
-    assert [(one.path, "is not declared" in one.message) for one in errors] == [
+    assert [(one.path, "does not declare" in one.message) for one in errors] == [
         ("#/channels/more/messages/window/headers", True)
     ]
     step.edit("        required: [traceparent]\n", "")

@@ -38,10 +38,10 @@ def found(copy: Copy, path: str) -> Finding:
          "smartMeterAvro/examples/1/payload/other_registers/1-0:16.7.0/value", "gives -310 here; expected -311"),
         ("              '1-0:16.7.0': {value: -310, time: 1694093410}\n", "",
          "smartMeterAvro/examples/1/payload/other_registers/1-0:16.7.0",
-         "gives {'value': -310, 'time': 1694093410} here; expected nothing"),
+         'gives {"value": -310, "time": 1694093410} here; expected nothing'),
     ],
 )  # fmt: skip
-def test_examine_tells_where_a_record_is_another_than_its_example(
+def test_examine_reports_where_a_record_is_another_than_its_example(
     copy: Copy, old: str, new: str, path: str, message: str
 ) -> None:
     """In the meter's record, that is the last place where the text stands; elsewhere the first."""
@@ -121,13 +121,13 @@ def test_examine_makes_a_topic_from_the_parameters_where_there_is_no_header(copy
 
 
 def test_examine_finds_keys_that_differ(copy: Copy) -> None:
-    """Another record has another key; both are told."""
+    """Another record has another key; both are reported."""
     before, after = copy.document.read_text().rsplit("{location: gate-1, state: closed}", 1)
     copy.document.write_text(f"{before}{{location: gate-2, state: closed}}{after}")
-    told = {one.path: one.message for one in copy.findings()}
+    messages = {one.path: one.message for one in copy.findings()}
     place = "#/components/messages/doorSensorAvro/examples/1/payload"
-    assert told.keys() == {place, f"{place}/location"}
-    assert "has the key 'gate-1'; expected 'gate-2'" in told[place]
+    assert messages.keys() == {place, f"{place}/location"}
+    assert "has the key 'gate-1'; expected 'gate-2'" in messages[place]
 
 
 def test_examine_holds_keys_against_their_schema(copy: Copy) -> None:

@@ -31,7 +31,7 @@ def test_examine_finds_nothing_in_it() -> None:
         ("receiveSmartMeter", "meterBroker", "sma", ("smart-meter", ("/name", "/meter_number"))),
     ],
 )
-def test_load_gives_each_stream_its_way(
+def test_load_gives_each_stream_its_route(
     contract: Contract, name: str, server: str, address: str, sent: tuple[str, tuple[str, ...]]
 ) -> None:
     stream, (topic, keys) = contract.streams[name], sent

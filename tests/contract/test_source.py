@@ -9,11 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.documents.source import Source, read
+from gateway.documents.json_file import read
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gateway.documents.source import Source
 
 
 def read_json(folder: Path, text: str) -> Source:
@@ -41,13 +43,13 @@ def test_read_finds_a_key_that_stands_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": NaN}', "NaN is no number"),
-        ('{"a": 1e400}', "no JSON"),
+        ('{"a": NaN}', "NaN is not a number"),
+        ('{"a": 1e400}', "The JSON is invalid"),
         ('{"a": "\\ud800"}', "half of a surrogate pair"),
         ("[" * 100_000, "nested"),
-        ('{"a": ' + "1" * 5_000 + "}", "no JSON"),
-        ('{"a": 1,}', "no JSON"),
-        ("", "no JSON"),
+        ('{"a": ' + "1" * 5_000 + "}", "The JSON is invalid"),
+        ('{"a": 1,}', "The JSON is invalid"),
+        ("", "The JSON is invalid"),
         ("\ud800", "not UTF-8"),
     ],
     ids=lambda text: text[:12],

@@ -20,13 +20,13 @@ class Doubt(NamedTuple):
 
 
 DOUBTS = [
-    Doubt("qos: 1", "qos: 2", "#/components/operationTraits/subscription/bindings/mqtt/qos", "QoS 2 state"),
+    Doubt("qos: 1", "qos: 2", "#/components/operationTraits/subscription/bindings/mqtt/qos", "QoS 2 is not supported"),
     Doubt("cleanSession: false", "cleanSession: true", "#/servers/factoryBroker/bindings/mqtt/cleanSession",
           "the broker drops"),
     Doubt("        clientId: iot-gateway\n", "", "#/servers/factoryBroker/bindings/mqtt/clientId",
           "'gateway-factoryBroker' is used"),
     Doubt("sessionExpiryInterval: 604800", "sessionExpiryInterval: 0",
-          "#/servers/factoryBroker/bindings/mqtt/sessionExpiryInterval", "expires after 0 seconds"),
+          "#/servers/factoryBroker/bindings/mqtt/sessionExpiryInterval", "With an expiry of 0"),
     Doubt("x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n",
           "x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n"
           "  again:\n    action: receive\n    channel: {$ref: '#/channels/gates'}\n"
@@ -35,11 +35,11 @@ DOUBTS = [
           "#/operations/again/x-forward-to", "the same topic 'door-sensors'"),
     Doubt("  sendMachineSensors:\n",
           "  idle: {action: send, channel: {$ref: '#/channels/doors'}}\n  sendMachineSensors:\n",
-          "#/operations/idle", "Nothing is forwarded"),
+          "#/operations/idle", "No stream sends to"),
     Doubt("  kafka:\n", "  spare: {host: other, protocol: mqtt, bindings: {mqtt: {clientId: x}}}\n  kafka:\n",
-          "#/servers/spare", "No stream comes from"),
-    Doubt("          error.pointer: {type: string, description: 'Where in the payload: a JSON pointer, empty for the "
-          "whole.'}\n", "", "#/components/messages/deadLetter/headers", "not declared: error.pointer"),
+          "#/servers/spare", "No stream uses"),
+    Doubt("          error.pointer: {type: string, description: 'The place in the payload: a JSON pointer, empty for "
+          "the whole.'}\n", "", "#/components/messages/deadLetter/headers", "not declared: error.pointer"),
     Doubt("  sendMachineSensors:\n",
           "  readBack: {action: receive, channel: {$ref: '#/channels/smartMeterTopic'}}\n  sendMachineSensors:\n",
           "#/operations/readBack", "is not on MQTT"),
@@ -52,16 +52,16 @@ DOUBTS = [
     Doubt("contentType: application/vnd.apache.avro", "contentType: application/json",
           "#/components/messageTraits/record/contentType", "Records are Avro"),
     Doubt("examples: [dock-2]", "enum: [dock-2, gate-1]", "#/channels/doors/parameters/location/enum",
-          "takes in every value"),
+          "receives every value"),
     Doubt("widget_type, temp_celcius, widget_weight_g]", "widget_type]",
-          "#/components/messages/widgetReadingJson/payload", "may leave out /temp_celcius, /widget_weight_g"),
+          "#/components/messages/widgetReadingJson/payload", "does not require /temp_celcius, /widget_weight_g"),
     Doubt("payload: {$ref: '#/components/schemas/doorSensor'}",
           "payload: {$ref: '#/components/schemas/doorSensor', title: x}",
-          "#/components/messages/doorSensorJson/payload", "beside $ref is ignored"),
+          "#/components/messages/doorSensorJson/payload", "next to $ref are ignored"),
     Doubt("    protocolVersion: '5.0'\n", "    protocolVersion: '5.0'\n    security: [{type: oauth2, flows: {}}, "
-          "{type: userPassword}]\n", "#/servers/factoryBroker/security/0/type", "cannot connect with 'oauth2'"),
+          "{type: userPassword}]\n", "#/servers/factoryBroker/security/0/type", "cannot log in with 'oauth2'"),
     Doubt("refused, fault]", "refusd, fault]", "#/components/messages/deadLetter/headers/properties/error.reason/enum",
-          "lacks refused and has unknown refusd"),
+          "does not have refused and has unknown refusd"),
 ]  # fmt: skip
 
 GATES = """\
@@ -76,7 +76,7 @@ GATES = """\
 
 @pytest.mark.parametrize("doubt", DOUBTS, ids=lambda doubt: doubt.message.replace(" ", "_"))
 def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
-    copy.edit("  widgetLine:\n", GATES)  # a channel that no operation uses is nobody's fault
+    copy.edit("  widgetLine:\n", GATES)  # a channel that no operation uses is no error
     copy.edit(doubt.old, doubt.new)
     copy.contract()
     (finding,) = [one for one in copy.findings() if doubt.message in one.message]

@@ -89,7 +89,7 @@ def test_init_refuses_an_answer_that_cannot_be(folder: Path, flags: tuple[str, .
     """The flag is named, with what to write; nothing is written."""
     done = init(folder, "--yes", *flags)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{flags[-2]}: This is no ")
+    assert done.stderr.startswith(f"{flags[-2]}: Expected a")
     assert not (folder / "gateway.yaml").exists()
 
 
@@ -157,7 +157,7 @@ def test_init_asks_at_a_terminal_until_the_answer_can_be(mosquitto: StartMosquit
     done = typed(folder, "\nno kafka!\nkafka.example:9092\n\n", "--seconds", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"MQTT broker [{broker.address}]" in done.stdout
-    assert "This is no host" in done.stdout
+    assert "Expected a host" in done.stdout
     settings = open_installation(folder / "gateway.yaml", {}).settings
     assert settings.server("factoryBroker").host == broker.address
     assert settings.server("kafka").host == "kafka.example:9092"

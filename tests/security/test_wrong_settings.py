@@ -114,7 +114,11 @@ def test_the_table_names_settings_that_there_are() -> None:
 @pytest.mark.parametrize(("place", "value"), CASES, ids=[f"{place}={value!r}" for place, value in CASES])
 def test_load_of_a_wrong_value_is_one_sentence_with_its_line(tmp_path: Path, place: str, value: object) -> None:
     """It says where, what is wrong, and what to write; the value itself may be a secret, and is not shown."""
-    found = [one for one in findings_of(tmp_path, place, value) if not one.message.startswith("This needs ")]
+    found = [
+        one
+        for one in findings_of(tmp_path, place, value)
+        if not one.message.endswith(" is required with this setting.")
+    ]
     assert len({one.path for one in found}) == 1, found
     [finding] = found
     line = len((tmp_path / "gateway.yaml").read_text().splitlines())

@@ -1,1 +1,1 @@
-"""The official JSON Schemas of AsyncAPI; the README beside this file says where they come from."""
+"""The official JSON Schemas of AsyncAPI; the README in this folder names their origin."""

@@ -1,16 +1,17 @@
-"""Reduce a JSON Schema of the package @asyncapi/specs to the form kept in this folder.
+"""Reduces a JSON Schema of the package @asyncapi/specs to the form in this folder.
 
-Run by maintainers when a new specification version is taken in; the README beside this file has the commands.
-Four changes; only the last one alters what is valid:
+Maintainers run it for a new version of the specification; the README in this folder has the commands.
+It makes four changes, of which only the last changes what is valid:
 
-- Annotations (descriptions, examples, titles) go: they are three quarters of the file.
-- `oneOf: [Reference, X]`, in which nearly every object of the original sits, becomes `if` it has a `$ref` `then`
-  Reference `else` X. A validator then reports the member that is wrong instead of "not valid under any of the
-  given schemas". `x-target` beside the Reference keeps X, so that `specification.py` can check what the
-  reference leads to; other validators ignore it.
-- The definition of Avro accepts anything: it cannot tell a misspelt type from a named one, and what it says of a
-  wrong schema is "not valid under any". `schema.py` does better.
-- The exact version (`const: 3.1.0`) goes: patch versions do not change the format, and `specification.py` looks at it.
+- It removes annotations (descriptions, examples, titles), three quarters of the file.
+- `oneOf: [Reference, X]`, the form of nearly every object in the original, becomes `if` it has a `$ref` `then`
+  Reference `else` X. A validator then reports the exact member instead of "not valid under any of the given schemas".
+  `x-target` next to the Reference keeps X, so that `specification.py` can check the target of the reference; other
+  validators ignore it.
+- The definition of Avro accepts anything, because it cannot tell a misspelt type from a named one. `schema.py` checks
+  Avro schemas.
+- It removes the exact version (`const: 3.1.0`), because patch versions do not change the format; `specification.py`
+  checks the version.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ REFERENCE = {"$ref": "#/definitions/Reference"}
 
 
 def without_annotations(schema: Any) -> Any:
-    """Return the schema without what a validator does not read."""
+    """Return the schema without annotations."""
     if isinstance(schema, list):
         return [without_annotations(one) for one in schema]
     if not isinstance(schema, dict):
@@ -35,14 +36,14 @@ def without_annotations(schema: Any) -> Any:
 
 
 def _kept(key: str, value: Any) -> Any:
-    """Members of `properties` and its like are names, so `title` there is no annotation."""
+    """Members of `properties` and similar keywords are names, so `title` is not an annotation there."""
     if key in NAMED and isinstance(value, dict):
         return {name: without_annotations(one) for name, one in value.items()}
     return without_annotations(value)
 
 
 def with_exact_errors(schema: Any) -> Any:
-    """Return the schema with every choice between a Reference and something else made by looking for `$ref`."""
+    """Return the schema with every choice between a Reference and something else decided by `$ref`."""
     if isinstance(schema, list):
         return [with_exact_errors(one) for one in schema]
     if not isinstance(schema, dict):
@@ -51,7 +52,7 @@ def with_exact_errors(schema: Any) -> Any:
     choices = schema.get("oneOf")
     if not isinstance(choices, list) or REFERENCE not in choices:
         return members
-    # Arrays as an alternative to a trait are a left-over of version 1 that no text of version 3 allows.
+    # Arrays as an alternative to a trait remain from version 1; the text of version 3 does not allow them.
     others = [one for one in members.pop("oneOf") if one != REFERENCE and one.get("type") != "array"]
     meant = others[0] if len(others) == 1 else {"oneOf": others}
     has_reference = {"type": "object", "required": ["$ref"]}
@@ -59,14 +60,7 @@ def with_exact_errors(schema: Any) -> Any:
 
 
 def reduce(schema: dict[str, Any]) -> str:
-    """Return the reduced schema as JSON, one definition a line so that versions can be compared.
-
-    Args:
-        schema: the JSON of `schemas/3.x.0-without-$id.json`.
-
-    Returns:
-        JSON text that ends in a line feed.
-    """
+    """Return the JSON of a `schemas/3.x.0-without-$id.json`, reduced, one definition per line for comparison."""
     reduced = with_exact_errors(without_annotations(schema))
     reduced["properties"]["asyncapi"] = {"type": "string"}
     definitions = reduced.pop("definitions")

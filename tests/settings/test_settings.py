@@ -12,6 +12,7 @@ import pytest
 from gateway.core.address import Address
 from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
 from gateway.documents import yaml_file
+from gateway.documents.source import Source, dotted, explain, pointer
 from gateway.errors import ConfigurationError, Finding
 from gateway.settings.consistency import check_consistency
 from gateway.settings.producer_properties import take_linger
@@ -21,10 +22,10 @@ from gateway.settings.values import is_local, parse_duration, parse_size, split_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXAMPLE = Path(__file__).parent.parent / "deploy" / "gateway.yaml"
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "gateway.yaml"
 SECRET = "canary-5f0c"
-ALWAYS = "The gateway sets it, because a reading may be acknowledged only when it is safe. Remove it."
-BOOLEANS = "Write true or false; on, off, yes and no are text in YAML 1.2."
+ALWAYS = "The gateway sets it, because a reading is acknowledged only when it is stored safely. Remove it."
+BOOLEANS = "Write true or false; in YAML 1.2 on, off, yes and no are text."
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -51,7 +52,7 @@ def refuse(folder: Path, text: str | bytes, environ: Mapping[str, str] | None = 
     return list(raised.value.findings)
 
 
-def told(findings: list[Finding]) -> list[str]:
+def texts(findings: list[Finding]) -> list[str]:
     return [f"{finding.line} {finding.path}: {finding.message} {finding.fix}".rstrip() for finding in findings]
 
 
@@ -147,13 +148,13 @@ def test_parse_size(text: object, size: int) -> None:
     "text", ["", "5 min", "-1s", "1e3s", "s", "\uff15s", "5s\n", True, None, [], float("nan"), "9" * 99]
 )
 def test_parse_duration_of_anything_else(text: object) -> None:
-    with pytest.raises(ValueError, match="no duration"):
+    with pytest.raises(ValueError, match="Expected a duration"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "0", 0, -1, "1.5B", "1MiBs", "32 megabytes", False, None, {}, 2**63])
 def test_parse_size_of_anything_else(text: object) -> None:
-    with pytest.raises(ValueError, match="no size"):
+    with pytest.raises(ValueError, match="Expected a size"):
         parse_size(text)
 
 
@@ -211,18 +212,18 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         "  kafka:\n"  # 11
         "streams: {doors: {qos: 2, enabled: on}}\n",  # 12
     )
-    assert told(findings) == [
+    assert texts(findings) == [
         "0 contract: This setting is missing. Add `contract:` with its value.",
-        "1 contrct: There is no such setting. Did you mean contract?",
-        "3 spool.limit: This is no size. Write 512KiB, 32MiB or 2GiB.",
-        "4 spool.when: This is none of 'outage' or 'always'. Did you mean outage?",
-        "5 spool.lmit: There is no such setting. Did you mean limit?",
-        "8 servers.kafka.hots: There is no such setting. Did you mean host?",
-        f"9 servers.kafka.sasl.password_file: The file {tmp_path}/gone is not there. Create it: ls -l {tmp_path}/gone",
-        "10 servers.kafka.producer.acks: This property would break a promise. " + ALWAYS,
-        "11 servers.kafka: The key stands twice, first on line 7. Remove one.",
-        "12 streams.doors.enabled: This wants true or false. " + BOOLEANS,
-        "12 streams.doors.qos: QoS 2 is not offered: it is acknowledged before the reading is safe. Write 1 or 0.",
+        "1 contrct: There is no such setting. Did you mean 'contract'?",
+        "3 spool.limit: Expected a size. Write a number with a unit, such as 512KiB, 32MiB or 2GiB.",
+        "4 spool.when: Expected 'outage' or 'always'. Did you mean 'outage'?",
+        "5 spool.lmit: There is no such setting. Did you mean 'limit'?",
+        "8 servers.kafka.hots: There is no such setting. Did you mean 'host'?",
+        f"9 servers.kafka.sasl.password_file: The file {tmp_path}/gone does not exist. Create it.",
+        "10 servers.kafka.producer.acks: This property would break a guarantee. " + ALWAYS,
+        "11 servers.kafka: The key is repeated; it is first on line 7. Remove one of them.",
+        "12 streams.doors.enabled: Expected true or false. " + BOOLEANS,
+        "12 streams.doors.qos: QoS 2 is not supported: it acknowledges messages before they are stored. Write 1 or 0.",
     ]
     assert {finding.file for finding in findings} == {str(tmp_path / "gateway.yaml")}
 
@@ -230,43 +231,43 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("log: {level: INFO}", "Did you mean info?"),
-        ("log: {levl: info}", "Did you mean level?"),
-        ("log: loud", "This wants settings below it."),
-        ("servers: [kafka]", "This wants settings below it."),
-        ("servers: {kafka: {username: 012}, x: 1}", "This wants settings below it."),
+        ("log: {level: INFO}", "Did you mean 'info'?"),
+        ("log: {levl: info}", "Did you mean 'level'?"),
+        ("log: loud", "Expected a section."),
+        ("servers: [kafka]", "Expected a section."),
+        ("servers: {kafka: {username: 012}, x: 1}", "Expected a section."),
         ("servers: {kafka: {username: 12}}", "Put quotes around it."),
-        ("servers: {kafka: {host: 'mqtt://a:1'}}", "without scheme"),
-        ("servers: {kafka: {host: 'a:99999'}}", "This is no host"),
-        ("servers: {kafka: {host: 12:30:45}}", "This is no host"),
-        ("servers: {kafka: {receive_maximum: 0}}", "between 1 and 65535"),
+        ("servers: {kafka: {host: 'mqtt://a:1'}}", "Remove scheme"),
+        ("servers: {kafka: {host: 'a:99999'}}", "Expected a host"),
+        ("servers: {kafka: {host: 12:30:45}}", "Expected a host"),
+        ("servers: {kafka: {receive_maximum: 0}}", "from 1 to 65535"),
         ("servers: {kafka: {receive_maximum: 0100}}", "a whole number"),
-        ("servers: {kafka: {registry: {url: registry.example}}}", "no http or https address"),
-        ("servers: {kafka: {registry: {url: 'https://r.example:x'}}}", "no http or https address"),
+        ("servers: {kafka: {registry: {url: registry.example}}}", "Expected an http or https URL"),
+        ("servers: {kafka: {registry: {url: 'https://r.example:x'}}}", "Expected an http or https URL"),
         ("servers: {kafka: {producer: {linger.ms: [5]}}}", "text, a number, true or false"),
-        ("servers: {kafka: {producer: {linger.ms: fast}}}", "no number of milliseconds"),
-        ("servers: {kafka: {producer: {queue.buffering.max.ms: '0x10'}}}", "no number of milliseconds"),
-        ("servers: {kafka: {producer: {linger.ms: .nan}}}", "no number of milliseconds"),
-        ("servers: {kafka: {producer: {linger.ms: 1000000}}}", "does not take this value"),
+        ("servers: {kafka: {producer: {linger.ms: fast}}}", "Expected a number of milliseconds"),
+        ("servers: {kafka: {producer: {queue.buffering.max.ms: '0x10'}}}", "Expected a number of milliseconds"),
+        ("servers: {kafka: {producer: {linger.ms: .nan}}}", "Expected a number of milliseconds"),
+        ("servers: {kafka: {producer: {linger.ms: 1000000}}}", "rejects this value"),
         ("servers: {kafka: {producer: {lingr.ms: 5}}}", "no such property"),
-        ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "none of 'PLAIN'"),
+        ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "Expected 'PLAIN'"),
         ("servers: {kafka: {sasl: {username: a}}}", "This setting is missing."),
-        ("servers: {kafka: {tls: {cert_file: ''}}}", "no file name"),
-        ("streams: {doors: {qos: true}}", "This is no QoS."),
+        ("servers: {kafka: {tls: {cert_file: ''}}}", "Expected a file name"),
+        ("streams: {doors: {qos: true}}", "Expected a QoS."),
         ("streams: {doors: {qos: 1.0}}", "a whole number"),
         ("streams: {doors: {enabled: yes}}", "Write true or false"),
-        ("http: {listen: localhost}", "one address with a port"),
+        ("http: {listen: localhost}", "Expected one address with a port"),
         ("http: {listen: false}", "or off"),
         ("http: {listen: 9464}", "Write 127.0.0.1:9464"),
-        ("spool: {after: 12:30}", "This is no duration."),
-        ("spool: {memory: .inf}", "This is no size."),
-        ("spool: {path: ''}", "no file name"),
-        ("mqtt: {reader: slow}", "none of 'fast' or 'paho'"),
+        ("spool: {after: 12:30}", "Expected a duration."),
+        ("spool: {memory: .inf}", "Expected a size."),
+        ("spool: {path: ''}", "Expected a file name"),
+        ("mqtt: {reader: slow}", "Expected 'fast' or 'paho'"),
     ],
 )
 def test_load_refuses(tmp_path: Path, line: str, message: str) -> None:
     findings = refuse(tmp_path, f"contract: a.yaml\n{line}\n")
-    assert message in " ".join(told(findings))
+    assert message in " ".join(texts(findings))
     assert {finding.line for finding in findings} == {2}
 
 
@@ -302,14 +303,14 @@ def test_load_refuses(tmp_path: Path, line: str, message: str) -> None:
 )
 def test_load_refuses_producer_properties_that_break_a_promise(tmp_path: Path, name: str) -> None:
     [finding] = refuse(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{producer: {{{name}: {SECRET}}}}}}}\n")
-    assert finding.message.startswith("This property would break a promise. ")
+    assert finding.message.startswith("This property would break a guarantee. ")
     assert finding.path == f"servers.kafka.producer.{name}"
     assert SECRET not in str(finding)
 
 
 def test_load_refuses_many_requests_under_way_however_the_property_is_written(tmp_path: Path) -> None:
     [finding] = refuse(tmp_path, "contract: a.yaml\nservers: {kafka: {producer: {' MAX.In.Flight ': 9}}}\n")
-    assert "Kafka keeps the order of five requests" in finding.message
+    assert "Kafka keeps the order of at most five requests" in finding.message
 
 
 @pytest.mark.parametrize("name", ["max.in.flight", "max.in.flight.requests.per.connection"])
@@ -318,7 +319,7 @@ def test_load_takes_as_many_requests_under_way_as_keep_their_order(tmp_path: Pat
     assert read(tmp_path, text % 5).servers["kafka"].producer == {name: 5}
     for value in ("0", "6", "1000000", "true", "2.5", "x"):
         [finding] = refuse(tmp_path, text % value)
-        assert "Kafka keeps the order of five requests" in finding.message
+        assert "Kafka keeps the order of at most five requests" in finding.message
 
 
 def test_load_takes_other_producer_properties(tmp_path: Path) -> None:
@@ -330,18 +331,29 @@ def test_load_takes_other_producer_properties(tmp_path: Path) -> None:
 # --- YAML ------------------------------------------------------------------------------------------------------------
 
 
+def findings_of(path: Path) -> list[Finding]:
+    try:
+        return yaml_file.read(path).findings
+    except ConfigurationError as error:
+        return list(error.findings)
+
+
 @pytest.mark.parametrize(
     ("content", "line", "message"),
     [
         (b"", 0, "is empty"),
         (b"# nothing\n---\n", 0, "is empty"),
-        (b"- a\n", 1, "no mapping"),
-        (b"text", 1, "no mapping"),
-        (b"a: 1\n---\nb: 2\n", 3, "second document"),
-        (b"a: 1\nb:\n\tc: 1\n", 3, "A tab stands"),
-        (b"a: 1\na: 2\n", 2, "stands twice, first on line 1"),
+        (b"- a\n", 1, "not a mapping"),
+        (b"text", 1, "not a mapping"),
+        (b"a: 1\n---\nb: 2\n", 2, "second document"),
+        (b"a: 1\nb:\n\tc: 1\n", 3, "indented with a tab"),
+        (b"a: 1\na: 2\n", 2, "is repeated; it is first on line 1"),
         (b"a: &x 1\n", 1, "An anchor"),
         (b"a: *x\n", 1, "An alias"),
+        (b"a: &x 1\nb: &x 2\n", 2, "An anchor"),
+        (b"a: &x [*x]\n", 1, "An alias"),
+        (b"a: 1\n*x : 2\n", 2, "A key must be text"),
+        (b"a: ! 1\n", 1, "A tag"),
         (b"<<: {a: 1}\n", 1, "A merge key"),
         (b"a: !!python/object/apply:os.system [id]\n", 1, "A tag"),
         (b"? [a, b]\n: 1\n", 1, "A key must be text"),
@@ -350,10 +362,10 @@ def test_load_takes_other_producer_properties(tmp_path: Path) -> None:
         (b"a: 1\nb: \x01\n", 2, "U+0001"),
         (b'a: "\\ud800"\n', 1, "surrogate"),
         (b'"\\ud800": 1\n', 1, "surrogate"),
-        (b'a: "\\U00110000"\n', 1, "does not exist"),
+        (b'a: "\\U00110000"\n', 1, "names no character"),
         (b"a: 1e400\n", 1, "too large"),
         (b"a: " + b"9" * 5_000, 1, "too large"),
-        (b"a: [1, 2\nb: 1\n", 2, "This is no YAML"),
+        (b"a: [1, 2\nb: 1\n", 2, "The YAML is invalid"),
         (b"[" * 100_000, 1, "levels deep"),
         (b"? " * 500 + b"a", 1, "levels deep"),
         (b"a: 1\n" * 200_001, 0, "larger than 1,000,000 bytes"),
@@ -361,36 +373,39 @@ def test_load_takes_other_producer_properties(tmp_path: Path) -> None:
     ],
 )
 def test_read_refuses_yaml(tmp_path: Path, content: bytes, line: int, message: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        yaml_file.read(write(tmp_path, content))
-    assert any(finding.line == line and message in finding.message for finding in raised.value.findings)
-    str(raised.value).encode()  # nothing in it that a terminal cannot show
+    findings = findings_of(write(tmp_path, content))
+    assert any(finding.line == line and message in finding.message for finding in findings)
+    "".join(map(str, findings)).encode()  # nothing in it that a terminal cannot show
+
+
+def read_yaml(folder: Path, text: str | bytes) -> Source:
+    return yaml_file.read(write(folder, text), "gateway.yaml")
 
 
 def test_read_takes_plain_scalars_for_what_they_look_like(tmp_path: Path) -> None:
     text = "a: [on, no, 012, 12:30, 1_000, 0x1F, .inf, 2026-01-05, +5, ~, true, 5, -1.5, 1e3, '5']\non: {1: x}\n"
-    document = yaml_file.read(write(tmp_path, b"\xef\xbb\xbf" + text.encode()))
+    document = read_yaml(tmp_path, b"\xef\xbb\xbf" + text.encode())
     words = ["on", "no", "012", "12:30", "1_000", "0x1F", ".inf", "2026-01-05", "+5"]
     assert document.data == {"a": [*words, None, True, 5, -1.5, 1_000.0, "5"], "on": {"1": "x"}}
 
 
 def test_read_knows_the_line_of_every_key(tmp_path: Path) -> None:
-    document = yaml_file.read(write(tmp_path, "a:\n  b: 1\n  c:\n    - 1\n    - {d: 2}\n"))
-    assert document.lines == {("a",): 1, ("a", "b"): 2, ("a", "c"): 3, ("a", "c", 0): 4, ("a", "c", 1): 5} | {
-        ("a", "c", 1, "d"): 5
+    document = read_yaml(tmp_path, "a:\n  b: 1\n  c:\n    - 1\n    - {d: 2}\n")
+    assert document.lines == {("a",): 1, ("a", "b"): 2, ("a", "c"): 3, ("a", "c", "0"): 4, ("a", "c", "1"): 5} | {
+        ("a", "c", "1", "d"): 5
     }
     assert document.line(("a", "b", "gone")) == 2
     assert document.line(("gone",)) == 0
 
 
 def test_places_are_written_as_settings_and_contracts_do() -> None:
-    assert yaml_file.dotted(("servers", "kafka", "host")) == "servers.kafka.host"
-    assert yaml_file.pointer(("channels", "a/b~c", 0)) == "#/channels/a~1b~0c/0"
-    assert yaml_file.dotted(("a\x1b[31m\n",)) == "a\\u001b[31m\\n"
+    assert dotted(("servers", "kafka", "host")) == "servers.kafka.host"
+    assert pointer(("channels", "a/b~c", "0")) == "#/channels/a~1b~0c/0"
+    assert dotted(("a\x1b[31m\n",)) == "a\\u001b[31m\\n"
 
 
 def test_load_of_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is not there"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         load(tmp_path / "gone.yaml", {})
 
 
@@ -401,12 +416,12 @@ def test_load_of_a_directory(tmp_path: Path) -> None:
 
 def test_load_of_a_pipe_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ConfigurationError, match="is no regular file"):
+    with pytest.raises(ConfigurationError, match="is not a regular file"):
         load(tmp_path / "pipe", {})
 
 
 def test_explain_names_the_user_who_may_not_read() -> None:
-    assert yaml_file.explain(PermissionError(13, "Permission denied")) == f"may not be read by user {os.geteuid()}"
+    assert explain(PermissionError(13, "Permission denied")) == f"cannot be read by user {os.geteuid()}"
 
 
 # --- the environment -------------------------------------------------------------------------------------------------
@@ -448,17 +463,17 @@ def test_environment_text_stays_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("GATEWAY_SPOOL__LIMT", "1", "Did you mean limit?"),
+        ("GATEWAY_SPOOL__LIMT", "1", "Did you mean 'limit'?"),
         ("GATEWAY_SPOOL_LIMIT", "1", "No setting has this name."),
         ("GATEWAY_SPOOL", "1", "names a section"),
-        ("GATEWAY_SPOOL__PATH__X", "1", "goes on below a setting"),
+        ("GATEWAY_SPOOL__PATH__X", "1", "continues below a setting"),
         ("GATEWAY_", "1", "No setting has this name."),
-        ("GATEWAY_SERVERS__KAFK__HOST", "a:1", "Did you mean kafka?"),
-        ("GATEWAY_SERVERS__KAFKA__PASSWORD", SECRET, "A secret must not stand in the environment."),
-        ("GATEWAY_SERVERS__KAFKA__PRODUCER__ACKS", "0", "would break a promise"),
+        ("GATEWAY_SERVERS__KAFK__HOST", "a:1", "Did you mean 'kafka'?"),
+        ("GATEWAY_SERVERS__KAFKA__PASSWORD", SECRET, "A secret is not allowed in the environment."),
+        ("GATEWAY_SERVERS__KAFKA__PRODUCER__ACKS", "0", "would break a guarantee"),
         ("GATEWAY_SPOOL__WHEN", "", "The variable is empty."),
-        ("GATEWAY_SPOOL__WHEN", SECRET, "none of 'outage' or 'always'"),
-        ("GATEWAY_SPOOL__MEMORY", "9" * 5_000, "This is no size."),
+        ("GATEWAY_SPOOL__WHEN", SECRET, "Expected 'outage' or 'always'"),
+        ("GATEWAY_SPOOL__MEMORY", "9" * 5_000, "Expected a size."),
         ("GATEWAY_SPOOL__PATH", "\udcff", "is not UTF-8"),
     ],
 )
@@ -471,7 +486,7 @@ def test_environment_that_fits_nothing_is_named(tmp_path: Path, variable: str, v
 
 def test_environment_that_fits_two_servers_is_refused(tmp_path: Path) -> None:
     [finding] = refuse(tmp_path, "contract: a\nservers: {aB: , a_b: }\n", {"GATEWAY_SERVERS__AB__HOST": "a:1"})
-    assert finding.message == "It fits aB and a_b."
+    assert finding.message == "The name matches aB and a_b."
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
@@ -497,9 +512,9 @@ def test_secret_loses_one_newline_only(tmp_path: Path, content: str, secret: str
         ("a\nb\n", 0o600, "more than one line"),
         ("a\0b", 0o600, "more than one line"),
         ("a" * 70_000, 0o600, "more than one line"),
-        ("a\n", 0o640, "Others than its owner"),
-        ("a\n", 0o604, "Others than its owner"),
-        ("a\n", 0o620, "Others than its owner"),
+        ("a\n", 0o640, "Users other than its owner"),
+        ("a\n", 0o604, "Users other than its owner"),
+        ("a\n", 0o620, "Users other than its owner"),
     ],
 )
 def test_secret_that_is_not_fit_is_found_by_load(tmp_path: Path, content: str, mode: int, message: str) -> None:
@@ -519,7 +534,7 @@ def test_secret_that_goes_bad_later_is_a_finding_with_its_line(tmp_path: Path) -
     path = write_secret(tmp_path, "pass word")
     settings = read(tmp_path, LOGIN)
     path.unlink()
-    with pytest.raises(ConfigurationError, match=r"servers.b.password_file: .* is not there") as raised:
+    with pytest.raises(ConfigurationError, match=r"servers.b.password_file: .* does not exist") as raised:
         settings.secret("pass word")
     assert raised.value.findings[0].line == 5
 
@@ -552,7 +567,7 @@ def test_secret_written_into_the_settings_is_refused_and_not_shown(tmp_path: Pat
 
 def test_inline_password_is_refused_with_the_key_to_use(tmp_path: Path) -> None:
     [finding] = refuse(tmp_path, "contract: a.yaml\nservers: {b: {password: x}}\n")
-    assert finding.message == "A secret must not stand here."
+    assert finding.message == "A secret is not allowed here."
     assert "password_file" in finding.fix
 
 
@@ -570,9 +585,9 @@ def test_half_a_pair_is_found(tmp_path: Path) -> None:
         "  b: {username: u}\n  c: {tls: {cert_file: c.pem}}\n  d: {registry: {username: u}}\n",
     )
     assert [finding.message for finding in findings] == [
-        "This needs password_file beside it.",
-        "This needs key_file beside it.",
-        "This needs password_file beside it.",
+        "password_file is required with this setting.",
+        "key_file is required with this setting.",
+        "password_file is required with this setting.",
     ]
 
 
@@ -627,16 +642,16 @@ def secure_kafka(**changes: object) -> KafkaServer:
     return KafkaServer("kafka", **(values | changes))  # type: ignore[arg-type]  # the values fit, one by one
 
 
-def test_reconcile_of_settings_that_fit(tmp_path: Path) -> None:
+def test_check_consistency_of_settings_that_fit(tmp_path: Path) -> None:
     contract = make_contract(security=("userPassword",), kafka=secure_kafka())
     servers = f"meterBroker: {{{USER}}}\n  kafka: {{{SCRAM}, tls: {{ca_file: ca}}}}"
     assert compare(tmp_path, servers, contract, "streams: {doors: {qos: 1}}\n") == []
 
 
-def test_reconcile_names_unknown_servers_and_streams(tmp_path: Path) -> None:
-    assert told(compare(tmp_path, "meterBorker: {}", make_contract(), "streams:\n  dors: {}\n")) == [
-        "3 servers.meterBorker: The contract has no server of this name. Did you mean meterBroker?",
-        "5 streams.dors: The contract has no stream of this name. Did you mean doors?",
+def test_check_consistency_names_unknown_servers_and_streams(tmp_path: Path) -> None:
+    assert texts(compare(tmp_path, "meterBorker: {}", make_contract(), "streams:\n  dors: {}\n")) == [
+        "3 servers.meterBorker: The contract has no server of this name. Did you mean 'meterBroker'?",
+        "5 streams.dors: The contract has no stream of this name. Did you mean 'doors'?",
     ]
 
 
@@ -646,20 +661,20 @@ def test_reconcile_names_unknown_servers_and_streams(tmp_path: Path) -> None:
         (
             "meterBroker: {}",
             make_contract(host="b.example", tls=True, security=("userPassword",)),
-            "Give it username and password_file.",
+            "Add username and password_file.",
         ),
         (
             "meterBroker: {}",
             make_contract(host="b.example", tls=True, security=("X509",)),
-            "Give it tls with cert_file and key_file.",
+            "Add tls with cert_file and key_file.",
         ),
         (
             "meterBroker: {}",
             make_contract(host="b.example", security=("oauth2",)),
-            "Give it oauth2, which is not offered.",
+            "Use userPassword or X509 in the contract's `security`.",
         ),
-        (f"meterBroker: {{{SCRAM}}}", make_contract(), "This is for the Kafka server"),
-        ("meterBroker: {host: 'a:1,b:1'}", make_contract(), "An MQTT server is one host."),
+        (f"meterBroker: {{{SCRAM}}}", make_contract(), "This setting is for Kafka"),
+        ("meterBroker: {host: 'a:1,b:1'}", make_contract(), "An MQTT server has one host."),
         (
             "meterBroker: {}",
             make_contract(host="mqtt.example:1883"),
@@ -667,11 +682,15 @@ def test_reconcile_names_unknown_servers_and_streams(tmp_path: Path) -> None:
         ),
         (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:1883"), "public network unencrypted"),
         (f"meterBroker: {{host: '8.8.8.8', {USER}}}", make_contract(), "public network unencrypted"),
-        (f"kafka: {{{USER}}}", make_contract(), "Write it below sasl."),
-        ("kafka: {}", make_contract(kafka=secure_kafka()), "Give it sasl with mechanism SCRAM-SHA-512."),
-        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain",))), "The contract asks for PLAIN."),
+        (f"kafka: {{{USER}}}", make_contract(), "Move it into the section sasl."),
+        ("kafka: {}", make_contract(kafka=secure_kafka()), "Add sasl with mechanism SCRAM-SHA-512."),
+        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain",))), "The contract requires PLAIN."),
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(tls=False)), "public network unencrypted"),
-        (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(registry_url=None)), "No schema registry is named."),
+        (
+            f"kafka: {{{SCRAM}}}",
+            make_contract(kafka=secure_kafka(registry_url=None)),
+            "No schema registry is configured.",
+        ),
         (
             f"kafka: {{{SCRAM}, registry: {{token_file: password}}}}",
             make_contract(kafka=secure_kafka(registry_url="http://r.example")),
@@ -679,7 +698,7 @@ def test_reconcile_names_unknown_servers_and_streams(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_reconcile_finds(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
+def test_check_consistency_finds(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
     errors = [each for each in compare(tmp_path, servers, contract) if each.severity == "error"]
     assert any(finding in str(each) for each in errors), errors
     assert {each.line for each in errors} == {3}
@@ -688,11 +707,11 @@ def test_reconcile_finds(tmp_path: Path, servers: str, contract: Contract, findi
 @pytest.mark.parametrize(
     ("servers", "contract", "finding"),
     [
-        ("meterBroker: {}", make_contract(security=("userPassword",)), "Give it username and password_file."),
-        (f"kafka: {{{SCRAM}}}", make_contract(), "The contract asks for no SASL."),
+        ("meterBroker: {}", make_contract(security=("userPassword",)), "Add username and password_file."),
+        (f"kafka: {{{SCRAM}}}", make_contract(), "The contract does not require SASL."),
     ],
 )
-def test_reconcile_warns(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
+def test_check_consistency_warns(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
     """A broker beside us without a password, or a cluster stricter than its contract, stops nothing."""
     [warning] = compare(tmp_path, servers, contract)
     assert (warning.severity, finding in str(warning)) == ("warning", True)
@@ -713,7 +732,7 @@ def test_reconcile_warns(tmp_path: Path, servers: str, contract: Contract, findi
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain", "scramSha512")))),
     ],
 )
-def test_reconcile_accepts(tmp_path: Path, servers: str, contract: Contract) -> None:
+def test_check_consistency_accepts(tmp_path: Path, servers: str, contract: Contract) -> None:
     assert compare(tmp_path, servers, contract) == []
 
 
@@ -722,7 +741,7 @@ def test_reconcile_accepts(tmp_path: Path, servers: str, contract: Contract) -> 
     [({}, 0.0), ({"linger.ms": 5}, 0.005), ({"queue.buffering.max.ms": "2.5"}, 0.0025), ({"LINGER.MS": 0}, 0.0)],
 )
 def test_take_linger_leaves_the_other_properties(given: dict[str, Any], seconds: float) -> None:
-    """How long a record waits for others is the loop's, under whichever name; librdkafka never hears of it."""
+    """How long a record waits for others is the loop's, under whichever name; librdkafka never gets it."""
     properties = {"compression.type": "zstd"} | given
     assert take_linger(properties) == pytest.approx(seconds)
     assert properties == {"compression.type": "zstd"}

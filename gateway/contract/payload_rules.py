@@ -1,0 +1,118 @@
+"""Checks that the payload of an MQTT message and the record that it becomes have the same members."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract import pointers
+from gateway.contract.expression import split
+from gateway.contract.message import describes
+from gateway.contract.schema import WHOLE
+from gateway.core.model import Parameter
+
+if TYPE_CHECKING:
+    from gateway.contract.channel import Channel
+    from gateway.contract.document import Node
+    from gateway.contract.findings import Findings
+    from gateway.contract.message import Payload
+    from gateway.contract.schema import Record
+    from gateway.core.codec.precise_encoder import Unknown
+
+NESTING = {"array", "map", "record"}
+
+
+def unknown(payload: Payload) -> Unknown:
+    """What happens to members that no field reads: they are ignored only if the schema explicitly allows them."""
+    schema = payload.json_schema
+    return "ignore" if isinstance(schema, dict) and schema.get("additionalProperties") is True else "reject"
+
+
+def parameters(
+    source: Channel, names: tuple[str, ...], payload: Payload, record: Record | None, findings: Findings
+) -> tuple[Parameter, ...] | None:
+    """The parameters of an address; None when the location of one is invalid."""
+    read = []
+    for name in names:
+        stated = source.node.at("parameters", name, "location")
+        pointer = None
+        if stated.text is not None and record is not None:
+            pointer = pointers.location(stated, payload, record, findings)
+        read.append((stated, Parameter(name, pointer)))
+    if record is not None and any(stated.text is not None and one.pointer is None for stated, one in read):
+        return None
+    return tuple(one for _, one in read)
+
+
+def check(message: Node, payload: Payload, record: Record, findings: Findings) -> None:
+    """Every field of the record reads a member that the payload's schema describes, and every member is read."""
+    if payload.record is not None:
+        if payload.record.schema.definition != record.schema.definition:
+            fix = "Use the same Avro schema on both sides, or describe the MQTT payload in JSON Schema."
+            what = "an array of another Avro record" if payload.is_array else "another Avro schema"
+            text = f"The MQTT message has {what} than the record {record.schema.fullname}."
+            findings.error(message.stated("payload"), text, fix)
+        return
+    for index, (name, sources) in enumerate(record.sources.items()):
+        place = record.node.at("fields", str(index))
+        stated = place.at("x-source")
+        for pointer in sources:
+            if pointer and record.whole is None and not describes(payload.json_schema, split(pointer)):
+                text = f"Field {name!r} reads {pointer}, which the MQTT message's schema does not describe."
+                fix = "Correct x-source, or describe the member."
+                findings.error(place if stated.is_absent else stated, text, fix)
+    _check_unread(payload, record, findings)
+
+
+def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
+    if WHOLE in record.sources.values() or unknown(payload) == "ignore":
+        return
+    read = {split(pointer)[0] for sources in record.sources.values() for pointer in sources}
+    for key, node in payload.node.at("properties").members():
+        if key not in read:
+            text = f"No field of {record.schema.fullname} reads {key!r}; readings that have it would be dead letters."
+            findings.error(node, text, "Add a field to the record, or remove the member.")
+
+
+def check_text(stated: Node, payload: Payload, record: Record, findings: Findings) -> None:
+    """A payload of plain text is one value, and one field of the record takes it; `stated` is the content type."""
+    if payload.is_array:
+        text = "The message's schema is an array, but plain text is one value."
+        findings.error(stated, text, "Write application/json, or describe one value.")
+    elif record.whole is None or _nests(record, record.whole["type"]):
+        text = f"Plain text is one value, but {record.schema.fullname} has no field that takes one."
+        fix = f'Write "x-source": "{pointers.PREFIX}" at a field of the .avsc that is a number, text or an enum.'
+        findings.error(stated, text, fix)
+
+
+def check_whole(record: Record, tied: tuple[Parameter, ...], findings: Findings) -> None:
+    """If one field takes the whole payload, the others get theirs from the address's parameters, or have a default."""
+    if record.whole is None:
+        return
+    from_topic = {parameter.pointer for parameter in tied}
+    for index, field in enumerate(record.schema.definition["fields"]):
+        sources = record.sources[field["name"]]
+        if sources != WHOLE and "default" not in field and not from_topic.intersection(sources):
+            text = f"Field {record.whole['name']!r} takes the whole payload, so {field['name']!r} has no value."
+            fix = f"Add location: {pointers.PREFIX}{sources[0]} to a parameter of the address, or add a default."
+            findings.error(record.node.at("fields", str(index)), text, fix)
+
+
+def _nests(record: Record, avro_type: Any) -> bool:
+    """Whether values of a type contain others, so that plain text cannot express them."""
+    return any(isinstance(one, dict) and one["type"] in NESTING for one in record.kinds(avro_type))
+
+
+def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...], findings: Findings) -> None:
+    """Warn of members that the JSON Schema does not require although the record does."""
+    if not isinstance(payload.json_schema, dict) or "properties" not in payload.json_schema:
+        return
+    required = payload.json_schema.get("required")
+    sure = {*(required if isinstance(required, list) else ()), *(one.pointer for one in tied)}
+    missing = []
+    for field in record.schema.definition["fields"]:
+        sources = [pointer for pointer in record.sources[field["name"]] if pointer]
+        if "default" not in field and sources and not {*sources, *(split(one)[0] for one in sources)} & sure:
+            missing.append(sources[0])
+    if missing:
+        text = f"The schema does not require {', '.join(missing)}, but the fields that read this have no default."
+        findings.warning(payload.node, text, "Add it to `required`, or give the fields a default.")

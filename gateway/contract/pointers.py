@@ -1,0 +1,190 @@
+"""The runtime expressions of the contract, each checked against what it points into.
+
+- `location` of a parameter: the place in the payload that repeats a level of the topic. A text field must read it.
+- `x-sequence` of a receive operation: the place of a sequence number in the payload. A field must read it as int or
+  long, so that a payload without a valid number becomes a dead letter.
+- `x-location` of a Kafka key: the field of the record, or several of which the first non-empty one is taken. The key is
+  text; a single field must not be nullable, because records without a key have no order.
+- `x-timestamp` of a Kafka message: the field of the record that is its timestamp in Kafka. It has one of Avro's
+  timestamp types, and may be null. A plain `long` is rejected, because its unit is unknown: seconds, read as
+  milliseconds, would date the record to 1970, and Kafka's retention would delete it. A local timestamp has no zone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.contract.document import quoted
+from gateway.contract.expression import ExpressionError, join, parse
+from gateway.contract.message import unread
+from gateway.core.codec.event_time import PER_MILLISECOND
+from gateway.documents.spelling import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.contract.document import Node
+    from gateway.contract.expression import Expression
+    from gateway.contract.findings import Findings
+    from gateway.contract.message import Payload
+    from gateway.contract.schema import Record
+    from gateway.core.model import Topic
+
+PREFIX = "$message.payload#"
+TIMESTAMP = '{"type": "long", "logicalType": "timestamp-millis"}'
+
+
+def location(node: Node, payload: Payload, record: Record, findings: Findings) -> str | None:
+    """Read the `location` of a parameter: a pointer into the payload; None, with a finding, when it is invalid."""
+
+    def fault(expression: Expression) -> str:
+        if absent := _unread(expression, payload, record):
+            return absent
+        kinds = _kinds_at(expression.pointer, record)
+        is_text = any(one == "string" or (isinstance(one, dict) and one["type"] == "enum") for one in kinds)
+        return "" if is_text else f"The field that reads {expression.pointer} is not text, but a topic level is."
+
+    fix = "Point at a text member that a field of the record reads."
+    return _checked(node, _sources(record), fault, fix, findings)
+
+
+def sequence(operation: Node, payload: Payload, record: Record, findings: Findings) -> str | None:
+    """Read `x-sequence` of a receive operation: a pointer into the payload; None when absent or invalid."""
+
+    def fault(expression: Expression) -> str:
+        if absent := _unread(expression, payload, record):
+            return absent
+        is_integer = any(one in ("int", "long") for one in _kinds_at(expression.pointer, record))
+        return "" if is_integer else f"The field that reads {expression.pointer} is neither int nor long."
+
+    stated = operation.at("x-sequence")
+    fix = "Point at a number that a field of the record reads as int or long."
+    return None if stated.is_absent else _checked(stated, _sources(record), fault, fix, findings)
+
+
+def keys(binding: Node, record: Record, findings: Findings) -> tuple[str, ...]:
+    """Read the key of a message's Kafka binding: pointers into the record."""
+    key = binding.at("key")
+    stated = key.at("x-location")
+    if key.is_absent or stated.is_absent:
+        fix = "Add key: {type: string, x-location: $message.payload#/field} to the message's Kafka binding."
+        findings.error(binding if key.is_absent else key, "The record has no key, so it would have no order.", fix)
+        return ()
+    if not key.at("type").is_absent and key.at("type").value != "string":
+        findings.error(key.at("type"), "The key must be text.", "Write type: string.")
+    entries = stated.entries() if isinstance(stated.value, list) else [stated]
+    if not entries:
+        findings.error(stated, "The list of key fields is empty.", "Add a field, as in [$message.payload#/field].")
+
+    def fault(expression: Expression) -> str:
+        return _key_fault(expression, record, is_only=len(entries) == 1)
+
+    fix = "Point at a text field of the record."
+    pointers = [_checked(one, map(join, record.sources), fault, fix, findings) for one in entries]
+    return tuple(one for one in pointers if one is not None)
+
+
+def timestamp(message: Node, record: Record, topic: Topic, channel: Node, findings: Findings) -> str | None:
+    """Read `x-timestamp` of a Kafka message.
+
+    Args:
+        message: with its traits.
+        record: its payload.
+        topic: its destination.
+        channel: has the topic's settings.
+        findings: collects the errors.
+
+    Returns:
+        A pointer into the record; None when absent or invalid.
+    """
+    stated = message.at("x-timestamp")
+    if stated.is_absent:
+        return None
+    fix = f"Point at a field whose type is {TIMESTAMP}."
+    known = map(join, record.sources)
+    pointer = _checked(stated, known, lambda expression: _timestamp_fault(expression, record), fix, findings)
+    if pointer and topic.configuration.get("message.timestamp.type") == "LogAppendTime":
+        setting = channel.at("bindings", "kafka", "topicConfiguration", "message.timestamp.type")
+        warning = "With LogAppendTime Kafka overwrites the timestamp, so x-timestamp has no effect."
+        findings.warning(setting, warning, "Write CreateTime.")
+    return pointer
+
+
+def _checked(
+    node: Node, known: Iterable[str], fault_of: Callable[[Expression], str], fix: str, findings: Findings
+) -> str | None:
+    """The pointer of an expression; None, with a finding, when it is invalid.
+
+    Args:
+        node: the expression.
+        known: pointers to suggest.
+        fault_of: returns what is wrong with an expression, or "".
+        fix: when no known pointer is similar.
+        findings: collects the errors.
+    """
+    try:
+        expression = parse(quoted(node.value) if node.text is None else node.text)
+    except ExpressionError as error:
+        findings.error(node, f"{error}.", f"Write {PREFIX}/member.")
+        return None
+    fault = fault_of(expression)
+    if not fault:
+        return expression.pointer
+    pointers = [one for one in known if one]
+    near = None if expression.pointer in pointers else nearest(expression.pointer, pointers)
+    findings.error(node, fault, f"Did you mean {PREFIX + near!r}?" if near else fix)
+    return None
+
+
+def _sources(record: Record) -> Iterable[str]:
+    return (pointer for pointers in record.sources.values() for pointer in pointers)
+
+
+def _unread(expression: Expression, payload: Payload, record: Record) -> str:
+    """Why no field of the record reads the place in the payload; "" when one does."""
+    if expression.part != "payload" or not expression.pointer:
+        return f"It must point at a member of the payload: {PREFIX}/member."
+    return unread(expression.pointer, payload, record)
+
+
+def _kinds_at(pointer: str, record: Record) -> list[Any]:
+    """The types of the field that reads a place in the payload."""
+    return record.kinds(record.walk((record.reader(pointer) or "",)))
+
+
+def _key_fault(expression: Expression, record: Record, *, is_only: bool) -> str:
+    if expression.part != "payload" or not expression.tokens:
+        return f"A key must be a field of the record: {PREFIX}/field."
+    avro_type = record.walk(expression.tokens)
+    if avro_type is None:
+        return _no_field(record, expression)
+    kinds = record.kinds(avro_type)
+    if [one for one in kinds if one != "null"] != ["string"]:
+        return f"The field at {expression.pointer!r} is not text, so it cannot be a key."
+    if "null" in kinds and is_only:
+        return f"The field at {expression.pointer!r} may be null, so it cannot be the only key."
+    return ""
+
+
+def _timestamp_fault(expression: Expression, record: Record) -> str:
+    tokens = expression.tokens
+    if expression.part != "payload" or not tokens:
+        return f"The timestamp must be a field of the record: {PREFIX}/field."
+    around = record.walk(tokens[:-1])
+    fields = around["fields"] if isinstance(around, dict) and around["type"] == "record" else []
+    avro_type = next((one["type"] for one in fields if one["name"] == tokens[-1]), None)
+    if avro_type is None:
+        return _no_field(record, expression)
+    return "" if _is_timestamp(avro_type) else f"The field at {expression.pointer!r} is not an Avro timestamp."
+
+
+def _no_field(record: Record, expression: Expression) -> str:
+    return f"{record.schema.fullname} has no field at {expression.pointer!r}."
+
+
+def _is_timestamp(avro_type: Any) -> bool:
+    """Whether a type is a timestamp, or a union of null and a timestamp."""
+    if isinstance(avro_type, list):
+        others = [one for one in avro_type if one != "null"]
+        return len(avro_type) == 2 and len(others) == 1 and _is_timestamp(others[0])
+    return isinstance(avro_type, dict) and avro_type.get("logicalType") in PER_MILLISECOND
