@@ -98,7 +98,8 @@ class Document:
 
     def _read(self, path: Path, name: str) -> Source | ConfigurationError:
         if len(self._sources) >= MAX_FILES:
-            return ConfigurationError([Finding(name, 0, "", f"The contract has more than {MAX_FILES} files.")])
+            message = f"The contract has more than {MAX_FILES} files."
+            return ConfigurationError([Finding(name, 0, "", message, "Merge some of them.")])
         try:
             return json_file.read(path, name) if path.suffix in JSON_SUFFIXES else yaml_file.read(path, name, pointer)
         except ConfigurationError as error:

@@ -465,7 +465,7 @@ class _Reader:
         entries = stated.entries() if isinstance(stated.value, list) else [stated]
         if not entries:
             self.wrong(
-                stated, "The list of sources is empty.", "Write an expression, as in [$message.payload#/member]."
+                stated, "The list of sources is empty.", 'Write an expression, as in ["$message.payload#/member"].'
             )
         pointers = tuple(pointer for one in entries if (pointer := self._pointer(one)) is not None)
         if "" in pointers and isinstance(stated.value, list):

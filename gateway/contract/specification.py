@@ -125,7 +125,12 @@ def _explained(error: Any) -> tuple[str, str]:
     value, rule = error.instance, error.validator_value
     if error.validator == "required":
         missing = [key for key in rule if key not in value]
-        return f"{' and '.join(map(repr, missing))} is required here.", "Add it."
+        names = " and ".join(map(repr, missing))
+        return (
+            (f"{names} is required here.", "Add it.")
+            if len(missing) == 1
+            else (f"{names} are required here.", "Add them.")
+        )
     if error.validator == "type":
         return _explained_type(value, rule if isinstance(rule, list) else [rule])
     if error.validator in {"enum", "const"}:

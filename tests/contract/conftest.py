@@ -1,4 +1,4 @@
-"""A copy of our contract that a test may spoil."""
+"""A copy of the contract for a test to edit."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Copy:
         return self.folder / "asyncapi.yaml"
 
     def edit(self, old: str, new: str, file: str = "asyncapi.yaml") -> None:
-        """Replace the first place where a text stands; it must stand there."""
+        """Replace the first occurrence of a text, which must be there."""
         path = self.folder / file
         text = path.read_text()
         assert old in text, f"{file} has no {old!r}"
         path.write_text(text.replace(old, new, 1))
 
     def findings(self) -> list[Finding]:
-        """Everything that is found in it."""
+        """All findings."""
         return examine(self.document)[1]
 
     def contract(self) -> Contract:
-        """The contract, when nothing is wrong."""
+        """The contract; it must have no errors."""
         found, findings = examine(self.document)
         assert found is not None, findings
         return found
@@ -49,7 +49,7 @@ class Copy:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    """A copy of our contract."""
+    """A copy of the contract."""
     shutil.copy(REPOSITORY / "asyncapi.yaml", tmp_path)
     shutil.copytree(REPOSITORY / "schemas", tmp_path / "schemas")
     return Copy(tmp_path)

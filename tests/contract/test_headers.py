@@ -124,7 +124,7 @@ def warnings(step: Copy) -> list[tuple[str, str]]:
 
 
 def test_check_warns_of_headers_that_mqtt_3_1_1_does_not_have(step: Copy) -> None:
-    """They are never there, which is no harm when nobody requires them."""
+    """They are never set, which is no error when the record does not require them."""
     step.edit(*OLD)
     step.edit("        required: [traceparent]\n", "")
     properties = f"{AVRO}/headers/properties"

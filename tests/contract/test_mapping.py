@@ -44,7 +44,7 @@ def found(copy: Copy, path: str) -> Finding:
 def test_examine_reports_where_a_record_is_another_than_its_example(
     copy: Copy, old: str, new: str, path: str, message: str
 ) -> None:
-    """In the meter's record, that is the last place where the text stands; elsewhere the first."""
+    """The last occurrence of the text is the one in the Kafka example."""
     text = copy.document.read_text()
     assert old in text
     before, after = text.rsplit(old, 1)

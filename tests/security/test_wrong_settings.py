@@ -93,7 +93,7 @@ def steps_of(place: str) -> list[str]:
 
 
 def findings_of(folder: Path, place: str, value: object) -> list[Finding]:
-    """Load a file that says nothing else wrong; the setting stands alone on its line."""
+    """Load a file without other errors; the setting is alone on its line."""
     lines, steps = ([] if place == "contract" else ["contract: asyncapi.yaml"]), steps_of(place)
     lines += [f"{'  ' * depth}{step}:" for depth, step in enumerate(steps)]
     lines[-1] += f" {json.dumps(value)}"
@@ -130,7 +130,7 @@ def test_load_of_a_wrong_value_is_one_sentence_with_its_line(tmp_path: Path, pla
 
 @pytest.mark.parametrize("place", ALL)
 def test_load_of_an_unknown_name_says_what_there_is(tmp_path: Path, place: str) -> None:
-    """A letter too much in any name is found, and the right name is proposed."""
+    """A name with an extra character is an error, and the right name is suggested."""
     *above, last = steps_of(place)
     if above[-1:] and above[-1] in NAMES:
         return  # a name that the contract or librdkafka knows, not this file

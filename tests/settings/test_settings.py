@@ -1,4 +1,4 @@
-"""gateway.yaml: what is taken, what is refused and in which words, and what the environment changes."""
+"""gateway.yaml: valid and invalid values, the words of errors, and the environment's overrides."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_load_of_the_example_gives_what_it_says(example: Path) -> None:
 
 
 def test_the_example_shows_the_defaults(example: Path) -> None:
-    """Every section with defaults stands in the example with exactly these."""
+    """Every section with defaults is in the example with exactly these."""
     settings, defaults = load(example, {}), Settings(contract="asyncapi.yaml")
     for section in ("spool", "http", "log", "mqtt"):
         assert getattr(settings, section) == getattr(defaults, section)
@@ -85,7 +85,7 @@ def test_the_example_shows_the_defaults(example: Path) -> None:
 
 
 def test_the_example_names_every_setting() -> None:
-    """A setting without a line in the reference does not exist for the operator."""
+    """The example is the reference, so each setting has a line."""
     text = EXAMPLE.read_text()
     shapes = [Settings.model_json_schema(), *Settings.model_json_schema()["$defs"].values()]
     missing = [name for shape in shapes for name in shape["properties"] if f"{name}:" not in text]
@@ -712,7 +712,7 @@ def test_check_consistency_finds(tmp_path: Path, servers: str, contract: Contrac
     ],
 )
 def test_check_consistency_warns(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
-    """A broker beside us without a password, or a cluster stricter than its contract, stops nothing."""
+    """A local broker without a password, or settings stricter than the contract, are warnings."""
     [warning] = compare(tmp_path, servers, contract)
     assert (warning.severity, finding in str(warning)) == ("warning", True)
 
