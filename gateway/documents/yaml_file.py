@@ -101,6 +101,16 @@ class _Composer(yaml.SafeLoader):
         node.tag = "&" * (event.anchor is not None) + "!" * (event.tag is not None)
         return node
 
+    def descend_resolver(self, parent: yaml.Node | None, index: Any) -> None:
+        """Skip PyYAML's choice of tags by YAML 1.1: `scalar` decides."""
+
+    def ascend_resolver(self) -> None:
+        """As above."""
+
+    def resolve(self, *_: Any) -> str:
+        """As above."""
+        return ""
+
 
 _SYNTAX = {
     "*": ("An alias (`*name`) is not allowed.", "Write the value out."),
