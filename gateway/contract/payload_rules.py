@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.contract import pointers
 from gateway.contract.expression import split
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
     from gateway.contract.schema import Record
+    from gateway.core.avro_schema import AvroType
     from gateway.core.codec.precise_encoder import Unknown
 
 NESTING = {"array", "map", "record"}
@@ -78,7 +79,7 @@ def check_text(stated: Node, payload: Payload, record: Record, findings: Finding
     if payload.is_array:
         text = "The message's schema is an array, but plain text is one value."
         findings.error(stated, text, "Write application/json, or describe one value.")
-    elif record.whole is None or _nests(record, record.whole["type"]):
+    elif record.whole is None or _nests(record.whole.type):
         text = f"Plain text is one value, but {record.schema.fullname} has no field that takes one."
         fix = f'Write "x-source": "{pointers.PREFIX}" at a field of the .avsc that is a number, text or an enum.'
         findings.error(stated, text, fix)
@@ -89,17 +90,17 @@ def check_whole(record: Record, tied: tuple[Parameter, ...], findings: Findings)
     if record.whole is None:
         return
     from_topic = {parameter.pointer for parameter in tied}
-    for index, field in enumerate(record.schema.definition["fields"]):
-        sources = record.sources[field["name"]]
-        if sources != WHOLE and "default" not in field and not from_topic.intersection(sources):
-            text = f"Field {record.whole['name']!r} takes the whole payload, so {field['name']!r} has no value."
+    for index, field in enumerate(record.schema.record.fields):
+        sources = record.sources[field.name]
+        if sources != WHOLE and not field.has_default and not from_topic.intersection(sources):
+            text = f"Field {record.whole.name!r} takes the whole payload, so {field.name!r} has no value."
             fix = f"Add location: {pointers.PREFIX}{sources[0]} to a parameter of the address, or add a default."
             findings.error(record.node.at("fields", str(index)), text, fix)
 
 
-def _nests(record: Record, avro_type: Any) -> bool:
+def _nests(avro_type: AvroType) -> bool:
     """Whether values of a type contain others, so that plain text cannot express them."""
-    return any(isinstance(one, dict) and one["type"] in NESTING for one in record.kinds(avro_type))
+    return any(branch.kind in NESTING for branch in avro_type.branches)
 
 
 def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...], findings: Findings) -> None:
@@ -109,9 +110,9 @@ def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...
     required = payload.json_schema.get("required")
     sure = {*(required if isinstance(required, list) else ()), *(one.pointer for one in tied)}
     missing = []
-    for field in record.schema.definition["fields"]:
-        sources = [pointer for pointer in record.sources[field["name"]] if pointer]
-        if "default" not in field and sources and not {*sources, *(split(one)[0] for one in sources)} & sure:
+    for field in record.schema.record.fields:
+        sources = [pointer for pointer in record.sources[field.name] if pointer]
+        if not field.has_default and sources and not {*sources, *(split(one)[0] for one in sources)} & sure:
             missing.append(sources[0])
     if missing:
         text = f"The schema does not require {', '.join(missing)}, but the fields that read this have no default."

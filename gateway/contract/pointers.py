@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, join, parse
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
     from gateway.contract.schema import Record
+    from gateway.core.avro_schema import AvroType
     from gateway.core.model import Topic
 
 PREFIX = "$message.payload#"
@@ -40,8 +41,7 @@ def location(node: Node, payload: Payload, record: Record, findings: Findings) -
     def fault(expression: Expression) -> str:
         if absent := _unread(expression, payload, record):
             return absent
-        kinds = _kinds_at(expression.pointer, record)
-        is_text = any(one == "string" or (isinstance(one, dict) and one["type"] == "enum") for one in kinds)
+        is_text = bool(_kinds_at(expression.pointer, record) & {"string", "enum"})
         return "" if is_text else f"The field that reads {expression.pointer} is not text, but a topic level is."
 
     fix = "Point at a text member that a field of the record reads."
@@ -54,7 +54,7 @@ def sequence(operation: Node, payload: Payload, record: Record, findings: Findin
     def fault(expression: Expression) -> str:
         if absent := _unread(expression, payload, record):
             return absent
-        is_integer = any(one in ("int", "long") for one in _kinds_at(expression.pointer, record))
+        is_integer = bool(_kinds_at(expression.pointer, record) & {"int", "long"})
         return "" if is_integer else f"The field that reads {expression.pointer} is neither int nor long."
 
     stated = operation.at("x-sequence")
@@ -147,32 +147,29 @@ def _unread(expression: Expression, payload: Payload, record: Record) -> str:
     return unread(expression.pointer, payload, record)
 
 
-def _kinds_at(pointer: str, record: Record) -> list[Any]:
+def _kinds_at(pointer: str, record: Record) -> set[str]:
     """The types of the field that reads a place in the payload."""
-    return record.kinds(record.walk((record.reader(pointer) or "",)))
+    avro_type = record.type_at((record.reader(pointer) or "",))
+    return {branch.kind for branch in avro_type.branches} if avro_type else set()
 
 
 def _key_fault(expression: Expression, record: Record, *, is_only: bool) -> str:
     if expression.part != "payload" or not expression.tokens:
         return f"A key must be a field of the record: {PREFIX}/field."
-    avro_type = record.walk(expression.tokens)
+    avro_type = record.type_at(expression.tokens)
     if avro_type is None:
         return _no_field(record, expression)
-    kinds = record.kinds(avro_type)
-    if [one for one in kinds if one != "null"] != ["string"]:
+    if [branch.kind for branch in avro_type.non_null] != ["string"]:
         return f"The field at {expression.pointer!r} is not text, so it cannot be a key."
-    if "null" in kinds and is_only:
+    if avro_type.is_nullable and is_only:
         return f"The field at {expression.pointer!r} may be null, so it cannot be the only key."
     return ""
 
 
 def _timestamp_fault(expression: Expression, record: Record) -> str:
-    tokens = expression.tokens
-    if expression.part != "payload" or not tokens:
+    if expression.part != "payload" or not expression.tokens:
         return f"The timestamp must be a field of the record: {PREFIX}/field."
-    around = record.walk(tokens[:-1])
-    fields = around["fields"] if isinstance(around, dict) and around["type"] == "record" else []
-    avro_type = next((one["type"] for one in fields if one["name"] == tokens[-1]), None)
+    avro_type = record.type_at(expression.tokens)
     if avro_type is None:
         return _no_field(record, expression)
     return "" if _is_timestamp(avro_type) else f"The field at {expression.pointer!r} is not an Avro timestamp."
@@ -182,9 +179,7 @@ def _no_field(record: Record, expression: Expression) -> str:
     return f"{record.schema.fullname} has no field at {expression.pointer!r}."
 
 
-def _is_timestamp(avro_type: Any) -> bool:
+def _is_timestamp(avro_type: AvroType) -> bool:
     """Whether a type is a timestamp, or a union of null and a timestamp."""
-    if isinstance(avro_type, list):
-        others = [one for one in avro_type if one != "null"]
-        return len(avro_type) == 2 and len(others) == 1 and _is_timestamp(others[0])
-    return isinstance(avro_type, dict) and avro_type.get("logicalType") in PER_MILLISECOND
+    has_one = len(avro_type.non_null) == 1 and (avro_type.kind != "union" or avro_type.is_nullable)
+    return has_one and avro_type.non_null[0].logical_name in PER_MILLISECOND

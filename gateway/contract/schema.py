@@ -27,18 +27,16 @@ from gateway.contract import scale
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.references import references
-from gateway.core.avro_schema import build
-from gateway.core.codec.scalar_payload import whole_field
+from gateway.core.avro_schema import NAMED, PRIMITIVES, build, full_name
 from gateway.core.model import AvroSchema
 from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
+    from gateway.core.avro_schema import AvroType, Field
 
-PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 COMPLEX = ("record", "enum", "array", "map", "fixed")
-NAMED = frozenset({"record", "enum", "fixed"})
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 LOGICAL = {
     "decimal": ("bytes", "fixed"), "uuid": ("string", "fixed"), "date": ("int",), "time-millis": ("int",),
@@ -62,51 +60,31 @@ class Record:
     Args:
         node: its place.
         schema: for the contract.
-        named: definitions by full name.
-        namespace: of the record, for names without one.
         sources: pointers into the payload by field name.
     """
 
     node: Node
     schema: AvroSchema
-    named: dict[str, Any]
-    namespace: str
     sources: dict[str, tuple[str, ...]]
 
-    def walk(self, tokens: tuple[str, ...]) -> Any:
-        """The type of a field, or of a field inside records, named types looked up; None when there is none."""
-        avro_type: Any = self.schema.definition
+    def type_at(self, tokens: tuple[str, ...]) -> AvroType | None:
+        """The type of a field, or of a field inside records; None when there is none."""
+        avro_type = self.schema.record
         for token in tokens:
-            if not (isinstance(avro_type, dict) and avro_type["type"] == "record"):
+            field = avro_type.field_named(token)
+            if field is None:
                 return None
-            inner = [one["type"] for one in avro_type["fields"] if one["name"] == token]
-            avro_type = self.kind(inner[0]) if inner else None
+            avro_type = field.type
         return avro_type
 
     @property
-    def whole(self) -> dict[str, Any] | None:
+    def whole(self) -> Field | None:
         """The field that takes the whole payload."""
-        return whole_field(self.schema.definition)
+        return self.schema.record.whole_field
 
     def reader(self, pointer: str) -> str | None:
         """The field that reads a place in the payload."""
         return next((name for name, pointers in self.sources.items() if pointer in pointers), None)
-
-    def kinds(self, avro_type: Any) -> list[Any]:
-        """The branches of a union, or the type itself, named types looked up."""
-        return [self.kind(one) for one in (avro_type if isinstance(avro_type, list) else [avro_type])]
-
-    def kind(self, avro_type: Any) -> Any:
-        """A type with named types looked up: text for primitives, a dict for others, a list for unions."""
-        while True:
-            if isinstance(avro_type, str) and avro_type not in PRIMITIVES:
-                avro_type = self.named.get(avro_type) or self.named.get(full(avro_type, self.namespace))
-            elif isinstance(avro_type, dict) and isinstance(avro_type["type"], (dict, list)):
-                avro_type = avro_type["type"]
-            elif isinstance(avro_type, dict) and avro_type["type"] in PRIMITIVES:
-                return avro_type["type"]
-            else:
-                return avro_type
 
 
 def load(node: Node, findings: Findings) -> Record | None:
@@ -127,15 +105,13 @@ def load(node: Node, findings: Findings) -> Record | None:
         reader.check_ends(node)
     if reader.faults or not _accepted_by_fastavro(node, findings):
         return None
-    return _record(node, reader.named, sources)
+    return _record(node, sources)
 
 
-def _record(node: Node, named: dict[str, Any], sources: dict[str, tuple[str, ...]]) -> Record:
-    definition = node.value
-    fullname = full(definition["name"], definition.get("namespace", ""))
+def _record(node: Node, sources: dict[str, tuple[str, ...]]) -> Record:
+    definition, model = node.value, build(node.value)
     text = json.dumps(without_extensions(definition), ensure_ascii=False, separators=(",", ":"))
-    schema = AvroSchema(node.source.path, fullname, definition, text, build(definition))
-    return Record(node, schema, named, fullname.rpartition(".")[0], sources)
+    return Record(node, AvroSchema(node.source.path, model.name, definition, text, model), sources)
 
 
 def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
@@ -145,11 +121,6 @@ def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
         findings.error(node, f"The Avro schema is invalid: {error}.", "Correct the schema.")
         return False
     return True
-
-
-def full(name: str, namespace: str) -> str:
-    """The full name of a type."""
-    return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 def without_extensions(schema: Any, untyped: tuple[str, ...] = ()) -> Any:
@@ -178,7 +149,7 @@ class _Reader:
         self.findings = findings
         self.faults = 0
         self.named: dict[str, Any] = {}
-        self.finite: set[str] = set()  # records that do not contain themselves without end
+        self.finite: set[AvroType] = set()  # records that do not contain themselves without end
 
     def wrong(self, node: Node, message: str, fix: str) -> None:
         """Add an error."""
@@ -197,7 +168,7 @@ class _Reader:
             self.wrong(node, "Expected an Avro type.", 'Write a name such as "string", or a definition.')
 
     def _name(self, node: Node, name: str, namespace: str) -> None:
-        if name in PRIMITIVES or name in self.named or full(name, namespace) in self.named:
+        if name in PRIMITIVES or name in self.named or full_name(name, namespace) in self.named:
             return
         if name in COMPLEX:
             self.wrong(node, f'"{name}" needs a definition.', f'Write {{"type": "{name}", ...}}.')
@@ -222,10 +193,10 @@ class _Reader:
     def _branch(self, branch: Any, namespace: str) -> str:
         """The name that must be unique among the branches of a union."""
         if not isinstance(branch, dict):
-            return branch if branch in PRIMITIVES else full(str(branch), namespace)
+            return branch if branch in PRIMITIVES else full_name(str(branch), namespace)
         kind = branch.get("type")
         if isinstance(kind, str) and kind in NAMED:
-            return full(str(branch.get("name")), str(branch.get("namespace") or namespace))
+            return full_name(str(branch.get("name")), str(branch.get("namespace") or namespace))
         return str(kind)
 
     def _definition(self, node: Node, namespace: str) -> None:
@@ -285,7 +256,7 @@ class _Reader:
         name, stated = node.at("name"), node.at("namespace")
         self._check_name(node, kind)
         self._aliases(node)
-        fullname = full(name.text or "", stated.text if stated.text is not None else outer)
+        fullname = full_name(name.text or "", stated.text if stated.text is not None else outer)
         if fullname in self.named or fullname in PRIMITIVES:
             self.wrong(name, f'The name "{fullname}" is already defined.', "Define a type once, then use its name.")
         self.named.setdefault(fullname, node.value)
@@ -392,7 +363,7 @@ class _Reader:
             return self._fits_definition(avro_type, value, namespace)
         if avro_type in PRIMITIVES:
             return _fits_primitive(avro_type, value)
-        definition = self.named.get(avro_type) or self.named[full(avro_type, namespace)]
+        definition = self.named.get(avro_type) or self.named[full_name(avro_type, namespace)]
         return self._fits_definition(definition, value, namespace)
 
     def _fits_definition(self, avro_type: dict[str, Any], value: Any, namespace: str) -> bool:
@@ -418,29 +389,23 @@ class _Reader:
 
     def check_ends(self, record: Node) -> None:
         """A record that always contains itself has no value; an array, a map or a union with null ends it."""
-        name = full(record.at("name").text or "", record.at("namespace").text or "")
-        for one in record.at("fields").entries():
-            if self._is_endless(one.at("type").value, name.rpartition(".")[0], frozenset({name})):
+        model = build(record.value)
+        for index, field in enumerate(model.fields):
+            if self._is_endless(field.type, (model,)):
+                place = record.at("fields", str(index), "type")
                 fix = 'Make it a union with "null", or an array.'
-                self.wrong(one.at("type"), "The record contains itself without end.", fix)
+                self.wrong(place, "The record contains itself without end.", fix)
 
-    def _is_endless(self, avro_type: Any, namespace: str, inside: frozenset[str]) -> bool:
-        if isinstance(avro_type, list):
-            return all(self._is_endless(one, namespace, inside) for one in avro_type)
-        if isinstance(avro_type, str):
-            name = avro_type if avro_type in self.named else full(avro_type, namespace)
-            return name in inside or (
-                name in self.named and self._is_endless(self.named[name], name.rpartition(".")[0], inside)
-            )
-        if avro_type["type"] != "record":
-            return isinstance(avro_type["type"], (dict, list)) and self._is_endless(
-                avro_type["type"], namespace, inside
-            )
-        name = full(avro_type["name"], avro_type.get("namespace", namespace))
-        inner = [one["type"] for one in avro_type["fields"]] if name not in self.finite else []
-        if any(self._is_endless(one, name.rpartition(".")[0], inside | {name}) for one in inner):
+    def _is_endless(self, avro_type: AvroType, inside: tuple[AvroType, ...]) -> bool:
+        if avro_type.kind == "union":
+            return all(self._is_endless(branch, inside) for branch in avro_type.inner)
+        if avro_type.kind != "record" or avro_type in self.finite:
+            return False
+        if avro_type in inside:
             return True
-        self.finite.add(name)
+        if any(self._is_endless(field.type, (*inside, avro_type)) for field in avro_type.fields):
+            return True
+        self.finite.add(avro_type)
         return False
 
     def sources(self, record: Node) -> dict[str, tuple[str, ...]]:

@@ -19,6 +19,7 @@ import fastavro
 from gateway.contract import schema as records
 from gateway.contract.document import Document
 from gateway.contract.findings import Findings
+from gateway.core import avro_schema
 from gateway.errors import ConfigurationError, Finding
 from gateway.text import printable
 
@@ -191,7 +192,7 @@ class _Builder:
         kind = definition["type"]
         if isinstance(kind, (dict, list)):
             return self.type(kind, (*place, "type"), namespace)
-        if kind in records.NAMED or kind == "error":
+        if kind in avro_schema.NAMED or kind == "error":
             return self._define(definition, place, namespace)
         if kind in {"array", "map"}:
             key = "items" if kind == "array" else "values"
@@ -201,16 +202,16 @@ class _Builder:
         return found
 
     def _by_name(self, name: str, place: Place, namespace: str) -> Type:
-        if name in records.PRIMITIVES:
+        if name in avro_schema.PRIMITIVES:
             return Type(name, place)
-        return self._named.get(records.full(name, namespace)) or self._named[name]
+        return self._named.get(avro_schema.full_name(name, namespace)) or self._named[name]
 
     def _define(self, definition: dict[str, Any], place: Place, outer: str) -> Type:
-        name = records.full(definition["name"], definition.get("namespace", outer))
+        name = avro_schema.full_name(definition["name"], definition.get("namespace", outer))
         namespace = name.rpartition(".")[0]
         kind = "record" if definition["type"] == "error" else definition["type"]
         made = self._named[name] = Type(kind, place, name, logical=_logical(definition))
-        made.aliases = frozenset(records.full(alias, namespace) for alias in definition.get("aliases", ()))
+        made.aliases = frozenset(avro_schema.full_name(alias, namespace) for alias in definition.get("aliases", ()))
         made.symbols = tuple(definition.get("symbols", ()))
         made.symbol_default = definition.get("default", "") if kind == "enum" else ""
         made.size = definition.get("size", 0)
