@@ -42,39 +42,70 @@ never an exception outside `core/`: it is a `core.reading.DeadLetter`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from enum import IntEnum
+from typing import ClassVar, Literal, Self
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+Severity = Literal["ok", "unknown", "warning", "error", "unreachable"]
 
-_Found = TypeVar("_Found")
+
+class ExitCode(IntEnum):
+    """All exit codes of the commands, with what they mean where a command's help does not say it more precisely.
+
+    A command line that cannot be parsed ends with 2 as well. From 64 on these are the codes of sysexits.h.
+    """
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str = "") -> Self:
+        """Make a member of its number and its meaning."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    SUCCESS = 0, "success"
+    FAILURE = 1, "a check or a step failed"
+    DIFFERENCE = 2, "differences are left"
+    UNAVAILABLE = 69, "a peer did not answer"
+    SPOOL_TAKEN = 73, "another process holds the spool"
+    SPOOL_BROKEN = 74, "the disk under the spool fails"
+    CONFIGURATION = 78, "the contract or the settings are wrong"  # the systemd unit does not restart on it
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that is wrong in a file of the operator.
+    """One result of a check: a place, what was found there, and the fix.
 
     Args:
-        file: the file's name as the operator gave it.
+        source: the file as the operator named it, or the peer that was checked.
         line: 1-based line, or 0 when the place has none.
-        path: where in the document, as `#/channels/doors/address` or `servers.kafka.host`.
-        message: what is wrong, one sentence.
+        path: where in the file, as `#/channels/doors/address` or `servers.kafka.host`; or what of the peer was checked,
+            as `session`.
+        message: what was found, one sentence.
         fix: what to do, one sentence; may be empty.
-        severity: an error stops `run` with exit code 78; a warning is shown only.
+        severity: an error in a file stops `run` with exit code 78; `unknown`: the peer does not show it; `unreachable`:
+            the peer did not answer.
+        expected: what the contract says, if the peer was compared with it.
     """
 
-    file: str
+    source: str
     line: int
     path: str
     message: str
     fix: str = ""
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
+    expected: str = ""
+
+    @classmethod
+    def at(cls, peer: str, what: str, severity: Severity, message: str, fix: str = "", *, expected: str = "") -> Self:  # noqa: PLR0913 - the fields of the class
+        """Make a finding about a peer."""
+        return cls(peer, 0, what, message, fix, severity, expected)
 
     def __str__(self) -> str:
         """One line for people, as `asyncapi.yaml:12 #/channels/doors: message. fix.`."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        told = f"{place} {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
-        return f"{told} {self.fix}".rstrip()
+        place = f"{self.source}:{self.line}" if self.line else self.source
+        text = f"{place} {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
+        return f"{text} {self.fix}".rstrip()
 
 
 class DataError(Exception):
@@ -100,7 +131,7 @@ class CodecLimit(Exception):  # noqa: N818 - a limit, not an error: the precise 
 class GatewayError(Exception):
     """Every error of ours: a sentence for the operator, and what to do next."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILURE
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -115,7 +146,7 @@ class GatewayError(Exception):
 class ConfigurationError(GatewayError):
     """The contract or the settings are wrong; `findings` lists everything found in one pass."""
 
-    exit_code = 78  # EX_CONFIG in sysexits.h; the unit does not restart on it
+    exit_code = ExitCode.CONFIGURATION
 
     def __init__(self, findings: list[Finding] | tuple[Finding, ...]) -> None:
         self.findings = tuple(findings)
@@ -125,31 +156,10 @@ class ConfigurationError(GatewayError):
 class SpoolTakenError(GatewayError):
     """Another process holds the spool."""
 
-    exit_code = 73  # EX_CANTCREAT
+    exit_code = ExitCode.SPOOL_TAKEN
 
 
 class SpoolBrokenError(GatewayError):
     """The disk under the spool fails again and again."""
 
-    exit_code = 74  # EX_IOERR
-
-
-def until_refused(found: Iterable[_Found], told: Callable[[GatewayError], _Found]) -> list[_Found]:
-    """Collect what asking a peer gives; where an error ends it, what came before stays, and the error is told as well.
-
-    Args:
-        found: raises when the peer does not answer any more.
-        told: makes the last thing found of the error.
-
-    Raises:
-        ConfigurationError: from `found`; no peer is at fault then.
-    """
-    collected = []
-    try:
-        for one in found:
-            collected.append(one)  # noqa: PERF402 - a comprehension would lose them
-    except ConfigurationError:
-        raise
-    except GatewayError as error:
-        collected.append(told(error))
-    return collected
+    exit_code = ExitCode.SPOOL_BROKEN

@@ -74,7 +74,7 @@ def test_help_names_every_command_with_a_sentence() -> None:
     assert "MQTT to Kafka for smart meters and factory sensors" in text
     for sentence in (
         "run Run the gateway until SIGTERM or Ctrl-C.",
-        "check Find everything that `gateway run` would trip over",
+        "check Find everything that would stop `gateway run`",
         "simulate Publish plausible readings",
         "tail Show decoded records of a topic",
         "demo See readings cross from MQTT to Kafka",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from contextlib import closing
@@ -15,11 +16,12 @@ from confluent_kafka import Producer
 from cryptography import x509
 
 from gateway.core.model import Topic
+from gateway.errors import Finding
 from gateway.installation import open_installation
 from gateway.operate.doctor import certificates as dates
 from gateway.operate.doctor import clock, kafka, machine, storage
-from gateway.operate.doctor.diagnosis import Diagnosis, State
-from gateway.operate.doctor.examination import examine
+from gateway.operate.doctor.examination import FORM, examine
+from gateway.operate.report import Report
 from gateway.operate.schemas.subject_status import lock, register
 from gateway.operate.topics import Cluster, carry_out, plan, wanted
 from tests.stack.gateway import ROOT, Gateway
@@ -32,6 +34,7 @@ from tests.test_end_to_end import Topics, servers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gateway.errors import Severity
     from tests.conftest import FreePort, StartKafka, StartMosquitto
     from tests.stack.certificates import Certificates
     from tests.stack.kafka import Kafka
@@ -42,13 +45,13 @@ FINE, WRONG, UNAVAILABLE = 0, 1, 69
 NOBODY_STOPS = threading.Event()
 
 
-def by_place(diagnoses: Iterable[Diagnosis]) -> dict[tuple[str, str], Diagnosis]:
-    return {(one.place, one.what): one for one in diagnoses}
+def by_place(findings: Iterable[Finding]) -> dict[tuple[str, str], Finding]:
+    return {(one.source, one.path): one for one in findings}
 
 
-def seen(gateway: Gateway) -> tuple[dict[tuple[str, str], Diagnosis], int]:
+def seen(gateway: Gateway) -> tuple[dict[tuple[str, str], Finding], int]:
     report = examine(gateway.settings_file, {}, NOBODY_STOPS)
-    return by_place(report.diagnoses), report.exit_code
+    return by_place(report.findings), report.exit_code
 
 
 @pytest.fixture
@@ -79,14 +82,14 @@ def test_doctor_of_an_installation_that_is_well(healthy: Gateway, broker: Mosqui
     """Exit code 0, a line for each trap; nothing of ours stays at the broker, nothing in the folder."""
     before, files = sessions(broker), set(healthy.folder.iterdir())
     rows, exit_code = seen(healthy)
-    assert exit_code == FINE, [str(one) for one in rows.values() if one.state is State.WRONG]
+    assert exit_code == FINE, [str(one) for one in rows.values() if one.severity == "error"]
     for place in [
         ("factoryBroker", "session"), ("meterBroker", "session"), ("factoryBroker", "subscription doors/+"),
         ("factoryBroker", "version"), ("factoryBroker", "dropped messages"), ("registry", "pinned ids"),
         ("clock", clock.WHAT), ("disk", "room"), ("disk", "rights"), ("machine", "system"),
     ]:  # fmt: skip
-        assert rows[place].state is State.OK, str(rows[place])
-    assert rows["gateway", "client ids"].state is State.UNSEEN
+        assert rows[place].severity == "ok", str(rows[place])
+    assert rows["gateway", "client ids"].severity == "unknown"
     wait_for(lambda: sessions(broker) == before, 30, "the broker to know no more clients than before")
     assert {path.name for path in healthy.folder.iterdir()} == {path.name for path in files}
 
@@ -98,10 +101,15 @@ def test_doctor_as_a_command_writes_lines_or_json(healthy: Gateway) -> None:
     asked = ("doctor", "-c", str(healthy.settings_file))
     text, machines = healthy.command(*asked), healthy.command(*asked, "--format", "json")
     assert (text.returncode, machines.returncode) == (FINE, FINE), text.stdout + text.stderr
-    assert "ok         gateway: client ids: nobody else seems to use ours\n" in text.stdout
+    assert re.search(r"^ok +gateway +client ids +no other client seems to use them$", text.stdout, re.MULTILINE)
     told = json.loads(machines.stdout)
     assert told["exit_code"] == FINE
-    assert len(told["diagnoses"]) == len(text.stdout.splitlines()) - 1
+    head, *rows, _, outcome = text.stdout.splitlines()
+    assert head.split() == ["state", "place", "what", "seen", "fix"]
+    assert outcome.startswith("ok: ")
+    assert "wrong" not in outcome
+    assert len(told["diagnoses"]) == len(rows)
+    assert {row["state"] for row in told["diagnoses"]} <= {"ok", "warning", "not seen"}
     assert healthy.metric("gateway_mqtt_connects_total") == 2
 
 
@@ -113,10 +121,10 @@ def test_doctor_sees_a_session_that_is_not_kept_and_filters_that_are_denied(
         with Gateway(told, topics.contract) as gateway:
             rows, exit_code = seen(gateway)
     assert exit_code == WRONG
-    assert rows["factoryBroker", "session"].state is State.WRONG
+    assert rows["factoryBroker", "session"].severity == "error"
     assert "persistence true" in rows["factoryBroker", "session"].fix
-    assert rows["factoryBroker", "subscription doors/+"].told.startswith("denied: Not authorized")
-    assert rows["meterBroker", "session"].state is State.OK
+    assert rows["factoryBroker", "subscription doors/+"].message.startswith("denied: Not authorized")
+    assert rows["meterBroker", "session"].severity == "ok"
 
 
 def test_doctor_sees_a_broker_that_grants_less_than_is_asked(
@@ -127,7 +135,7 @@ def test_doctor_sees_a_broker_that_grants_less_than_is_asked(
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
     row = rows["factoryBroker", "subscription doors/+"]
-    assert (row.state, row.told) == (State.WRONG, "QoS 0 only (contract: QoS 1)")
+    assert (row.severity, row.message) == ("error", "QoS 0 only (contract: QoS 1)")
 
 
 def test_doctor_sees_a_missing_topic_and_another_partitioner(
@@ -142,11 +150,11 @@ def test_doctor_sees_a_missing_topic_and_another_partitioner(
     with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
-    assert rows["kafka", "topic no-such-topic"].state is State.WRONG
+    assert rows["kafka", "topic no-such-topic"].severity == "error"
     assert "topics apply" in rows["kafka", "topic no-such-topic"].fix
-    assert rows["kafka", f"topic {name} partitioner"].state is State.WARNING
+    assert rows["kafka", f"topic {name} partitioner"].severity == "warning"
     assert "murmur2_random" in rows["kafka", f"topic {name} partitioner"].fix
-    assert rows["registry", "pinned ids"].state is State.WARNING
+    assert rows["registry", "pinned ids"].severity == "warning"
 
 
 def test_doctor_sees_in_sync_replicas_that_block_all_writing(
@@ -158,7 +166,7 @@ def test_doctor_sees_in_sync_replicas_that_block_all_writing(
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
     row = rows["kafka", f"topic {name} in-sync replicas"]
-    assert (row.state, row.told) == (State.WRONG, "min.insync.replicas 2 of 1")
+    assert (row.severity, row.message) == ("error", "min.insync.replicas 2 of 1")
 
 
 def test_doctor_sees_messages_that_the_broker_dropped(
@@ -178,9 +186,9 @@ def test_doctor_sees_messages_that_the_broker_dropped(
     assert "max_queued_messages 0" in row.fix
 
 
-def _warned(gateway: Gateway) -> Diagnosis | None:
+def _warned(gateway: Gateway) -> Finding | None:
     row = seen(gateway)[0]["factoryBroker", "dropped messages"]
-    return row if row.state is State.WARNING else None
+    return row if row.severity == "warning" else None
 
 
 def test_doctor_is_told_of_a_shared_client_id_by_the_running_gateway(healthy: Gateway) -> None:
@@ -191,13 +199,13 @@ def test_doctor_is_told_of_a_shared_client_id_by_the_running_gateway(healthy: Ga
     with Gateway(text["servers"], Path(text["contract"])) as twin:
         twin.start(ready=False)
 
-        def shared() -> Diagnosis | None:
-            rows = [row for row in seen(healthy)[0].values() if row.what == "client ids"]
-            return next((row for row in rows if row.state is State.WRONG), None)
+        def shared() -> Finding | None:
+            rows = [row for row in seen(healthy)[0].values() if row.path == "client ids"]
+            return next((row for row in rows if row.severity == "error"), None)
 
         row = wait_for(shared, 60, "one of them to notice")
     assert row
-    assert "'iot-gateway" in row.told
+    assert "'iot-gateway" in row.message
     assert "clientId" in row.fix
 
 
@@ -208,8 +216,8 @@ def test_doctor_tells_who_does_not_answer_and_asks_the_others(
     with Gateway(told, topics.contract) as gateway:
         rows, exit_code = seen(gateway)
     assert exit_code == UNAVAILABLE
-    assert rows["factoryBroker", "answer"].state is State.UNASKED
-    assert rows["meterBroker", "session"].state is State.OK
+    assert rows["factoryBroker", "answer"].severity == "unreachable"
+    assert rows["meterBroker", "session"].severity == "ok"
 
 
 def test_doctor_tells_of_a_secret_that_the_world_can_read(
@@ -224,7 +232,7 @@ def test_doctor_tells_of_a_secret_that_the_world_can_read(
         done = gateway.command("doctor", "-c", str(gateway.settings_file))
     assert done.returncode == WRONG
     assert f"Run: chmod 600 {secret}" in done.stdout
-    assert "machine: system" in done.stdout
+    assert re.search(r"^ok +machine +system ", done.stdout, re.MULTILINE)
 
 
 def test_doctor_reads_the_dates_of_files_and_servers(
@@ -242,10 +250,10 @@ def test_doctor_reads_the_dates_of_files_and_servers(
     with Gateway(told, topics.contract) as gateway:
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
-    assert rows["certificates", str(ca)].state is State.OK
-    assert rows["certificates", str(ended)].told == "ended on 2020-01-31"
+    assert rows["certificates", str(ca)].severity == "ok"
+    assert rows["certificates", str(ended)].message == "expired on 2020-01-31"
     server = rows["certificates", f"factoryBroker at 127.0.0.1:{broker.port}"]
-    assert (server.state, server.told) == (State.OK, "valid until 2049-12-31")
+    assert (server.severity, server.message) == ("ok", "valid until 2049-12-31")
 
 
 def test_doctor_reads_the_date_of_kafkas_certificate_over_mutual_tls(
@@ -262,8 +270,8 @@ def test_doctor_reads_the_date_of_kafkas_certificate_over_mutual_tls(
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
     (server,) = [row for (place, what), row in rows.items() if place == "certificates" and what.startswith("kafka at ")]
-    assert (server.state, server.told) == (State.OK, "valid until 2049-12-31")
-    assert rows["kafka", "topic smart-meter"].state is State.WRONG
+    assert (server.severity, server.message) == ("ok", "valid until 2049-12-31")
+    assert rows["kafka", "topic smart-meter"].severity == "error"
 
 
 def test_doctor_takes_kafkas_records_for_a_clock_where_there_is_no_registry(
@@ -278,22 +286,24 @@ def test_doctor_takes_kafkas_records_for_a_clock_where_there_is_no_registry(
     told["kafka"] |= {"registry": {"url": f"http://127.0.0.1:{free_port()}"}}
     with Gateway(told, topics.contract) as gateway:
         rows, _ = seen(gateway)
-    assert rows["clock", clock.WHAT].state is State.WARNING
-    assert rows["clock", clock.WHAT].told.startswith("Kafka's newest record is ")
-    assert rows["registry", "answer"].state is State.UNASKED
+    assert rows["clock", clock.WHAT].severity == "warning"
+    assert rows["clock", clock.WHAT].message.startswith("Kafka's newest record is ")
+    assert rows["registry", "answer"].severity == "unreachable"
 
 
-# --- the judges ------------------------------------------------------------------------------------------------------
+# --- the checks ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("days_before_end", "state"), [(365, State.OK), (29, State.WARNING), (-1, State.WRONG), (20_000, State.WRONG)]
+    ("days_before_end", "severity"), [(365, "ok"), (29, "warning"), (-1, "error"), (20_000, "error")]
 )
-def test_certificate_is_judged_by_its_dates(certificates: Certificates, days_before_end: int, state: State) -> None:
+def test_certificate_is_checked_by_its_dates(
+    certificates: Certificates, days_before_end: int, severity: Severity
+) -> None:
     """Long before its end it is not valid yet."""
     certificate = x509.load_pem_x509_certificate(certificates.certificate("broker").read_bytes())
     now = certificate.not_valid_after_utc - timedelta(days=days_before_end)
-    assert dates.judge("broker", certificate, now).state is state
+    assert dates.check_dates("broker", certificate, now).severity == severity
 
 
 def test_certificate_authorities_need_one_that_is_good(tmp_path: Path, certificates: Certificates) -> None:
@@ -301,27 +311,25 @@ def test_certificate_authorities_need_one_that_is_good(tmp_path: Path, certifica
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(certificates.certificate("expired").read_bytes() + certificates.ca.read_bytes())
     now = datetime.now(UTC)
-    assert dates.judge_file(bundle, now, is_chain=False).state is State.OK
-    assert dates.judge_file(bundle, now, is_chain=True).state is State.WRONG
+    assert dates.check_file(bundle, now, is_chain=False).severity == "ok"
+    assert dates.check_file(bundle, now, is_chain=True).severity == "error"
     bundle.write_text("no certificate")
-    assert dates.judge_file(bundle, now, is_chain=False).state is State.WRONG
+    assert dates.check_file(bundle, now, is_chain=False).severity == "error"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "state"), [(0.4, State.OK), (-4, State.OK), (6, State.WARNING), (-6, State.WARNING)]
-)
-def test_clock_is_judged_by_the_distance(seconds: float, state: State) -> None:
-    assert clock.judge("the registry's", seconds).state is state
+@pytest.mark.parametrize(("seconds", "severity"), [(0.4, "ok"), (-4, "ok"), (6, "warning"), (-6, "warning")])
+def test_clock_is_compared_by_the_distance(seconds: float, severity: Severity) -> None:
+    assert clock.compare("the registry's", seconds).severity == severity
 
 
-@pytest.mark.parametrize(("minimum", "state"), [(1, State.OK), (2, State.OK), (3, State.WARNING), (4, State.WRONG)])
-def test_in_sync_replicas_are_judged_against_three_replicas(minimum: int, state: State) -> None:
-    assert kafka.judge("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).state is state
+@pytest.mark.parametrize(("minimum", "severity"), [(1, "ok"), (2, "ok"), (3, "warning"), (4, "error")])
+def test_in_sync_replicas_are_compared_against_three_replicas(minimum: int, severity: Severity) -> None:
+    assert kafka.check_replicas("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).severity == severity
 
 
 def test_machine_of_32_bits_is_wrong_and_old_libraries_are_warned_of() -> None:
     rows = by_place(machine.examine(2**31 - 1, (3, 10, 1), "2.3.0"))
-    assert [row.state for row in rows.values()] == [State.WRONG, State.WARNING, State.WARNING]
+    assert [row.severity for row in rows.values()] == ["error", "warning", "warning"]
 
 
 def test_storage_tells_rights_room_and_kind_of_the_folder(tmp_path: Path) -> None:
@@ -332,11 +340,11 @@ def test_storage_tells_rights_room_and_kind_of_the_folder(tmp_path: Path) -> Non
     spool.chmod(0o644)
     mounts = f"1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw shared:1 - tmpfs tmpfs rw\n"
     rows = list(storage.examine(spool, 2**60, mounts))
-    assert [row.told for row in rows if row.state is State.WRONG] == [
-        f"everybody may write to {tmp_path}",
-        f"everybody may use {spool}, which holds readings",
+    assert [row.message for row in rows if row.severity == "error"] == [
+        f"all users may write to {tmp_path}",
+        f"all users may read or write {spool}, which holds readings",
     ]
-    warned = [row.what for row in rows if row.state is State.WARNING and row.what != "fsync"]
+    warned = [row.path for row in rows if row.severity == "warning" and row.path != "fsync"]
     assert warned == ["room", "file system"]
     assert not [path for path in tmp_path.iterdir() if path != spool]
 
@@ -352,7 +360,10 @@ def test_file_system_is_that_of_the_nearest_mount(folder: str, kind: str) -> Non
     assert storage.file_system(Path(folder), mounts) == kind
 
 
-def test_diagnosis_from_outside_is_one_line_and_safe() -> None:
-    line = str(Diagnosis("broker", "version", State.OK, "mosquitto\n\x1b[31m" + "x" * 10_000))
+def test_text_from_outside_is_one_line_and_safe() -> None:
+    hostile = Finding.at("broker", "version", "ok", "mosquitto\n\x1b[31m[bold]" + "x" * 10_000)
+    _, line, _, outcome = Report((hostile,), FORM).as_text().split("\n")
+    assert outcome == "ok: 1"
     assert line.isprintable()
+    assert "mosquitto\\n\\u001b[31m[bold]x" in line
     assert len(line) < 1_000

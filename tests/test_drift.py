@@ -18,9 +18,8 @@ from gateway.core.address import Address
 from gateway.core.topic_index import routes
 from gateway.core.undescribed import MAXIMUM_GROUPS, OTHERS, UndescribedTopics
 from gateway.installation import open_installation
-from gateway.operate.drift.observation import Observation, Verdict
 from gateway.operate.drift.partitioner import murmur2
-from gateway.operate.drift.survey import survey
+from gateway.operate.drift.survey import FORM, survey
 from gateway.operate.schemas.subject_status import lock, register
 from gateway.operate.topics import Cluster, carry_out, plan, wanted
 from tests.stack.gateway import Gateway
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gateway.errors import Finding, Severity
     from tests.conftest import FreePort, StartMosquitto
     from tests.stack.kafka import Kafka
     from tests.stack.mosquitto import Mosquitto
@@ -45,11 +45,11 @@ READING = ("doors/dock-2", b'{"state": "open"}')
 class Seen(NamedTuple):
     """What was told: rows by peer and what was looked at, and the exit code."""
 
-    rows: dict[tuple[str, str], Observation]
+    rows: dict[tuple[str, str], Finding]
     exit_code: int
 
-    def of(self, verdict: Verdict) -> list[tuple[str, str]]:
-        return [place for place, row in self.rows.items() if row.verdict is verdict]
+    def of(self, severity: Severity) -> list[tuple[str, str]]:
+        return [place for place, row in self.rows.items() if row.severity == severity]
 
 
 class Site:
@@ -62,7 +62,7 @@ class Site:
 
     def drift(self, seconds: float = 0) -> Seen:
         report = survey(open_installation(self.gateway.settings_file, {}), seconds, threading.Event())
-        return Seen({(row.peer, row.what): row for row in report.observations}, report.exit_code)
+        return Seen({(row.source, row.path): row for row in report.findings}, report.exit_code)
 
 
 @pytest.fixture
@@ -86,17 +86,21 @@ def site(kafka: Kafka, registry: Registry, broker: Mosquitto, tmp_path: Path) ->
 def test_drift_of_an_installation_that_is_as_the_contract_says(site: Site) -> None:
     """Exit code 0, and every peer has rows; as a table, and as JSON."""
     seen = site.drift()
-    assert seen.exit_code == NO_DRIFT, seen.of(Verdict.DRIFT)
+    assert seen.exit_code == NO_DRIFT, seen.of("error")
     assert {peer for peer, _ in seen.rows} == {"factoryBroker", "meterBroker", "kafka", "registry"}
-    assert seen.rows["factoryBroker", "subscription doors/+"].verdict is Verdict.AGREES
-    assert seen.rows["kafka", f"topic {site.topics('smart-meter')}"].verdict is Verdict.AGREES
+    assert seen.rows["factoryBroker", "subscription doors/+"].severity == "ok"
+    assert seen.rows["kafka", f"topic {site.topics('smart-meter')}"].severity == "ok"
     asked = ("drift", "-c", str(site.gateway.settings_file), "--seconds", "0")
     text, machine = site.gateway.command(*asked), site.gateway.command(*asked, "--format", "json")
     assert (text.returncode, machine.returncode) == (NO_DRIFT, NO_DRIFT)
     assert text.stdout.startswith("peer ")
-    assert text.stdout.endswith("No drift.\n")
+    outcome = text.stdout.splitlines()[-1]
+    assert outcome.startswith(f"agrees: {len(seen.of('ok'))}")
+    assert "drift" not in outcome
     rows = json.loads(machine.stdout)["observations"]
-    assert rows == [row._asdict() for row in seen.rows.values()]
+    assert [tuple(row) for row in rows] == len(rows) * [("peer", "what", "contract", "seen", "verdict", "next_step")]
+    assert [tuple(row.values()) for row in rows] == [tuple(FORM.values(row)) for row in seen.rows.values()]
+    assert {row["verdict"] for row in rows} <= {"agrees", "not seen"}
 
 
 def test_drift_names_what_differs_in_kafka_and_changes_nothing(site: Site) -> None:
@@ -106,13 +110,13 @@ def test_drift_names_what_differs_in_kafka_and_changes_nothing(site: Site) -> No
     contract.write_text(text.replace(site.topics("door-sensors"), "no-such-topic"))
     first, second = (site.drift() for _ in range(2))
     assert first.exit_code == DRIFT
-    assert first.rows["kafka", "topic no-such-topic"].seen == "missing"
-    assert "topics apply" in first.rows["kafka", "topic no-such-topic"].next_step
+    assert first.rows["kafka", "topic no-such-topic"].message == "missing"
+    assert "topics apply" in first.rows["kafka", "topic no-such-topic"].fix
     retention = first.rows["kafka", f"topic {site.topics('smart-meter')} retention.ms"]
-    assert (retention.seen, retention.contract) == ("604800000", "86400000")
-    assert "--allow-lowering" in retention.next_step
+    assert (retention.message, retention.expected) == ("604800000", "86400000")
+    assert "--allow-lowering" in retention.fix
     partitions = first.rows["kafka", f"topic {site.topics('smart-meter')} partitions"]
-    assert (partitions.seen, partitions.contract) == ("3", "6")
+    assert (partitions.message, partitions.expected) == ("3", "6")
     assert first == second
 
 
@@ -126,17 +130,17 @@ def test_drift_names_what_differs_in_the_registry(site: Site, registry: Registry
     registry.register(f"{site.topics('smart-meter')}-value", json.dumps(schema))
     seen = site.drift()
     assert seen.exit_code == DRIFT
-    assert seen.rows["registry", door].seen == "the file is not registered"
-    assert seen.rows["registry", door].verdict is Verdict.DRIFT
-    assert "schemas register" in seen.rows["registry", door].next_step
-    assert seen.rows["registry", meter].seen == "has version 2 since"
-    assert seen.rows["registry", f"lock file, {site.topics('door-sensors')}-value"].verdict is Verdict.DRIFT
+    assert seen.rows["registry", door].message == "the file is not registered"
+    assert seen.rows["registry", door].severity == "error"
+    assert "schemas register" in seen.rows["registry", door].fix
+    assert seen.rows["registry", meter].message == "has version 2 since"
+    assert seen.rows["registry", f"lock file, {site.topics('door-sensors')}-value"].severity == "error"
 
 
-@pytest.mark.parametrize(
-    ("partitioner", "verdict"), [("murmur2_random", Verdict.AGREES), ("consistent_random", Verdict.DRIFT)]
-)
-def test_drift_sees_how_others_choose_a_partition(site: Site, kafka: Kafka, partitioner: str, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("partitioner", "severity"), [("murmur2_random", "ok"), ("consistent_random", "error")])
+def test_drift_sees_how_others_choose_a_partition(
+    site: Site, kafka: Kafka, partitioner: str, severity: Severity
+) -> None:
     """Records say by where they lie how their producer hashes keys."""
     name = site.topics("machine-sensors")
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "partitioner": partitioner})
@@ -145,10 +149,10 @@ def test_drift_sees_how_others_choose_a_partition(site: Site, kafka: Kafka, part
     assert producer.flush(30) == 0
     seen = site.drift()
     row = seen.rows["kafka", f"topic {name} partitioner"]
-    assert row.verdict is verdict
-    assert "of 100 records agree" in row.seen
-    assert ("100 agree with consistent_random" in row.seen) == (verdict is Verdict.DRIFT)
-    assert seen.rows["kafka", f"topic {site.topics('smart-meter')} partitioner"].verdict is Verdict.UNSEEN
+    assert row.severity == severity
+    assert "of 100 records agree" in row.message
+    assert ("100 agree with consistent_random" in row.message) == (severity == "error")
+    assert seen.rows["kafka", f"topic {site.topics('smart-meter')} partitioner"].severity == "unknown"
 
 
 class Device:
@@ -181,8 +185,8 @@ def test_drift_counts_messages_that_no_stream_describes(site: Site) -> None:
         seen = site.drift(2)
     assert seen.exit_code == DRIFT
     for peer in ("factoryBroker", "meterBroker"):
-        assert seen.rows[peer, "messages"].verdict is Verdict.AGREES
-        assert [what for name, what in seen.of(Verdict.DRIFT) if name == peer] == [
+        assert seen.rows[peer, "messages"].severity == "ok"
+        assert [what for name, what in seen.of("error") if name == peer] == [
             "topics lab/a/...",
             "topics lab/\\u202e/...",
         ]
@@ -239,7 +243,7 @@ def test_drift_goes_away_when_the_broker_takes_it_for_the_gateway(
         with Publisher(broker.port, credentials=("device", "secret")) as publisher:
             publisher.publish([READING] * 50)
         seen = Site(gateway, topics, broker).drift()
-        assert "takes us for a client that it knows" in seen.rows["factoryBroker", "answer"].seen
+        assert "takes us for a client that it knows" in seen.rows["factoryBroker", "answer"].message
         assert seen.exit_code == UNAVAILABLE
         gateway.start()
         gateway.wait_settled(50)
@@ -294,10 +298,10 @@ def test_drift_tells_each_subscription_that_is_denied(site: Site, kafka: Kafka, 
         told = servers(site.broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{denying.port}"}}
         with Gateway(told, site.topics.contract) as gateway:
             seen = Site(gateway, site.topics, site.broker).drift(1)
-    denied = [what for peer, what in seen.of(Verdict.DRIFT) if peer == "factoryBroker"]
+    denied = [what for peer, what in seen.of("error") if peer == "factoryBroker"]
     assert denied == ["subscription factory/+/+", "subscription doors/+", "subscription widgets/+"]
-    assert seen.rows["factoryBroker", "subscription doors/+"].seen == "denied: Not authorized"
-    assert seen.rows["factoryBroker", "messages"].verdict is Verdict.UNSEEN
+    assert seen.rows["factoryBroker", "subscription doors/+"].message == "denied: Not authorized"
+    assert seen.rows["factoryBroker", "messages"].severity == "unknown"
     assert seen.exit_code == DRIFT
 
 
@@ -311,11 +315,11 @@ def test_drift_tells_who_does_not_answer_and_asks_the_others(
     with Gateway(told, site.topics.contract) as gateway:
         seen = Site(gateway, site.topics, site.broker).drift()
     assert seen.exit_code == UNAVAILABLE
-    assert {peer for peer, _ in seen.of(Verdict.UNASKED)} == {"factoryBroker", "registry"}
-    assert "Connection refused" in seen.rows["factoryBroker", "answer"].seen
-    assert seen.rows["factoryBroker", "answer"].next_step == "Does the broker run, and is this its port?"
-    assert seen.rows["meterBroker", "connection"].verdict is Verdict.AGREES
-    assert seen.rows["kafka", f"topic {site.topics('smart-meter')}"].verdict is Verdict.AGREES
+    assert {peer for peer, _ in seen.of("unreachable")} == {"factoryBroker", "registry"}
+    assert "Connection refused" in seen.rows["factoryBroker", "answer"].message
+    assert seen.rows["factoryBroker", "answer"].fix == "Does the broker run, and is this its port?"
+    assert seen.rows["meterBroker", "connection"].severity == "ok"
+    assert seen.rows["kafka", f"topic {site.topics('smart-meter')}"].severity == "ok"
 
 
 def test_drift_tells_a_login_that_is_refused(
@@ -328,8 +332,8 @@ def test_drift_tells_a_login_that_is_refused(
         seen = Site(gateway, site.topics, guarded).drift()
     assert seen.exit_code == UNAVAILABLE
     for peer in ("factoryBroker", "meterBroker"):
-        assert seen.rows[peer, "answer"].seen == "The broker refuses us: Not authorized."
-        assert seen.rows[peer, "answer"].next_step == "Check username and password_file under servers in gateway.yaml."
+        assert seen.rows[peer, "answer"].message == "The broker refuses us: Not authorized."
+        assert seen.rows[peer, "answer"].fix == "Check username and password_file under servers in gateway.yaml."
 
 
 def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka, registry: Registry) -> None:

@@ -87,14 +87,14 @@ def test_status_of_a_frozen_gateway_names_its_process(
         finally:
             gateway.thaw()
         assert (told.state, told.exit_code) == ("silent", 69)
-        assert f"process {gateway.pid} holds the spool" in told.told
+        assert f"process {gateway.pid} holds the spool" in told.text
 
 
 def test_status_without_http_and_spool(tmp_path: Path) -> None:
     """Without an HTTP port and before the first start there is nothing to show, and that is said."""
     told = status(None, tmp_path / "spool.db")
     assert (told.state, told.books) == ("stopped", {})
-    assert "http.listen is off" in told.told
+    assert "http.listen is off" in told.text
     assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
 
 
@@ -129,7 +129,7 @@ def stranger(free_port: FreePort) -> Iterator[int]:
 
 def test_status_of_another_program_is_a_sentence(stranger: int, tmp_path: Path) -> None:
     """What answers and is no gateway is said to be none."""
-    with pytest.raises(GatewayError, match="is no gateway of this version"):
+    with pytest.raises(GatewayError, match="is not a gateway of this version"):
         status(f"127.0.0.1:{stranger}", tmp_path / "spool.db")
 
 

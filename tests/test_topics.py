@@ -137,7 +137,7 @@ def test_plan_passes_over_one_vendors_settings_with_a_word(cluster: Cluster) -> 
     """Brokers of others would refuse the whole topic for them."""
     topic = unused(configuration={"confluent.value.schema.validation": "true"})
     found = plan({topic.name: topic}, cluster)
-    assert "confluent.value.schema.validation is passed over" in found.as_text()
+    assert "confluent.value.schema.validation is skipped" in found.as_text()
     assert [refusal for _, refusal in made(topic, cluster)] == [None]
     assert settled(topic, cluster)
 
@@ -182,7 +182,7 @@ def test_plan_and_apply_tell_what_a_user_may_not(kafka_cluster: StartKafka) -> N
     login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "gateway"}
     user = Cluster({"bootstrap.servers": guarded.servers("SASL_PLAINTEXT"), "sasl.password": "secret", **login})
     topic = unused(partitions=1)
-    with pytest.raises(GatewayError, match=f"{topic.name}: Kafka says: .*ALTER_CONFIGS on the topic"):
+    with pytest.raises(GatewayError, match=f"{topic.name}: Kafka reports: .*ALTER_CONFIGS on the topic"):
         plan({topic.name: topic}, user)
     with pytest.raises(GatewayError, match="CREATE"):
         user.make(Change(topic, "topic", "", "", Need.NOTHING))
@@ -218,10 +218,13 @@ def test_plan_and_apply_bring_a_cluster_to_the_contract(site: tuple[Gateway, Top
 
     left = run(gateway, "apply", "--yes", exit_code=2)
     assert f"{name} topic: missing -> partitions=6, replicas=1" in left
-    assert f"{topics('smart-meter')} partitions: 3 -> 6: left; with --allow-more-partitions" in left
+    assert (
+        f"{topics('smart-meter')} partitions: 3 -> 6: not made. Run `gateway topics apply --allow-more-partitions`"
+        in left
+    )
     assert "partitions: 3 -> 6: done" in run(gateway, "apply", "--yes", "--allow-more-partitions", exit_code=0)
     wait_for(lambda: gateway.command("topics", "plan", "-c", str(gateway.settings_file)).returncode == 0, 30, "no plan")
-    assert "The cluster is as the contract says." in run(gateway, "apply", exit_code=0)
+    assert "The cluster matches the contract." in run(gateway, "apply", exit_code=0)
 
 
 def test_apply_asks_before_it_changes_anything(site: tuple[Gateway, Topics]) -> None:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gateway.cli.options import exit_codes
+
 if TYPE_CHECKING:
-    from gateway.contract import Contract
-    from gateway.errors import Finding
-    from gateway.operate.check import Report
-    from gateway.settings.settings import Settings
+    from gateway.operate.check import Result
 
-CONFIGURATION_WRONG = 78
-
-
-class Format(StrEnum):
-    """Who reads what was found."""
-
-    TEXT = "text"
-    JSON = "json"
-    SARIF = "sarif"
-    GITHUB = "github"
+FormatOption = Annotated[
+    Literal["text", "json", "sarif", "github"],
+    typer.Option("--format", help="Output for people, for programs, for code scanning, or as GitHub annotations."),
+]
 
 
+@exit_codes({0: "the gateway can run with these files"}, 78)
 def check(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Check this gateway.yaml, and its contract.")
@@ -34,55 +27,28 @@ def check(
     contract: Annotated[Path, typer.Option(help="Check this contract when no gateway.yaml is given.")] = Path(
         "asyncapi.yaml"
     ),
-    form: Annotated[
-        Format, typer.Option("--format", help="How to tell it: for people, programs, code scanning, or as annotations.")
-    ] = Format.TEXT,
+    output: FormatOption = "text",
 ) -> None:
-    """Find everything that `gateway run` would trip over, in one pass. Exit code 0, or 78 with the findings."""
-    report = _examined(config, contract)
-    _show(report, form)
-    if report.errors:
-        raise typer.Exit(CONFIGURATION_WRONG)
+    """Find everything that would stop `gateway run`, in one pass."""
+    from gateway.operate import check as checks  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+
+    result = checks.check(config, contract, os.environ)
+    _show(result, output)
+    raise typer.Exit(result.exit_code)
 
 
-def _examined(config: Path | None, contract: Path) -> Report:
-    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
-    from gateway.operate.check import Report, ways  # noqa: PLC0415 - as above
-    from gateway.service.split import examine  # noqa: PLC0415 - as above
-    from gateway.settings.consistency import check_consistency  # noqa: PLC0415 - as above
-    from gateway.settings.settings import load  # noqa: PLC0415 - as above
+def _show(result: Result, output: str) -> None:
+    from gateway.operate import report  # noqa: PLC0415 - as above
 
-    settings: Settings | None = None
-    found: Contract | None = None
-    findings: list[Finding] = []
-    if config:
-        try:
-            settings = load(config, os.environ)
-            contract = settings.resolve(settings.contract)
-        except ConfigurationError as error:
-            findings += error.findings
-    if settings or not config:
-        found, problems = contracts.examine(contract)
-        findings += problems
-        if settings and found:
-            findings += [*check_consistency(settings, found), *examine(found, settings)]
-    if found is None or any(finding.severity == "error" for finding in findings):
-        return Report(str(config or contract), tuple(sorted(findings)))
-    enabled = settings.is_enabled if settings else lambda _: True
-    return Report(str(config or contract), tuple(sorted(findings)), ways(found, enabled))
-
-
-def _show(report: Report, form: Format) -> None:
-    from gateway.operate import check as reports  # noqa: PLC0415 - as above
-
-    if form is Format.JSON:
-        typer.echo(reports.as_json(report))
-    elif form is Format.SARIF:
-        typer.echo(reports.as_sarif(report, Path.cwd()))
-    elif form is Format.GITHUB:
-        typer.echo(reports.as_github(report, Path.cwd()))
-    else:
-        for finding in report.findings:
-            typer.echo(reports.as_text(finding), err=True)
-        typer.echo(reports.verdict(report), err=bool(report.errors))
+    match output:
+        case "json":
+            typer.echo(report.as_json(result.as_json()))
+        case "sarif":
+            typer.echo(report.as_sarif(result.findings, Path.cwd()))
+        case "github":
+            lines = [report.as_github(finding, Path.cwd()) for finding in result.findings]
+            typer.echo("\n".join([*lines, result.outcome()]))
+        case _:
+            for finding in result.findings:
+                typer.echo(report.as_line(finding), err=True)
+            typer.echo(result.outcome(), err=bool(result.errors))

@@ -38,7 +38,7 @@ def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     from gateway.kafka.partitions import Partitions  # noqa: PLC0415 - as above
     from gateway.operate.dlq.dead_letters import DeadLetters, causes, iso, topics_of  # noqa: PLC0415 - `gateway --help` stays quick
     from gateway.operate.dlq.replay import journal_of  # noqa: PLC0415 - as above
-    from gateway.operate.table import table  # noqa: PLC0415 - as above
+    from gateway.operate.report import table  # noqa: PLC0415 - as above
 
     installation = _installation(config)
     partitions = Partitions(installation.kafka(producing=False))

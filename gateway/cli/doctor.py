@@ -7,18 +7,12 @@ import os
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption, exit_codes
 
 
-def doctor(
-    config: ConfigOption,
-    *,
-    output: FormatOption = "text",
-) -> None:
-    """Look for the known traps at brokers, Kafka, registry, disk, clock and certificates; it changes nothing.
-
-    Exit codes: 0 nothing wrong, 1 something wrong, 69 a peer could not be asked.
-    """
+@exit_codes({0: "no errors", 1: "something is wrong"}, 69)
+def doctor(config: ConfigOption, *, output: FormatOption = "text") -> None:
+    """Check brokers, Kafka, registry, disk, clock and certificates for known causes of trouble; it changes nothing."""
     from gateway.operate.doctor.examination import examine  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
     from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
 

@@ -79,10 +79,10 @@ def lock(config: ConfigOption, *, output: FormatOption = "text") -> None:
 @schemas.command("list")
 def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Show every subject: id, version, mode, and whether file, lock file and registry agree. 1 when they do not."""
-    from gateway.operate.schemas.subject_status import HEADS, standings  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.table import table  # noqa: PLC0415 - as above
+    from gateway.operate.report import table  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.subject_status import HEADS, subject_statuses  # noqa: PLC0415 - `gateway --help` stays quick
 
-    found = standings(_installation(config))
+    found = subject_statuses(_installation(config))
     if output == "json":
         typer.echo(json.dumps([one._asdict() for one in found]))
     else:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import FormatOption  # noqa: TC001 - typer reads the annotation
+from gateway.cli.options import FormatOption, exit_codes
 
 
+@exit_codes({0: "ready", 1: "running but not ready", 69: "no answer; the ledger is that of the spool file"}, 78)
 def status(
     *,
     config: Annotated[Path, typer.Option("--config", "-c", help="This installation's gateway.yaml.")] = Path(
@@ -19,14 +20,9 @@ def status(
     ),
     output: FormatOption = "text",
 ) -> None:
-    """Show peers with state and next step, the books of every stream, spool and lag.
+    """Show peers with state and next step, the ledger of every stream, spool and lag."""
+    from gateway.operate.status import query_of  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
 
-    Exit codes: 0 ready, 1 running but not ready, 69 nobody answers (then the books are those in the spool's file).
-    """
-    from gateway.operate import status as states  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.settings.settings import load  # noqa: PLC0415 - as above
-
-    settings = load(config, os.environ)
-    told = states.status(settings.http.listen, settings.resolve(settings.spool.path))
-    typer.echo(json.dumps(told.as_json()) if output == "json" else told.as_text())
-    raise typer.Exit(told.exit_code)
+    answer = query_of(config, os.environ)()
+    typer.echo(json.dumps(answer.as_json()) if output == "json" else answer.as_text())
+    raise typer.Exit(answer.exit_code)

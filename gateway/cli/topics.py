@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption, exit_codes
+from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,20 +22,19 @@ topics = typer.Typer(
     no_args_is_help=True,
 )
 
-REFUSED = 1
-DIFFERENT = 2  # what plans of other tools answer
-
 
 @topics.command()
+@exit_codes({0: "no differences", 1: "Kafka did not answer or refused", 2: "there are differences"}, 78)
 def plan(config: ConfigOption, *, output: FormatOption = "text") -> None:
-    """Show where the cluster differs from the contract. Exit codes: 0 nowhere, 1 Kafka does not tell, 2 somewhere."""
-    found, _ = _plan(config)
-    typer.echo(json.dumps(found.as_json()) if output == "json" else found.as_text())
-    if found.changes:
-        raise typer.Exit(DIFFERENT)
+    """Show the differences between the cluster and the contract."""
+    differences, _ = _plan(config)
+    typer.echo(json.dumps(differences.as_json()) if output == "json" else differences.as_text())
+    if differences.changes:
+        raise typer.Exit(ExitCode.DIFFERENCE)
 
 
 @topics.command()
+@exit_codes({0: "the cluster matches the contract", 1: "Kafka did not answer or refused"}, 2, 78)
 def apply(
     config: ConfigOption,
     *,
@@ -44,27 +44,24 @@ def apply(
     lowering: Annotated[
         bool, typer.Option("--allow-lowering", help="Lower settings too: less retention deletes records.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Create topics, set their configuration; never delete, never fewer partitions.
-
-    Exit codes: 0 the cluster is as the contract says, 1 Kafka refused something, 2 differences were left.
-    """
+    """Create topics and change their settings; topics and partitions are never deleted."""
     from gateway.operate.topics import carry_out  # noqa: PLC0415 - `gateway --help` stays quick
 
-    found, cluster = _plan(config)
-    typer.echo(found.as_text())
-    steps, left = found.split(more_partitions=more_partitions, lowering=lowering)
-    if steps and not yes:
-        typer.confirm(f"Make {len(steps)} of these {len(found.changes)} changes?", abort=True)
+    differences, cluster = _plan(config)
+    typer.echo(differences.as_text())
+    allowed, left = differences.split(more_partitions=more_partitions, lowering=lowering)
+    if allowed and not yes:
+        typer.confirm(f"Make {len(allowed)} of these {len(differences.changes)} changes?", abort=True)
     refusals = 0
-    for change, refusal in carry_out(steps, cluster):
+    for change, refusal in carry_out(allowed, cluster):
         typer.echo(f"{change}: {refusal or 'done'}")
         refusals += refusal is not None
     for change in left:
-        typer.echo(f"{change}: left; {change.need.value}")
+        typer.echo(f"{change}: not made. {change.need.value}")
     if refusals or left:
-        raise typer.Exit(REFUSED if refusals else DIFFERENT)
+        raise typer.Exit(ExitCode.FAILURE if refusals else ExitCode.DIFFERENCE)
 
 
 def _plan(config: Path) -> tuple[Plan, Cluster]:

@@ -35,4 +35,4 @@ class Findings:
 
     def ordered(self, main: str) -> list[Finding]:
         """All findings, those of the main file first, then by file and line."""
-        return sorted(self._all, key=lambda one: (one.file != main, one))
+        return sorted(self._all, key=lambda one: (one.source != main, one))

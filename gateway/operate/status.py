@@ -1,11 +1,11 @@
-"""How a gateway is doing, asked from outside: peers, books, spool and lag.
+"""The status of a gateway, from outside: peers, ledger, spool and lag.
 
-A running gateway is asked over its own HTTP port. The figures of `/metrics` are read while the loop goes on, so books
-that do not balance are asked for again a few times: only figures that stand still can be wrong.
+A running gateway is queried over its own HTTP port. `/metrics` is read while the loop runs, so a ledger that does not
+balance is read again a few times before it is reported.
 
-Where nobody answers, the books are those in the spool's file, read without writing: as of the last write, which is the
-stop, or the last time that readings went to disk. Whether a process holds the spool is read from the kernel's table of
-locks. Trying the lock would keep out a gateway that starts at that moment.
+If there is no answer, the ledger is that of the spool file, opened read-only: as of the last write, which is the stop,
+or the last time that readings went to disk. The kernel's table of locks shows whether a process holds the spool; taking
+the lock instead would keep out a gateway that starts at that moment.
 """
 
 from __future__ import annotations
@@ -16,22 +16,24 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.ledger import BY_NAME, Books
-from gateway.errors import GatewayError
+from gateway.errors import ExitCode, GatewayError
 from gateway.observe.figures import NOTHING, PLAIN, Snapshot, figures, settled
 from gateway.observe.peer_state import PeerState
 from gateway.observe.status_page import VERDICTS, balance
-from gateway.operate.table import table
+from gateway.operate.report import table
+from gateway.settings.settings import load
 from gateway.settings.values import split_hosts
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gateway.core.sequence import Figure
 
@@ -41,30 +43,35 @@ PAUSE_SECONDS = 0.2
 LOCKS = Path("/proc/locks")
 
 State = Literal["ready", "not_ready", "silent", "stopped"]
-EXIT_CODES: dict[State, int] = {"ready": 0, "not_ready": 1, "silent": 69, "stopped": 69}  # EX_UNAVAILABLE in sysexits.h
+EXIT_CODES: dict[State, ExitCode] = {
+    "ready": ExitCode.SUCCESS,
+    "not_ready": ExitCode.FAILURE,
+    "silent": ExitCode.UNAVAILABLE,
+    "stopped": ExitCode.UNAVAILABLE,
+}
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a gateway is doing.
+    """The status of a gateway.
 
     Args:
-        state: `ready`, `not_ready`, `silent` (a process holds the spool and does not answer), `stopped`.
-        told: one sentence, with the next step.
-        peers: with their states; empty when nobody answers.
+        state: `silent`: a process holds the spool and does not answer.
+        text: one sentence, with the next step.
+        peers: empty when there is no answer.
         figures: as far as known.
     """
 
     state: State
-    told: str
+    text: str
     peers: tuple[PeerState, ...] = ()
     figures: Snapshot = NOTHING
 
     @property
-    def exit_code(self) -> int:
-        """0 ready, 1 not ready, 69 nobody answers."""
+    def exit_code(self) -> ExitCode:
+        """Of `gateway status`."""
         return EXIT_CODES[self.state]
 
     @property
@@ -74,14 +81,14 @@ class Status:
 
     @property
     def gauges(self) -> dict[str, float]:
-        """What is no account of a stream: lag, spool."""
+        """Figures of no single stream: lag, spool."""
         return self.figures.gauges
 
     def as_json(self) -> dict[str, Any]:
-        """Facts for machines."""
+        """The status as data."""
         return {
             "state": self.state,
-            "told": self.told,
+            "told": self.text,
             "peers": [{"peer": one.peer, "state": one.state, "next_step": one.detail} for one in self.peers],
             "streams": {name: _of_stream(book, self.figures.lags.get(name)) for name, book in self.books.items()},
             "balanced": self.figures.missing == 0,
@@ -89,8 +96,8 @@ class Status:
         }
 
     def as_text(self) -> str:
-        """Lines for people; what comes from outside is escaped."""
-        parts = [printable(self.told)]
+        """Lines for people; text from outside is escaped."""
+        parts = [printable(self.text)]
         if self.peers:
             rows = [(one.peer, one.state, one.detail) for one in self.peers]
             parts.append(table(("peer", "state", "next step"), rows))
@@ -107,10 +114,10 @@ _HEADS = ("stream", "received", "delivered", "dead-lettered", "spooled", "in fli
 
 
 def _row(name: str, book: Books) -> tuple[str | int, ...]:
-    letters, dropped = book.dead_lettered, book.dropped
-    reasons = [f"{reason} {count}" for counts in (letters, dropped) for reason, count in counts.items()]
+    dead_lettered, dropped = book.dead_lettered, book.dropped
+    reasons = [f"{reason} {count}" for counts in (dead_lettered, dropped) for reason, count in counts.items()]
     return (
-        name, book.received, book.delivered, letters.total(), book.spooled, book.in_flight, dropped.total(),
+        name, book.received, book.delivered, dead_lettered.total(), book.spooled, book.in_flight, dropped.total(),
         ", ".join(reasons),
     )  # fmt: skip
 
@@ -123,8 +130,8 @@ def _is_watched(book: Books) -> bool:
 
 
 def _continuity_row(name: str, book: Books) -> tuple[str | int, ...]:
-    found = [book.continuity.get(cast("Figure", figure.replace(" ", "_")), "-") for figure in _FIGURES]
-    return (name, *found, "-" if book.silent_keys is None else book.silent_keys)
+    counts = [book.continuity.get(cast("Figure", figure.replace(" ", "_")), "-") for figure in _FIGURES]
+    return (name, *counts, "-" if book.silent_keys is None else book.silent_keys)
 
 
 def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
@@ -145,27 +152,32 @@ def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
     }
 
 
-def status(listen: str | None, spool_path: Path) -> Status:
-    """Ask how a gateway is doing.
-
-    Args:
-        listen: where it serves HTTP, or None when that is switched off.
-        spool_path: of its spool.
-
-    Returns:
-        How it is doing; with nobody there, what its spool tells.
+def query_of(config: Path, environ: Mapping[str, str]) -> Callable[[], Status]:
+    """Make the query of the gateway that a gateway.yaml describes.
 
     Raises:
-        GatewayError: when something else answers, or the spool cannot be read.
+        ConfigurationError: when the settings are wrong.
     """
-    if listen:
-        try:
-            return _running(listen)
-        except OSError as error:
-            where = f"Nobody answers on {listen} ({error.strerror or type(error).__name__})"
-    else:
-        where = "This gateway serves no HTTP (http.listen is off)"
-    return _from_disk(where, spool_path)
+    settings = load(config, environ)
+    return partial(status, settings.http.listen, settings.resolve(settings.spool.path))
+
+
+def status(listen: str | None, spool_path: Path) -> Status:
+    """Query a gateway.
+
+    Args:
+        listen: its HTTP address, or None when HTTP is switched off.
+        spool_path: its spool file, read when there is no answer.
+
+    Raises:
+        GatewayError: when another program answers, or the spool cannot be read.
+    """
+    if not listen:
+        return _from_disk("This gateway has no HTTP port (http.listen is off)", spool_path)
+    try:
+        return _running(listen)
+    except OSError as error:
+        return _from_disk(f"No answer on {listen} ({error.strerror or type(error).__name__})", spool_path)
 
 
 # --- a running gateway ------------------------------------------------------------------------------------------------
@@ -175,13 +187,14 @@ def _running(listen: str) -> Status:
     try:
         ready = json.loads(_get(listen, "/readyz"))
         peers = tuple(PeerState(str(s["peer"]), str(s["state"]), str(s["detail"])) for s in ready["states"])
-        found = settled(lambda: _figures_of(listen), PAUSE_SECONDS)
+        snapshot = settled(lambda: _figures_of(listen), PAUSE_SECONDS)
         is_ready = ready["ready"] is True
     except (ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException):
         raise GatewayError(
-            f"What answers on {listen} is no gateway of this version.", "Check http.listen in gateway.yaml."
+            f"The program that answers on {listen} is not a gateway of this version.",
+            "Check http.listen in gateway.yaml.",
         ) from None
-    return Status("ready" if is_ready else "not_ready", VERDICTS[is_ready], peers, found)
+    return Status("ready" if is_ready else "not_ready", VERDICTS[is_ready], peers, snapshot)
 
 
 def _figures_of(listen: str) -> Snapshot:
@@ -196,22 +209,24 @@ def _get(listen: str, path: str) -> bytes:
         return connection.getresponse().read(MAXIMUM_ANSWER_BYTES)
 
 
-# --- nobody answers ---------------------------------------------------------------------------------------------------
+# --- no answer --------------------------------------------------------------------------------------------------------
 
 
-def _from_disk(where: str, spool_path: Path) -> Status:
-    saved = _saved_books(spool_path)
-    books = {name: _book(told) for name, told in saved.items() if isinstance(told, dict)}
+def _from_disk(reason: str, spool_path: Path) -> Status:
+    saved = _saved_ledger(spool_path)
+    books = {name: _books(values) for name, values in saved.items() if isinstance(values, dict)}
     size = {"spool_disk_bytes": float(spool_path.stat().st_size)} if spool_path.exists() else {}
-    figures_are = "the figures are those it wrote to its spool last" if books else "its spool holds no figures"
+    snapshot = Snapshot(books, gauges=size)
+    shown = "The figures are the last ones in its spool file." if books else "Its spool file has no figures."
     if holder := _holder(spool_path):
-        told = f"{where}, but process {holder} holds the spool. It may hang: see its log. Here {figures_are}."
-        return Status("silent", told, figures=Snapshot(books, gauges=size))
-    told = f"{where}: the gateway is stopped. Start it with `gateway run`. Here {figures_are}."
-    return Status("stopped", told, figures=Snapshot(books, gauges=size))
+        text = f"{reason}, but process {holder} holds the spool. It may hang: see its log. {shown}"
+        return Status("silent", text, figures=snapshot)
+    return Status(
+        "stopped", f"{reason}: the gateway is stopped. Start it with `gateway run`. {shown}", figures=snapshot
+    )
 
 
-def _saved_books(path: Path) -> dict[str, Any]:
+def _saved_ledger(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
@@ -219,36 +234,35 @@ def _saved_books(path: Path) -> dict[str, Any]:
             row = database.execute("SELECT value FROM facts WHERE name = 'ledger'").fetchone()
         saved = json.loads(row[0]) if row else {}
     except (sqlite3.Error, ValueError, TypeError) as error:
-        told = f"Nobody answers, and the spool {printable(str(path))} cannot be read: {printable(cut(str(error)))}."
-        raise GatewayError(
-            told, "Run this as the gateway's user; a damaged spool is mended by `gateway run`."
-        ) from None
+        text = f"No answer, and the spool {printable(str(path))} cannot be read: {printable(cut(str(error)))}."
+        raise GatewayError(text, "Run this as the gateway's user; `gateway run` repairs a damaged spool.") from None
     return saved if isinstance(saved, dict) else {}
 
 
-def _book(told: dict[str, Any]) -> Books:
+def _books(values: dict[str, Any]) -> Books:
     plain = (*PLAIN.values(), "last_reading_at")
-    numbers: dict[str, Any] = {name: value for name in plain if isinstance(value := told.get(name), int)}
-    named: Any = {name: _counts(told.get(member)) for name, (member, _) in BY_NAME.items()}  # may hold unknown names
+    numbers: dict[str, Any] = {name: value for name in plain if isinstance(value := values.get(name), int)}
+    # A later version may have more names.
+    named: Any = {name: _counts(values.get(member)) for name, (member, _) in BY_NAME.items()}
     return Books(**numbers, **named)
 
 
-def _counts(told: object) -> Counter[str]:
-    return Counter({name: n for name, n in told.items() if isinstance(n, int)} if isinstance(told, dict) else {})
+def _counts(value: object) -> Counter[str]:
+    return Counter({name: n for name, n in value.items() if isinstance(n, int)} if isinstance(value, dict) else {})
 
 
 def _holder(spool_path: Path) -> int:
-    """Find the process that holds the spool; 0 when none does, or the kernel does not tell."""
+    """Find the process that holds the spool; 0 when none does, or the kernel does not show it."""
     try:
-        wanted = spool_path.with_name(spool_path.name + ".lock").stat().st_ino
+        inode = str(spool_path.with_name(spool_path.name + ".lock").stat().st_ino)
         lines = LOCKS.read_text().splitlines()
     except OSError:
         return 0
-    return next(_pids(lines, wanted), 0)
+    return next(_holders(lines, inode), 0)
 
 
-def _pids(lines: Iterable[str], wanted: int) -> Iterator[int]:
+def _holders(lines: Iterable[str], inode: str) -> Iterator[int]:
     for line in lines:
         parts = line.split()  # "1: FLOCK ADVISORY WRITE 4711 fd:01:131085 0 EOF", proc_locks(5)
-        if len(parts) > 5 and parts[1] == "FLOCK" and parts[5].rpartition(":")[2] == str(wanted):
+        if len(parts) > 5 and parts[1] == "FLOCK" and parts[5].rpartition(":")[2] == inode:
             yield int(parts[4])

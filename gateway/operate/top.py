@@ -1,107 +1,99 @@
-"""`gateway top`: what the status page shows, in a terminal, until Ctrl-C.
+"""`gateway top`: the status page in a terminal, until Ctrl-C.
 
-It asks as `gateway status` does. On a terminal the screen is written over in place, cut to its size; what stands in the
-way of the shell's own lines is put away at the end. Elsewhere it writes once, whole.
+It queries the gateway as `gateway status` does. A terminal's alternate screen is used, so that the shell's own lines
+are back at the end. Without a terminal the page is written once.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
 from gateway.observe.figures import RateTracker
 from gateway.observe.status_page import overview
-from gateway.operate.table import table
+from gateway.operate.report import grid, plain
 from gateway.page.blocks import Block, Code, Facts, Heading, Paragraph, Phrase, Strong, Table
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from rich.console import RenderableType
+
+    from gateway.errors import ExitCode
     from gateway.operate.status import Status
     from gateway.signals import Stopping
 
-FIRST_LOOK_SECONDS = 1.0  # between two looks, where only what the second finds is written
-_OTHER_SCREEN, _OWN_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
-_HOME, _END_OF_LINE, _END_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+FIRST_LOOK_SECONDS = 1.0  # between the two queries that give a rate
 
 
-def follow(ask: Callable[[], Status], stopping: Stopping, interval_seconds: float, screen: TextIO) -> None:
-    """Write over and over how a gateway does.
+def follow(query: Callable[[], Status], stopping: Stopping, interval_seconds: float, screen: TextIO) -> None:
+    """Show the status again and again.
 
     Args:
-        ask: gives its status.
-        stopping: ends it.
-        interval_seconds: between two askings.
+        query: returns it.
+        stopping: ends the display.
+        interval_seconds: between two queries.
         screen: a terminal.
 
     Raises:
-        GatewayError: when something else answers, or the spool cannot be read.
+        GatewayError: from `query`.
     """
-    pace = RateTracker()
-    screen.write(_OTHER_SCREEN)
-    try:
+    rates = RateTracker()
+    console = Console(file=screen, markup=False, highlight=False, emoji=False)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while not stopping.is_set():
-            size = shutil.get_terminal_size()
-            lines = [line[: size.columns] for line in _look(ask(), pace).split("\n")][: size.lines - 1]
-            screen.write(_HOME + "".join(f"{line}{_END_OF_LINE}\n" for line in lines) + _END_OF_SCREEN)
-            screen.flush()
+            live.update(render(_blocks(query(), rates)), refresh=True)
             stopping.wait(interval_seconds)
-    finally:
-        screen.write(_OWN_SCREEN)
-        screen.flush()
 
 
-def once(ask: Callable[[], Status], stopping: Stopping) -> tuple[str, int]:
-    """Tell how a gateway does, after a second look that gives the rates.
-
-    Args:
-        ask: gives its status.
-        stopping: lets it not wait for the second.
-
-    Returns:
-        Lines, and the exit code of `gateway status`.
+def once(query: Callable[[], Status], stopping: Stopping) -> tuple[str, ExitCode]:
+    """Query twice, because that gives rates; return the page and the exit code of `gateway status`.
 
     Raises:
-        GatewayError: when something else answers, or the spool cannot be read.
+        GatewayError: from `query`.
     """
-    pace = RateTracker()
-    _look(ask(), pace)
+    rates = RateTracker()
+    _blocks(query(), rates)
     stopping.wait(FIRST_LOOK_SECONDS)
-    told = ask()
-    return _look(told, pace), told.exit_code
+    status = query()
+    return write(_blocks(status, rates)), status.exit_code
 
 
-def _look(told: Status, pace: RateTracker) -> str:
-    return write(overview(told.told, told.peers, told.figures, pace(told.figures, time.monotonic()), time.time()))
+def _blocks(status: Status, rates: RateTracker) -> list[Block]:
+    figures = status.figures
+    return overview(status.text, status.peers, figures, rates(figures, time.monotonic()), time.time())
 
 
 def write(blocks: Sequence[Block]) -> str:
-    """Write blocks for a terminal.
-
-    Args:
-        blocks: of an overview; what else a page may hold is left out.
-
-    Returns:
-        Lines in which nothing is left that a terminal would obey.
-    """
-    return "\n\n".join(text for block in blocks if (text := _block(block)))
+    """Write blocks of an overview as text; all control characters are escaped."""
+    return plain(render(blocks))
 
 
-def _block(block: Block) -> str:
+def render(blocks: Sequence[Block]) -> Group:
+    """Lay out blocks of an overview, with a blank line between them; what has a style is in trouble."""
+    parts: list[RenderableType] = []
+    for part in (part for block in blocks for part in _parts(block)):
+        parts += ["", part] if parts else [part]
+    return Group(*parts)
+
+
+def _parts(block: Block) -> Iterator[RenderableType]:
     match block:
         case Heading(text=text):
-            return printable(text)
+            yield Text(printable(text))
         case Paragraph(phrase):
-            return printable(_text(phrase))
+            yield _text(phrase)
         case Facts(rows):
-            return "\n".join(f"{printable(term)}: {printable(_text(phrase))}" for term, phrase in rows)
+            yield Text("\n").join(Text.assemble(f"{printable(term)}: ", _text(phrase)) for term, phrase in rows)
         case Table(_, heads, rows) if rows:
-            return table(heads, [tuple(map(_text, row)) for row in rows])
-        case _:
-            return ""
+            yield grid(heads, [tuple(map(_text, row)) for row in rows])
 
 
-def _text(phrase: Phrase) -> str:
-    return "".join(one.text if isinstance(one, Code | Strong) else str(one) for one in phrase)
+def _text(phrase: Phrase) -> Text:
+    text = "".join(one.text if isinstance(one, Code | Strong) else str(one) for one in phrase)
+    return Text(printable(text), "bold red" if any(isinstance(one, Strong) for one in phrase) else "")

@@ -76,7 +76,7 @@ def test_examine_names_the_other_file_where_the_fault_is_there(copy: Copy) -> No
     (copy.folder / "door.yaml").write_text("# moved\npayload: {type: object, propertis: 5}\ntitel: x\n")
     copy.edit("doorSensorJson:\n", "doorSensorJson: {$ref: ./door.yaml}\n    formerly:\n")
     (finding,) = [one for one in copy.findings() if "titel" in one.message]
-    assert (finding.file, finding.line, finding.path) == (str(copy.folder / "door.yaml"), 3, "#/titel")
+    assert (finding.source, finding.line, finding.path) == (str(copy.folder / "door.yaml"), 3, "#/titel")
     assert "title" in finding.fix
 
 

@@ -51,7 +51,7 @@ def test_examine_reports_all_faults_at_once_with_their_lines(copy: Copy) -> None
     """One fault of each kind in one contract: none hides another."""
     for fault in FAULTS:
         copy.edit(fault.old, fault.new, fault.file)
-    found = {(one.file, one.path): one.line for one in copy.findings()}
+    found = {(one.source, one.path): one.line for one in copy.findings()}
     for fault in FAULTS:
         line = found[str(copy.folder / fault.file), fault.path]
         assert fault.line in (copy.folder / fault.file).read_text().splitlines()[line - 1]

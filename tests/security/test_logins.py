@@ -15,7 +15,6 @@ from gateway.errors import GatewayError
 from gateway.installation import open_installation
 from gateway.kafka.partitions import Partitions
 from gateway.operate.doctor import certificates as doctor
-from gateway.operate.doctor.diagnosis import State
 from gateway.operate.tail.consumer import TopicConsumer
 from gateway.operate.topics import Cluster
 from tests.security.site import Site, basic, details, wait_told
@@ -132,7 +131,7 @@ def unanswered(gateway: Gateway) -> list[str]:
 def told_by_doctor(gateway: Gateway) -> list[str]:
     """Tell what the doctor finds wrong with the certificates of the servers."""
     found = doctor.examine(open_installation(gateway.settings_file, {}))
-    return [one.told.removeprefix("its certificate ") for one in found if one.state is State.WRONG]
+    return [one.message.removeprefix("its certificate ") for one in found if one.severity == "error"]
 
 
 # --- servers that do not believe us ----------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def test_load_of_a_wrong_value_is_one_sentence_with_its_line(tmp_path: Path, pla
     assert len({one.path for one in found}) == 1, found
     [finding] = found
     line = len((tmp_path / "gateway.yaml").read_text().splitlines())
-    assert (finding.file, finding.line, finding.path) == (str(tmp_path / "gateway.yaml"), line, place)
+    assert (finding.source, finding.line, finding.path) == (str(tmp_path / "gateway.yaml"), line, place)
     assert finding.message.endswith(".")
     assert finding.fix.endswith((".", "?")), "what to do is said"
     assert "nonsense" not in str(finding)

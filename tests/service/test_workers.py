@@ -239,7 +239,7 @@ def test_options_of_run_go_before_the_file(tmp_path: Path) -> None:
     given = settings(tmp_path, workers={"count": 2, "share": "ours"}).with_workers(9, None)
     assert given.workers.model_dump() == {"count": 9, "split": "streams", "share": "ours", "apart": False}
     (finding,) = examine(FIVE, given)
-    assert finding.file == "--workers"
+    assert finding.source == "--workers"
 
 
 def test_workers_that_are_apart_share_a_port_and_are_not_started_together(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         "12 streams.doors.enabled: Expected true or false. " + BOOLEANS,
         "12 streams.doors.qos: QoS 2 is not supported: it acknowledges messages before they are stored. Write 1 or 0.",
     ]
-    assert {finding.file for finding in findings} == {str(tmp_path / "gateway.yaml")}
+    assert {finding.source for finding in findings} == {str(tmp_path / "gateway.yaml")}
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_environment_text_stays_text(tmp_path: Path) -> None:
 )
 def test_environment_that_fits_nothing_is_named(tmp_path: Path, variable: str, value: str, message: str) -> None:
     [finding] = refuse(tmp_path, SERVERS, {variable: value})
-    assert finding.file == variable
+    assert finding.source == variable
     assert message in str(finding)
     assert SECRET not in str(finding)
 

@@ -1,9 +1,10 @@
-"""The dates of certificates: of the files that settings name, and of the servers.
+"""The validity of certificates: of the files that the settings name, and of the servers.
 
-A server is greeted as the gateway greets it, and a certificate that is refused is told with its reason; one that cannot
-be greeted is told by whoever asks that peer, so here it is only not seen. Of our own certificate and its chain each
-counts, because the first to end breaks the chain; of authorities one that is good is enough: beside it may stand the
-old one, which nobody needs any more.
+A server is connected to with the gateway's own TLS settings. A rejected certificate is a finding with its reason; a
+server that cannot be reached is the finding of its own peer, and only `unknown` here.
+
+Of a chain every certificate counts, because the first to expire breaks it. Of a bundle of authorities one valid
+certificate is enough: an expired predecessor may stay beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from gateway.certificate import Peer, refusal
-from gateway.operate.doctor.diagnosis import Diagnosis, State
+from gateway.errors import Finding
 from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 PLACE, REGISTRY = "certificates", "registry"
 SOON = timedelta(days=30)
-GREETING_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 MQTT_TLS, KAFKA, HTTPS = 8883, 9092, 443
 
 
@@ -43,18 +44,13 @@ class _Server(NamedTuple):
 
     @property
     def peer(self) -> Peer:
-        """The server as its line speaks of it."""
-        if self.name == REGISTRY:
-            return Peer("its", self.host, self.port, "registry.ca_file", "registry.url")
-        return Peer("its", self.host, self.port)
+        """The server as a finding names it."""
+        settings = ("registry.ca_file", "registry.url") if self.name == REGISTRY else ()
+        return Peer("its", self.host, self.port, *settings)
 
 
-def examine(installation: Installation, now: datetime | None = None) -> Iterator[Diagnosis]:
-    """Look at the dates of all certificates of an installation.
-
-    Args:
-        installation: its files.
-        now: to judge by, instead of this machine's clock.
+def examine(installation: Installation, now: datetime | None = None) -> Iterator[Finding]:
+    """Check all certificates of an installation, at this moment or at another, with time zone.
 
     Raises:
         ConfigurationError: when a certificate cannot be used.
@@ -62,56 +58,42 @@ def examine(installation: Installation, now: datetime | None = None) -> Iterator
     now = now or datetime.now(UTC)
     settings = installation.settings
     for name, is_chain in dict.fromkeys(_files(installation)):
-        yield judge_file(settings.locate(name), now, is_chain=is_chain)
+        yield check_file(settings.locate(name), now, is_chain=is_chain)
     for server in _servers(installation):
-        yield _greeted(server, tls_context(server.tls, settings), now)
+        yield _presented(server, tls_context(server.tls, settings), now)
 
 
-def judge(what: str, certificate: x509.Certificate, now: datetime) -> Diagnosis:
-    """Judge a certificate by its dates.
-
-    Args:
-        what: whose it is.
-        certificate: to be judged.
-        now: with time zone.
-    """
+def check_dates(what: str, certificate: x509.Certificate, now: datetime) -> Finding:
+    """Check the dates of a certificate."""
     first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < first:
         fix = "Set this machine's clock, or wait."
-        return Diagnosis(PLACE, what, State.WRONG, f"not valid before {_day(first)}", fix)
+        return Finding.at(PLACE, what, "error", f"not valid before {first:%Y-%m-%d}", fix)
     if now > last:
-        return Diagnosis(PLACE, what, State.WRONG, f"ended on {_day(last)}", "Renew it.")
-    soon = last - now < SOON
-    state, fix = (State.WARNING, "Renew it.") if soon else (State.OK, "")
-    return Diagnosis(PLACE, what, state, f"valid until {_day(last)}", fix)
+        return Finding.at(PLACE, what, "error", f"expired on {last:%Y-%m-%d}", "Renew it.")
+    valid = f"valid until {last:%Y-%m-%d}"
+    if last - now < SOON:
+        return Finding.at(PLACE, what, "warning", valid, "Renew it.")
+    return Finding.at(PLACE, what, "ok", valid)
 
 
-def judge_file(path: Path, now: datetime, *, is_chain: bool) -> Diagnosis:
-    """Judge a file of certificates.
-
-    Args:
-        path: the file.
-        now: with time zone.
-        is_chain: each of its certificates is needed; else one that is good is enough.
-    """
+def check_file(path: Path, now: datetime, *, is_chain: bool) -> Finding:
+    """Check a file of certificates: a chain by its worst certificate, a bundle of authorities by its best."""
     try:
         certificates = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):
-        return Diagnosis(PLACE, str(path), State.WRONG, "holds no certificate in PEM", "Give PEM files.")
-    judged = sorted((judge(str(path), one, now) for one in certificates), key=_gravity)
-    return judged[-1 if is_chain else 0]
+        return Finding.at(PLACE, str(path), "error", "holds no certificate in PEM", "Use a file in PEM.")
+    findings = (check_dates(str(path), one, now) for one in certificates)
+    ordered = sorted(findings, key=lambda one: ("ok", "warning", "error").index(one.severity))
+    return ordered[-1 if is_chain else 0]
 
 
 def _files(installation: Installation) -> Iterator[tuple[str, bool]]:
-    """Names of the files, and whether each is a chain."""
+    """The names of the files, and whether each is a chain."""
     for server in installation.settings.servers.values():
         tls = server.tls or TlsSettings()
         given = ((tls.ca_file, False), (tls.cert_file, True), (server.registry.ca_file, False))
         yield from ((name, is_chain) for name, is_chain in given if name)
-
-
-def _gravity(diagnosis: Diagnosis) -> int:
-    return [State.OK, State.WARNING, State.WRONG].index(diagnosis.state)
 
 
 def _servers(installation: Installation) -> Iterator[_Server]:
@@ -128,24 +110,20 @@ def _servers(installation: Installation) -> Iterator[_Server]:
         yield _Server(REGISTRY, url.hostname, url.port or HTTPS, TlsSettings(ca_file=registry.ca_file))
 
 
-def _greeted(server: _Server, context: ssl.SSLContext, now: datetime) -> Diagnosis:
+def _presented(server: _Server, context: ssl.SSLContext, now: datetime) -> Finding:
+    """Check the certificate that a server presents."""
     what = f"{server.name} at {server.host}:{server.port}"
     try:
         with (
-            socket.create_connection((server.host, server.port), GREETING_SECONDS) as plain,
+            socket.create_connection((server.host, server.port), CONNECT_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=server.host) as connection,
         ):
-            shown = connection.getpeercert(binary_form=True)
+            certificate = connection.getpeercert(binary_form=True)
     except ssl.SSLCertVerificationError as error:
-        told, _, fix = refusal(server.peer, error).partition("; ")
-        return Diagnosis(PLACE, what, State.WRONG, told, f"{fix[:1].upper()}{fix[1:]}")
+        reason, _, fix = refusal(server.peer, error).partition("; ")
+        return Finding.at(PLACE, what, "error", reason, f"{fix[:1].upper()}{fix[1:]}")
     except (OSError, ValueError) as error:
-        told = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
-        fix = "See the lines of this peer."
-        return Diagnosis(PLACE, what, State.UNSEEN, f"no certificate that we accept: {told}", fix)
-    assert shown, "a context that verifies has seen one"
-    return judge(what, x509.load_der_x509_certificate(shown), now)
-
-
-def _day(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d}"
+        reason = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
+        return Finding.at(PLACE, what, "unknown", f"no TLS connection: {reason}", "See the findings of this peer.")
+    assert certificate, "a context that verifies has received one"
+    return check_dates(what, x509.load_der_x509_certificate(certificate), now)

@@ -1,8 +1,9 @@
 """This machine's clock against another's.
 
-A Raspberry Pi has no clock of its own: it wakes up in the past, and certificates and the times of readings are wrong
-until somebody tells it the time. The registry's HTTP Date header tells (to the second), whatever else it answers.
-Without one there are Kafka's newest records: one from the future, and this clock is behind, or their producer's ahead.
+A Raspberry Pi has no battery-backed clock: it starts in the past, and until NTP sets the time, certificates are not
+valid yet and the timestamps of readings are wrong. The registry's HTTP Date header tells the time, to the second, with
+any status. Without a registry Kafka's newest records are used: if one is from the future, this clock is behind, or its
+producer's is ahead.
 """
 
 from __future__ import annotations
@@ -11,58 +12,48 @@ import time
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # it does not declare its exports
 
-from gateway.operate.doctor.diagnosis import Diagnosis, State
+from gateway.errors import Finding
 from gateway.operate.topics import wanted
 from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from gateway.installation import Installation
 
 PLACE, WHAT = "clock", "this machine's"
 FAR_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
-FIX = "Set it, and keep it set: `timedatectl set-ntp true`."
+FIX = "Set it and keep it synchronized: `timedatectl set-ntp true`."
 
 
-def examine(installation: Installation) -> Iterator[Diagnosis]:
-    """Compare the clock with the registry's, else with Kafka's newest records.
-
-    Args:
-        installation: its files.
-    """
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Compare the clock with the registry's, or with Kafka's newest records."""
     kafka = installation.contract.kafka
-    given = installation.settings.server(kafka.name).registry
-    told = _date(given.url or kafka.registry_url or "", given.ca_file, installation)
-    if told is not None:
-        yield judge("the registry's", told - time.time())
+    registry = installation.settings.server(kafka.name).registry
+    date = _date(registry.url or kafka.registry_url or "", registry.ca_file, installation)
+    if date is not None:
+        yield compare("the registry's", date - time.time())
     elif (newest := _newest_seconds(installation)) is not None and newest > time.time() + FAR_SECONDS:
-        yield judge("Kafka's newest record", newest - time.time())
+        yield compare("Kafka's newest record", newest - time.time())
     else:
-        yield Diagnosis(
-            PLACE, WHAT, State.UNSEEN, "no registry tells the time, and no record in Kafka is from the future"
-        )
+        text = "no registry answers with the time, and no record in Kafka is from the future"
+        yield Finding.at(PLACE, WHAT, "unknown", text)
 
 
-def judge(whose: str, ahead_seconds: float) -> Diagnosis:
-    """Judge how far another clock is from ours.
-
-    Args:
-        whose: the other clock.
-        ahead_seconds: of ours; negative when it is behind.
-    """
-    told = f"{whose} is {abs(ahead_seconds):,.0f} s {'ahead' if ahead_seconds > 0 else 'behind'}"
+def compare(other: str, ahead_seconds: float) -> Finding:
+    """Compare another clock with this machine's; `ahead_seconds` is negative when the other is behind."""
+    text = f"{other} is {abs(ahead_seconds):,.0f} s {'ahead' if ahead_seconds > 0 else 'behind'}"
     if abs(ahead_seconds) > FAR_SECONDS:
-        return Diagnosis(PLACE, WHAT, State.WARNING, told, FIX)
-    return Diagnosis(PLACE, WHAT, State.OK, told)
+        return Finding.at(PLACE, WHAT, "warning", text, FIX)
+    return Finding.at(PLACE, WHAT, "ok", text)
 
 
 def _date(url: str, ca_file: str | None, installation: Installation) -> float | None:
@@ -80,27 +71,22 @@ def _date(url: str, ca_file: str | None, installation: Installation) -> float | 
         try:
             connection.request("HEAD", f"{parts.path.rstrip('/')}/subjects")
             return parsedate_to_datetime(connection.getresponse().headers["date"]).timestamp()
-        except (OSError, HTTPException, TypeError, ValueError):  # no answer, no date, or none that can be read
+        except (OSError, HTTPException, TypeError, ValueError):  # no answer, no date, or one that cannot be parsed
             return None
 
 
 def _newest_seconds(installation: Installation) -> float | None:
-    """The latest time that a record of our topics has; None when there is none, or nobody says."""
-    properties: Mapping[str, Any] = installation.kafka(producing=False)
-    admin = AdminClient({**properties, "log_level": 0})
+    """The latest timestamp of a record in the contract's topics; None when there is none, or Kafka does not answer."""
+    admin = AdminClient({**installation.kafka(producing=False), "log_level": 0})
     try:
-        there = admin.list_topics(timeout=ANSWER_SECONDS).topics
-        places = [
-            TopicPartition(name, number)
-            for name in wanted(installation.contract)
-            if name in there
-            for number in there[name].partitions
-        ]
+        topics = admin.list_topics(timeout=ANSWER_SECONDS).topics
+        names = [name for name in wanted(installation.contract) if name in topics]
+        places = [TopicPartition(name, number) for name in names for number in topics[name].partitions]
         if not places:
             return None
         newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]  # the library has not typed it
-        asked = admin.list_offsets(dict.fromkeys(places, newest), request_timeout=ANSWER_SECONDS)
-        times = [one.result(2 * ANSWER_SECONDS).timestamp for one in asked.values()]
+        offsets = admin.list_offsets(dict.fromkeys(places, newest), request_timeout=ANSWER_SECONDS)
+        times = [one.result(2 * ANSWER_SECONDS).timestamp for one in offsets.values()]
     except KafkaException:
         return None
     return max(times) / 1_000 if max(times) > 0 else None

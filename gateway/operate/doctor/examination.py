@@ -1,17 +1,17 @@
-"""Everything at once: a thread for each place, because most of the time goes into waiting.
+"""All checks at once, one thread per place, because most of the time is spent waiting.
 
-Files that are wrong keep us from asking peers, not from looking at the machine: what `gateway check` would say stands
-here too, one line each. A secret that the world can read is among it.
+If contract or settings are wrong, the findings of `gateway check` and the checks of the machine are all there is.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway.errors import ConfigurationError, until_refused
+from gateway.errors import ConfigurationError, Finding
 from gateway.installation import open_installation
 from gateway.operate.doctor import brokers, certificates, clock, kafka, machine, registry, running, storage
-from gateway.operate.doctor.diagnosis import Diagnosis, Report, State
+from gateway.operate.report import Form, Report, collect
 from gateway.signals import map_in_threads
 
 if TYPE_CHECKING:
@@ -22,25 +22,30 @@ if TYPE_CHECKING:
     from gateway.signals import Stopping
 
 FILES = "files"
+FORM = Form(
+    "diagnoses",
+    (
+        ("state", "state", "severity"),
+        ("place", "place", "source"),
+        ("what", "what", "path"),
+        ("seen", "told", "message"),
+        ("fix", "fix", "fix"),
+    ),
+    {"ok": "ok", "unknown": "not seen", "warning": "warning", "error": "wrong", "unreachable": "no answer"},
+)
 
 
 def examine(config: Path, environ: Mapping[str, str], stopping: Stopping) -> Report:
-    """Look for all known traps.
-
-    Args:
-        config: gateway.yaml.
-        environ: its overrides.
-        stopping: ends listening before its time.
-    """
+    """Make all checks of an installation; `stopping` ends listening early."""
     try:
         installation = open_installation(config, environ)
-        found = map_in_threads(_collected, list(_places(installation, stopping)))
+        findings = map_in_threads(lambda place: collect(*place), list(_places(installation, stopping)))
     except ConfigurationError as error:
-        found = [*machine.examine(), *_files(error)]
-    return Report(tuple(found))
+        findings = [*machine.examine(), *map(_of_file, error.findings)]
+    return Report(tuple(map(_with_contract, findings)), FORM)
 
 
-def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[str, Iterable[Diagnosis]]]:
+def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[str, Iterable[Finding]]]:
     contract, settings = installation.contract, installation.settings
     yield machine.PLACE, machine.examine()
     yield storage.PLACE, storage.examine(installation.spool_path, settings.spool.limit)
@@ -48,18 +53,18 @@ def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[st
     yield clock.PLACE, clock.examine(installation)
     yield running.PLACE, running.examine(installation)
     for server in contract.brokers:
-        yield f"broker {server.name}", brokers.examine(installation, server, stopping)
+        yield server.name, brokers.examine(installation, server, stopping)
     yield contract.kafka.name, kafka.examine(installation)
-    yield "registry", registry.examine(installation)
+    yield registry.PEER, registry.examine(installation)
 
 
-def _collected(one: tuple[str, Iterable[Diagnosis]]) -> list[Diagnosis]:
-    place, diagnoses = one
-    peer = place.removeprefix("broker ")
-    return until_refused(diagnoses, lambda error: Diagnosis(peer, "answer", State.UNASKED, error.message, error.hint))
+def _of_file(finding: Finding) -> Finding:
+    place = f"{finding.source}:{finding.line} {finding.path}".rstrip()
+    return Finding.at(FILES, place, "error", finding.message, finding.fix)
 
 
-def _files(error: ConfigurationError) -> Iterator[Diagnosis]:
-    for finding in error.findings:
-        place = f"{finding.file}:{finding.line} {finding.path}".rstrip()
-        yield Diagnosis(FILES, place, State.WRONG, finding.message, finding.fix)
+def _with_contract(finding: Finding) -> Finding:
+    """Add what the contract says to the message of a difference, which has no column here."""
+    if not finding.expected or finding.severity not in {"warning", "error"}:
+        return finding
+    return replace(finding, message=f"{finding.message} (contract: {finding.expected})")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.errors import Finding
 from gateway.installation import lock_path_of
-from gateway.operate.doctor.diagnosis import Diagnosis, State, diagnosed
 from gateway.operate.drift import registry
 from gateway.operate.schemas.review import routes, schema_of
 from gateway.registry.lock_file import read_lock
@@ -15,25 +16,24 @@ if TYPE_CHECKING:
 
     from gateway.installation import Installation
 
+PEER = registry.PEER
 
-def examine(installation: Installation) -> Iterator[Diagnosis]:
-    """Look at the registry and at the lock file.
 
-    Args:
-        installation: its files.
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Check the registry and the lock file; a difference is only a warning, because the gateway runs with it.
 
     Raises:
-        GatewayError: when the registry cannot be asked.
+        GatewayError: when the registry does not answer.
     """
     yield _pinned(installation)
-    for observation in registry.compare(installation):
-        yield diagnosed(observation, lambda _: State.WARNING)
+    for finding in registry.compare(installation):
+        yield replace(finding, severity="warning") if finding.severity == "error" else finding
 
 
-def _pinned(installation: Installation) -> Diagnosis:
-    wanted, pinned = routes(installation.contract), read_lock(lock_path_of(installation.settings))
-    good = [name for name, route in wanted.items() if name in pinned and pinned[name].holds_for(schema_of(route))]
-    told = f"{len(good)} of {len(wanted)} schemas"
-    if len(good) == len(wanted):
-        return Diagnosis(registry.PEER, "pinned ids", State.OK, told)
-    return Diagnosis(registry.PEER, "pinned ids", State.WARNING, f"{told}: a start needs the registry", registry.LOCK)
+def _pinned(installation: Installation) -> Finding:
+    wanted, pins = routes(installation.contract), read_lock(lock_path_of(installation.settings))
+    pinned = [name for name, route in wanted.items() if name in pins and pins[name].holds_for(schema_of(route))]
+    text = f"{len(pinned)} of {len(wanted)} schemas"
+    if len(pinned) == len(wanted):
+        return Finding.at(PEER, "pinned ids", "ok", text)
+    return Finding.at(PEER, "pinned ids", "warning", f"{text}: a start needs the registry", registry.LOCK)

@@ -1,13 +1,13 @@
-"""What the running gateway itself complains about.
+"""What the running gateway reports about its peers.
 
-It alone can tell that somebody else uses its client id: whoever tried the id would throw it out.
+Only it can notice that another client uses its client id: a probe with that id would disconnect it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.operate.doctor.diagnosis import Diagnosis, State
+from gateway.errors import Finding
 from gateway.operate.status import status
 
 if TYPE_CHECKING:
@@ -17,28 +17,26 @@ if TYPE_CHECKING:
 
 PLACE = "gateway"
 IDS = "client ids"
-SUSPICION = "the id '"  # stands in both sentences that `gateway.mqtt` has for it: told by the broker, or guessed
+SHARED = "the id '"  # is in both sentences of `gateway.mqtt` about it: reported by the broker, or suspected
 SHARED_FIX = "Give each gateway its own clientId in the contract's MQTT binding, or stop the other one."
 
 
-def examine(installation: Installation) -> Iterator[Diagnosis]:
-    """Ask the running gateway.
-
-    Args:
-        installation: its files.
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Check what the running gateway reports.
 
     Raises:
-        GatewayError: when something else answers in its place.
+        GatewayError: when another program answers in its place.
     """
-    found = status(installation.settings.http.listen, installation.spool_path)
-    if found.state in {"silent", "stopped"}:
-        yield Diagnosis(PLACE, IDS, State.UNSEEN, "only a running gateway notices that one is shared")
+    answer = status(installation.settings.http.listen, installation.spool_path)
+    if answer.state in {"silent", "stopped"}:
+        yield Finding.at(PLACE, IDS, "unknown", "only a running gateway notices that one is shared")
         return
-    brokers = [peer for peer in found.peers if peer.peer in installation.contract.mqtt_servers]
-    if shared := [peer for peer in brokers if SUSPICION in peer.detail]:
-        yield from (Diagnosis(PLACE, IDS, State.WRONG, f"{one.peer}: {one.detail}", SHARED_FIX) for one in shared)
-    else:
-        yield Diagnosis(PLACE, IDS, State.OK, "nobody else seems to use ours")
-    for peer in found.peers:
+    brokers = [peer for peer in answer.peers if peer.peer in installation.contract.mqtt_servers]
+    shared = [peer for peer in brokers if SHARED in peer.detail]
+    for peer in shared:
+        yield Finding.at(PLACE, IDS, "error", f"{peer.peer}: {peer.detail}", SHARED_FIX)
+    if not shared:
+        yield Finding.at(PLACE, IDS, "ok", "no other client seems to use them")
+    for peer in answer.peers:
         if peer.state != "ok" and peer not in shared:
-            yield Diagnosis(PLACE, peer.peer, State.WARNING, f"{peer.state}: {peer.detail}")
+            yield Finding.at(PLACE, peer.peer, "warning", f"{peer.state}: {peer.detail}")

@@ -1,13 +1,11 @@
-"""The contract against the living world: what brokers, Kafka and the registry are, and what the contract says they are.
+"""The contract against the running system: brokers, Kafka and the registry.
 
-    observation.py  one comparison, and all of them as a table
-    broker.py       an MQTT broker: whether it takes us, what it grants, what arrives that no stream describes
-    visit.py        a stay at a broker under a name that nobody knows
-    undescribed.py       topics counted by their first levels
-    kafka.py        topics and their settings, and where other producers put a key
-    partitioner.py  the last records of a topic against the two ways of choosing a partition
+    broker.py       an MQTT broker: whether it accepts the gateway, what it grants, which topics no stream describes
+    kafka.py        topics and their settings, and how other producers choose partitions
+    partitioner.py  the last records of a topic against two ways to choose a partition
     registry.py     subjects, ids, newest versions, lock file
     survey.py       all peers at once
 
-Nothing is changed anywhere, and nothing is taken from the gateway's own session: it may run meanwhile.
+Nothing is changed anywhere, and the gateway's own session at a broker is not touched: the gateway may run meanwhile.
+A peer that does not answer is a finding of its own, and what a peer does not show is `unknown` and no drift.
 """

@@ -1,12 +1,12 @@
-"""An MQTT broker against the contract: whether it takes us, what it grants, and what arrives that no stream describes.
+"""An MQTT broker against the contract: whether it accepts a client, what it grants, which topics no stream describes.
 
-The filters of the contract are subscribed to as the gateway does, and left at once: the answer is what counts. Shared
-subscriptions are not tried: we would take messages away from the workers that share. Then, where the broker permits
-it, everything that is published is listened to for a while, at QoS 0.
+The probe subscribes to the filters of the contract as the gateway does, and unsubscribes at once: only the SUBACK
+matters. Shared subscriptions are not tried: that would take messages away from the workers. Then, if the broker permits
+it, the probe subscribes to `#` with QoS 0 for a while and counts topics.
 
-Not every broker tells what it denies: Mosquitto's `acl_file` grants each subscription, and withholds the messages.
+A granted subscription is no proof: with an `acl_file` Mosquitto grants each subscription and withholds the messages.
 
-Two servers of the contract may be one broker: what a stream of either describes is described.
+Two servers of the contract may be one broker, so the streams of all servers at the same address count.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from gateway.core.topic_index import routes
 from gateway.core.undescribed import UndescribedTopics
+from gateway.errors import Finding
 from gateway.installation import broker_of
 from gateway.mqtt.probe import BrokerProbe
-from gateway.operate.drift.observation import Observation, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,33 +32,28 @@ EVERYTHING = "#"
 SHOWN_GROUPS = 10
 
 
-def compare(
-    installation: Installation, server: MqttServer, seconds: float, stopping: Stopping
-) -> Iterator[Observation]:
+def compare(installation: Installation, server: MqttServer, seconds: float, stopping: Stopping) -> Iterator[Finding]:
     """Compare a broker with the contract.
 
     Args:
-        installation: its files.
+        installation: contract and settings.
         server: of the contract.
-        seconds: how long to listen to everything; 0 for not at all.
-        stopping: ends listening before its time.
-
-    Yields:
-        What was seen.
+        seconds: how long to listen to all topics; 0 to skip that.
+        stopping: ends the listening early.
 
     Raises:
-        GatewayError: when the broker cannot be asked.
+        GatewayError: when the broker does not answer or refuses the probe.
     """
     broker = broker_of(server, installation.settings)
-    with BrokerProbe(broker, server.session_expiry) as visit:
+    with BrokerProbe(broker, server.session_expiry) as probe:
         version = f"MQTT {server.version}, {'TLS' if broker.tls else 'plain'}"
-        yield Observation(server.name, "connection", version, f"{broker.host}:{broker.port}", Verdict.AGREES)
+        yield Finding.at(server.name, "connection", "ok", f"{broker.host}:{broker.port}", expected=version)
         if filters := _filters(installation, server):
-            granted = visit.subscribe(filters)
-            visit.unsubscribe(filters)
+            granted = probe.subscribe(filters)
+            probe.unsubscribe(filters)
             yield from (_grant(server.name, one, qos, granted[one]) for one, qos in filters.items())
         if seconds and not stopping.is_set():
-            yield from _arriving(installation, server, visit, seconds, stopping)
+            yield from _messages(installation, server, probe, seconds, stopping)
 
 
 def _filters(installation: Installation, server: MqttServer) -> dict[str, int]:
@@ -70,35 +65,33 @@ def _filters(installation: Installation, server: MqttServer) -> dict[str, int]:
     }
 
 
-def _grant(peer: str, name: str, qos: int, reason: ReasonCode) -> Observation:
-    what, wanted = f"subscription {name}", f"QoS {qos}"
+def _grant(peer: str, topic_filter: str, qos: int, reason: ReasonCode) -> Finding:
+    what, wanted = f"subscription {topic_filter}", f"QoS {qos}"
     if reason.is_failure:
-        return Observation(peer, what, wanted, f"denied: {reason}", Verdict.DRIFT, "Grant read in the broker's ACL.")
+        return Finding.at(peer, what, "error", f"denied: {reason}", "Grant read in the broker's ACL.", expected=wanted)
     if reason.value < qos:
-        step = "Let the broker grant QoS 1, or readings can be lost on the way."
-        return Observation(peer, what, wanted, f"QoS {reason.value} only", Verdict.DRIFT, step)
-    return Observation(peer, what, wanted, f"QoS {reason.value}", Verdict.AGREES)
+        fix = f"Let the broker grant QoS {qos}; with less, readings can be lost on the way."
+        return Finding.at(peer, what, "error", f"QoS {reason.value} only", fix, expected=wanted)
+    return Finding.at(peer, what, "ok", f"QoS {reason.value}", expected=wanted)
 
 
-def _arriving(
-    installation: Installation, server: MqttServer, visit: BrokerProbe, seconds: float, stopping: Stopping
-) -> Iterator[Observation]:
-    reason = visit.subscribe({EVERYTHING: 0})[EVERYTHING]
+def _messages(
+    installation: Installation, server: MqttServer, probe: BrokerProbe, seconds: float, stopping: Stopping
+) -> Iterator[Finding]:
+    reason = probe.subscribe({EVERYTHING: 0})[EVERYTHING]
+    expected = "a stream for each"
     if reason.is_failure:
-        told = f"the broker does not let us listen to {EVERYTHING}: {reason}"
-        yield Observation(server.name, "messages", "a stream for each", told, Verdict.UNSEEN)
+        text = f"the broker denies the subscription to {EVERYTHING}: {reason}"
+        yield Finding.at(server.name, "messages", "unknown", text, expected=expected)
         return
-    undescribed = UndescribedTopics(
-        routes((stream.name, stream.address) for stream in _streams_at(installation, server))
-    )
-    heard_seconds = visit.listen(lambda topic, _payload: undescribed.take(topic), seconds, stopping)
-    described = f"{undescribed.described:,} described, {undescribed.undescribed:,} not, in {heard_seconds:.1f} s"
-    verdict = Verdict.AGREES if undescribed.described else Verdict.UNSEEN
-    yield Observation(server.name, "messages", "a stream for each", described, verdict)
-    for group in undescribed.groups(SHOWN_GROUPS):
-        told = f"{group.messages:,} messages"
-        step = "Add a stream for them, or let nobody publish them."
-        yield Observation(server.name, f"topics {group.name}", "no stream", told, Verdict.DRIFT, step)
+    topics = UndescribedTopics(routes((stream.name, stream.address) for stream in _streams_at(installation, server)))
+    listened = probe.listen(lambda topic, _payload: topics.take(topic), seconds, stopping)
+    text = f"{topics.described:,} described, {topics.undescribed:,} not, in {listened:.1f} s"
+    yield Finding.at(server.name, "messages", "ok" if topics.described else "unknown", text, expected=expected)
+    fix = "Add a stream for them, or stop their publisher."
+    for group in topics.groups(SHOWN_GROUPS):
+        what, text = f"topics {group.name}", f"{group.messages:,} messages"
+        yield Finding.at(server.name, what, "error", text, fix, expected="no stream")
 
 
 def _streams_at(installation: Installation, server: MqttServer) -> list[Stream]:

@@ -1,81 +1,64 @@
-"""Kafka against the contract: topics and their settings, and where the records of each topic lie.
+"""Kafka against the contract: topics and their settings, and the partitions of the last records of each topic.
 
-What differs is what `gateway topics plan` shows. The records that are looked at are the last ones, whoever made them.
+The differences are those of `gateway topics plan`. The records may come from any producer.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.errors import GatewayError
-from gateway.operate.drift.observation import Observation, Verdict
+from gateway.errors import Finding, GatewayError
 from gateway.operate.drift.partitioner import Sample, sample
-from gateway.operate.topics import Cluster, Need, described, plan, wanted
+from gateway.operate.topics import Cluster, described, plan, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.installation import Installation
-    from gateway.operate.topics import Change
 
 MURMUR2 = "murmur2, as Java's"
-NEXT_STEPS = {
-    Need.NOTHING: "`gateway topics apply` brings it there.",
-    Need.MORE_PARTITIONS: "`gateway topics apply --allow-more-partitions`, when no order hangs on it.",
-    Need.LOWERING: "`gateway topics apply --allow-lowering`, or correct the contract.",
-    Need.HAND: "Move replicas with kafka-reassign-partitions, or correct the contract.",
-    Need.FEWER_PARTITIONS: "Correct the contract: Kafka cannot take partitions away.",
-}
+FIX = "Set partitioner=murmur2_random at the other producers"
 
 
-def compare(installation: Installation) -> Iterator[Observation]:
+def compare(installation: Installation) -> Iterator[Finding]:
     """Compare the cluster with the contract.
 
-    Args:
-        installation: its files.
-
-    Yields:
-        What was seen.
-
     Raises:
-        GatewayError: when Kafka cannot be asked.
+        GatewayError: when Kafka does not answer or refuses.
     """
     peer, properties = installation.contract.kafka.name, installation.kafka(producing=False)
     topics = wanted(installation.contract)
     changes = plan(topics, Cluster(properties)).changes
     for topic in topics.values():
         mine = [change for change in changes if change.topic is topic]
-        yield from (_changed(peer, change) for change in mine)
+        for change in mine:
+            setting = "" if change.setting == "topic" else f" {change.setting}"
+            yield replace(change.finding, source=peer, path=f"topic {topic.name}{setting}")
         if not mine:
-            yield Observation(peer, f"topic {topic.name}", described(topic), "the same", Verdict.AGREES)
+            yield Finding.at(peer, f"topic {topic.name}", "ok", "the same", expected=described(topic))
     missing = {change.topic.name for change in changes if change.setting == "topic"}
     keyed = dict.fromkeys(route.topic.name for one in installation.contract.streams.values() for route in one.routes)
-    yield from (_placed(peer, name, properties) for name in keyed if name not in missing)
+    yield from (_partitioner(peer, name, properties) for name in keyed if name not in missing)
 
 
-def _changed(peer: str, change: Change) -> Observation:
-    what = f"topic {change.topic.name}" + ("" if change.setting == "topic" else f" {change.setting}")
-    return Observation(peer, what, change.wanted, change.now or "missing", Verdict.DRIFT, NEXT_STEPS[change.need])
-
-
-def _placed(peer: str, topic: str, properties: Mapping[str, Any]) -> Observation:
+def _partitioner(peer: str, topic: str, properties: Mapping[str, Any]) -> Finding:
     what = f"topic {topic} partitioner"
     try:
-        found = sample(properties, topic)
+        records = sample(properties, topic)
     except GatewayError as error:
-        return Observation(peer, what, MURMUR2, error.message, Verdict.UNSEEN, error.hint)
-    if not found.keyed:
-        return Observation(peer, what, MURMUR2, "no records with a key", Verdict.UNSEEN)
-    told = f"seen, {found.murmur2} of {found.keyed} records agree"
-    if found.murmur2 == found.keyed:
-        return Observation(peer, what, MURMUR2, told, Verdict.AGREES)
-    return Observation(peer, what, MURMUR2, f"{told}{_other(found)}", Verdict.DRIFT, _advice(found))
+        return Finding.at(peer, what, "unknown", error.message, error.hint, expected=MURMUR2)
+    if not records.keyed:
+        return Finding.at(peer, what, "unknown", "no records with a key", expected=MURMUR2)
+    text = f"{records.murmur2} of {records.keyed} records agree"
+    if records.murmur2 == records.keyed:
+        return Finding.at(peer, what, "ok", text, expected=MURMUR2)
+    return _differs(peer, what, text, records)
 
 
-def _other(found: Sample) -> str:
-    return f"; {found.crc32} agree with consistent_random" if found.crc32 > found.murmur2 else ""
-
-
-def _advice(found: Sample) -> str:
-    others = "Set partitioner=murmur2_random at the other producers"
-    return f"{others}." if found.crc32 > found.murmur2 else f"{others}; or were there fewer than {found.partitions}?"
+def _differs(peer: str, what: str, text: str, records: Sample) -> Finding:
+    if records.crc32 > records.murmur2:
+        text = f"{text}; {records.crc32} agree with consistent_random"
+        return Finding.at(peer, what, "error", text, f"{FIX}.", expected=MURMUR2)
+    fix = f"{FIX}, unless the topic once had fewer than {records.partitions} partitions."
+    return Finding.at(peer, what, "error", text, fix, expected=MURMUR2)

@@ -1,9 +1,9 @@
-"""Where the records of a topic lie, against the two ways in which producers choose a partition from a key.
+"""The partitions of a topic's last records, against the two common ways to choose a partition from a key.
 
-Java's producers, Kafka Streams, ksqlDB and this gateway hash with murmur2; librdkafka's default, which many clients in
-other languages keep, hashes with CRC-32 (`consistent_random`). Two producers that differ put one key into two
-partitions: its order and every join are gone, and nobody tells. The gateway's own records always agree, so those that
-do not are another's, or older than the topic's present number of partitions.
+Java's producers, Kafka Streams, ksqlDB and this gateway hash with murmur2. librdkafka's default, which many clients in
+other languages keep, hashes with CRC-32 (`consistent_random`). Two producers that differ write one key to two
+partitions, which breaks its order and every join without an error. The gateway's own records always agree, so a record
+that does not is another producer's, or older than the topic's present number of partitions.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from gateway.kafka.partitions import Span
 
-SAMPLE = 500  # records a topic
+SAMPLE = 500  # records per topic
 READ_SECONDS = 15.0
 _OWN = {
-    "group.id": "gateway-drift",  # the client wants one; nothing is committed under it
+    "group.id": "gateway-drift",  # required by the client; no offset is committed
     "enable.auto.commit": False,
     "enable.partition.eof": True,
     "auto.offset.reset": "earliest",
@@ -41,10 +41,10 @@ class Sample(NamedTuple):
     """What the last records of a topic show.
 
     Args:
-        partitions: that the topic has.
-        keyed: how many of the records have a key.
-        murmur2: how many of these lie where Java's producers put their key.
-        crc32: how many lie where librdkafka's default puts it.
+        partitions: of the topic.
+        keyed: number of records with a key.
+        murmur2: how many of these are in the partition that Java's producers choose.
+        crc32: how many are in the partition that librdkafka chooses by default.
     """
 
     partitions: int
@@ -54,18 +54,14 @@ class Sample(NamedTuple):
 
 
 def sample(properties: Mapping[str, Any], topic: str) -> Sample:
-    """Look at the last records of a topic.
-
-    Args:
-        properties: librdkafka's, with `bootstrap.servers`.
-        topic: its name; it is there.
+    """Compare the last records of an existing topic with both partitioners.
 
     Raises:
-        GatewayError: when Kafka does not answer, or does not let us read.
+        GatewayError: when Kafka does not answer or refuses.
     """
     spans = Partitions(properties).spans([topic])
-    found = [(record.key(), record.partition()) for record in _last(properties, spans)]
-    keyed = [(key if isinstance(key, bytes) else str(key).encode(), at) for key, at in found if key]
+    records = [(record.key(), record.partition()) for record in _last(properties, spans)]
+    keyed = [(key if isinstance(key, bytes) else str(key).encode(), at) for key, at in records if key]
     return Sample(
         len(spans),
         len(keyed),
@@ -89,7 +85,7 @@ def murmur2(data: bytes) -> int:
 
 
 def _last(properties: Mapping[str, Any], spans: list[Span]) -> Iterator[Message]:
-    """The last records of all partitions, as far as they come in time: a sample need not be whole."""
+    """Yield the last records of all partitions, as far as they arrive in time: the sample may be incomplete."""
     each = max(1, SAMPLE // len(spans))
     unread = {one.partition: one for one in spans if one.first < one.until}
     if not unread:
@@ -112,7 +108,7 @@ def _last(properties: Mapping[str, Any], spans: list[Span]) -> Iterator[Message]
 
 
 def _is_end(record: Message, error: KafkaError | None, unread: Mapping[int, Span]) -> bool:
-    """Whether a partition has no more to give; refuses what is neither a record nor an end."""
+    """Tell whether a partition ended; raise what is neither a record nor an end."""
     if error is None:
         span = unread.get(record.partition() or 0)
         return span is not None and (record.offset() or 0) >= span.until - 1
@@ -120,4 +116,4 @@ def _is_end(record: Message, error: KafkaError | None, unread: Mapping[int, Span
         return True
     if error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:  # noqa: SLF001 - as above
         return False
-    raise GatewayError(f"Kafka says: {printable(error.str())}.", "Check the rights of this user on the topic.")
+    raise GatewayError(f"Kafka reports: {printable(error.str())}.", "Check this user's rights on the topic.")

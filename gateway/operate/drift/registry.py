@@ -1,58 +1,51 @@
-"""The schema registry against the contract: whether it has each schema, and whether that is the newest version."""
+"""The schema registry against the contract: whether each schema is registered, and as the newest version."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.errors import GatewayError
-from gateway.operate.drift.observation import Observation, Verdict
-from gateway.operate.schemas.subject_status import AGREES, NO_ENTRY, SubjectStatus, standings
+from gateway.errors import Finding, GatewayError
+from gateway.operate.schemas.subject_status import AGREES, NO_ENTRY, SubjectStatus, subject_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.errors import Severity
     from gateway.installation import Installation
 
 PEER = "registry"
-DIFF = "`gateway schemas diff` shows how they differ."
-REGISTER = "`gateway schemas register` does it."
-LOCK = "`gateway schemas lock` writes it."
+DIFF = "Run `gateway schemas diff` to see how they differ."
+REGISTER = "Run `gateway schemas register`."
+LOCK = "Run `gateway schemas lock`."
 
 
-def compare(installation: Installation) -> Iterator[Observation]:
+def compare(installation: Installation) -> Iterator[Finding]:
     """Compare subjects with the contract's schemas, and both with the lock file.
 
-    Args:
-        installation: its files.
-
-    Yields:
-        What was seen.
-
     Raises:
-        GatewayError: when the registry cannot be asked.
+        GatewayError: when the registry does not answer.
     """
     kafka = installation.contract.kafka
-    is_named = bool(installation.settings.server(kafka.name).registry.url or kafka.registry_url)
-    if not is_named:
-        yield Observation(PEER, "address", "none", "only the lock file counts", Verdict.UNSEEN)
-    for standing in standings(installation):
-        if is_named:
-            yield _registered(standing)
-        if standing.lock != AGREES and (standing.id is not None or standing.lock != NO_ENTRY):
-            yield _locked(standing)
+    has_url = bool(installation.settings.server(kafka.name).registry.url or kafka.registry_url)
+    if not has_url:
+        yield Finding.at(PEER, "address", "unknown", "no registry: only the lock file is used", expected="none")
+    for status in subject_statuses(installation):
+        if has_url:
+            yield _registered(status)
+        if status.lock != AGREES and (status.id is not None or status.lock != NO_ENTRY):
+            yield _locked(status)
 
 
-def _registered(standing: SubjectStatus) -> Observation:
-    what = f"subject {standing.subject}"
-    if not standing.is_answered:
-        raise GatewayError(standing.registry)
-    if standing.registry == AGREES:
-        told = f"id {standing.id}, version {standing.version}"
-        return Observation(PEER, what, standing.schema, told, Verdict.AGREES)
-    step = REGISTER if standing.id is None else DIFF
-    return Observation(PEER, what, standing.schema, standing.registry, Verdict.DRIFT, step)
+def _registered(status: SubjectStatus) -> Finding:
+    what, schema = f"subject {status.subject}", status.schema
+    if not status.is_answered:
+        raise GatewayError(status.registry)
+    if status.registry == AGREES:
+        return Finding.at(PEER, what, "ok", f"id {status.id}, version {status.version}", expected=schema)
+    return Finding.at(PEER, what, "error", status.registry, REGISTER if status.id is None else DIFF, expected=schema)
 
 
-def _locked(standing: SubjectStatus) -> Observation:
-    verdict = Verdict.UNSEEN if standing.lock == NO_ENTRY else Verdict.DRIFT  # it is written when the gateway starts
-    return Observation(PEER, f"lock file, {standing.subject}", standing.schema, standing.lock, verdict, LOCK)
+def _locked(status: SubjectStatus) -> Finding:
+    # The gateway writes missing entries at its start.
+    severity: Severity = "unknown" if status.lock == NO_ENTRY else "error"
+    return Finding.at(PEER, f"lock file, {status.subject}", severity, status.lock, LOCK, expected=status.schema)

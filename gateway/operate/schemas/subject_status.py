@@ -76,11 +76,11 @@ class Change(NamedTuple):
         return f"{self.subject}: {self.told}" if self.id is None else f"{self.subject}: id {self.id}, {self.told}"
 
 
-def standings(installation: Installation) -> list[SubjectStatus]:
+def subject_statuses(installation: Installation) -> list[SubjectStatus]:
     """Compare file, lock file and registry, subject by subject."""
     subjects, locked = Subjects(installation.registry()), read_lock(lock_path_of(installation.settings))
     return [
-        _standing(subject, schema_of(route), locked.get(subject), subjects)
+        _status(subject, schema_of(route), locked.get(subject), subjects)
         for subject, route in routes(installation.contract).items()
     ]
 
@@ -126,7 +126,7 @@ def _difference(subject: str, schema: AvroSchema, subjects: Subjects) -> list[st
     return difference(latest.schema(subject), as_version(schema))
 
 
-def _standing(subject: str, schema: AvroSchema, pin: Pin | None, subjects: Subjects) -> SubjectStatus:
+def _status(subject: str, schema: AvroSchema, pin: Pin | None, subjects: Subjects) -> SubjectStatus:
     found, latest, mode = subjects.find(subject, schema), subjects.latest(subject), subjects.mode(subject)
     registry = _registry_agrees(found, latest)
     known = found if isinstance(found, Registered) else None
