@@ -133,7 +133,7 @@ def test_drift_names_what_differs_in_the_registry(site: Site, registry: Registry
     assert seen.rows["registry", door].message == "the file is not registered"
     assert seen.rows["registry", door].severity == "error"
     assert "schemas register" in seen.rows["registry", door].fix
-    assert seen.rows["registry", meter].message == "has version 2 since"
+    assert seen.rows["registry", meter].message == "has a newer version: 2"
     assert seen.rows["registry", f"lock file, {site.topics('door-sensors')}-value"].severity == "error"
 
 

@@ -15,13 +15,14 @@ from avro.schema import parse as parse_by_avro
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.avro_schema import AvroType
 from gateway.errors import ConfigurationError
-from gateway.operate.schemas.advice import Advice, advise
-from gateway.operate.schemas.avsc import Schema, Type, parse
+from gateway.operate.schemas import advice
+from gateway.operate.schemas.avsc import Schema, parse
 from gateway.operate.schemas.difference import difference
-from gateway.operate.schemas.mode import Mode, judge
-from gateway.operate.schemas.resolution import faults
-from gateway.operate.schemas.subjects import Subjects, Verdict
+from gateway.operate.schemas.mode import Mode
+from gateway.operate.schemas.resolution import faults, problems
+from gateway.operate.schemas.subjects import Subjects
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import avro
@@ -183,20 +184,20 @@ def can_read_by_avro(reader: Any, writer: Any) -> bool:
     return bool(verdict.compatibility is SchemaCompatibilityType.compatible)
 
 
-def advice(old: Any, new: Any, mode: Mode = Mode.FULL) -> list[Advice]:
+def advised(old: Any, new: Any, mode: Mode = Mode.FULL) -> list[dict[str, Any]]:
     versions = [parse(json.dumps(one), label) for one, label in ((old, "old"), (new, "new"))]
-    return [advise(problem) for problem in judge(versions[1], versions[:1], mode)]
+    return [advice.as_json(problem) for problem in problems(versions[1], versions[:1], mode)]
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("old", "new", "backward", "forward"), CHANGES.values(), ids=CHANGES)
-def test_judge_agrees_with_apache_avro(old: Any, new: Any, backward: bool, forward: bool) -> None:  # noqa: FBT001 - columns
+def test_problems_agree_with_apache_avro(old: Any, new: Any, backward: bool, forward: bool) -> None:  # noqa: FBT001 - columns
     """Every change of the table has the verdict that it says, and Apache Avro's checker gives the same, both ways."""
     assert (can_read(new, old), can_read(old, new)) == (backward, forward)
     assert (can_read_by_avro(new, old), can_read_by_avro(old, new)) == (backward, forward)
-    verdicts = {mode: all(one.is_caution for one in advice(old, new, mode)) for mode in Mode}
+    verdicts = {mode: all(one["is_caution"] for one in advised(old, new, mode)) for mode in Mode}
     assert verdicts == {
         Mode.BACKWARD: backward,
         Mode.BACKWARD_TRANSITIVE: backward,
@@ -215,7 +216,7 @@ def record1(*fields: Any) -> dict[str, Any]:
 def union_of(name: str) -> list[str]:
     """The types whose initials a name lists, `il` for int and long."""
     words = {"i": "int", "l": "long", "f": "float", "d": "double", "s": "string", "b": "bytes"}
-    return [words[letter] for letter in name]
+    return [words[initial] for initial in name]
 
 
 def int_list(value: str) -> dict[str, Any]:
@@ -283,7 +284,7 @@ def test_faults_agrees_with_avros_published_pairs(is_compatible: bool) -> None: 
     assert [pair for pair in pairs if can_read_by_avro(*pair) != is_compatible] == []
 
 
-def test_judge_finds_an_alias_without_namespace() -> None:
+def test_faults_finds_an_alias_without_namespace() -> None:
     """An alias without a namespace is one in the namespace of its type, which the Python oracle overlooks."""
     old, new = record(namespace="plant"), record(name="R2", namespace="plant", aliases=["R"])
     assert can_read(new, old)
@@ -371,11 +372,11 @@ def test_faults_ends_on_recursive_schemas_that_do_not_match() -> None:
     assert not can_read_by_avro(reader, writer)
 
 
-def test_judge_looks_at_all_versions_only_when_transitive() -> None:
+def test_problems_look_at_all_versions_only_when_transitive() -> None:
     """A field that comes back with another type is seen by the transitive modes only."""
     versions = [parse(json.dumps(one), "v") for one in (STRING, record(), record(defaulted("v", "int", 0)))]
-    assert not judge(versions[2], versions[:2], Mode.BACKWARD)
-    assert judge(versions[2], versions[:2], Mode.BACKWARD_TRANSITIVE)
+    assert not problems(versions[2], versions[:2], Mode.BACKWARD)
+    assert problems(versions[2], versions[:2], Mode.BACKWARD_TRANSITIVE)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -383,44 +384,44 @@ def test_judge_looks_at_all_versions_only_when_transitive() -> None:
 
 def test_advise_names_record_field_rule_and_way() -> None:
     """A field of an inner record without default is named by its path, with the rule and the optional form."""
-    (told,) = advice(
+    (told,) = advised(
         record(("samples", array(record(("at", "long"), name="Sample", namespace="plant")))),
         record(("samples", array(record(("at", "long"), ("level", "double"), name="Sample", namespace="plant")))),
         Mode.BACKWARD,
     )
-    assert (told.record, told.path) == ("plant.Sample", "samples[].level")
-    assert "must have a default" in told.rule
-    assert '"type": ["null", "double"], "default": null' in told.way
+    assert (told["record"], told["path"]) == ("plant.Sample", "samples[].level")
+    assert "must have a default" in told["rule"]
+    assert '"type": ["null", "double"], "default": null' in told["way"]
 
 
 def test_advise_proposes_an_alias_for_what_may_be_renamed() -> None:
-    told = advice(INT, record(("value", "long")), Mode.BACKWARD)[0]
-    assert '"aliases": ["v"]' in told.way
+    told = advised(INT, record(("value", "long")), Mode.BACKWARD)[0]
+    assert '"aliases": ["v"]' in told["way"]
 
 
 def test_advise_tells_old_readers_from_new_ones() -> None:
     """What old readers cannot read is not mended in the new schema: the change has to wait."""
-    (told,) = advice(record(("v", AB)), record(("v", ABC)), Mode.FORWARD)
-    assert "new records may hold c, which old readers do not know" in told.message
-    assert "wait until all readers have that" in told.way
+    (told,) = advised(record(("v", AB)), record(("v", ABC)), Mode.FORWARD)
+    assert "new records may hold c, which old readers do not know" in told["message"]
+    assert "wait until all readers have that" in told["way"]
 
 
 def test_advise_warns_of_values_that_change_their_meaning() -> None:
     """Another unit of time resolves without an error, and is a caution."""
-    (told,) = advice(record(("v", MILLIS)), record(("v", MICROS)), Mode.BACKWARD)
-    assert told.is_caution
-    assert "long (timestamp-millis)" in told.message
+    (told,) = advised(record(("v", MILLIS)), record(("v", MICROS)), Mode.BACKWARD)
+    assert told["is_caution"]
+    assert "long (timestamp-millis)" in told["message"]
 
 
 def test_advise_tells_every_problem_in_one_go() -> None:
     old = record(("a", "int"), ("b", AB), ("c", fixed(4)), ("d", ["null", "int"]), ("e", "string"))
     new = record(("a", "string"), ("b", BC), ("c", fixed(8)), ("d", "int"), ("f", "string"))
-    assert [one.path for one in advice(old, new, Mode.BACKWARD)] == ["a", "b", "c", "d", "f"]
+    assert [one["path"] for one in advised(old, new, Mode.BACKWARD)] == ["a", "b", "c", "d", "f"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"flot"', '{"type": "record"}', "null", '{"a": NaN}'])
 def test_parse_refuses_what_is_no_schema(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="no Avro schema"):
+    with pytest.raises(ConfigurationError, match="not an Avro schema"):
         parse(text, "somewhere")
 
 
@@ -480,17 +481,17 @@ def test_check_of_two_files_reads_any_name(tmp_path: Path) -> None:
     assert command("schemas", "check", "--old", old, "--new", new).returncode == COMPATIBLE
     done = command("schemas", "check", "--old", wrong, "--new", tmp_path)
     assert done.returncode == NO_SCHEMA
-    assert f"{wrong}:1: This is no Avro schema" in done.stderr
+    assert f"{wrong}:1: This is not an Avro schema" in done.stderr
     assert f"{tmp_path}: It cannot be read" in done.stderr
 
 
-def test_judge_gives_up_on_what_is_too_deep() -> None:
+def test_problems_give_up_on_what_is_too_deep() -> None:
     """Types that no file can hold, but names linked over and over could: a sentence, no traceback."""
-    deep = Type("int", ())
+    deep = AvroType("int")
     for _ in range(5000):
-        deep = Type("array", (), branches=(deep,))
+        deep = AvroType("array", inner=(deep,))
     with pytest.raises(ConfigurationError, match="too deep"):
-        judge(Schema("new", deep, {}), [Schema("old", deep, {})], Mode.BACKWARD)
+        problems(Schema("new", deep, {}), [Schema("old", deep, {})], Mode.BACKWARD)
 
 
 def test_check_refuses_half_a_question(tmp_path: Path) -> None:
@@ -532,7 +533,7 @@ def rename_a_symbol(folder: Path) -> None:
     change(folder / "asyncapi.yaml", "state: closed", "state: shut")
 
 
-def test_check_against_git_judges_every_stream(repository: Path) -> None:
+def test_check_against_git_checks_every_stream(repository: Path) -> None:
     """Uncommitted changes are judged against the last commit; the stream that broke is named, the others are fine."""
     assert command("schemas", "check", folder=repository).returncode == COMPATIBLE
     rename_a_symbol(repository)
@@ -569,7 +570,7 @@ def test_check_against_git_tells_what_it_cannot_ask(repository: Path, tmp_path: 
         assert f"There is no commit {ref}" in done.stderr
     done = command("schemas", "check", "--against-dir", tmp_path / "nowhere", folder=repository)
     assert done.returncode == NO_SCHEMA
-    assert "There is no such folder" in done.stderr
+    assert "This folder does not exist" in done.stderr
 
 
 def test_check_against_a_folder_takes_a_new_schema_as_new(repository: Path, tmp_path: Path) -> None:
@@ -622,7 +623,7 @@ def test_a_schema_goes_from_file_to_registry_to_lock_file(gateway: Gateway, topi
     assert f"{subject}: not registered" in schemas_command(gateway, "lock", exit_code=1)
 
     assert f"{subject}: id" in schemas_command(gateway, "register")
-    assert "version 1 was there" in schemas_command(gateway, "register")
+    assert "already registered as version 1" in schemas_command(gateway, "register")
     lock = gateway.settings_file.parent / LOCK_FILE
     pins = json.loads(schemas_command(gateway, "lock") and lock.read_text())
     other = {"elsewhere-value": pins[subject]}
@@ -636,9 +637,9 @@ def test_a_schema_goes_from_file_to_registry_to_lock_file(gateway: Gateway, topi
 
     rename_a_symbol(folder)
     assert "~ state: symbols open, closed -> open, shut" in schemas_command(gateway, "diff")
-    judged = schemas_command(gateway, "check", "--registry", exit_code=1)
-    assert f"{subject}: incompatible with version 1 (BACKWARD)" in judged
-    assert "old records may hold closed, which new readers do not know" in judged
+    checked = schemas_command(gateway, "check", "--registry", exit_code=1)
+    assert f"{subject}: incompatible with version 1 (BACKWARD)" in checked
+    assert "old records may hold closed, which new readers do not know" in checked
     refused = schemas_command(gateway, "register", exit_code=1)
     assert "Incompatible artifact" in refused, "the registry's own reason"
     assert "code 409" in refused
@@ -651,12 +652,12 @@ def asked(body: Any, folder: Path) -> tuple[Subjects, Scripted]:
     return Subjects(SchemaRegistry(url=server.url, lock_path=folder / LOCK_FILE)), server
 
 
-def test_judge_by_registry_passes_on_its_own_reasons(tmp_path: Path) -> None:
+def test_rejections_are_the_registrys_own_reasons(tmp_path: Path) -> None:
     """A registry that gives reasons has them shown; line breaks and colours in them are escaped."""
     subjects, server = asked({"is_compatible": False, "messages": ["{oldSchemaVersion: 3}", "a\n\x1b[31mb"]}, tmp_path)
     with server:
-        verdict = subjects.judge("doors/odd name", avro(INT))
-    assert verdict == Verdict(is_compatible=False, reasons=("{oldSchemaVersion: 3}", "a\\n\\u001b[31mb"))
+        rejections = subjects.rejections("doors/odd name", avro(INT))
+    assert rejections == ("{oldSchemaVersion: 3}", "a\\n\\u001b[31mb")
     assert server.requests[0][1] == "/compatibility/subjects/doors%2Fodd%20name/versions?verbose=true"
 
 
@@ -666,7 +667,7 @@ def test_a_strange_answer_is_a_refusal(tmp_path: Path, body: Any) -> None:
     subjects, server = asked(body, tmp_path)
     with server:
         answers: list[object] = [subjects.register("s", avro(INT)), subjects.mode("s")]
-        answers += [subjects.latest("s"), subjects.judge("s", avro(INT))] if body is not None else []
+        answers += [subjects.latest("s"), subjects.rejections("s", avro(INT))] if body is not None else []
     assert all(isinstance(answer, Unresolved) for answer in answers), answers
 
 

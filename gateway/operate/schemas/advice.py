@@ -1,21 +1,23 @@
-"""A fault in words: who cannot read what, the rule of the specification, and the way that is compatible.
+"""A fault in words: who cannot read what, the rule of the specification, and a compatible change.
 
-The way depends on the direction. When new readers fail on old records, the new schema can be mended. When old readers
-fail on new records, they are out there and cannot be: the change has to wait, or to take another shape.
+The change depends on the direction. When new readers fail on old records, the new schema can be corrected. When old
+readers fail on new records, the readers are deployed already: the change has to wait, or to take another form.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from gateway.errors import Finding
+from gateway.operate.schemas.avsc import described
 from gateway.operate.schemas.resolution import Rule
-from gateway.text import printable
 
 if TYPE_CHECKING:
-    from gateway.operate.schemas.avsc import Place, Type
-    from gateway.operate.schemas.mode import Direction, Problem
-    from gateway.operate.schemas.resolution import Fault
+    from gateway.core.avro_schema import AvroType, Place
+    from gateway.errors import Severity
+    from gateway.operate.schemas.mode import Direction
+    from gateway.operate.schemas.resolution import Problem
 
 RULES = {  # in the words of the specification's "Schema Resolution", shortened
     Rule.TYPE: "The types must match, or the writer's be promotable: int to long, float, double; long to float, "
@@ -24,99 +26,91 @@ RULES = {  # in the words of the specification's "Schema Resolution", shortened
     Rule.DEFAULT: "A reader's field that the writer's record lacks must have a default.",
     Rule.SYMBOLS: "A symbol that is not in the reader's enum is an error, unless that enum has a default.",
     Rule.SIZE: "Both fixed must have the same size.",
-    Rule.UNION: "Whatever branch of its union the writer wrote must match the reader's type or one of its branches.",
-    Rule.LOGICAL: "The bytes resolve, but nothing converts between logical types.",
-}
-_IN_STEPS = "Add a new field beside it, with a default; keep the old one, and drop it when nobody reads it any more."
-_WAYS: dict[tuple[Rule, Direction], str] = {
-    (Rule.TYPE, "backward"): _IN_STEPS,
-    (Rule.TYPE, "forward"): _IN_STEPS,
-    (Rule.NAME, "backward"): 'Keep the name, or add "aliases": ["{found.name}"] to {expected.name}.',
-    (Rule.NAME, "forward"): "Keep the name {expected.name}: old readers know no alias for it.",
-    (Rule.DEFAULT, "backward"): 'Make it optional: "type": {optional}, "default": null.',
-    (Rule.DEFAULT, "forward"): "Keep the field. To drop it: give it a default in a version of its own, wait until all "
-    "readers have that, then drop it.",
-    (Rule.SYMBOLS, "backward"): 'Keep the symbols, or give the enum a "default" symbol.',
-    (Rule.SYMBOLS, "forward"): 'Give the enum a "default" symbol in a version of its own, wait until all readers have '
-    "that, then add symbols.",
-    (Rule.SIZE, "backward"): _IN_STEPS,
-    (Rule.SIZE, "forward"): _IN_STEPS,
-    (Rule.UNION, "backward"): "Keep the branch {found}: make the type a union that has it.",
-    (Rule.UNION, "forward"): "Put what is new into a new field with a default, and leave this one as it is.",
-    (Rule.LOGICAL, "backward"): _IN_STEPS,
-    (Rule.LOGICAL, "forward"): _IN_STEPS,
+    Rule.UNION: "Each branch that the writer may write must match the reader's type or one of its branches.",
+    Rule.LOGICAL: "The bytes resolve, but no conversion between logical types takes place.",
 }
 _MESSAGES = {
-    Rule.TYPE: "{reader} readers expect {expected}, {writer} records hold {found}.",
-    Rule.NAME: "{reader} readers expect the {expected.kind} {expected.name}, {writer} records hold {found.name}.",
-    Rule.DEFAULT: "{reader} readers need this field, {writer} records lack it, and it has no default.",
-    Rule.SYMBOLS: "{writer} records may hold {unknown}, which {reader} readers do not know, without a default symbol.",
-    Rule.SIZE: "{reader} readers expect {expected.size} bytes, {writer} records hold {found.size}.",
-    Rule.UNION: "{writer} records may hold {found}, {reader} readers expect {expected}.",
-    Rule.LOGICAL: "{reader} readers take for {expected} what {writer} records hold as {found}.",
+    Rule.TYPE: "{readers} expect {expected}, {records} hold {found}.",
+    Rule.NAME: "{readers} expect the {reader.kind} {reader.name}, {records} hold {writer.name}.",
+    Rule.DEFAULT: "{readers} need this field, {records} lack it, and it has no default.",
+    Rule.SYMBOLS: "{records} may hold {unknown}, which {readers} do not know, without a default symbol.",
+    Rule.SIZE: "{readers} expect {reader.size} bytes, {records} hold {writer.size}.",
+    Rule.UNION: "{records} may hold {found}, {readers} expect {expected}.",
+    Rule.LOGICAL: "{readers} read as {expected} what {records} hold as {found}.",
+}
+_IN_STEPS = "Add a new field beside it, with a default; keep the old one, and drop it when no reader uses it any more."
+_CHANGES: dict[Rule, dict[Direction, str]] = {
+    Rule.TYPE: {"backward": _IN_STEPS, "forward": _IN_STEPS},
+    Rule.NAME: {
+        "backward": 'Keep the name, or add "aliases": ["{writer.name}"] to {reader.name}.',
+        "forward": "Keep the name {reader.name}: old readers have no alias for it.",
+    },
+    Rule.DEFAULT: {
+        "backward": 'Make it optional: "type": {optional}, "default": null.',
+        "forward": "Keep the field. To drop it: give it a default in a version of its own, wait until all readers "
+        "have that, then drop it.",
+    },
+    Rule.SYMBOLS: {
+        "backward": 'Keep the symbols, or give the enum a "default" symbol.',
+        "forward": 'Give the enum a "default" symbol in a version of its own, wait until all readers have that, then '
+        "add symbols.",
+    },
+    Rule.SIZE: {"backward": _IN_STEPS, "forward": _IN_STEPS},
+    Rule.UNION: {
+        "backward": "Keep the branch {found}: make the type a union that has it.",
+        "forward": "Put the new branch into a new field with a default, and leave this one as it is.",
+    },
+    Rule.LOGICAL: {"backward": _IN_STEPS, "forward": _IN_STEPS},
 }
 _SIDES: dict[Direction, dict[str, str]] = {
-    "backward": {"reader": "new", "writer": "old"},
-    "forward": {"reader": "old", "writer": "new"},
+    "backward": {"readers": "new readers", "records": "old records"},
+    "forward": {"readers": "old readers", "records": "new records"},
 }
 
 
-class Advice(NamedTuple):
-    """A problem in words.
-
-    Args:
-        file: what the new version is called.
-        line: 1-based line in it, or 0.
-        record: full name of the innermost record; may be empty.
-        path: of the field; may be empty.
-        message: who cannot read what, one sentence.
-        rule: the rule that is broken, one sentence.
-        way: what to do instead.
-        is_caution: True when records can be read, but may mean something else.
-    """
-
-    file: str
-    line: int
-    record: str
-    path: str
-    message: str
-    rule: str
-    way: str
-    is_caution: bool
-
-    def __str__(self) -> str:
-        """One line for people."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        what = " ".join(filter(None, (self.record, self.path and f"field {self.path}"))) or "the outermost type"
-        kind = "caution" if self.is_caution else "error"
-        return printable(f"{kind}: {place} {what}: {self.message} Avro: {self.rule} Instead: {self.way}")
+def advise(problem: Problem) -> Finding:
+    """Put a problem into words; a caution is a warning."""
+    facts, fault = as_json(problem), problem.fault
+    path = " ".join(filter(None, (fault.record, fault.path and f"field {fault.path}"))) or "the outermost type"
+    message = f"{facts['message']} Avro: {facts['rule']}"
+    severity: Severity = "warning" if fault.is_caution else "error"
+    return Finding(facts["file"], facts["line"], path, message, f"Instead: {facts['way']}", severity)
 
 
-def advise(problem: Problem) -> Advice:
-    """Put a problem into words."""
+def as_json(problem: Problem) -> dict[str, Any]:
+    """Put a problem into words, as data."""
     fault = problem.fault
-    facts = _facts(fault) | _SIDES[problem.direction]
-    return Advice(
-        problem.new.label,
-        problem.new.line(_place(problem)),
-        fault.record,
-        fault.path,
-        f"{_MESSAGES[fault.rule].format_map(facts)} ({problem.direction}, against {problem.old.label})",
-        RULES[fault.rule],
-        _WAYS[fault.rule, problem.direction].format_map(facts) + _renamed(problem),
-        fault.is_caution,
-    )
-
-
-def _facts(fault: Fault) -> dict[str, Any]:
-    """Name what the sentences speak of."""
-    written = fault.writer.symbols if fault.writer else ()
+    facts = _facts(problem)
     return {
-        "expected": fault.reader,
-        "found": fault.writer,
-        "unknown": ", ".join(one for one in written if one not in fault.reader.symbols),
-        "optional": json.dumps(["null", *_branches(fault.reader)]),
+        "file": problem.new.label,
+        "line": problem.new.line(_place(problem)),
+        "record": fault.record,
+        "path": fault.path,
+        "message": f"{_MESSAGES[fault.rule].format_map(facts)} ({problem.direction}, against {problem.old.label})",
+        "rule": RULES[fault.rule],
+        "way": _CHANGES[fault.rule][problem.direction].format_map(facts) + _renamed(problem),
+        "is_caution": fault.is_caution,
     }
+
+
+def _facts(problem: Problem) -> dict[str, Any]:
+    """The values of the templates."""
+    reader, writer = problem.fault.reader, problem.fault.writer
+    facts = {
+        "reader": reader,
+        "writer": writer,
+        "expected": described(reader),
+        "found": described(writer) if writer else "",
+        "unknown": ", ".join(one for one in (writer.symbols if writer else ()) if one not in reader.symbols),
+        "optional": json.dumps(["null", *map(_short, reader.non_null)]),
+    }
+    return facts | _SIDES[problem.direction]
+
+
+def _short(branch: AvroType) -> str:
+    """A branch of a type in one word; `...` if it takes more."""
+    is_more = branch.inner or branch.logical_name
+    return branch.name or ("..." if is_more else branch.kind)
 
 
 def _renamed(problem: Problem) -> str:
@@ -125,14 +119,8 @@ def _renamed(problem: Problem) -> str:
     return f" If it is an old field renamed, add {aliases} to it." if known else ""
 
 
-def _branches(one: Type) -> list[Any]:
-    """Name the branches of an optional type, in short: what takes more than a name is left to the reader."""
-    types = [branch for branch in one.branches if branch.kind != "null"] if one.kind == "union" else [one]
-    return [branch.name or ("..." if branch.branches or branch.logical else branch.kind) for branch in types]
-
-
 def _place(problem: Problem) -> Place:
-    """Where to look in the new file."""
+    """The place in the new file."""
     fault = problem.fault
     if problem.direction == "backward" and fault.field is not None:
         return fault.field.place

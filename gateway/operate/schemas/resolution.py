@@ -1,15 +1,15 @@
-"""Avro's schema resolution as a question: what keeps a reader's schema from reading what a writer's schema wrote?
+"""Avro's schema resolution: what keeps a reader's schema from reading what a writer's schema wrote.
 
-The rules are those of the Avro specification, section "Schema Resolution", as Apache Avro's SchemaCompatibility reads
+The rules are those of the Avro specification, section "Schema Resolution", as Apache Avro's SchemaCompatibility applies
 them: names match without their namespace or by an alias of the reader; a field is found by its name, then by its
 aliases; a union of the reader resolves what any of its branches resolves.
 
-Everything is told at once, each fault with its place. A pair of types that is met again, as in a recursive schema,
-counts as compatible: if it is not, that was told where it was met first. While a branch of a reader's union is only
-tried, what was assumed on the way is forgotten when the branch fails.
+All faults are returned at once, each with its place. A pair of types that is visited again, as in a recursive schema,
+counts as compatible: if it is not, the first visit has returned the fault. When a branch of a reader's union fails,
+the pairs that were visited while it was tried are forgotten.
 
-Beyond the verdict: a change of the logical type alone (milliseconds to microseconds, another decimal scale) resolves,
-and gives wrong values without an error. That is a caution, not a fault; registries do not see it.
+A change of the logical type alone (milliseconds to microseconds, another decimal scale) resolves, and gives wrong
+values without an error. That is a caution, not a fault; registries do not report it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from gateway.operate.schemas.avsc import Field, Type
+from gateway.errors import ConfigurationError, Finding
+from gateway.operate.schemas.avsc import logical_type
 
-PROMOTIONS = {  # the reader's primitive by what else it can read
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.avro_schema import AvroType, Field
+    from gateway.operate.schemas.avsc import Schema
+    from gateway.operate.schemas.mode import Direction, Mode
+
+PROMOTIONS = {  # the reader's primitive -> the writer's that it can read, too
     "long": {"int"},
     "float": {"int", "long"},
     "double": {"int", "long", "float"},
@@ -51,14 +58,14 @@ class Fault(NamedTuple):
         reader: what the reader expects there.
         writer: what the writer has there; None when it has nothing.
         field: the reader's innermost field; None outside of records.
-        candidates: fields of the writer that the reader does not know and could read: perhaps the same, renamed.
+        candidates: fields of the writer that the reader does not know but could read: perhaps the same, renamed.
     """
 
     rule: Rule
     record: str
     path: str
-    reader: Type
-    writer: Type | None
+    reader: AvroType
+    writer: AvroType | None
     field: Field | None = None
     candidates: tuple[str, ...] = ()
 
@@ -68,118 +75,143 @@ class Fault(NamedTuple):
         return self.rule is Rule.LOGICAL
 
 
-def faults(reader: Type, writer: Type) -> list[Fault]:
-    """Resolve a reader's schema against a writer's.
+def faults(reader: AvroType, writer: AvroType) -> list[Fault]:
+    """Resolve a reader's schema against a writer's; faults and cautions are in the order of the reader's fields."""
+    return _Walk().resolve(reader, writer, _Position())
+
+
+class Problem(NamedTuple):
+    """A fault between two versions.
 
     Args:
-        reader: outermost type of the schema that reads.
-        writer: outermost type of the schema that wrote.
+        direction: backward when the new schema reads, forward when the old one does.
+        fault: what the reader cannot do.
+        new: the new version.
+        old: the earlier version.
+    """
+
+    direction: Direction
+    fault: Fault
+    new: Schema
+    old: Schema
+
+
+def problems(new: Schema, earlier: Sequence[Schema], mode: Mode) -> list[Problem]:
+    """Compare a new version of a schema with earlier ones, the oldest first.
 
     Returns:
-        Every fault and caution, in the order of the reader's fields; none when all is well.
+        Faults and cautions, those against the newest version first.
+
+    Raises:
+        ConfigurationError: when the types are nested hundreds of levels deep.
     """
-    return _Walk().resolve(reader, writer, _Spot())
+    try:
+        return [
+            Problem(direction, fault, new, old)
+            for old in reversed(mode.counted(earlier))
+            for direction in mode.directions
+            for fault in (faults(new.type, old.type) if direction == "backward" else faults(old.type, new.type))
+        ]
+    except RecursionError:
+        raise ConfigurationError([Finding(new.label, 0, "", "It is nested too deep to be compared.")]) from None
 
 
-class _Spot(NamedTuple):
+class _Position(NamedTuple):
     """Where the walk is."""
 
     record: str = ""
     path: str = ""
     field: Field | None = None
 
-    def fault(self, rule: Rule, reader: Type, writer: Type | None, candidates: tuple[str, ...] = ()) -> Fault:
+    def fault(self, rule: Rule, reader: AvroType, writer: AvroType | None, candidates: tuple[str, ...] = ()) -> Fault:
         return Fault(rule, self.record, self.path, reader, writer, self.field, candidates)
 
-    def inside(self, record: Type, field: Field) -> _Spot:
-        return _Spot(record.name, f"{self.path}.{field.name}".lstrip("."), field)
+    def inside(self, record: AvroType, field: Field) -> _Position:
+        return _Position(record.name, f"{self.path}.{field.name}".lstrip("."), field)
 
-    def entries(self, kind: str) -> _Spot:
+    def entries(self, kind: str) -> _Position:
         return self._replace(path=self.path + ("[]" if kind == "array" else "{}"))
 
 
 class _Walk:
     def __init__(self) -> None:
-        self._met: set[tuple[int, int]] = set()
+        self._visited: set[tuple[int, int]] = set()
 
-    def resolve(self, reader: Type, writer: Type, spot: _Spot) -> list[Fault]:
-        if (pair := (id(reader), id(writer))) in self._met:
+    def resolve(self, reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
+        if (pair := (id(reader), id(writer))) in self._visited:
             return []
-        self._met.add(pair)
+        self._visited.add(pair)
         if writer.kind == "union":
-            return [fault for branch in writer.branches for fault in self._branch(reader, branch, spot)]
+            return [fault for branch in writer.branches for fault in self._branch(reader, branch, position)]
         if reader.kind == "union":
-            return self._union(reader, writer, spot)
+            return self._union(reader, writer, position)
         if reader.kind != writer.kind:
             is_promoted = writer.kind in PROMOTIONS.get(reader.kind, ())
-            return _meaning(reader, writer, spot) if is_promoted else [spot.fault(Rule.TYPE, reader, writer)]
-        return _named(reader, writer, spot) + self._parts(reader, writer, spot)
+            return _meaning(reader, writer, position) if is_promoted else [position.fault(Rule.TYPE, reader, writer)]
+        return _named(reader, writer, position) + self._parts(reader, writer, position)
 
-    def _parts(self, reader: Type, writer: Type, spot: _Spot) -> list[Fault]:
+    def _parts(self, reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
         match reader.kind:
             case "record":
-                return [fault for one in reader.fields.values() for fault in self._field(reader, one, writer, spot)]
+                return [fault for one in reader.fields for fault in self._field(reader, one, writer, position)]
             case "array" | "map":
-                return self.resolve(reader.branches[0], writer.branches[0], spot.entries(reader.kind))
+                return self.resolve(reader.inner[0], writer.inner[0], position.entries(reader.kind))
             case "enum":
-                is_known = set(writer.symbols) <= {*reader.symbols} or reader.symbol_default in reader.symbols
-                return [] if is_known else [spot.fault(Rule.SYMBOLS, reader, writer)]
+                is_known = {*writer.symbols} <= {*reader.symbols} or reader.attributes.get("default") in reader.symbols
+                return [] if is_known else [position.fault(Rule.SYMBOLS, reader, writer)]
             case "fixed" if reader.size != writer.size:
-                return [spot.fault(Rule.SIZE, reader, writer)]
+                return [position.fault(Rule.SIZE, reader, writer)]
             case _:
-                return _meaning(reader, writer, spot)
+                return _meaning(reader, writer, position)
 
-    def _field(self, record: Type, field: Field, writer: Type, spot: _Spot) -> list[Fault]:
-        found = next((writer.fields[name] for name in (field.name, *field.aliases) if name in writer.fields), None)
-        inside = spot.inside(record, field)
-        if found is not None:
-            return self.resolve(field.type, found.type, inside)
+    def _field(self, record: AvroType, field: Field, writer: AvroType, position: _Position) -> list[Fault]:
+        inside = position.inside(record, field)
+        for name in (field.name, *field.aliases):
+            if (written := writer.field_named(name)) is not None:
+                return self.resolve(field.type, written.type, inside)
         if field.has_default:
             return []
         return [inside.fault(Rule.DEFAULT, field.type, None, _renamed(record, field, writer))]
 
-    def _branch(self, reader: Type, branch: Type, spot: _Spot) -> list[Fault]:
+    def _branch(self, reader: AvroType, branch: AvroType, position: _Position) -> list[Fault]:
         """Resolve one branch that the writer's union may hold."""
-        found = self.resolve(reader, branch, spot)
-        is_lacking = any(one.rule is Rule.TYPE and one.path == spot.path for one in found)
-        return [spot.fault(Rule.UNION, reader, branch)] if is_lacking else found
+        inside = self.resolve(reader, branch, position)
+        is_missing = any(one.rule is Rule.TYPE and one.path == position.path for one in inside)
+        return [position.fault(Rule.UNION, reader, branch)] if is_missing else inside
 
-    def _union(self, reader: Type, writer: Type, spot: _Spot) -> list[Fault]:
+    def _union(self, reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
         """Find a branch of the reader's union for what the writer holds, the same type before a promotion."""
-        alike = [one for one in reader.branches if one.kind == writer.kind and not _named(one, writer, spot)]
+        alike = [one for one in reader.branches if one.kind == writer.kind and not _named(one, writer, position)]
         for branch in (*alike, *reader.branches):
-            before = set(self._met)
-            found = self.resolve(branch, writer, spot)
-            if not _errors(found):
-                return found
-            self._met = before
-        if alike:  # the branch is there: what is wrong lies inside it
-            return self.resolve(alike[0], writer, spot)
-        return [spot.fault(Rule.UNION, reader, writer)]
+            before = set(self._visited)
+            inside = self.resolve(branch, writer, position)
+            if all(fault.is_caution for fault in inside):
+                return inside
+            self._visited = before
+        if alike:  # the branch exists, so the fault is inside it
+            return self.resolve(alike[0], writer, position)
+        return [position.fault(Rule.UNION, reader, writer)]
 
 
-def _renamed(record: Type, field: Field, writer: Type) -> tuple[str, ...]:
-    """Guess which fields of the writer may be this one under an older name: the reader knows no use for them."""
-    known = {name for one in record.fields.values() for name in (one.name, *one.aliases)}
-    return tuple(one.name for one in writer.fields.values() if one.name not in known and _is_like(field.type, one.type))
+def _renamed(record: AvroType, field: Field, writer: AvroType) -> tuple[str, ...]:
+    """List fields of the writer that the reader does not use: one of them may be this field under an older name."""
+    known = {name for one in record.fields for name in (one.name, *one.aliases)}
+    return tuple(one.name for one in writer.fields if one.name not in known and _is_like(field.type, one.type))
 
 
-def _is_like(reader: Type, writer: Type) -> bool:
-    """Whether two types are of a kind; what lies inside them is not looked at."""
+def _is_like(reader: AvroType, writer: AvroType) -> bool:
+    """Tell whether two types are of the same kind, whatever they contain."""
     if reader.kind == writer.kind:
         return reader.short_name == writer.short_name
     return writer.kind in PROMOTIONS.get(reader.kind, ())
 
 
-def _named(reader: Type, writer: Type, spot: _Spot) -> list[Fault]:
+def _named(reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
     is_same = reader.short_name == writer.short_name or writer.name in reader.aliases
-    return [] if is_same else [spot.fault(Rule.NAME, reader, writer)]
+    return [] if is_same else [position.fault(Rule.NAME, reader, writer)]
 
 
-def _meaning(reader: Type, writer: Type, spot: _Spot) -> list[Fault]:
-    is_number = reader.logical + writer.logical not in {"", "uuid"}
-    return [spot.fault(Rule.LOGICAL, reader, writer)] if is_number and reader.logical != writer.logical else []
-
-
-def _errors(found: list[Fault]) -> list[Fault]:
-    return [one for one in found if not one.is_caution]
+def _meaning(reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
+    expected, found = logical_type(reader), logical_type(writer)
+    is_changed = expected != found and {expected, found} != {"", "uuid"}
+    return [position.fault(Rule.LOGICAL, reader, writer)] if is_changed else []

@@ -1,42 +1,48 @@
-"""Every subject of a contract, judged: against earlier versions of the files, or by the registry.
+"""Every subject of a contract, checked: against earlier versions of its files, or by the registry.
 
-A schema that is written into the contract itself has no file whose history could be asked: it is reported as not
-compared, never as compatible.
+A schema that is part of the contract document has no file with a history: it is reported as not compared, never as
+compatible.
 """
 
 from __future__ import annotations
 
 from os.path import relpath
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from gateway.errors import ConfigurationError, Finding
-from gateway.operate.schemas.advice import Advice, advise
+from gateway.operate.report import as_line
+from gateway.operate.schemas import advice
 from gateway.operate.schemas.avsc import Schema, parse, read
-from gateway.operate.schemas.mode import Mode, judge
+from gateway.operate.schemas.mode import Mode
+from gateway.operate.schemas.resolution import Problem, problems
 from gateway.registry.registry import Unresolved
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from gateway.core.model import AvroSchema, Contract, Route
-    from gateway.operate.schemas.subjects import Registered, Subjects
+    from gateway.errors import Severity
+    from gateway.operate.schemas.subjects import Subjects
+
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 Outcome = Literal["compatible", "incompatible", "new", "not compared"]
 
 
 class Review(NamedTuple):
-    """What came out for one subject.
+    """The check of one subject.
 
     Args:
         subject: the registry's subject; the new file's name where two files are compared.
-        file: where the schema stands.
-        mode: the compatibility mode that counted; may be empty when a registry does not tell it.
-        outcome: not compared is no success.
-        against: the versions it was held against.
-        advice: faults and cautions with the compatible way.
-        reasons: the registry's own words, or why nothing was compared.
+        file: of the schema.
+        mode: the compatibility mode that counted; empty when the registry does not tell it.
+        outcome: `not compared` is a failure.
+        against: the versions it was compared with.
+        problems: faults and cautions.
+        reasons: the registry's, or why nothing was compared.
     """
 
     subject: str
@@ -44,7 +50,7 @@ class Review(NamedTuple):
     mode: str
     outcome: Outcome
     against: tuple[str, ...] = ()
-    advice: tuple[Advice, ...] = ()
+    problems: tuple[Problem, ...] = ()
     reasons: tuple[str, ...] = ()
 
     @property
@@ -52,29 +58,44 @@ class Review(NamedTuple):
         """Whether the schema may be used."""
         return self.outcome in {"compatible", "new"}
 
+    @property
+    def findings(self) -> list[Finding]:
+        """Problems and reasons."""
+        severity: Severity = "unknown" if self.outcome == "not compared" else "error"
+        reasons = [Finding(self.file, 0, "", reason, severity=severity) for reason in self.reasons]
+        return [*map(advice.advise, self.problems), *reasons]
+
     def as_json(self) -> dict[str, Any]:
-        """As data."""
-        return self._asdict() | {"advice": [one._asdict() for one in self.advice]}
+        """The review as data."""
+        return {
+            "subject": self.subject,
+            "file": self.file,
+            "mode": self.mode,
+            "outcome": self.outcome,
+            "against": self.against,
+            "advice": [advice.as_json(one) for one in self.problems],
+            "reasons": self.reasons,
+        }
 
     def as_text(self) -> str:
-        """Its problems, then its outcome in one line."""
+        """The findings, then the outcome in one line."""
         against = f" with {', '.join(self.against)}" if self.against else ""
         outcome = f"{self.subject}: {self.outcome}{against}{f' ({self.mode})' if self.mode else ''}"
-        return "\n".join([*map(str, self.advice), *map(printable, self.reasons), printable(outcome)])
+        return "\n".join([*map(as_line, self.findings), printable(outcome)])
 
 
-def compare(new: Schema, earlier: list[Schema], mode: Mode, subject: str = "") -> Review:
-    """Judge a schema against earlier versions of it, the oldest first."""
-    if not earlier:
-        return Review(subject or new.label, new.label, mode, "new")
-    counted = earlier if mode.is_transitive else earlier[-1:]
-    advice = tuple(map(advise, judge(new, earlier, mode)))
-    outcome: Outcome = "compatible" if all(one.is_caution for one in advice) else "incompatible"
-    return Review(subject or new.label, new.label, mode, outcome, tuple(one.label for one in counted), advice)
+def review_pair(old: Path, new: Path, mode: Mode) -> Review:
+    """Check a schema file against an earlier one.
+
+    Raises:
+        ConfigurationError: with all errors of both files.
+    """
+    earlier, version = _map_all(read, (old, new))
+    return compare(version, [earlier], mode)
 
 
 def review_files(contract: Contract, earlier: Callable[[Path], list[Schema]], mode: Mode) -> list[Review]:
-    """Judge the schema files of a contract against earlier versions.
+    """Check the schema files of a contract.
 
     Args:
         contract: as it is now.
@@ -82,38 +103,40 @@ def review_files(contract: Contract, earlier: Callable[[Path], list[Schema]], mo
         mode: for every subject.
 
     Raises:
-        ConfigurationError: with everything that is no schema.
+        ConfigurationError: with all errors of all files.
     """
-    reviews: list[Review] = []
-    wrong: list[Finding] = []
-    for subject, route in routes(contract).items():
-        try:
-            reviews.append(_review_file(subject, schema_of(route), earlier, mode))
-        except ConfigurationError as error:
-            wrong += error.findings
-    if wrong:
-        raise ConfigurationError(wrong)
-    return reviews
+    subjects = routes(contract).items()
+    return _map_all(lambda subject: _review_file(subject[0], schema_of(subject[1]), earlier, mode), subjects)
 
 
 def review_registry(contract: Contract, subjects: Subjects) -> list[Review]:
-    """Let the registry judge the schemas of a contract, each in its subject's own mode."""
+    """Let the registry check the schemas of a contract, each in its subject's own mode."""
     return [_review_subject(subject, schema_of(route), subjects) for subject, route in routes(contract).items()]
 
 
+def compare(new: Schema, earlier: list[Schema], mode: Mode, subject: str = "") -> Review:
+    """Compare a schema with its earlier versions, the oldest first."""
+    if not earlier:
+        return Review(subject or new.label, new.label, mode, "new")
+    found = tuple(problems(new, earlier, mode))
+    outcome: Outcome = "compatible" if all(one.fault.is_caution for one in found) else "incompatible"
+    against = tuple(one.label for one in mode.counted(earlier))
+    return Review(subject or new.label, new.label, mode, outcome, against, found)
+
+
 def routes(contract: Contract) -> dict[str, Route]:
-    """Name the subjects that a contract writes to, each with a route to it."""
+    """The subjects that a contract writes to, each with a route to it."""
     return {route.subject: route for one in contract.streams.values() for route in one.routes}
 
 
 def schema_of(route: Route) -> AvroSchema:
-    """Give the schema of a route that has one."""
+    """The schema of a route to a subject."""
     assert route.schema is not None, "routes without a schema have no subject"
     return route.schema
 
 
 def as_version(schema: AvroSchema) -> Schema:
-    """Read a schema of the contract with its lines, where it is a file of its own."""
+    """Read a schema of the contract, with its lines if it is a file of its own."""
     label = relpath(schema.path)
     if schema.path.suffix == ".avsc":
         version = read(schema.path)
@@ -122,32 +145,41 @@ def as_version(schema: AvroSchema) -> Schema:
     return parse(schema.text, label)
 
 
+def _map_all(function: Callable[[_Given], _Made], each: Iterable[_Given]) -> list[_Made]:
+    """Call a function for each; raise the findings of all calls at once."""
+    made: list[_Made] = []
+    findings: list[Finding] = []
+    for one in each:
+        try:
+            made.append(function(one))
+        except ConfigurationError as error:
+            findings += error.findings
+    if findings:
+        raise ConfigurationError(findings)
+    return made
+
+
 def _review_file(subject: str, schema: AvroSchema, earlier: Callable[[Path], list[Schema]], mode: Mode) -> Review:
     version = as_version(schema)
     if schema.path.suffix != ".avsc":
-        told = "This schema is written into the contract: judge it with --registry, or move it to an .avsc file."
-        return Review(subject, version.label, mode, "not compared", reasons=(told,))
+        reason = "This schema is part of the contract: check it with --registry, or move it to an .avsc file."
+        return Review(subject, version.label, mode, "not compared", reasons=(reason,))
     return compare(version, earlier(schema.path), mode, subject)
 
 
 def _review_subject(subject: str, schema: AvroSchema, subjects: Subjects) -> Review:
-    version, latest, verdict = as_version(schema), subjects.latest(subject), subjects.judge(subject, schema)
-    mode = subjects.mode(subject)
-    for answer in (latest, verdict, mode):
+    version = as_version(schema)
+    latest, rejections, mode = subjects.latest(subject), subjects.rejections(subject, schema), subjects.mode(subject)
+    for answer in (latest, rejections, mode):
         if isinstance(answer, Unresolved):
             return Review(subject, version.label, "", "not compared", reasons=(answer.reason,))
     assert not isinstance(latest, Unresolved), "returned above"
-    assert not isinstance(verdict, Unresolved), "returned above"
+    assert not isinstance(rejections, Unresolved), "returned above"
     if latest is None:
         return Review(subject, version.label, str(mode), "new")
-    advice = _advice(version, latest, subject, str(mode))
-    outcome: Outcome = "compatible" if verdict.is_compatible else "incompatible"
-    reasons = tuple(f"The registry says: {one}" for one in verdict.reasons)
-    return Review(subject, version.label, str(mode), outcome, (f"version {latest.version}",), advice, reasons)
-
-
-def _advice(version: Schema, latest: Registered, subject: str, mode: str) -> tuple[Advice, ...]:
-    """Say in our words what the registry may only say yes or no to."""
-    if mode not in Mode.__members__:
-        return ()
-    return tuple(map(advise, judge(version, [latest.schema(subject)], Mode(mode))))
+    # Some registries answer only yes or no; the problems are then the reasons.
+    is_known = mode in Mode.__members__
+    found = problems(version, [latest.schema(subject)], Mode(str(mode))) if is_known else []
+    outcome: Outcome = "incompatible" if rejections is not None else "compatible"
+    reasons = tuple(f"The registry reports: {one}" for one in rejections or ())
+    return Review(subject, version.label, str(mode), outcome, (f"version {latest.version}",), tuple(found), reasons)

@@ -1,14 +1,14 @@
-"""Where each subject of an installation stands: file, lock file and registry side by side; and bringing them together.
+"""The state of each subject of an installation: file, lock file and registry side by side.
 
-    register   the registry learns what the files say; the lock file stays as it is
-    lock       the lock file learns the ids that the registry has for the files
+    register   sends the files' schemas to the registry; the lock file stays as it is
+    lock       writes the registry's ids of the files' schemas to the lock file
 
-The lock file is written only with what the registry said just now, so that ids of another registry do not survive.
+The lock file is written only with ids that the registry has just returned, so that ids of another registry do not stay.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.errors import GatewayError
 from gateway.installation import lock_path_of
@@ -28,18 +28,18 @@ HEADS = ("subject", "schema", "id", "version", "mode", "lock file", "registry")
 
 
 class SubjectStatus(NamedTuple):
-    """Where one subject stands.
+    """The state of one subject; its fields are members of the JSON.
 
     Args:
         subject: the registry's subject.
         schema: name of the schema file.
-        id: the registry's id for the file's schema; None when it has none.
-        version: likewise.
+        id: the registry's id of the file's schema; None when it is not registered.
+        version: of the subject, likewise.
         mode: the subject's compatibility mode; empty when the registry does not answer.
-        lock: whether the lock file agrees with the file and the registry, in words.
+        lock: whether the lock file agrees with file and registry, in words.
         registry: whether the registry agrees with the file, in words.
         agrees: True when all three agree.
-        is_answered: False when the registry could not be asked.
+        is_answered: False when the registry did not answer.
     """
 
     subject: str
@@ -59,62 +59,57 @@ class SubjectStatus(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What became of one subject.
-
-    Args:
-        subject: the registry's subject.
-        id: its schema's id; None when it was refused.
-        told: what was done, or the reason of the refusal.
-    """
+    """The result of `register` or `lock` for one subject; without an id, `text` is the reason."""
 
     subject: str
     id: int | None
-    told: str
+    text: str
 
     def __str__(self) -> str:
         """One line for people."""
-        return f"{self.subject}: {self.told}" if self.id is None else f"{self.subject}: id {self.id}, {self.told}"
+        return f"{self.subject}: {self.text}" if self.id is None else f"{self.subject}: id {self.id}, {self.text}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The change as data."""
+        return {"subject": self.subject, "id": self.id, "told": self.text}
 
 
 def subject_statuses(installation: Installation) -> list[SubjectStatus]:
     """Compare file, lock file and registry, subject by subject."""
-    subjects, locked = Subjects(installation.registry()), read_lock(lock_path_of(installation.settings))
-    return [
-        _status(subject, schema_of(route), locked.get(subject), subjects)
-        for subject, route in routes(installation.contract).items()
-    ]
+    subjects, pins = Subjects(installation.registry()), read_lock(lock_path_of(installation.settings))
+    return [_status(name, schema, pins.get(name), subjects) for name, schema in _schemas(installation).items()]
 
 
 def register(installation: Installation) -> list[Change]:
-    """Register what the registry does not have, and say what became of it."""
+    """Register the schemas that are not registered yet."""
     subjects = Subjects(installation.registry())
-    return [_register(name, schema_of(route), subjects) for name, route in routes(installation.contract).items()]
+    return [_register(name, schema, subjects) for name, schema in _schemas(installation).items()]
 
 
 def lock(installation: Installation) -> list[Change]:
-    """Write the ids that the registry has now to the lock file; a subject without one keeps what it had.
+    """Write the ids that the registry has now to the lock file; a subject without one keeps its entry.
 
     Raises:
         GatewayError: when the lock file cannot be written.
     """
     subjects, path = Subjects(installation.registry()), lock_path_of(installation.settings)
-    wanted = routes(installation.contract)
-    changes = [_look_up(subject, schema_of(route), subjects) for subject, route in wanted.items()]
+    changes = [_look_up(name, schema, subjects) for name, schema in _schemas(installation).items()]
     if ids := {one.subject: one.id for one in changes if one.id is not None}:
         try:
-            update_lock(path, wanted.values(), ids)
+            update_lock(path, routes(installation.contract).values(), ids)
         except OSError as error:
             raise GatewayError(f"The lock file {path} cannot be written: {error.strerror}.") from None
     return changes
 
 
 def differences(installation: Installation) -> dict[str, list[str] | Unresolved]:
-    """Tell how each file differs from the registry's newest version; a new subject differs by all."""
+    """List how each file differs from the registry's newest version."""
     subjects = Subjects(installation.registry())
-    return {
-        subject: _difference(subject, schema_of(route), subjects)
-        for subject, route in routes(installation.contract).items()
-    }
+    return {name: _difference(name, schema, subjects) for name, schema in _schemas(installation).items()}
+
+
+def _schemas(installation: Installation) -> dict[str, AvroSchema]:
+    return {subject: schema_of(route) for subject, route in routes(installation.contract).items()}
 
 
 def _difference(subject: str, schema: AvroSchema, subjects: Subjects) -> list[str] | Unresolved:
@@ -127,25 +122,24 @@ def _difference(subject: str, schema: AvroSchema, subjects: Subjects) -> list[st
 
 
 def _status(subject: str, schema: AvroSchema, pin: Pin | None, subjects: Subjects) -> SubjectStatus:
-    found, latest, mode = subjects.find(subject, schema), subjects.latest(subject), subjects.mode(subject)
-    registry = _registry_agrees(found, latest)
-    known = found if isinstance(found, Registered) else None
-    lock = _lock_agrees(pin, schema, known)
+    registered, latest, mode = subjects.find(subject, schema), subjects.latest(subject), subjects.mode(subject)
+    known = registered if isinstance(registered, Registered) else None
+    registry, locked = _registry_agrees(registered, latest), _lock_agrees(pin, schema, known)
     return SubjectStatus(
         subject,
         schema.path.name,
         known and known.id,
         known and known.version,
         "" if isinstance(mode, Unresolved) else mode,
-        lock,
+        locked,
         registry,
-        agrees=registry == lock == AGREES,
-        is_answered=not any(isinstance(one, Unresolved) and one.retryable for one in (found, latest)),
+        agrees=registry == locked == AGREES,
+        is_answered=not any(isinstance(one, Unresolved) and one.retryable for one in (registered, latest)),
     )
 
 
-def _registry_agrees(found: Registered | Unresolved | None, latest: Registered | Unresolved | None) -> str:
-    match found, latest:
+def _registry_agrees(registered: Registered | Unresolved | None, latest: Registered | Unresolved | None) -> str:
+    match registered, latest:
         case (Unresolved() as refusal, _) | (_, Unresolved() as refusal):
             return refusal.reason
         case _, None:
@@ -153,7 +147,7 @@ def _registry_agrees(found: Registered | Unresolved | None, latest: Registered |
         case None, _:
             return "the file is not registered"
         case Registered() as mine, Registered() as newest if mine.version != newest.version:
-            return f"has version {newest.version} since"
+            return f"has a newer version: {newest.version}"
     return AGREES
 
 
@@ -161,25 +155,23 @@ def _lock_agrees(pin: Pin | None, schema: AvroSchema, known: Registered | None) 
     if pin is None:
         return NO_ENTRY
     if not pin.holds_for(schema):
-        return "for another text"
+        return "for another schema"
     return AGREES if known is None or known.id == pin.id else f"id {pin.id}, of another registry?"
 
 
 def _register(subject: str, schema: AvroSchema, subjects: Subjects) -> Change:
-    found = subjects.find(subject, schema)
-    if isinstance(found, Registered):
-        return Change(subject, found.id, f"version {found.version} was there")
-    answer = found if isinstance(found, Unresolved) else subjects.register(subject, schema)
-    return (
-        Change(subject, None, answer.reason)
-        if isinstance(answer, Unresolved)
-        else Change(subject, answer, "registered")
-    )
+    registered = subjects.find(subject, schema)
+    if isinstance(registered, Registered):
+        return Change(subject, registered.id, f"already registered as version {registered.version}")
+    answer = registered if isinstance(registered, Unresolved) else subjects.register(subject, schema)
+    if isinstance(answer, Unresolved):
+        return Change(subject, None, answer.reason)
+    return Change(subject, answer, "registered")
 
 
 def _look_up(subject: str, schema: AvroSchema, subjects: Subjects) -> Change:
-    found = subjects.find(subject, schema)
-    if isinstance(found, Registered):
-        return Change(subject, found.id, "locked")
-    told = found.reason if isinstance(found, Unresolved) else "not registered; `gateway schemas register` does that."
-    return Change(subject, None, told)
+    registered = subjects.find(subject, schema)
+    if isinstance(registered, Registered):
+        return Change(subject, registered.id, "locked")
+    reason = registered.reason if registered else "not registered. Run `gateway schemas register`."
+    return Change(subject, None, reason)

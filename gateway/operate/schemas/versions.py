@@ -1,9 +1,9 @@
-"""Earlier versions of a schema file: as git has them, or as a folder does.
+"""Earlier versions of a schema file, from git or from a folder.
 
-A version is looked for where the file is now, under its present name: a file that was moved has no earlier version
-here. The registry knows better, because it goes by subject.
+A version is looked up under the file's present path: a file that was moved has no earlier version here. The registry
+is not affected, because it finds versions by subject.
 
-git is asked as a program, with a commit that was resolved first: no text of the user's is ever taken for an option.
+The git program is run with a commit that was resolved first, so that a name given by the user is never an option.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GIT_SECONDS = 60
 
 
 def from_git(path: Path, ref: str, *, all_of_them: bool) -> list[Schema]:
-    """Read what a schema file was in git.
+    """Read versions of a schema file from git.
 
     Args:
         path: the file as it is now.
@@ -30,10 +30,10 @@ def from_git(path: Path, ref: str, *, all_of_them: bool) -> list[Schema]:
         all_of_them: True for every version up to that commit, False for the one at it.
 
     Returns:
-        The versions, the oldest first; none when git has no such file.
+        The versions, the oldest first; none when git does not have the file.
 
     Raises:
-        ConfigurationError: when git cannot be asked, there is no such commit, or a version is no schema.
+        ConfigurationError: when git fails, the commit does not exist, or a version is not a valid schema.
     """
     commit = _git(path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if not commit:
@@ -48,43 +48,43 @@ def from_git(path: Path, ref: str, *, all_of_them: bool) -> list[Schema]:
 
 
 def from_folder(path: Path, root: Path, folder: Path) -> list[Schema]:
-    """Read what a schema file is in a folder that was saved earlier.
+    """Read the version of a schema file from a folder that was saved earlier.
 
     Args:
         path: the file as it is now.
-        root: the folder that was saved, as it is now: where the contract is.
-        folder: its copy, or a folder with only the schema files.
+        root: the contract's folder.
+        folder: a copy of it, or a folder with only the schema files.
 
     Returns:
-        The one version, or none when the folder has no such file.
+        The one version, or none when the folder does not have the file.
 
     Raises:
-        ConfigurationError: when there is no such folder, or the version is no schema.
+        ConfigurationError: when the folder does not exist, or the version is not a valid schema.
     """
     if not folder.is_dir():
-        raise _no_versions(folder, "There is no such folder.")
+        raise _no_versions(folder, "This folder does not exist.")
     below = path.relative_to(root) if path.is_relative_to(root) else path.name
-    found = next((one for one in (folder / below, folder / path.name) if one.is_file()), None)
+    saved = next((one for one in (folder / below, folder / path.name) if one.is_file()), None)
     try:
-        return [parse(found.read_text("utf-8-sig"), str(found))] if found else []
+        return [parse(saved.read_text("utf-8-sig"), str(saved))] if saved else []
     except (OSError, UnicodeDecodeError) as error:
-        raise _no_versions(found or folder, f"It cannot be read: {error}.") from None
+        raise _no_versions(saved or folder, f"It cannot be read: {error}.") from None
 
 
 def _git(path: Path, *arguments: str) -> str | None:
-    """Ask git in the file's folder; None when it says no."""
+    """Run git in the file's folder; None when it fails."""
     try:
-        done = subprocess.run(  # noqa: S603 - no shell, and what comes from outside was resolved to a commit first
+        done = subprocess.run(  # noqa: S603 - no shell, and names from outside are resolved to a commit first
             ["git", "--literal-pathspecs", "-C", str(path.parent), *arguments],  # noqa: S607 - the user's own git, as their path finds it
             capture_output=True,
             timeout=GIT_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _no_versions(path, f"git cannot be asked: {error}.") from None
+        raise _no_versions(path, f"git cannot be run: {error}.") from None
     return done.stdout.decode("utf-8-sig", "replace") if done.returncode == 0 else None
 
 
-def _no_versions(path: Path, told: str) -> ConfigurationError:
+def _no_versions(path: Path, message: str) -> ConfigurationError:
     fix = "Name a commit with --against, or a saved folder with --against-dir."
-    return ConfigurationError([Finding(str(path), 0, "", printable(told), fix)])
+    return ConfigurationError([Finding(str(path), 0, "", printable(message), fix)])
