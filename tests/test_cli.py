@@ -44,7 +44,7 @@ def command(*arguments: str | Path, folder: Path = ROOT, **environment: str) -> 
 
 def in_one_line(text: str) -> str:
     """Take the frame and the line breaks out of what is shown."""
-    return " ".join("".join(" " if letter in "│╭╮╰╯─" else letter for letter in text).split())
+    return " ".join("".join(" " if character in "│╭╮╰╯─" else character for character in text).split())
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_missing_gateway_yaml_is_named(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run", "check"])
-def test_everything_wrong_is_told_before_anything_connects(name: str, tmp_path: Path, listener: socket.socket) -> None:
+def test_all_errors_are_shown_before_anything_connects(name: str, tmp_path: Path, listener: socket.socket) -> None:
     """Three mistakes, three lines with file, line and place, exit code 78, and no server was asked."""
     path = settings(tmp_path, listener, spool={"after": "soon", "memry": "1MiB"}, log={"level": "loud"})
     done = command(name, "-c", path)
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_yaml_of_ours_is_refused(text: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["run", "check"])
-def test_a_wrong_contract_is_told(name: str, tmp_path: Path, listener: socket.socket) -> None:
+def test_a_wrong_contract_is_reported(name: str, tmp_path: Path, listener: socket.socket) -> None:
     """Findings in the contract name its file and the document's path, and nothing connects."""
     shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
     text = (ROOT / "asyncapi.yaml").read_text()
@@ -211,7 +211,7 @@ def test_run_names_an_http_port_that_is_taken(tmp_path: Path, listener: socket.s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_run_ends_with_0_when_told_to(number: signal.Signals, free_port: FreePort) -> None:
+def test_run_ends_with_0_on_a_signal(number: signal.Signals, free_port: FreePort) -> None:
     """With no server there at all the gateway lives, and SIGTERM or Ctrl-C ends it cleanly, the ledger printed."""
     nowhere = {"host": f"127.0.0.1:{free_port()}"}
     servers = {"factoryBroker": nowhere, "meterBroker": nowhere, "kafka": nowhere}

@@ -102,14 +102,14 @@ def test_doctor_as_a_command_writes_lines_or_json(healthy: Gateway) -> None:
     text, machines = healthy.command(*asked), healthy.command(*asked, "--format", "json")
     assert (text.returncode, machines.returncode) == (FINE, FINE), text.stdout + text.stderr
     assert re.search(r"^ok +gateway +client ids +no other client seems to use them$", text.stdout, re.MULTILINE)
-    told = json.loads(machines.stdout)
-    assert told["exit_code"] == FINE
+    answer = json.loads(machines.stdout)
+    assert answer["exit_code"] == FINE
     head, *rows, _, outcome = text.stdout.splitlines()
     assert head.split() == ["state", "place", "what", "seen", "fix"]
     assert outcome.startswith("ok: ")
     assert "wrong" not in outcome
-    assert len(told["diagnoses"]) == len(rows)
-    assert {row["state"] for row in told["diagnoses"]} <= {"ok", "warning", "not seen"}
+    assert len(answer["diagnoses"]) == len(rows)
+    assert {row["state"] for row in answer["diagnoses"]} <= {"ok", "warning", "not seen"}
     assert healthy.metric("gateway_mqtt_connects_total") == 2
 
 
@@ -117,8 +117,8 @@ def test_doctor_sees_a_session_that_is_not_kept_and_filters_that_are_denied(
     kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics
 ) -> None:
     with closing(OneAnswer(b"\x87")) as forgetful:
-        told = servers(broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{forgetful.port}"}}
-        with Gateway(told, topics.contract) as gateway:
+        peers = servers(broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{forgetful.port}"}}
+        with Gateway(peers, topics.contract) as gateway:
             rows, exit_code = seen(gateway)
     assert exit_code == WRONG
     assert rows["factoryBroker", "session"].severity == "error"
@@ -191,7 +191,7 @@ def _warned(gateway: Gateway) -> Finding | None:
     return row if row.severity == "warning" else None
 
 
-def test_doctor_is_told_of_a_shared_client_id_by_the_running_gateway(healthy: Gateway) -> None:
+def test_doctor_learns_of_a_shared_client_id_from_the_running_gateway(healthy: Gateway) -> None:
     """Two gateways with one id throw each other out; the doctor joins neither."""
     text: dict[str, Any] = json.loads(healthy.settings_file.read_text())
     healthy.start()
@@ -209,26 +209,26 @@ def test_doctor_is_told_of_a_shared_client_id_by_the_running_gateway(healthy: Ga
     assert "clientId" in row.fix
 
 
-def test_doctor_tells_who_does_not_answer_and_asks_the_others(
+def test_doctor_names_the_peer_that_does_not_answer_and_checks_the_others(
     kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics, free_port: FreePort
 ) -> None:
-    told = servers(broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{free_port()}"}}
-    with Gateway(told, topics.contract) as gateway:
+    peers = servers(broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{free_port()}"}}
+    with Gateway(peers, topics.contract) as gateway:
         rows, exit_code = seen(gateway)
     assert exit_code == UNAVAILABLE
     assert rows["factoryBroker", "answer"].severity == "unreachable"
     assert rows["meterBroker", "session"].severity == "ok"
 
 
-def test_doctor_tells_of_a_secret_that_the_world_can_read(
+def test_doctor_reports_a_secret_that_all_users_can_read(
     kafka: Kafka, registry: Registry, broker: Mosquitto, topics: Topics, tmp_path: Path
 ) -> None:
     secret = tmp_path / "password"
     secret.write_text("secret")
     secret.chmod(0o644)
-    told = servers(broker, kafka, registry)
-    told["factoryBroker"] = told["factoryBroker"] | {"username": "gateway", "password_file": str(secret)}
-    with Gateway(told, topics.contract) as gateway:
+    peers = servers(broker, kafka, registry)
+    peers["factoryBroker"] = peers["factoryBroker"] | {"username": "gateway", "password_file": str(secret)}
+    with Gateway(peers, topics.contract) as gateway:
         done = gateway.command("doctor", "-c", str(gateway.settings_file))
     assert done.returncode == WRONG
     assert f"Run: chmod 600 {secret}" in done.stdout
@@ -241,13 +241,13 @@ def test_doctor_reads_the_dates_of_files_and_servers(
     """The broker's own certificate is fetched; ours has ended."""
     files = {"broker.crt": certificates.certificate("broker"), "broker.key": certificates.key("broker")}
     broker = mosquitto("listener 8883\nallow_anonymous true\ncertfile broker.crt\nkeyfile broker.key", files)
-    told = servers(broker, kafka, registry)
+    peers = servers(broker, kafka, registry)
     ca, ended, key = certificates.ca, certificates.certificate("expired"), certificates.key("expired")
-    told["factoryBroker"] = told["factoryBroker"] | {"tls": {"ca_file": str(ca)}}
-    told["meterBroker"] = told["meterBroker"] | {
+    peers["factoryBroker"] = peers["factoryBroker"] | {"tls": {"ca_file": str(ca)}}
+    peers["meterBroker"] = peers["meterBroker"] | {
         "tls": {"ca_file": str(ca), "cert_file": str(ended), "key_file": str(key)}
     }
-    with Gateway(told, topics.contract) as gateway:
+    with Gateway(peers, topics.contract) as gateway:
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
     assert rows["certificates", str(ca)].severity == "ok"
@@ -264,9 +264,9 @@ def test_doctor_reads_the_date_of_kafkas_certificate_over_mutual_tls(
     contract = Path(shutil.copy(ROOT / "asyncapi.yaml", tmp_path))
     files = {"ca_file": certificates.ca, "cert_file": certificates.certificate("client")}
     tls = {name: str(path) for name, path in (files | {"key_file": certificates.key("client")}).items()}
-    told = servers(broker, cluster, registry)
-    told["kafka"] |= {"host": cluster.servers("SSL"), "tls": tls}
-    with Gateway(told, contract) as gateway:
+    peers = servers(broker, cluster, registry)
+    peers["kafka"] |= {"host": cluster.servers("SSL"), "tls": tls}
+    with Gateway(peers, contract) as gateway:
         rows, exit_code = seen(gateway)
     assert exit_code == WRONG
     (server,) = [row for (place, what), row in rows.items() if place == "certificates" and what.startswith("kafka at ")]
@@ -282,9 +282,9 @@ def test_doctor_takes_kafkas_records_for_a_clock_where_there_is_no_registry(
     ahead = int((datetime.now(UTC) + timedelta(minutes=10)).timestamp() * 1_000)
     producer.produce(topics("smart-meter"), b"x", timestamp=ahead)
     assert producer.flush(30) == 0
-    told = servers(broker, kafka, registry)
-    told["kafka"] |= {"registry": {"url": f"http://127.0.0.1:{free_port()}"}}
-    with Gateway(told, topics.contract) as gateway:
+    peers = servers(broker, kafka, registry)
+    peers["kafka"] |= {"registry": {"url": f"http://127.0.0.1:{free_port()}"}}
+    with Gateway(peers, topics.contract) as gateway:
         rows, _ = seen(gateway)
     assert rows["clock", clock.WHAT].severity == "warning"
     assert rows["clock", clock.WHAT].message.startswith("Kafka's newest record is ")

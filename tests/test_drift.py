@@ -235,9 +235,9 @@ def test_drift_goes_away_when_the_broker_takes_it_for_the_gateway(
     topics.contract.write_text(text.replace("'#/servers/meterBroker'", "'#/servers/factoryBroker'"))
     (tmp_path / "password").write_text("secret")
     (tmp_path / "password").chmod(0o600)
-    told = servers(broker, kafka, registry)
-    told["factoryBroker"] |= {"username": "gateway", "password_file": str(tmp_path / "password")}
-    with Gateway({name: told[name] for name in ("factoryBroker", "kafka")}, topics.contract) as gateway:
+    peers = servers(broker, kafka, registry)
+    peers["factoryBroker"] |= {"username": "gateway", "password_file": str(tmp_path / "password")}
+    with Gateway({name: peers[name] for name in ("factoryBroker", "kafka")}, topics.contract) as gateway:
         gateway.start()
         gateway.stop_and_read_ledger()
         with Publisher(broker.port, credentials=("device", "secret")) as publisher:
@@ -295,8 +295,8 @@ class OneAnswer:
 def test_drift_tells_each_subscription_that_is_denied(site: Site, kafka: Kafka, registry: Registry) -> None:
     """Each filter with the broker's reason; what we may not listen to is not seen, and that is no drift."""
     with closing(OneAnswer(b"\x87")) as denying:
-        told = servers(site.broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{denying.port}"}}
-        with Gateway(told, site.topics.contract) as gateway:
+        peers = servers(site.broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{denying.port}"}}
+        with Gateway(peers, site.topics.contract) as gateway:
             seen = Site(gateway, site.topics, site.broker).drift(1)
     denied = [what for peer, what in seen.of("error") if peer == "factoryBroker"]
     assert denied == ["subscription factory/+/+", "subscription doors/+", "subscription widgets/+"]
@@ -305,14 +305,14 @@ def test_drift_tells_each_subscription_that_is_denied(site: Site, kafka: Kafka, 
     assert seen.exit_code == DRIFT
 
 
-def test_drift_tells_who_does_not_answer_and_asks_the_others(
+def test_drift_names_the_peer_that_does_not_answer_and_checks_the_others(
     site: Site, free_port: FreePort, kafka: Kafka, registry: Registry
 ) -> None:
     """Exit code 69: no drift would be a lie. The rows of the others are there."""
     nobody = {"host": f"127.0.0.1:{free_port()}"}
-    told: dict[str, Any] = servers(site.broker, kafka, registry) | {"factoryBroker": nobody}
-    told["kafka"] = {"host": kafka.bootstrap, "registry": {"url": f"http://{nobody['host']}"}}
-    with Gateway(told, site.topics.contract) as gateway:
+    peers: dict[str, Any] = servers(site.broker, kafka, registry) | {"factoryBroker": nobody}
+    peers["kafka"] = {"host": kafka.bootstrap, "registry": {"url": f"http://{nobody['host']}"}}
+    with Gateway(peers, site.topics.contract) as gateway:
         seen = Site(gateway, site.topics, site.broker).drift()
     assert seen.exit_code == UNAVAILABLE
     assert {peer for peer, _ in seen.of("unreachable")} == {"factoryBroker", "registry"}
@@ -339,8 +339,8 @@ def test_drift_tells_a_login_that_is_refused(
 def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka, registry: Registry) -> None:
     """Ctrl-C ends the listening, not the answer."""
     with closing(OneAnswer(b"\1")) as silent:
-        told = servers(site.broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{silent.port}"}}
-        with Gateway(told, site.topics.contract) as gateway:
+        peers = servers(site.broker, kafka, registry) | {"factoryBroker": {"host": f"127.0.0.1:{silent.port}"}}
+        with Gateway(peers, site.topics.contract) as gateway:
             config = str(gateway.settings_file)
             command = [sys.executable, "-m", "gateway.cli", "drift", "-c", config, "--seconds", "600"]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -357,26 +357,26 @@ def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka
 # --- the pure parts --------------------------------------------------------------------------------------------------
 
 
-def test_strays_remember_no_more_than_they_may() -> None:
+def test_undescribed_topics_take_a_bounded_memory() -> None:
     """Topics without end, and topics of any length and bytes, count, and cost a bounded memory."""
-    strays = UndescribedTopics(routes([("doors", Address.parse("doors/{location}"))]))
-    strays.take(b"doors/one")
-    strays.take(b"\xff\x1b" + b"x" * 60_000)
+    topics = UndescribedTopics(routes([("doors", Address.parse("doors/{location}"))]))
+    topics.take(b"doors/one")
+    topics.take(b"\xff\x1b" + b"x" * 60_000)
     for number in range(2 * MAXIMUM_GROUPS):
-        strays.take(b"%d/a" % number)
-    assert (strays.described, strays.undescribed) == (1, 2 * MAXIMUM_GROUPS + 1)
-    groups = strays.groups(2 * MAXIMUM_GROUPS)
+        topics.take(b"%d/a" % number)
+    assert (topics.described, topics.undescribed) == (1, 2 * MAXIMUM_GROUPS + 1)
+    groups = topics.groups(2 * MAXIMUM_GROUPS)
     assert len(groups) == MAXIMUM_GROUPS + 1
     assert groups[-1] == (OTHERS, MAXIMUM_GROUPS + 1)
     assert all(len(group.name) < 300 and group.name.isprintable() for group in groups)
 
 
-def test_strays_show_the_largest_groups_first() -> None:
-    strays = UndescribedTopics(routes([]))
+def test_undescribed_topics_show_the_largest_groups_first() -> None:
+    topics = UndescribedTopics(routes([]))
     for topic in [b"a/b/c", b"a/b/d", b"a/b", b"c"]:
-        strays.take(topic)
-    assert strays.groups(1) == [("a/b/...", 2), (OTHERS, 2)]
-    assert strays.groups(9) == [("a/b/...", 2), ("a/b", 1), ("c", 1)]
+        topics.take(topic)
+    assert topics.groups(1) == [("a/b/...", 2), (OTHERS, 2)]
+    assert topics.groups(9) == [("a/b/...", 2), ("a/b", 1), ("c", 1)]
 
 
 def test_murmur2_gives_what_java_gives() -> None:

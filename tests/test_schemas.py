@@ -173,8 +173,8 @@ CHANGES: dict[str, tuple[Any, Any, bool, bool]] = {
 
 def can_read(reader: Any, writer: Any) -> bool:
     """Our verdict."""
-    found = faults(parse(json.dumps(reader), "reader").type, parse(json.dumps(writer), "writer").type)
-    return all(one.is_caution for one in found)
+    all_faults = faults(parse(json.dumps(reader), "reader").type, parse(json.dumps(writer), "writer").type)
+    return all(one.is_caution for one in all_faults)
 
 
 def can_read_by_avro(reader: Any, writer: Any) -> bool:
@@ -382,35 +382,35 @@ def test_problems_look_at_all_versions_only_when_transitive() -> None:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def test_advise_names_record_field_rule_and_way() -> None:
+def test_advise_names_record_field_rule_and_change() -> None:
     """A field of an inner record without default is named by its path, with the rule and the optional form."""
-    (told,) = advised(
+    (answer,) = advised(
         record(("samples", array(record(("at", "long"), name="Sample", namespace="plant")))),
         record(("samples", array(record(("at", "long"), ("level", "double"), name="Sample", namespace="plant")))),
         Mode.BACKWARD,
     )
-    assert (told["record"], told["path"]) == ("plant.Sample", "samples[].level")
-    assert "must have a default" in told["rule"]
-    assert '"type": ["null", "double"], "default": null' in told["way"]
+    assert (answer["record"], answer["path"]) == ("plant.Sample", "samples[].level")
+    assert "must have a default" in answer["rule"]
+    assert '"type": ["null", "double"], "default": null' in answer["way"]
 
 
 def test_advise_proposes_an_alias_for_what_may_be_renamed() -> None:
-    told = advised(INT, record(("value", "long")), Mode.BACKWARD)[0]
-    assert '"aliases": ["v"]' in told["way"]
+    answer = advised(INT, record(("value", "long")), Mode.BACKWARD)[0]
+    assert '"aliases": ["v"]' in answer["way"]
 
 
 def test_advise_tells_old_readers_from_new_ones() -> None:
     """What old readers cannot read is not mended in the new schema: the change has to wait."""
-    (told,) = advised(record(("v", AB)), record(("v", ABC)), Mode.FORWARD)
-    assert "new records may hold c, which old readers do not know" in told["message"]
-    assert "wait until all readers have that" in told["way"]
+    (answer,) = advised(record(("v", AB)), record(("v", ABC)), Mode.FORWARD)
+    assert "new records may hold c, which old readers do not know" in answer["message"]
+    assert "wait until all readers have that" in answer["way"]
 
 
 def test_advise_warns_of_values_that_change_their_meaning() -> None:
     """Another unit of time resolves without an error, and is a caution."""
-    (told,) = advised(record(("v", MILLIS)), record(("v", MICROS)), Mode.BACKWARD)
-    assert told["is_caution"]
-    assert "long (timestamp-millis)" in told["message"]
+    (answer,) = advised(record(("v", MILLIS)), record(("v", MICROS)), Mode.BACKWARD)
+    assert answer["is_caution"]
+    assert "long (timestamp-millis)" in answer["message"]
 
 
 def test_advise_tells_every_problem_in_one_go() -> None:
@@ -466,9 +466,9 @@ def test_check_of_two_files_as_json(tmp_path: Path) -> None:
     old, new = written(tmp_path, old=INT, new=STRING)
     done = command("schemas", "check", "--old", old, "--new", new, "--format", "json")
     assert done.returncode == INCOMPATIBLE
-    told = json.loads(done.stdout)
-    assert not told["compatible"]
-    (review,) = told["reviews"]
+    answer = json.loads(done.stdout)
+    assert not answer["compatible"]
+    (review,) = answer["reviews"]
     assert review["mode"] == "BACKWARD"
     assert [(one["record"], one["path"], one["line"]) for one in review["advice"]] == [("R", "v", 5)]
 
@@ -684,9 +684,9 @@ def test_a_silent_registry_is_asked_once(tmp_path: Path) -> None:
 def test_register_and_list_tell_when_nobody_answers(gateway: Gateway) -> None:
     """Without an answer the reason is a sentence, and the exit code says that nothing was registered."""
     settings_text = gateway.settings_file.read_text()
-    told = json.loads(settings_text)
-    told["servers"]["kafka"]["registry"]["url"] = "http://127.0.0.1:9"
-    gateway.settings_file.write_text(json.dumps(told))
+    answer = json.loads(settings_text)
+    answer["servers"]["kafka"]["registry"]["url"] = "http://127.0.0.1:9"
+    gateway.settings_file.write_text(json.dumps(answer))
     for verb in ("register", "list"):
         assert "does not answer" in schemas_command(gateway, verb, exit_code=1)
     assert "does not answer" in schemas_command(gateway, "check", "--registry", exit_code=1)

@@ -53,9 +53,9 @@ def test_status_over_the_life_of_a_gateway(
         with Publisher(broker.port) as publisher:
             publisher.publish([("doors/d", b'{"state":"open"}')] * 5 + [("doors/d", b'{"state":7}')] * 2)
         gateway.wait_settled(7)
-        code, told = asked(gateway)
-        assert (code, told["state"], told["balanced"], told["lag_seconds"]) == (0, "ready", True, 0)
-        doors = told["streams"]["receiveDoors"]
+        code, answer = asked(gateway)
+        assert (code, answer["state"], answer["balanced"], answer["lag_seconds"]) == (0, "ready", True, 0)
+        doors = answer["streams"]["receiveDoors"]
         assert (doors["received"], doors["delivered"], doors["dead_lettered"]) == (7, 5, {"wrong_type": 2})
         text = gateway.command("status", "-c", str(gateway.settings_file)).stdout
         assert re.search(r"^receiveDoors +7 +5 +2 +0 +0 +0  wrong_type 2$", text, re.MULTILINE), text
@@ -64,15 +64,15 @@ def test_status_over_the_life_of_a_gateway(
 
         broker.stop()
         wait_for(lambda: not gateway.is_ready(), 30, "the gateway to notice")
-        code, told = asked(gateway)
-        assert (code, told["state"]) == (1, "not_ready")
-        assert {peer["peer"] for peer in told["peers"] if peer["state"] != "ok"} >= {"factoryBroker"}
+        code, answer = asked(gateway)
+        assert (code, answer["state"]) == (1, "not_ready")
+        assert {peer["peer"] for peer in answer["peers"] if peer["state"] != "ok"} >= {"factoryBroker"}
 
         assert gateway.stop_and_read_ledger()["received"] == 7
-        code, told = asked(gateway)
-        assert (code, told["state"], told["balanced"]) == (69, "stopped", True)
-        assert told["streams"]["receiveDoors"] == doors | {"lag_seconds": None}
-        assert "Start it with `gateway run`." in told["told"]
+        code, answer = asked(gateway)
+        assert (code, answer["state"], answer["balanced"]) == (69, "stopped", True)
+        assert answer["streams"]["receiveDoors"] == doors | {"lag_seconds": None}
+        assert "Start it with `gateway run`." in answer["told"]
 
 
 def test_status_of_a_frozen_gateway_names_its_process(
@@ -83,18 +83,18 @@ def test_status_of_a_frozen_gateway_names_its_process(
         gateway.start()
         gateway.freeze()
         try:
-            told = status(f"127.0.0.1:{gateway.port}", gateway.folder / "spool.db")
+            answer = status(f"127.0.0.1:{gateway.port}", gateway.folder / "spool.db")
         finally:
             gateway.thaw()
-        assert (told.state, told.exit_code) == ("silent", 69)
-        assert f"process {gateway.pid} holds the spool" in told.text
+        assert (answer.state, answer.exit_code) == ("silent", 69)
+        assert f"process {gateway.pid} holds the spool" in answer.text
 
 
 def test_status_without_http_and_spool(tmp_path: Path) -> None:
     """Without an HTTP port and before the first start there is nothing to show, and that is said."""
-    told = status(None, tmp_path / "spool.db")
-    assert (told.state, told.books) == ("stopped", {})
-    assert "http.listen is off" in told.text
+    answer = status(None, tmp_path / "spool.db")
+    assert (answer.state, answer.books) == ("stopped", {})
+    assert "http.listen is off" in answer.text
     assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
 
 
@@ -145,14 +145,16 @@ def test_figures_of_watched_streams_are_a_table_of_their_own() -> None:
         'gateway_sequence_gaps_total{stream="a"} 1\ngateway_sequence_missing_total{stream="a"} 3\n'
         'gateway_sequence_forgotten_keys_total{stream="a"} 0\ngateway_silent_keys{stream="a"} 2\n'
     )
-    told = Status("ready", "Running.", figures=scraped(page))
-    assert re.search(r"^a +1 +3 +- +- +- +0 +2$", told.as_text(), re.MULTILINE), told.as_text()
-    assert told.as_json()["streams"]["a"]["continuity"] == {"gaps": 1, "missing": 3, "forgotten": 0}
-    assert told.as_json()["streams"]["b"] | {"continuity": {}, "silent_keys": None} == told.as_json()["streams"]["b"]
+    answer = Status("ready", "Running.", figures=scraped(page))
+    assert re.search(r"^a +1 +3 +- +- +- +0 +2$", answer.as_text(), re.MULTILINE), answer.as_text()
+    assert answer.as_json()["streams"]["a"]["continuity"] == {"gaps": 1, "missing": 3, "forgotten": 0}
+    assert (
+        answer.as_json()["streams"]["b"] | {"continuity": {}, "silent_keys": None} == answer.as_json()["streams"]["b"]
+    )
 
 
-def test_figures_that_do_not_balance_are_told() -> None:
+def test_figures_that_do_not_balance_are_reported() -> None:
     """The sum of a stream's figures is compared with what it received."""
     page = 'gateway_received_total{stream="a"} 5\ngateway_delivered_total{stream="a"} 3\ngateway_spool_disk_bytes 1\n'
-    found = scraped(page)
-    assert (found.books["a"].missing, found.missing, found.gauges) == (2, 2, {"spool_disk_bytes": 1})
+    snapshot = scraped(page)
+    assert (snapshot.books["a"].missing, snapshot.missing, snapshot.gauges) == (2, 2, {"spool_disk_bytes": 1})

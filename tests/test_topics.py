@@ -136,37 +136,37 @@ def test_plan_shows_other_replicas_and_leaves_them(cluster: Cluster, topic: NewT
 def test_plan_passes_over_one_vendors_settings_with_a_word(cluster: Cluster) -> None:
     """Brokers of others would refuse the whole topic for them."""
     topic = unused(configuration={"confluent.value.schema.validation": "true"})
-    found = plan({topic.name: topic}, cluster)
-    assert "confluent.value.schema.validation is skipped" in found.as_text()
+    differences = plan({topic.name: topic}, cluster)
+    assert "confluent.value.schema.validation is skipped" in differences.as_text()
     assert [refusal for _, refusal in made(topic, cluster)] == [None]
     assert settled(topic, cluster)
 
 
 @pytest.mark.parametrize(
-    ("facts", "told", "way"),
+    ("facts", "reason", "fix"),
     [
         ({"replicas": 5}, "target replication factor of 5", "add brokers"),
         ({"configuration": {"retention.msec": "1"}}, "Unknown topic config name", "topicConfiguration"),
     ],
 )
 def test_apply_tells_what_kafka_refuses_and_goes_on(
-    cluster: Cluster, facts: dict[str, Any], told: str, way: str
+    cluster: Cluster, facts: dict[str, Any], reason: str, fix: str
 ) -> None:
     """A refusal is Kafka's sentence with a next step, and the other topics are made."""
     bad, good = unused(partitions=1, **facts), unused()
     steps, _ = plan({one.name: one for one in (bad, good)}, cluster).split(**DENIED)
     (_, refusal), (_, other) = carry_out(steps, cluster)
     assert bad.name in str(refusal)
-    assert told in str(refusal)
-    assert way in str(refusal)
+    assert reason in str(refusal)
+    assert fix in str(refusal)
     assert other is None
 
 
 def test_plan_tells_why_kafka_does_not_answer(free_port: FreePort) -> None:
     """Nobody listens there: it says so, and what to look at."""
     nowhere = Cluster({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, answer_seconds=1)
-    told = "Kafka does not answer: .* Connection refused; check the address"
-    with pytest.raises(GatewayError, match=told):
+    reason = "Kafka does not answer: .* Connection refused; check the address"
+    with pytest.raises(GatewayError, match=reason):
         plan({"any": Topic("any")}, nowhere)
 
 
@@ -196,8 +196,8 @@ def site(kafka: Kafka, tmp_path: Path) -> Iterator[tuple[Gateway, Topics]]:
     """Prepare an installation whose topics have 3 partitions where the contract wants 6, and one is missing."""
     topics = Topics(kafka, tmp_path, missing="door-sensors")
     brokers = {name: {"host": "127.0.0.1:1"} for name in ("factoryBroker", "meterBroker")}
-    told = {"host": kafka.bootstrap, "registry": {"url": "http://127.0.0.1:9"}}
-    with Gateway(brokers | {"kafka": told}, topics.contract) as gateway:
+    kafka_settings = {"host": kafka.bootstrap, "registry": {"url": "http://127.0.0.1:9"}}
+    with Gateway(brokers | {"kafka": kafka_settings}, topics.contract) as gateway:
         yield gateway, topics
 
 

@@ -94,8 +94,8 @@ class Report(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """The exit code and all findings."""
         members = [member for _, member, _ in self.form.columns]
-        found = [dict(zip(members, self.form.values(one), strict=True)) for one in self.findings]
-        return {"exit_code": self.exit_code, self.form.name: found}
+        findings = [dict(zip(members, self.form.values(one), strict=True)) for one in self.findings]
+        return {"exit_code": self.exit_code, self.form.name: findings}
 
 
 def collect(peer: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -105,8 +105,8 @@ class Plan(NamedTuple):
 
     def as_text(self) -> str:
         """A table for people."""
-        found = [change.finding for change in self.changes]
-        rows = [(one.source, one.path, one.message, one.expected, one.fix) for one in found]
+        differences = [change.finding for change in self.changes]
+        rows = [(one.source, one.path, one.message, one.expected, one.fix) for one in differences]
         return "\n".join([table(HEADS, rows) if rows else "The cluster matches the contract.", *self.notes])
 
     def as_json(self) -> dict[str, Any]:

@@ -212,6 +212,6 @@ def _named(reader: AvroType, writer: AvroType, position: _Position) -> list[Faul
 
 
 def _meaning(reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
-    expected, found = logical_type(reader), logical_type(writer)
-    is_changed = expected != found and {expected, found} != {"", "uuid"}
+    expected, written = logical_type(reader), logical_type(writer)
+    is_changed = expected != written and {expected, written} != {"", "uuid"}
     return [position.fault(Rule.LOGICAL, reader, writer)] if is_changed else []

@@ -118,10 +118,10 @@ def compare(new: Schema, earlier: list[Schema], mode: Mode, subject: str = "") -
     """Compare a schema with its earlier versions, the oldest first."""
     if not earlier:
         return Review(subject or new.label, new.label, mode, "new")
-    found = tuple(problems(new, earlier, mode))
-    outcome: Outcome = "compatible" if all(one.fault.is_caution for one in found) else "incompatible"
+    between = tuple(problems(new, earlier, mode))
+    outcome: Outcome = "compatible" if all(one.fault.is_caution for one in between) else "incompatible"
     against = tuple(one.label for one in mode.counted(earlier))
-    return Review(subject or new.label, new.label, mode, outcome, against, found)
+    return Review(subject or new.label, new.label, mode, outcome, against, between)
 
 
 def routes(contract: Contract) -> dict[str, Route]:
@@ -179,7 +179,7 @@ def _review_subject(subject: str, schema: AvroSchema, subjects: Subjects) -> Rev
         return Review(subject, version.label, str(mode), "new")
     # Some registries answer only yes or no; the problems are then the reasons.
     is_known = mode in Mode.__members__
-    found = problems(version, [latest.schema(subject)], Mode(str(mode))) if is_known else []
+    between = problems(version, [latest.schema(subject)], Mode(str(mode))) if is_known else []
     outcome: Outcome = "incompatible" if rejections is not None else "compatible"
     reasons = tuple(f"The registry reports: {one}" for one in rejections or ())
-    return Review(subject, version.label, str(mode), outcome, (f"version {latest.version}",), tuple(found), reasons)
+    return Review(subject, version.label, str(mode), outcome, (f"version {latest.version}",), tuple(between), reasons)
