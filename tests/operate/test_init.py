@@ -15,10 +15,10 @@ from gateway import contract as contracts
 from gateway.core.undescribed import MAXIMUM_GROUPS
 from gateway.installation import open_installation
 from gateway.operate.init.traffic_sample import SHOWN_GROUPS, TrafficSample
+from tests.operate.test_drift import Device
 from tests.stack.gateway import ROOT
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.test_cli import command
-from tests.test_drift import Device
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,11 +24,11 @@ from gateway.operate.doctor.examination import FORM, examine
 from gateway.operate.report import Report
 from gateway.operate.schemas.subject_status import lock, register
 from gateway.operate.topics import Cluster, carry_out, plan, wanted
+from tests.operate.test_drift import OneAnswer, sessions
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
-from tests.test_drift import OneAnswer, sessions
 from tests.test_end_to_end import Topics, servers
 
 if TYPE_CHECKING:
