@@ -5,7 +5,7 @@
     ├── SpoolTakenError      73     another process holds this installation's spool
     └── SpoolBrokenError     74     the disk fails again and again; nothing more is acknowledged
 
-    DataError                       the input is wrong; whoever reads it turns the error into a value
+    DataError                       the input is wrong; its reader turns the error into a value
     ├── ValidationError             a payload that does not match its schema -> dead letter
     ├── MalformedPropertiesError    MQTT 5 properties that cannot be parsed -> dead letter
     ├── MalformedPacketError        a packet that breaks MQTT -> the connection is closed

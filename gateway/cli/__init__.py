@@ -1,4 +1,4 @@
-"""The commands: one file a group, bodies of a few lines."""
+"""The commands: one file per command or group, with bodies of a few lines."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def show_version(
 
 
 def main() -> None:
-    """Run a command; an error of ours is a sentence and an exit code, never a traceback."""
+    """Run a command; a `GatewayError` is printed as a sentence and gives the exit code, without a traceback."""
     try:
         app()
     except GatewayError as error:

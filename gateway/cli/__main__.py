@@ -1,4 +1,4 @@
-"""Lets `python -m gateway.cli` stand for `gateway`."""
+"""`python -m gateway.cli` runs `gateway`."""
 
 from gateway.cli import main
 

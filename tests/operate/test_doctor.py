@@ -19,7 +19,7 @@ from gateway.core.model import Topic
 from gateway.errors import Finding
 from gateway.installation import open_installation
 from gateway.operate.doctor import certificates as dates
-from gateway.operate.doctor import clock, kafka, machine, storage
+from gateway.operate.doctor import clock, machine, peers, storage
 from gateway.operate.doctor.examination import FORM, examine
 from gateway.operate.report import Report
 from gateway.operate.schemas.subject_status import lock, register
@@ -324,7 +324,7 @@ def test_clock_is_compared_by_the_distance(seconds: float, severity: Severity) -
 
 @pytest.mark.parametrize(("minimum", "severity"), [(1, "ok"), (2, "ok"), (3, "warning"), (4, "error")])
 def test_in_sync_replicas_are_compared_against_three_replicas(minimum: int, severity: Severity) -> None:
-    assert kafka.check_replicas("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).severity == severity
+    assert peers.check_replicas("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).severity == severity
 
 
 def test_machine_of_32_bits_is_wrong_and_old_libraries_are_warned_of() -> None:

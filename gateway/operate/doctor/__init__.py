@@ -1,9 +1,8 @@
 """Known causes of trouble, checked at the peers, on the disk, in the certificates and on this machine.
 
     examination.py   everything at once, one thread per place
-    brokers.py       an MQTT broker: session kept, filters and QoS granted, messages dropped
-    kafka.py         topics, in-sync replicas, other producers' partitioner
-    registry.py      schemas registered, ids pinned
+    peers.py         brokers: session kept, filters and QoS granted, messages dropped; Kafka: topics, in-sync replicas,
+                     other producers' partitioner; registry: schemas registered, ids pinned
     running.py       what the running gateway reports: client ids in use elsewhere, peers, spool
     storage.py       the folder of the spool: room, speed, permissions, file system
     certificates.py  validity of the files and of the servers' certificates

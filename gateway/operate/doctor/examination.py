@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import ConfigurationError, Finding
 from gateway.installation import open_installation
-from gateway.operate.doctor import brokers, certificates, clock, kafka, machine, registry, running, storage
+from gateway.operate.doctor import certificates, clock, machine, peers, running, storage
+from gateway.operate.drift import registry
 from gateway.operate.report import Form, Report, collect
 from gateway.signals import map_in_threads
 
@@ -53,9 +54,9 @@ def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[st
     yield clock.PLACE, clock.examine(installation)
     yield running.PLACE, running.examine(installation)
     for server in contract.brokers:
-        yield server.name, brokers.examine(installation, server, stopping)
-    yield contract.kafka.name, kafka.examine(installation)
-    yield registry.PEER, registry.examine(installation)
+        yield server.name, peers.examine_broker(installation, server, stopping)
+    yield contract.kafka.name, peers.examine_kafka(installation)
+    yield registry.PEER, peers.examine_registry(installation)
 
 
 def _of_file(finding: Finding) -> Finding:
