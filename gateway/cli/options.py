@@ -31,7 +31,7 @@ def exit_codes(meanings: Mapping[int, str], *more: int) -> Callable[[_Command], 
     }
 
     def document(command: _Command) -> _Command:
-        listed = ", ".join(f"{code.value} {text}" for code, text in texts.items())
+        listed = "; ".join(f"{code.value} {text}" for code, text in texts.items())
         command.__doc__ = f"{inspect.getdoc(command)}\n\nExit codes: {listed}."
         return command
 

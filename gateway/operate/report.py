@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 UNLIMITED_COLUMNS = 10_000
 MAXIMUM_CELL_BYTES = 120
-MAXIMUM_LAST_CELL_BYTES = 400  # a sentence with its fix; there is no column to its right
+MAXIMUM_SENTENCE_BYTES = 400  # in the cells of a finding, and in the last column of any table
 MAXIMUM_LINE_BYTES = 4_096
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 RULE = "gateway-check"
@@ -86,10 +86,9 @@ class Report(NamedTuple):
         """A table, and below it how many findings there are of each severity."""
         heads = [head for head, _, _ in self.form.columns]
         counts = Counter(self.form.words[one.severity] for one in self.findings)
-        outcome = ", ".join(
-            f"{word}: {counts[word]}" for word in dict.fromkeys(self.form.words.values()) if counts[word]
-        )
-        return f"{table(heads, map(self.form.values, self.findings))}\n\n{outcome}"
+        words = [word for word in dict.fromkeys(self.form.words.values()) if counts[word]]
+        rows = table(heads, map(self.form.values, self.findings), MAXIMUM_SENTENCE_BYTES)
+        return f"{rows}\n\n{', '.join(f'{word}: {counts[word]}' for word in words)}"
 
     def as_json(self) -> dict[str, Any]:
         """The exit code and all findings."""
@@ -123,12 +122,13 @@ def as_line(finding: Finding) -> str:
     return printable(cut(f"{finding.severity}: {finding}", MAXIMUM_LINE_BYTES))
 
 
-def grid(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], limit: int = MAXIMUM_CELL_BYTES) -> Table:
     """Lay out a table without lines.
 
     Args:
         heads: one a column.
         rows: cells: text from anywhere, numbers, which are aligned to the right, or rich's `Text`.
+        limit: bytes of a cell, except in the last column.
     """
     rows, last = list(rows), len(heads) - 1
     laid_out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
@@ -136,7 +136,7 @@ def grid(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
         is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         laid_out.add_column(head, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        limits = [*[MAXIMUM_CELL_BYTES] * last, MAXIMUM_LAST_CELL_BYTES]
+        limits = [*[limit] * last, MAXIMUM_SENTENCE_BYTES]
         laid_out.add_row(*map(_cell, row, limits))
     return laid_out
 
@@ -146,9 +146,9 @@ def _cell(value: object, limit: int) -> Text:
     return Text(printable(cut(str(value), limit)), style)
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], limit: int = MAXIMUM_CELL_BYTES) -> str:
     """Write a table: lines without trailing blanks, the heads first."""
-    return plain(grid(heads, rows))
+    return plain(grid(heads, rows, limit))
 
 
 def plain(*parts: RenderableType) -> str:
