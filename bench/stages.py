@@ -31,7 +31,7 @@ from bench.load import Load
 from bench.load_broker import publish
 from gateway.contract import load as load_contract
 from gateway.core.ledger import Ledger
-from gateway.core.topic_index import routes
+from gateway.core.topic_index import topic_index
 from gateway.core.transform import Transform
 from gateway.kafka.sink import KafkaSink
 from gateway.mqtt.reader import FastReader
@@ -64,7 +64,7 @@ class Bench:
         self.messages = [load.message(number) for number in range(READINGS)]
         packets = (publish(*message, number + 1, is_v5=True) for number, message in enumerate(self.messages))
         self.packets = b"".join(packets)
-        self.routes = routes([(stream.name, stream.address)])
+        self.routes = topic_index([(stream.name, stream.address)])
         self.reader = FastReader(
             self.routes, PAYLOAD_LIMIT, callback_api_version=CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5
         )

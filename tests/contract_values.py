@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.core.address import Address
 from gateway.core.avro_schema import build
+from gateway.core.codec.codec import Codec
+from gateway.core.codec.conversion import Conversion
 from gateway.core.model import AvroSchema, Contract, KafkaServer, MqttServer, Parameter, Route, Stream, Topic
 
 if TYPE_CHECKING:
@@ -27,6 +29,18 @@ def record(*fields: dict[str, Any] | tuple[str, Any], name: str = "MadeByHand") 
         "name": name,
         "fields": [f if isinstance(f, dict) else {"name": f[0], "type": f[1]} for f in fields],
     }
+
+
+def codec_of(
+    definition: dict[str, Any],
+    keys: tuple[str, ...],
+    parameters: Sequence[str | None] = (),
+    *,
+    is_fast: bool = True,
+    **more: Any,
+) -> Codec:
+    """A codec of an Avro record; `more` are members of its `Conversion`."""
+    return Codec(Conversion(build(definition), keys, tuple(parameters), **more), is_fast=is_fast)
 
 
 def route(topic: str, definition: dict[str, Any] | None = None, keys: tuple[str, ...] = ()) -> Route:

@@ -16,7 +16,7 @@ import fastavro
 import pytest
 
 from gateway.contract import load
-from tests.core.test_codec import BAD
+from tests.core.codec.test_codec import BAD
 from tests.stack.gateway import ROOT, ConfinedGateway, Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import StoredRecord, record_count, records

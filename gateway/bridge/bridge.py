@@ -224,7 +224,7 @@ class Bridge:
         They stay in the log, settled, so that none is acknowledged before the reading that it repeats.
         """
         duplicates = [
-            entry for entry in entries if entry.reading.retain and self._rules.retained.refuses(entry.reading)
+            entry for entry in entries if entry.reading.retain and self._rules.retained.is_duplicate(entry.reading)
         ]
         if not duplicates:
             return entries
@@ -301,7 +301,7 @@ class Bridge:
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone carries no sequence number
-                    monitor.note(entry.offset, entry.reading, record.key, self.turned_at)
+                    monitor.note(entry.offset, entry.reading, record, self.turned_at)
         lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest], self.turned_at)
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
@@ -396,11 +396,11 @@ class Bridge:
                 log.error("no progress", extra={"stream": lane.name, "count": lane.held, "detail": lane.blocked_reason})
         for stream, monitor in self._rules.monitors.items():
             if not self.lanes[stream].has_waiting:  # a key may only seem silent while readings wait
-                monitor.look(now)
+                monitor.expire(now)
             self._ledger.books[stream].silent_keys = monitor.silent_keys
-            if monitor.news:
-                key, detail = monitor.news
-                monitor.news = None
+            if monitor.last_anomaly:
+                key, detail = monitor.last_anomaly
+                monitor.last_anomaly = None
                 log.warning("readings are not continuous", extra={"stream": stream, "key": key, "detail": detail})
 
     # --- end -----------------------------------------------------------------------------------------------------

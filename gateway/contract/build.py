@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.route import Sending
     from gateway.core.address import Address
-    from gateway.core.codec.scalar_payload import Content
+    from gateway.core.codec.conversion import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)

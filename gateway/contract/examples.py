@@ -17,6 +17,7 @@ from referencing import Registry
 from gateway.contract.document import TooLargeError, quoted
 from gateway.contract.headers import described
 from gateway.contract.schema import without_extensions
+from gateway.core.avro_schema import build
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.precise_encoder import compile_encoder
 from gateway.core.codec.validation_error import ValidationError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
-    from gateway.core.codec.scalar_payload import Content
+    from gateway.core.codec.conversion import Content
 
 LONGEST = 200  # characters of an explanation that a message quotes
 TIMES = ("int", "long")  # the types under dates and times; examples show the number
@@ -115,7 +116,7 @@ def encoded(value: Any, schema: Any) -> bytes:
         ValidationError: when it does not match.
     """
     out = bytearray()
-    compile_encoder(schema)(parse(as_sent(value)), out)
+    compile_encoder(build(schema))(parse(as_sent(value)), out)
     return bytes(out)
 
 

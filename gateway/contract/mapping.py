@@ -21,10 +21,11 @@ from gateway.contract import examples
 from gateway.contract.document import TooLargeError
 from gateway.contract.expression import split
 from gateway.contract.headers import properties
+from gateway.core.avro_schema import build
 from gateway.core.codec.codec import Codec
+from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.key import Key
-from gateway.core.codec.precise_encoder import normal_form
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
     from gateway.core.address import Address
-    from gateway.core.codec.precise_encoder import Unknown
-    from gateway.core.codec.scalar_payload import Content
+    from gateway.core.codec.conversion import Content, Unknown
     from gateway.core.model import Parameter
 
 CORRECT = "Correct one of the two examples, or the mapping."
@@ -163,13 +163,11 @@ class _Trial:
         self.mapping = mapping
         self.address = address
         self.findings = findings
-        definition = record.schema.definition
-        pointers = [parameter.pointer for parameter in mapping.parameters]
-        self.codec = Codec(
-            definition, mapping.keys, pointers, mapping.unknown, content=mapping.content, is_fast=bool(mapping.keys)
-        )
-        self.schema = examples.as_read(definition)
-        self.expected_key = Key(normal_form(self.schema), mapping.keys)
+        pointers = tuple(parameter.pointer for parameter in mapping.parameters)
+        conversion = Conversion(record.schema.record, mapping.keys, pointers, mapping.unknown, content=mapping.content)
+        self.codec = Codec(conversion, is_fast=bool(mapping.keys))
+        self.schema = examples.as_read(record.schema.definition)
+        self.expected_key = Key(build(self.schema), mapping.keys)
 
     def run(self, payloads: list[Node]) -> None:
         """Run the examples with these payloads."""
@@ -185,7 +183,7 @@ class _Trial:
             if isinstance(encoded, DeadLetter):
                 self._report(node, encoded)
                 continue
-            key, record = encoded
+            key, record, *_ = encoded
             self._check_key(node, key)
             if namesake is not None and not namesake.own("payload").is_absent:
                 self._compare(namesake.own("payload"), key, record)

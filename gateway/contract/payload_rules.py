@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.contract.message import Payload
     from gateway.contract.schema import Record
     from gateway.core.avro_schema import AvroType
-    from gateway.core.codec.precise_encoder import Unknown
+    from gateway.core.codec.conversion import Unknown
 
 NESTING = {"array", "map", "record"}
 

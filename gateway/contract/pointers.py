@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.message import unread
-from gateway.core.codec.event_time import PER_MILLISECOND
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -182,4 +181,5 @@ def _no_field(record: Record, expression: Expression) -> str:
 def _is_timestamp(avro_type: AvroType) -> bool:
     """Whether a type is a timestamp, or a union of null and a timestamp."""
     has_one = len(avro_type.non_null) == 1 and (avro_type.kind != "union" or avro_type.is_nullable)
-    return has_one and avro_type.non_null[0].logical_name in PER_MILLISECOND
+    form = avro_type.non_null[0].time if has_one else None
+    return form is not None and form.per_millisecond > 0

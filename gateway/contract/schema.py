@@ -28,6 +28,7 @@ from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, join, parse
 from gateway.contract.references import references
 from gateway.core.avro_schema import NAMED, PRIMITIVES, build, full_name
+from gateway.core.codec.logical import LOGICAL_TYPES
 from gateway.core.model import AvroSchema
 from gateway.documents.spelling import suggestion
 
@@ -38,16 +39,9 @@ if TYPE_CHECKING:
 
 COMPLEX = ("record", "enum", "array", "map", "fixed")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-LOGICAL = {
-    "decimal": ("bytes", "fixed"), "uuid": ("string", "fixed"), "date": ("int",), "time-millis": ("int",),
-    "time-micros": ("long",), "timestamp-millis": ("long",), "timestamp-micros": ("long",),
-    "timestamp-nanos": ("long",), "local-timestamp-millis": ("long",), "local-timestamp-micros": ("long",),
-    "local-timestamp-nanos": ("long",), "duration": ("fixed",),
-}  # fmt: skip
 RANGES = {"int": 31, "long": 63}
 FLOATS = {"float": "<f", "double": "<d"}
 ORDERS = ("ascending", "descending", "ignore")
-SIZES = {"uuid": 16, "duration": 12}  # bytes of a fixed that carries the logical type
 DEFINE = "Define a named type at its first use, and use its name afterwards."
 NAMES = "Use A-Z, a-z, 0-9 and _, and no digit first."
 WHOLE = ("",)  # the sources of a field that takes the whole payload, or the members that no other field reads
@@ -217,24 +211,23 @@ class _Reader:
         logical = node.at("logicalType")
         if logical.is_absent:
             return
-        bases = LOGICAL.get(logical.text or "")
-        if bases is None:
+        known = LOGICAL_TYPES.get(logical.text or "")
+        if known is None:
             self._unknown_logical(logical)
-        elif base not in bases:
+        elif base not in known.bases:
             self.wrong(
                 logical,
-                f"{logical.text} is a logical type of {' or '.join(bases)}, not of {base}.",
-                f'Write "type": "{bases[0]}".',
+                f"{logical.text} is a logical type of {' or '.join(known.bases)}, not of {base}.",
+                f'Write "type": "{known.bases[0]}".',
             )
         elif logical.text == "decimal":
             self._decimal(node)
-        elif base == "fixed" and node.at("size").integer != SIZES[logical.text or ""]:
-            size = SIZES[logical.text or ""]
-            self.wrong(node.at("size"), f"A {logical.text} has {size} bytes.", f'Write "size": {size}.')
+        elif base == "fixed" and node.at("size").integer != known.size:
+            self.wrong(node.at("size"), f"A {logical.text} has {known.size} bytes.", f'Write "size": {known.size}.')
 
     def _unknown_logical(self, node: Node) -> None:
         """Avro ignores unknown logical types; a misspelt one is an error here."""
-        message, near = f"Unknown logical type {quoted(node.value)}.", suggestion(node.text or "", LOGICAL)
+        message, near = f"Unknown logical type {quoted(node.value)}.", suggestion(node.text or "", LOGICAL_TYPES)
         if near:
             self.wrong(node, message, near)
         else:
@@ -305,7 +298,7 @@ class _Reader:
         order, logical = node.at("order"), node.at("logicalType")
         if not order.is_absent and order.text not in ORDERS:
             self.wrong(order, f"{quoted(order.value)} is not an order of a field.", f"Use {', '.join(ORDERS)}.")
-        if logical.text in LOGICAL:
+        if logical.text in LOGICAL_TYPES:
             message = f"{logical.text} is next to the type, where Avro ignores it."
             fix = json.dumps({"type": {"type": avro_type.value, "logicalType": logical.text}})
             self.wrong(logical, message, f"Write {fix[1:-1]}.")

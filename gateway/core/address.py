@@ -1,8 +1,8 @@
 """Channel addresses: `factory/{machine}/{sensor}` as a subscription filter, and topics matched back to parameters.
 
-Rules (MQTT 5.0 section 4.7): a parameter is exactly one level; levels of a matching topic that a parameter takes
-must not be empty, because an empty machine name would be an empty key. `#` and `$share/` cannot be said in an
-address; they are the installation's affair.
+Rules (MQTT 5.0 section 4.7): a parameter is exactly one level. The level that a parameter takes must not be empty,
+because an empty machine name would be an empty key. An address cannot contain `#` or `$share/`; shared subscriptions
+belong to the settings of an installation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Address:
 
     Args:
         text: as the contract writes it.
-        levels: one entry a level: the literal text, or None where a parameter stands.
+        levels: the literal text of each level, or None for a parameter.
         names: the parameters' names, in order.
     """
 
@@ -34,13 +34,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parse an address.
-
-        Args:
-            text: levels separated by `/`; a level is literal text or `{name}`.
-
-        Returns:
-            The address.
+        """Parse an address: levels separated by `/`; a level is literal text or `{name}`.
 
         Raises:
             AddressError: when no MQTT subscription filter can express it; the text says why.
@@ -48,13 +42,13 @@ class Address:
         try:
             size = len(text.encode())
         except UnicodeEncodeError:
-            raise AddressError("the address holds half of a surrogate pair, which is no character") from None
+            raise AddressError("the address holds half of a surrogate pair, which is not a character") from None
         if not 1 <= size <= MAX_BYTES:
             raise AddressError(f"an address has 1 to {MAX_BYTES:,} bytes")
         levels = tuple(_level(level) for level in text.split("/"))
         names = tuple(level[1:-1] for level in text.split("/") if level.startswith("{"))
         if len(set(names)) < len(names):
-            raise AddressError("a parameter stands twice")
+            raise AddressError("the address has two parameters of one name")
         if levels[0] is not None and levels[0].startswith("$"):
             raise AddressError(f"{levels[0]!r} is reserved for the broker")
         return cls(text, levels, names)
@@ -65,14 +59,7 @@ class Address:
         return "/".join("+" if level is None else level for level in self.levels)
 
     def match(self, topic: str) -> tuple[str, ...] | None:
-        """Match a topic name.
-
-        Args:
-            topic: the topic of a message.
-
-        Returns:
-            The parameters' values in the address's order, which may be empty text; None when it does not match.
-        """
+        """Match a topic: give the parameters' values in the address's order, which may be empty; None for no match."""
         parts = topic.split("/")
         if len(parts) != len(self.levels):
             return None
@@ -98,7 +85,7 @@ def _level(level: str) -> str | None:
     if level.startswith("{") and level.endswith("}") and level.count("{") == level.count("}") == 1 and level != "{}":
         return None
     if "{" in level or "}" in level:
-        raise AddressError(f"level {level!r} is no parameter: write a whole level as {{name}}")
+        raise AddressError(f"level {level!r} is not a parameter: write a whole level as {{name}}")
     if "+" in level or "#" in level:
         raise AddressError(f"level {level!r} holds an MQTT wildcard: use a {{parameter}}")
     if "\0" in level:

@@ -1,15 +1,15 @@
-"""A payload that is an array of readings: a record of each, in order, under one acknowledgement.
+"""A payload that is an array of readings: a record for each, in order, under one acknowledgement.
 
 All or nothing. When one element does not fit, the whole message is one dead letter, whose pointer begins with the
-element's index: `/3/value`. It holds the bytes as they came, so nothing is lost, and `gateway dlq replay` has one thing
-to send again. To let the others through would need dead letters that are no messages, of bytes that nobody published;
-and a consumer would see a batch with a hole, which is harder to notice than one that is not there. A stream that goes
-to several topics keeps to the same rule. An array without elements is no reading, and is a dead letter too.
+element's index: `/3/value`. It holds the original bytes, so nothing is lost, and `gateway dlq replay` has one message
+to send. Forwarding the valid elements would need dead letters whose bytes were never published as a message; and a
+consumer would see an incomplete batch, which is harder to notice than a missing one. A stream that goes to several
+topics follows the same rule. An array without elements is a dead letter too.
 
-Each element is cut out as the bytes it was sent as, and judged as if it had come alone: the compiled path, the rule for
-members that stand twice, and the limit of the depth are those of any reading. Topic and properties are the message's,
-and each record has what they say. Beside long ones a thousand short elements would be far more than what arrived: so
-there is a limit to the bytes of the records as well as to their number, and librdkafka's queue can hold them all.
+Each element is cut out as the bytes that were sent, and transformed as a message of its own: the compiled path, the
+rule for repeated members and the depth limit are those of any reading. Topic and properties are the message's, and
+each record gets their values. With long ones, a thousand short elements would make far more bytes than arrived:
+therefore both the bytes and the number of the records are limited, so that librdkafka's queue can hold them all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.transform import Transform
 
 MAX_ELEMENTS = 10_000
-AT_ONCE = 64  # elements that are results before it is looked how large their records are
+AT_ONCE = 64  # elements that are transformed before the size of their records is checked
 MAX_BYTES = 16 * 2**20  # of the keys, values and headers of a message's records
 
 _OF_THE_TOPIC = {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}
@@ -38,31 +38,25 @@ _cut_out = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def elements(payload: bytes) -> list[bytes]:
-    """Take an array apart.
-
-    Args:
-        payload: the MQTT message's bytes.
-
-    Returns:
-        The JSON text of each element, one at least.
+    """Take an array apart: the JSON text of each element, at least one.
 
     Raises:
-        ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP, NOT_JSON, TOO_LARGE, or WRONG_TYPE when it is no array.
+        ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP, NOT_JSON, TOO_LARGE, or WRONG_TYPE when it is not an array.
     """
     check_nesting(payload)
     try:
-        found = _cut_out(payload)
+        raw = _cut_out(payload)
     except msgspec.DecodeError as error:
-        raise _why(payload, error) from None
-    if not found:
-        raise ValidationError(Reason.EMPTY, "there is no reading in the array")
-    if len(found) > MAX_ELEMENTS:
-        raise ValidationError(Reason.TOO_LARGE, f"{len(found)} readings in one array; the limit is {MAX_ELEMENTS}")
-    return [bytes(element) for element in found]
+        raise _array_error(payload, error) from None
+    if not raw:
+        raise ValidationError(Reason.EMPTY, "the array holds no reading")
+    if len(raw) > MAX_ELEMENTS:
+        raise ValidationError(Reason.TOO_LARGE, f"{len(raw)} readings in one array; the limit is {MAX_ELEMENTS}")
+    return [bytes(element) for element in raw]
 
 
-def _why(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
-    """Let the parser that tells people what is wrong have its say."""
+def _array_error(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
+    """Find the reason with the strict parser, which raises one of its own."""
     value = parse(payload)
     if not isinstance(value, list):
         return ValidationError(Reason.WRONG_TYPE, "expected an array of readings")
@@ -70,10 +64,10 @@ def _why(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
 
 
 class ArrayTransform:
-    """Judges and encodes the readings of a stream whose messages hold several.
+    """Checks and encodes the readings of a stream whose messages hold several.
 
     Args:
-        transform: judges one of them.
+        transform: of one element.
         payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
     """
 
@@ -82,26 +76,19 @@ class ArrayTransform:
         self._payload_limit = payload_limit
 
     def __call__(self, reading: Reading) -> list[Record] | DeadLetter:
-        """Judge one message.
-
-        Args:
-            reading: of this transform's stream.
-
-        Returns:
-            The records to produce, or why there are none.
-        """
+        """Transform one message: give its records, or why there are none."""
         if not reading.payload or reading.size >= 0 or len(reading.payload) > self._payload_limit:
-            return self._judge(reading)  # it has no array to look at
+            return self._transform_whole(reading)
         try:
             self._transform.check_headers(reading)
-            found = elements(reading.payload)
+            payloads = elements(reading.payload)
         except ValidationError as error:
             return error.dead_letter()
         records: list[Record] = []
         room = MAX_BYTES
         first = 0
-        while first < len(found):
-            some = [structs.replace(reading, payload=element) for element in found[first : first + AT_ONCE]]
+        while first < len(payloads):
+            some = [structs.replace(reading, payload=payload) for payload in payloads[first : first + AT_ONCE]]
             results = self._transform.transform_all(some)
             if results.dead_letters:
                 place = min(results.dead_letters)
@@ -115,10 +102,11 @@ class ArrayTransform:
         return records
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[list[Record]]:
-        """Judge messages, as many as make many records."""
+        """Transform messages, from the first on, as many as make many records."""
         return transform_each(self, readings)
 
-    def _judge(self, reading: Reading) -> list[Record] | DeadLetter:
+    def _transform_whole(self, reading: Reading) -> list[Record] | DeadLetter:
+        """Transform a message whose payload is empty, cut or too long, so that there is no array to read."""
         result = self._transform(reading)
         return [result] if isinstance(result, Record) else result
 
@@ -127,8 +115,8 @@ def _size(record: Record) -> int:
     return len(record.key) + len(record.value or b"") + sum([len(value or b"") for _, value in record.headers])
 
 
-def _placed(letter: DeadLetter, index: int) -> DeadLetter:
+def _placed(dead_letter: DeadLetter, index: int) -> DeadLetter:
     """Let the pointer begin at the whole message."""
-    if letter.reason in _OF_THE_TOPIC:
-        return letter
-    return structs.replace(letter, pointer=f"/{index}{letter.pointer}")
+    if dead_letter.reason in _OF_THE_TOPIC:
+        return dead_letter
+    return structs.replace(dead_letter, pointer=f"/{index}{dead_letter.pointer}")

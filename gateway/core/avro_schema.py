@@ -15,17 +15,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.core.codec.logical import LOGICAL_TYPES, Annotated, logical_type
 from gateway.core.codec.validation_error import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from gateway.core.codec.logical import LogicalType, TimeForm
+    from gateway.core.codec.primitives import Encoder
+
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 NAMED = frozenset({"record", "enum", "fixed"})
 PAYLOAD = "$message.payload#"
 SOURCE = "x-source"
+_JSON_KINDS = {
+    "null": (), "boolean": ("boolean",), "int": ("integer",), "long": ("integer",), "float": ("number",),
+    "double": ("number",), "string": ("text",), "bytes": ("text",), "enum": ("text",), "fixed": ("text",),
+    "array": ("array",), "map": ("object",), "record": ("object",),
+}  # fmt: skip
 
 Path = tuple[str, ...]  # names of members, from the record's object to a value
 Place = tuple[str, ...]  # keys from the schema's outermost value: ("fields", "0", "type")
@@ -72,8 +81,34 @@ class AvroType:
 
     @property
     def logical_name(self) -> str:
-        """The `logicalType` as it is written; `codec/logical.py` says whether it is known and belongs to this type."""
+        """The `logicalType` as it is written, known or not; else empty."""
         return str(self.attributes.get("logicalType", ""))
+
+    @property
+    def _annotated(self) -> Annotated:
+        return Annotated(self.kind, self.logical_name, self.size, self.precision, self.scale)
+
+    @property
+    def logical(self) -> LogicalType | None:
+        """The logical type; None without one that the codec knows and that belongs to this type."""
+        return logical_type(self._annotated)
+
+    @property
+    def logical_encoder(self) -> Encoder | None:
+        """The encoder of the logical type; None without one."""
+        return self.logical.encoder(self._annotated) if self.logical and self.logical.encoder else None
+
+    @property
+    def time(self) -> TimeForm | None:
+        """How a date or time stands in JSON; None for other types."""
+        return self.logical.time if self.logical else None
+
+    @property
+    def json_kinds(self) -> frozenset[str]:
+        """The kinds of JSON values that the type takes, except null: `integer`, `text`, `array` and so on."""
+        if self.kind == "union":
+            return frozenset().union(*(branch.json_kinds for branch in self.inner))
+        return frozenset(self.logical.json_kinds if self.logical else _JSON_KINDS[self.kind])
 
     @property
     def precision(self) -> int | None:
@@ -92,6 +127,20 @@ class AvroType:
         return self.logical_name or self.name or self.kind
 
     @property
+    def meaning(self) -> str:
+        """The logical type, such as `timestamp-millis` or `decimal(9, 2)`; empty when Avro does not define it."""
+        if self.logical_name == "decimal":
+            return f"decimal({self.precision}, {self.scale})"
+        return self.logical_name if self.logical_name in LOGICAL_TYPES else ""
+
+    def __str__(self) -> str:
+        """Describe the type: `null or double`, `enum DoorState`, `array of long (timestamp-millis)`."""
+        if self.kind == "union":
+            return " or ".join(map(str, self.inner)) or "an empty union"
+        text = f"{self.kind} of {self.inner[0]}" if self.inner else f"{self.kind} {self.short_name}".rstrip()
+        return f"{text} ({self.meaning})" if self.meaning else text
+
+    @property
     def branches(self) -> tuple[AvroType, ...]:
         """The branches of a union; any other type is its own only branch."""
         return self.inner if self.kind == "union" else (self,)
@@ -107,6 +156,11 @@ class AvroType:
         return tuple(branch for branch in self.branches if branch.kind != "null")
 
     @property
+    def below(self) -> tuple[AvroType, ...]:
+        """The types directly below this one."""
+        return (*self.inner, *(each.type for each in self.fields))
+
+    @property
     def whole_field(self) -> Field | None:
         """The field of a record that takes the payload as a whole."""
         return next((each for each in self.fields if each.takes_whole), None)
@@ -114,6 +168,21 @@ class AvroType:
     def field_named(self, name: str) -> Field | None:
         """Find a field of a record; None when there is none, or when the type is not a record."""
         return next((each for each in self.fields if each.name == name), None)
+
+    def located(self, names: Path) -> Located:
+        """Find a field by its names from this record down.
+
+        Raises:
+            KeyError: when there is no such field.
+        """
+        name, *below = names
+        found = self.field_named(name)
+        if found is None:
+            raise KeyError(name)
+        if not below:
+            return Located(found, found.paths)
+        inner = found.type.located(tuple(below))
+        return Located(inner.field, tuple(outer + rest for outer in found.paths for rest in inner.paths))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +255,18 @@ class Field:
         return Decimal(str(source["factor"])) if isinstance(source, dict) and "factor" in source else None
 
 
+class Located(NamedTuple):
+    """A field of a record, or of a record inside it.
+
+    Args:
+        field: the field.
+        paths: where its value stands in the object that the outermost record is read from, tried in order.
+    """
+
+    field: Field
+    paths: tuple[Path, ...]
+
+
 def build(definition: Any) -> AvroType:
     """Build the model of a schema.
 
@@ -207,7 +288,7 @@ def types(root: AvroType) -> Iterator[AvroType]:
         if id(avro_type) not in seen:
             seen.add(id(avro_type))
             yield avro_type
-            pending += reversed((*avro_type.inner, *(each.type for each in avro_type.fields)))
+            pending += reversed(avro_type.below)
 
 
 def full_name(name: str, namespace: str) -> str:

@@ -1,11 +1,11 @@
-"""A dead letter as a Kafka record: the message's bytes as they came, and headers that say where from and why.
+"""A dead letter as a Kafka record: the original bytes of the message, and headers with its origin and the reason.
 
-Key: the MQTT topic. A payload above the limit is cut to its first `CUT_TO` bytes; `payload.size` and `payload.sha256`
-then tell of the whole. A JSON pointer holds names of members, which may be as long as the payload: it is cut as well,
-so that the record stays below Kafka's limit.
+The key is the MQTT topic. A payload above the limit is cut to its first `CUT_TO` bytes; `payload.size` and
+`payload.sha256` then describe the whole. A JSON pointer holds names of members, which may be as long as the payload: it
+is cut as well, so that the record stays below Kafka's limit.
 
-MQTT 5 properties that a stream makes headers of are kept too, in one header as they stood in the packet: so a replay
-gives the record that it ought to have been.
+The MQTT 5 properties of a stream that makes headers of some are kept too, in one header, as they were in the packet: so
+a replay gives the record that the reading should have become.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ TOPIC_HEADER, TIME_HEADER = "mqtt.topic", "gateway.received_at"
 QOS_HEADER, RETAIN_HEADER, PROPERTIES_HEADER = "mqtt.qos", "mqtt.retain", "mqtt.properties"
 
 
-def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload_limit: int) -> Record:
-    """Make the record that tells of a reading that does not fit.
+def dead_letter_record(reading: Reading, dead_letter: DeadLetter, topic: str, payload_limit: int) -> Record:
+    """Make the record of a reading that does not fit.
 
     Args:
         reading: as it arrived.
-        letter: what is wrong with it.
+        dead_letter: why it does not fit.
         topic: the Kafka topic of the stream's dead letters.
-        payload_limit: bytes; a payload that is longer, or would be together with its properties, is cut.
+        payload_limit: bytes; a payload that is longer, alone or with its properties, is cut.
 
     Returns:
         The record, below the limit plus a few hundred bytes of headers.
@@ -39,9 +39,9 @@ def dead_letter_record(reading: Reading, letter: DeadLetter, topic: str, payload
         (QOS_HEADER, b"%d" % reading.qos),
         (RETAIN_HEADER, flag(is_set=reading.retain)),
         (TIME_HEADER, iso(reading.received_at)),
-        ("error.reason", letter.reason.encode()),
-        ("error.pointer", _cut(letter.pointer).encode(errors="backslashreplace")),
-        ("error.detail", letter.detail.encode(errors="backslashreplace")),
+        ("error.reason", dead_letter.reason.encode()),
+        ("error.pointer", _cut(dead_letter.pointer).encode(errors="backslashreplace")),
+        ("error.detail", dead_letter.detail.encode(errors="backslashreplace")),
         ("error.operation", reading.stream.encode()),
     ]
     payload = reading.payload
@@ -63,7 +63,7 @@ def flag(*, is_set: bool) -> bytes:
     return b"true" if is_set else b"false"
 
 
-@lru_cache(maxsize=16)  # readings that came together have one time
+@lru_cache(maxsize=16)  # readings that arrived together have the same time
 def iso(milliseconds: int) -> bytes:
     """Write a time in milliseconds since 1970 as ISO 8601 in UTC."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,18 +1,18 @@
-"""Headers of a record, as far as they differ from reading to reading.
+"""Headers of a record that differ from reading to reading.
 
-A header that the Kafka message declares has its value from
+A header that the Kafka message declares gets its value from
 
-    mqtt.qos, mqtt.retain, gateway.received_at       what the gateway knows of the reading
-    mqtt.content_type, mqtt.correlation_data         the properties of the PUBLISH that MQTT calls so
+    mqtt.qos, mqtt.retain, gateway.received_at       the reading
+    mqtt.content_type, mqtt.correlation_data         these properties of the PUBLISH
     any other name                                   the user property of that name, if the MQTT message declares it too
 
-and `mqtt.topic`, which differs from topic to topic, is the transform's. These names are the gateway's own: a user
-property that is called like one of them is never read, so no device can speak for the gateway.
+`mqtt.topic`, which differs from topic to topic, is added by the transform. These names are reserved: a user property
+with one of them is never read, so a device cannot forge them.
 
-A user property that stands there several times becomes as many headers, in its order: MQTT and Kafka both allow it, and
-to choose one would be to lose the others. One that is not there is left out; if the Kafka message requires it, the
-reading is a dead letter. Values are carried on as they are: text must be UTF-8, as MQTT demands; nothing else of their
-schema is enforced. What nobody declares goes nowhere.
+A user property that occurs several times becomes as many headers, in its order: MQTT and Kafka both allow it, and
+choosing one would lose the others. An absent one is left out; if the Kafka message requires it, the reading is a dead
+letter. Values are passed on unchanged: text must be UTF-8, as MQTT demands; the rest of their schema is not enforced.
+Properties that are not declared are dropped.
 """
 
 from __future__ import annotations
@@ -41,12 +41,7 @@ _KNOWN: dict[str, Callable[[Reading], bytes]] = {
 
 
 def carried(declared: frozenset[str], user_properties: frozenset[str]) -> frozenset[str]:
-    """Tell which headers come out of the properties of a PUBLISH.
-
-    Args:
-        declared: by the Kafka message.
-        user_properties: that the MQTT message declares.
-    """
+    """Name the headers that come from properties of a PUBLISH: `declared` by the Kafka message, and available."""
     return declared & ((user_properties - OWN) | set(OF_PUBLISH.values()))
 
 
@@ -55,7 +50,7 @@ class VaryingHeaders:
 
     Args:
         declared: by the Kafka message.
-        required: those of them that no record may lack.
+        required: those of them that every record must have.
         user_properties: that the MQTT message declares.
         limit: bytes that payload and properties may have together.
     """
@@ -81,10 +76,10 @@ class VaryingHeaders:
         Raises:
             ValidationError: when its properties do not give what the headers need.
         """
-        found: Headers = [(name, value_of(reading)) for name, value_of in self._known]
+        headers: Headers = [(name, value_of(reading)) for name, value_of in self._known]
         if self._carries:
-            found += self._carry(reading)
-        return found
+            headers += self._carry(reading)
+        return headers
 
     def _carry(self, reading: Reading) -> list[tuple[str, bytes]]:
         room = min(CUT_TO, self._limit - len(reading.payload))
@@ -92,16 +87,16 @@ class VaryingHeaders:
             raise ValidationError(
                 Reason.TOO_LARGE, f"beside this payload the message's properties may have {room} bytes"
             )
-        found = []
+        headers = []
         for identifier, user_name, value in _parsed(reading.properties):
             name = self._of_user.get(user_name) if user_name else self._of_publish.get(identifier)
             if name is not None:
-                found.append((name, value if identifier == CORRELATION_DATA else _text(name, value)))
-        if self._required and (missing := self._required.difference(name for name, _ in found)):
+                headers.append((name, value if identifier == CORRELATION_DATA else _text(name, value)))
+        if self._required and (missing := self._required.difference(name for name, _ in headers)):
             raise ValidationError(
                 Reason.MISSING, f"the message has no MQTT 5 property for the header {shown(min(missing))}"
             )
-        return found
+        return headers
 
 
 def _parsed(section: bytes) -> list[Property]:
@@ -115,6 +110,6 @@ def _text(name: str, value: bytes) -> bytes:
     try:
         value.decode()
     except UnicodeDecodeError as error:
-        told = f"byte {error.start} of the property for the header {shown(name)} is not valid UTF-8"
-        raise ValidationError(Reason.BAD_ENCODING, told) from None
+        detail = f"byte {error.start} of the property for the header {shown(name)} is not valid UTF-8"
+        raise ValidationError(Reason.BAD_ENCODING, detail) from None
     return value

@@ -1,7 +1,7 @@
 """The contract as the gateway uses it: what `asyncapi.yaml` says, resolved and checked, and nothing else.
 
-Plain frozen values, which can be pickled. Everything that is per installation (addresses, secrets) is in
-`config.Settings` under the same server names.
+Plain frozen values, which can be pickled. Everything that is specific to an installation (addresses, secrets) is in
+`settings.Settings` under the same server names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LastWill:
-    """What the broker publishes for us when we vanish."""
+    """What the broker publishes when the gateway disconnects ungracefully."""
 
     topic: str
     message: str
@@ -37,11 +37,11 @@ class MqttServer:
         host: `host:port` with server variables filled in.
         tls: protocol is `secure-mqtt` (or `mqtts`).
         version: MQTT protocol version.
-        client_id: fixed, from the MQTT binding; the kept session hangs on it.
-        clean_session: True only when the contract asks to forget the session.
+        client_id: fixed, from the MQTT binding; it identifies the session.
+        clean_session: True only when the contract asks the broker to discard the session.
         keep_alive: seconds.
-        session_expiry: seconds the broker keeps the session after we vanish.
-        maximum_packet_size: bytes beyond which a message becomes a dead letter, or None for the gateway's default.
+        session_expiry: seconds the broker keeps the session after a disconnect.
+        maximum_packet_size: bytes; a larger message becomes a dead letter. None for the gateway's default.
         last_will: or None.
         security: types of the security schemes, e.g. `("userPassword",)`; empty when none is declared.
     """
@@ -84,7 +84,7 @@ class Parameter:
 
     Args:
         name: as in the address.
-        pointer: RFC 6901 pointer of the payload member that says the same (from `location`), or None.
+        pointer: RFC 6901 pointer to the payload member with the same value (from `location`), or None.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A Kafka topic as the contract wants it.
+    """A Kafka topic as the contract declares it.
 
     Args:
         name: the topic name.
@@ -122,7 +122,7 @@ class AvroSchema:
         fullname: namespace and name of the record.
         definition: the JSON of the file, `x-source` and other attributes included; named types defined where
             first used.
-        text: compact JSON without our `x-` attributes: what the registry is given.
+        text: compact JSON without `x-` attributes, as it is registered.
         record: the outermost type, built from the definition.
     """
 
@@ -145,8 +145,8 @@ class Route:
         headers: names of the headers that the message declares.
         framing: where the schema id goes.
         subject_strategy: how the registry subject is named.
-        required_headers: those of the headers that no record may lack.
-        timestamp: RFC 6901 pointer into the record, to the time that it has in Kafka; None for that of its arrival.
+        required_headers: those of the headers that every record must have.
+        timestamp: RFC 6901 pointer into the record, to its timestamp in Kafka; None to use the time of arrival.
     """
 
     operation: str
@@ -189,7 +189,7 @@ class Stream:
         payload_schema: the MQTT message's JSON Schema where it has one of its own, else None.
         also: further routes that valid readings take at the same time.
         sequence: RFC 6901 pointer into the payload, to a number that counts up by one per key; None without one.
-        silent_after: seconds without a reading after which a key counts as silent; None when any silence is right.
+        silent_after: seconds without a reading after which a key counts as silent; None for no limit.
         user_properties: MQTT 5 user properties that the MQTT message declares.
         example_headers: user properties of its examples, for the simulator.
         content: what the payload is written in.
@@ -221,7 +221,7 @@ class Stream:
 
     @property
     def keeps_properties(self) -> bool:
-        """True when some header comes out of MQTT 5 properties, so that its readings must have them."""
+        """True when a header comes from MQTT 5 properties, so that readings must keep them."""
         return any(carried(route.headers, self.user_properties) for route in self.routes)
 
     @property
@@ -233,7 +233,7 @@ class Stream:
 
     @property
     def is_watched(self) -> bool:
-        """True when the contract says how to tell that readings are not there."""
+        """True when the contract says how to detect missing readings."""
         return self.sequence is not None or self.silent_after is not None
 
 

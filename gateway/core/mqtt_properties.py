@@ -1,11 +1,11 @@
-"""The properties of a PUBLISH, read from its bytes (MQTT 5.0, section 2.2.2).
+"""The properties of a PUBLISH, parsed from its bytes (MQTT 5.0, section 2.2.2).
 
-A reading carries them as they stood in the packet, so that a reader copies one slice, the spool keeps one column, and
-a contract that asks for another header tomorrow finds it in the backlog of today. Parsed pairs lost: every reading
-would pay for all of them, and what no header asks for would be gone.
+A reading keeps them as they were in the packet: the reader copies one slice, the spool stores one column, and a
+contract that declares another header later finds it in today's backlog. Storing parsed pairs was rejected: every
+reading would pay for all of them, and properties that no header uses would be lost.
 
-A broker checks what it passes on. Bytes that are no properties all the same make a dead letter, not a closed link: the
-broker would send the same message again after every connect.
+Brokers validate the properties that they forward. If the bytes are malformed all the same, the result is a dead letter
+and not a closed connection, because the broker would send the same message again after every reconnect.
 """
 
 from __future__ import annotations
@@ -18,25 +18,22 @@ _FIXED = {0x01: 1, 0x02: 4, 0x23: 2}  # payload format indicator, message expiry
 
 
 class MalformedPropertiesError(DataError):
-    """The bytes are no properties of a PUBLISH."""
+    """The bytes are not properties of a PUBLISH."""
 
 
 Property = tuple[int, bytes, bytes]  # identifier; name of a user property, else empty; value
 
 
 def parse(section: bytes) -> list[Property]:
-    """Read properties; those of a fixed size are passed over.
-
-    Args:
-        section: what stands behind the properties' length.
+    """Parse the bytes after the properties' length; properties of a fixed size are skipped.
 
     Returns:
-        Those that may become a header, in their order; a user property may stand there more than once.
+        Those that may become a header, in their order; a user property may occur more than once.
 
     Raises:
-        MalformedPropertiesError: when the bytes do not end where a property does, or begin none.
+        MalformedPropertiesError: for an unknown identifier, or when the bytes do not end where a property ends.
     """
-    found: list[Property] = []
+    properties: list[Property] = []
     at, end = 0, len(section)
     try:
         while at < end:
@@ -45,17 +42,17 @@ def parse(section: bytes) -> list[Property]:
             if identifier == USER_PROPERTY:
                 name, at = _block(section, at)
                 value, at = _block(section, at)
-                found.append((identifier, name, value))
+                properties.append((identifier, name, value))
             elif identifier in _BLOCKS:
                 value, at = _block(section, at)
-                found.append((identifier, b"", value))
+                properties.append((identifier, b"", value))
             else:
                 at = _after(identifier, section, at)
     except (IndexError, KeyError):
         raise MalformedPropertiesError from None
     if at != end:
         raise MalformedPropertiesError
-    return found
+    return properties
 
 
 def _block(section: bytes, at: int) -> tuple[bytes, int]:
@@ -65,7 +62,7 @@ def _block(section: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _after(identifier: int, section: bytes, at: int) -> int:
-    """Pass over a value that no header has."""
+    """Skip a value that cannot become a header."""
     if identifier != SUBSCRIPTION_IDENTIFIER:
         return at + _FIXED[identifier]
     while section[at] & 0x80:  # a variable byte integer, section 1.5.5

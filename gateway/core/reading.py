@@ -1,7 +1,7 @@
 """The closed set of values that cross the gateway: a Reading goes in; a Record or a DeadLetter comes out.
 
 They are msgspec structs rather than dataclasses because one of each is made per reading: a frozen dataclass
-costs seven times as much to make, and structs without cycles need no garbage collector.
+costs seven times as much to make, and structs without cycles need no garbage collection.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Headers = list[tuple[str, str | bytes | None]]  # the shape confluent-kafka take
 
 
 class Reading(Struct, frozen=True, gc=False):
-    """An MQTT message as it arrived, with the stream that will judge it.
+    """An MQTT message as it arrived, with its stream.
 
     Args:
         stream: name of the receive operation whose filter matched.
-        topic: the MQTT topic, as bytes: invalid UTF-8 is for the transform to refuse.
+        topic: the MQTT topic, as bytes: the transform refuses invalid UTF-8.
         payload: the application message, unchanged.
         received_at: when it was read from the socket, milliseconds since 1970 UTC.
         qos: 0, 1 or 2, as delivered.
@@ -31,8 +31,8 @@ class Reading(Struct, frozen=True, gc=False):
         dup: True when the broker marked it as sent before.
         size: length of the payload as published; larger than `len(payload)` when the source had to cut it.
         sha256: digest of the whole payload when it was cut, else empty.
-        properties: MQTT 5 properties of the message, as they stood in its packet (`properties.py`); empty unless the
-            contract makes headers of some.
+        properties: MQTT 5 properties of the message, as they are in its packet (`mqtt_properties.py`); empty
+            unless the contract makes headers of some.
     """
 
     stream: str
@@ -56,6 +56,7 @@ class Record(Struct, frozen=True, gc=False):
         value: wire format: framing and Avro body; None is a tombstone, which ends its key in a compacted topic.
         headers: as the contract's Kafka message declares them.
         timestamp: milliseconds since 1970 UTC.
+        number: the reading's sequence number, where the contract declares one and the payload has it.
     """
 
     topic: str
@@ -63,37 +64,38 @@ class Record(Struct, frozen=True, gc=False):
     value: bytes | None
     headers: Headers
     timestamp: int
+    number: int | None = None
 
 
 class Reason(StrEnum):
-    """Why a reading became a dead letter. The set is closed: consumers and dashboards count by it."""
+    """Why a reading became a dead letter. The set is closed: consumers and dashboards use it as a label."""
 
     EMPTY = "empty"  # no payload at all
     NOT_JSON = "not_json"  # RFC 8259 does not allow it, NaN and Infinity included
     BAD_ENCODING = "bad_encoding"  # invalid UTF-8, a byte order mark, a lone surrogate
-    TOO_DEEP = "too_deep"  # nested beyond `codec.MAX_DEPTH`
+    TOO_DEEP = "too_deep"  # nested beyond `json_text.MAX_DEPTH`
     WRONG_TYPE = "wrong_type"  # another JSON type than the schema asks for
     MISSING = "missing"  # a field without default is absent
     EXTRA_FIELD = "extra_field"  # a member that no field reads
     OUT_OF_RANGE = "out_of_range"  # a number its Avro type cannot hold
     NOT_EXACT = "not_exact"  # a number that would be rounded where it must not be
-    BAD_FORMAT = "bad_format"  # text that is no timestamp, uuid, enum symbol, fixed of this size ...
+    BAD_FORMAT = "bad_format"  # text that is not a timestamp, uuid, enum symbol, fixed of this size ...
     TOPIC_MISMATCH = "topic_mismatch"  # payload and topic name different machines
     BAD_TOPIC = "bad_topic"  # topic with empty or non-UTF-8 levels
     NO_KEY = "no_key"  # the key field is null or empty
     UNMAPPED_TOPIC = "unmapped_topic"  # no stream of the contract describes it
     TOO_LARGE = "too_large"  # above the packet or record limit
     REFUSED = "refused"  # Kafka refused this very record
-    FAULT = "fault"  # the gateway itself failed on it: a bug of ours
+    FAULT = "fault"  # the gateway itself failed on it: a bug
 
 
 class DeadLetter(Struct, frozen=True, gc=False):
-    """A reading that does not fit, on its way to the dead-letter topic.
+    """Why a reading does not fit; it goes to the dead-letter topic.
 
     Args:
         reason: which rule it broke.
         pointer: RFC 6901 JSON pointer to the place in the payload, "" for the whole.
-        detail: one sentence for people, without the offending value's full text.
+        detail: one sentence for people; it quotes at most the beginning of a value.
     """
 
     reason: Reason
@@ -104,11 +106,11 @@ class DeadLetter(Struct, frozen=True, gc=False):
 Made = TypeVar("Made", Record, list[Record])
 
 
-MANY_RECORDS = 10_000  # of readings that have several each; no more are made before these are handed over
+MANY_RECORDS = 10_000  # of readings with several records each; then these are handed over before more are made
 
 
 class TransformResults(NamedTuple, Generic[Made]):
-    """What became of readings, from the first on.
+    """The results for readings, from the first on.
 
     Args:
         records: of those that fit, in order: one of each, or a list of several of each.
@@ -120,22 +122,14 @@ class TransformResults(NamedTuple, Generic[Made]):
 
     @property
     def readings(self) -> int:
-        """How many readings were results."""
+        """How many readings have been transformed."""
         return len(self.records) + len(self.dead_letters)
 
 
 def transform_each(
     transform_one: Callable[[Reading], list[Record] | DeadLetter], readings: Iterable[Reading]
 ) -> TransformResults[list[Record]]:
-    """Judge readings one by one, until they have made `MANY_RECORDS`.
-
-    Args:
-        transform_one: judges one of them.
-        readings: the oldest first.
-
-    Returns:
-        What became of those that were results: all, or so many from the first on.
-    """
+    """Transform readings one by one, from the first on, until they have made `MANY_RECORDS`."""
     records: list[list[Record]] = []
     dead_letters: dict[int, DeadLetter] = {}
     made = 0

@@ -1,13 +1,15 @@
-"""Which retained messages are readings, and which are only the broker's reminder of one.
+"""Which retained messages are readings, and which repeat one.
 
-A broker keeps the last retained message of each topic and sends it to whoever subscribes, so it may come at every
-reconnect. MQTT 5.0 lets us ask for it at new subscriptions only; MQTT 3.1.1 brokers send it every time. Once per
-content means: a retained message that says the same as the retained one before it of its topic is no reading.
+A broker keeps the last retained message of each topic and sends it to every new subscriber, so it may come at each
+reconnect. MQTT 5.0 can restrict it to new subscriptions; MQTT 3.1.1 brokers send it every time. With the policy `once`
+a retained message with the same content as the previous retained one of its topic is not a reading.
 
-- What a topic said last is remembered as a digest, for this process's life: a restart may take one in again.
-- DUP makes no repeat: the broker sends again what was not acknowledged, and it may be the only copy there is.
-- Only retained messages are compared: digesting every reading would cost more than a reminder now and then.
-- Memory has a bound: 65,536 topics in 15 MB; beyond that it is started anew, and some reminders pass as readings.
+- The last content of a topic is remembered as a digest, for the life of this process: after a restart it may be taken
+  again.
+- A message with DUP is never a duplicate here: the broker resends what was not acknowledged, and it may be the only
+  copy.
+- Only retained messages are compared: a digest of every reading would cost more than an occasional repeat.
+- The memory is bounded: 65,536 topics in 15 MB. When there are more it is cleared, and some repeats pass as readings.
 """
 
 from __future__ import annotations
@@ -27,21 +29,17 @@ class RetainedMessages:
     """Decides about retained messages.
 
     Args:
-        policy: take each content once, take them always, or never.
+        policy: take each content once, take all retained messages, or none.
         max_topics: how many to remember.
     """
 
     def __init__(self, policy: Policy, max_topics: int = MAX_TOPICS) -> None:
         self._policy = policy
         self._max_topics = max_topics
-        self._last: dict[bytes, bytes] = {}  # digest of the topic -> digest of what it said
+        self._last: dict[bytes, bytes] = {}  # digest of the topic -> digest of its last content
 
-    def refuses(self, reading: Reading) -> bool:
-        """Tell whether a message is no reading, and remember it.
-
-        Args:
-            reading: any; what is not retained is never refused.
-        """
+    def is_duplicate(self, reading: Reading) -> bool:
+        """Tell whether the policy drops a message, and remember it. A message that is not retained is never dropped."""
         if not reading.retain or self._policy == "always":
             return False
         return self._policy == "never" or (self._repeats(reading) and not reading.dup)

@@ -1,60 +1,55 @@
-"""Whether the readings of a stream are all there: by the number they carry, by how often they come. Per key.
+"""Whether the readings of a stream are complete, per key: by the number they carry, and by how often they come.
 
-The contract says of a stream which number counts its readings (`x-sequence`) and after how many seconds without one a
-key counts as silent (`x-silent-after`). Both are facts about the devices, the same wherever the gateway runs, and the
-first must fit the schema: so they are the contract's, not gateway.yaml's. A stream that says neither has no
-`SequenceMonitor`, and its readings pay nothing.
+The contract declares which number counts the readings of a stream (`x-sequence`) and after how many seconds without a
+reading a key counts as silent (`x-silent-after`). Both are facts about the devices, the same wherever the gateway runs,
+and the number must fit the schema: so they belong to the contract, not to gateway.yaml. A stream that declares neither
+has no `SequenceMonitor` and no cost.
 
-What is noted is what becomes a record, when it is transformed and in that order: that is what a consumer of the topic
-will see. A reading that becomes a dead letter is missing there, and counted so. Nothing is ever dropped because of
-what is found here.
+Readings are noted when they become records, in that order: this is what a consumer of the topic will see. A reading
+that becomes a dead letter is missing there, and is counted as missing. Nothing is dropped because of what is noted.
 
-Numbers are results with the sliding window that RFC 4303 (3.4.3) has against replayed packets: the newest number, and a
-bit for each of the 64 up to it.
+Numbers are compared with the sliding window that RFC 4303 (3.4.3) uses against replayed packets: the newest number, and
+a bit for each of the 64 numbers up to it.
 
-    one ahead of the newest      as it should be
-    further ahead                a gap; all between are missing
-    within the window            its bit is set: repeated. Not set: out of order; one of the missing has come after all
-    behind the window, DUP       repeated: brokers send again what we had not acknowledged
-    behind it, or far ahead      the device began anew, or its counter ran over: a restart
+    one ahead of the newest      in order
+    further ahead                a gap; all numbers between are missing
+    within the window            its bit is set: repeated. Not set: out of order, and one of the missing has arrived
+    behind the window, DUP       repeated: brokers resend what was not acknowledged
+    behind it, or far ahead      the device started again, or its counter overflowed: a restart
 
-Not promised. Memory is this process's: what went missing while the gateway was off is not noticed, nor is a key that
-has not been heard since it started. A device that begins anew before it has counted to 64 looks like one that repeats.
-At most `MAX_KEYS` are remembered, those heard last; what was forgotten is counted, and begins anew. A key longer than
-a digest is remembered as one. Keys are for the log, never labels.
+Limits: the memory is that of the process, so numbers that went missing while the gateway was off are not noticed, nor
+is a key that has sent nothing since the start. A device that starts again before it has counted to 64 looks like one
+that repeats. At most `MAX_KEYS` keys are remembered, the most recent ones; a forgotten key is counted, and starts
+again. A key longer than a digest is remembered as a digest. Keys go to the log and are never labels.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from msgspec import Struct
 
-from gateway.core.codec.validation_error import tokens
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gateway.core.reading import Reading
+    from gateway.core.reading import Reading, Record
 
 Figure = Literal["gaps", "missing", "repeated", "out_of_order", "restarts", "forgotten"]
 
+NUMBERED: tuple[Figure, ...] = ("gaps", "missing", "repeated", "out_of_order", "restarts")
 MAX_KEYS = 65_536
 DIGEST_BYTES = 32
 WINDOW = 64
 MASK = (1 << WINDOW) - 1
-LONGEST_GAP = 1_000_000  # further ahead is no loss: one wild number must not spoil the count of what is missing
+LONGEST_GAP = 1_000_000  # a number further ahead is not a loss: one wild number must not spoil the count of the missing
 
 
 class KeyState(Struct):
     """What is known of a key.
 
     Args:
-        at: when a reading of it came last, monotonic seconds.
-        newest: the highest number since the device began to count; -1 when none has come.
+        at: when its latest reading came, monotonic seconds.
+        newest: the highest number since the device began to count; -1 when there was none.
         seen: bit n is set when `newest` - n has come.
     """
 
@@ -64,118 +59,102 @@ class KeyState(Struct):
 
 
 class SequenceMonitor:
-    """Watches one stream.
+    """Monitors one stream.
 
     Args:
-        sequence: JSON pointer into the payload, to the number; None when it has none.
-        silent_after: seconds; None when keys may be silent for as long as they like.
-        figures: to add to.
+        counters: to add to.
+        silent_after: seconds; None when keys may be silent for any time.
         max_keys: how many to remember.
+        is_numbered: True when its readings carry a sequence number.
+
+    Attributes:
+        last_anomaly: a key, and what is wrong with it; None when nothing has been found since it was cleared.
     """
 
     def __init__(
-        self, sequence: str | None, silent_after: int | None, figures: Counter[Figure], max_keys: int = MAX_KEYS
+        self, counters: Counter[Figure], silent_after: int | None, max_keys: int = MAX_KEYS, *, is_numbered: bool
     ) -> None:
-        self.figures = figures
-        self.news: tuple[bytes, str] | None = None  # the latest: key, and what is wrong with it
-        self._number_in = _number_reader(sequence) if sequence is not None else None
+        self.counters = counters
+        self.last_anomaly: tuple[bytes, str] | None = None
         self._silent_after = silent_after
         self._max_keys = max_keys
-        self._heard: OrderedDict[bytes, KeyState] = OrderedDict()  # longest ago first
+        self._active: OrderedDict[bytes, KeyState] = OrderedDict()  # the oldest first
         self._silent: OrderedDict[bytes, KeyState] = OrderedDict()
         self._noted_until = -1
-        counted: tuple[Figure, ...] = ("gaps", "missing", "repeated", "out_of_order", "restarts") if sequence else ()
-        for figure in (*counted, "forgotten"):
-            figures[figure] += 0  # shown from the start
+        for counter in (*(NUMBERED if is_numbered else ()), "forgotten"):
+            counters[counter] += 0  # shown from the start
 
     @property
     def silent_keys(self) -> int | None:
-        """How many keys are silent now; None when the stream does not ask."""
+        """How many keys are silent now; None when the stream declares no `x-silent-after`."""
         return None if self._silent_after is None else len(self._silent)
 
-    def note(self, offset: int, reading: Reading, key: bytes, now: float) -> None:
+    def note(self, offset: int, reading: Reading, record: Record, now: float) -> None:
         """Note a reading that has become a record; only once, however often it is sent.
 
         Args:
             offset: its place in the log; within a stream they rise.
             reading: as it arrived.
-            key: of its record.
+            record: made from it.
             now: monotonic seconds.
         """
         if offset <= self._noted_until:
             return
         self._noted_until = offset
-        heard = self._hear(key if len(key) <= DIGEST_BYTES else blake2b(key, digest_size=DIGEST_BYTES).digest(), now)
-        if self._number_in is None or (number := self._number_in(reading.payload)) is None:
+        key, number = record.key, record.number
+        is_short = len(key) <= DIGEST_BYTES
+        state = self._state_of(key if is_short else blake2b(key, digest_size=DIGEST_BYTES).digest(), now)
+        if number is None:
             return
-        if number == heard.newest + 1:
-            heard.newest, heard.seen = number, (heard.seen << 1 | 1) & MASK
-        elif heard.newest < 0:
-            heard.newest = number
+        if number == state.newest + 1:
+            state.newest, state.seen = number, (state.seen << 1 | 1) & MASK
+        elif state.newest < 0:
+            state.newest = number
         else:
-            self._judge(heard, number, reading.dup, key)
+            self._classify(state, number, key, is_dup=reading.dup)
 
-    def look(self, now: float) -> None:
-        """Note which keys have become silent; to be asked while no reading of the stream waits.
+    def expire(self, now: float) -> None:
+        """Note which keys have become silent; to be called while no reading of the stream waits.
 
         Args:
             now: monotonic seconds.
         """
-        while self._silent_after is not None and self._heard:
-            key, heard = next(iter(self._heard.items()))
-            if now - heard.at <= self._silent_after:
+        while self._silent_after is not None and self._active:
+            key, state = next(iter(self._active.items()))
+            if now - state.at <= self._silent_after:
                 return
-            self._silent[key] = self._heard.pop(key)
-            self.news = key, f"nothing has come for {self._silent_after} s"
+            self._silent[key] = self._active.pop(key)
+            self.last_anomaly = key, f"nothing has come for {self._silent_after} s"
 
-    def _hear(self, key: bytes, now: float) -> KeyState:
-        """Find what is known of a key, and put it last."""
-        if heard := self._heard.get(key):
-            self._heard.move_to_end(key)
-            heard.at = now
-            return heard
-        self._heard[key] = heard = self._silent.pop(key, None) or KeyState(now)
-        heard.at = now
-        if len(self._heard) + len(self._silent) > self._max_keys:
-            (self._silent or self._heard).popitem(last=False)
-            self.figures["forgotten"] += 1
-        return heard
+    def _state_of(self, key: bytes, now: float) -> KeyState:
+        """Find the state of a key, and make it the most recent one."""
+        if state := self._active.get(key):
+            self._active.move_to_end(key)
+            state.at = now
+            return state
+        self._active[key] = state = self._silent.pop(key, None) or KeyState(now)
+        state.at = now
+        if len(self._active) + len(self._silent) > self._max_keys:
+            (self._silent or self._active).popitem(last=False)
+            self.counters["forgotten"] += 1
+        return state
 
-    def _judge(self, heard: KeyState, number: int, is_dup: bool, key: bytes) -> None:  # noqa: FBT001 - the reading's flag
-        ahead = number - heard.newest
+    def _classify(self, state: KeyState, number: int, key: bytes, *, is_dup: bool) -> None:
+        ahead = number - state.newest
         bit = 1 << -ahead if -WINDOW < ahead <= 0 else 0
         if 1 < ahead <= LONGEST_GAP:
-            self.figures["gaps"] += 1
-            self.figures["missing"] += ahead - 1
-            self.news = key, f"after number {heard.newest} came {number}"
-            heard.newest, heard.seen = number, (heard.seen << min(ahead, WINDOW) | 1) & MASK
-        elif heard.seen & bit or (ahead < 0 and not bit and is_dup):
-            self.figures["repeated"] += 1
-            self.news = key, f"number {number} came again"
+            self.counters["gaps"] += 1
+            self.counters["missing"] += ahead - 1
+            self.last_anomaly = key, f"after number {state.newest} came {number}"
+            state.newest, state.seen = number, (state.seen << min(ahead, WINDOW) | 1) & MASK
+        elif state.seen & bit or (ahead < 0 and not bit and is_dup):
+            self.counters["repeated"] += 1
+            self.last_anomaly = key, f"number {number} came again"
         elif bit:
-            self.figures["out_of_order"] += 1
-            self.news = key, f"number {number} came after {heard.newest}"
-            heard.seen |= bit
+            self.counters["out_of_order"] += 1
+            self.last_anomaly = key, f"number {number} came after {state.newest}"
+            state.seen |= bit
         else:
-            self.figures["restarts"] += 1
-            self.news = key, f"after number {heard.newest} its count began anew with {number}"
-            heard.newest, heard.seen = number, 1
-
-
-def _number_reader(pointer: str) -> Callable[[bytes], int | None]:
-    """Make a function that finds the number in a payload, or None; everything else in there is passed over."""
-    kind: Any = int
-    for token in reversed(tokens(pointer)):
-        kind = msgspec.defstruct("Level", [("member", kind | None, None)], rename={"member": token}, gc=False)
-    decode = msgspec.json.Decoder(kind).decode
-
-    def number_in(payload: bytes) -> int | None:
-        try:
-            found = decode(payload)
-            while found is not None and not isinstance(found, int):
-                found = found.member
-        except msgspec.DecodeError:  # it is a union's other branch
-            return None
-        return found if found is not None and found >= 0 else None
-
-    return number_in
+            self.counters["restarts"] += 1
+            self.last_anomaly = key, f"after number {state.newest} its count started again with {number}"
+            state.newest, state.seen = number, 1

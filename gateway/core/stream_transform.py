@@ -19,7 +19,7 @@ def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) 
 
     Args:
         stream: from the contract.
-        schema_ids: the registry's ids of the schemas of its routes, in their order.
+        schema_ids: the registry's ids of its routes' schemas, in the order of the routes.
         payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
     """
     one = _transform_of_one(stream, schema_ids, payload_limit)

@@ -9,33 +9,35 @@ if TYPE_CHECKING:
 
     from gateway.core.address import Address
 
-UNMAPPED = "unmapped"  # the bucket of topics that no stream describes; no operation may be called so
-MAX_TOPICS = 65_536  # remembered; beyond that the memory is started anew
+UNMAPPED = "unmapped"  # the bucket of topics that no stream describes; no operation may have this name
+MAX_TOPICS = 65_536  # remembered; when there are more, the memory is cleared
 
 
-def routes(addresses: Iterable[tuple[str, Address]]) -> Callable[[bytes], str]:
+def topic_index(addresses: Iterable[tuple[str, Address]], max_topics: int = MAX_TOPICS) -> Callable[[bytes], str]:
     """Make the function that finds the stream of a topic: its name, or UNMAPPED; a topic may be any bytes.
 
     Args:
         addresses: name of the stream and its address; the contract makes sure that no two overlap.
+        max_topics: how many topics to remember.
 
     Returns:
         The look-up of a dict: a topic that was seen before costs no Python at all.
     """
-    return _Routes(addresses).__getitem__
+    return _TopicIndex(addresses, max_topics).__getitem__
 
 
-class _Routes(dict[bytes, str]):
+class _TopicIndex(dict[bytes, str]):
     """The streams of the topics seen so far."""
 
-    def __init__(self, addresses: Iterable[tuple[str, Address]]) -> None:
+    def __init__(self, addresses: Iterable[tuple[str, Address]], max_topics: int) -> None:
         super().__init__()
         self._addresses = list(addresses)
+        self._max_topics = max_topics
 
     def __missing__(self, topic: bytes) -> str:
-        if len(self) >= MAX_TOPICS:
+        if len(self) >= self._max_topics:
             self.clear()
-        # Levels with invalid UTF-8 still match parameters: the transform then refuses the topic by name.
+        # Levels with invalid UTF-8 still match parameters: the transform then refuses the topic with a reason.
         text = topic.decode(errors="replace")
         name = next((name for name, address in self._addresses if address.match(text) is not None), UNMAPPED)
         self[topic] = name

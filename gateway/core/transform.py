@@ -1,15 +1,15 @@
 """Reading -> Record or DeadLetter, for every stream of the contract. Pure, and it never raises on data.
 
-A stream whose schema id is not known yet has no transform: its readings wait in the spool (they are no dead letters),
-so `Transform` is made when the id is there.
+A stream without a schema id has no transform: its readings wait in the spool and are not dead letters. The transform
+is made when the id is known.
 
-A stream may go to several topics. Then each of its readings becomes several records, or one dead letter: what one topic
-could not hold goes to none. So it is with a message that holds an array of readings (`array.py`). A topic that is
-compacted holds the latest reading of each key; an empty payload, which is how MQTT clears a retained message, ends the
-key there and is no reading for the other topics.
+A stream may go to several topics (`fan_out.py`), and a message may hold an array of readings (`array.py`). Then a
+reading becomes several records or one dead letter: what one topic cannot hold goes to none. A compacted topic holds the
+latest reading of each key; an empty payload, with which MQTT clears a retained message, becomes a tombstone for the key
+there, and a dead letter in a stream without such a topic.
 
-Readings are results many at a time: a call for each cost as much as finding what is known of its topic. That is a plain
-tuple, because a named one is taken apart as any iterable is, and slower.
+Readings are transformed many at a time, because a call for each would cost as much as finding the facts of its topic.
+These facts are a plain tuple, because a named one is unpacked as any iterable, which is slower.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.codec.codec import Codec
-from gateway.core.codec.event_time import EventTime
+from gateway.core.codec.conversion import Conversion
+from gateway.core.codec.event_time import RecordTime
 from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
-from gateway.core.codec.precise_encoder import source
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
@@ -28,11 +28,11 @@ from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, T
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.codec.compiled import Prepared
+    from gateway.core.avro_schema import AvroType
+    from gateway.core.codec.conversion import Prepared
     from gateway.core.model import Route, Stream
 
-MAX_TOPICS = 65_536  # remembered per stream; beyond that the memory is started anew
-
+MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
 
 # What a topic contributes to each of its records: the parameters' values, encoded for the compiled path; the headers;
 # and the values themselves.
@@ -40,38 +40,39 @@ _TopicFacts = tuple["Prepared", Headers, tuple[str, ...]]
 
 
 class Transform:
-    """Judges and encodes the readings of one stream for one topic.
+    """Checks and encodes the readings of one stream for one topic.
 
     Args:
         stream: from the contract.
         schema_id: the registry's id of the route's schema.
         payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
-        route: one of the stream's; without it the first.
+        route: one of the stream's; by default the first.
+        max_topics: how many topics to remember.
     """
 
-    def __init__(self, stream: Stream, schema_id: int, payload_limit: int, route: Route | None = None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        schema_id: int,
+        payload_limit: int,
+        route: Route | None = None,
+        max_topics: int = MAX_TOPICS,
+    ) -> None:
         route = route or stream.route
-        assert route.schema is not None, "the contract gives every route of readings a schema"
         self._stream = stream
         self._key_level = _key_level(stream, route) if route.topic.is_compacted else None
         self._topic = route.topic.name
         framed = frame(schema_id)
-        self._codec = Codec(
-            route.schema.definition,
-            route.keys,
-            [parameter.pointer for parameter in stream.parameters],
-            stream.unknown,
-            framed if route.framing == "payload" else b"",
-            content=stream.content,
-        )
+        self._codec = Codec(conversion(stream, route, framed if route.framing == "payload" else b""))
         self._fast = self._codec.fast
         self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
         self._names_topic = TOPIC_HEADER in route.headers
         varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
         self._varying = varying or None
-        self._event_time = _event_time(route, len(framed))
-        self._is_plain = self._varying is None and self._event_time is None
+        self._record_time = RecordTime(route.topic.configuration) if route.timestamp else None
+        self._is_plain = self._varying is None and self._record_time is None and stream.sequence is None
         self._payload_limit = payload_limit
+        self._max_topics = max_topics
         self._topics: dict[bytes, _TopicFacts] = {}
         self._refused: dict[bytes, DeadLetter] = {}
 
@@ -81,49 +82,42 @@ class Transform:
         return self._key_level is not None
 
     def __call__(self, reading: Reading) -> Record | DeadLetter:
-        """Judge one reading.
-
-        Args:
-            reading: of this transform's stream.
-
-        Returns:
-            The record to produce, or why there is none.
-        """
-        records, letters = self.transform_all([reading])
-        return records[0] if records else letters[0]
+        """Transform one reading of this stream: give its record, or why there is none."""
+        records, dead_letters = self.transform_all([reading])
+        return records[0] if records else dead_letters[0]
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
-        """Judge readings, all of them."""
+        """Transform readings, all of them."""
         records: list[Record] = []
-        letters: dict[int, DeadLetter] = {}
+        dead_letters: dict[int, DeadLetter] = {}
         topic, fast, is_plain, limit = self._topic, self._fast, self._is_plain, self._payload_limit
-        found = map(self._topics.get, [reading.topic for reading in readings])
-        for reading, facts in zip(readings, found, strict=True):
+        known = map(self._topics.get, [reading.topic for reading in readings])
+        for reading, facts in zip(readings, known, strict=True):
             payload = reading.payload
-            try:  # the short way of a reading that fits; whatever it stumbles over, the long way judges
+            try:  # the fast path of a reading that fits; the precise path decides on all others
                 if reading.size < 0 and len(payload) <= limit:
-                    prepared, headers, _ = facts  # type: ignore[misc]  # of a topic that is seen first there are none
-                    key, value = fast(payload, prepared)
+                    prepared, headers, _ = facts  # type: ignore[misc]  # None for a topic that is new: it raises
+                    key, value, moment, number = fast(payload, prepared)
                     if is_plain:
                         records.append(Record(topic, key, value, headers, reading.received_at))
                     else:
-                        records.append(self._record(key, value, headers, reading))
+                        records.append(self._record(key, value, moment, number, headers, reading))
                     continue
-            except Exception:  # noqa: BLE001, S110 - the compiled path raises anything it likes
+            except Exception:  # noqa: BLE001, S110 - the compiled path may raise anything
                 pass
             result = self._transform_precisely(reading)
             if isinstance(result, DeadLetter):
-                letters[len(records) + len(letters)] = result
+                dead_letters[len(records) + len(dead_letters)] = result
             else:
                 records.append(result)
-        return TransformResults(records, letters)
+        return TransformResults(records, dead_letters)
 
     def _transform_precisely(self, reading: Reading) -> Record | DeadLetter:
         try:
             return self._transform_one(reading)
         except ValidationError as error:
             return error.dead_letter()
-        except Exception as error:  # noqa: BLE001 - a bug of ours: one dead letter, not a service that restarts for ever
+        except Exception as error:  # noqa: BLE001 - a bug here: one dead letter, not a service that restarts for ever
             return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
     def check_headers(self, reading: Reading) -> None:
@@ -140,35 +134,41 @@ class Transform:
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
         if not reading.payload and self._key_level is not None:
-            return self._record(values[self._key_level].encode(), None, headers, reading)
-        if reading.size >= 0:  # the source says the size only of what is above its server's own limit
+            return self._record(values[self._key_level].encode(), None, None, None, headers, reading)
+        if reading.size >= 0:  # the source sets it only above the limit of its own server
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = self._codec.encode_precisely(reading.payload, values)
         if isinstance(encoded, DeadLetter):
             return encoded
         return self._record(*encoded, headers, reading)
 
-    def _record(self, key: bytes, value: bytes | None, headers: Headers, reading: Reading) -> Record:
-        """Make a record whose headers or time differ from reading to reading; raises ValidationError."""
+    def _record(  # noqa: PLR0913, PLR0917 - the codec's result, taken apart; a tuple would cost more here
+        self,
+        key: bytes,
+        value: bytes | None,
+        moment: int | None,
+        number: int | None,
+        headers: Headers,
+        reading: Reading,
+    ) -> Record:
+        """Make a record with headers, time or number of its own; raises ValidationError."""
         if self._varying is not None:
             headers = [*headers, *self._varying(reading)]
-        at = reading.received_at
-        if self._event_time is not None and value is not None:
-            at = self._event_time(value, at)
-        return Record(self._topic, key, value, headers, at)
+        at = reading.received_at if self._record_time is None else self._record_time(moment, reading.received_at)
+        return Record(self._topic, key, value, headers, at, number)
 
     def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
-        if len(self._topics) + len(self._refused) >= MAX_TOPICS:
+        if len(self._topics) + len(self._refused) >= self._max_topics:
             self._topics.clear()
             self._refused.clear()
-        facts = self._judge_topic(topic)
+        facts = self._facts_of(topic)
         if isinstance(facts, DeadLetter):
             self._refused[topic] = facts
         else:
             self._topics[topic] = facts
         return facts
 
-    def _judge_topic(self, topic: bytes) -> _TopicFacts | DeadLetter:
+    def _facts_of(self, topic: bytes) -> _TopicFacts | DeadLetter:
         try:
             values = self._stream.address.match(topic.decode())
         except UnicodeDecodeError as error:
@@ -181,20 +181,27 @@ class Transform:
         return self._codec.prepare(values), headers, values
 
 
-def _event_time(route: Route, frame_bytes: int) -> EventTime | None:
-    """What dates the route's records; None when their arrival does."""
-    if route.timestamp is None:
-        return None
+def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
+    """Say how readings of a stream become records of one of its routes; `prefix` precedes the Avro body."""
+    return Conversion(
+        _record_of(route),
+        route.keys,
+        tuple(parameter.pointer for parameter in stream.parameters),
+        stream.unknown,
+        prefix,
+        stream.content,
+        route.timestamp,
+        stream.sequence if route is stream.route else None,  # the contract checks only the first route's fields for it
+    )
+
+
+def _record_of(route: Route) -> AvroType:
     assert route.schema is not None, "the contract gives every route of readings a schema"
-    start = frame_bytes if route.framing == "payload" else 0
-    return EventTime(route.schema.definition, route.timestamp, start, route.topic.configuration)
+    return route.schema.record
 
 
 def _key_level(stream: Stream, route: Route) -> int | None:
-    """Which parameter of the address is the key, whatever the payload says; None when only the payload tells."""
-    assert route.schema is not None, "the contract gives every route of readings a schema"
-    first, *below = tokens(route.keys[0])
-    field = next(field for field in route.schema.definition["fields"] if field["name"] == first)
-    place = (*source(field).paths[0], *below)  # the first source alone: the topic fills it in when it is absent
+    """Which parameter of the address is always the key; None when only the payload has it."""
+    place = _record_of(route).located(tokens(route.keys[0])).paths[0]  # the topic fills in the first source, if absent
     levels = (level for level, each in enumerate(stream.parameters) if each.pointer and tokens(each.pointer) == place)
     return next(levels, None)

@@ -1,7 +1,7 @@
 """Topics that no stream describes, counted by their first levels.
 
-Devices may invent topics without end, so what is remembered is bounded, in number and in length: what comes when the
-memory is full counts as others. Two levels, because the first is often one word for a whole site.
+Devices may invent any number of topics, so the memory is bounded, in number and in length: when it is full, further
+topics count as others. Two levels are kept, because the first is often one word for a whole site.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OTHERS = "others"
 
 
 class Group(NamedTuple):
-    """Topics that begin alike.
+    """Topics with the same first levels.
 
     Args:
         name: their first levels, safe to print.
@@ -37,7 +37,7 @@ class UndescribedTopics:
     """Counts messages.
 
     Attributes:
-        described: how many of them belong to a stream.
+        described: how many messages belong to a stream.
 
     Args:
         stream_of: topic -> name of the stream that it belongs to, or UNMAPPED.
@@ -50,7 +50,7 @@ class UndescribedTopics:
 
     @property
     def undescribed(self) -> int:
-        """How many of them belong to none."""
+        """How many messages belong to no stream."""
         return self._counts.total()
 
     def take(self, topic: bytes) -> None:
@@ -65,11 +65,7 @@ class UndescribedTopics:
         self._counts[name if is_room else OTHERS] += 1
 
     def groups(self, most: int) -> list[Group]:
-        """Give the largest groups, and what is left as one.
-
-        Args:
-            most: how many, without the rest.
-        """
+        """Give the largest groups, at most so many, and all others as one more."""
         largest = [Group(name, count) for name, count in self._counts.most_common(most) if name != OTHERS]
         rest = self.undescribed - sum(group.messages for group in largest)
         return [*largest, Group(OTHERS, rest)] if rest else largest

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
 from gateway.core.codec.codec import Codec
+from gateway.core.transform import conversion
 from gateway.errors import ConfigurationError, ExitCode, Finding
 from gateway.service.split import examine
 from gateway.settings.consistency import check_consistency
@@ -143,10 +144,7 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
 
 def _summary(stream: Stream, *, is_enabled: bool) -> StreamSummary:
     route, topics = stream.route, tuple(route.topic.name for route in stream.routes)
-    assert route.schema is not None, "the contract gives every route of readings a schema"
-    pointers = [parameter.pointer for parameter in stream.parameters]
-    codec = Codec(route.schema.definition, route.keys, pointers, stream.unknown, content=stream.content)
-    because = codec.not_fast_because
+    because = Codec(conversion(stream, route)).not_fast_because
     name = "precise" if because else "compiled"
     return StreamSummary(
         stream.name, stream.servers, stream.address.filter, topics, route.keys, name, because, is_enabled,

@@ -17,7 +17,7 @@ from gateway.bridge.pacing import Pacing
 from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
-from gateway.core.topic_index import UNMAPPED, routes
+from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.installation import connection_properties, registry_of
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
@@ -184,7 +184,9 @@ def _spool(settings: Settings, ledger: Ledger) -> Spool:
 
 def _sequence_monitors(streams: list[Stream], ledger: Ledger) -> dict[str, SequenceMonitor]:
     return {
-        stream.name: SequenceMonitor(stream.sequence, stream.silent_after, ledger.books[stream.name].continuity)
+        stream.name: SequenceMonitor(
+            ledger.books[stream.name].continuity, stream.silent_after, is_numbered=stream.sequence is not None
+        )
         for stream in streams
         if stream.is_watched
     }
@@ -224,7 +226,7 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
         server,
         address=(host, port or (8883 if encrypted else 1883)),
         subscriptions={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
-        stream_of=routes((stream.name, stream.address) for stream in streams),
+        stream_of=topic_index((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         receive_maximum=given.receive_maximum or ahead,
         property_streams=frozenset(each.name for each in streams if each.keeps_properties),

@@ -168,18 +168,19 @@ class Plant:
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
         counters = {name: self.ledger.books[name].continuity for name in streams if sequence}
-        monitors = {name: SequenceMonitor(sequence, None, counter) for name, counter in counters.items()}
+        monitors = {name: SequenceMonitor(counter, None, is_numbered=True) for name, counter in counters.items()}
         retained = RetainedMessages("once")
         rules = Rules(topics, LIMIT, retained, monitors, pacing)
         self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, rules)
         self._streams = streams
+        self._sequence = sequence
         if with_ids:
             self.find_ids()
 
     def find_ids(self) -> None:
         """Give each stream its transform, as the service does when it has the schema id."""
         for name in self._streams:
-            made = stream(name, READING, address=f"lab/{name}", keys=("/key",))
+            made = replace(stream(name, READING, address=f"lab/{name}", keys=("/key",)), sequence=self._sequence)
             self.bridge.new_transforms.put((name, Transform(made, 1, LIMIT)))
 
     def turn_until(self, condition: Callable[[], object], what: str, seconds: float = 40) -> None:

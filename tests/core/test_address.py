@@ -57,7 +57,7 @@ def test_parse_gives_filter_and_names(text: str, subscription: str, names: tuple
         ("{a}{b}", "write a whole level as {name}"),
         ("{{a}}", "write a whole level as {name}"),
         ("{}", "write a whole level as {name}"),
-        ("{a}/{a}", "stands twice"),
+        ("{a}/{a}", "two parameters of one name"),
         ("a/+", "wildcard"),
         ("a/#", "wildcard"),
         ("a#b", "wildcard"),

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.codec.codec import Codec
 from gateway.core.dead_letter import CUT_TO, dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason
-from tests.contract_values import record
+from tests.contract_values import codec_of, record
 
 LETTER = DeadLetter(Reason.WRONG_TYPE, "/value", "expected a number, got text")
 LIMIT = 900_000
@@ -72,7 +71,7 @@ def test_record_of_a_payload_that_the_source_cut_tells_of_the_whole() -> None:
 def test_record_stays_below_the_limit_when_the_pointer_is_huge(name: bytes) -> None:
     """The pointer holds names from the payload; it is cut, or a long name would make a letter that Kafka refuses."""
     payload = b'{"key":"k","' + name + b'":1}'
-    letter = Codec(record(("key", "string")), ("/key",)).encode(payload)
+    letter = codec_of(record(("key", "string")), ("/key",)).encode(payload)
     assert isinstance(letter, DeadLetter)
     assert letter.reason == Reason.EXTRA_FIELD
     made = dead_letter_record(reading(payload), letter, "dead", LIMIT)

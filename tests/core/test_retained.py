@@ -22,7 +22,7 @@ def message(topic: bytes = b"doors/dock", payload: bytes = b"open", **more: Any)
 def refused(policy: Policy, *messages: Reading) -> list[bool]:
     """Tell of each message whether it is refused."""
     retained = RetainedMessages(policy)
-    return [retained.refuses(each) for each in messages]
+    return [retained.is_duplicate(each) for each in messages]
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("once", [0, 1, 1]), ("always", [0, 0, 0]), ("never", [1, 1, 1])])
@@ -63,7 +63,7 @@ def test_topic_and_payload_are_told_apart() -> None:
 def test_memory_starts_anew_when_it_is_full() -> None:
     retained = RetainedMessages("once", max_topics=2)
     first, second, third = (message(topic) for topic in (b"1", b"2", b"3"))
-    assert [retained.refuses(each) for each in (first, second, first, third, third, first)] == [
+    assert [retained.is_duplicate(each) for each in (first, second, first, third, third, first)] == [
         False, False, True, False, True, False,
     ]  # fmt: skip
 
@@ -71,7 +71,7 @@ def test_memory_starts_anew_when_it_is_full() -> None:
 def test_memory_that_is_full_still_learns_of_its_own_topics() -> None:
     retained = RetainedMessages("once", max_topics=2)
     told = [message(b"1"), message(b"2"), message(b"1", b"closed"), message(b"2"), message(b"1", b"closed")]
-    assert [retained.refuses(each) for each in told] == [False, False, False, True, True]
+    assert [retained.is_duplicate(each) for each in told] == [False, False, False, True, True]
 
 
 def test_memory_is_bounded_whatever_the_topics_and_payloads() -> None:
@@ -79,7 +79,7 @@ def test_memory_is_bounded_whatever_the_topics_and_payloads() -> None:
     tracemalloc.start()
     try:
         for number in range(MAX_TOPICS + 10):
-            retained.refuses(message(b"%d/" % number + b"t" * 1_000, b"x" * 1_000))
+            retained.is_duplicate(message(b"%d/" % number + b"t" * 1_000, b"x" * 1_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

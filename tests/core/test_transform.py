@@ -9,12 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core import transform as module
 from gateway.core.codec.framing import frame
-from gateway.core.fan_out import FanOut
 from gateway.core.model import Topic
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
-from gateway.core.stream_transform import transform_of
 from gateway.core.transform import Transform
 from tests.contract_values import record, stream
 
@@ -78,25 +75,25 @@ def test_transform_refuses_a_bad_topic(topic: bytes, reason: Reason, detail: str
 
 def test_transform_refuses_a_payload_that_says_another_machine() -> None:
     """A device may not speak for another."""
-    letter = Transform(sensors(), 7, LIMIT)(reading(payload=b'{"machine":"z","value":1}'))
-    assert isinstance(letter, DeadLetter)
-    assert (letter.reason, letter.pointer) == (Reason.TOPIC_MISMATCH, "/machine")
+    dead_letter = Transform(sensors(), 7, LIMIT)(reading(payload=b'{"machine":"z","value":1}'))
+    assert isinstance(dead_letter, DeadLetter)
+    assert (dead_letter.reason, dead_letter.pointer) == (Reason.TOPIC_MISMATCH, "/machine")
 
 
 def test_transform_refuses_a_payload_above_the_limit() -> None:
-    """Up to the limit a payload is judged, one byte more is too large, and the detail says both sizes."""
+    """Up to the limit a payload is accepted, one byte more is too large, and the detail says both sizes."""
     transform = Transform(sensors(), 7, LIMIT)
     assert isinstance(transform(reading(payload=GOOD.ljust(LIMIT))), Record)
-    letter = transform(reading(payload=GOOD.ljust(LIMIT + 1)))
-    assert letter == DeadLetter(Reason.TOO_LARGE, "", "1001 bytes; the limit is 1000")
+    dead_letter = transform(reading(payload=GOOD.ljust(LIMIT + 1)))
+    assert dead_letter == DeadLetter(Reason.TOO_LARGE, "", "1001 bytes; the limit is 1000")
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT - 1])
 def test_transform_refuses_a_payload_that_the_source_found_too_large(size: int) -> None:
     """A source may have a lower limit, of its server: what it cut is too large, never bad JSON."""
-    letter = Transform(sensors(), 7, LIMIT)(reading(payload=GOOD[:5], size=size, sha256=b"x" * 32))
-    assert isinstance(letter, DeadLetter)
-    assert (letter.reason, letter.detail.split(";")[0]) == (Reason.TOO_LARGE, f"{size} bytes")
+    dead_letter = Transform(sensors(), 7, LIMIT)(reading(payload=GOOD[:5], size=size, sha256=b"x" * 32))
+    assert isinstance(dead_letter, DeadLetter)
+    assert (dead_letter.reason, dead_letter.detail.split(";")[0]) == (Reason.TOO_LARGE, f"{size} bytes")
 
 
 def test_transform_puts_the_id_into_a_header_when_the_contract_says_so() -> None:
@@ -128,16 +125,15 @@ def test_transform_writes_the_headers_that_the_contract_declares(
 
 def test_transform_turns_its_own_failure_into_a_dead_letter() -> None:
     """A bug of ours costs one reading a detour; it must not end the service at each start anew."""
-    letter = Transform(sensors(), 7, LIMIT)(reading(payload=None))  # type: ignore[arg-type]  # no payload at all
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == Reason.FAULT
-    assert "please report it: TypeError" in letter.detail
+    dead_letter = Transform(sensors(), 7, LIMIT)(reading(payload=None))  # type: ignore[arg-type]  # no payload at all
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == Reason.FAULT
+    assert "please report it: TypeError" in dead_letter.detail
 
 
-def test_transform_remembers_a_bounded_number_of_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transform_remembers_a_bounded_number_of_topics() -> None:
     """A flood of topics, good or bad, does not grow memory without end."""
-    monkeypatch.setattr(module, "MAX_TOPICS", 50)
-    transform = Transform(sensors(), 7, LIMIT)
+    transform = Transform(sensors(), 7, LIMIT, max_topics=50)
     for number in range(500):
         assert isinstance(transform(reading(b"factory/%d/b" % number)), Record)
         assert isinstance(transform(reading(b"factory//%d" % number)), DeadLetter)
@@ -146,7 +142,7 @@ def test_transform_remembers_a_bounded_number_of_topics(monkeypatch: pytest.Monk
 
 @given(topic=st.binary(max_size=20) | st.just(b"factory/a/b"), payload=st.binary(max_size=20) | st.just(GOOD))
 def test_transform_never_raises_on_data(topic: bytes, payload: bytes) -> None:
-    """Any bytes as topic and payload end as a record or a dead letter."""
+    """Any bytes as topic and payload end as a record or a dead dead_letter."""
     found = TRANSFORM(reading(topic, payload))
     assert isinstance(found, Record) == (topic == b"factory/a/b" and payload == GOOD)
 
@@ -157,84 +153,12 @@ TRANSFORM = Transform(sensors(), 7, LIMIT)
 LATEST = Topic("latest", configuration={"cleanup.policy": "compact,delete"})
 
 
-def fan_out(*topics: Topic) -> FanOut:
-    """Give the transform of a stream that goes to these topics."""
-    made = sensors()
-    routes = [replace(made.route, topic=topic) for topic in topics]
-    found = transform_of(replace(made, route=routes[0], also=tuple(routes[1:])), range(7, 7 + len(topics)), LIMIT)
-    assert isinstance(found, FanOut)
-    return found
-
-
-def test_transform_makes_a_record_for_each_topic() -> None:
-    """Each with the schema id of its own."""
-    records = fan_out(Topic("history"), LATEST)(reading())
-    assert isinstance(records, list)
-    assert [(each.topic, each.key, (each.value or b"")[4]) for each in records] == [
-        ("history", b"a", 7), ("latest", b"a", 8),
-    ]  # fmt: skip
-
-
-def test_transform_makes_one_dead_letter_though_there_are_several_topics() -> None:
-    letter = fan_out(Topic("history"), LATEST)(reading(payload=b"{}"))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == Reason.MISSING
-
-
-@given(
-    payloads=st.lists(st.sampled_from([GOOD, b'{"value":2}', b"{}", b"", b'{"value":3,"x":1}']), max_size=8),
-    is_fan_out=st.booleans(),
-)
-def test_judge_gives_for_many_readings_what_each_gives_alone(payloads: list[bytes], is_fan_out: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
-    """Records in order, and each dead letter at its place, by rising place."""
-    many: Transform | FanOut = FANNED_OUT if is_fan_out else TRANSFORM
-    readings = [reading(payload=payload) for payload in payloads]
-    alone = [many(each) for each in readings]
-    records, letters = many.transform_all(readings)
-    assert records == [each for each in alone if not isinstance(each, DeadLetter)]
-    assert list(letters.items()) == [(n, each) for n, each in enumerate(alone) if isinstance(each, DeadLetter)]
-
-
-def test_judge_leaves_readings_for_the_next_time_when_they_make_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two topics, and five records are many: two readings are judged."""
-    monkeypatch.setattr("gateway.core.fan_out.MANY_RECORDS", 5)
-    judged = fan_out(Topic("history"), LATEST).transform_all([reading()] * 9)
-    assert (judged.readings, [len(records) for records in judged.records]) == (2, [2, 2])
-
-
-def test_judge_gives_a_reading_to_no_topic_when_one_cannot_hold_it() -> None:
-    """Headers of one topic ask for a property that some messages lack."""
-    site_header = frozenset({"site"})
-    made = sensors()
-    also = replace(made.route, topic=Topic("asking"), headers=site_header, required_headers=site_header)
-    stream_ = replace(made, also=(also,), user_properties=site_header)
-    site = b"\x26\0\x04site\0\x01x"
-    readings = [reading(), reading(properties=site), reading(payload=b"{}"), reading(properties=site)]
-    fanned_out = transform_of(stream_, [7, 8], LIMIT)
-    assert isinstance(fanned_out, FanOut)
-    judged = fanned_out.transform_all(readings)
-    assert [[each.topic for each in records] for records in judged.records] == [["factory", "asking"]] * 2
-    assert {place: letter.reason for place, letter in judged.dead_letters.items()} == {
-        0: Reason.MISSING,
-        2: Reason.MISSING,
-    }
-
-
-def test_transform_ends_a_key_where_the_topic_is_compacted_only() -> None:
-    """A cleared retained message has an empty payload; what it was about is in its topic."""
-    transform = fan_out(Topic("history"), LATEST)
-    assert transform(reading(payload=b"")) == [Record("latest", b"a", None, [], 1_582_114_965_123)]
-    letter = transform(reading(b"factory//b", payload=b""))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == Reason.BAD_TOPIC
-
-
 def test_transform_ends_no_key_that_the_topic_does_not_name() -> None:
     made = sensors(topic=LATEST)
     unnamed = replace(made, parameters=(replace(made.parameters[0], pointer=None), made.parameters[1]))
-    letter = Transform(unnamed, 7, LIMIT)(reading(payload=b""))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == Reason.EMPTY
+    dead_letter = Transform(unnamed, 7, LIMIT)(reading(payload=b""))
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == Reason.EMPTY
     ended = Transform(made, 7, LIMIT)(reading(payload=b""))
     assert isinstance(ended, Record)
     assert ended.value is None
@@ -247,9 +171,9 @@ def test_transform_ends_the_key_that_readings_have_had() -> None:
     )
     made = stream("m", names, address="m/{id}", keys=("/machine",), locations={"id": "/id"})
     made = replace(made, route=replace(made.route, topic=LATEST))
-    letter = Transform(made, 7, LIMIT)(reading(b"m/a", payload=b""))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == Reason.EMPTY
+    dead_letter = Transform(made, 7, LIMIT)(reading(b"m/a", payload=b""))
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == Reason.EMPTY
 
 
 def test_transform_gives_a_tombstone_the_headers_of_a_reading() -> None:
@@ -257,6 +181,3 @@ def test_transform_gives_a_tombstone_the_headers_of_a_reading() -> None:
     ended = Transform(made, 7, LIMIT)(reading(payload=b""))
     assert isinstance(ended, Record)
     assert [name for name, _ in ended.headers] == ["mqtt.topic", "gateway.received_at"]
-
-
-FANNED_OUT = fan_out(Topic("history"), LATEST)

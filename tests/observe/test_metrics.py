@@ -11,7 +11,7 @@ from gateway import __version__
 from gateway.core.entry import Entry
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
-from gateway.core.topic_index import UNMAPPED, routes
+from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.mqtt.source import MqttSource
 from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.peer_state import Health, PeerState
@@ -90,7 +90,7 @@ def families(ledger: Ledger, spool: Spool) -> dict[str, Metric]:
         mqtt_server("factoryBroker"),
         address=("127.0.0.1", 1),
         subscriptions={},
-        stream_of=routes([]),
+        stream_of=topic_index([]),
         payload_limit=1_000,
         receive_maximum=10,
     )

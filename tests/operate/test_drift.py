@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 
 from gateway.core.address import Address
-from gateway.core.topic_index import routes
+from gateway.core.topic_index import topic_index
 from gateway.core.undescribed import MAXIMUM_GROUPS, OTHERS, UndescribedTopics
 from gateway.installation import open_installation
 from gateway.operate.drift.partitioner import murmur2
@@ -360,7 +360,7 @@ def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka
 
 def test_undescribed_topics_take_a_bounded_memory() -> None:
     """Topics without end, and topics of any length and bytes, count, and cost a bounded memory."""
-    topics = UndescribedTopics(routes([("doors", Address.parse("doors/{location}"))]))
+    topics = UndescribedTopics(topic_index([("doors", Address.parse("doors/{location}"))]))
     topics.take(b"doors/one")
     topics.take(b"\xff\x1b" + b"x" * 60_000)
     for number in range(2 * MAXIMUM_GROUPS):
@@ -373,7 +373,7 @@ def test_undescribed_topics_take_a_bounded_memory() -> None:
 
 
 def test_undescribed_topics_show_the_largest_groups_first() -> None:
-    topics = UndescribedTopics(routes([]))
+    topics = UndescribedTopics(topic_index([]))
     for topic in [b"a/b/c", b"a/b/d", b"a/b", b"c"]:
         topics.take(topic)
     assert topics.groups(1) == [("a/b/...", 2), (OTHERS, 2)]

@@ -1,15 +1,15 @@
 r"""The fast path of the codec: Python source written from the Avro schema, compiled once, run for every reading.
 
-It knows success only. Whatever it does not take at once, for whatever cause, raises, and the codec asks the precise
-path (`avro.py`), which alone decides. So it may be narrower than the schema, never wider: that is the rule for every
-line generated here, and a property test holds it to the same bytes and the same verdicts.
+It has code for success only. Whatever it does not take at once raises, for any cause, and the codec asks the precise
+path (`precise_encoder.py`), which alone decides. So the generated code may accept less than the schema, never more:
+this is the rule for every line, and a property test holds it to the same bytes and the same dead letters.
 
-msgspec parses the payload to plain dicts, lists and scalars; the generated code checks them (`compiled_types.py`; for
-where they stand, `compiled_records.py`). A typed msgspec struct for each record lost: it parses no faster than dicts
+msgspec parses the payload to plain dicts, lists and scalars; the generated code checks them (`compiled_types.py`) and
+finds them (`compiled_records.py`). A typed msgspec struct for each record was rejected: it parses no faster than dicts
 do, and covers neither recursive records, nor unions of two numbers, nor a map that collects what no field reads.
 
-What a topic contributes is encoded and joined once a topic (`Compiled.prepare`), not once a reading. What comes out for
-a record of three fields, the first filled from the topic and the key:
+What a topic contributes is encoded and joined once for each topic (`Compiled.prepare`), not for each reading. This is
+the code for a record of three fields; the topic and the key are the first one:
 
     def encode(payload, prepared):
         text0, utf0, head1, = prepared
@@ -25,109 +25,96 @@ a record of three fields, the first filled from the topic and the key:
             if v2.__class__ is not int: raise FallBack
             u3 = LONG_02[v2]
         if not utf0: raise FallBack
-        return utf0, join((head1, pack_d(v1), u3))
+        return utf0, join((head1, pack_d(v1), u3)), None, None
 
-The check of the nesting is for members that stand twice: of the first one nothing is seen but how the parser fares.
+The nesting is checked for the sake of members that are repeated: the parser drops all of them but the last.
 """  # noqa: E501 - generated lines are as long as they are
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.compiled_types import TypeCode
 from gateway.core.codec.json_text import MAX_DEPTH, MAX_NESTING, check_depth, check_nesting
-from gateway.core.codec.precise_encoder import PAYLOAD, Unknown, long
-from gateway.core.codec.scalar_payload import text_reader, whole_field
+from gateway.core.codec.primitives import long
+from gateway.core.codec.scalar_payload import text_reader
 from gateway.core.codec.schema_facts import SchemaFacts
 from gateway.core.codec.source_text import Known, SourceWriter
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import tokens
 
 if TYPE_CHECKING:
-    from gateway.core.codec.scalar_payload import Content
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gateway.core.avro_schema import Field
+    from gateway.core.codec.conversion import Content, Conversion, Encode, Prepared, Unknown
     from gateway.core.codec.source_text import Part
 
-Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the encoder takes it
-Encode = Callable[[bytes, Prepared], tuple[bytes, bytes]]
-
-_OF_PARAMETER = "text", "utf", "avro"  # its text, that in UTF-8, and as an Avro string
+_OF_PARAMETER = "text", "utf", "avro"  # its text, its UTF-8, and its Avro string
 _NAME = re.compile(r"\b[a-z]+\d+\b")
 _SHORT = MAX_NESTING * len("[]")  # bytes of a text that cannot nest deeper
 _FLAT = MAX_NESTING * len('{"":}')  # the same without arrays
 
 
 class Compiled(NamedTuple):
-    """What came out for a stream.
+    """The generated encoder of a stream.
 
     Args:
-        prepare: takes the texts of the address's parameters, in its order, and gives what a topic contributes. It
-            raises UnicodeEncodeError when one is no text that UTF-8 can hold.
-        encode: takes payload and prepared topic, and gives key and value. It raises, anything, when it does not take
-            the payload.
+        prepare: makes what a topic contributes from the texts of the address's parameters, in their order. It raises
+            UnicodeEncodeError when UTF-8 cannot hold one of them.
+        encode: takes payload and prepared topic. It raises, anything, when it does not take the payload.
     """
 
     prepare: Callable[[Sequence[str]], Prepared]
     encode: Encode
 
 
-def compile_fast(  # noqa: PLR0913, PLR0917 - as the codec gets it
-    schema: dict[str, Any],
-    keys: tuple[str, ...],
-    parameters: Sequence[str | None],
-    unknown: Unknown,
-    prefix: bytes,
-    content: Content = "json",
-) -> Compiled:
+def compile_fast(conversion: Conversion) -> Compiled:
     """Generate and compile the encoder of a stream.
 
-    Args:
-        schema: the record's Avro schema in normal form.
-        keys: JSON pointers into the record, tried in order.
-        parameters: for each parameter of the address a JSON pointer into the payload, or None.
-        unknown: what to do with members that no field reads.
-        prefix: what stands before the Avro body.
-        content: what the payload is written in.
-
     Raises:
-        UnsupportedSchemaError: for a shape it has no code for.
+        UnsupportedSchemaError: for a shape that no code is generated for.
     """
-    program, survey = SourceWriter(), SchemaFacts(schema)
-    types = TypeCode(program, schema, survey, unknown)
+    record, parameters = conversion.record, conversion.parameters
+    program, facts = SourceWriter(), SchemaFacts(record)
+    types = TypeCode(program, facts, conversion.unknown)
     with program.block("def encode(payload, prepared):"):
         filled = _topic(types, parameters)
-        _write_decoding(program, survey, unknown)
-        if field := whole_field(schema):
-            _write_whole(program, field, schema, content)
-        parts: list[Part] = [prefix, *types.records.write(schema, "v0", filled)]
-        key = _write_key(program, types, [types.records.variable("v0", tokens(pointer)) for pointer in keys])
-        program.line(f"return {key}, {program.joined(parts)}")
+        _write_decoding(program, facts, conversion.unknown)
+        if whole := record.whole_field:
+            _write_whole(program, whole, conversion.content)
+        parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled)]
+        key = _write_key(program, types, [types.records.text("v0", tokens(pointer)) for pointer in conversion.keys])
+        moment = types.event_time("v0", tokens(conversion.event_time)) if conversion.event_time else None
+        number = types.records.number("v0", tokens(conversion.sequence)) if conversion.sequence else None
+        program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}")
     known = {f"{what}{place}" for what in _OF_PARAMETER for place in range(len(parameters))} | program.heads.keys()
     used = [name for name in dict.fromkeys(_NAME.findall(str(program))) if name in known]
     if used:
         program.insert(1, f"{', '.join(used)}, = prepared")
     types.records.write_functions()
-    encode: Encode = program.compile(f"<encoder of {schema['name']}>")["encode"]
+    encode: Encode = program.compile(f"<encoder of {record.name}>")["encode"]
     return Compiled(partial(_prepare, used, program.heads), encode)
 
 
 def _prepare(used: Sequence[str], heads: Mapping[str, Sequence[bytes | Known]], texts: Sequence[str]) -> Prepared:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for place, text in enumerate(texts):
         data = text.encode()
-        found |= {f"text{place}": text, f"avro{place}": long(len(data)) + data, f"utf{place}": data}
+        values |= {f"text{place}": text, f"avro{place}": long(len(data)) + data, f"utf{place}": data}
     for name, parts in heads.items():
-        found[name] = b"".join([part if isinstance(part, bytes) else found[part.name] for part in parts])
-    return tuple([found[name] for name in used])
+        values[name] = b"".join([part if isinstance(part, bytes) else values[part.name] for part in parts])
+    return tuple([values[name] for name in used])
 
 
 def _topic(types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
-    """Name what the topic contributes; give the variable of the text for each member it fills."""
+    """Name what the topic contributes; give the variable of the text for each member that it fills."""
     filled: dict[str, str] = {}
     for place, pointer in enumerate(parameters):
         if pointer:
@@ -139,21 +126,21 @@ def _topic(types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
     return filled
 
 
-def _write_decoding(program: SourceWriter, survey: SchemaFacts, unknown: Unknown) -> None:
+def _write_decoding(program: SourceWriter, facts: SchemaFacts, unknown: Unknown) -> None:
     """Write the parsing, and the check of the depth where the code that follows may not refuse what is too deep."""
-    decode = msgspec.json.Decoder(float_hook=Decimal if survey.has_decimals else None).decode
+    decode = msgspec.json.Decoder(float_hook=Decimal if facts.has_decimals else None).decode
     program.bound |= {"check_depth": check_depth, "check_nesting": check_nesting, "decode": decode}
     may_nest = f"len(payload) > {_SHORT} and ({ord('[')} in payload or len(payload) > {_FLAT})"
     program.line(f"if {may_nest}: check_nesting(payload)")
     program.line("v0 = decode(payload)")
-    if unknown == "ignore" or survey.levels > MAX_DEPTH:
+    if unknown == "ignore" or facts.levels > MAX_DEPTH:
         program.line(f"if payload.count(b'[') + payload.count(b'{{') > {MAX_DEPTH}: check_depth(v0)")
 
 
-def _write_whole(program: SourceWriter, field: dict[str, Any], schema: dict[str, Any], content: Content) -> None:
-    """Write the putting of the value that one field takes as a whole into an object."""
+def _write_whole(program: SourceWriter, field: Field, content: Content) -> None:
+    """Put the value that one field takes as a whole into an object."""
     if content == "text":
-        program.bound["decode"] = text_reader(field["type"], schema, program.bound["decode"])
+        program.bound["decode"] = text_reader(field.type, program.bound["decode"])
     program.line(f"v0 = {{{PAYLOAD!r}: v0}}")
 
 

@@ -1,12 +1,12 @@
-"""The code of the fast path for records: where a field's value stands in the JSON, and what stands for an absent one.
+"""The fast path's code for records: where a field's value is in the JSON, and what stands for an absent one.
 
-An object that has as many members as are read, and all of these, has no other. Otherwise its members are taken out of
-it one by one, and what is left is what no field reads: it is refused, ignored or collected, without a second look at
-the names. So a payload is decoded anew for the precise path.
+An object that has as many members as are read, and all of these, has no others. Otherwise its members are taken out of
+it one by one, and what is left is what no field reads: it is refused, ignored or collected without comparing names. So
+the precise path has to decode the payload again.
 
-A member that is read in parts is taken out first, and its parts out of it. A default that a payload could have said
-stands in for the absent member, and then takes the way of any value; another one is encoded here, once. What comes out
-for three fields, read from /register/value, from /register/time or else /time, and from /state:
+A member that is read in parts is taken out first, and its parts out of it. A default that a payload could have
+contained stands in for the absent member, and is then checked as any value; another default is encoded here, once. This
+is the code for three fields, read from /register/value, from /register/time or else /time, and from /state:
 
     v1 = v0.pop('register', EMPTY)
     v2 = v0.pop('time', ABSENT)
@@ -22,9 +22,9 @@ for three fields, read from /register/value, from /register/time or else /time, 
     hash((v5, v2))
     v6 = v5 if v5 is not ABSENT else v2 if v2 is not ABSENT else None
 
-The member that is passed over may be anything but deep, and `hash` takes nothing that nests.
+The member that is passed over may be anything but deep, and `hash` refuses whatever nests.
 
-A record stands where its type is defined; where the type is only named, there is a call of a function, so that a record
+The code of a record is written where the record is first used; every further use calls a function, so that a record
 may hold itself.
 """
 
@@ -32,40 +32,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.codec.precise_encoder import encode_default, factor, source
+from gateway.core.codec.precise_encoder import encode_default
+from gateway.core.codec.scale import factor_of
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gateway.core.codec.precise_encoder import Schema, Unknown
+    from gateway.core.avro_schema import AvroType, Field, Path
+    from gateway.core.codec.conversion import Unknown
     from gateway.core.codec.scale import Factor
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import Part, SourceWriter
 
-Path = tuple[str, ...]
 Tree = dict[str, Any]  # name of a member -> None when it is read whole, or the tree of what is read of it
 
 
-class _Field(NamedTuple):
+class FieldCode(NamedTuple):
     """A field to be written.
 
     Args:
-        name: of the field.
-        type: its schema.
-        paths: members from the record's object, tried in order; the empty one collects what no field reads.
-        absent: the expression that stands for it when no member is there; empty when there must be one.
+        source: the field.
+        absent: the expression that stands for an absent member; empty when there must be one.
         default: the bytes of its default, where `absent` is not a value that the type takes.
         scale: what multiplies its numbers; the default is not multiplied.
     """
 
-    name: str
-    type: Schema
-    paths: tuple[Path, ...]
-    absent: str
+    source: Field
+    absent: str = ""
     default: bytes | None = None
     scale: Factor | None = None
+
+    @property
+    def type(self) -> AvroType:
+        """The field's type."""
+        return self.source.type
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where the value is in the record's object."""
+        return self.source.paths
 
 
 class RecordCode:
@@ -74,120 +81,122 @@ class RecordCode:
     Args:
         write_value: writes the checks of a field's value, and gives the parts of its bytes.
         check_class: writes the check of a value's class.
-        program: to write into.
-        schema: of the whole record, in normal form.
-        survey: of that schema.
+        program: the program.
+        facts: of the whole schema.
         unknown: what records do with members that no field reads.
+
+    Attributes:
+        products: variable of a number in another unit -> that of the product.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the two callables stand for `TypeCode`, which this module must not import
+    def __init__(
         self,
-        write_value: Callable[[Schema, str], list[Part]],
+        write_value: Callable[[AvroType, str], list[Part]],
         check_class: Callable[[str, str], None],
         program: SourceWriter,
-        schema: Schema,
-        survey: SchemaFacts,
+        facts: SchemaFacts,
         unknown: Unknown,
     ) -> None:
         self._write_value = write_value
         self._check_class = check_class
         self._program = program
-        self._schema = schema
-        self._survey = survey
+        self._facts = facts
         self._unknown = unknown
-        self._functions: dict[str, str] = {}  # name of a record -> the function that is called for it
-        self._unwritten: list[str] = []  # names of records whose function is still to be written
-        self._written: dict[str, dict[str, tuple[_Field, str]]] = {}  # an object's variable -> its fields, with theirs
+        self.products: dict[str, str] = {}
+        self._functions: dict[int, str] = {}  # identity of a record that is used again -> its function
+        self._unwritten: list[AvroType] = []  # records whose function is still to be written
+        self._begun: set[int] = set()  # identities of the records whose code is written in place
+        self._written: dict[str, dict[str, tuple[FieldCode, str]]] = {}  # an object's variable -> fields and variables
+        self._members: dict[str, Mapping[Path, str]] = {}  # an object's variable -> the variables of its members
 
-    def write(self, schema: dict[str, Any], value: str, filled: Mapping[str, str] | None = None) -> list[Part]:
+    def write(self, record: AvroType, value: str, filled: Mapping[str, str] | None = None) -> list[Part]:
         """Write the checks of a record.
 
         Args:
-            schema: of the record.
+            record: the record.
             value: the variable of its object.
-            filled: member -> the variable of its text, where the topic says it too.
+            filled: member -> the variable of its text, where the topic contains it too.
 
         Returns:
             The parts of its bytes.
 
         Raises:
-            UnsupportedSchemaError: for a shape that has no code.
+            UnsupportedSchemaError: for a shape that no code is generated for.
         """
-        fields = [self._field(field) for field in schema["fields"]]
-        values = self._read(fields, value, filled or {})
-        self._written[value] = {field.name: (field, values[field.name]) for field in fields}
-        return [part for field in fields for part in self._value(field, values[field.name])]
+        if id(record) in self._begun:
+            return [self._call(record, value)]
+        self._begun.add(id(record))
+        return self._write_in_place(record, value, filled or {})
 
-    def variable(self, value: str, path: Path) -> str:
-        """Find the variable of a field's value that is text.
+    def _write_in_place(self, record: AvroType, value: str, filled: Mapping[str, str]) -> list[Part]:
+        fields = [_field_code(field) for field in record.fields]
+        values = self._read(fields, value, filled)
+        self._written[value] = {
+            field.source.name: (field, variable) for field, variable in zip(fields, values, strict=True)
+        }
+        return [part for field, variable in zip(fields, values, strict=True) for part in self._value(field, variable)]
+
+    def find(self, value: str, names: Path) -> tuple[FieldCode, str]:
+        """Find the field and the variable of its value, as the payload has it.
 
         Args:
             value: the variable of a record's object.
-            path: names of fields, from that record down.
+            names: of fields, from that record down.
 
         Returns:
-            The variable. To read it raises where no line has set it, because a record on the way is absent.
+            The field and the variable. To read it raises where no line has set it, because a record above is absent.
 
         Raises:
             UnsupportedSchemaError: when another member than the one that is written could be meant.
         """
-        for depth, name in enumerate(path, start=1):
+        for depth, name in enumerate(names, start=1):
             if value not in self._written:
-                raise UnsupportedSchemaError("a key below what is no record")
+                raise UnsupportedSchemaError("a key or time inside a record that is used twice")
             field, value = self._written[value][name]
-            if depth < len(path) and len(field.paths) > 1:
-                raise UnsupportedSchemaError("a key below a record with several sources")
-        if field.default is not None:
-            raise UnsupportedSchemaError("a key with a default that is written another way than a payload's text")
-        return value
+            if depth < len(names) and len(field.paths) > 1:
+                raise UnsupportedSchemaError("a key or time inside a record with several sources")
+        return field, value
 
-    def call(self, name: str, value: str) -> str:
-        """Write the call of a record's function.
+    def text(self, value: str, names: Path) -> str:
+        """Find the variable of a field's value that is text; see `find`."""
+        field, variable = self.find(value, names)
+        if field.default is not None:
+            raise UnsupportedSchemaError("a key with a default that a payload cannot contain")
+        return variable
+
+    def number(self, value: str, path: Path) -> str:
+        """Give the expression of a member that counts, or of None.
 
         Args:
-            name: of the record.
-            value: the variable of its object.
+            value: the variable of a record's object.
+            path: of a member that a field reads.
 
-        Returns:
-            The expression of its bytes.
+        Raises:
+            UnsupportedSchemaError: when no field reads it.
         """
-        if name not in self._functions:
-            self._functions[name] = f"record{len(self._functions)}"
-            self._unwritten.append(name)
-        return f"{self._functions[name]}({value})"
+        variable = self._members[value].get(path)
+        if variable is None:
+            raise UnsupportedSchemaError("a sequence number that no field reads")
+        return f"{variable} if {variable}.__class__ is int and {variable} >= 0 else None"
+
+    def _call(self, record: AvroType, value: str) -> str:
+        """Write the call of a record's function; give the expression of its bytes."""
+        if id(record) not in self._functions:
+            self._functions[id(record)] = f"record{len(self._functions)}"
+            self._unwritten.append(record)
+        return f"{self._functions[id(record)]}({value})"
 
     def write_functions(self) -> None:
         """Write the functions that are called."""
         while self._unwritten:
-            name, value = self._unwritten.pop(), self._program.name("v")
-            with self._program.block(f"def {self._functions[name]}({value}):"):
-                parts = self.write(self._survey.definitions[name], value)
+            record, value = self._unwritten.pop(), self._program.name("v")
+            with self._program.block(f"def {self._functions[id(record)]}({value}):"):
+                parts = self._write_in_place(record, value, {})
                 self._program.line(f"return {self._program.joined(parts)}")
 
     # --- fields ----------------------------------------------------------------------------------------------------
 
-    def _field(self, field: dict[str, Any]) -> _Field:
-        name, schema, paths, scale = field["name"], field["type"], source(field).paths, factor(field)
-        if "default" not in field or paths == ((),):
-            return _Field(name, schema, paths, "", None, scale)
-        try:
-            default = encode_default(self._schema, field)
-        except ValidationError:
-            raise UnsupportedSchemaError(f"the default of {name}, which its type does not take") from None
-        if self._may_be_said(field, default) and not scale:
-            return _Field(name, schema, paths, repr(field["default"]))
-        return _Field(name, schema, paths, "ABSENT", default, scale)
-
-    def _may_be_said(self, field: dict[str, Any], default: bytes) -> bool:
-        """Tell whether a payload that says the default means the same by it. One that can change is not shared."""
-        if not isinstance(field["default"], bool | int | float | str):
-            return field["default"] is None
-        try:
-            return encode_default(self._schema, field, logical=True) == default
-        except ValidationError:
-            return False
-
-    def _value(self, field: _Field, value: str) -> list[Part]:
+    def _value(self, field: FieldCode, value: str) -> list[Part]:
         if field.default is None:
             return self._write_value(field.type, self._scaled(field, value))  # ABSENT passes no check
         part, default = self._program.name("p"), self._program.bind("default", field.default)
@@ -197,23 +206,26 @@ class RecordCode:
             self._program.line(f"{part} = {self._program.joined(parts)}")
         return [part]
 
-    def _scaled(self, field: _Field, value: str) -> str:
-        """Write the product; give its variable. Of a quotient of integers Python gives the nearest float."""
+    def _scaled(self, field: FieldCode, value: str) -> str:
+        """Write the product; give its variable."""
         if not (scale := field.scale):
             return value
-        if scale.is_integral or not self._survey.is_floating(field.type):
-            return self._program.let("n", f"{self._program.bind('scale', scale)}({value})")
-        whole = f"{value} * {scale.numerator} / {scale.denominator} if {value}.__class__ is int"
-        fraction = f"finite(multiply({value}, {self._program.bind('factor', scale.factor)}))"
-        return self._program.let("n", f"{whole} else {fraction} if {value}.__class__ is Decimal else {value}")
+        if scale.is_integral or not any(branch.label in {"float", "double"} for branch in field.type.branches):
+            product = f"{self._program.bind('scale', scale)}({value})"
+        else:  # Python divides integers to the nearest float, which is what the product rounds to
+            whole = f"{value} * {scale.numerator} / {scale.denominator} if {value}.__class__ is int"
+            fraction = f"finite(multiply({value}, {self._program.bind('factor', scale.factor)}))"
+            product = f"{whole} else {fraction} if {value}.__class__ is Decimal else {value}"
+        self.products[value] = variable = self._program.let("n", product)
+        return variable
 
     # --- members ---------------------------------------------------------------------------------------------------
 
-    def _read(self, fields: list[_Field], value: str, filled: Mapping[str, str]) -> dict[str, str]:
+    def _read(self, fields: list[FieldCode], value: str, filled: Mapping[str, str]) -> list[str]:
         """Write the taking out of all members; give the variable of each field's value."""
         paths = [path for field in fields for path in field.paths]
         shared = {path for path in paths if paths.count(path) > 1}
-        if any(self._survey.nests(field.type) and shared.intersection(field.paths) for field in fields):
+        if any(self._facts.nests(field.type) and shared.intersection(field.paths) for field in fields):
             raise UnsupportedSchemaError("fields that read one array or object")
         alone = [field for field in fields if len(field.paths) == 1 and field.paths[0] not in shared]
         absent = {field.paths[0]: field.absent for field in alone}
@@ -222,33 +234,59 @@ class RecordCode:
         members.at[()] = value
         if not any(paths):
             self._check_class(value, "dict")
+
+        # what the topic contains is compared first, and its text is used from then on
         for member, text in filled.items():
             if tree.pop(member, tree) is not None:
                 raise UnsupportedSchemaError("a parameter's location that no field reads as a whole")
             self._program.line(f"if {value}.pop({member!r}, {text}) != {text}: raise FallBack")
             members.at[member,] = text
         members.take(value, tree, leaves_rest=collects)
-        return {field.name: self._first(field, members) for field in fields}
+        self._members[value] = members.at
+        return [self._first(field, members) for field in fields]
 
-    def _first(self, field: _Field, members: _Members) -> str:
+    def _first(self, field: FieldCode, members: _Members) -> str:
         """Write the choice of the first member that is there, where there is a choice."""
         if field.paths[0] in members.absent:
             return members.at[field.paths[0]]
         variables = [members.at[path] for path in field.paths]
-        if len(variables) > 1 and not self._survey.nests(field.type):
+        if len(variables) > 1 and not self._facts.nests(field.type):
             self._program.line(f"hash(({', '.join(variables)}))")
         tried = " else ".join(f"{variable} if {variable} is not ABSENT" for variable in variables)
         return self._program.let("v", f"{tried} else {field.absent or 'ABSENT'}")
+
+
+def _field_code(field: Field) -> FieldCode:
+    scale = factor_of(field)
+    if not field.has_default or field.collects:
+        return FieldCode(field, scale=scale)
+    try:
+        default = encode_default(field)
+    except ValidationError:
+        raise UnsupportedSchemaError(f"the default of {field.name}, which its type does not take") from None
+    if not scale and _is_sayable(field, default):
+        return FieldCode(field, repr(field.default))
+    return FieldCode(field, "ABSENT", default, scale)
+
+
+def _is_sayable(field: Field, default: bytes) -> bool:
+    """Tell whether a payload that contains the default gives the same bytes. A mutable one is not shared."""
+    if not isinstance(field.default, bool | int | float | str):
+        return field.default is None
+    try:
+        return encode_default(field, logical=True) == default
+    except ValidationError:
+        return False
 
 
 class _Members:
     """Writes the taking out of what is read of an object, and of the objects in it.
 
     Args:
-        program: to write into.
-        absent: for each path that one field alone reads, and no other path: what stands for an absent member, or
-            nothing if it must be there. Of other paths the field has to choose, and must see that a member is absent.
-        is_strict: a member that is not read is for the precise path to refuse.
+        program: the program.
+        absent: for each path that belongs to one field, which has no other path: what stands for an absent member, or
+            nothing if it must be there. A field with other paths has to choose, and must see that a member is absent.
+        is_strict: leave an object with a member that is not read to the precise path, which refuses it.
 
     Attributes:
         at: the variable of each path.

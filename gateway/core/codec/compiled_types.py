@@ -1,10 +1,10 @@
-r"""The code of the fast path for each type of Avro: lines that check a value, and the parts of its bytes.
+r"""The fast path's code for each type of Avro: lines that check a value, and the parts of its bytes.
 
-A line checks only what would pass otherwise. Nothing but text has `encode`, nothing but an object has `items` or a
-`pop` of two arguments: on any other value these raise, and to raise is to leave the reading to the precise path. The
-tables of whole numbers check the range but not the class, because True and 1.0 are found under 1.
+A line checks only what would pass otherwise. Only text has `encode`, only an object has `items` or a `pop` of two
+arguments: on any other value these raise, which leaves the reading to the precise path. The tables of whole numbers
+check the range but not the class, because True and 1.0 are found under 1.
 
-What comes out for a value of the type ["null", "double"], and for one that is a timestamp-millis:
+This is the code for a value of the type ["null", "double"], and for a timestamp-millis:
 
     if v1 is None: u2 = b'\x00'
     else:
@@ -24,20 +24,10 @@ from functools import cache
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec import logical
 from gateway.core.codec.compiled_records import RecordCode
 from gateway.core.codec.json_text import MAX_DIGITS
-from gateway.core.codec.precise_encoder import (
-    ABSENT,
-    RANGES,
-    TEXT_FORMS,
-    Encoder,
-    Schema,
-    Unknown,
-    kind_of,
-    logical_encoder,
-    long,
-)
+from gateway.core.codec.precise_encoder import ABSENT
+from gateway.core.codec.primitives import INT, LONG, Encoder, long
 from gateway.core.codec.scale import EXACT
 from gateway.core.codec.source_text import Entry, Known, Number, Part
 from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
@@ -45,26 +35,31 @@ from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.core.avro_schema import AvroType, Path
+    from gateway.core.codec.conversion import Unknown
+    from gateway.core.codec.logical import LogicalType, TimeForm
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import SourceWriter
 
-REMEMBERED = 4_096  # whole numbers of each kind whose bytes are kept at hand
+Limits = tuple[int, int]
+Branch = tuple[bytes, "AvroType"]  # of a union: its index as it is written
+
+REMEMBERED = 4_096  # whole numbers of each range whose bytes are kept
 LONGEST = 8_192  # lengths whose bytes are looked up; longer texts and lists take the precise path
-_EXACT = {"float": 2**24, "double": 2**53}  # integers up to here are exact; larger ones are for the precise path
+_EXACT = {"float": 2**24, "double": 2**53}  # integers up to here are exact; the precise path decides on larger ones
 _NUMBERS = {"int", "float", "Decimal"}
-Branch = tuple[bytes, Schema]  # of a union: its index as it is written
 _IN_WORDS = {"str": "text", "bool": "booleans", "list": "arrays", "dict": "objects"}
 
 
 class _Remembered(dict[int, bytes]):
-    """The bytes of the whole numbers last seen. A telegram tells its time in every register; sensors count low."""
+    """The bytes of recent whole numbers: a telegram repeats its time in every register, and sensors count low."""
 
-    def __init__(self, kind: str, prefix: bytes) -> None:
+    def __init__(self, limits: Limits, prefix: bytes) -> None:
         super().__init__()
-        self._kind, self._prefix = kind, prefix
+        self._limits, self._prefix = limits, prefix
 
     def __missing__(self, number: int) -> bytes:
-        low, high = RANGES[self._kind]
+        low, high = self._limits
         if not low <= number <= high:
             raise FallBack
         if len(self) >= REMEMBERED:
@@ -74,13 +69,13 @@ class _Remembered(dict[int, bytes]):
 
     def after(self, prefix: bytes) -> _Remembered:
         """Give the table with other bytes before its own."""
-        return _table(self._kind, prefix)
+        return _table(self._limits, prefix)
 
 
 @cache
-def _table(kind: str, prefix: bytes = b"") -> _Remembered:
+def _table(limits: Limits, prefix: bytes = b"") -> _Remembered:
     """Give the table that all streams share."""
-    return _Remembered(kind, prefix)
+    return _Remembered(limits, prefix)
 
 
 _LENGTHS = [long(number) for number in range(LONGEST)]
@@ -90,70 +85,71 @@ class TypeCode:
     """Writes the code of values into a program.
 
     Args:
-        program: to write into.
-        schema: of the whole record, in normal form.
-        survey: of that schema.
+        program: the program.
+        facts: of the whole schema.
         unknown: what records do with members that no field reads.
 
     Attributes:
         records: writes the records.
-        encoded: of each text written so far, by the variable of its value: the expression of its UTF-8.
-        prepared: of each text that is encoded already, by its variable: its Avro string.
+        encoded: for the variable of each text written so far, the expression of its UTF-8.
+        prepared: for the variable of each text that is encoded already, its Avro string.
     """
 
-    def __init__(self, program: SourceWriter, schema: Schema, survey: SchemaFacts, unknown: Unknown) -> None:
+    def __init__(self, program: SourceWriter, facts: SchemaFacts, unknown: Unknown) -> None:
         self._program = program
-        self._known: dict[str, str] = {}  # variable -> the class of its value, inside a line that has asked for it
-        self._survey = survey
+        self._facts = facts
+        self._known: dict[str, str] = {}  # variable -> the class of its value, where a line above has checked it
+        self._integers: dict[str, str] = {}  # variable of a date or time -> that of its integer
         self.encoded: dict[str, str] = {}
         self.prepared: dict[str, Known] = {}
-        self.records = RecordCode(self.write, self.check_class, program, schema, survey, unknown)
+        self.records = RecordCode(self.write, self.check_class, program, facts, unknown)
         program.bound |= {"ABSENT": ABSENT, "Decimal": Decimal, "EMPTY": {}, "LENGTH": _LENGTHS, "FallBack": FallBack}
         program.bound |= {"finite": _finite, "multiply": EXACT.multiply}
-        program.bound |= {_constant(kind): _table(kind) for kind in RANGES}
 
     # --- any type --------------------------------------------------------------------------------------------------
 
-    def write(self, schema: Schema, value: str) -> list[Part]:
-        """Write the checks of one value.
-
-        Args:
-            schema: of the value.
-            value: its variable.
-
-        Returns:
-            The parts of its bytes.
+    def write(self, avro_type: AvroType, value: str) -> list[Part]:  # noqa: PLR0911 - one return a kind of type
+        """Write the checks of a value, which the variable holds; give the parts of its bytes.
 
         Raises:
-            UnsupportedSchemaError: for a shape that has no code.
+            UnsupportedSchemaError: for a shape that no code is generated for.
         """
-        if isinstance(schema, list):
-            return self._union(schema, value)
-        if isinstance(schema, dict):
-            return self._defined(schema, value)
-        if schema not in self._survey.definitions:
-            return self._primitive(schema, value)
-        if self._survey.is_record(schema):
-            return [self.records.call(schema, value)]
-        return self._defined(self._survey.definitions[schema], value)
-
-    def _defined(self, schema: dict[str, Any], value: str) -> list[Part]:  # noqa: PLR0911 - one return a kind of schema
-        if encode := logical_encoder(schema):
-            return self._logical(schema, value, encode)
-        match schema["type"]:
-            case "record" | "error":
-                return self.records.write(schema, value)
+        if (known := avro_type.logical) and (encode := avro_type.logical_encoder):
+            return self._logical(avro_type, known, encode, value)
+        match avro_type.kind:
+            case "union":
+                return self._union(avro_type.inner, value)
+            case "record":
+                return self.records.write(avro_type, value)
             case "enum":
-                written = {symbol: long(index) for index, symbol in enumerate(schema["symbols"])}
+                written = {symbol: long(index) for index, symbol in enumerate(avro_type.symbols)}
                 return [f"{self._program.bind('enum', written)}[{value}]"]
             case "fixed":
-                return self._fixed(schema["size"], value)
+                return self._fixed(avro_type.size, value)
             case "array":
-                return self._array(schema["items"], value)
+                return self._array(avro_type.inner[0], value)
             case "map":
-                return self._map(schema["values"], value)
-            case other:
-                return self.write(other, value)
+                return self._map(avro_type.inner[0], value)
+        return self._primitive(avro_type.kind, value)
+
+    def event_time(self, value: str, names: Path) -> str:
+        """Give the expression of an event time in milliseconds, or of None.
+
+        Args:
+            value: the variable of a record's object, which has been written.
+            names: of fields, from that record down to a timestamp.
+        """
+        field, variable = self.records.find(value, names)
+        form = field.type.non_null[0].time
+        assert form is not None, "the contract takes no field but a timestamp"
+        product = self.records.products.get(variable, variable)
+        moment = f"{self._integers[product]} // {form.per_millisecond}"
+        if field.type.is_nullable:
+            moment = f"None if {product} is None else {moment}"
+        if field.default is None:
+            return moment
+        default = field.source.default
+        return f"{None if default is None else default // form.per_millisecond} if {variable} is ABSENT else {moment}"
 
     def _primitive(self, kind: str, value: str) -> list[Part]:
         match kind:
@@ -164,7 +160,7 @@ class TypeCode:
                 self.check_class(value, "bool")
                 return [Number("B", value)]
             case "int" | "long":
-                return self._integer(kind, value)
+                return self._integer(kind, LONG if kind == "long" else INT, value)
             case "float" | "double":
                 return self._floating(kind, value)
             case "string":
@@ -181,12 +177,14 @@ class TypeCode:
 
     # --- scalars ---------------------------------------------------------------------------------------------------
 
-    def _integer(self, kind: str, value: str) -> list[Part]:
+    def _integer(self, name: str, limits: Limits, value: str) -> list[Part]:
         self.check_class(value, "int")
-        return [Entry(_constant(kind), value)]
+        table = name.upper().replace("-", "_")
+        self._program.bound[table] = _table(limits)
+        return [Entry(table, value)]
 
     def _floating(self, kind: str, value: str) -> list[Part]:
-        if self._survey.has_decimals and self._known.get(value) != "int":
+        if self._facts.has_decimals and self._known.get(value) != "int":
             value = self._program.let("f", f"finite({value}) if {value}.__class__ is Decimal else {value}")
         exact = f"{-_EXACT[kind]} <= {value} <= {_EXACT[kind]}"
         match self._known.get(value):
@@ -210,31 +208,33 @@ class TypeCode:
         self._program.line(f"if len({data}) != {size}: raise FallBack")
         return [data]
 
-    def _logical(self, schema: dict[str, Any], value: str, encode: Encoder) -> list[Part]:
-        kind, name = schema["type"], schema["logicalType"]
-        if (kind, name) in TEXT_FORMS:
-            return self._time(kind, name, value)
-        if (kind, name) == ("string", "uuid"):
-            self._program.line(f"{self._program.bind('uuid', logical.uuid)}({value})")
+    def _logical(self, avro_type: AvroType, known: LogicalType, encode: Encoder, value: str) -> list[Part]:
+        name = avro_type.logical_name.replace("-", "_")
+        if known.time:
+            return self._time(name, known.time, value)
+        if known.check_text and avro_type.kind == "string":
+            self._program.line(f"{self._program.bind(name, known.check_text)}({value})")
             return self._text(value)
-        if name == "decimal" and schema["precision"] >= MAX_DIGITS:
+        if (avro_type.precision or 0) >= MAX_DIGITS:
             raise UnsupportedSchemaError(f"a decimal of {MAX_DIGITS} digits or more")
         return [f"{self._program.bind(name, _written_by(encode))}({value})"]
 
-    def _time(self, kind: str, name: str, value: str) -> list[Part]:
+    def _time(self, name: str, form: TimeForm, value: str) -> list[Part]:
+        number = value
         if self._known.get(value) != "int":
-            read = self._program.bind(name.replace("-", "_"), TEXT_FORMS[kind, name])
-            value = self._program.let("t", f"{read}({value}) if {value}.__class__ is str else {value}")
-        return self._integer(name if name in RANGES else kind, value)
+            read = self._program.bind(name, form.read)
+            number = self._program.let("t", f"{read}({value}) if {value}.__class__ is str else {value}")
+        self._integers[value] = number
+        return self._integer({INT: "int", LONG: "long"}.get(form.limits, name), form.limits, number)
 
     # --- containers ------------------------------------------------------------------------------------------------
 
-    def _array(self, items: Schema, value: str) -> list[Part]:
+    def _array(self, items: AvroType, value: str) -> list[Part]:
         self.check_class(value, "list")
         item = self._program.name("i")
         return self._blocks(f"for {item} in {value}:", value, lambda: self.write(items, item))
 
-    def _map(self, values: Schema, value: str) -> list[Part]:
+    def _map(self, values: AvroType, value: str) -> list[Part]:
         key, item = self._program.name("k"), self._program.name("i")
         head = f"for {key}, {item} in {value}.items():"
         return self._blocks(head, value, lambda: self._text(key) + self.write(values, item))
@@ -248,10 +248,10 @@ class TypeCode:
 
     # --- unions ----------------------------------------------------------------------------------------------------
 
-    def _union(self, branches: list[Schema], value: str) -> list[Part]:
+    def _union(self, branches: tuple[AvroType, ...], value: str) -> list[Part]:
         indexed: list[Branch] = [(long(index), branch) for index, branch in enumerate(branches)]
-        null = next((index for index, branch in indexed if kind_of(branch) == "null"), None)
-        others = [(index, branch) for index, branch in indexed if kind_of(branch) != "null"]
+        null = next((index for index, branch in indexed if branch.kind == "null"), None)
+        others = [(index, branch) for index, branch in indexed if branch.kind != "null"]
         if len(branches) == len(others) == 1:
             return [long(0), *self.write(branches[0], value)]
         part, word = self._program.name("u"), "if"
@@ -272,14 +272,14 @@ class TypeCode:
         return [part]
 
     def _branch(self, part: str, branch: Branch, value: str) -> None:
-        index, schema = branch
-        self._program.line(f"{part} = {self._program.joined([index, *self.write(schema, value)])}")
+        index, avro_type = branch
+        self._program.line(f"{part} = {self._program.joined([index, *self.write(avro_type, value)])}")
 
     def _choose(self, part: str, choices: list[Branch], value: str) -> None:
-        """Write the first branch for values of a class. Only where it is int the range may lead to the next one."""
+        """Write the first branch for values of a class. Only for an int may the range lead to the next branch."""
         first, *others = choices
-        low, high = RANGES["int"]
-        if others and self._known[value] == first[1] == "int":
+        low, high = INT
+        if others and self._known[value] == first[1].label == "int":
             with self._program.block(f"if {low} <= {value} <= {high}:"):
                 self._branch(part, first, value)
             with self._program.block("else:"):
@@ -288,19 +288,15 @@ class TypeCode:
             self._branch(part, first, value)
 
     def _by_class(self, branches: list[Branch]) -> dict[str, list[Branch]]:
-        """Sort branches by the classes of the values they take. Only numbers may fall to several."""
+        """Group branches by the classes of the values they take. Only numbers may be taken by several."""
         classes: dict[str, list[Branch]] = {}
         for branch in branches:
-            for name in self._survey.classes(branch[1]):
+            for name in self._facts.classes(branch[1]):
                 classes.setdefault(name, []).append(branch)
         for name, choices in classes.items():
             if len(choices) > 1 and name not in _NUMBERS:
                 raise UnsupportedSchemaError(f"a union with two branches for {_IN_WORDS[name]}")
         return classes
-
-
-def _constant(kind: str) -> str:
-    return kind.upper().replace("-", "_")
 
 
 def _finite(fraction: Decimal) -> float:
@@ -312,7 +308,7 @@ def _finite(fraction: Decimal) -> float:
 
 
 def _written_by(encode: Encoder) -> Callable[[Any], bytes]:
-    """Let the precise path's own encoder write a value."""
+    """Let the encoder of the precise path write a value."""
 
     def write(value: Any) -> bytes:
         out = bytearray()

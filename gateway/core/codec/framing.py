@@ -1,4 +1,4 @@
-"""Confluent wire format: where the schema id of a record goes.
+"""Confluent wire format: where a record carries its schema id.
 
 payload framing    value = 00, schema id (4 bytes, big-endian), Avro body
 header framing     value = Avro body; header `__value_schema_id` = 00, schema id (4 bytes, big-endian)
@@ -13,12 +13,5 @@ MAGIC = 0
 
 
 def frame(schema_id: int) -> bytes:
-    """Write the five bytes that name a schema.
-
-    Args:
-        schema_id: the registry's id, 0 to 2**31 - 1.
-
-    Returns:
-        Magic byte and id.
-    """
+    """Write magic byte and schema id, which is 0 to 2**31 - 1."""
     return struct.pack(">bI", MAGIC, schema_id)

@@ -1,9 +1,9 @@
-"""JSON text to values, strictly: what RFC 8259 allows, and every refusal with its reason.
+"""JSON text to values, strictly: what RFC 8259 allows, and a reason for everything else.
 
-The standard library's parser with hooks, not msgspec's: this is the path of payloads that are wrong (or whose
-schema the compiled codec does not cover), so it must tell *how* they are wrong. Numbers keep their text's exact
-value: a number with fraction or exponent becomes a Decimal. Of a member that stands twice the last one counts,
-as in msgspec, and the others may hold what they like.
+This is the standard library's parser with hooks, not msgspec's: it reads payloads that are wrong (or whose schema the
+compiled codec does not cover), so it must find out *how* they are wrong. Numbers keep the exact value of their text: a
+number with fraction or exponent becomes a Decimal. When a member is repeated the last one counts, as in msgspec, and
+the others may hold anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
 MAX_DEPTH = 32  # levels of a value
-MAX_NESTING = 600  # levels of a text, what does not count included; the parsers' stacks end below 1,000
+MAX_NESTING = 600  # levels of a text, repeated members included; the parsers' stacks end below 1,000
 MAX_DIGITS = 400  # a double ends at 309; longer integers are out of range for every type but decimal
 _UNDERFLOW = 500_000  # so many places after the point are too many for every type
 
@@ -28,20 +28,14 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unrepresentable:
-    """A number too long for any type; the encoders answer OUT_OF_RANGE."""
+    """A number too long for any type; the encoders raise OUT_OF_RANGE."""
 
     def __repr__(self) -> str:
         return "a number of many digits"
 
 
 def parse(payload: bytes) -> Any:
-    """Parse a payload.
-
-    Args:
-        payload: the MQTT message's bytes.
-
-    Returns:
-        None, bool, int, Decimal, Unrepresentable, str, list or dict.
+    """Parse a payload to None, bool, int, Decimal, Unrepresentable, str, list or dict.
 
     Raises:
         ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP or NOT_JSON.
@@ -76,10 +70,7 @@ def decode(payload: bytes) -> str:
 
 
 def check_nesting(payload: bytes) -> None:
-    """Refuse a text that a parser could not walk down.
-
-    Args:
-        payload: UTF-8.
+    """Refuse a UTF-8 text that nests deeper than a parser's stack.
 
     Raises:
         ValidationError: TOO_DEEP.
@@ -87,14 +78,14 @@ def check_nesting(payload: bytes) -> None:
     if payload.count(b"[") + payload.count(b"{") <= MAX_NESTING:
         return
     depth = 0
-    for found in _STRING_OR_BRACKET.finditer(payload):
-        depth += _LEVELS.get(found[0], 0)
-        if depth > MAX_NESTING:  # looked no further: what comes behind may be long, and made to cost time
+    for match in _STRING_OR_BRACKET.finditer(payload):
+        depth += _LEVELS.get(match[0], 0)
+        if depth > MAX_NESTING:  # stop here: the rest may be long, and crafted to cost time
             raise _too_deep()
 
 
 def check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
-    """Refuse a value of more levels than that.
+    """Refuse a value of more levels.
 
     Raises:
         ValidationError: TOO_DEEP.
@@ -154,7 +145,7 @@ def _refuse_below(value: Any, token: str) -> None:
 
 def _check_surrogates(text: str) -> None:
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationError(Reason.BAD_ENCODING, "a lone surrogate is no Unicode text")
+        raise ValidationError(Reason.BAD_ENCODING, "a lone surrogate is not Unicode text")
 
 
 _read = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant).decode

@@ -1,6 +1,15 @@
-"""Logical types of Avro (1.12, "Logical Types"): how JSON says them, and the checked way to their underlying type.
+"""Logical types of Avro (1.12, "Logical Types"): the one table of them, and how JSON writes their values.
 
-A logical type that is unknown, or stands on a type it is not made for, is ignored, as the specification demands.
+A new logical type is a row of `LOGICAL_TYPES`: both encoders, the contract checks, `gateway dlq` and the simulator
+read what they need from there. A logical type that is not in the table, or annotates a type that it does not belong to,
+is ignored, as the specification demands.
+
+    timestamp-*        ISO 8601 text with zone, or an integer in the type's unit
+    local-timestamp-*  ISO 8601 text without zone, or an integer
+    date, time-*       ISO 8601 text, or an integer (days; units since midnight)
+    decimal            a number; text is refused, because JSON numbers are exact here
+    uuid               text in the 8-4-4-4-12 form
+
 ISO 8601 is read in the profile of RFC 3339. Digits that the type cannot keep are refused, not cut: a contract that
 wants microseconds says timestamp-micros.
 """
@@ -11,11 +20,79 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any, NamedTuple
 
+from gateway.core.codec.json_text import Unrepresentable
+from gateway.core.codec.primitives import INT, LONG, Encoder, integer, long, string, wrong_type
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
 ToInteger = Callable[[str], int]
+
+
+class Annotated(NamedTuple):
+    """A type that carries a logical type.
+
+    Args:
+        kind: of the type: `long`, `fixed` and so on.
+        name: of the logical type.
+        size: of a fixed, in bytes; else 0.
+        precision: digits of a decimal; None when none are declared.
+        scale: digits of a decimal after the point.
+    """
+
+    kind: str
+    name: str
+    size: int = 0
+    precision: int | None = None
+    scale: int = 0
+
+
+class LogicalType(NamedTuple):
+    """What the gateway knows of a logical type.
+
+    Args:
+        bases: kinds of type that it can annotate.
+        description: the JSON values that it accepts, for people; `{precision}` and `{scale}` stand for a decimal's.
+        json_kinds: `integer`, `number` or `text`: the kinds of these values.
+        encoder: makes the encoder of an annotated type; None for a logical type that the codec ignores.
+        size: bytes of a fixed that it can annotate; 0 for any.
+        time: set for types that JSON writes as ISO 8601 text or as an integer.
+        check_text: raises ValidationError for a text that an annotated string must not hold.
+    """
+
+    bases: tuple[str, ...]
+    description: str = ""
+    json_kinds: tuple[str, ...] = ("text",)
+    encoder: Callable[[Annotated], Encoder] | None = None
+    size: int = 0
+    time: TimeForm | None = None
+    check_text: Callable[[str], object] | None = None
+
+
+class TimeForm(NamedTuple):
+    """How a date or time stands in JSON.
+
+    Args:
+        read: text to integer.
+        limits: of the integer, both included.
+        per_millisecond: units in a millisecond; 0 when the integer does not name a moment.
+    """
+
+    read: ToInteger
+    limits: tuple[int, int]
+    per_millisecond: int = 0
+
+
+def logical_type(annotated: Annotated) -> LogicalType | None:
+    """Find the logical type of a type; None when the codec does not know it, or when it does not belong there."""
+    known = LOGICAL_TYPES.get(annotated.name)
+    if known is None or known.encoder is None or annotated.kind not in known.bases:
+        return None
+    if annotated.kind == "fixed" and known.size not in {0, annotated.size}:
+        return None
+    return None if annotated.name == "decimal" and annotated.precision is None else known
+
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1)
@@ -29,7 +106,7 @@ def days(text: str) -> int:
     """Read a date as days since 1970-01-01.
 
     Raises:
-        ValidationError: BAD_FORMAT when it is no date of the form YYYY-MM-DD.
+        ValidationError: BAD_FORMAT when it does not have the form YYYY-MM-DD.
     """
     if not (match := _DATE.fullmatch(text)):
         raise _bad(text, "a date YYYY-MM-DD")
@@ -142,5 +219,107 @@ def _fraction(text: str | None, digits: int) -> int:
     return int(text[:digits].ljust(digits, "0"))
 
 
-def _bad(text: str, wanted: str) -> ValidationError:
-    return ValidationError(Reason.BAD_FORMAT, f"{shown(text)} is not {wanted}")
+def _bad(text: str, expected: str) -> ValidationError:
+    return ValidationError(Reason.BAD_FORMAT, f"{shown(text)} is not {expected}")
+
+
+# --- encoders ----------------------------------------------------------------------------------------------------
+
+
+def _time_encoder(name: str, form: TimeForm) -> Encoder:
+    plain = integer(name, form.limits)
+
+    def encode_time(value: Any, out: bytearray) -> None:
+        plain(form.read(value) if type(value) is str else value, out)
+
+    return encode_time
+
+
+def _uuid_encoder(annotated: Annotated) -> Encoder:
+    return _uuid_fixed if annotated.kind == "fixed" else _uuid_text
+
+
+def _uuid_text(value: Any, out: bytearray) -> None:
+    if type(value) is str:
+        uuid(value)
+    string(value, out)
+
+
+def _uuid_fixed(value: Any, out: bytearray) -> None:
+    if type(value) is not str:
+        raise wrong_type("text", value)
+    out += uuid(value)
+
+
+def _decimal_encoder(annotated: Annotated) -> Encoder:
+    precision, scale, size = annotated.precision or 0, annotated.scale, annotated.size
+
+    def encode_decimal(value: Any, out: bytearray) -> None:
+        if type(value) is Unrepresentable:
+            raise ValidationError(Reason.OUT_OF_RANGE, f"more than {precision} digits")
+        if type(value) is not int and type(value) is not Decimal:
+            raise wrong_type("a number (decimal)", value)
+        number = unscaled(value, precision, scale)
+        width = size or number.bit_length() // 8 + 1  # one bit is the sign's
+        if not size:
+            out += long(width)
+        try:
+            out += number.to_bytes(width, "big", signed=True)
+        except OverflowError:
+            raise ValidationError(Reason.OUT_OF_RANGE, f"more than fits {width} bytes") from None
+
+    return encode_decimal
+
+
+# --- the table ---------------------------------------------------------------------------------------------------
+
+
+def _time(base: str, description: str, form: TimeForm) -> LogicalType:
+    def encoder(annotated: Annotated) -> Encoder:
+        return _time_encoder(annotated.name, form)
+
+    return LogicalType((base,), description, ("integer", "text"), encoder, time=form)
+
+
+def _of_day(base: str, unit: str, digits: int) -> LogicalType:
+    day = 86_400 * 10**digits
+    description = f"a time HH:MM:SS, or {unit} since midnight as an integer"
+    return _time(base, description, TimeForm(time_of_day(digits), (0, day - 1)))
+
+
+def _timestamp(unit: str, digits: int) -> LogicalType:
+    text = 'an ISO 8601 time with zone such as "2020-02-19T12:22:45Z"'
+    form = TimeForm(timestamp(digits, zoned=True), LONG, 10 ** (digits - 3))
+    return _time("long", f"{text}, or {unit} since 1970 as an integer", form)
+
+
+def _local_timestamp(unit: str, digits: int) -> LogicalType:
+    description = f"an ISO 8601 time without zone, or {unit} since 1970 as an integer"
+    return _time("long", description, TimeForm(timestamp(digits, zoned=False), LONG))
+
+
+LOGICAL_TYPES = {
+    "decimal": LogicalType(
+        ("bytes", "fixed"),
+        "a number of up to {precision} digits, {scale} of them a fraction",
+        ("number",),
+        _decimal_encoder,
+    ),
+    "uuid": LogicalType(
+        ("string", "fixed"),
+        "text in the 8-4-4-4-12 form of a UUID",
+        encoder=_uuid_encoder,
+        size=16,
+        check_text=uuid,
+    ),
+    "date": _time("int", "a date YYYY-MM-DD, or days since 1970 as an integer", TimeForm(days, INT)),
+    "time-millis": _of_day("int", "milliseconds", 3),
+    "time-micros": _of_day("long", "microseconds", 6),
+    "timestamp-millis": _timestamp("milliseconds", 3),
+    "timestamp-micros": _timestamp("microseconds", 6),
+    "timestamp-nanos": _timestamp("nanoseconds", 9),
+    "local-timestamp-millis": _local_timestamp("milliseconds", 3),
+    "local-timestamp-micros": _local_timestamp("microseconds", 6),
+    "local-timestamp-nanos": _local_timestamp("nanoseconds", 9),
+    "duration": LogicalType(("fixed",), size=12),
+}

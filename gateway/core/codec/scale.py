@@ -1,23 +1,33 @@
-"""Numbers in another unit than the record's: times the factor of `x-source`, exactly.
+"""Numbers in another unit than the record's: multiplied by the factor of `x-source`, exactly.
 
-A meter counts in Wh where the record has kWh; a thermometer says 215 for 21.5 degrees. The product is that of decimal
-arithmetic, with as many digits as it has: 215 times 0.1 is 21.5 and not 21.500000000000004. Only then it meets its
-type: an integer must come out whole, a decimal must fit its scale, a float or double takes the nearest it has to the
-product. What is no number (null, the text of a time) stays as it is.
+A meter counts in Wh where the record has kWh; a thermometer sends 215 for 21.5 degrees. The product is computed in
+decimal arithmetic with all its digits: 215 times 0.1 is 21.5 and not 21.500000000000004. Only then it is converted to
+its type: an integer must come out whole, a decimal must fit its scale, a float or double is the nearest to the product.
+Values that are not numbers (null, the text of a time) stay unchanged.
 
-Rejected: to round first and to multiply then, as a consumer would; two roundings are not always the nearest.
+Rejected: rounding first and multiplying then, as a consumer would; two roundings do not always give the nearest value.
 """
 
 from __future__ import annotations
 
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
+if TYPE_CHECKING:
+    from gateway.core.avro_schema import Field
+
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+
+
+def factor_of(field: Field) -> Factor | None:
+    """Make the factor of a field; None for a field that takes numbers as they are."""
+    if field.factor is None:
+        return None
+    return Factor(field.factor, is_integral=any(branch.kind in {"int", "long"} for branch in field.type.branches))
 
 
 class Factor:
@@ -39,14 +49,10 @@ class Factor:
         self.factor = factor
 
     def __call__(self, value: Any) -> Any:
-        """Multiply a number.
-
-        Args:
-            value: as `json_text.parse` gives it.
+        """Multiply a value from `json_text.parse`; one that is not a number is returned unchanged.
 
         Returns:
             The product: an int where it must be whole, else a Decimal; Unrepresentable when it has too many digits.
-            What is no number is given back.
 
         Raises:
             ValidationError: NOT_EXACT.
@@ -64,7 +70,7 @@ class Factor:
         return self._whole(exact, value) if self.is_integral else exact
 
     def _whole(self, exact: Decimal, value: int | Decimal) -> int | Unrepresentable:
-        if exact and exact.adjusted() > MAX_DIGITS:  # no integer is made of that
+        if exact and exact.adjusted() > MAX_DIGITS:  # too long for an integer
             return Unrepresentable()
         product = int(exact)
         if product != exact:
@@ -72,4 +78,4 @@ class Factor:
         return product
 
     def _not_whole(self, value: int | Decimal) -> ValidationError:
-        return ValidationError(Reason.NOT_EXACT, f"{shown(value)} times {self.factor} is no whole number")
+        return ValidationError(Reason.NOT_EXACT, f"{shown(value)} times {self.factor} is not a whole number")

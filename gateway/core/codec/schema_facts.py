@@ -3,84 +3,51 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING
 
-from gateway.core.codec.precise_encoder import Schema, factor, kind_of, logical_encoder, source
+from gateway.core.avro_schema import types
 
-RECORDS = {"record", "error"}
-_CONTAINERS = RECORDS | {"array", "map"}
-_CLASSES = {"boolean": ("bool",), "int": ("int",), "long": ("int",), "array": ("list",)}
+if TYPE_CHECKING:
+    from gateway.core.avro_schema import AvroType
+
+_CONTAINERS = {"record", "array", "map"}
+_CLASSES = {"boolean": ("bool",), "integer": ("int",), "text": ("str",), "array": ("list",), "object": ("dict",)}
 
 
 class SchemaFacts:
-    """Looks at every type of a schema.
+    """Facts of a schema.
 
     Args:
-        schema: in normal form.
+        root: the outermost type.
 
     Attributes:
-        definitions: the named types.
-        has_decimals: the payload's fractions must come as Decimal, not as float, for a decimal or to be scaled.
-        levels: at most so many levels of JSON pass the generated code; infinitely many, as far as is seen, where a
-            record is named that may hold itself, or where a value that nests is passed over for another.
+        has_decimals: the payload's fractions must be read as Decimal, not as float, for a decimal or to be scaled.
+        levels: upper bound of the levels of JSON that pass the generated code; infinite where a record is used again,
+            because it may hold itself, or where a value that nests may be passed over for another one.
     """
 
-    def __init__(self, schema: Schema) -> None:
-        self.definitions: dict[str, dict[str, Any]] = {}
-        self.has_decimals = False
-        self.levels: float = 0
-        self._look_at(schema)
-
-    def _look_at(self, schema: Schema) -> None:
-        if isinstance(schema, list):
-            for branch in schema:
-                self._look_at(branch)
-        elif isinstance(schema, dict):
-            self._look_into(schema)
-        elif self.is_record(schema):
+    def __init__(self, root: AvroType) -> None:
+        every = list(types(root))
+        fields = [field for avro_type in every for field in avro_type.fields]
+        scaled = any(field.factor is not None for field in fields)
+        self.has_decimals = scaled or any(avro_type.logical_name == "decimal" for avro_type in every)
+        uses = [root, *(below for avro_type in every for below in avro_type.below)]
+        is_endless = sum(use.kind == "record" for use in uses) > sum(each.kind == "record" for each in every)
+        if is_endless or any(len(field.paths) > 1 and self.nests(field.type) for field in fields):
             self.levels = inf
+        else:
+            self.levels = sum(_levels(avro_type) for avro_type in every if avro_type.kind in _CONTAINERS)
 
-    def _look_into(self, schema: dict[str, Any]) -> None:
-        if "name" in schema:
-            self.definitions[schema["name"]] = schema
-        self.has_decimals |= schema.get("logicalType") == "decimal"
-        self.has_decimals |= any(factor(field) for field in schema.get("fields", ()))
-        fields = [(field["type"], source(field).paths) for field in schema.get("fields", ())]
-        if schema["type"] in _CONTAINERS:
-            self.levels += max((len(path) for _, paths in fields for path in paths), default=1)
-        if any(len(paths) > 1 and self.nests(kind) for kind, paths in fields):
-            self.levels = inf
-        for inner in [schema["type"], schema.get("items"), schema.get("values"), *(kind for kind, _ in fields)]:
-            self._look_at(inner)
+    def nests(self, avro_type: AvroType) -> bool:
+        """Tell whether a value of the type may be a list or a dict."""
+        return not {"list", "dict"}.isdisjoint(self.classes(avro_type))
 
-    def is_record(self, name: str) -> bool:
-        """Tell whether a name is that of a record."""
-        return name in self.definitions and self.definitions[name]["type"] in RECORDS
-
-    def nests(self, schema: Schema) -> bool:
-        """Tell whether a value of the schema may be a list or a dict."""
-        return not {"list", "dict"}.isdisjoint(self.all_classes(schema))
-
-    def all_classes(self, schema: Schema) -> set[str]:
-        """Name the Python classes of the values that a type may take, null left out."""
-        branches = schema if isinstance(schema, list) else [schema]
-        return {name for branch in branches if kind_of(branch) != "null" for name in self.classes(branch)}
-
-    def is_floating(self, schema: Schema) -> bool:
-        """Tell whether numbers of the schema are written as float or double."""
-        branches = schema if isinstance(schema, list) else [schema]
-        return any(kind_of(branch) in {"float", "double"} for branch in branches)
-
-    def classes(self, schema: Schema) -> tuple[str, ...]:
-        """Name the Python classes of the values that a type, no union, may take."""
-        if isinstance(schema, str):
-            schema = self.definitions.get(schema, schema)
+    def classes(self, avro_type: AvroType) -> tuple[str, ...]:
+        """Name the Python classes of the values that a type may take, except None."""
         fraction = "Decimal" if self.has_decimals else "float"
-        if isinstance(schema, dict):
-            if logical_encoder(schema):
-                others = {"decimal": ("int", fraction), "uuid": ("str",)}
-                return others.get(schema["logicalType"], ("int", "str"))
-            return self.classes(schema["type"])
-        if schema in {"float", "double"}:
-            return "int", fraction
-        return ("dict",) if schema in _CONTAINERS - {"array"} else _CLASSES.get(schema, ("str",))
+        classes = {**_CLASSES, "number": ("int", fraction)}
+        return tuple(dict.fromkeys(name for kind in sorted(avro_type.json_kinds) for name in classes[kind]))
+
+
+def _levels(avro_type: AvroType) -> int:
+    return max((len(path) for field in avro_type.fields for path in field.paths), default=1)

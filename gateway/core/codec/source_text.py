@@ -1,8 +1,8 @@
-"""The text of a Python program that is being written: its lines, fresh names, and the objects that it is given.
+"""The source of a Python function while it is generated: its lines, fresh names, and the objects that it uses.
 
-The program makes bytes. What it makes them of are parts: constants, numbers of fixed size, and expressions. Neighbours
-that are constants or numbers become one call of `struct`, which costs hardly more for eight values than for one; what
-is known before the program is called is joined before, too.
+The function makes bytes out of parts: constants, numbers of fixed size, and expressions. Neighbours that are constants
+or numbers become one call of `struct`, which costs hardly more for eight values than for one. Parts that are known
+before the function is called are joined before.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Number(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A part that is looked up: the name of a table, and that of the value to look up in it.
+    """A part that is looked up: the name of a table, and that of the key.
 
-    The table's method `after` makes the same with a constant before each of its entries.
+    The table's method `after` makes a table with a constant before each entry.
     """
 
     table: str
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A part that is known before the program is called: the name of its bytes."""
+    """A part that is known before the function is called: the name of its bytes."""
 
     name: str
 
@@ -47,7 +47,7 @@ class SourceWriter:
 
     Attributes:
         bound: the objects that they name.
-        heads: name -> what is to be joined under it before the program is called.
+        heads: name -> the parts that are joined under it before the function is called.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class SourceWriter:
         self._indent -= 1
 
     def name(self, stem: str) -> str:
-        """Make a name that no other thing has."""
+        """Make a unique name."""
         self._names += 1
         return f"{stem}{self._names}"
 
@@ -81,7 +81,7 @@ class SourceWriter:
         return name
 
     def bind(self, stem: str, value: object) -> str:
-        """Give the program an object; return its name."""
+        """Bind an object to a new name."""
         name = self.name(stem)
         self.bound[name] = value
         return name
@@ -99,7 +99,7 @@ class SourceWriter:
                 return f"join(({', '.join(pieces)}))"
 
     def pieces(self, parts: list[Part]) -> list[str]:
-        """Write the parts as few expressions of bytes."""
+        """Write the parts as few expressions."""
         pieces: list[str] = []
         parts = self._joined_before(self._folded(parts))
         for is_packed, neighbours in groupby(parts, key=lambda part: isinstance(part, bytes | Number)):
@@ -108,8 +108,8 @@ class SourceWriter:
         return pieces
 
     def _joined_before(self, parts: list[Part]) -> list[Part]:
-        """Put a name for all of them in the place of neighbours that are known or constant."""
-        found: list[Part] = []
+        """Replace neighbours that are known or constant by one name."""
+        joined: list[Part] = []
         for _, neighbours in groupby(parts, key=lambda part: isinstance(part, bytes | Known)):
             run = list(neighbours)
             known = [part for part in run if isinstance(part, bytes | Known)]
@@ -117,8 +117,8 @@ class SourceWriter:
                 name = self.name("head")
                 self.heads[name] = known
                 run = [Known(name)]
-            found += run
-        return found
+            joined += run
+        return joined
 
     def _folded(self, parts: list[Part]) -> list[Part]:
         """Put the index of a union's branch, a byte, into the table of the entry that follows it."""
@@ -147,19 +147,12 @@ class SourceWriter:
         return f"pack_{layout}({', '.join(number.value for number in numbers)})"
 
     def compile(self, title: str) -> dict[str, Any]:
-        """Run the program.
-
-        Args:
-            title: what stands as file name in a traceback.
-
-        Returns:
-            All that it defines.
-        """
-        exec(compile(str(self), title, "exec"), self.bound)  # noqa: S102 - our own text: outside names stand in it as repr() only
+        """Run the source, under a title that a traceback shows as the file name; give all that it defines."""
+        exec(compile(str(self), title, "exec"), self.bound)  # noqa: S102 - generated here: outside names are in it as repr() only
         return self.bound
 
     def insert(self, number: int, text: str) -> None:
-        """Write a line, indented as what stands there is, before the line with this number."""
+        """Insert a line before the line with this number, with its indentation."""
         line = self._lines[number]
         self._lines.insert(number, line[: len(line) - len(line.lstrip())] + text)
 

@@ -1,7 +1,7 @@
-"""How the codec says inside itself that a payload does not fit; `codec.py` turns it into a DeadLetter.
+"""How the codec reports inside itself that a payload does not fit; `codec.py` turns it into a DeadLetter.
 
 An exception and not a value, because it is raised deep in a walk whose steps then add their part of the place.
-It never leaves the core.
+It never leaves `core/`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ValidationError(DataError):
         self.tokens = list(tokens)
 
     def under(self, *tokens: str) -> ValidationError:
-        """Put the place one step further from the root."""
+        """Add the tokens that lead from the root to the present place."""
         self.tokens[:0] = tokens
         return self
 
@@ -54,6 +54,6 @@ def tokens(text: str) -> tuple[str, ...]:
 
 
 def shown(value: object) -> str:
-    """Quote a value for a detail: printable ASCII, cut."""
+    """Quote a value for a detail: printable ASCII, cut to `SHOWN` characters."""
     text = str(value) if isinstance(value, Decimal) else ascii(value)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."

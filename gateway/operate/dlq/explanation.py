@@ -37,7 +37,6 @@ _PRIMITIVES = {
     "string": "text",
     "bytes": "text, one character from U+0000 to U+00FF for each byte",
 }
-_UNITS = {"millis": "milliseconds", "micros": "microseconds", "nanos": "nanoseconds"}
 
 
 def explain(contract: Contract, dead_letter: StoredDeadLetter, verdict: Verdict) -> str:
@@ -154,8 +153,10 @@ def _words(avro_type: AvroType, depth: int = 0) -> str:
     """Describe the JSON that fits a type."""
     if avro_type.kind == "union":
         return " or ".join(_words(branch, depth) for branch in avro_type.branches)
-    if simple := _logical(avro_type) or _PRIMITIVES.get(avro_type.kind):
-        return simple
+    if known := avro_type.logical:
+        return known.description.format(precision=avro_type.precision, scale=avro_type.scale)
+    if avro_type.kind in _PRIMITIVES:
+        return _PRIMITIVES[avro_type.kind]
     if depth > MAX_DEPTH:
         return "a value"
     match avro_type.kind:
@@ -170,19 +171,3 @@ def _words(avro_type: AvroType, depth: int = 0) -> str:
         case _:
             text = f"text of {avro_type.size} characters"  # a fixed
     return text
-
-
-def _logical(avro_type: AvroType) -> str:
-    name = avro_type.logical_name
-    kind, _, unit = name.rpartition("-")
-    if kind == "timestamp" and unit in _UNITS:
-        return f'an ISO 8601 time with zone such as "2020-02-19T12:22:45Z", or {_UNITS[unit]} since 1970 as an integer'
-    if kind == "local-timestamp" and unit in _UNITS:
-        return f"an ISO 8601 time without zone, or {_UNITS[unit]} since 1970 as an integer"
-    if kind == "time" and unit in _UNITS:
-        return f"a time HH:MM:SS, or {_UNITS[unit]} since midnight as an integer"
-    return {
-        "date": "a date YYYY-MM-DD, or days since 1970 as an integer",
-        "uuid": "text in the 8-4-4-4-12 form of a UUID",
-        "decimal": f"a number of up to {avro_type.precision} digits, {avro_type.scale} of them a fraction",
-    }.get(name, "")

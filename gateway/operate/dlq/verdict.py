@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter, Reason, Record
 from gateway.core.stream_transform import transform_of
-from gateway.core.topic_index import UNMAPPED, routes
+from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.operate.dlq.dead_letters import FOREIGN
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Revalidator:
         self, contract: Contract, payload_limit: int, schema_id: Callable[[Stream], int | str] = lambda _: NO_ID
     ) -> None:
         self._streams = contract.streams
-        self._routes = routes((stream.name, stream.address) for stream in contract.streams.values())
+        self._routes = topic_index((stream.name, stream.address) for stream in contract.streams.values())
         self._payload_limit = payload_limit
         self._schema_id = schema_id
         self._transforms: dict[str, Transform | FanOut | ArrayTransform | str] = {}

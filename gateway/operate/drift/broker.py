@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.topic_index import routes
+from gateway.core.topic_index import topic_index
 from gateway.core.undescribed import UndescribedTopics
 from gateway.errors import Finding
 from gateway.installation import broker_of
@@ -84,7 +84,9 @@ def _messages(
         text = f"the broker denies the subscription to {EVERYTHING}: {reason}"
         yield Finding.at(server.name, "messages", "unknown", text, expected=expected)
         return
-    topics = UndescribedTopics(routes((stream.name, stream.address) for stream in _streams_at(installation, server)))
+    topics = UndescribedTopics(
+        topic_index((stream.name, stream.address) for stream in _streams_at(installation, server))
+    )
     listened = probe.listen(lambda topic, _payload: topics.take(topic), seconds, stopping)
     text = f"{topics.described:,} described, {topics.undescribed:,} not, in {listened:.1f} s"
     yield Finding.at(server.name, "messages", "ok" if topics.described else "unknown", text, expected=expected)

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gateway.core.topic_index import UNMAPPED, routes
+from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.core.undescribed import MAXIMUM_BYTES, UndescribedTopics
 from gateway.text import cut, printable
 
@@ -39,7 +39,7 @@ class TrafficSample:
 
     def __init__(self, contract: Contract) -> None:
         self.streams = Counter(dict.fromkeys(contract.streams, 0))
-        self._stream_of = routes((stream.name, stream.address) for stream in contract.streams.values())
+        self._stream_of = topic_index((stream.name, stream.address) for stream in contract.streams.values())
         self.undescribed = UndescribedTopics(self._stream_of)
         self.similar: dict[str, str] = {}
         self._members = {name: members for name, each in contract.streams.items() if (members := _members(each))}

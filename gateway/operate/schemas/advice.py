@@ -10,7 +10,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import Finding
-from gateway.operate.schemas.avsc import described
 from gateway.operate.schemas.resolution import Rule
 
 if TYPE_CHECKING:
@@ -99,8 +98,8 @@ def _facts(problem: Problem) -> dict[str, Any]:
     facts = {
         "reader": reader,
         "writer": writer,
-        "expected": described(reader),
-        "found": described(writer) if writer else "",
+        "expected": str(reader),
+        "found": str(writer) if writer else "",
         "unknown": ", ".join(one for one in (writer.symbols if writer else ()) if one not in reader.symbols),
         "optional": json.dumps(["null", *map(_short, reader.non_null)]),
     }

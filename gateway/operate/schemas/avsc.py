@@ -76,24 +76,6 @@ def parse(text: str, label: str) -> Schema:
     return _built(definition, label, {})
 
 
-def described(avro_type: AvroType) -> str:
-    """Describe a type in short: `null or double`, `enum DoorState`, `array of long (timestamp-millis)`."""
-    if avro_type.kind == "union":
-        return " or ".join(map(described, avro_type.inner)) or "an empty union"
-    if avro_type.inner:
-        return f"{avro_type.kind} of {described(avro_type.inner[0])}"
-    text = f"{avro_type.kind} {avro_type.short_name}".rstrip()
-    return f"{text} ({logical})" if (logical := logical_type(avro_type)) else text
-
-
-def logical_type(avro_type: AvroType) -> str:
-    """The known logical type, as `timestamp-millis` or `decimal(9, 2)`, else an empty text."""
-    name = avro_type.logical_name
-    if name == "decimal":
-        return f"decimal({avro_type.precision}, {avro_type.scale})"
-    return name if name in records.LOGICAL else ""
-
-
 def _built(definition: Any, label: str, lines: dict[Place, int]) -> Schema:
     try:
         fastavro.parse_schema(definition)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway.operate.schemas.avsc import described
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -46,11 +45,11 @@ def _compared(path: str, old: Facts | None, new: Facts) -> Iterator[str]:
 def _fields(outermost: AvroType, path: str, listed: set[str]) -> Iterator[tuple[str, Facts]]:
     """List a type's fields, and those of the records inside them, by path."""
     if outermost.kind != "record":
-        yield path or OUTERMOST, {"": described(outermost)}
+        yield path or OUTERMOST, {"": str(outermost)}
         yield from _inner(outermost, path, listed)
     elif outermost.name not in listed:
         listed.add(outermost.name)
-        yield path or OUTERMOST, {"": described(outermost), "name": outermost.name} | _aliases(outermost)
+        yield path or OUTERMOST, {"": str(outermost), "name": outermost.name} | _aliases(outermost)
         for field in outermost.fields:
             below = f"{path}.{field.name}".lstrip(".")
             yield below, _facts(field)
@@ -66,7 +65,7 @@ def _inner(avro_type: AvroType, path: str, listed: set[str]) -> Iterator[tuple[s
 
 
 def _facts(field: Field) -> Facts:
-    facts = {"": described(field.type)}
+    facts = {"": str(field.type)}
     if field.has_default:
         facts["default"] = json.dumps(field.default, ensure_ascii=False)
     if field.aliases:

@@ -18,7 +18,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import ConfigurationError, Finding
-from gateway.operate.schemas.avsc import logical_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,6 +211,6 @@ def _named(reader: AvroType, writer: AvroType, position: _Position) -> list[Faul
 
 
 def _meaning(reader: AvroType, writer: AvroType, position: _Position) -> list[Fault]:
-    expected, written = logical_type(reader), logical_type(writer)
+    expected, written = reader.meaning, writer.meaning
     is_changed = expected != written and {expected, written} != {"", "uuid"}
     return [position.fault(Rule.LOGICAL, reader, writer)] if is_changed else []

@@ -22,24 +22,13 @@ if TYPE_CHECKING:
     from random import Random
 
     from gateway.core.avro_schema import AvroType
-    from gateway.core.codec.scalar_payload import Content
+    from gateway.core.codec.conversion import Content
     from gateway.core.model import Stream
     from gateway.operate.simulate.plausible import Path
 
 TO_BYTES = msgspec.json.Encoder(decimal_format="number").encode
 
-_AVRO_KINDS = {  # by the JSON type of their values
-    "boolean": ("boolean",),
-    "number": ("int", "long", "float", "double"),
-    "text": ("string", "bytes", "fixed", "enum"),
-    "array": ("array",),
-    "object": ("map", "record"),
-}
-_JSON_TYPES = {kind: json_type for json_type, kinds in _AVRO_KINDS.items() for kind in kinds}
 _VALUES = {"boolean": True, "number": 42, "text": "twenty-one", "array": [21.5], "object": {"is": 21.5}}
-_TIMES = {"date", "time-millis", "time-micros"} | {
-    f"{zone}timestamp-{unit}" for zone in ("", "local-") for unit in ("millis", "micros", "nanos")
-}
 
 
 class Shape(IntEnum):
@@ -121,15 +110,10 @@ def json_types(place: FieldPlace) -> set[str]:
     """List the JSON types that are valid at a place."""
     types = {"null"} if place.type.is_nullable else set()
     for branch in place.type.non_null:
-        if _is_time(branch) or branch.logical_name == "decimal":  # text for a decimal has its own error
-            types |= {"text", "number"}
-        else:
-            types.add(_JSON_TYPES[branch.kind])
+        types |= {"number" if kind == "integer" else kind for kind in branch.json_kinds}
+        if branch.logical_name == "decimal":
+            types.add("text")  # text for a decimal has its own error
     return types
-
-
-def _is_time(avro_type: AvroType) -> bool:
-    return avro_type.logical_name in _TIMES and avro_type.kind in RANGES
 
 
 def _cut_off(case: Case) -> bytes:
@@ -167,7 +151,7 @@ def _bad_format(case: Case) -> bytes | None:
     for place, path in case.places():
         if place.only_kind == "enum":
             return case.with_value(path, "ajar?")
-        if place.only_kind and _is_time(place.type.non_null[0]):
+        if place.only_kind and place.type.non_null[0].time:
             return case.with_value(path, case.random.choice(["yesterday", "2026-02-30T12:00:00Z", "19.2.2020", ""]))
     return None
 

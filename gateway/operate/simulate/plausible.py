@@ -34,7 +34,6 @@ MAX_EXTRAS = 4  # members that a device sends beside those of the examples, for 
 RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 EXACT_IN_FLOAT = 2**24
-UUID_BYTES = 16
 
 _CLOCK = re.compile(r"(^|_)(time|timestamp|ts|at|date|clock)(_|$)", re.IGNORECASE)
 _COUNTER = re.compile(r"energy|count|total|uptime|(^|\D)\d+\.8\.\d", re.IGNORECASE)  # the last: OBIS time integrals
@@ -194,15 +193,13 @@ class Plausible:
             "map": self._map,
             "record": self._record,
         }
-        self._logical: dict[tuple[str, str], Callable[[_Slot, AvroType], Any]] = {
-            **{("long", f"{zone}timestamp-{unit}"): self._timestamp for zone in ("", "local-") for unit in PER_SECOND},
-            ("int", "date"): self._date,
-            ("int", "time-millis"): self._time_of_day,
-            ("long", "time-micros"): self._time_of_day,
-            ("string", "uuid"): self._uuid,
-            ("fixed", "uuid"): self._uuid,
-            ("bytes", "decimal"): self._decimal,
-            ("fixed", "decimal"): self._decimal,
+        self._logical: dict[str, Callable[[_Slot, AvroType], Any]] = {
+            **{f"{zone}timestamp-{unit}": self._timestamp for zone in ("", "local-") for unit in PER_SECOND},
+            "date": self._date,
+            "time-millis": self._time_of_day,
+            "time-micros": self._time_of_day,
+            "uuid": self._uuid,
+            "decimal": self._decimal,
         }
 
     def sample(self, device: Device) -> Sample:
@@ -332,10 +329,8 @@ class Plausible:
         return self._random.choice(simple if simple and slot.is_deep else branches)
 
     def _of_type(self, slot: _Slot, avro_type: AvroType) -> Any:
-        make = self._logical.get((avro_type.kind, avro_type.logical_name), self._makers[avro_type.kind])
-        if avro_type.logical_name == "uuid" and avro_type.size not in {0, UUID_BYTES}:
-            make = self._makers[avro_type.kind]
-        return make(slot, avro_type)
+        make = self._logical.get(avro_type.logical_name) if avro_type.logical else None
+        return (make or self._makers[avro_type.kind])(slot, avro_type)
 
     def _text(self, slot: _Slot, _type: AvroType) -> str:
         values = [slot.hint, *(value_at(example, slot.path) for example in self._examples)]

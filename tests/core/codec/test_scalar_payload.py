@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec.codec import Codec
 from gateway.core.reading import DeadLetter, Reason
+from tests.contract_values import codec_of
 
 if TYPE_CHECKING:
-    from gateway.core.codec.scalar_payload import Content
+    from gateway.core.codec.codec import Codec
+    from gateway.core.codec.conversion import Content
 
 STATE = {"type": "enum", "name": "State", "symbols": ["ON", "OFF"]}
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -34,7 +35,7 @@ def plug(kind: Any) -> dict[str, Any]:
 
 
 def codec(kind: Any, content: Content = "text", **more: Any) -> Codec:
-    return Codec(plug(kind), ("/plug",), ["/plug"], content=content, **more)
+    return codec_of(plug(kind), ("/plug",), ["/plug"], content=content, **more)
 
 
 def value_of(kind: Any, payload: bytes, content: Content = "text") -> Any:
@@ -142,7 +143,7 @@ def test_encode_tells_the_place_inside_a_whole() -> None:
 def test_encode_takes_no_member_for_the_whole() -> None:
     """The name under which a whole is kept means nothing in the payload of a stream that has none."""
     fields = [{"name": "plug", "type": "string"}]
-    made = Codec({"type": "record", "name": "R", "fields": fields}, ("/plug",), ["/plug"])
+    made = codec_of({"type": "record", "name": "R", "fields": fields}, ("/plug",), ["/plug"])
     letter = made.encode(b'{"$message.payload#":1}', ("mixer",))
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, letter.pointer) == (Reason.EXTRA_FIELD, "/$message.payload#")

@@ -1,4 +1,4 @@
-"""Routes: the stream of a topic."""
+"""The stream of a topic."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core import topic_index as module
 from gateway.core.address import Address
-from gateway.core.topic_index import UNMAPPED, routes
+from gateway.core.topic_index import UNMAPPED, topic_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +17,8 @@ STREAMS = [("doors", "doors/{location}"), ("factory", "factory/{machine}/{sensor
 
 @pytest.fixture
 def stream_of() -> Callable[[bytes], str]:
-    """Make the routes of three streams."""
-    return routes((name, Address.parse(text)) for name, text in STREAMS)
+    """Index three streams."""
+    return topic_index((name, Address.parse(text)) for name, text in STREAMS)
 
 
 @pytest.mark.parametrize(
@@ -42,16 +41,14 @@ def test_a_topic_finds_its_stream(stream_of: Callable[[bytes], str], topic: byte
 
 
 def test_a_topic_that_is_not_utf_8_finds_its_stream(stream_of: Callable[[bytes], str]) -> None:
-    """Bytes that are no text still match a parameter, so that the stream's transform refuses them by name."""
+    """Bytes that are not UTF-8 still match a parameter, so that the stream's transform refuses them by name."""
     assert stream_of(b"doors/\xff\xfe") == "doors"
     assert stream_of(b"\xff/a") == UNMAPPED
 
 
-def test_topics_beyond_the_memory_are_still_found(
-    stream_of: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_topics_beyond_the_memory_are_still_found() -> None:
     """However many topics there are, each finds its stream, and memory stays bounded."""
-    monkeypatch.setattr(module, "MAX_TOPICS", 100)
+    stream_of = topic_index([("doors", Address.parse("doors/{location}"))], max_topics=100)
     for _ in range(2):
         assert {stream_of(b"doors/%d" % number) for number in range(1_000)} == {"doors"}
         assert {stream_of(b"stranger/%d" % number) for number in range(1_000)} == {UNMAPPED}

@@ -1,4 +1,4 @@
-"""The key: text of the record's field, found in the JSON."""
+"""The key on the precise path: text of the record's field, found in the JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.avro_schema import build
 from gateway.core.codec.key import Key
 from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.reading import Reason
@@ -40,7 +41,7 @@ def test_of_gives_the_first_text_that_is_not_empty(
     fields: list[Any], pointers: tuple[str, ...], value: dict[str, Any], key: bytes
 ) -> None:
     """Pointers are tried in order, each through its field's source and default; the key is UTF-8 of what is found."""
-    assert Key(record(*fields), pointers).of(value) == key
+    assert Key(build(record(*fields)), pointers).of(value) == key
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_of_refuses_a_reading_without_key(
 ) -> None:
     """Without a key there is no order to keep: NO_KEY, at the place of the first pointer in the payload."""
     with pytest.raises(ValidationError) as refused:
-        Key(record(*fields), pointers).of(value)
+        Key(build(record(*fields)), pointers).of(value)
     assert (refused.value.reason, pointer(refused.value.tokens)) == (Reason.NO_KEY, place)
 
 
@@ -65,10 +66,10 @@ def test_of_refuses_a_reading_without_key(
 def test_key_refuses_a_pointer_to_no_field(wrong: str) -> None:
     """A pointer that leads nowhere is found when the key is made, not when readings come."""
     with pytest.raises(KeyError):
-        Key(record(NAME, PLACE), (wrong,))
+        Key(build(record(NAME, PLACE)), (wrong,))
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_of_keeps_every_text(text: str) -> None:
     """Any text that is not empty is a key, unchanged."""
-    assert Key(record(NAME), ("/name",)).of({"name": text}).decode() == text
+    assert Key(build(record(NAME)), ("/name",)).of({"name": text}).decode() == text

@@ -6,20 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec.event_time import EventTime
-from gateway.core.codec.json_text import parse
-from gateway.core.codec.precise_encoder import compile_encoder
 from gateway.core.model import Topic
 from gateway.core.reading import Reading, Record
 from gateway.core.transform import Transform
-from tests.contract_values import record, stream
+from tests.contract_values import codec_of, record, stream
 from tests.core.avro_schemas import records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+relaxed = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 Framing = Literal["payload", "header"]
 
@@ -110,16 +109,48 @@ def test_a_record_without_value_has_the_time_of_its_arrival() -> None:
     assert transform(Reading("s", b"s/a", b"", NOW)) == Record("s", b"a", None, [], NOW)
 
 
+@relaxed
 @given(st.data())
-def test_the_field_is_found_behind_fields_of_any_type(data: st.DataObject) -> None:
-    """Records of every shape are passed over to their end, at the outermost level and in a record inside."""
+def test_both_paths_find_the_time_among_fields_of_any_type(data: st.DataObject) -> None:
+    """At the outermost level and in a record inside, behind fields of every shape."""
     schema, samples = data.draw(records())
     sample = data.draw(samples)
-    at = {"name": "at_", "type": MILLIS}
+    at = {"name": "at_", "type": data.draw(st.sampled_from([MILLIS, ["null", MILLIS]]))}
     inner = {"type": "record", "name": "Inner_", "fields": [{"name": "it_", "type": schema}, at]}
-    outer = {"type": "record", "name": "Outer_", "fields": [{"name": "in_", "type": inner}, {**at, "name": "last_"}]}
-    text = f'{{"in_":{{"it_":{sample.json},"at_":{NOW - 1}}},"last_":{NOW - 2}}}'
-    out = bytearray()
-    compile_encoder(outer)(parse(text.encode()), out)
-    assert EventTime(outer, "/in_/at_", 0, {})(bytes(out), NOW) == NOW - 1
-    assert EventTime(outer, "/last_", 0, {})(bytes(out), NOW) == NOW - 2
+    last = {**at, "name": "last_", "type": MILLIS}
+    outer = record(("key_", "string"), ("in_", inner), last)
+    text = f'{{"key_":"k","in_":{{"it_":{sample.json},"at_":{NOW - 1}}},"last_":"2026-10-09T11:59:59.998Z"}}'
+    for pointer, expected in (("/in_/at_", NOW - 1), ("/last_", NOW - 2)):
+        made = codec_of(outer, ("/key_",), event_time=pointer)
+        assert made.not_fast_because == ""
+        assert made.fast(text.encode(), ()) == made.encode_precisely(text.encode())
+        assert made.fast(text.encode(), ())[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "payload", "expected"),
+    [
+        ({"type": MILLIS}, f'"at":{NOW}', NOW),
+        ({"type": MILLIS, "default": 5}, '"n":1', 5),
+        ({"type": MILLIS, "default": 5, "x-source": {"factor": 1000}}, '"n":1', 5),
+        ({"type": MILLIS, "default": 5, "x-source": {"factor": 1000}}, '"at":7', 7_000),
+        ({"type": ["null", MILLIS], "default": None}, '"n":1', None),
+        ({"type": ["null", MILLIS], "default": None}, '"at":null', None),
+        ({"type": ["null", MILLIS], "default": None, "x-source": {"factor": 1000}}, '"at":null', None),
+        ({"type": ["null", MILLIS], "default": None, "x-source": {"factor": 1000}}, '"n":1', None),
+        ({"type": [MILLIS, "null"], "default": 5}, '"at":"2026-10-09T12:00:00Z"', NOW),
+        ({"type": MILLIS, "x-source": ["$message.payload#/n", "$message.payload#/at"]}, '"at":7', 7),
+        ({"type": {"type": "long", "logicalType": "timestamp-nanos"}}, '"at":-1', -1),
+    ],
+)
+def test_both_paths_read_the_time(field: dict[str, Any], payload: str, expected: int | None) -> None:
+    """Defaults, factors, several sources and null included; the fraction of a millisecond is rounded down."""
+    members = [{"name": "at", **field}, {"name": "n", "type": ["null", "long"], "default": None}]
+    if isinstance(field.get("x-source"), list):
+        members.pop()
+    made = codec_of(record(("m", "string"), *members), ("/m",), event_time="/at")
+    assert made.not_fast_because == ""
+    text = f'{{"m":"a",{payload}}}'.encode()
+    encoded = made.fast(text, ())
+    assert encoded[2] == expected
+    assert made.encode_precisely(text) == encoded

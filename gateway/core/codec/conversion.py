@@ -1,0 +1,43 @@
+"""What a codec is made from, and what it gives: how readings of one stream become records of one route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from gateway.core.avro_schema import AvroType
+
+Unknown = Literal["reject", "ignore"]
+Content = Literal["json", "text"]
+
+# The record's key and value; its time in milliseconds since 1970 and the reading's sequence number, where the contract
+# declares them and the payload has them. A plain tuple, because one is made and taken apart for each reading.
+Encoded = tuple[bytes, bytes, int | None, int | None]
+Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the compiled encoder takes it
+Encode = Callable[[bytes, Prepared], Encoded]
+
+
+class Conversion(NamedTuple):
+    """What the contract says of a stream's payload and a route's record.
+
+    Args:
+        record: the record's Avro schema.
+        keys: JSON pointers into the record, tried in order.
+        parameters: for each parameter of the address a JSON pointer into the payload, or None; the member there is
+            filled in when it is absent, and must be equal when it is present.
+        unknown: what to do with members that no field reads.
+        prefix: bytes before the Avro body in the record's value.
+        content: the format of the payload.
+        event_time: JSON pointer into the record, to a timestamp that may be null; None without one.
+        sequence: JSON pointer into the payload, to the sequence number; None without one.
+    """
+
+    record: AvroType
+    keys: tuple[str, ...]
+    parameters: tuple[str | None, ...] = ()
+    unknown: Unknown = "reject"
+    prefix: bytes = b""
+    content: Content = "json"
+    event_time: str | None = None
+    sequence: str | None = None
