@@ -34,7 +34,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.topic_index import topic_index
 from gateway.core.transform import Transform
 from gateway.kafka.sink import KafkaSink
-from gateway.mqtt.reader import FastReader
+from gateway.mqtt.reader import FastReader, Intake
 from gateway.operate.demo.mock_kafka import MockCluster
 from gateway.spool.spool import Policy, Spool
 
@@ -66,7 +66,9 @@ class Bench:
         self.packets = b"".join(packets)
         self.routes = topic_index([(stream.name, stream.address)])
         self.reader = FastReader(
-            self.routes, PAYLOAD_LIMIT, callback_api_version=CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5
+            Intake(self.routes, PAYLOAD_LIMIT),
+            callback_api_version=CallbackAPIVersion.VERSION2,
+            protocol=paho.MQTTv5,
         )
         self.reader.on_socket_register_write = lambda *_: None  # so that paho leaves writing to others
         self.transform = Transform(stream, 1, PAYLOAD_LIMIT)

@@ -1,4 +1,4 @@
-"""Small files that survive a power cut whole."""
+"""Small files that a power cut does not damage."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file so that a power cut leaves the old one or the new one, never half of it.
+    """Replace a file, or create it, so that a power cut leaves the old content or the new, never a part.
 
     Args:
-        path: of the file, which need not be there yet; its folder must.
-        text: what it shall hold, written as UTF-8.
+        path: of the file; its folder must exist.
+        text: written as UTF-8.
 
     Raises:
-        OSError: when some step fails; the old file is still there then.
+        OSError: when a step fails; the old file is then unchanged.
     """
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:

@@ -1,7 +1,4 @@
-"""What one gateway.yaml leads to: settings, contract, how to reach Kafka and the registry, and the state folder.
-
-For commands that work beside a running gateway.
-"""
+"""Everything that one gateway.yaml leads to: settings, contract, state folder, and how to reach every peer."""
 
 from __future__ import annotations
 
@@ -11,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway import contract as contracts
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.mqtt.broker import Broker
+from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
 from gateway.settings.consistency import check_consistency
 from gateway.settings.secret import UnfitFileError, read_secret
-from gateway.settings.settings import Settings, load
+from gateway.settings.settings import load
 from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
 
@@ -28,23 +26,18 @@ if TYPE_CHECKING:
 
 
 class Installation(NamedTuple):
-    """An installation, as its files say.
-
-    Args:
-        settings: gateway.yaml.
-        contract: the contract it names.
-    """
+    """The settings of a gateway.yaml, and the contract that it names."""
 
     settings: Settings
     contract: Contract
 
     @property
     def spool_path(self) -> Path:
-        """The spool's file; its folder holds all state."""
+        """The spool's file; its folder has all state."""
         return self.settings.resolve(self.settings.spool.path)
 
     def kafka(self, *, producing: bool) -> dict[str, Any]:
-        """Write how to reach Kafka as librdkafka properties; a consumer gets none that are for producers.
+        """Make the librdkafka properties of a producer or a consumer.
 
         Raises:
             ConfigurationError: when a secret cannot be used.
@@ -54,7 +47,7 @@ class Installation(NamedTuple):
         return connection_properties(self.contract.kafka, given, self.settings)
 
     def registry(self) -> SchemaRegistry:
-        """Make the way to schema ids: the lock file beside the spool, then the registry.
+        """Make the client for schema ids: the lock file beside the spool, then the registry.
 
         Raises:
             ConfigurationError: when a secret cannot be used.
@@ -70,7 +63,7 @@ def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
         environ: its overrides.
 
     Raises:
-        ConfigurationError: with everything that is wrong.
+        ConfigurationError: with all errors.
     """
     settings = load(config, environ)
     contract = contracts.load(settings.resolve(settings.contract))
@@ -80,46 +73,39 @@ def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:
-    """Make the registry of an installation.
+    """Make the registry client of an installation; nothing is sent yet.
 
     Args:
-        contract: names the registry where the settings do not.
+        contract: has the registry's address unless the settings do.
         settings: address, login, and whether to register.
         may_register: False to look up only, whatever the settings say.
-
-    Returns:
-        The registry, not asked yet.
 
     Raises:
         ConfigurationError: when a secret cannot be used.
     """
     given = settings.server(contract.kafka.name).registry
-    return SchemaRegistry(
-        url=given.url or contract.kafka.registry_url,
-        lock_path=lock_path_of(settings),
-        register=given.register and may_register,
+    endpoint = Endpoint(
+        url=given.url or contract.kafka.registry_url or "",
         username=given.username or "",
         password=settings.secret(given.password_file).get_secret_value() if given.password_file else "",
         token=settings.secret(given.token_file).get_secret_value() if given.token_file else "",
         ca_file=settings.locate(given.ca_file) if given.ca_file else None,
     )
+    return SchemaRegistry(endpoint, lock_path_of(settings), register=given.register and may_register)
 
 
 def lock_path_of(settings: Settings) -> Path:
-    """Tell where an installation's lock file is: beside the spool, because that folder can be written."""
+    """Give the path of the lock file: beside the spool, because that folder is writable."""
     return settings.resolve(settings.spool.path).parent / LOCK_FILE
 
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
-    """Write where the cluster is and how to log in as librdkafka properties.
+    """Make the librdkafka properties for reaching the cluster; TLS always verifies the broker's certificate and name.
 
     Args:
         server: the contract's Kafka server.
-        given: this installation's part of it. TLS always verifies the broker's certificate and name.
+        given: this installation's settings for it.
         settings: finds files and reads secrets.
-
-    Returns:
-        The properties.
 
     Raises:
         ConfigurationError: when a secret cannot be used.
@@ -143,17 +129,17 @@ PORT, TLS_PORT = 1883, 8883
 
 
 class Login(NamedTuple):
-    """Who publishes; an empty name for nobody in particular."""
+    """A user name and password; both empty for none."""
 
     username: str
     password: str
 
 
-NOBODY = Login("", "")
+NO_LOGIN = Login("", "")
 
 
 def login(username: str, password_file: Path | None) -> Login:
-    """Read who publishes.
+    """Make a login, with the password from a file.
 
     Raises:
         GatewayError: when the password file cannot be used.
@@ -165,14 +151,14 @@ def login(username: str, password_file: Path | None) -> Login:
 
 
 def broker_of(
-    server: MqttServer, settings: Settings | None, elsewhere: tuple[str, int] | None = None, login: Login = NOBODY
+    server: MqttServer, settings: Settings | None, elsewhere: tuple[str, int] | None = None, login: Login = NO_LOGIN
 ) -> Broker:
     """Find out how to reach a broker of the contract.
 
     Args:
         server: of the contract.
         settings: gateway.yaml, or None.
-        elsewhere: host and port instead of those, without TLS.
+        elsewhere: host and port instead of theirs, without TLS.
         login: instead of gateway.yaml's.
 
     Raises:

@@ -1,8 +1,8 @@
 """SIGTERM and SIGINT as a flag.
 
-No `threading.Event`: its lock is not reentrant. A second signal that comes while the first one's handler is inside
-`set` would wait for itself for ever, and signals do come in pairs: the kernel's notice of a parent's death
-(`PR_SET_PDEATHSIG`) is sent once for each of its threads.
+`threading.Event` would not do: its lock is not reentrant. A second signal that arrives while the first one's handler is
+inside `set` would deadlock, and signals do come in pairs: the kernel's notice of a parent's death (`PR_SET_PDEATHSIG`)
+is sent once for each of its threads.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_Given = TypeVar("_Given")
-_Found = TypeVar("_Found")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-STEP_SECONDS = 0.1  # how late a wait notices a signal at most
+STEP_SECONDS = 0.1  # a wait notices a signal this late at most
 
 
 class Stopping(Protocol):
-    """Tells that it is time to stop; `threading.Event` is one, for those who stop a thread."""
+    """A request to stop; `threading.Event` satisfies it where a thread is to be stopped."""
 
     def is_set(self) -> bool:
         """True when it is time to stop."""
 
     def wait(self, timeout: float) -> bool:
-        """Wait so many seconds at most; True as soon as it is time to stop."""
+        """Wait for so many seconds at most; True as soon as it is time to stop."""
 
 
 class StopFlag:
-    """A flag that a signal handler may raise at any moment, as often as it likes."""
+    """A flag that a signal handler may set at any moment, any number of times."""
 
     def __init__(self) -> None:
         self._is_set = False
 
     def set(self) -> None:
-        """Say that it is time to stop."""
+        """Request to stop."""
         self._is_set = True
 
     def is_set(self) -> bool:
@@ -46,7 +46,7 @@ class StopFlag:
         return self._is_set
 
     def wait(self, timeout: float) -> bool:
-        """Wait so many seconds at most; True as soon as it is time to stop."""
+        """Wait for so many seconds at most; True as soon as it is time to stop."""
         until = time.monotonic() + timeout
         while not self._is_set and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, STEP_SECONDS))
@@ -54,25 +54,17 @@ class StopFlag:
 
 
 def stop_on_signals() -> StopFlag:
-    """Let SIGINT and SIGTERM raise a flag from now on, instead of ending the process."""
+    """Let SIGINT and SIGTERM set a flag from now on, instead of ending the process."""
     stop = StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
 
 
-def map_in_threads(ask: Callable[[_Given], Sequence[_Found]], whom: Sequence[_Given]) -> list[_Found]:
-    """Do something for each in a thread of its own, and go on noticing signals.
-
-    Args:
-        ask: called once for each.
-        whom: one at least.
-
-    Returns:
-        What all of them gave, in their order.
-    """
-    with ThreadPoolExecutor(len(whom)) as pool:
-        asked = [pool.submit(ask, one) for one in whom]
-        while wait(asked, STEP_SECONDS).not_done:
-            pass  # handlers run in this thread, which must not sleep for long
-        return [found for one in asked for found in one.result()]
+def map_in_threads(function: Callable[[_Item], Sequence[_Result]], items: Sequence[_Item]) -> list[_Result]:
+    """Call a function for each of one or more items, each in a thread; give all results, in the order of the items."""
+    with ThreadPoolExecutor(len(items)) as pool:
+        calls = [pool.submit(function, item) for item in items]
+        while wait(calls, STEP_SECONDS).not_done:
+            pass  # signal handlers run in this thread, between the waits
+        return [result for call in calls for result in call.result()]

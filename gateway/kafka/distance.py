@@ -1,13 +1,12 @@
-"""How far away Kafka is, which decides how many requests may be under way to a broker.
+"""How many requests may be in flight to a Kafka broker, by its distance.
 
-Kafka answers the requests of a connection one after the other. Those beyond the one that it works on only have to cover
-the way there and back. From another town that takes five, as many as keep their order. On the same machine or behind
-the same switch it takes two: more would wait there, where they could have gathered records here. With two, 10,000
-readings a second were through up to a millisecond earlier, and at full speed each cost up to a tenth less; over a way
-of 20 ms two took twice as long as five.
+Kafka answers the requests of a connection one after the other. Over a WAN five in-flight requests, the most that keep
+their order, hide the round trip. On a LAN two suffice, and more would wait at the broker instead of gathering records
+here: with two, latency at 10,000/s was up to 1 ms lower, and at full speed a record cost up to a tenth less CPU. Over
+a round trip of 20 ms, two took twice as long as five.
 
-librdkafka's figure stands for the life of a producer, so the way is measured once, before there is one: by connecting.
-A broker that does not answer then counts as far away, which costs the gateway beside it what is said above.
+librdkafka fixes the number when a producer is made, so the distance is measured once before that, by connecting. A
+broker that does not answer counts as far away.
 """
 
 from __future__ import annotations
@@ -16,36 +15,42 @@ import socket
 import threading
 import time
 
-PORT = 9_092  # librdkafka's, where none is said
-FAR, NEAR = 5, 2  # requests under way
-NEAR_SECONDS = 0.001  # to connect, on the best of some tries: the others tell how busy this machine is
+PORT = 9_092  # librdkafka's default
+FAR, NEAR = 5, 2  # requests in flight
+NEAR_SECONDS = 0.001  # to connect, on the best of some tries: the others show how busy this machine is
 TRIES = 3
-PATIENCE_SECONDS = 0.1  # for all of it: a start waits for nobody
+MEASURE_SECONDS = 0.1  # for all tries, so that a start does not wait for Kafka
 
 
-def max_in_flight(host: str, port: int | None) -> int:
-    """Tell how many requests shall be under way to each broker of a cluster.
+def max_in_flight(
+    host: str, port: int | None, near_seconds: float = NEAR_SECONDS, measure_seconds: float = MEASURE_SECONDS
+) -> int:
+    """Choose librdkafka's `max.in.flight`.
 
     Args:
-        host: of one of its brokers.
-        port: None for librdkafka's own.
+        host: of one of the cluster's brokers.
+        port: None for librdkafka's default.
+        near_seconds: a broker that takes less to connect is near.
+        measure_seconds: how long to measure at most.
     """
-    ways: list[float] = []
-    # A thread, because nothing ends a look-up of a name that takes its time.
-    measuring = threading.Thread(target=_measure, args=(host, port or PORT, ways), name="measure kafka", daemon=True)
+    times: list[float] = []
+    # In a thread, because a DNS look-up has no time limit.
+    measuring = threading.Thread(
+        target=_measure, args=(host, port or PORT, measure_seconds, times), name="measure kafka", daemon=True
+    )
     measuring.start()
-    measuring.join(PATIENCE_SECONDS)
-    return NEAR if min(ways, default=NEAR_SECONDS) < NEAR_SECONDS else FAR
+    measuring.join(measure_seconds)
+    return NEAR if min(times, default=near_seconds) < near_seconds else FAR
 
 
-def _measure(host: str, port: int, ways: list[float]) -> None:
+def _measure(host: str, port: int, timeout_seconds: float, times: list[float]) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         for _ in range(TRIES):
-            with socket.socket(family, kind, protocol) as plain:
-                plain.settimeout(PATIENCE_SECONDS)
+            with socket.socket(family, kind, protocol) as connection:
+                connection.settimeout(timeout_seconds)
                 began = time.monotonic()
-                plain.connect(address)
-                ways.append(time.monotonic() - began)
+                connection.connect(address)
+                times.append(time.monotonic() - began)
     except (OSError, ValueError):  # ValueError: a host name that IDNA cannot encode
-        ways.clear()
+        times.clear()

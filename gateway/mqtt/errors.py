@@ -1,6 +1,6 @@
-"""What went wrong between us and a broker, in a sentence for the operator with what to do about it.
+"""What an MQTT connection error means: the cause and the fix, for the operator.
 
-Tables first: the same fault has one text wherever it shows. The left side is what paho, OpenSSL or the system say.
+The keys of the tables are the words of paho, OpenSSL and the operating system.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import socket
 import ssl
 
-from gateway.certificate import UNDER_SERVERS, Peer
-from gateway.certificate import refusal as certificate_refusal
+from gateway.certificate import UNDER_SERVERS, rejected
 
-REFUSAL_ADVICE = {
+REFUSED = "broker refused the connection"
+REFUSAL_FIXES = {
     "Not authorized": f"check username and password_file {UNDER_SERVERS}",
     "Bad user name or password": f"check username and password_file {UNDER_SERVERS}",
     "Client identifier not valid": "check clientId in the contract's MQTT binding",
@@ -19,60 +19,54 @@ REFUSAL_ADVICE = {
     "Use another server": f"check host {UNDER_SERVERS}",
     "Server moved": f"check host {UNDER_SERVERS}",
 }
-OWN_CERTIFICATE = f"check tls.cert_file and tls.key_file {UNDER_SERVERS}"
-NO_TLS = f"is this a TLS port? check host {UNDER_SERVERS}"
-ALERTS = {  # what the broker says of our certificate, by OpenSSL's name for it
+CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {UNDER_SERVERS}"
+CHECK_TLS_PORT = f"is this a TLS port? check host {UNDER_SERVERS}"
+ALERTS = {  # the broker's TLS alert about the client certificate
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
-        f"the broker wants a certificate of ours; name one as tls.cert_file and tls.key_file {UNDER_SERVERS}"
+        f"the broker requires a client certificate; set tls.cert_file and tls.key_file {UNDER_SERVERS}"
     ),
-    "TLSV1_ALERT_UNKNOWN_CA": f"the broker does not know who signed our certificate; {OWN_CERTIFICATE}",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"the broker says that our certificate has ended; {OWN_CERTIFICATE}",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": f"the broker says that our certificate is revoked; {OWN_CERTIFICATE}",
-    "SSLV3_ALERT_BAD_CERTIFICATE": f"the broker refuses our certificate; {OWN_CERTIFICATE}",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": f"the broker refuses our certificate; {OWN_CERTIFICATE}",
+    "TLSV1_ALERT_UNKNOWN_CA": f"the broker does not trust the CA of the client certificate; {CHECK_CERTIFICATE}",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"the client certificate has expired; {CHECK_CERTIFICATE}",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": f"the client certificate is revoked; {CHECK_CERTIFICATE}",
+    "SSLV3_ALERT_BAD_CERTIFICATE": f"the broker rejected the client certificate; {CHECK_CERTIFICATE}",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": f"the broker rejected the client certificate; {CHECK_CERTIFICATE}",
 }
-TLS_ADVICE = {
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": OWN_CERTIFICATE,
-    "WRONG_VERSION_NUMBER": NO_TLS,
-    "UNEXPECTED_EOF_WHILE_READING": NO_TLS,
+TLS_FIXES = {
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": CHECK_CERTIFICATE,
+    "WRONG_VERSION_NUMBER": CHECK_TLS_PORT,
+    "UNEXPECTED_EOF_WHILE_READING": CHECK_TLS_PORT,
 }
-NETWORK_ADVICE: dict[type[OSError], str] = {
+NETWORK_FIXES: dict[type[OSError], str] = {
     socket.gaierror: f"check host {UNDER_SERVERS}, and this machine's DNS",
     ConnectionRefusedError: "does the broker run, and is this its port?",
-    TimeoutError: "is the broker up, and does a firewall stand in between?",
+    TimeoutError: "is the broker up, and does a firewall block the connection?",
 }
 
 
 def refusal(reason: str) -> str:
-    """Say why a broker refuses the connection, and what to do.
+    """Explain a CONNACK with an error; `reason` is its code in paho's words."""
+    return _with_fix(f"the {REFUSED}: {reason}", REFUSAL_FIXES.get(reason))
+
+
+def sentence(error: OSError | ValueError, *, is_connecting: bool = False) -> str:
+    """Explain an error of the network or of TLS.
 
     Args:
-        reason: as the CONNACK has it, in paho's words.
-    """
-    return _advised(f"the broker refuses us: {reason}", REFUSAL_ADVICE.get(reason))
-
-
-def sentence(error: OSError | ValueError, host: str = "", port: int = 0) -> str:
-    """Say what an error of the network or of TLS means, and what to do.
-
-    Args:
-        error: from dialling or from a socket; a ValueError is a host name that IDNA cannot encode.
-        host: that was dialled. A certificate that is refused is fetched from there, which may block for some seconds.
-        port: that was dialled.
+        error: a ValueError is a host name that IDNA cannot encode.
+        is_connecting: it came before the connection was open: a reset then means that the port does not use TLS.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        return certificate_refusal(Peer("the broker's", host, port), error)
+        return rejected(error.verify_message)
     if isinstance(error, ssl.SSLError):
         reason = error.reason or "UNKNOWN"
-        told = f"TLS failed: {reason.lower().replace('_', ' ')}"
-        return ALERTS.get(reason) or _advised(told, TLS_ADVICE.get(reason))
-    if isinstance(error, ConnectionResetError) and host:  # while we shook hands
-        return _advised(f"{error.strerror}", NO_TLS)
+        return ALERTS.get(reason) or _with_fix(f"TLS failed: {reason.lower().replace('_', ' ')}", TLS_FIXES.get(reason))
+    if isinstance(error, ConnectionResetError) and is_connecting:
+        return _with_fix(f"{error.strerror}", CHECK_TLS_PORT)
     if isinstance(error, OSError):
-        advice = next((advice for kind, advice in NETWORK_ADVICE.items() if isinstance(error, kind)), None)
-        return _advised(error.strerror or str(error) or type(error).__name__, advice)
-    return _advised(str(error), NETWORK_ADVICE[socket.gaierror])
+        fix = next((fix for kind, fix in NETWORK_FIXES.items() if isinstance(error, kind)), None)
+        return _with_fix(error.strerror or str(error) or type(error).__name__, fix)
+    return _with_fix(str(error), NETWORK_FIXES[socket.gaierror])
 
 
-def _advised(told: str, advice: str | None) -> str:
-    return f"{told}; {advice}" if advice else told
+def _with_fix(message: str, fix: str | None) -> str:
+    return f"{message}; {fix}" if fix else message

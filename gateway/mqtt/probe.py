@@ -1,13 +1,13 @@
-"""A stay at an MQTT broker under a client id that nobody knows, which leaves no trace there.
+"""A short connection to an MQTT broker that checks it: `gateway doctor`, `drift` and `init` use it. It leaves no trace.
 
-The id is drawn anew each time, the session is clean and ends with the connection, and retained messages are not asked
-for. So nothing is taken from the session that the broker keeps for the gateway, whether that is connected or not.
+The client id is random, the session ends with the connection, and retained messages are not asked for. So the session
+that the broker keeps for the gateway is untouched, whether the gateway is connected or not.
 
-One danger is left: a broker may make client ids out of user names (Mosquitto: `use_username_as_clientid`). A clean
-start would then end the gateway's own session. So it knocks first, without a clean start: a session that is already
-there cannot be ours, and is left as it was, with all that it holds. The gateway may be cut off for a moment.
+One danger is left: a broker may derive client ids from user names (Mosquitto: `use_username_as_clientid`), and a clean
+start would delete the gateway's session. So the probe first connects with clean start off; an existing session means
+that the id is taken, and the probe ends. The gateway may be disconnected for a moment.
 
-A user's rights are what is asked about. An access list that goes by client id grants a stranger other things.
+ACLs keyed on client id give other results than the gateway gets.
 """
 
 from __future__ import annotations
@@ -37,39 +37,40 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30
 STEP_SECONDS = 0.1
+EVERYTHING = "#"
 RETAINED, NO_RETAINED = 0, 2  # MQTT 5.0 section 3.8.3.1
 
 
 class BrokerProbe:
-    """A stay at a broker; a context manager.
+    """A connection to a broker under a random client id; a context manager.
 
     Args:
-        broker: where it is, and who we are to it.
+        broker: to connect to.
         session_expiry: seconds that the broker keeps the gateway's session.
         answer_seconds: how long to wait for each answer.
 
     Raises:
-        GatewayError: when the broker cannot be reached, refuses us, or takes us for a client that it knows.
+        GatewayError: when the broker cannot be reached, refuses the connection, or has a session for the random id.
     """
 
     def __init__(self, broker: Broker, session_expiry: int, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._broker = broker
         self._session_expiry = session_expiry
         self._answer_seconds = answer_seconds
-        self._client_id = f"gateway-drift-{token_hex(4)}"  # 23 characters is what every broker must take
+        self._client_id = f"gateway-drift-{token_hex(4)}"  # every broker must accept 23 characters
         self._client: paho.Client
-        self._greeting: tuple[bool, ReasonCode] | None = None
+        self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}
-        self._hears_retained = False
+        self._takes_retained = False
         self._take: Callable[[bytes, bytes], None] = lambda _topic, _payload: None
 
     def __enter__(self) -> Self:
-        is_known = self._connect(is_clean=False)
+        is_taken = self._connect(is_clean=False)
         self._client.disconnect()
-        if is_known:
+        if is_taken:
             raise GatewayError(
-                "The broker takes us for a client that it knows, so nothing more was asked: it would end its session.",
-                "Does it make client ids out of user names? Then ask with a user of its own.",
+                "The broker has a session for our random client id, so the probe ended: going on would delete it.",
+                "If the broker derives client ids from user names, give the probe a user of its own.",
             )
         self._connect(is_clean=True)
         return self
@@ -78,26 +79,26 @@ class BrokerProbe:
         self._client.disconnect()
 
     def subscribe(self, filters: Mapping[str, int], *, is_retained_wanted: bool = False) -> dict[str, ReasonCode]:
-        """Subscribe, for as long as the visit lasts.
+        """Subscribe until the connection ends.
 
         Args:
             filters: with the QoS to ask for.
-            is_retained_wanted: hear what is retained too.
+            is_retained_wanted: receive retained messages too.
 
         Returns:
-            What the broker answers to each.
+            The broker's answer to each filter.
 
         Raises:
             GatewayError: when it does not answer.
         """
-        self._hears_retained = is_retained_wanted
+        self._takes_retained = is_retained_wanted
         if self._broker.is_mqtt5:
             retained = RETAINED if is_retained_wanted else NO_RETAINED
             options = [(one, SubscribeOptions(qos, retainHandling=retained)) for one, qos in filters.items()]
             _, packet_id = self._client.subscribe(options)
         else:
             _, packet_id = self._client.subscribe(list(filters.items()))
-        self._wait(lambda: packet_id in self._answers, "The broker accepted us but does not answer our subscriptions.")
+        self._wait(lambda: packet_id in self._answers, "The broker accepted the connection but sends no SUBACK.")
         return dict(zip(filters, self._answers.pop(packet_id or 0), strict=True))
 
     def unsubscribe(self, filters: Mapping[str, int]) -> None:
@@ -107,13 +108,12 @@ class BrokerProbe:
             GatewayError: when the broker does not answer.
         """
         _, packet_id = self._client.unsubscribe(list(filters))
-        self._wait(lambda: packet_id in self._answers, "The broker does not answer the end of our subscriptions.")
+        self._wait(lambda: packet_id in self._answers, "The broker sends no UNSUBACK.")
 
     def is_session_kept(self) -> bool:
-        """Leave a session behind, come back for it, and end it.
+        """Disconnect, and connect again to see whether the broker kept the session; then delete it.
 
-        Returns:
-            Whether it was still there. Subscriptions of this visit are gone.
+        The subscriptions of this probe are gone afterwards.
 
         Raises:
             GatewayError: when the connection is lost.
@@ -126,15 +126,15 @@ class BrokerProbe:
         return is_kept
 
     def listen(self, take: Callable[[bytes, bytes], None], seconds: float, stopping: Stopping) -> float:
-        """Hear what is published.
+        """Receive messages.
 
         Args:
-            take: gets the topic and the payload of each message.
+            take: gets the topic and the payload of each.
             seconds: how long.
-            stopping: ends it before its time.
+            stopping: ends it early.
 
         Returns:
-            For how many seconds it was listened.
+            For how many seconds it listened.
 
         Raises:
             GatewayError: when the connection is lost.
@@ -145,61 +145,56 @@ class BrokerProbe:
         return time.monotonic() - started
 
     def _connect(self, *, is_clean: bool) -> bool:
-        """Connect, and tell whether the broker had a session for us."""
-        self._greeting, self._client = None, self._made(is_clean=is_clean)
+        """Connect; True when the broker had a session for the client id."""
+        self._connack, self._client = None, self._new_client(is_clean=is_clean)
         host, port = self._broker.host, self._broker.port
+        options: dict[str, Any] = {}
+        if self._broker.is_mqtt5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types it not
+            properties.SessionExpiryInterval = 0 if is_clean else self._session_expiry
+            options = {"clean_start": is_clean, "properties": properties}
         try:
-            if self._broker.is_mqtt5:
-                properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types it not
-                properties.SessionExpiryInterval = 0 if is_clean else self._session_expiry
-                self._client.connect(host, port, KEEP_ALIVE_SECONDS, clean_start=is_clean, properties=properties)
-            else:
-                self._client.connect(host, port, KEEP_ALIVE_SECONDS)
+            self._client.connect(host, port, KEEP_ALIVE_SECONDS, **options)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
-            raise _failed(f"Cannot connect to {host}:{port}: {sentence(error, host, port)}") from None
-        self._wait(lambda: self._greeting is not None, "The broker sends no CONNACK; is this a port for MQTT?")
-        assert self._greeting is not None, "it was waited for"
-        is_known, reason = self._greeting
+            raise _failed(f"Cannot connect to {host}:{port}: {sentence(error, is_connecting=True)}") from None
+        self._wait(lambda: self._connack is not None, "The broker sends no CONNACK; is this an MQTT port?")
+        assert self._connack is not None, "waited for above"
+        is_known, reason = self._connack
         if reason.is_failure:
             raise _failed(refusal(str(reason)))
         return is_known
 
-    def _made(self, *, is_clean: bool) -> paho.Client:
-        is_mqtt5 = self._broker.is_mqtt5
+    def _new_client(self, *, is_clean: bool) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             self._client_id,
-            clean_session=None if is_mqtt5 else is_clean,
-            protocol=paho.MQTTv5 if is_mqtt5 else paho.MQTTv311,
-            manual_ack=True,  # should the session be another's, it keeps what it holds
+            clean_session=None if self._broker.is_mqtt5 else is_clean,
+            protocol=self._broker.protocol,
+            manual_ack=True,  # if the session belongs to another client, the broker keeps its messages
         )
-        client.connect_timeout = self._answer_seconds
         client.on_connect = self._on_connect
         client.on_subscribe = client.on_unsubscribe = self._on_answer
         client.on_message = self._on_message
-        if self._broker.username:
-            client.username_pw_set(self._broker.username, self._broker.password)
-        if self._broker.tls:
-            client.tls_set_context(self._broker.tls)
+        self._broker.configure(client, self._answer_seconds)
         return client
 
-    def _wait(self, is_here: Callable[[], bool], complaint: str) -> None:
+    def _wait(self, is_here: Callable[[], bool], message: str) -> None:
         until = time.monotonic() + self._answer_seconds
         while not is_here():
             if time.monotonic() > until:
-                raise GatewayError(complaint, "Is it overloaded, or is this another server?")
+                raise GatewayError(message, "Is the broker overloaded, or is this another server?")
             self._turn()
 
     def _turn(self) -> None:
         rc = self._client.loop(STEP_SECONDS)
-        is_refused = self._greeting is not None and self._greeting[1].is_failure  # told with its reason
+        is_refused = self._connack is not None and self._connack[1].is_failure  # `_connect` raises the reason
         if rc != paho.MQTT_ERR_SUCCESS and not is_refused:
-            raise GatewayError("The broker closed the connection.", "Its log says why.")
+            raise GatewayError("The broker closed the connection.", "See the broker's log for the reason.")
 
     def _on_connect(
         self, _client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, _props: Properties | None
     ) -> None:
-        self._greeting = flags.session_present, reason
+        self._connack = flags.session_present, reason
 
     def _on_answer(
         self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None
@@ -207,14 +202,12 @@ class BrokerProbe:
         self._answers[packet_id] = reasons
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        if (
-            self._hears_retained or not message.retain
-        ):  # MQTT 3.1.1 sends what is retained, and that did not arrive just now
-            self._take(message._topic, bytes(message.payload))  # noqa: SLF001 - its public form raises on what is no UTF-8
+        if self._takes_retained or not message.retain:  # at MQTT 3.1.1 the broker sends retained messages anyway
+            self._take(message._topic, bytes(message.payload))  # noqa: SLF001 - `topic` raises on invalid UTF-8
 
 
-def _failed(told: str) -> GatewayError:
-    """Make two sentences of what the advice says in one: what is wrong, and what to do."""
-    fault, _, step = told.partition("; ")
-    sentences = (f"{one[0].upper()}{one[1:]}{'' if one.endswith('?') else '.'}" for one in (fault, step) if one)
+def _failed(text: str) -> GatewayError:
+    """Make the sentences of a `cause; fix`."""
+    cause, _, fix = text.partition("; ")
+    sentences = (f"{one[0].upper()}{one[1:]}{'' if one.endswith('?') else '.'}" for one in (cause, fix) if one)
     return GatewayError(*map(printable, sentences))

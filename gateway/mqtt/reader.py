@@ -1,22 +1,23 @@
-"""Two ways to get readings off an MQTT socket; both are paho clients, and the same tests run on both.
+"""Two readers of MQTT sockets; both are paho clients, and the same tests run on both.
 
 `PahoReader` is plain paho: it reads one byte at a time and calls back for every message, 17 to 40 microseconds each.
 
-`FastReader` replaces one method of paho's client, the one that reads packets: it takes what the socket holds at once
-and runs over the PUBLISH packets in a tight loop; every other packet is handed to paho. Acknowledgements of a batch go
-out in one write. It leans on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), which is
-why pyproject.toml pins the major version.
+`FastReader` replaces the method of paho's client that reads packets: it takes all that the socket holds and runs over
+the PUBLISH packets in a tight loop; every other packet goes to paho. The acknowledgements of a batch go out in one
+write. It depends on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), so pyproject.toml
+pins the major version.
 
-A PUBLISH that is much longer than the payload limit is not gathered by `FastReader`: its first bytes are kept, the rest
-is only hashed as it passes, and it arrives as a reading that says its size. So memory stays bounded whatever a broker
-sends. `PahoReader` gathers a message whole before it cuts it.
+`FastReader` does not gather a PUBLISH that is much longer than the payload limit: it keeps the first bytes, hashes the
+rest as it passes, and makes a reading that has the full size. So memory is bounded whatever a broker sends.
+`PahoReader` gathers a message whole before it truncates it.
 
-Properties of a PUBLISH serve nothing here: paho checks each, `FastReader` only passes over them. Readings of streams
-that make headers of some carry them as they stood in the packet, for the transform to judge; of more than `CUT_TO`
-bytes only so many that it shows. Where no stream of a server asks for any, nothing is done for them.
+PUBLISH properties are not interpreted here: paho checks them, `FastReader` skips them. Readings of streams that make
+headers of properties carry them as they stood in the packet, truncated just beyond `CUT_TO`, so that the transform can
+detect the overflow.
 
-Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the link with the reason.
-QoS 2 counts as malformed, because it was not asked for: paho would answer it before anybody has stored the message.
+Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the connection with the
+reason. QoS 2 counts as malformed, because the gateway does not ask for it: paho would answer it before the message is
+stored.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import socket
 import ssl
 import time
 from array import array
+from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,9 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 PUBLISH, PUBACK = 0x30, 0x40
-FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor sent before, as nearly all are
+FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor a duplicate, as nearly all are
 READ_BYTES = 262_144
-MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept, so that too many can be told
+MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept: one more than allowed, so that the transform detects the overflow
 # Of a PUBLISH: topic, packet id, length of the properties, and as many of them as are kept.
 LONGEST_HEADER = 2 + 65_535 + 2 + 4 + MOST_PROPERTIES
 DISCONNECT = b"\xe0\0"
@@ -62,11 +64,30 @@ class MalformedPacketError(DataError):
     """A packet that breaks the protocol; the text says how."""
 
 
-class Connection:
-    """One connection's acknowledgements, in the order the spool releases them.
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How the messages of a broker become readings.
 
-    After a reconnect the broker uses packet ids anew. Readings keep the connection they came over, so what is
-    acknowledged late goes to a list that nobody sends.
+    Args:
+        stream_of: topic -> name of its stream.
+        payload_limit: bytes; longer payloads are truncated.
+        property_streams: names of the streams whose readings carry their MQTT 5 properties.
+        receive_maximum: how many unacknowledged messages the broker may have in flight.
+        is_fast: False to read with plain paho.
+    """
+
+    stream_of: Callable[[bytes], str]
+    payload_limit: int
+    property_streams: Collection[str] = ()
+    receive_maximum: int = 65_535
+    is_fast: bool = True
+
+
+class AckQueue:
+    """The acknowledgements of one connection, in the order in which the spool releases them.
+
+    After a reconnect the broker uses packet ids anew. A reading keeps the queue of its connection, so a late
+    acknowledgement goes to a queue that is no longer sent.
     """
 
     __slots__ = ("acknowledge", "packet_ids")
@@ -83,38 +104,25 @@ class Connection:
 
 
 class PahoReader(paho.Client):
-    """paho's client, with an inbox.
+    """paho's client, with an inbox; `arguments` are paho's own."""
 
-    Args:
-        stream_of: topic -> name of the stream it belongs to.
-        payload_limit: bytes; longer payloads are cut.
-        property_streams: names of the streams whose readings carry their properties.
-        arguments: paho's own.
-    """
-
-    def __init__(
-        self,
-        stream_of: Callable[[bytes], str],
-        payload_limit: int,
-        property_streams: Collection[str] = (),
-        **arguments: Any,
-    ) -> None:
-        # On some refusals paho would dial again by itself, in the caller's thread and with another version.
+    def __init__(self, intake: Intake, **arguments: Any) -> None:
+        # On some refusals paho would reconnect by itself, in the caller's thread and with another protocol version.
         super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
-        self.connection = Connection()
+        self.connection = AckQueue()
         self.arrived: list[Entry] = []
-        self.is_drained = False  # the last read took all there was
-        self.trouble: OSError | None = None  # why the connection broke, which paho does not tell
-        self._stream_of = stream_of
-        self._payload_limit = payload_limit
-        self._keeping = property_streams if self._protocol == paho.MQTTv5 else ()
+        self.is_drained = False  # the last read emptied the socket
+        self.trouble: OSError | None = None  # why the connection broke, which paho does not report
+        self._stream_of = intake.stream_of
+        self._payload_limit = intake.payload_limit
+        self._property_streams = intake.property_streams if self._protocol == paho.MQTTv5 else ()
         self._properties = b""
         self._pinged_at = 0.0
         self.on_message = self._take
 
     def reconnect(self) -> MQTTErrorCode:
-        """Connect anew; acknowledgements for what came over the old connection are void from now on."""
-        self.connection = Connection()
+        """Connect again; acknowledgements of the old connection's messages are void from now on."""
+        self.connection = AckQueue()
         self.trouble = None
         self._pinged_at = paho.time_func()
         return super().reconnect()
@@ -124,47 +132,44 @@ class PahoReader(paho.Client):
         for packet_id in self.connection.take():
             self.ack(packet_id, 1)
 
-    # --- silence, and the end of it --------------------------------------------------------------------------------
+    # --- keep-alive and disconnecting -------------------------------------------------------------------------------
 
     @property
     def last_received_at(self) -> float:
-        """When the broker's last bytes came, monotonic seconds."""
+        """When the last bytes came from the broker, monotonic seconds."""
         return self._last_bytes_received
 
     def reset_keep_alive(self, now: float) -> None:
-        """Note that nothing is read by our own choice, so that nothing heard proves nothing."""
+        """Restart the keep-alive period, as while the gateway does not read, silence says nothing about the broker."""
         self._last_bytes_received = now
 
     def ping_every(self, seconds: float, now: float) -> None:
-        """Ping when so many seconds have passed since the last time, or since it connected.
+        """Ping when so many seconds have passed since the last ping, or since connecting.
 
-        Whatever else was sent or heard meanwhile: when it last sent something, paho does not keep, and a ping is cheap.
+        Other packets in between do not matter: paho does not record when it last sent one, and a ping is cheap.
         """
         if now - self._pinged_at >= seconds:
             self._pinged_at = now
             self._send_pingreq()
 
     def disconnect_gracefully(self, seconds: float) -> None:
-        """Send what is queued and DISCONNECT, and wait until the broker closes.
+        """Send what is queued and DISCONNECT, and wait at most so long until the broker closes.
 
-        paho itself closes at once. The kernel then resets the connection if anything lies unread, and what the broker
-        has not read yet is lost: acknowledgements, and DISCONNECT, so that it would publish the last will.
-
-        Args:
-            seconds: how long at most.
+        paho itself closes at once. If bytes are unread then, the kernel resets the connection, and what the broker has
+        not read is lost: acknowledgements, and DISCONNECT, so that it would publish the last will.
         """
         until = time.monotonic() + seconds
         self.send_acknowledgements()
-        self._packet_queue(0, DISCONNECT, 0, 0)  # 0: on a packet that it knows for DISCONNECT paho would close
+        self._packet_queue(0, DISCONNECT, 0, 0)  # command 0, because paho would close at once after DISCONNECT
         while self.want_write() and self._is_ready(select.POLLOUT, until):
             self.loop_write()
         try:
             if self._sock:
-                self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # it is no web socket
+                self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # not a web socket
             while self._is_ready(select.POLLIN, until) and self._sock_recv(READ_BYTES):
                 pass
         except OSError:
-            pass  # it is gone, which is what we want
+            pass  # the connection is closed already
         self._sock_close()
 
     def _is_ready(self, event: int, until: float) -> bool:
@@ -187,21 +192,21 @@ class PahoReader(paho.Client):
         packet = self._in_packet
         command, body = packet["command"], bytes(packet["packet"])
         topic, _, _ = _publish_header(command, body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
-        self._properties = _properties(command, body, 2 + len(topic)) if self._keeping else b""
+        self._properties = _properties(command, body, 2 + len(topic)) if self._property_streams else b""
         return super()._handle_publish()
 
     def _handle_pubrel(self) -> MQTTErrorCode:
-        """Let go of a QoS 2 message that an earlier client of this session took; paho would leave it open for ever."""
+        """Complete a QoS 2 message that an earlier client of this session received; paho would leave it open."""
         result = super()._handle_pubrel()
         return result or self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2]))
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        return self._remembering_trouble(super()._sock_recv, bufsize)
+        return self._recording_trouble(super()._sock_recv, bufsize)
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
-        return self._remembering_trouble(super()._sock_send, buf)
+        return self._recording_trouble(super()._sock_send, buf)
 
-    def _remembering_trouble(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
+    def _recording_trouble(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
         try:
             return step(argument)
         except BlockingIOError:
@@ -211,7 +216,7 @@ class PahoReader(paho.Client):
             raise
 
     def _pending_tls_alert(self, error: OSError) -> OSError:
-        """Where the broker closed while we wrote, its TLS alert still waits to be read, and that says why."""
+        """Read the TLS alert of a broker that closed while we wrote: it says why."""
         if isinstance(error, ssl.SSLEOFError) and self._sock:
             try:
                 self._sock.recv(1)
@@ -224,7 +229,7 @@ class PahoReader(paho.Client):
     # --- readings --------------------------------------------------------------------------------------------------
 
     def _cut(self, payload: bytes) -> tuple[bytes, int, bytes]:
-        """Give the payload, or its beginning, size and digest when it is above the limit."""
+        """Give the payload; when it is above the limit, its beginning, size and digest."""
         if len(payload) <= self._payload_limit:
             return payload, -1, b""
         return payload[:CUT_TO], len(payload), sha256(payload).digest()
@@ -233,7 +238,7 @@ class PahoReader(paho.Client):
         self, command: int, topic: bytes, packet_id: int, properties: bytes, payload: bytes, size: int, digest: bytes
     ) -> Entry:
         stream, now = self._stream_of(topic), time.time_ns() // 1_000_000
-        kept = properties if stream in self._keeping else b""
+        kept = properties if stream in self._property_streams else b""
         reading = Reading(stream, topic, payload, now, *_FLAGS[command & 0x0F], size, digest, kept)
         return Entry(reading, self.connection, packet_id)
 
@@ -241,20 +246,14 @@ class PahoReader(paho.Client):
 class FastReader(PahoReader):
     """paho's client with a packet reader that works in batches."""
 
-    def __init__(
-        self,
-        stream_of: Callable[[bytes], str],
-        payload_limit: int,
-        property_streams: Collection[str] = (),
-        **arguments: Any,
-    ) -> None:
-        super().__init__(stream_of, payload_limit, property_streams, **arguments)
+    def __init__(self, intake: Intake, **arguments: Any) -> None:
+        super().__init__(intake, **arguments)
         self._rest = b""
         self._oversized: _Oversized | None = None
-        self._gather_limit = payload_limit + LONGEST_HEADER
+        self._gather_limit = intake.payload_limit + LONGEST_HEADER
 
     def reconnect(self) -> MQTTErrorCode:
-        """Connect anew; what was left of the old connection's bytes is void."""
+        """Connect again; the unread rest of the old connection is void."""
         self._rest = b""
         self._oversized = None
         return super().reconnect()
@@ -282,29 +281,33 @@ class FastReader(PahoReader):
         return self.feed(data)
 
     def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost
-        """Take bytes in: whole packets go to the inbox or to paho, the rest waits for more.
+        """Process received bytes: whole packets go to the inbox or to paho, an incomplete one waits for more.
 
         Args:
-            data: the next bytes of the connection, cut anywhere.
+            data: the next bytes of the connection, split anywhere.
 
         Returns:
-            What paho said to the last packet it was handed.
+            paho's result for the last packet that it handled.
 
         Raises:
-            MalformedPacketError: when the bytes break the protocol.
+            MalformedPacketError: the bytes break the protocol.
         """
+        # Put the incomplete packet of the last call in front.
         if self._oversized:
             data = self._consume_oversized(data)
         buffer = self._rest + data if self._rest else data
         self._rest = b""
+        # Local names, because attribute look-ups cost.
         now = time.time_ns() // 1_000_000
         is_v5, property_streams, limit, stream_of, connection = (
-            self._protocol == paho.MQTTv5, self._keeping, self._payload_limit, self._stream_of, self.connection
+            self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip
         append = self.arrived.append
         command: int
         position, end = 0, len(buffer)
         while (left := end - position) >= 2:
+            # First byte, remaining length (one or two bytes here, else `_remaining_length`), length of the topic. The
+            # latter is read with the others, and means something only if the packet is a PUBLISH.
             if left > 3:
                 command, size, length = _unpack_start(buffer, position)
             else:
@@ -318,11 +321,13 @@ class FastReader(PahoReader):
                     if not start:
                         break
                 length = buffer[start] << 8 | buffer[start + 1] if start + 2 <= end else 0
+            # The end of the packet. When it is not here yet, wait, or stream the payload if it is a huge PUBLISH.
             after = start + size
             if after > end:
                 if size > self._gather_limit:
                     position = self._begin_oversized(buffer, position, start, after)
                 break
+            # A PUBLISH: find topic, packet id and start of the payload. QoS 1, as nearly all have, is inlined.
             if command & 0xF0 == PUBLISH:
                 body = start + 2 + length
                 if command & 0x06 == 0x02 and body + 3 <= after:
@@ -333,9 +338,10 @@ class FastReader(PahoReader):
                     else:
                         body = body + 3 + skipped if skipped < 0x80 else _after_properties(buffer, body + 2)
                     if body > after or not length or not packet_id:
-                        raise MalformedPacketError(_complaint(command))
+                        raise MalformedPacketError(_malformed(command))
                 else:
                     topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
+                # Make the reading. The frequent case takes the defaults of `Reading`.
                 if after - body > limit:
                     properties = _properties(command, buffer, start + 2 + len(topic)) if property_streams else b""
                     append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
@@ -354,6 +360,7 @@ class FastReader(PahoReader):
                 if result:
                     return result
             position = after
+        # Keep the incomplete packet for the next call.
         self._rest = buffer[position:]
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
@@ -366,7 +373,7 @@ class FastReader(PahoReader):
             raise MalformedPacketError(f"a packet of type {command >> 4} is malformed: {error}") from error
 
     def _begin_oversized(self, buffer: bytes, position: int, start: int, after: int) -> int:
-        """Start to pass over a huge PUBLISH once its topic is here; give the new position."""
+        """Start to stream a huge PUBLISH once its header is here; give the new position."""
         command = buffer[position]
         if command & 0xF0 != PUBLISH:
             raise MalformedPacketError(f"a packet of type {command >> 4} has {after - start:,} bytes")
@@ -375,45 +382,36 @@ class FastReader(PahoReader):
         topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=self._protocol == paho.MQTTv5)
         size = after - body
         kept = size if size <= self._payload_limit else CUT_TO
-        properties = _properties(command, buffer, start + 2 + len(topic)) if self._keeping else b""
+        properties = _properties(command, buffer, start + 2 + len(topic)) if self._property_streams else b""
         skipped = max(0, body - len(buffer))
-        self._oversized = _Oversized(command, topic, packet_id, properties, size, kept, skipped)
+        self._oversized = _Oversized((command, topic, packet_id, properties), size, kept, skipped)
         self._consume_oversized(buffer[body:])
         return len(buffer)
 
     def _consume_oversized(self, data: bytes) -> bytes:
-        """Hash what belongs to the huge payload; give what comes after it."""
+        """Hash the bytes of the huge payload; give those that follow it."""
         huge = self._oversized
-        assert huge, "only called while one passes"
+        assert huge, "the callers have checked"
         rest = huge.take(data)
         if huge.is_over:
             self._oversized = None
             size, digest = (huge.size, huge.digest.digest()) if huge.size > self._payload_limit else (-1, b"")
-            message = huge.command, huge.topic, huge.packet_id, huge.properties, bytes(huge.head)
-            self.arrived.append(self._entry(*message, size, digest))
+            self.arrived.append(self._entry(*huge.message, bytes(huge.head), size, digest))
         return rest
 
 
 class _Oversized:
-    """A PUBLISH that is not gathered: the rest of its properties is passed over, the payload kept in part and hashed.
+    """A PUBLISH that is not gathered: its payload is kept in part and hashed.
 
     Args:
-        command: the packet's first byte.
-        topic: of the message.
-        packet_id: of the message; 0 for QoS 0.
-        properties: as many as are kept.
+        message: the packet's first byte, topic, packet id, and properties as far as they are kept.
         size: bytes of payload.
         kept: how many of them to keep.
-        skipped: bytes of properties still to come.
+        skipped: bytes of properties still to come, to be skipped.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a packet
-        self, command: int, topic: bytes, packet_id: int, properties: bytes, size: int, kept: int, skipped: int
-    ) -> None:
-        self.command = command
-        self.topic = topic
-        self.packet_id = packet_id
-        self.properties = properties
+    def __init__(self, message: tuple[int, bytes, int, bytes], size: int, kept: int, skipped: int) -> None:
+        self.message = message
         self.size = self._missing = size
         self.head = bytearray()
         self.digest = sha256()
@@ -425,13 +423,15 @@ class _Oversized:
         return not self._missing and not self._skipped
 
     def take(self, data: bytes) -> bytes:
-        """Take what belongs to the packet and give what comes after it."""
+        """Take the bytes of this packet and give those that follow it."""
+        # Skip the rest of the properties.
         if self._skipped:
             data, self._skipped = data[self._skipped :], max(0, self._skipped - len(data))
-        mine, rest = data[: self._missing], data[self._missing :]
-        self._missing -= len(mine)
-        self.head += mine[: self._kept - len(self.head)]
-        self.digest.update(mine)
+        # Keep the beginning of the payload, and hash all of it.
+        payload, rest = data[: self._missing], data[self._missing :]
+        self._missing -= len(payload)
+        self.head += payload[: self._kept - len(self.head)]
+        self.digest.update(payload)
         return rest
 
 
@@ -439,7 +439,7 @@ _IS_LITTLE_ENDIAN = array("H", [1]).tobytes() == b"\1\0"
 
 
 def _remaining_length(buffer: bytes, position: int) -> tuple[int, int]:
-    """Read a variable byte integer (MQTT 5.0 section 1.5.5); give value and end, or 0, 0 when bytes are missing."""
+    """Read a variable byte integer (MQTT 5.0 section 1.5.5); give value and end; 0, 0 when bytes are missing."""
     value = 0
     for place, byte in enumerate(buffer[position : position + _VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * place)
@@ -451,38 +451,32 @@ def _remaining_length(buffer: bytes, position: int) -> tuple[int, int]:
 
 
 def _after_properties(buffer: bytes, position: int) -> int:
-    """Find where the payload starts behind the properties of a PUBLISH; beyond the buffer when that cannot be told."""
+    """Find the payload behind the properties of a PUBLISH; beyond the buffer when their length is incomplete."""
     length, start = _remaining_length(buffer, position)
     return start + length if start else len(buffer) + 1
 
 
 def _properties(command: int, buffer: bytes, position: int) -> bytes:
-    """Copy the properties of a PUBLISH of MQTT 5, as many as are kept.
-
-    Args:
-        command: the packet's first byte.
-        buffer: holds the packet's header, `LONGEST_HEADER` bytes of it at most.
-        position: behind the topic.
-    """
-    length, start = _remaining_length(buffer, position + (2 if command & 0x06 else 0))  # a packet id stands before them
+    """Copy the MQTT 5 properties of a PUBLISH, `MOST_PROPERTIES` bytes at most; `position` is behind the topic."""
+    length, start = _remaining_length(buffer, position + (2 if command & 0x06 else 0))  # a packet id precedes them
     return buffer[start : start + min(length, MOST_PROPERTIES)]
 
 
 def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v5: bool) -> tuple[bytes, int, int]:
-    """Read what stands before the payload of a PUBLISH; `FastReader.feed` does so itself for most at QoS 1.
+    """Parse a PUBLISH up to its payload; `FastReader.feed` inlines this for QoS 1.
 
     Args:
         command: the packet's first byte.
         buffer: holds the packet from `start` on, whole or at least `LONGEST_HEADER` bytes of it.
-        start: where the topic's length stands.
-        after: where the packet ends; may lie beyond the buffer.
-        is_v5: there are properties.
+        start: position of the topic's length.
+        after: end of the packet; may lie beyond the buffer.
+        is_v5: the packet has properties.
 
     Returns:
-        Topic, packet id (0 at QoS 0), and where the payload starts.
+        Topic, packet id (0 at QoS 0), and start of the payload.
 
     Raises:
-        MalformedPacketError: when they do not fit, or the QoS is none we asked for.
+        MalformedPacketError: the fields exceed the packet, or the QoS is 2 or 3.
     """
     body = start + 2 + int.from_bytes(buffer[start : start + 2])
     topic, packet_id = buffer[start + 2 : body], 0
@@ -492,14 +486,14 @@ def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v
     if is_v5:
         body = _after_properties(buffer, body)
     if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
-        raise MalformedPacketError(_complaint(command))
+        raise MalformedPacketError(_malformed(command))
     return topic, packet_id, body
 
 
-def _complaint(command: int) -> str:
+def _malformed(command: int) -> str:
     if command & 0x06 == 0x04:
         return (
-            "the broker sends with QoS 2, which we did not ask for: an earlier client of this id left its session; "
-            "delete it on the broker, or give the gateway another clientId"
+            "the broker sends with QoS 2, which the gateway never asks for: an earlier client with this id left its "
+            "session; delete it on the broker, or give the gateway another clientId"
         )
     return "a PUBLISH packet is malformed"

@@ -1,23 +1,23 @@
-"""The MQTT end: one source a broker. It connects, subscribes, reads batches of readings and acknowledges them.
+"""The MQTT end: one source per broker. It connects, subscribes, reads batches of readings and acknowledges them.
 
-paho-mqtt speaks the protocol; this file alone decides when it may. One thread owns the client at any time: the
-bridge's loop, or, while a connection is being dialled, the dialler, because name look-up and TLS handshakes block.
+paho-mqtt speaks the protocol; this module decides when. One thread owns the client at any time: the bridge's loop or,
+while connecting, a thread of its own, because DNS look-ups and TLS handshakes block.
 
-- The session is kept: fixed client id, no clean start, and the contract's session expiry. Subscriptions are made after
-  every connect, whether the broker says it has them or not; what a kept session has beyond them is unsubscribed,
-  because the broker queues messages for it. It cannot be asked what that is, so whoever made us remembers.
-- Up means subscribed: until the SUBACK is here, what is published may pass us by, so nobody is told to start.
-- A connection that ends soon does not reset the back-off: two gateways with one client id, or a broker that refuses us
-  only after the CONNACK, must not make a storm of connects. Mosquitto 2.0 does not say that another client took the
-  session, it just closes: after a few such ends in a row we take it for that. A reset or silence is the network.
-- Every connection has its own `Connection`. Packet ids are reused after a reconnect, so an acknowledgement for a
-  reading that came over an earlier one goes nowhere.
-- QoS 2 is not asked for: paho forgets its state on restart, and answers before anybody has stored the message.
-- A message above `payload_limit` is cut as it arrives; its size and digest go on, for the dead letter.
-- Pings are ours, not paho's: it pings after a whole keep-alive interval of silence and waits another for the answer; we
-  ping after half of one, so that a dead link is found after one and a half.
-- When reading stops because the spool is full, pings go on. Their answers stay unread, and so may a CONNACK: silence is
-  then no sign of a dead link.
+- The session is kept: fixed client id, no clean start, and the contract's session expiry. The source subscribes after
+  every connect, whether the broker has the subscriptions or not. It unsubscribes from other filters of a kept session,
+  because the broker queues messages for them; the broker does not list them, so the gateway keeps a file.
+- Messages published before the SUBACK may be missed, so the link is not reported as up until then.
+- A short connection does not reset the back-off: two gateways with one client id, or a broker that refuses only after
+  the CONNACK, must not cause a storm of connects. Mosquitto 2.0 closes the connection without a reason when another
+  client takes over the session: after several such closes in a row that is assumed. A reset or silence is the network.
+- Every connection has its own `AckQueue`. Packet ids are reused after a reconnect, so an acknowledgement for a message
+  of an earlier connection is dropped.
+- QoS 2 is not asked for: paho forgets its state on restart, and answers before the message is stored.
+- A message above `payload_limit` is truncated on arrival; the dead letter gets its size and digest.
+- The source sends pings, not paho: paho pings after a whole keep-alive interval of silence and waits another for the
+  answer; here a ping goes out after half an interval, so a dead link is found after one and a half.
+- When reading stops because the spool is full, pings go on. The answers, and perhaps a CONNACK, stay unread: silence
+  then says nothing about the link.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import ssl
 import threading
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -42,35 +42,53 @@ from gateway.mqtt.errors import refusal, sentence
 from gateway.mqtt.reader import FastReader, MalformedPacketError, PahoReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.core.entry import Entry
     from gateway.core.model import MqttServer
+    from gateway.mqtt.broker import Broker
+    from gateway.mqtt.reader import Intake
 
 
 log = logging.getLogger(__name__)
 
 BATCH = 2_048  # messages read in one turn of the loop, so that no broker starves the others
-CONNECT_SECONDS = 10.0  # to dial, and again for each answer: some peers accept TCP and never say a word
+CONNECT_SECONDS = 10.0  # for TCP and TLS, and again for each answer: some peers accept TCP and send nothing
 LOST_BACKOFF = (0.2, 30.0)  # first and longest, seconds
 REFUSED_BACKOFF = (1.0, 60.0)
 TAKEN_OVER_BACKOFF = (60.0, 60.0)
-STEADY_SECONDS = 60.0  # a connection that lasted longer was a good one: the back-off starts anew
-SUSPICIOUS = 6  # closings in a row
+STEADY_SECONDS = 60.0  # a connection that lasted longer resets the back-off
+SUSPICIOUS = 6  # short connections in a row
 RETRY_DENIED_SECONDS = 60.0
 BROKEN_PROTOCOL = "Protocol error"  # paho's word for it
 RETAIN_HANDLING = {"always": 0, "once": 1, "never": 2}  # MQTT 5.0 section 3.8.3.1
 
 
 class Link(StrEnum):
-    """Where a connection stands."""
+    """The state of a connection."""
 
     DOWN = "down"
     CONNECTING = "dialling"
-    HANDSHAKE = "greeting"  # CONNECT is sent; CONNACK, or the answer to our subscriptions, is not yet here
+    HANDSHAKE = "greeting"  # CONNECT is sent; CONNACK or SUBACK is missing
     UP = "up"
+
+
+class Subscriptions(NamedTuple):
+    """What to subscribe to, and what the broker may have subscribed already.
+
+    Args:
+        filters: filter -> QoS.
+        retained: when to ask for retained messages; MQTT 3.1.1 brokers send them at every connect regardless.
+        known_filters: those that earlier runs subscribed to and the broker may still have.
+        on_filters_changed: called with all filters that the broker may have, before SUBSCRIBE and after UNSUBACK.
+    """
+
+    filters: Mapping[str, int]
+    retained: Literal["once", "always", "never"] = "once"
+    known_filters: Iterable[str] = ()
+    on_filters_changed: Callable[[frozenset[str]], None] = lambda _filters: None
 
 
 class MqttSource:
@@ -78,37 +96,18 @@ class MqttSource:
 
     Args:
         server: from the contract.
-        address: host and port of this installation.
-        subscriptions: filter -> QoS.
-        stream_of: topic -> name of the stream it belongs to.
-        payload_limit: bytes; longer payloads are cut.
-        property_streams: names of the streams whose readings carry their MQTT 5 properties.
-        receive_maximum: how many unacknowledged messages the broker may have under way.
-        credentials: user name and password, or None.
-        tls: context to wrap the connection in, or None for plain TCP.
-        former: filters that earlier runs subscribed to and the broker may still have for us.
-        note: called with all filters that the broker may have for us, before it gets more and after it has fewer.
-        retained: when to ask for retained messages; MQTT 3.1.1 brokers send them at every connect all the same.
-        is_fast: False to read with plain paho (`mqtt_reader.py`).
+        broker: how to connect to it in this installation.
+        subscriptions: what to subscribe to.
+        intake: how messages become readings.
         connect_seconds: how long to wait for TCP and TLS, and for each answer while connecting.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one fact of the installation, all by name
+    def __init__(
         self,
         server: MqttServer,
-        *,
-        address: tuple[str, int],
-        subscriptions: dict[str, int],
-        stream_of: Callable[[bytes], str],
-        payload_limit: int,
-        receive_maximum: int,
-        property_streams: Collection[str] = (),
-        credentials: tuple[str, str | None] | None = None,
-        tls: ssl.SSLContext | None = None,
-        former: Iterable[str] = (),
-        note: Callable[[frozenset[str]], None] = lambda _filters: None,
-        retained: Literal["once", "always", "never"] = "once",
-        is_fast: bool = True,
+        broker: Broker,
+        subscriptions: Subscriptions,
+        intake: Intake,
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self.name = server.name
@@ -118,27 +117,21 @@ class MqttSource:
         self.connects = 0
         self.sessions_lost = 0
         self._server = server
-        self._address = address
+        self._broker = broker
         self._subscriptions = subscriptions
-        self._session_filters = frozenset(former)
-        self._note = note
-        self._retain_handling = RETAIN_HANDLING[retained]
-        self._stream_of = stream_of
-        self._payload_limit = payload_limit
-        self._keeping = property_streams
-        self._is_fast = is_fast
+        self._session_filters = frozenset(subscriptions.known_filters)
         self._is_reading = True
         self._connect_seconds = connect_seconds
-        self._dialler: threading.Thread | None = None
-        self._dial_error = ""
+        self._connecting: threading.Thread | None = None
+        self._connect_error = ""
         self._conditions = Conditions()  # why the connection is down
-        self._retry_at = 0.0  # when to dial, or to subscribe again to what was denied; monotonic seconds
+        self._retry_at = 0.0  # when to connect, or to subscribe to denied filters again; monotonic seconds
         self._backoff_seconds = 0.0
         self._connected_at = 0.0
         self._closings = 0  # short connections in a row that the broker closed
         self._pending_subscribe: dict[int, list[str]] = {}
         self._pending_unsubscribe: dict[int, list[str]] = {}
-        self._client = self._make_client(address, receive_maximum, credentials, tls)
+        self._client = self._make_client(intake)
 
     # --- what the bridge calls ---------------------------------------------------------------------------------
 
@@ -155,7 +148,7 @@ class MqttSource:
 
     @property
     def next_action_seconds(self) -> float:
-        """Monotonic time before which the loop must come back, though the socket stays silent."""
+        """Monotonic time at which `maintain` must be called, even if the socket stays silent."""
         now = time.monotonic()
         if self.link == Link.DOWN:
             return self._retry_at
@@ -168,16 +161,12 @@ class MqttSource:
 
     @property
     def has_buffered_tls_data(self) -> bool:
-        """True when TLS has decrypted bytes that nobody has read: the socket itself is then silent about them."""
+        """True when TLS holds decrypted bytes: polling the socket does not show them."""
         sock = self._client.socket()
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
     def read(self) -> list[Entry]:
-        """Read what the socket holds, up to a batch.
-
-        Returns:
-            Readings in the order they came.
-        """
+        """Read what the socket holds, up to a batch, in the order of arrival."""
         client, seen = self._client, -1
         while (
             self.fileno >= 0
@@ -192,7 +181,7 @@ class MqttSource:
         return arrived
 
     def flush(self) -> None:
-        """Send what is queued, acknowledgements above all, as far as the socket takes it."""
+        """Send acknowledgements and what else is queued, as far as the socket accepts it."""
         if self.fileno < 0:
             return
         self._client.send_acknowledgements()
@@ -200,7 +189,7 @@ class MqttSource:
             self._guarded(self._client.loop_write)
 
     def maintain(self, now: float, *, is_reading: bool) -> None:
-        """Keep the connection alive, or get it back.
+        """Keep the connection alive, or restore it.
 
         Args:
             now: monotonic seconds.
@@ -209,10 +198,10 @@ class MqttSource:
         self._is_reading = is_reading
         if self.link == Link.DOWN:
             if now >= self._retry_at:
-                self._dial()
+                self._connect()
         elif self.link == Link.CONNECTING:
-            self._finish_dialling(now)
-        elif self.fileno < 0:  # paho closed it and told nobody
+            self._finish_connecting(now)
+        elif self.fileno < 0:  # paho closed it without a callback
             self._close(now, "connection lost")
         elif not is_reading:
             self._wait_unread(now)
@@ -225,15 +214,15 @@ class MqttSource:
                 self._subscribe(self.denied)
 
     def close(self, timeout_seconds: float) -> None:
-        """Say goodbye; the broker keeps the session.
+        """Disconnect; the broker keeps the session.
 
         Args:
             timeout_seconds: how long to try to send what is queued.
         """
-        if self._dialler:
-            self._dialler.join(timeout_seconds)
+        if self._connecting:
+            self._connecting.join(timeout_seconds)
         if self.fileno >= 0:
-            self.link = Link.DOWN  # so that paho's report of the end is no news
+            self.link = Link.DOWN  # `_on_disconnect` then does nothing
             self._client.disconnect_gracefully(timeout_seconds)
         self.link = Link.DOWN
 
@@ -242,97 +231,86 @@ class MqttSource:
     def _keep_alive(self, now: float) -> None:
         interval = self._client.keepalive
         if interval and now - self._client.last_received_at >= 1.5 * interval:
-            self._close(now, f"the broker has been silent for {1.5 * interval:g} s: it hangs, or the network is cut")
+            self._close(now, f"no packet from the broker for {1.5 * interval:g} s; it hangs, or the network is down")
         elif interval:
             self._client.ping_every(interval / 2, now)
 
     def _wait_unread(self, now: float) -> None:
-        """Keep a connection that we do not read from; only the socket itself can tell then that it is broken."""
+        """Keep a connection alive without reading from it; only the socket's state shows then that it is broken."""
         self._client.reset_keep_alive(now)
         if interval := self._client.keepalive:
             self._client.ping_every(interval / 2, now)
         poller = select.poll()
-        poller.register(self.fileno, 0)  # asks for nothing but POLLERR and POLLHUP
+        poller.register(self.fileno, 0)  # only POLLERR and POLLHUP
         if poller.poll(0):
             self._close(now, "connection lost")
 
     # --- connecting ----------------------------------------------------------------------------------------------
 
-    def _make_client(
-        self,
-        address: tuple[str, int],
-        receive_maximum: int,
-        credentials: tuple[str, str | None] | None,
-        tls: ssl.SSLContext | None,
-    ) -> PahoReader:
-        server, is_v5 = self._server, self._server.version == "5.0"
-        reader = FastReader if self._is_fast else PahoReader
+    def _make_client(self, intake: Intake) -> PahoReader:
+        server, broker = self._server, self._broker
+        reader = FastReader if intake.is_fast else PahoReader
         client = reader(
-            self._stream_of,
-            self._payload_limit,
-            self._keeping,
+            intake,
             callback_api_version=CallbackAPIVersion.VERSION2,
             client_id=server.client_id,
-            clean_session=None if is_v5 else server.clean_session,
-            protocol=paho.MQTTv5 if is_v5 else paho.MQTTv311,
+            clean_session=None if broker.is_mqtt5 else server.clean_session,
+            protocol=broker.protocol,
         )
-        client.connect_timeout = self._connect_seconds
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
         client.on_socket_register_write = _leave_writing_to_the_loop
-        if credentials:
-            client.username_pw_set(*credentials)
-        if tls:
-            client.tls_set_context(tls)
+        broker.configure(client, self._connect_seconds)
         if will := server.last_will:
             client.will_set(will.topic, will.message, will.qos, will.retain)
         properties = None
-        if is_v5:
+        if broker.is_mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types it not
             properties.SessionExpiryInterval = server.session_expiry
-            properties.ReceiveMaximum = receive_maximum
+            properties.ReceiveMaximum = intake.receive_maximum
         client.connect_async(
-            *address,
+            broker.host,
+            broker.port,
             keepalive=server.keep_alive,
-            clean_start=server.clean_session if is_v5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            clean_start=server.clean_session if broker.is_mqtt5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
             properties=properties,
         )
         return client
 
-    def _dial(self) -> None:
-        self._dial_error = ""
+    def _connect(self) -> None:
+        self._connect_error = ""
         self.link = Link.CONNECTING
-        self._dialler = threading.Thread(target=self._reconnect, name=f"dial {self.name}", daemon=True)
-        self._dialler.start()
+        self._connecting = threading.Thread(target=self._reconnect, name=f"connect {self.name}", daemon=True)
+        self._connecting.start()
 
     def _reconnect(self) -> None:
-        """Dial; runs in the dialler's thread, which owns the client until it ends."""
+        """Connect, in a thread of its own, which owns the client until it ends."""
         try:
             self._client.reconnect()
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
-            host, port = self._address
-            self._dial_error = f"cannot connect to {host}:{port}: {sentence(error, host, port)}"
-        except Exception as error:  # noqa: BLE001 - a thread that dies tells nobody
-            self._dial_error = f"the MQTT client failed: {error!r}"
+            place, reason = f"{self._broker.host}:{self._broker.port}", sentence(error, is_connecting=True)
+            self._connect_error = f"cannot connect to {place}: {reason}"
+        except Exception as error:  # noqa: BLE001 - an exception would end the thread unseen
+            self._connect_error = f"the MQTT client failed: {error!r}"
 
-    def _finish_dialling(self, now: float) -> None:
-        if self._dialler and self._dialler.is_alive():
+    def _finish_connecting(self, now: float) -> None:
+        if self._connecting and self._connecting.is_alive():
             return
-        self._dialler = None
-        if self._dial_error:
-            self._close(now, self._dial_error)
+        self._connecting = None
+        if self._connect_error:
+            self._close(now, self._connect_error)
         else:
             self.link = Link.HANDSHAKE
 
     def _unanswered(self) -> str:
         if self._pending_subscribe:
-            return "the broker accepted us but does not answer our subscriptions"
-        return "the broker accepted the connection but sent no CONNACK; is this an MQTT port, and not one for TLS?"
+            return "the broker accepted the connection but sent no SUBACK; see the broker's log"
+        return "the broker accepted the connection but sent no CONNACK; is this an MQTT port without TLS?"
 
     def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF, closings: int = 0) -> None:
-        """Give the connection up and set the time of the next try."""
+        """Close the connection and set the time of the next attempt."""
         if self.link != Link.DOWN and self._conditions.begins(detail):
             log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
             self._conditions.end(but=[detail])
@@ -346,17 +324,17 @@ class MqttSource:
         self._closings = closings
         first, longest = backoff
         self._backoff_seconds = min(max(first, 2 * self._backoff_seconds), longest)
-        self._retry_at = now + self._backoff_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+        self._retry_at = now + self._backoff_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter needs no cryptography
 
     def _is_short(self, now: float) -> bool:
         return now - self._connected_at < STEADY_SECONDS
 
     def _guarded(self, step: Callable[[], Any]) -> None:
-        """Run one step of paho; whatever it raises closes this connection and nothing else."""
+        """Run one step of paho; an exception closes this connection and nothing else."""
         try:
             step()
         except MalformedPacketError as error:
-            self._close(time.monotonic(), f"the broker broke the protocol: {error}")
+            self._close(time.monotonic(), f"protocol violation: {error}")
         except Exception as error:
             log.exception("MQTT client failed", extra={"server": self.name})
             self._close(time.monotonic(), f"the MQTT client failed: {error}")
@@ -376,29 +354,30 @@ class MqttSource:
         if not flags.session_present:
             self._start_session()
         self.denied = []
-        self._hold(self._session_filters | self._subscriptions.keys())
-        self._subscribe(list(self._subscriptions))
-        self._unsubscribe(sorted(self._session_filters - self._subscriptions.keys()))
+        self._set_session_filters(self._session_filters | self._subscriptions.filters.keys())
+        self._subscribe(list(self._subscriptions.filters))
+        self._unsubscribe(sorted(self._session_filters - self._subscriptions.filters.keys()))
 
     def _start_session(self) -> None:
         if self._session_filters and not self._server.clean_session:
             self.sessions_lost += 1
-            log.warning("the broker lost our session: what it held for us is gone", extra={"server": self.name})
+            detail = "the broker has no session for this client: messages that it had queued are lost"
+            log.warning("MQTT session lost", extra={"server": self.name, "detail": detail})
         self._session_filters = frozenset()
 
-    def _hold(self, filters: frozenset[str]) -> None:
-        """Note what the broker may have subscribed for us."""
+    def _set_session_filters(self, filters: frozenset[str]) -> None:
         self._session_filters = filters
-        self._note(filters)
+        self._subscriptions.on_filters_changed(filters)
 
     def _subscribe(self, filters: list[str]) -> None:
         self._retry_at = time.monotonic() + RETRY_DENIED_SECONDS
         if not filters:
             self.link, self.detail = Link.UP, ""
             return
-        wanted = [(name, self._subscriptions[name]) for name in filters]
-        if self._server.version == "5.0":
-            options = [(name, SubscribeOptions(qos, retainHandling=self._retain_handling)) for name, qos in wanted]
+        wanted = [(name, self._subscriptions.filters[name]) for name in filters]
+        if self._broker.is_mqtt5:
+            retained = RETAIN_HANDLING[self._subscriptions.retained]
+            options = [(name, SubscribeOptions(qos, retainHandling=retained)) for name, qos in wanted]
             _, packet_id = self._client.subscribe(options)
         else:
             _, packet_id = self._client.subscribe(wanted)
@@ -412,17 +391,17 @@ class MqttSource:
         if filters is None:
             return
         if len(reasons) != len(filters):
-            raise MalformedPacketError(f"it answers {len(filters)} subscriptions with {len(reasons)} codes")
+            raise MalformedPacketError(f"a SUBACK has {len(reasons)} reason codes for {len(filters)} filters")
         granted = dict(zip(filters, reasons, strict=True))
         denied = {name: reason for name, reason in granted.items() if reason.is_failure}
-        told = ", ".join(f"{name} ({reason})" for name, reason in denied.items())
+        names = ", ".join(f"{name} ({reason})" for name, reason in denied.items())
         if denied and list(denied) != self.denied:
-            log.error("subscription denied", extra={"server": self.name, "filters": told})
+            log.error("subscription denied", extra={"server": self.name, "filters": names})
         self.link, self.denied = Link.UP, list(denied)
-        self.detail = f"the broker denies the subscription {told}: grant read in its ACL" if denied else ""
-        lowered = [name for name, reason in granted.items() if reason.value < self._subscriptions[name]]
+        self.detail = f"the broker denied the subscription {names}; grant read in its ACL" if denied else ""
+        lowered = [name for name, reason in granted.items() if reason.value < self._subscriptions.filters[name]]
         if lowered:
-            detail = f"the broker delivers {', '.join(lowered)} with QoS 0 only: readings can be lost on the way to us"
+            detail = f"the broker delivers {', '.join(lowered)} with QoS 0 only: messages can be lost; grant QoS 1"
             log.warning("subscription granted with a lower QoS", extra={"server": self.name, "detail": detail})
 
     def _unsubscribe(self, filters: list[str]) -> None:
@@ -437,17 +416,15 @@ class MqttSource:
         filters = self._pending_unsubscribe.pop(packet_id, None)
         if filters is None:
             return
-        if reasons and len(reasons) != len(filters):  # MQTT 3.1.1 knows no codes here
-            raise MalformedPacketError(f"it answers {len(filters)} ends of subscriptions with {len(reasons)} codes")
+        if reasons and len(reasons) != len(filters):  # at MQTT 3.1.1 there are none
+            raise MalformedPacketError(f"an UNSUBACK has {len(reasons)} reason codes for {len(filters)} filters")
         kept = {name for name, reason in zip(filters, reasons, strict=False) if reason.is_failure}
         gone = [name for name in filters if name not in kept]
         if gone:
-            told = {"server": self.name, "filters": ", ".join(gone)}
-            log.info("unsubscribed from what is no longer asked for", extra=told)
+            log.info("unsubscribed", extra={"server": self.name, "filters": ", ".join(gone)})
         if kept:
-            told = {"server": self.name, "filters": ", ".join(sorted(kept))}
-            log.warning("the broker refuses to end subscriptions that nobody wants", extra=told)
-        self._hold(self._session_filters.difference(gone))
+            log.warning("UNSUBSCRIBE refused", extra={"server": self.name, "filters": ", ".join(sorted(kept))})
+        self._set_session_filters(self._session_filters.difference(gone))
 
     def _on_disconnect(
         self,
@@ -458,13 +435,13 @@ class MqttSource:
         _props: Properties | None,
     ) -> None:
         if self.link == Link.DOWN:
-            return  # it was us
+            return  # closed by the gateway
         now = time.monotonic()
         if flags.is_disconnect_packet_from_server and reason == "Session taken over":
-            detail = f"another client uses the id {self._server.client_id!r}: give each gateway its own"
+            detail = f"another client uses the id {self._server.client_id!r}; give each gateway its own clientId"
             self._close(now, detail, TAKEN_OVER_BACKOFF)
         elif flags.is_disconnect_packet_from_server:
-            self._close(now, f"the broker ended the connection: {reason}")
+            self._close(now, f"the broker closed the connection: {reason}")
         else:
             closings = self._count_closings(str(reason), now)
             is_contended = closings >= SUSPICIOUS
@@ -472,27 +449,27 @@ class MqttSource:
             self._close(now, self._loss(str(reason), is_contended=is_contended), backoff, closings)
 
     def _count_closings(self, reason: str, now: float) -> int:
-        """Count the short connections that the broker closed."""
+        """Count the short connections in a row that the broker closed."""
         is_steady = self._connected_at and not self._is_short(now)
         if is_steady or reason == BROKEN_PROTOCOL:
             return 0
-        proves_nothing = not self._connected_at or self._client.trouble  # not accepted yet; reset by the network
-        return self._closings if proves_nothing else self._closings + 1
+        is_inconclusive = not self._connected_at or self._client.trouble  # not accepted yet; reset by the network
+        return self._closings if is_inconclusive else self._closings + 1
 
     def _loss(self, reason: str, *, is_contended: bool) -> str:
         """Say why a connection broke."""
         if trouble := self._client.trouble:
             detail = f"connection lost: {sentence(trouble)}"
         elif reason == BROKEN_PROTOCOL:
-            detail = "the broker sent a packet that breaks the protocol"
+            detail = "protocol violation: the broker sent a malformed packet"
         else:
             detail = "the broker closed the connection"
         if not self._connected_at and not isinstance(trouble, ssl.SSLError):
-            return f"{detail} before it accepted us; is this a port for MQTT {self._server.version}, and not for TLS?"
+            return f"{detail} before CONNACK; is this a port for MQTT {self._server.version} without TLS?"
         if is_contended:
             return f"{detail} soon after each connect; does another client use the id {self._server.client_id!r}?"
         return detail
 
 
 def _leave_writing_to_the_loop(_client: paho.Client, _data: Any, _socket: Any) -> None:
-    """Take paho's cue that there is something to write; the loop asks `wants_write` anyway, and writes in batches."""
+    """Ignore paho's notice that there is something to write: the loop checks `wants_write`, and writes in batches."""

@@ -1,10 +1,10 @@
-"""The schema registry's REST API as questions and answers in JSON, and the ways in which there is no answer.
+"""The schema registry's REST API: requests and responses in JSON, and the errors instead of a response.
 
-Own calls by the standard library, where a client library does the same: Confluent's takes 17 MB and up to a quarter of
-a second, brings five packages along, and drops the reasons of a verdict. What is asked here are five addresses.
+It uses the standard library. Confluent's client does the same, but takes 17 MB and up to a quarter of a second, brings
+five packages along, and drops the reasons of an incompatibility. Only five addresses are needed here.
 
-Redirects are not followed: a password would go to whoever they name. Proxies are those of the environment
-(`HTTPS_PROXY`, `NO_PROXY`). A certificate is always checked, against the system's authorities or the given ones.
+Redirects are not followed: the password would go to any host that they name. Proxies are those of the environment
+(`HTTPS_PROXY`, `NO_PROXY`). A certificate is always verified, against the system's CAs or the given ones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import ssl
 from base64 import b64encode
+from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -33,38 +34,52 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-MAXIMUM_ANSWER_BYTES = 10_000_000
+MAXIMUM_RESPONSE_BYTES = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How to reach a registry.
+
+    Args:
+        url: base of the Confluent REST API, http or https; empty when this installation has no registry.
+        username: for basic authentication, without a colon; empty for none.
+        password: goes with it.
+        token: bearer token; empty for none.
+        ca_file: PEM file of the CAs to trust, instead of the system's.
+        timeout_seconds: for connecting, and for each read.
+    """
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    timeout_seconds: float = 10.0
+
+
+class NoUrlError(PeerError):
+    """This installation has no registry."""
 
 
 class UnreachableError(PeerError):
-    """No answer came; the text says why.
+    """No response; the text is the cause, and `tls` OpenSSL's error where there is one."""
 
-    Args:
-        told: why.
-        tls: OpenSSL's error, when it was that.
-    """
-
-    def __init__(self, told: str, tls: ssl.SSLError | None = None) -> None:
-        super().__init__(told)
+    def __init__(self, reason: str, tls: ssl.SSLError | None = None) -> None:
+        super().__init__(reason)
         self.tls = tls
 
 
 class CaFileError(FileError):
-    """The file of authorities cannot be used; the text says why."""
+    """The CA file cannot be used; the text is the cause."""
 
 
 class InvalidResponseError(PeerError):
-    """An answer that a registry would not give; the text says what is strange, without quoting it."""
+    """A response that a registry would not give; the text says what is wrong, without quoting it."""
 
 
 class RefusedError(PeerError):
-    """The answer's status is no success.
-
-    Args:
-        status: of HTTP.
-        code: the registry's own, or None when the answer is not a registry's JSON.
-        message: likewise, as the registry wrote it.
-    """
+    """An HTTP status that is not a success; `code` and `message` are the registry's, or None and "" if not its JSON."""
 
     def __init__(self, status: int, code: int | None, message: str) -> None:
         super().__init__(f"HTTP {status}, {code}")
@@ -74,51 +89,40 @@ class RefusedError(PeerError):
 
 
 class RegistryApi:
-    """Asks a registry; every call may block for the timeout.
+    """Sends requests to a registry; each may block for the timeout."""
 
-    Args:
-        url: base of the Confluent REST API, http or https.
-        username: for basic authentication, without a colon; empty for none.
-        password: goes with it.
-        token: bearer token; empty for none.
-        ca_file: PEM file of the authorities to trust, instead of the system's.
-        timeout_seconds: for connecting, and for each read.
-    """
-
-    def __init__(  # noqa: PLR0913 - each is one fact of the installation, all by name
-        self, url: str, *, username: str, password: str, token: str, ca_file: Path | None, timeout_seconds: float
-    ) -> None:
-        self._url = url.rstrip("/")
-        self._ca_file = ca_file
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._headers = {"Accept": f"{MEDIA_TYPE}, application/json", "Content-Type": MEDIA_TYPE}
-        if username:
-            self._headers["Authorization"] = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
-        elif token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        if endpoint.username:
+            login = b64encode(f"{endpoint.username}:{endpoint.password}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {login}"
+        elif endpoint.token:
+            self._headers["Authorization"] = f"Bearer {endpoint.token}"
 
-    def ask(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
-        """Send one request.
+    def request(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
+        """Send a request and give the JSON of its response.
 
         Args:
             method: of the request.
             path: below the base, without a slash before it, quoted.
             body: sent as JSON; None for none.
 
-        Returns:
-            The answer's JSON.
-
         Raises:
-            UnreachableError: no answer.
-            RefusedError: an answer that is no success.
+            NoUrlError: nothing was sent, as there is no registry.
+            CaFileError: nothing was sent, as the CA file cannot be used.
+            UnreachableError: no response.
+            RefusedError: the status is not a success.
             InvalidResponseError: a success without JSON.
-            CaFileError: the question was not sent.
         """
+        if not self._endpoint.url:
+            raise NoUrlError
         data = None if body is None else json.dumps(body).encode()
-        request = Request(f"{self._url}/{path}", data, self._headers, method=method)  # noqa: S310 - http or https
+        url = f"{self._endpoint.url.rstrip('/')}/{path}"
+        request = Request(url, data, self._headers, method=method)  # noqa: S310 - http or https
         try:
-            with self._opener.open(request, timeout=self._timeout_seconds) as answer:
-                return _parsed(answer)
+            with self._opener.open(request, timeout=self._endpoint.timeout_seconds) as response:
+                return _parsed(response)
         except HTTPError as error:
             with error:
                 raise _refused(error) from None
@@ -131,32 +135,31 @@ class RegistryApi:
     @cached_property
     def _opener(self) -> OpenerDirector:
         handlers: list[BaseHandler] = [ProxyHandler(), HTTPHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()]
-        if self._url.startswith("https:"):
+        if self._endpoint.url.startswith("https:"):
             try:
-                context = ssl.create_default_context(cafile=self._ca_file)
+                context = ssl.create_default_context(cafile=self._endpoint.ca_file)
             except OSError as error:
-                told = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-                raise CaFileError(told) from None
+                raise CaFileError(error.reason if isinstance(error, ssl.SSLError) else error.strerror) from None
             handlers.append(HTTPSHandler(context=context))
-        opener = OpenerDirector()  # `build_opener` would add those that follow redirects and open files
+        opener = OpenerDirector()  # `build_opener` would add handlers that follow redirects and open files
         for handler in handlers:
             opener.add_handler(handler)
         return opener
 
 
-def _parsed(answer: IO[bytes]) -> Any:
-    data = answer.read(MAXIMUM_ANSWER_BYTES + 1)
-    if len(data) > MAXIMUM_ANSWER_BYTES:
+def _parsed(response: IO[bytes]) -> Any:
+    data = response.read(MAXIMUM_RESPONSE_BYTES + 1)
+    if len(data) > MAXIMUM_RESPONSE_BYTES:
         raise InvalidResponseError("it is longer than 10 MB")
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        raise InvalidResponseError("it is no registry's JSON") from None
+        raise InvalidResponseError("it is not the JSON of a registry") from None
 
 
 def _refused(error: HTTPError) -> RefusedError:
     try:
-        said = _parsed(error)
-        return RefusedError(error.code, int(said["error_code"]), str(said["message"]))
+        body = _parsed(error)
+        return RefusedError(error.code, int(body["error_code"]), str(body["message"]))
     except (InvalidResponseError, OSError, HTTPException, LookupError, TypeError, ValueError):
         return RefusedError(error.code, None, "")

@@ -18,10 +18,11 @@ from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
 from gateway.core.topic_index import UNMAPPED, topic_index
-from gateway.installation import connection_properties, registry_of
+from gateway.installation import broker_of, connection_properties, registry_of
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
-from gateway.mqtt.source import MqttSource
+from gateway.mqtt.reader import Intake
+from gateway.mqtt.source import MqttSource, Subscriptions
 from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
 from gateway.observe.health import HealthCheck
 from gateway.observe.http import HttpServer, Pages
@@ -31,7 +32,6 @@ from gateway.service import memory
 from gateway.service.schema_ids import SchemaIdResolver
 from gateway.service.systemd import Notifier
 from gateway.settings.producer_properties import take_linger
-from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
 from gateway.signals import stop_on_signals
 from gateway.spool.file import SpoolFile
@@ -215,25 +215,18 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
     file: SubscriptionFile,
 ) -> MqttSource:
     given = settings.server(server.name)
-    ((host, port),) = split_hosts(given.host or server.host)
     ahead = RECEIVE_MAXIMUM if len(streams) <= MANY_STREAMS else 2 * RECEIVE_MAXIMUM
-    encrypted = server.tls or given.tls is not None
-    credentials = None
-    if given.username:
-        secret = settings.secret(given.password_file).get_secret_value() if given.password_file else None
-        credentials = (given.username, secret)
-    return MqttSource(
-        server,
-        address=(host, port or (8883 if encrypted else 1883)),
-        subscriptions={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
+    subscriptions = Subscriptions(
+        filters={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
+        retained=settings.mqtt.retained,
+        known_filters=file.filters(server.name, server.client_id),
+        on_filters_changed=lambda filters: file.write(server.name, server.client_id, filters),
+    )
+    intake = Intake(
         stream_of=topic_index((stream.name, stream.address) for stream in streams),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
-        receive_maximum=given.receive_maximum or ahead,
         property_streams=frozenset(each.name for each in streams if each.keeps_properties),
-        credentials=credentials,
-        tls=tls_context(given.tls, settings) if encrypted else None,
-        former=file.filters(server.name, server.client_id),
-        note=lambda filters: file.note(server.name, server.client_id, filters),
-        retained=settings.mqtt.retained,
+        receive_maximum=given.receive_maximum or ahead,
         is_fast=settings.mqtt.reader == "fast",
     )
+    return MqttSource(server, broker_of(server, settings), subscriptions, intake)

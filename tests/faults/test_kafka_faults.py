@@ -142,7 +142,7 @@ def test_run_holds_readings_while_kafka_denies_it(site: StartSite, away_kafka: K
     here.gateway.wait_subscribed()
     here.device.publish(300)
     here.wait_for("gateway_spooled", 300)
-    told = "does not take our user and password"
+    told = "user name or password rejected"
     wait_for(lambda: told in here.gateway.states()["kafka"]["detail"], 60, "the reason in /readyz")
     here.terminate()
     password.write_text("secret")

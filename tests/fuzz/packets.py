@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from paho.mqtt.enums import CallbackAPIVersion
 
-from gateway.mqtt.reader import LONGEST_HEADER, FastReader, MalformedPacketError
-from tests.stack.publisher import remaining_length
-from tests.test_mqtt_reader import (
+from gateway.mqtt.reader import LONGEST_HEADER, FastReader, Intake, MalformedPacketError
+from tests.mqtt.test_reader import (
     LIMIT,
     MESSAGES,
     USER_PROPERTY,
@@ -35,6 +34,7 @@ from tests.test_mqtt_reader import (
     facts,
     kept,
 )
+from tests.stack.publisher import remaining_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -84,9 +84,8 @@ def feed(version: int, pieces: Iterable[bytes], property_streams: Collection[str
         Exception: anything but MalformedPacketError is a fault of the reader's.
     """
     callbacks = CallbackAPIVersion.VERSION2
-    reader = FastReader(
-        lambda _topic: "stream", LIMIT, property_streams, callback_api_version=callbacks, protocol=version
-    )
+    intake = Intake(lambda _topic: "stream", LIMIT, property_streams)
+    reader = FastReader(intake, callback_api_version=callbacks, protocol=version)
     try:
         is_refused = any(reader.feed(piece) for piece in pieces)
     except MalformedPacketError:

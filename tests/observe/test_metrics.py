@@ -12,7 +12,9 @@ from gateway.core.entry import Entry
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
 from gateway.core.topic_index import UNMAPPED, topic_index
-from gateway.mqtt.source import MqttSource
+from gateway.mqtt.broker import Broker
+from gateway.mqtt.reader import Intake
+from gateway.mqtt.source import MqttSource, Subscriptions
 from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.peer_state import Health, PeerState
 from gateway.spool.spool import Policy, Spool
@@ -86,14 +88,8 @@ def spool(ledger: Ledger) -> Spool:
 @pytest.fixture
 def families(ledger: Ledger, spool: Spool) -> dict[str, Metric]:
     """Scrape the metrics, as Prometheus does."""
-    source = MqttSource(
-        mqtt_server("factoryBroker"),
-        address=("127.0.0.1", 1),
-        subscriptions={},
-        stream_of=topic_index([]),
-        payload_limit=1_000,
-        receive_maximum=10,
-    )
+    broker = Broker("factoryBroker", "127.0.0.1", 1)
+    source = MqttSource(mqtt_server("factoryBroker"), broker, Subscriptions({}), Intake(topic_index([]), 1_000))
     text = exposition(GatewayCollector(ledger, [source], spool, lambda: NOW, lambda: HEALTH))().decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 

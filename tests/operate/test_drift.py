@@ -244,7 +244,7 @@ def test_drift_goes_away_when_the_broker_takes_it_for_the_gateway(
         with Publisher(broker.port, credentials=("device", "secret")) as publisher:
             publisher.publish([READING] * 50)
         seen = Site(gateway, topics, broker).drift()
-        assert "takes us for a client that it knows" in seen.rows["factoryBroker", "answer"].message
+        assert "has a session for our random client id" in seen.rows["factoryBroker", "answer"].message
         assert seen.exit_code == UNAVAILABLE
         gateway.start()
         gateway.wait_settled(50)
@@ -333,7 +333,7 @@ def test_drift_tells_a_login_that_is_refused(
         seen = Site(gateway, site.topics, guarded).drift()
     assert seen.exit_code == UNAVAILABLE
     for peer in ("factoryBroker", "meterBroker"):
-        assert seen.rows[peer, "answer"].message == "The broker refuses us: Not authorized."
+        assert seen.rows[peer, "answer"].message == "The broker refused the connection: Not authorized."
         assert seen.rows[peer, "answer"].fix == "Check username and password_file under servers in gateway.yaml."
 
 

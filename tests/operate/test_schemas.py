@@ -23,15 +23,16 @@ from gateway.operate.schemas.difference import difference
 from gateway.operate.schemas.mode import Mode
 from gateway.operate.schemas.resolution import faults, problems
 from gateway.operate.schemas.subjects import Subjects
+from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import avro
 from tests.core.avro_schemas import records as any_records
+from tests.registry.test_registry import Scripted
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.publisher import Publisher
 from tests.test_cli import command
 from tests.test_end_to_end import Topics, servers
-from tests.test_registry import Scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -649,7 +650,7 @@ def test_a_schema_goes_from_file_to_registry_to_lock_file(gateway: Gateway, topi
 def asked(body: Any, folder: Path) -> tuple[Subjects, Scripted]:
     """A registry that answers everything with the same JSON."""
     server = Scripted(200, json.dumps(body))
-    return Subjects(SchemaRegistry(url=server.url, lock_path=folder / LOCK_FILE)), server
+    return Subjects(SchemaRegistry(Endpoint(server.url), folder / LOCK_FILE)), server
 
 
 def test_rejections_are_the_registrys_own_reasons(tmp_path: Path) -> None:
@@ -674,7 +675,7 @@ def test_a_strange_answer_is_a_refusal(tmp_path: Path, body: Any) -> None:
 def test_a_silent_registry_is_asked_once(tmp_path: Path) -> None:
     """What waits for one timeout does not wait for one a subject."""
     with Scripted(503, "{}") as server:
-        subjects = Subjects(SchemaRegistry(url=server.url, lock_path=tmp_path / LOCK_FILE))
+        subjects = Subjects(SchemaRegistry(Endpoint(server.url), tmp_path / LOCK_FILE))
         first, second = subjects.latest("one"), subjects.latest("two")
         assert isinstance(first, Unresolved)
         assert second == first._replace(subject="two")
@@ -688,8 +689,8 @@ def test_register_and_list_tell_when_nobody_answers(gateway: Gateway) -> None:
     answer["servers"]["kafka"]["registry"]["url"] = "http://127.0.0.1:9"
     gateway.settings_file.write_text(json.dumps(answer))
     for verb in ("register", "list"):
-        assert "does not answer" in schemas_command(gateway, verb, exit_code=1)
-    assert "does not answer" in schemas_command(gateway, "check", "--registry", exit_code=1)
+        assert "no answer" in schemas_command(gateway, verb, exit_code=1)
+    assert "no answer" in schemas_command(gateway, "check", "--registry", exit_code=1)
 
 
 VERSIONS: tuple[list[dict[str, Any]], ...] = (  # of the field list that follows the shipped door sensor's own

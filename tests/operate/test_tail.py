@@ -21,7 +21,8 @@ from gateway.errors import GatewayError
 from gateway.operate.demo.mock_kafka import MockCluster
 from gateway.operate.tail.consumer import TopicConsumer
 from gateway.operate.tail.decoder import Decoder, ShownRecord, plain
-from gateway.registry.lock_file import pin
+from gateway.registry.api import Endpoint
+from gateway.registry.lock_file import update_lock
 from gateway.registry.registry import SchemaRegistry
 from tests.contract_values import contract, record, stream
 from tests.stack.wait import wait_for
@@ -57,7 +58,7 @@ def topic(cluster: MockCluster) -> str:
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
     """Pin schema id 7 for the machine sensors."""
-    pin(tmp_path / "lock", [STREAM.route], {STREAM.route.subject: 7})
+    update_lock(tmp_path / "lock", [STREAM.route], {STREAM.route.subject: 7})
     return tmp_path / "lock"
 
 
@@ -118,7 +119,7 @@ def test_show_asks_the_registry_for_what_the_lock_file_does_not_know(
     """Without a lock file the schema comes from the registry; an unknown id is reported."""
     assert STREAM.route.schema is not None
     schema_id = registry.register(f"{topic}-value", STREAM.route.schema.text)
-    client = SchemaRegistry(url=registry.url, lock_path=tmp_path / "lock")
+    client = SchemaRegistry(Endpoint(registry.url), tmp_path / "lock")
     records = [of_reading(b'{"value": 2}', schema_id=each) for each in (schema_id, 2_000_000_000)]
     one, two = shown(cluster, topic, Decoder(None, None, client), *records)
     assert one.value == {"machine": "oven", "value": 2.0}

@@ -1,7 +1,7 @@
-"""Every way to sign in at every peer, with real servers; what is wrong is told once, and mended it is taken at once.
+"""Every login at every peer, with real servers: an error is logged once, and recovery needs no restart.
 
-The servers' clocks and ours cannot be turned here, so certificates are made that are wrong today. To mend one the
-server shows another, which to a gateway is the same as a clock that was set.
+Clocks cannot be set here, so certificates are made that are wrong today. Then the server presents another one, which
+to a gateway is the same as a clock that was set.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tests.stack.gateway import Gateway
 
 UNDER = "under servers in gateway.yaml"
-AGAIN = "It is asked again."
-PORTAL = "A captive portal or a proxy may have answered in its place; it is asked again."
+RETRY = "Will retry."
+PORTAL = f"A captive portal or a proxy may have answered instead. {RETRY}"
 COUNT = 10  # readings of each of two streams
 
 LOGINS: dict[str, Callable[[Site], dict[str, Any]]] = {
@@ -63,34 +63,52 @@ def test_run_needs_no_certificate_of_its_own_where_kafka_asks_for_none(site: Sit
         assert gateway.stop_and_read_ledger()["balanced"]
 
 
-# --- servers that we do not believe ----------------------------------------------------------------------------------
+# --- servers whose certificate is rejected ---------------------------------------------------------------------------
 
-NAME = "write a name that it is made for as {address}"
-AUTHORITY = "name that authority as {authority}"
-DISTRUSTED = {  # the certificate that is shown: what is wrong with it, and what to do
-    "wrong-host": ("is made for other.example, not for 127.0.0.1", NAME),
-    "expired": ("ended on 2020-01-31 00:00 UTC", "renew it there, or set this machine's clock"),
-    "not-yet": ("is not valid before 2040-01-01 00:00 UTC", "check that this machine's clock is set"),
-    "foreign": ("is signed by CN=other-ca, whom we do not trust", AUTHORITY),
+DOCTOR = "run `gateway doctor -c FILE` for the cause"
+REJECTED = {  # the certificate of the server: OpenSSL's reason, and what the doctor finds: the cause and the fix
+    "wrong-host": (
+        "IP address mismatch, certificate is not valid for '127.0.0.1'",
+        "its certificate is issued for other.example, not for 127.0.0.1",
+        "Set {address} to a name that the certificate is issued for.",
+    ),
+    "expired": (
+        "certificate has expired",
+        "its certificate expired on 2020-01-31 00:00 UTC",
+        "Renew it on the server, or set this machine's clock.",
+    ),
+    "not-yet": (
+        "certificate is not yet valid",
+        "its certificate is not valid before 2040-01-01 00:00 UTC",
+        "Check that this machine's clock is set.",
+    ),
+    "foreign": (
+        "unable to get local issuer certificate",
+        "its certificate is signed by CN=other-ca, which is not a trusted CA",
+        "Set {authority} to the certificate of that CA.",
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    ("shown", "trouble", "fix"), [(shown, *told) for shown, told in DISTRUSTED.items()], ids=DISTRUSTED
+    ("shown", "reason", "cause", "fix"), [(shown, *texts) for shown, texts in REJECTED.items()], ids=REJECTED
 )
-def test_run_refuses_a_certificate_until_it_is_a_good_one(site: Site, shown: str, trouble: str, fix: str) -> None:
-    """All three peers show a bad one: each is named once with its reason, and when it is mended no reading is lost."""
+def test_run_refuses_a_certificate_until_it_is_a_good_one(
+    site: Site, shown: str, reason: str, cause: str, fix: str
+) -> None:
+    """All three peers have a bad one: each is logged once with the reason, and the doctor finds the cause.
+
+    When the certificates are replaced, no reading is lost.
+    """
     of_server = fix.format(address=f"host {UNDER}", authority=f"tls.ca_file {UNDER}")
     of_registry = fix.format(address="registry.url", authority="registry.ca_file")
     servers, before = site.with_passwords(), site.counts()
+    rejected = f"certificate rejected: {reason}; {DOCTOR}"
+    at_kafka = f"Kafka at {servers['kafka']['host']}: certificate rejected: certificate verify failed; {DOCTOR}"
     expected = {
-        "factoryBroker": [
-            f"cannot connect to {servers['factoryBroker']['host']}: the broker's certificate {trouble}; {of_server}"
-        ],
-        "kafka": [f"Kafka's certificate {trouble}; {of_server}"],
-        "registry": [
-            f"The registry at {site.front.url} is not believed: its certificate {trouble}; {of_registry}. {AGAIN}"
-        ],
+        "factoryBroker": [f"cannot connect to {servers['factoryBroker']['host']}: {rejected}"],
+        "kafka": [at_kafka],
+        "registry": [f"Registry {site.front.url}: {rejected}. {RETRY}"],
     }
     site.keep_session()
     site.present(shown)
@@ -100,48 +118,48 @@ def test_run_refuses_a_certificate_until_it_is_a_good_one(site: Site, shown: str
         site.publish(COUNT)
         assert wait_told(gateway, *expected) == expected
         wait_for(lambda: gateway.metric("gateway_received_total") == COUNT, 60, "the readings of the other broker")
-        wait_for(lambda: trouble in gateway.states()["kafka"]["detail"], 60, lambda: str(gateway.states()))
-        assert trouble in gateway.states()["factoryBroker"]["detail"]
-        assert told_by_doctor(gateway) == [trouble] * 3
-        assert gateway.command("status").stdout.count(trouble) == len(expected)
-        assert unanswered(gateway) == 3 * [f"Kafka does not answer: Kafka's certificate {trouble}; {of_server}."]
+        wait_for(lambda: at_kafka in gateway.states()["kafka"]["detail"], 60, lambda: str(gateway.states()))
+        assert rejected in gateway.states()["factoryBroker"]["detail"]
+        assert found_by_doctor(gateway) == [(cause, of_server)] * 2 + [(cause, of_registry)]
+        assert gateway.command("status").stdout.count("certificate rejected: ") == len(expected)
+        assert unanswered(gateway) == 3 * [f"Kafka does not answer: {at_kafka}."]
         site.present("broker")
         wait_arrived(site, before, gateway, COUNT)
-        assert wait_told(gateway, *expected) == expected, "nothing was said twice"
+        assert wait_told(gateway, *expected) == expected, "nothing was logged twice"
         assert gateway.stop_and_read_ledger()["balanced"]
 
 
 def unanswered(gateway: Gateway) -> list[str]:
-    """Give what the commands say that ask Kafka by themselves: `topics plan`, `tail`, `dlq list`."""
+    """Collect the errors of the commands that connect to Kafka themselves: `topics plan`, `tail`, `dlq list`."""
     kafka = open_installation(gateway.settings_file, {}).kafka(producing=False)
     topics = ["machine-sensors"]
-    asking: list[Callable[[], object]] = [
+    calls: list[Callable[[], object]] = [
         lambda: Cluster(kafka, answer_seconds=1).topics(topics),
         lambda: TopicConsumer(kafka, topics, "end", answer_seconds=1),
         lambda: Partitions(kafka, answer_seconds=1).spans(topics),
     ]
-    told = []
-    for ask in asking:
+    errors = []
+    for call in calls:
         with pytest.raises(GatewayError) as raised:
-            ask()
-        told.append(str(raised.value))
-    return told
+            call()
+        errors.append(str(raised.value))
+    return errors
 
 
-def told_by_doctor(gateway: Gateway) -> list[str]:
-    """Tell what the doctor finds wrong with the certificates of the servers."""
-    found = doctor.examine(open_installation(gateway.settings_file, {}))
-    return [one.message.removeprefix("its certificate ") for one in found if one.severity == "error"]
+def found_by_doctor(gateway: Gateway) -> list[tuple[str, str]]:
+    """Give cause and fix of what the doctor finds wrong with the certificates of the servers."""
+    findings = doctor.examine(open_installation(gateway.settings_file, {}))
+    return [(one.message, one.fix) for one in findings if one.severity == "error"]
 
 
-# --- servers that do not believe us ----------------------------------------------------------------------------------
+# --- servers that reject the gateway's certificate or login ----------------------------------------------------------
 
 OWN = f"check tls.cert_file and tls.key_file {UNDER}"
-OUR_CERTIFICATES = {  # which we show: what the broker says to it
-    "": f"the broker wants a certificate of ours; name one as tls.cert_file and tls.key_file {UNDER}",
-    "stranger": f"the broker does not know who signed our certificate; {OWN}",
-    "old-client": f"the broker says that our certificate has ended; {OWN}",
-    "revoked": f"the broker says that our certificate is revoked; {OWN}",
+CLIENT_CERTIFICATES = {  # which the gateway presents: what the broker answers
+    "": f"the broker requires a client certificate; set tls.cert_file and tls.key_file {UNDER}",
+    "stranger": f"the broker does not trust the CA of the client certificate; {OWN}",
+    "old-client": f"the client certificate has expired; {OWN}",
+    "revoked": f"the client certificate is revoked; {OWN}",
 }
 
 
@@ -154,7 +172,7 @@ def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
     site.keep_session()
     with site.gateway(good, spool={"when": "always"}) as gateway:
         settings = json.loads(gateway.settings_file.read_text())
-        for number, (own, told) in enumerate(OUR_CERTIFICATES.items(), start=1):
+        for number, (own, told) in enumerate(CLIENT_CERTIFICATES.items(), start=1):
             gateway.settings_file.write_text(json.dumps(settings | {"servers": site.with_certificates(own)}))
             gateway.log_file.unlink(missing_ok=True)
             gateway.start(ready=False)
@@ -162,7 +180,7 @@ def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
             expected = {"factoryBroker": [f"connection lost: {told}"]}
             if own != "revoked":
                 where = f"Kafka at {good['kafka']['host']}"
-                expected["kafka"] = [f"{where} refuses our certificate, or misses one; {OWN}"]
+                expected["kafka"] = [f"{where}: client certificate rejected or missing; {OWN}"]
             assert wait_told(gateway, *expected) == expected
             if own != "revoked":
                 site.publish(COUNT)
@@ -176,13 +194,15 @@ def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
 
 def refusals(site: Site, servers: dict[str, Any]) -> dict[str, list[str]]:
     """Tell what the peers' refusal of user and password is in the log."""
-    kafka, registry = f"Kafka at {servers['kafka']['host']}", f"The registry at {site.front.url}"
+    kafka, registry = f"Kafka at {servers['kafka']['host']}", f"Registry {site.front.url}"
     sasl = f"check sasl.username, password_file and mechanism {UNDER}"
     login = "Check registry.username and registry.password_file, or registry.token_file."
     return {
-        "factoryBroker": [f"the broker refuses us: Not authorized; check username and password_file {UNDER}"],
-        "kafka": [f"{kafka} does not take our user and password; {sasl}"],
-        "registry": [f"{registry} answered HTTP 401 with no JSON. {login} {PORTAL}"],
+        "factoryBroker": [
+            f"the broker refused the connection: Not authorized; check username and password_file {UNDER}"
+        ],
+        "kafka": [f"{kafka}: user name or password rejected; {sasl}"],
+        "registry": [f"{registry}: HTTP 401 without JSON. {login} {PORTAL}"],
     }
 
 
@@ -243,8 +263,8 @@ def test_run_never_speaks_plain_when_tls_is_asked_for(site: Site) -> None:
         told = wait_told(gateway, "factoryBroker", "kafka")
         gateway.kill()
     assert told["factoryBroker"][0].endswith(f"is this a TLS port? check host {UNDER}")
-    ending = f"ends the connection where TLS begins; check host {UNDER}: does that port speak TLS?"
-    assert told["kafka"][0] == f"Kafka at {site.kafka.bootstrap} {ending}"
+    ending = f"connection closed during the TLS handshake; check host {UNDER}: does that port use TLS?"
+    assert told["kafka"][0] == f"Kafka at {site.kafka.bootstrap}: {ending}"
 
 
 def test_run_never_speaks_tls_when_it_is_not_asked_for(site: Site) -> None:
@@ -255,8 +275,8 @@ def test_run_never_speaks_tls_when_it_is_not_asked_for(site: Site) -> None:
         gateway.start(ready=False)
         told = wait_told(gateway, "factoryBroker", "kafka")
         gateway.kill()
-    assert told["factoryBroker"][0].endswith("is this a port for MQTT 5.0, and not for TLS?")
-    assert told["kafka"][0].endswith(f"check host {UNDER}, and whether that port wants TLS")
+    assert told["factoryBroker"][0].endswith("is this a port for MQTT 5.0 without TLS?")
+    assert told["kafka"][0].endswith(f"check host {UNDER}, and whether that port requires TLS")
 
 
 def wait_arrived(site: Site, before: dict[str, int], gateway: Gateway, count: int) -> None:

@@ -38,7 +38,7 @@ from gateway.operate.simulate.publisher import Publisher, publish_all
 from gateway.operate.simulate.simulator import Simulator
 from gateway.operate.tail.consumer import TopicConsumer
 from gateway.operate.tail.decoder import Decoder, ShownRecord
-from gateway.registry.lock_file import LOCK_FILE, pin
+from gateway.registry.lock_file import LOCK_FILE, update_lock
 from gateway.service import program
 from gateway.signals import StopFlag
 from gateway.text import printable
@@ -204,7 +204,7 @@ def _broker(folder: Path, say: Say) -> Iterator[int]:
 def _pin_schema_ids(contract: Contract, folder: Path) -> None:
     routes = [route for stream in contract.streams.values() for route in stream.routes]
     subjects = dict.fromkeys(route.subject for route in routes)
-    pin(folder / LOCK_FILE, routes, dict(zip(subjects, count(1), strict=False)))
+    update_lock(folder / LOCK_FILE, routes, dict(zip(subjects, count(1), strict=False)))
 
 
 def _settings(contract_path: Path, contract: Contract, mqtt_port: int, bootstrap: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from gateway.certificate import Peer, refusal
 from gateway.errors import Finding
+from gateway.operate.doctor.rejection import Peer, explain
 from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
@@ -44,9 +44,10 @@ class _Server(NamedTuple):
 
     @property
     def peer(self) -> Peer:
-        """The server as a finding names it."""
-        settings = ("registry.ca_file", "registry.url") if self.name == REGISTRY else ()
-        return Peer("its", self.host, self.port, *settings)
+        """The server as its line speaks of it."""
+        if self.name == REGISTRY:
+            return Peer(self.host, self.port, "registry.ca_file", "registry.url")
+        return Peer(self.host, self.port)
 
 
 def examine(installation: Installation, now: datetime | None = None) -> Iterator[Finding]:
@@ -120,8 +121,7 @@ def _presented(server: _Server, context: ssl.SSLContext, now: datetime) -> Findi
         ):
             certificate = connection.getpeercert(binary_form=True)
     except ssl.SSLCertVerificationError as error:
-        reason, _, fix = refusal(server.peer, error).partition("; ")
-        return Finding.at(PLACE, what, "error", reason, f"{fix[:1].upper()}{fix[1:]}")
+        return Finding.at(PLACE, what, "error", *explain(server.peer, error))
     except (OSError, ValueError) as error:
         reason = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
         return Finding.at(PLACE, what, "unknown", f"no TLS connection: {reason}", "See the findings of this peer.")

@@ -17,7 +17,7 @@ from gateway.core.topic_index import topic_index
 from gateway.core.undescribed import UndescribedTopics
 from gateway.errors import Finding
 from gateway.installation import broker_of
-from gateway.mqtt.probe import BrokerProbe
+from gateway.mqtt.probe import EVERYTHING, BrokerProbe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from gateway.installation import Installation
     from gateway.signals import Stopping
 
-EVERYTHING = "#"
 SHOWN_GROUPS = 10
 
 

@@ -9,7 +9,8 @@ from gateway import contract as contracts
 from gateway import files
 from gateway.errors import GatewayError
 from gateway.installation import broker_of, login
-from gateway.mqtt.probe import BrokerProbe
+from gateway.mqtt.errors import REFUSED
+from gateway.mqtt.probe import EVERYTHING, BrokerProbe
 from gateway.operate.init.answers import gather, with_login
 from gateway.operate.init.settings_file import text
 from gateway.operate.init.traffic_sample import TrafficSample
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from gateway.mqtt.broker import Broker
     from gateway.operate.init.answers import Answers, Ask, Flags
     from gateway.signals import Stopping
-
-EVERYTHING = "#"
-REFUSED = "broker refuse"  # in the message of a probe whose login was not accepted
 
 
 class Options(NamedTuple):

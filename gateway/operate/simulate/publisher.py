@@ -109,18 +109,13 @@ class Publisher:
                     raise GatewayError(message, "Check that the brokers run and have room on their disks.")
 
     def _client(self, broker: Broker) -> paho.Client:
-        protocol = paho.MQTTv5 if broker.is_mqtt5 else paho.MQTTv311
-        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol, userdata=broker.name)
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=broker.protocol, userdata=broker.name)
         client.max_queued_messages_set(0)
         client.max_inflight_messages_set(MAX_UNACKNOWLEDGED)
         client.reconnect_delay_set(1, 5)
-        client.connect_timeout = CONNECT_SECONDS
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
-        if broker.username:
-            client.username_pw_set(broker.username, broker.password)
-        if broker.tls:
-            client.tls_set_context(broker.tls)
+        broker.configure(client, CONNECT_SECONDS)
         return client
 
     def _connect(self, broker: Broker) -> None:

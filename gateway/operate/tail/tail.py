@@ -10,6 +10,7 @@ from gateway.errors import GatewayError
 from gateway.installation import connection_properties, lock_path_of, registry_of
 from gateway.operate.tail.consumer import Start, TopicConsumer
 from gateway.operate.tail.decoder import Decoder, ShownRecord
+from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
 from gateway.settings.settings import load
@@ -94,4 +95,4 @@ def _of_settings(settings: Settings) -> _Sources:
 
 
 def _registry(url: str, lock_path: Path) -> SchemaRegistry:
-    return SchemaRegistry(url=url, lock_path=lock_path, register=False)
+    return SchemaRegistry(Endpoint(url), lock_path, register=False)

@@ -1,4 +1,4 @@
-"""The file of subscriptions: it says what it was told, and whatever is wrong with it, the gateway goes on."""
+"""The file of subscriptions: it keeps what was written, and the gateway runs even when the file is damaged."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def test_filters_are_none_without_a_file(path: Path) -> None:
     assert not path.exists()
 
 
-def test_filters_are_what_an_earlier_run_noted(path: Path) -> None:
-    SubscriptionFile(path).note("broker", "gateway", {"b/+", "a/+"})
-    SubscriptionFile(path).note("broker", "gateway", {"a/+"})
-    SubscriptionFile(path).note("other", "gateway", {"Öfen/#"})
+def test_filters_are_what_an_earlier_run_wrote(path: Path) -> None:
+    SubscriptionFile(path).write("broker", "gateway", {"b/+", "a/+"})
+    SubscriptionFile(path).write("broker", "gateway", {"a/+"})
+    SubscriptionFile(path).write("other", "gateway", {"Öfen/#"})
     assert SubscriptionFile(path).filters("broker", "gateway") == {"a/+"}
     assert json.loads(path.read_text()) == {"broker": {"gateway": ["a/+"]}, "other": {"gateway": ["Öfen/#"]}}
 
 
 def test_filters_belong_to_server_and_client_id(path: Path) -> None:
     file = SubscriptionFile(path)
-    file.note("broker", "gateway", {"a/+"})
-    file.note("broker", "gateway-2", {"b/+"})
+    file.write("broker", "gateway", {"a/+"})
+    file.write("broker", "gateway-2", {"b/+"})
     assert file.filters("broker", "gateway") == {"a/+"}
     assert file.filters("broker", "gateway-2") == {"b/+"}
     assert file.filters("other", "gateway") == frozenset()
 
 
-def test_note_does_not_touch_the_disk_when_nothing_has_changed(path: Path) -> None:
+def test_write_does_not_touch_the_disk_when_nothing_has_changed(path: Path) -> None:
     file = SubscriptionFile(path)
-    file.note("broker", "gateway", set())
+    file.write("broker", "gateway", set())
     assert not path.exists()
-    file.note("broker", "gateway", {"b", "a"})
+    file.write("broker", "gateway", {"b", "a"})
     before = path.stat()
-    file.note("broker", "gateway", ["a", "b"])
+    file.write("broker", "gateway", ["a", "b"])
     assert path.stat() == before
 
 
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_a_warning_and_is_replaced(
     file = SubscriptionFile(path)
     assert file.filters("broker", "gateway") == frozenset()
     assert "subscriptions file" in caplog.text
-    file.note("broker", "gateway", {"a"})
+    file.write("broker", "gateway", {"a"})
     assert file.filters("broker", "gateway") == {"a"}
 
 
@@ -87,10 +87,10 @@ def test_a_file_that_cannot_be_read_or_written_is_a_warning(path: Path, caplog: 
     path.mkdir()
     file = SubscriptionFile(path)
     assert file.filters("broker", "gateway") == frozenset()
-    file.note("broker", "gateway", {"a"})
-    told = [getattr(record, "detail", "") for record in caplog.records]
-    assert any("cannot be read (Is a directory)" in each for each in told)
-    assert any("cannot be written (Is a directory)" in each for each in told)
+    file.write("broker", "gateway", {"a"})
+    details = [getattr(record, "detail", "") for record in caplog.records]
+    assert any("cannot be read (Is a directory)" in each for each in details)
+    assert any("cannot be written (Is a directory)" in each for each in details)
 
 
 # --- a whole gateway, whose contract is edited between two runs ---------------------------------------------------

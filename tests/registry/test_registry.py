@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.registry.lock_file import pin, read_lock
+from gateway.registry.api import Endpoint
+from gateway.registry.lock_file import read_lock, update_lock
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import record, route
 from tests.stack.ports import HeldPort
@@ -82,8 +83,8 @@ class Scripted:
         self.server.server_close()
 
 
-def refusal_of(url: str | None, lock: Path, *, register: bool = True, timeout_seconds: float = 5) -> Unresolved:
-    registry = SchemaRegistry(url=url, lock_path=lock, register=register, timeout_seconds=timeout_seconds)
+def refusal_of(url: str, lock: Path, *, register: bool = True, timeout_seconds: float = 5) -> Unresolved:
+    registry = SchemaRegistry(Endpoint(url, timeout_seconds=timeout_seconds), lock, register=register)
     ids, (refusal,), _ = registry.ids([unused_topic()])
     assert not ids
     assert not lock.exists()
@@ -101,7 +102,7 @@ def lock(tmp_path: Path) -> Path:
 def test_ids_registers_and_pins_new_schemas(registry: Registry, lock: Path) -> None:
     """A new schema is registered; its id is in the answer and in the lock file."""
     one, two = unused_topic(), unused_topic(OTHER)
-    found = SchemaRegistry(url=registry.url, lock_path=lock).ids([one, two, route("dead-letters")])
+    found = SchemaRegistry(Endpoint(registry.url), lock).ids([one, two, route("dead-letters")])
     assert set(found.ids) == {one.subject, two.subject}
     assert not found.refusals
     assert not found.notes
@@ -111,9 +112,9 @@ def test_ids_registers_and_pins_new_schemas(registry: Registry, lock: Path) -> N
 def test_ids_is_the_same_when_registered_twice(registry: Registry, lock: Path) -> None:
     """Registering again gives the id of the first time."""
     wanted = unused_topic()
-    first = SchemaRegistry(url=registry.url, lock_path=lock).ids([wanted])
+    first = SchemaRegistry(Endpoint(registry.url), lock).ids([wanted])
     lock.unlink()
-    assert SchemaRegistry(url=registry.url, lock_path=lock).ids([wanted]) == first
+    assert SchemaRegistry(Endpoint(registry.url), lock).ids([wanted]) == first
 
 
 def test_ids_looks_up_what_somebody_registered(registry: Registry, lock: Path) -> None:
@@ -121,7 +122,7 @@ def test_ids_looks_up_what_somebody_registered(registry: Registry, lock: Path) -
     wanted = unused_topic()
     assert wanted.schema is not None
     schema_id = registry.register(wanted.subject, wanted.schema.text)
-    found = SchemaRegistry(url=registry.url, lock_path=lock, register=False).ids([wanted])
+    found = SchemaRegistry(Endpoint(registry.url), lock, register=False).ids([wanted])
     assert found.ids == {wanted.subject: schema_id}
 
 
@@ -135,7 +136,7 @@ def test_ids_refuses_to_look_up_an_unknown_subject_and_says_what_to_do(registry:
 def test_ids_tells_the_registrys_own_words_on_an_incompatible_schema(registry: Registry, lock: Path) -> None:
     """A 409 is final for its subject; the other subject gets its id."""
     taken, fine = unused_topic(), unused_topic()
-    client = SchemaRegistry(url=registry.url, lock_path=lock)
+    client = SchemaRegistry(Endpoint(registry.url), lock)
     assert not client.ids([taken]).refusals
     found = client.ids([same_topic(taken, OTHER), fine])
     (refusal,) = found.refusals
@@ -148,7 +149,7 @@ def test_ids_tells_the_registrys_own_words_on_an_incompatible_schema(registry: R
 def test_schema_gives_the_text_by_id(registry: Registry, lock: Path) -> None:
     """A schema is found by its id, and an unknown id is refused."""
     wanted = unused_topic()
-    client = SchemaRegistry(url=registry.url, lock_path=lock)
+    client = SchemaRegistry(Endpoint(registry.url), lock)
     text = client.schema(client.ids([wanted]).ids[wanted.subject])
     assert isinstance(text, str)
     assert json.loads(text)["name"] == READING["name"]
@@ -158,8 +159,8 @@ def test_schema_gives_the_text_by_id(registry: Registry, lock: Path) -> None:
 def test_ids_needs_no_registry_once_the_lock_file_is_there(lock: Path, registry: Registry) -> None:
     """With the lock file the ids of a registry that is gone are there, also in a new process."""
     wanted = unused_topic()
-    found = SchemaRegistry(url=registry.url, lock_path=lock).ids([wanted])
-    assert SchemaRegistry(url="http://127.0.0.1:9", lock_path=lock).ids([wanted]) == found
+    found = SchemaRegistry(Endpoint(registry.url), lock).ids([wanted])
+    assert SchemaRegistry(Endpoint("http://127.0.0.1:9"), lock).ids([wanted]) == found
 
 
 # --- the lock file ---------------------------------------------------------------------------------------------------
@@ -168,11 +169,13 @@ def test_ids_needs_no_registry_once_the_lock_file_is_there(lock: Path, registry:
 def test_ids_takes_no_client_library(lock: Path) -> None:
     """A small board has no memory to spare for one, least of all when the lock file has every id."""
     wanted = route("topic", READING)
-    pin(lock, [wanted], {wanted.subject: 7})
+    update_lock(lock, [wanted], {wanted.subject: 7})
     program = (
-        "import sys; from pathlib import Path; from gateway.registry.registry import SchemaRegistry\n"
+        "import sys; from pathlib import Path\n"
+        "from gateway.registry.api import Endpoint\n"
+        "from gateway.registry.registry import SchemaRegistry\n"
         "from tests.contract_values import record, route\n"
-        f"registry = SchemaRegistry(url='http://127.0.0.1:9', lock_path=Path({str(lock)!r}))\n"
+        f"registry = SchemaRegistry(Endpoint('http://127.0.0.1:9'), Path({str(lock)!r}))\n"
         f"found = registry.ids([route('topic', {READING!r}), route('dead-letters')])\n"
         "assert found.ids == {'topic-value': 7}, found\n"
         "loaded = [m for m in sys.modules if m.startswith(('confluent_kafka', 'httpx', 'authlib'))]\n"
@@ -194,8 +197,8 @@ def test_ids_takes_no_client_library(lock: Path) -> None:
 def test_ids_does_not_use_a_pin_of_another_text(lock: Path, changed: dict[str, Any]) -> None:
     """An entry counts only while the schema's text is the one it was made for."""
     wanted = route("topic", READING)
-    pin(lock, [wanted], {wanted.subject: 7})
-    found = SchemaRegistry(url=None, lock_path=lock).ids([route("topic", changed)])
+    update_lock(lock, [wanted], {wanted.subject: 7})
+    found = SchemaRegistry(Endpoint(""), lock).ids([route("topic", changed)])
     assert not found.ids
     assert not found.refusals[0].retryable
     assert "registry.url" in found.refusals[0].reason
@@ -204,8 +207,8 @@ def test_ids_does_not_use_a_pin_of_another_text(lock: Path, changed: dict[str, A
 def test_ids_keeps_the_pins_of_other_subjects(lock: Path, registry: Registry) -> None:
     """Writing a new id leaves the entries of streams that are switched off today."""
     old = route("switched-off", READING)
-    pin(lock, [old], {old.subject: 7})
-    SchemaRegistry(url=registry.url, lock_path=lock).ids([unused_topic()])
+    update_lock(lock, [old], {old.subject: 7})
+    SchemaRegistry(Endpoint(registry.url), lock).ids([unused_topic()])
     assert read_lock(lock)[old.subject].id == 7
     assert len(read_lock(lock)) == 2
 
@@ -217,7 +220,7 @@ def test_ids_goes_on_without_a_broken_lock_file(lock: Path, content: bytes, regi
     """A lock file that is none is named in a note; the ids come from the registry and the file is written anew."""
     lock.write_bytes(content)
     wanted = unused_topic()
-    found = SchemaRegistry(url=registry.url, lock_path=lock).ids([wanted])
+    found = SchemaRegistry(Endpoint(registry.url), lock).ids([wanted])
     assert str(lock) in found.notes[0]
     assert {subject: entry.id for subject, entry in read_lock(lock).items()} == found.ids
 
@@ -225,14 +228,14 @@ def test_ids_goes_on_without_a_broken_lock_file(lock: Path, content: bytes, regi
 def test_ids_goes_on_when_the_lock_file_cannot_be_written(tmp_path: Path, registry: Registry) -> None:
     """The ids are given all the same, and a note says what is the matter."""
     wanted = unused_topic()
-    found = SchemaRegistry(url=registry.url, lock_path=tmp_path / "no such folder" / "lock").ids([wanted])
+    found = SchemaRegistry(Endpoint(registry.url), tmp_path / "no such folder" / "lock").ids([wanted])
     assert found.ids
     assert "cannot be written: No such file or directory" in found.notes[0]
 
 
 def test_ids_leaves_no_temporary_file(lock: Path, registry: Registry) -> None:
     """After writing, the folder holds the lock file and nothing else."""
-    SchemaRegistry(url=registry.url, lock_path=lock).ids([unused_topic()])
+    SchemaRegistry(Endpoint(registry.url), lock).ids([unused_topic()])
     assert list(lock.parent.iterdir()) == [lock]
 
 
@@ -292,9 +295,8 @@ def test_ids_sorts_the_registrys_own_words(lock: Path, status: int, is_retryable
 def test_ids_does_not_wait_for_a_silent_server(lock: Path) -> None:
     """A server that takes the connection and says nothing is given up after the timeout, once for all subjects."""
     with Scripted(200, "", silent=True) as server:
-        found = SchemaRegistry(url=server.url, lock_path=lock, timeout_seconds=0.3).ids(
-            [unused_topic(), unused_topic()]
-        )
+        client = SchemaRegistry(Endpoint(server.url, timeout_seconds=0.3), lock)
+        found = client.ids([unused_topic(), unused_topic()])
         assert len(server.requests) == 1
     assert [refusal.retryable for refusal in found.refusals] == [True, True]
     assert len({refusal.subject for refusal in found.refusals}) == 2
@@ -306,13 +308,13 @@ def test_ids_asks_again_when_nobody_listens(lock: Path) -> None:
     refusal = refusal_of(f"http://{port}", lock)
     port.release()
     assert refusal.retryable
-    assert "does not answer" in refusal.reason
+    assert refusal.reason.endswith("Connection refused. Will retry.")
 
 
 def test_ids_forgets_a_strange_answer(lock: Path) -> None:
     """After a wrong answer the next question goes to the server again, not to a cache."""
     with Scripted(200, json.dumps({"id": 3, "schema": '"string"'})) as wrong:
-        client, wanted = SchemaRegistry(url=wrong.url, lock_path=lock), unused_topic()
+        client, wanted = SchemaRegistry(Endpoint(wrong.url), lock), unused_topic()
         client.ids([wanted])
         client.ids([wanted])
         assert len(wrong.requests) == 4
@@ -321,18 +323,18 @@ def test_ids_forgets_a_strange_answer(lock: Path) -> None:
 def test_ids_signs_in_and_never_tells_the_secret(lock: Path) -> None:
     """Basic and bearer credentials go into the request, and into nothing else."""
     with Scripted(401, json.dumps({"error_code": 40101, "message": "Unauthorized"})) as server:
-        basic = SchemaRegistry(url=server.url, lock_path=lock, username="gateway", password="hunter:2")
-        bearer = SchemaRegistry(url=server.url, lock_path=lock, token="s3cr3t")
-        told = [*basic.ids([unused_topic()]).refusals, *bearer.ids([unused_topic()]).refusals]
+        basic = SchemaRegistry(Endpoint(server.url, username="gateway", password="hunter:2"), lock)
+        bearer = SchemaRegistry(Endpoint(server.url, token="s3cr3t"), lock)
+        refusals = [*basic.ids([unused_topic()]).refusals, *bearer.ids([unused_topic()]).refusals]
         assert [request[2] for request in server.requests] == ["Basic Z2F0ZXdheTpodW50ZXI6Mg==", "Bearer s3cr3t"]
     for secret in ("hunter", "s3cr3t"):
-        assert secret not in repr([told, basic, bearer])
-    assert "password_file" in told[0].reason
+        assert secret not in repr([refusals, basic, bearer])
+    assert "password_file" in refusals[0].reason
 
 
 def test_ids_refuses_an_unusable_ca_file(lock: Path) -> None:
     """A CA file that is not there is the operator's to mend."""
-    registry = SchemaRegistry(url="https://127.0.0.1:9", lock_path=lock, ca_file=lock.parent / "absent.pem")
+    registry = SchemaRegistry(Endpoint("https://127.0.0.1:9", ca_file=lock.parent / "absent.pem"), lock)
     (refusal,) = registry.ids([unused_topic()]).refusals
     assert not refusal.retryable
     assert "ca_file" in refusal.reason

@@ -20,8 +20,9 @@ from gateway.core.dead_letter import CUT_TO
 from gateway.mqtt.reader import (
     LONGEST_HEADER,
     MOST_PROPERTIES,
-    Connection,
+    AckQueue,
     FastReader,
+    Intake,
     MalformedPacketError,
     PahoReader,
 )
@@ -117,7 +118,9 @@ class Wire:
                 return ours
 
         self.reader: PahoReader = OverAPair(
-            stream_of, limit, property_streams, callback_api_version=CallbackAPIVersion.VERSION2, protocol=version
+            Intake(stream_of, limit, property_streams),
+            callback_api_version=CallbackAPIVersion.VERSION2,
+            protocol=version,
         )
         self.reader.on_disconnect = lambda *event: self.lost.append(str(event[3]))
         self.reader.on_socket_register_write = lambda *_: None  # write when told to, as the source does
@@ -199,7 +202,8 @@ def fast(
 ) -> list[Entry]:
     """Feed pieces to the fast reader without a socket."""
     callbacks = CallbackAPIVersion.VERSION2
-    reader = FastReader(stream_of, limit, property_streams, callback_api_version=callbacks, protocol=version)
+    intake = Intake(stream_of, limit, property_streams)
+    reader = FastReader(intake, callback_api_version=callbacks, protocol=version)
     for piece in pieces:
         assert reader.feed(piece) == MQTTErrorCode.MQTT_ERR_SUCCESS
     return reader.arrived
@@ -523,11 +527,11 @@ def test_send_acknowledgements_forgets_those_of_an_earlier_connection(kind: type
     """Neither what was released before the reconnect, nor what is released after it, even before the CONNACK."""
     with Wire(kind, version) as wire:
         wire.receive(CONNACK[version] + b"".join(Message(qos=1, packet_id=n).packet(version) for n in (1, 2, 3)))
-        before, dialling, after = wire.reader.arrived
+        before, connecting, after = wire.reader.arrived
         release(before)
         wire.reader.reconnect()
         assert wire.sent()[:1] == b"\x10", "CONNECT"
-        release(dialling)
+        release(connecting)
         wire.reader.send_acknowledgements()
         assert wire.sent() == b""
         wire.receive(CONNACK[version] + Message(qos=1, packet_id=3).packet(version))
@@ -541,7 +545,7 @@ def test_send_acknowledgements_forgets_those_of_an_earlier_connection(kind: type
 
 def release(entry: Entry) -> None:
     """Acknowledge a message as the spool does."""
-    assert isinstance(entry.connection, Connection)
+    assert isinstance(entry.connection, AckQueue)
     entry.connection.acknowledge(entry.packet_id)
 
 
