@@ -1,16 +1,21 @@
-"""How to connect to an MQTT broker: address, protocol version, login, TLS."""
+"""How to connect to an MQTT broker: address, protocol version, login, TLS.
+
+The gateway, its probe and the simulator make their paho clients by it, so that the differences between MQTT 3.1.1 and
+5.0 in connecting are here alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 if TYPE_CHECKING:
     import ssl
-
-    from paho.mqtt.enums import MQTTProtocolVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,23 @@ class Broker:
     password: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = None
 
-    @property
-    def protocol(self) -> MQTTProtocolVersion:
-        """The protocol version, as paho names it."""
-        return paho.MQTTv5 if self.is_mqtt5 else paho.MQTTv311
+    def client_options(self, client_id: str = "", *, is_clean: bool = True) -> dict[str, Any]:
+        """Give the arguments of paho's `Client`; `is_clean` deletes an existing session."""
+        return {
+            "callback_api_version": CallbackAPIVersion.VERSION2,
+            "client_id": client_id,
+            "clean_session": None if self.is_mqtt5 else is_clean,
+            "protocol": paho.MQTTv5 if self.is_mqtt5 else paho.MQTTv311,
+        }
+
+    def connect_options(self, session_expiry: int, *, is_clean: bool, receive_maximum: int = 65_535) -> dict[str, Any]:
+        """Give the arguments of paho's `connect` that MQTT 5 has and 3.1.1 has not."""
+        if not self.is_mqtt5:
+            return {}
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types it not
+        properties.SessionExpiryInterval = session_expiry
+        properties.ReceiveMaximum = receive_maximum
+        return {"clean_start": is_clean, "properties": properties}
 
     def configure(self, client: paho.Client, connect_seconds: float) -> None:
         """Set login, TLS and the time limit for connecting on a new client."""

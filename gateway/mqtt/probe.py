@@ -17,9 +17,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import GatewayError
@@ -29,6 +26,7 @@ from gateway.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.mqtt.broker import Broker
@@ -148,11 +146,7 @@ class BrokerProbe:
         """Connect; True when the broker had a session for the client id."""
         self._connack, self._client = None, self._new_client(is_clean=is_clean)
         host, port = self._broker.host, self._broker.port
-        options: dict[str, Any] = {}
-        if self._broker.is_mqtt5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types it not
-            properties.SessionExpiryInterval = 0 if is_clean else self._session_expiry
-            options = {"clean_start": is_clean, "properties": properties}
+        options = self._broker.connect_options(0 if is_clean else self._session_expiry, is_clean=is_clean)
         try:
             self._client.connect(host, port, KEEP_ALIVE_SECONDS, **options)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
@@ -165,13 +159,8 @@ class BrokerProbe:
         return is_known
 
     def _new_client(self, *, is_clean: bool) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            self._client_id,
-            clean_session=None if self._broker.is_mqtt5 else is_clean,
-            protocol=self._broker.protocol,
-            manual_ack=True,  # if the session belongs to another client, the broker keeps its messages
-        )
+        # With manual acknowledgements, a session that belongs to another client keeps its messages.
+        client = paho.Client(**self._broker.client_options(self._client_id, is_clean=is_clean), manual_ack=True)
         client.on_connect = self._on_connect
         client.on_subscribe = client.on_unsubscribe = self._on_answer
         client.on_message = self._on_message

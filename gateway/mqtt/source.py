@@ -31,10 +31,6 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.log import Conditions
@@ -44,6 +40,8 @@ from gateway.mqtt.reader import FastReader, MalformedPacketError, PahoReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    import paho.mqtt.client as paho
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.core.entry import Entry
@@ -67,7 +65,7 @@ RETAIN_HANDLING = {"always": 0, "once": 1, "never": 2}  # MQTT 5.0 section 3.8.3
 
 
 class Link(StrEnum):
-    """The state of a connection."""
+    """The state of a connection, in the words of `/readyz`."""
 
     DOWN = "down"
     CONNECTING = "dialling"
@@ -250,13 +248,7 @@ class MqttSource:
     def _make_client(self, intake: Intake) -> PahoReader:
         server, broker = self._server, self._broker
         reader = FastReader if intake.is_fast else PahoReader
-        client = reader(
-            intake,
-            callback_api_version=CallbackAPIVersion.VERSION2,
-            client_id=server.client_id,
-            clean_session=None if broker.is_mqtt5 else server.clean_session,
-            protocol=broker.protocol,
-        )
+        client = reader(intake, **broker.client_options(server.client_id, is_clean=server.clean_session))
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -265,18 +257,10 @@ class MqttSource:
         broker.configure(client, self._connect_seconds)
         if will := server.last_will:
             client.will_set(will.topic, will.message, will.qos, will.retain)
-        properties = None
-        if broker.is_mqtt5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types it not
-            properties.SessionExpiryInterval = server.session_expiry
-            properties.ReceiveMaximum = intake.receive_maximum
-        client.connect_async(
-            broker.host,
-            broker.port,
-            keepalive=server.keep_alive,
-            clean_start=server.clean_session if broker.is_mqtt5 else paho.MQTT_CLEAN_START_FIRST_ONLY,
-            properties=properties,
+        options = broker.connect_options(
+            server.session_expiry, is_clean=server.clean_session, receive_maximum=intake.receive_maximum
         )
+        client.connect_async(broker.host, broker.port, server.keep_alive, **options)
         return client
 
     def _connect(self) -> None:
@@ -315,7 +299,7 @@ class MqttSource:
             log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
             self._conditions.end(but=[detail])
         self.link, self.detail = Link.DOWN, detail
-        self._client._sock_close()  # noqa: SLF001 - paho's public ways of closing all want a living connection
+        self._client._sock_close()  # noqa: SLF001 - paho's public methods need an open connection
         self._pending_subscribe.clear()
         self._pending_unsubscribe.clear()
         if self._connected_at:

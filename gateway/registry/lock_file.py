@@ -12,10 +12,10 @@ stay: a stream that is switched off for a day needs its id tomorrow.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from fastavro.schema import parse_schema, to_parsing_canonical_form
 
 from gateway import files
@@ -32,9 +32,8 @@ MAXIMUM_ID = 2**31 - 1
 MAXIMUM_LOCK_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """An entry of the lock file.
+class Pin(msgspec.Struct, frozen=True):
+    """An entry of the lock file; members of a later version are ignored.
 
     Args:
         id: the registry's schema id.
@@ -43,10 +42,10 @@ class Pin:
         schema: name of the schema file, for people.
     """
 
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=0, le=MAXIMUM_ID)]
     canonical_sha256: str
     text_sha256: str
-    schema: str
+    schema: str = ""
 
     def holds_for(self, schema: AvroSchema) -> bool:
         """True when the id was given for this very schema."""
@@ -57,13 +56,16 @@ def load_lock(path: Path) -> tuple[dict[str, Pin], tuple[str, ...]]:
     """Read a lock file, {} when there is none that can be used; and notes for the operator."""
     try:
         with path.open("rb") as file:
-            return _parsed_lock(file.read(MAXIMUM_LOCK_BYTES + 1)), ()
+            data = file.read(MAXIMUM_LOCK_BYTES + 1)
+        if len(data) <= MAXIMUM_LOCK_BYTES:
+            return msgspec.json.decode(data, type=dict[str, Pin]), ()
+        reason = "it is larger than 1 MB"
     except FileNotFoundError:
         return {}, ()
     except OSError as error:
         reason = str(error.strerror)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        reason = str(error) if type(error) is ValueError else "it does not have the format of `gateway`"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        reason = "it does not have the format of `gateway`"
     return {}, (printable(f"The schema lock file {path} is not used: {reason}. Delete it; the registry has the ids."),)
 
 
@@ -84,7 +86,7 @@ def update_lock(path: Path, routes: Iterable[Route], ids: Mapping[str, int]) -> 
         OSError: when the file cannot be written.
     """
     new = {one.subject: _pin(one.schema, ids[one.subject]) for one in routes if one.schema and one.subject in ids}
-    entries = {subject: asdict(pin) for subject, pin in sorted((read_lock(path) | new).items())}
+    entries = msgspec.to_builtins(dict(sorted((read_lock(path) | new).items())))
     files.replace(path, json.dumps(entries, indent=2) + "\n")
 
 
@@ -103,24 +105,3 @@ def _digest(text: str) -> str:
 
 def _pin(schema: AvroSchema, schema_id: int) -> Pin:
     return Pin(schema_id, _digest(canonical(schema.text)), _digest(schema.text), schema.path.name)
-
-
-def _parsed_lock(data: bytes) -> dict[str, Pin]:
-    if len(data) > MAXIMUM_LOCK_BYTES:
-        raise ValueError("it is larger than 1 MB")
-    entries = json.loads(data)
-    if not isinstance(entries, dict):
-        raise TypeError
-    return {subject: _parsed(entry) for subject, entry in entries.items()}
-
-
-def _parsed(entry: Mapping[str, Any]) -> Pin:
-    """Read an entry; unknown members, of a later version, are ignored.
-
-    Raises:
-        KeyError, TypeError, ValueError: when it is not an entry.
-    """
-    schema_id = entry["id"]
-    if type(schema_id) is not int or not 0 <= schema_id <= MAXIMUM_ID:
-        raise ValueError("an id is not a number from 0 to 2147483647")
-    return Pin(schema_id, str(entry["canonical_sha256"]), str(entry["text_sha256"]), str(entry.get("schema", "")))

@@ -28,9 +28,9 @@ from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import avro
 from tests.core.avro_schemas import records as any_records
-from tests.registry.test_registry import Scripted
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.publisher import Publisher
+from tests.stack.scripted_http import Scripted
 from tests.test_cli import command
 from tests.test_end_to_end import Topics, servers
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -17,6 +15,7 @@ from gateway.registry.lock_file import read_lock, update_lock
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from tests.contract_values import record, route
 from tests.stack.ports import HeldPort
+from tests.stack.scripted_http import Scripted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,53 +33,6 @@ def unused_topic(definition: dict[str, Any] = READING) -> Route:
 
 def same_topic(other: Route, definition: dict[str, Any]) -> Route:
     return route(other.topic.name, definition)
-
-
-class Scripted:
-    """A server that answers every request with the same bytes; a context manager."""
-
-    def __init__(
-        self,
-        status: int,
-        body: str,
-        content_type: str = "application/json",
-        location: str = "",
-        *,
-        silent: bool = False,
-    ) -> None:
-        requests = self.requests = list[tuple[str, str, str]]()
-        self.released = released = threading.Event()
-
-        class Answer(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                requests.append((self.command, self.path, self.headers.get("Authorization", "")))
-                if silent:
-                    released.wait(30)
-                    return
-                self.send_response(status)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(body.encode())))
-                if location:
-                    self.send_header("Location", location)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            do_GET = do_POST = answer  # noqa: N815 - http.server's names
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.released.set()
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def refusal_of(url: str, lock: Path, *, register: bool = True, timeout_seconds: float = 5) -> Unresolved:

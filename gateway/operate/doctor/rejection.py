@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FETCH_SECONDS = 5.0
 SHOWN_BYTES = 60
-CHECK_CLOCK = "Check that this machine's clock is set."
 
 
 class Peer(NamedTuple):
@@ -46,13 +45,14 @@ def explain(peer: Peer, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
         peer: the server. Its certificate is fetched, which blocks for `FETCH_SECONDS` when it does not answer.
         error: from OpenSSL.
     """
-    describe, certificate = _CAUSES.get(error.verify_code), _fetch(peer)
+    cause, fix = _CAUSES.get(error.verify_code, (None, ""))
+    certificate = _fetch(peer) if cause else None
     try:
-        cause = describe(peer, certificate) if describe and certificate else None
+        text = cause(peer, certificate) if cause and certificate else ""
     except Exception:  # noqa: BLE001 - a foreign certificate may contain anything, and is parsed as it is read
-        cause = None
+        text = ""
     reason = error.verify_message.rstrip(".")
-    return cause or (f"its certificate is rejected: {reason}", _fix(peer, error.verify_code))
+    return text or f"its certificate is rejected: {reason}", fix.format(**peer._asdict())
 
 
 def _fetch(peer: Peer) -> x509.Certificate | None:
@@ -63,31 +63,26 @@ def _fetch(peer: Peer) -> x509.Certificate | None:
         return None
 
 
-# Each cause is None when this certificate is good: then another one of the chain is at fault.
-
-
-def _not_yet_valid(_peer: Peer, certificate: x509.Certificate) -> tuple[str, str] | None:
+def _not_yet_valid(_peer: Peer, certificate: x509.Certificate) -> str:
     first = certificate.not_valid_before_utc
-    if first <= datetime.now(UTC):
-        return None
-    return f"its certificate is not valid before {_minute(first)}", CHECK_CLOCK
+    is_good = first <= datetime.now(UTC)  # then another certificate of the chain is at fault
+    return "" if is_good else f"its certificate is not valid before {_minute(first)}"
 
 
-def _expired(_peer: Peer, certificate: x509.Certificate) -> tuple[str, str] | None:
+def _expired(_peer: Peer, certificate: x509.Certificate) -> str:
     last = certificate.not_valid_after_utc
-    if last >= datetime.now(UTC):
-        return None
-    return f"its certificate expired on {_minute(last)}", "Renew it on the server, or set this machine's clock."
+    is_good = last >= datetime.now(UTC)  # as above
+    return "" if is_good else f"its certificate expired on {_minute(last)}"
 
 
-def _unknown_issuer(peer: Peer, certificate: x509.Certificate) -> tuple[str, str]:
+def _unknown_issuer(_peer: Peer, certificate: x509.Certificate) -> str:
     issuer = printable(cut(certificate.issuer.rfc4514_string(), SHOWN_BYTES))
-    return f"its certificate is signed by {issuer}, which is not a trusted CA", _trust_issuer(peer)
+    return f"its certificate is signed by {issuer}, which is not a trusted CA"
 
 
-def _other_name(peer: Peer, certificate: x509.Certificate) -> tuple[str, str]:
+def _other_name(peer: Peer, certificate: x509.Certificate) -> str:
     names = printable(cut(", ".join(_names(certificate)) or "no name", SHOWN_BYTES))
-    return f"its certificate is issued for {names}, not for {peer.host}", _use_name(peer)
+    return f"its certificate is issued for {names}, not for {peer.host}"
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
@@ -98,32 +93,15 @@ def _names(certificate: x509.Certificate) -> list[str]:
     return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
 
 
-def _trust_issuer(peer: Peer) -> str:
-    return f"Set {peer.authority} to the certificate of that CA."
-
-
-def _use_name(peer: Peer) -> str:
-    return f"Set {peer.address} to a name that the certificate is issued for."
-
-
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-_ISSUER_CODES = {18, 19, 20, 21}
-_NAME_CODES = {62, 64}
-_CAUSES: dict[int, Callable[[Peer, x509.Certificate], tuple[str, str] | None]] = {  # by OpenSSL's X509_V_ERR_ codes
-    9: _not_yet_valid,
-    10: _expired,
-    **dict.fromkeys(_ISSUER_CODES, _unknown_issuer),
-    **dict.fromkeys(_NAME_CODES, _other_name),
+_ISSUER = _unknown_issuer, "Set {authority} to the certificate of that CA."
+_NAME = _other_name, "Set {address} to a name that the certificate is issued for."
+_CAUSES: dict[int, tuple[Callable[[Peer, x509.Certificate], str], str]] = {  # by OpenSSL's X509_V_ERR_ codes
+    9: (_not_yet_valid, "Check that this machine's clock is set."),
+    10: (_expired, "Renew it on the server, or set this machine's clock."),
+    **dict.fromkeys((18, 19, 20, 21), _ISSUER),
+    **dict.fromkeys((62, 64), _NAME),
 }
-
-
-def _fix(peer: Peer, code: int) -> str:
-    """Say what to do where the certificate could not be fetched, or another one of its chain is at fault."""
-    if code in {9, 10}:
-        return CHECK_CLOCK
-    if code in _ISSUER_CODES:
-        return _trust_issuer(peer)
-    return _use_name(peer) if code in _NAME_CODES else ""

@@ -13,7 +13,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -109,7 +108,7 @@ class Publisher:
                     raise GatewayError(message, "Check that the brokers run and have room on their disks.")
 
     def _client(self, broker: Broker) -> paho.Client:
-        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=broker.protocol, userdata=broker.name)
+        client = paho.Client(**broker.client_options(), userdata=broker.name)
         client.max_queued_messages_set(0)
         client.max_inflight_messages_set(MAX_UNACKNOWLEDGED)
         client.reconnect_delay_set(1, 5)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     ("code", "reason", "fix"),
     [
         (9, "certificate is not yet valid", "Check that this machine's clock is set."),
-        (10, "certificate has expired", "Check that this machine's clock is set."),
+        (10, "certificate has expired", "Renew it on the server, or set this machine's clock."),
         (20, "unable to get local issuer certificate", "Set registry.ca_file to the certificate of that CA."),
         (64, "IP address mismatch.", "Set registry.url to a name that the certificate is issued for."),
         (23, "certificate revoked", ""),

@@ -1,0 +1,102 @@
+"""Kafka's errors: the outcome of each for its record, and the text for the operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from gateway.kafka.errors import ClientErrors, Outcome, cause, is_collateral, no_answer, outcome, sentence
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import FreePort
+
+UNDER = "under servers in gateway.yaml"
+HANDSHAKE = "ssl://h:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "is_innocent"),
+    [
+        (KafkaError.MSG_SIZE_TOO_LARGE, Outcome.REFUSE, False),
+        (KafkaError.INVALID_TIMESTAMP, Outcome.REFUSE, False),
+        (KafkaError._GAPLESS_GUARANTEE, Outcome.REQUEUE, True),  # noqa: SLF001 - librdkafka's own names, here and below
+        (KafkaError._PURGE_QUEUE, Outcome.RETRY, True),  # noqa: SLF001 - as above
+        (KafkaError.NOT_ENOUGH_REPLICAS, Outcome.RETRY, False),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Outcome.RETRY, False),
+        (KafkaError.UNKNOWN, Outcome.RETRY, False),
+    ],
+)
+def test_outcome_sorts_every_error(code: int, expected: Outcome, is_innocent: bool) -> None:  # noqa: FBT001 - a column
+    assert (outcome(KafkaError(code)), is_collateral(KafkaError(code))) == (expected, is_innocent)
+
+
+SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, KafkaError._TRANSPORT  # noqa: SLF001 - as above
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        (
+            SSL,
+            f"{HANDSHAKE}certificate verify failed: broker certificate could not be verified (after 1ms in state X)",
+            (
+                "Kafka at h:9093: certificate rejected: certificate verify failed; "
+                "run `gateway doctor -c FILE` for the cause"
+            ),
+        ),
+        (
+            SSL,
+            f"{HANDSHAKE}tlsv13 alert certificate required",
+            f"Kafka at h:9093: client certificate rejected or missing; check tls.cert_file and tls.key_file {UNDER}",
+        ),
+        (
+            AUTHENTICATION,
+            "sasl_ssl://h:9093/1: SASL authentication error: Invalid username or password",
+            (
+                "Kafka at h:9093: user name or password rejected; "
+                f"check sasl.username, password_file and mechanism {UNDER}"
+            ),
+        ),
+        (
+            TRANSPORT,
+            "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
+            (
+                "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused; "
+                "check the address, and that Kafka listens there"
+            ),
+        ),
+    ],
+)
+def test_sentence_has_place_cause_and_fix_of_a_connection_error(code: int, text: str, expected: str) -> None:
+    assert sentence(KafkaError(code, text)) == expected
+
+
+def test_sentence_of_a_records_error_begins_with_its_topic() -> None:
+    error = KafkaError(KafkaError.NOT_ENOUGH_REPLICAS, "Broker: Not enough in-sync replicas")
+    assert sentence(error, "doors") == (
+        "doors: Broker: Not enough in-sync replicas; too few in-sync replicas: start the missing Kafka brokers"
+    )
+
+
+def test_cause_is_the_error_that_produce_raised() -> None:
+    error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    assert cause(KafkaException(error)) is error
+    assert cause(BufferError()).code() == KafkaError._QUEUE_FULL  # noqa: SLF001 - as above
+
+
+def test_client_errors_explain_a_request_that_times_out(free_port: FreePort) -> None:
+    """The first connection error is the cause; without one, it is what the caller knows."""
+    port = free_port()
+    errors = ClientErrors({"bootstrap.servers": f"127.0.0.1:{port}"})
+    admin = AdminClient(errors.properties)
+    assert str(errors.no_answer(admin, "no metadata")).startswith("Kafka does not answer: ")
+
+    def text() -> str:
+        return str(errors.no_answer(admin))
+
+    wait_for(lambda: f"127.0.0.1:{port} failed: Connection refused; check the address" in text(), 30, text)
+    assert str(no_answer("no metadata")).startswith("Kafka does not answer: no metadata. Check the address")

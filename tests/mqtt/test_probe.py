@@ -1,0 +1,104 @@
+"""The probe against real brokers; what it leaves behind is in `tests/test_drift.py`."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.errors import GatewayError
+from gateway.mqtt.broker import Broker
+from gateway.mqtt.probe import EVERYTHING, BrokerProbe
+from gateway.signals import StopFlag
+from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
+from tests.stack.ports import HeldPort
+from tests.stack.publisher import Publisher
+
+if TYPE_CHECKING:
+    from tests.conftest import StartMosquitto
+    from tests.stack.mosquitto import Mosquitto
+
+LISTEN_SECONDS = 30.0
+
+
+@pytest.fixture(params=[True, False], ids=["5.0", "3.1.1"])
+def is_mqtt5(request: pytest.FixtureRequest) -> bool:
+    """Run the test with each version of MQTT."""
+    return bool(request.param)
+
+
+def broker_at(mosquitto: Mosquitto, *, is_mqtt5: bool = True, username: str = "", password: str = "") -> Broker:
+    return Broker("factoryBroker", "127.0.0.1", mosquitto.port, is_mqtt5, username, password)
+
+
+@pytest.mark.parametrize("is_retained_wanted", [True, False])
+def test_listen_gives_messages_and_retained_ones_only_where_they_are_wanted(
+    mosquitto: StartMosquitto, *, is_mqtt5: bool, is_retained_wanted: bool
+) -> None:
+    broker, messages, stop = mosquitto(), list[tuple[bytes, bytes]](), StopFlag()
+
+    def take(topic: bytes, payload: bytes) -> None:
+        messages.append((topic, payload))
+        if payload == b"live":
+            stop.set()
+
+    with Publisher(broker.port) as publisher, BrokerProbe(broker_at(broker, is_mqtt5=is_mqtt5), 60) as probe:
+        publisher.publish([("a", b"kept")], 1, retain=True)
+        granted = probe.subscribe({EVERYTHING: 0}, is_retained_wanted=is_retained_wanted)
+        publisher.publish([("b", b"live")], 1)
+        assert probe.listen(take, LISTEN_SECONDS, stop) < LISTEN_SECONDS
+    assert not granted[EVERYTHING].is_failure
+    assert messages == [*([(b"a", b"kept")] if is_retained_wanted else []), (b"b", b"live")]
+
+
+def test_unsubscribe_ends_a_subscription(mosquitto: StartMosquitto, *, is_mqtt5: bool) -> None:
+    broker, topics, stop = mosquitto(), list[bytes](), StopFlag()
+
+    def take(topic: bytes, _payload: bytes) -> None:
+        topics.append(topic)
+        stop.set()
+
+    with Publisher(broker.port) as publisher, BrokerProbe(broker_at(broker, is_mqtt5=is_mqtt5), 60) as probe:
+        probe.subscribe({"a": 1, "b": 1})
+        probe.unsubscribe({"a": 1})
+        publisher.publish([("a", b""), ("b", b"")], 1)
+        probe.listen(take, LISTEN_SECONDS, stop)
+    assert topics == [b"b"]
+
+
+def test_is_session_kept_tells_a_broker_that_keeps_sessions(mosquitto: StartMosquitto, *, is_mqtt5: bool) -> None:
+    broker = broker_at(mosquitto(), is_mqtt5=is_mqtt5)
+    with BrokerProbe(broker, 60) as probe:
+        assert probe.is_session_kept()
+    if is_mqtt5:  # at 3.1.1 a session does not expire
+        with BrokerProbe(broker, 0) as probe:
+            assert not probe.is_session_kept()
+
+
+def test_a_refused_login_is_an_error_with_its_fix(mosquitto: StartMosquitto, *, is_mqtt5: bool) -> None:
+    configuration = OPEN_AND_PERSISTENT.replace("allow_anonymous true", "allow_anonymous false\npassword_file passwd")
+    broker = mosquitto(configuration, {"passwd": hashed_passwords({"gateway": "secret"})})
+    given = broker_at(broker, is_mqtt5=is_mqtt5, username="gateway", password="wrong")
+    with pytest.raises(GatewayError) as raised, BrokerProbe(given, 60):
+        pass
+    assert raised.value.message == "The broker refused the connection: Not authorized."
+    assert raised.value.hint == "Check username and password_file under servers in gateway.yaml."
+    with BrokerProbe(broker_at(broker, is_mqtt5=is_mqtt5, username="gateway", password="secret"), 60):
+        pass
+
+
+def test_a_broker_that_is_away_is_an_error_with_its_fix() -> None:
+    port = HeldPort()
+    with pytest.raises(GatewayError) as raised, BrokerProbe(Broker("b", "127.0.0.1", port.number), 60):
+        pass
+    port.release()
+    assert raised.value.message == f"Cannot connect to 127.0.0.1:{port.number}: Connection refused."
+    assert raised.value.hint == "Does the broker run, and is this its port?"
+
+
+def test_a_server_that_sends_no_connack_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker = Broker("b", "127.0.0.1", silent.getsockname()[1])
+        with pytest.raises(GatewayError, match="sends no CONNACK"), BrokerProbe(broker, 60, answer_seconds=0.3):
+            pass
