@@ -10,11 +10,7 @@ if TYPE_CHECKING:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file, or create it, so that a power cut leaves the old content or the new, never a part.
-
-    Args:
-        path: of the file; its folder must exist.
-        text: written as UTF-8.
+    """Replace a file, or create it, so that a power cut leaves the old content or the new UTF-8 text, never a part.
 
     Raises:
         OSError: when a step fails; the old file is then unchanged.

@@ -56,11 +56,7 @@ class Installation(NamedTuple):
 
 
 def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
-    """Load gateway.yaml and its contract.
-
-    Args:
-        config: the file.
-        environ: its overrides.
+    """Load gateway.yaml, with overrides from the environment, and its contract.
 
     Raises:
         ConfigurationError: with all errors.
@@ -73,12 +69,7 @@ def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:
-    """Make the registry client of an installation; nothing is sent yet.
-
-    Args:
-        contract: has the registry's address unless the settings do.
-        settings: address, login, and whether to register.
-        may_register: False to look up only, whatever the settings say.
+    """Make the registry client of an installation; without `may_register` it only looks up.
 
     Raises:
         ConfigurationError: when a secret cannot be used.
@@ -101,11 +92,6 @@ def lock_path_of(settings: Settings) -> Path:
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
     """Make the librdkafka properties for reaching the cluster; TLS always verifies the broker's certificate and name.
-
-    Args:
-        server: the contract's Kafka server.
-        given: this installation's settings for it.
-        settings: finds files and reads secrets.
 
     Raises:
         ConfigurationError: when a secret cannot be used.

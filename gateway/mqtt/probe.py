@@ -77,14 +77,7 @@ class BrokerProbe:
         self._client.disconnect()
 
     def subscribe(self, filters: Mapping[str, int], *, is_retained_wanted: bool = False) -> dict[str, ReasonCode]:
-        """Subscribe until the connection ends.
-
-        Args:
-            filters: with the QoS to ask for.
-            is_retained_wanted: receive retained messages too.
-
-        Returns:
-            The broker's answer to each filter.
+        """Subscribe to filters, each with a QoS, until the connection ends; give the broker's answer to each.
 
         Raises:
             GatewayError: when it does not answer.
@@ -124,15 +117,7 @@ class BrokerProbe:
         return is_kept
 
     def listen(self, take: Callable[[bytes, bytes], None], seconds: float, stopping: Stopping) -> float:
-        """Receive messages.
-
-        Args:
-            take: gets the topic and the payload of each.
-            seconds: how long.
-            stopping: ends it early.
-
-        Returns:
-            For how many seconds it listened.
+        """Pass topic and payload of each message to `take` for some seconds, or until stopped; give the seconds.
 
         Raises:
             GatewayError: when the connection is lost.

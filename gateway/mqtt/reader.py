@@ -112,7 +112,7 @@ class PahoReader(paho.Client):
         self.connection = AckQueue()
         self.arrived: list[Entry] = []
         self.is_drained = False  # the last read emptied the socket
-        self.trouble: OSError | None = None  # why the connection broke, which paho does not report
+        self.socket_error: OSError | None = None  # why the connection broke, which paho does not report
         self._stream_of = intake.stream_of
         self._payload_limit = intake.payload_limit
         self._property_streams = intake.property_streams if self._protocol == paho.MQTTv5 else ()
@@ -123,7 +123,7 @@ class PahoReader(paho.Client):
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; acknowledgements of the old connection's messages are void from now on."""
         self.connection = AckQueue()
-        self.trouble = None
+        self.socket_error = None
         self._pinged_at = paho.time_func()
         return super().reconnect()
 
@@ -201,18 +201,18 @@ class PahoReader(paho.Client):
         return result or self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2]))
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        return self._recording_trouble(super()._sock_recv, bufsize)
+        return self._recording_error(super()._sock_recv, bufsize)
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
-        return self._recording_trouble(super()._sock_send, buf)
+        return self._recording_error(super()._sock_send, buf)
 
-    def _recording_trouble(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
+    def _recording_error(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
         try:
             return step(argument)
         except BlockingIOError:
             raise
         except OSError as error:
-            self.trouble = self._pending_tls_alert(error)
+            self.socket_error = self._pending_tls_alert(error)
             raise
 
     def _pending_tls_alert(self, error: OSError) -> OSError:
@@ -281,39 +281,29 @@ class FastReader(PahoReader):
         return self.feed(data)
 
     def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost
-        """Process received bytes: whole packets go to the inbox or to paho, an incomplete one waits for more.
-
-        Args:
-            data: the next bytes of the connection, split anywhere.
-
-        Returns:
-            paho's result for the last packet that it handled.
+        """Process received bytes, split anywhere: packets go to the inbox or to paho, an incomplete one waits for more.
 
         Raises:
             MalformedPacketError: the bytes break the protocol.
         """
-        # Put the incomplete packet of the last call in front.
         if self._oversized:
             data = self._consume_oversized(data)
-        buffer = self._rest + data if self._rest else data
+        buffer = self._rest + data if self._rest else data  # behind the incomplete packet of the last call
         self._rest = b""
-        # Local names, because attribute look-ups cost.
         now = time.time_ns() // 1_000_000
         is_v5, property_streams, limit, stream_of, connection = (
             self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip
-        append = self.arrived.append
+        append = self.arrived.append  # local names, because attribute look-ups cost
         command: int
         position, end = 0, len(buffer)
         while (left := end - position) >= 2:
-            # First byte, remaining length (one or two bytes here, else `_remaining_length`), length of the topic. The
-            # latter is read with the others, and means something only if the packet is a PUBLISH.
-            if left > 3:
+            if left > 3:  # first byte, remaining length, and the topic's length, should it be a PUBLISH
                 command, size, length = _unpack_start(buffer, position)
             else:
                 command, size, length = buffer[position], buffer[position + 1], 0
             start = position + 2
-            if size & 0x80:
+            if size & 0x80:  # the remaining length has two bytes, or more; what follows moves by as many
                 if start < end and buffer[start] < 0x80:
                     size, start = size & 0x7F | buffer[start] << 7, start + 1
                 else:
@@ -321,14 +311,12 @@ class FastReader(PahoReader):
                     if not start:
                         break
                 length = buffer[start] << 8 | buffer[start + 1] if start + 2 <= end else 0
-            # The end of the packet. When it is not here yet, wait, or stream the payload if it is a huge PUBLISH.
             after = start + size
-            if after > end:
+            if after > end:  # incomplete: wait for the rest, or stream the payload of a huge PUBLISH
                 if size > self._gather_limit:
                     position = self._begin_oversized(buffer, position, start, after)
                 break
-            # A PUBLISH: find topic, packet id and start of the payload. QoS 1, as nearly all have, is inlined.
-            if command & 0xF0 == PUBLISH:
+            if command & 0xF0 == PUBLISH:  # find topic, packet id and start of the payload; QoS 1 is inlined
                 body = start + 2 + length
                 if command & 0x06 == 0x02 and body + 3 <= after:
                     topic = buffer[start + 2 : body]
@@ -341,8 +329,7 @@ class FastReader(PahoReader):
                         raise MalformedPacketError(_malformed(command))
                 else:
                     topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
-                # Make the reading. The frequent case takes the defaults of `Reading`.
-                if after - body > limit:
+                if after - body > limit:  # make the reading; each branch computes no more than it needs
                     properties = _properties(command, buffer, start + 2 + len(topic)) if property_streams else b""
                     append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
                 elif property_streams and (stream := stream_of(topic)) in property_streams:
@@ -360,7 +347,6 @@ class FastReader(PahoReader):
                 if result:
                     return result
             position = after
-        # Keep the incomplete packet for the next call.
         self._rest = buffer[position:]
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 

@@ -187,12 +187,7 @@ class MqttSource:
             self._guarded(self._client.loop_write)
 
     def maintain(self, now: float, *, is_reading: bool) -> None:
-        """Keep the connection alive, or restore it.
-
-        Args:
-            now: monotonic seconds.
-            is_reading: False while the spool is full and nothing is read.
-        """
+        """Keep the connection alive, or restore it; `is_reading` is False while the spool is full."""
         self._is_reading = is_reading
         if self.link == Link.DOWN:
             if now >= self._retry_at:
@@ -212,11 +207,7 @@ class MqttSource:
                 self._subscribe(self.denied)
 
     def close(self, timeout_seconds: float) -> None:
-        """Disconnect; the broker keeps the session.
-
-        Args:
-            timeout_seconds: how long to try to send what is queued.
-        """
+        """Send what is queued, for so long at most, and disconnect; the broker keeps the session."""
         if self._connecting:
             self._connecting.join(timeout_seconds)
         if self.fileno >= 0:
@@ -437,18 +428,18 @@ class MqttSource:
         is_steady = self._connected_at and not self._is_short(now)
         if is_steady or reason == BROKEN_PROTOCOL:
             return 0
-        is_inconclusive = not self._connected_at or self._client.trouble  # not accepted yet; reset by the network
+        is_inconclusive = not self._connected_at or self._client.socket_error  # not accepted yet; reset by the network
         return self._closings if is_inconclusive else self._closings + 1
 
     def _loss(self, reason: str, *, is_contended: bool) -> str:
         """Say why a connection broke."""
-        if trouble := self._client.trouble:
-            detail = f"connection lost: {sentence(trouble)}"
+        if error := self._client.socket_error:
+            detail = f"connection lost: {sentence(error)}"
         elif reason == BROKEN_PROTOCOL:
             detail = "protocol violation: the broker sent a malformed packet"
         else:
             detail = "the broker closed the connection"
-        if not self._connected_at and not isinstance(trouble, ssl.SSLError):
+        if not self._connected_at and not isinstance(error, ssl.SSLError):
             return f"{detail} before CONNACK; is this a port for MQTT {self._server.version} without TLS?"
         if is_contended:
             return f"{detail} soon after each connect; does another client use the id {self._server.client_id!r}?"

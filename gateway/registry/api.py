@@ -101,12 +101,9 @@ class RegistryApi:
             self._headers["Authorization"] = f"Bearer {endpoint.token}"
 
     def request(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
-        """Send a request and give the JSON of its response.
+        """Send a request, with a JSON body unless that is None, and give the JSON of the response.
 
-        Args:
-            method: of the request.
-            path: below the base, without a slash before it, quoted.
-            body: sent as JSON; None for none.
+        The path is below the base, quoted, and without a slash before it.
 
         Raises:
             NoUrlError: nothing was sent, as there is no registry.

@@ -75,12 +75,7 @@ def read_lock(path: Path) -> dict[str, Pin]:
 
 
 def update_lock(path: Path, routes: Iterable[Route], ids: Mapping[str, int]) -> None:
-    """Write ids to a lock file; entries of other subjects stay.
-
-    Args:
-        path: the file, which need not exist; its folder must.
-        routes: those without a schema or an id are skipped.
-        ids: by subject.
+    """Write ids, by subject, to a lock file; routes without a schema or an id are skipped, other subjects stay.
 
     Raises:
         OSError: when the file cannot be written.

@@ -101,11 +101,8 @@ class SchemaRegistry:
     def ids(self, routes: Iterable[Route]) -> SchemaIds:
         """Find the ids of the routes' schemas, in the lock file first; write new ones to the lock file.
 
-        Args:
-            routes: those without a schema (dead letters) are skipped.
-
-        Returns:
-            Ids and refusals; together they name every subject. No response and no lock file makes it raise.
+        Routes without a schema (dead letters) are skipped. Ids and refusals together name every other subject; no
+        response and no lock file makes it raise.
         """
         routes = [route for route in routes if route.schema is not None]
         schemas = {route.subject: route.schema for route in routes if route.schema}
@@ -124,16 +121,10 @@ class SchemaRegistry:
             return self._unresolved(f"schema id {schema_id}", error)
 
     def ask(self, subject: str, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any | Unresolved | None:
-        """Send another request: a subject's mode, the reasons of an incompatibility.
+        """Send another request about a subject: its mode, the reasons of an incompatibility.
 
-        Args:
-            subject: named in `Unresolved`.
-            method: of the request.
-            path: below the base of the Confluent REST API, quoted.
-            body: sent as JSON.
-
-        Returns:
-            The JSON of the response, or None when there is no such subject, version or schema.
+        The path is quoted, and below the base of the Confluent REST API. The result is the JSON of the response, or
+        None when there is no such subject, version or schema.
         """
         try:
             return self._api.request(method, path, body)
