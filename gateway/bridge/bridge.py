@@ -67,17 +67,14 @@ class Rules:
 class Bridge:
     """Moves readings from the sources through the spool to the sink, and acknowledgements back.
 
-    Attributes:
-        is_reading: set to False to stop reading, from MQTT and back from disk.
-        turned_at: start of the current turn, monotonic seconds.
-        new_transforms: put a stream and its transform here, from any thread, once its schema id is known.
+    Any thread may put a stream and its transform into `new_transforms`, once the schema id is known.
     """
 
     def __init__(
         self, sources: Sequence[MqttSource], spool: Spool, sink: KafkaSink, ledger: Ledger, rules: Rules
     ) -> None:
-        self.is_reading = True
-        self.turned_at = time.monotonic()
+        self.is_reading = True  # False: read nothing, from MQTT or back from disk
+        self.turned_at = time.monotonic()  # start of the current turn, monotonic seconds
         self.transforms: dict[str, Transform] = {UNMAPPED: _Unmapped()}
         self.lanes = {name: Lane(name) for name in rules.dead_letter_topics}
         self.dead_lanes = {stream: Lane(topic, stream) for stream, topic in rules.dead_letter_topics.items()}

@@ -111,23 +111,16 @@ UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2
 class SpoolFile:
     """The file, opened and locked. Only the bridge's loop calls it.
 
-    Attributes:
-        next_offset: of the log, as of the last write.
-        ledger: the books as of the last write; empty in a new file.
-        backlogs: stream -> its rows when the file was opened or replaced.
-        used_bytes: size of the pages in use then.
-
-    Raises:
-        SpoolTakenError: another process holds the file.
-        ConfigurationError: its folder cannot be written, or a newer version wrote it.
+    SpoolTakenError if another process holds it; ConfigurationError if its folder cannot be written, or a newer version
+    wrote it.
     """
 
     def __init__(self, path: Path, upgrades: Mapping[int, Callable[[sqlite3.Connection], None]] = UPGRADES) -> None:
         self.path = path
-        self.next_offset = 0
-        self.ledger: dict[str, Any] = {}
-        self.backlogs: dict[str, Backlog] = {}
-        self.used_bytes = 0
+        self.next_offset = 0  # of the log, as of the last write
+        self.ledger: dict[str, Any] = {}  # as of the last write; empty in a new file
+        self.backlogs: dict[str, Backlog] = {}  # by stream, when the file was opened or replaced
+        self.used_bytes = 0  # size of the pages in use then
         self._upgrades = upgrades
         self._database: sqlite3.Connection | None = None
         self._lock, was_left_open, noted_offset = _take_lock(path)
@@ -149,12 +142,8 @@ class SpoolFile:
     ) -> int:
         """Write rows, delete rows by offset and save the books in one transaction; durable when this returns.
 
-        Returns:
-            Size of the pages in use, bytes.
-
-        Raises:
-            DiskFullError: nothing was written; the call may be repeated.
-            DiskBrokenError: what was written is unknown.
+        Returns the size of the pages in use, in bytes. After DiskFullError nothing was written and the call may be
+        repeated; after DiskBrokenError what was written is unknown.
         """
         facts = [("ledger", json.dumps(ledger)), ("next_offset", str(next_offset))]
         with self._guarded(is_writing=True) as database, database:
@@ -168,11 +157,8 @@ class SpoolFile:
     def read(self, stream: str, first: int, until: int, most_bytes: int) -> tuple[list[tuple[int, Reading]], int]:
         """Read the rows of a stream with offsets from `first` to before `until`, oldest first.
 
-        Returns:
-            Offsets and readings, until they take `most_bytes` of memory; and the offset to continue at.
-
-        Raises:
-            DiskBrokenError: the file cannot be read, or a row is damaged.
+        Returns offsets and readings, until they take `most_bytes` of memory, and the offset to continue at.
+        DiskBrokenError if the file cannot be read, or a row is damaged.
         """
         query = f"{_SELECT} WHERE stream = ? AND offset >= ? AND offset < ? ORDER BY offset"
         rows: list[tuple[int, Reading]] = []
@@ -311,9 +297,7 @@ class SpoolFile:
         """Set the file aside and write the rows that can be read from it to a new one.
 
         A damaged file may contain deleted rows; `is_wanted` tells by offset and stream whether a row is unsettled.
-
-        Raises:
-            OSError, sqlite3.DatabaseError: the disk does not take a new file.
+        OSError or sqlite3.DatabaseError if the disk does not take a new file.
         """
         aside = self._set_aside()
         self._connect()
@@ -356,11 +340,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _take_lock(path: Path) -> tuple[int, bool, int]:
-    """Lock the file until the process ends, in whatever way.
-
-    Returns:
-        The descriptor; True when the last owner did not end cleanly; the next offset that it noted.
-    """
+    """Lock the file until the process ends; also return whether the last owner ended uncleanly, and its next offset."""
     try:
         lock = os.open(_beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

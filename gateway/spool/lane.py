@@ -35,31 +35,21 @@ STALL_SECONDS = 30.0
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """A queue to one Kafka topic. `now` is monotonic seconds in all methods.
+    """A queue to one Kafka topic. `now` is monotonic seconds in all methods."""
 
-    Args:
-        name: the stream, or the topic of the dead letters.
-        stream: whose dead letters these are; empty for a lane of readings.
-
-    Attributes:
-        disk_since: arrival of its oldest reading on disk, or of the one before; milliseconds since 1970.
-        probe: a reading in flight alone, to find out whether Kafka refuses it or one of its neighbours.
-        blocked_reason: why the lane waits, for the operator; empty when it does not.
-    """
-
-    name: str
-    stream: str = ""
+    name: str  # the stream, or the topic of the dead letters
+    stream: str = ""  # whose dead letters these are; "" for a lane of readings, and then it becomes the name
     holds_dead_letters: bool = field(init=False)
     waiting: deque[Entry] = field(default_factory=deque)
     newer: deque[Entry] = field(default_factory=deque)
     disk_next: int = 0
     disk_until: int = 0
-    disk_since: int = 0
+    disk_since: int = 0  # arrival of its oldest reading on disk, or of the one before; milliseconds since 1970
     in_flight: int = 0
-    probe: Entry | None = None
+    probe: Entry | None = None  # in flight alone, to find out whether Kafka refuses it or one of its neighbours
     retry_at: float = 0.0
     sent_at: float = 0.0
-    blocked_reason: str = ""
+    blocked_reason: str = ""  # why the lane waits, for the operator
     _failed: list[Entry] = field(default_factory=list)
     _isolate_until: int = -1
     _pause_seconds: float = 0.0

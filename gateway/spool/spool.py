@@ -65,12 +65,9 @@ class Policy:
 class Spool:
     """The ordered log. Only the bridge's loop calls it, except `oldest` and `room_bytes`.
 
-    All methods that take `now` (monotonic seconds) raise SpoolBrokenError when the disk fails again and again.
-
-    Args:
-        policy: when readings go to disk.
-        ledger: the spool moves readings between `in_flight` and `spooled`, and books what it drops.
-        file: None to hold readings in memory only.
+    All methods that take `now` (monotonic seconds) raise SpoolBrokenError when the disk fails again and again. Without
+    a file the spool holds readings in memory only. It moves readings between `in_flight` and `spooled` of the ledger,
+    and books what it drops.
     """
 
     def __init__(self, policy: Policy, ledger: Ledger, file: SpoolFile | None = None) -> None:
@@ -215,15 +212,10 @@ class Spool:
         return self._file is not None and self._write(self._file, self.unsettled(), now)
 
     def load(self, lane: Lane, now: float, belongs: Callable[[Entry], bool] | None = None) -> None:
-        """Read the next readings of a lane back from disk.
+        """Read the next readings of a lane back from disk; it has a backlog, and nothing waiting.
 
         The range of its backlog also has rows of its stream that are in memory, or settled and not yet deleted, or of
-        the stream's other lane.
-
-        Args:
-            lane: has a backlog, and nothing waiting.
-            now: monotonic seconds.
-            belongs: predicate for entries of this lane; None when the transform decides.
+        the stream's other lane: `belongs` selects the entries of this lane; without it the transform decides.
         """
         assert self._file, "without a disk there is no backlog"
         try:

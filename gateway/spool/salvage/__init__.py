@@ -38,10 +38,9 @@ UNREADABLE = (sqlite3.DatabaseError, OverflowError, UnicodeDecodeError)  # the l
 
 
 def what_is_wrong(path: Path) -> str:
-    """Look for damage that makes SQLite lose rows silently; call this before SQLite opens the database for writing.
+    """Describe damage that makes SQLite lose rows silently, in a clause for the log; "" if there is none.
 
-    Returns:
-        A clause for the log; empty when there is none.
+    Call this before SQLite opens the database for writing.
     """
     log_bytes = _read_all(_wal_of(path))
     if log_bytes and not _size(path):
