@@ -106,13 +106,7 @@ class _Window:
 
 
 class RateLimit(logging.Filter):
-    """Passes the same event once in an interval and counts the others.
-
-    Args:
-        interval_seconds: for how long an event is suppressed after it was written.
-        clock: monotonic seconds.
-        capacity: number of different events that are remembered.
-    """
+    """Passes the same event once in an interval and counts the others; it remembers `capacity` different events."""
 
     def __init__(
         self, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic, capacity: int = 256

@@ -41,17 +41,11 @@ _REASONS: Final = frozenset(Reason)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The figures of one moment.
+    """The figures of one moment."""
 
-    Args:
-        books: by stream.
-        lags: stream -> age of its oldest waiting reading in seconds, or 0.
-        gauges: figures that belong to no stream, such as `lag_seconds` and `spool_disk_bytes`.
-    """
-
-    books: dict[str, Books] = field(default_factory=dict)
-    lags: dict[str, float] = field(default_factory=dict)
-    gauges: dict[str, float] = field(default_factory=dict)
+    books: dict[str, Books] = field(default_factory=dict)  # by stream
+    lags: dict[str, float] = field(default_factory=dict)  # stream -> age of its oldest waiting reading in seconds, or 0
+    gauges: dict[str, float] = field(default_factory=dict)  # of no stream, such as `lag_seconds`
 
     @property
     def missing(self) -> int:
@@ -63,11 +57,7 @@ NOTHING: Final = Snapshot()
 
 
 def figures(families: Iterable[Metric]) -> Snapshot:
-    """Read a snapshot from metrics; those of other programs are ignored.
-
-    Raises:
-        ValueError: if no metric is the gateway's.
-    """
+    """Read a snapshot from metrics; those of other programs are ignored. ValueError if no metric is the gateway's."""
     snapshot = Snapshot()
     for family in families:
         for sample in family.samples:
@@ -112,17 +102,11 @@ def settled(take: Callable[[], Snapshot], pause_seconds: float) -> Snapshot:
 
 
 class Rates(NamedTuple):
-    """Rates of arrival.
+    """Rates of arrival."""
 
-    Args:
-        seconds: between the two snapshots; 0 if there is only one, and then no rate is known.
-        readings: stream -> readings per second.
-        disk_bytes: growth of the spool per second if Kafka takes nothing.
-    """
-
-    seconds: float = 0.0
-    readings: dict[str, float] = {}  # noqa: RUF012 - never written
-    disk_bytes: float = 0.0
+    seconds: float = 0.0  # between the two snapshots; 0 if there is only one, and then no rate is known
+    readings: dict[str, float] = {}  # noqa: RUF012 - never written; by stream, per second
+    disk_bytes: float = 0.0  # growth of the spool per second if Kafka takes nothing
 
 
 class RateTracker:

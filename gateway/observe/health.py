@@ -35,23 +35,14 @@ PATIENCE_SECONDS = 0.5  # a health check must not wait for Kafka's timeouts
 
 @dataclass
 class HealthCheck:
-    """Checks a running gateway.
-
-    Args:
-        bridge: the loop, and its lanes.
-        sources: the MQTT brokers.
-        sink: Kafka.
-        spool: its disk.
-        refusals: stream -> why it has no schema id; empty if all have one.
-        topics: the Kafka topics that must exist.
-    """
+    """Checks a running gateway."""
 
     bridge: Bridge
     sources: Sequence[MqttSource]
     sink: KafkaSink
     spool: Spool
-    refusals: Mapping[str, str]
-    topics: set[str]
+    refusals: Mapping[str, str]  # stream -> why it has no schema id; empty if all have one
+    topics: set[str]  # Kafka topics that must exist
     _kafka: PeerState = field(default=PeerState("kafka", "unknown", "not asked yet"), init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
     _thread: threading.Thread = field(default_factory=threading.Thread, init=False)

@@ -71,19 +71,12 @@ _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the server serves.
-
-    Args:
-        status: makes the page at `/`.
-        metrics: makes the body of `/metrics`.
-        health: gives the present health.
-        documentation: the contract's page, or None to serve none.
-    """
+    """What the server serves."""
 
     status: Callable[[], Page]
     metrics: Callable[[], bytes]
     health: Callable[[], Health]
-    documentation: Page | None = None
+    documentation: Page | None = None  # the contract's page; None to serve none
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +98,7 @@ class RequestError(DataError):
 class HttpServer:
     """Serves pages from daemon threads; bound by the constructor, serving between start and stop.
 
-    Args:
-        listen: `127.0.0.1:9464` or `[::1]:9464`; port 0 lets the system choose.
-        pages: what it serves.
-        head_seconds: how long the head of a request may take.
-
-    Raises:
-        GatewayError: if the address cannot be bound.
+    `listen` is `127.0.0.1:9464` or `[::1]:9464`; with port 0 the system chooses. GatewayError if it cannot be bound.
     """
 
     def __init__(self, listen: str, pages: Pages, *, head_seconds: float = HEAD_SECONDS) -> None:

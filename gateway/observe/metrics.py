@@ -72,15 +72,7 @@ CONTINUITY: Final[tuple[tuple[Figure, str, str], ...]] = (
 
 @dataclass(frozen=True, eq=False)  # Prometheus's registry hashes it
 class GatewayCollector:
-    """Reads the metrics of a running gateway.
-
-    Args:
-        ledger: the books.
-        sources: the MQTT brokers.
-        spool: for lag and size.
-        now: seconds since 1970.
-        health: as for `/readyz`.
-    """
+    """Reads the metrics of a running gateway; `now` gives seconds since 1970."""
 
     ledger: Ledger
     sources: Sequence[MqttSource]

@@ -7,29 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PeerState:
-    """The state of one peer.
+    """The state of one peer."""
 
-    Args:
-        peer: the server's name in the contract, or `kafka`, `registry`, `spool`, `lane ...`.
-        state: `ok`, or a word such as `waiting` or `denied`.
-        detail: one sentence with the next step; may be empty.
-    """
-
-    peer: str
-    state: str
-    detail: str = ""
+    peer: str  # the server's name in the contract, or `kafka`, `registry`, `spool`, `lane ...`
+    state: str  # `ok`, or a word such as `waiting` or `denied`
+    detail: str = ""  # one sentence with the next step
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The answer of `/livez` and `/readyz`.
+    """The answer of `/livez` and `/readyz`."""
 
-    Args:
-        alive: the loop runs.
-        ready: readings get from MQTT to Kafka.
-        states: of all peers.
-    """
-
-    alive: bool
-    ready: bool
+    alive: bool  # the loop runs
+    ready: bool  # readings get from MQTT to Kafka
     states: tuple[PeerState, ...] = ()

@@ -39,13 +39,7 @@ _ACCOUNTS: Final = ("received", "delivered", "dead letters", "on disk", "in flig
 
 
 class StatusPage:
-    """Makes the page; one call at a time.
-
-    Args:
-        title: of the contract.
-        health: gives the present health.
-        collect: gives the present metrics.
-    """
+    """Makes the page, titled as the contract; one call at a time."""
 
     def __init__(self, title: str, health: Callable[[], Health], collect: Callable[[], Iterable[Metric]]) -> None:
         self._title = title

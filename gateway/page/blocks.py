@@ -37,19 +37,12 @@ Phrase = tuple[Inline, ...]
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading.
+    """A heading of plain text."""
 
-    Args:
-        level: 1 is the title of the page; 2 and 3 are listed in its table of contents and have an anchor.
-        text: plain text.
-        anchor: link target.
-        is_code: the text is a name.
-    """
-
-    level: int
+    level: int  # 1 is the title of the page; 2 and 3 have an anchor and are in the table of contents
     text: str
-    anchor: str = ""
-    is_code: bool = False
+    anchor: str = ""  # link target
+    is_code: bool = False  # the text is a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +93,11 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The routes from MQTT to Kafka, as a diagram.
+    """The routes from MQTT to Kafka, as a diagram."""
 
-    Args:
-        sources: MQTT channels.
-        targets: Kafka topics, dead-letter topics last.
-        routes: index of source, index of target, name of the schema; None for the route of dead letters.
-    """
-
-    sources: tuple[Box, ...]
-    targets: tuple[Box, ...]
-    routes: tuple[tuple[int, int, str | None], ...]
+    sources: tuple[Box, ...]  # MQTT channels
+    targets: tuple[Box, ...]  # Kafka topics, dead-letter topics last
+    routes: tuple[tuple[int, int, str | None], ...]  # source, target, schema; None for dead letters
 
 
 Block = Heading | Paragraph | Bullets | Facts | Table | Listing | Flow
