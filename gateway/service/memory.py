@@ -36,15 +36,12 @@ def run_in_fork(
 ) -> Callable[[_Argument], Callable[[], _Result]]:
     """Prepare a task in a fork of this process, which must not have other threads yet: a fork does not copy them.
 
-    If the fork fails, for whatever reason, the task runs in this process, so its exceptions are raised here. A fork
-    that never gets its argument ends with this process.
+    `prepare` imports what the task needs and returns the task. The task must have no side effects; its argument and its
+    result are pickled. If the fork fails, for whatever reason, the task runs in this process, so its exceptions are
+    raised here. A fork that never gets its argument ends with this process.
 
-    Args:
-        prepare: imports what the task needs and returns the task. The task must have no side effects; its argument and
-            its result are pickled.
-
-    Returns:
-        A function that starts the task with its argument; the function it returns waits for the result. Call each once.
+    Returns a function that starts the task with its argument, and returns one that waits for the result. Call each
+    once.
     """
     try:
         file = os.fdopen(os.memfd_create("result"), "w+b")

@@ -27,16 +27,7 @@ LONGEST_RETRY_SECONDS = 60.0
 class SchemaIdResolver:
     """Looks up schema ids until every stream has its own, and hands each stream's transform to the bridge.
 
-    It has its own thread, because lookups block.
-
-    Args:
-        registry: lock file first, registry second.
-        streams: those that need an id.
-        bridge: its queue `new_transforms` gets a transform for each stream whose id is known.
-        payload_limit: for the transforms, in bytes.
-
-    Attributes:
-        refusals: stream -> why it has no schema id.
+    It has its own thread, because lookups block. `refusals` says why a stream has no schema id.
     """
 
     def __init__(self, registry: SchemaRegistry, streams: list[Stream], bridge: Bridge, payload_limit: int) -> None:

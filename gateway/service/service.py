@@ -55,30 +55,17 @@ DISCONNECT_SECONDS = 1.0
 
 @dataclass
 class Service:
-    """The parts of a running gateway that are started, run or stopped.
-
-    Args:
-        sources: the MQTT brokers.
-        bridge: the loop, from the sources through the spool to Kafka.
-        ledger: the books.
-        schema_ids: looks up the schema ids.
-        http: metrics and health, or None if switched off.
-        notifier: systemd.
-    """
+    """The parts of a running gateway that are started, run or stopped."""
 
     sources: list[MqttSource]
     bridge: Bridge
     ledger: Ledger
     schema_ids: SchemaIdResolver
-    http: HttpServer | None
+    http: HttpServer | None  # metrics and health; None if switched off
     notifier: Notifier
 
     def run(self) -> None:
-        """Start, run until SIGTERM or SIGINT, stop.
-
-        Raises:
-            GatewayError: if the disk under the spool fails.
-        """
+        """Start, run until SIGTERM or SIGINT, stop. GatewayError if the disk under the spool fails."""
         stopping = stop_on_signals()
         memory.release_unused()
         self._start()
@@ -125,18 +112,10 @@ def build(
     filters: Mapping[str, str],
     documentation: Page,
 ) -> Service:
-    """Build a gateway that is not started.
+    """Build a gateway that is not started, from settings that are consistent with the contract.
 
-    Args:
-        contract: the streams.
-        settings: consistent with the contract.
-        environ: the environment of the process, for systemd.
-        filters: stream -> filter to subscribe to it with (`split.py`); other streams are not subscribed to.
-        documentation: the contract's page, served at /docs.
-
-    Raises:
-        ConfigurationError: if a secret or certificate cannot be used.
-        GatewayError: if the spool is taken, or the HTTP port.
+    `filters` are those to subscribe with, by stream (`split.py`); other streams are not subscribed to.
+    ConfigurationError if a secret or certificate cannot be used, GatewayError if the spool or the HTTP port is taken.
     """
     streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
     dead_letter_topics = _dead_letter_topics(streams)

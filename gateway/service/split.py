@@ -59,17 +59,11 @@ HIGHEST_PORT = 65_535
 
 
 class Worker(NamedTuple):
-    """One of several gateways for one contract.
+    """One of several gateways for one contract."""
 
-    Args:
-        contract: with its own client ids.
-        settings: with its own spool and port.
-        filters: stream -> filter that it subscribes to.
-    """
-
-    contract: Contract
-    settings: Settings
-    filters: dict[str, str]
+    contract: Contract  # with its own client ids
+    settings: Settings  # with its own spool and port
+    filters: dict[str, str]  # stream -> filter that it subscribes to
 
 
 def worker(contract: Contract, settings: Settings, number: int) -> Worker:
@@ -122,11 +116,7 @@ def numbers(settings: Settings) -> list[int]:
 
 
 def prepare_worker(contract: Contract, settings: Settings, number: int) -> Worker:
-    """Derive a worker and make its folder, with the schema ids of worker 1.
-
-    Raises:
-        ConfigurationError: if its folder cannot be made or written.
-    """
+    """Derive a worker and make its folder, with the schema ids of worker 1; ConfigurationError if that fails."""
     own = worker(contract, settings, number)
     if number > settings.workers.count:
         detail = "it receives nothing new; once its status shows nothing on disk, stop it and remove its folder"

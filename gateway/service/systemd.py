@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """Sends states to the service manager; does nothing without one.
-
-    Args:
-        environ: the environment of the process, with `NOTIFY_SOCKET` and `WATCHDOG_USEC` under systemd.
-    """
+    """Sends states to the service manager, which sets `NOTIFY_SOCKET` and `WATCHDOG_USEC`; does nothing without it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")

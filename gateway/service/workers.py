@@ -50,23 +50,12 @@ CLEAN_EXITS = {0, -signal.SIGTERM}  # the latter: stopped before it could instal
 
 
 class WorkerProcess:
-    """A worker as a child process, and the socket for its notifications.
-
-    Args:
-        number: of the worker, from 1.
-        command: program and arguments.
-        socket_path: of the socket; must not exist.
-        environ: of the child, without `NOTIFY_SOCKET`.
-
-    Attributes:
-        is_ready: it has sent READY=1.
-        has_beaten: it has sent WATCHDOG=1 since this was set to False.
-    """
+    """A worker as a child process, and the socket for its notifications, whose path must not exist."""
 
     def __init__(self, number: int, command: Sequence[str], socket_path: Path, environ: Mapping[str, str]) -> None:
-        self.number = number
-        self.is_ready = False
-        self.has_beaten = False
+        self.number = number  # from 1
+        self.is_ready = False  # it has sent READY=1
+        self.has_beaten = False  # it has sent WATCHDOG=1 since this was set to False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(str(socket_path))
         self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
@@ -116,11 +105,8 @@ class WorkerProcess:
 def run_workers(config: Path, contract: Contract, settings: Settings, environ: Mapping[str, str]) -> int:
     """Start all workers and watch them until SIGTERM or SIGINT, or until one of them ends; then stop them all.
 
-    Returns:
-        The exit code: 0 if all stopped cleanly, otherwise that of the first worker that did not, or 1.
-
-    Raises:
-        ConfigurationError: if the settings say that each worker is on a machine of its own.
+    Returns 0 if all stopped cleanly, otherwise the exit code of the first worker that did not, or 1. ConfigurationError
+    if the settings say that each worker is on a machine of its own.
     """
     if settings.workers.apart:
         message = "With workers.apart, workers are not started together."
