@@ -19,15 +19,10 @@ PARTS = ("delivered", "dead_lettered", "in_flight", "spooled", "dropped")  # of 
 
 @dataclass
 class Count:
-    """What was seen in Kafka.
+    """What was seen in Kafka."""
 
-    Args:
-        records: by topic.
-        dead_letters: by reason.
-    """
-
-    records: Counter[str] = field(default_factory=Counter)
-    dead_letters: Counter[str] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)  # by topic
+    dead_letters: Counter[str] = field(default_factory=Counter)  # by reason
 
     @property
     def total(self) -> int:
@@ -36,19 +31,12 @@ class Count:
 
 
 class Accounts(NamedTuple):
-    """All counts.
+    """All counts."""
 
-    Args:
-        publisher: counts what was published, and what the broker acknowledged.
-        kafka: what was seen in Kafka.
-        ledger: the gateway's last log event `ledger`; {} when there is none.
-        exit_code: of the gateway.
-    """
-
-    publisher: Publisher
+    publisher: Publisher  # counts what was published, and what the broker acknowledged
     kafka: Count
-    ledger: dict[str, Any]
-    exit_code: int
+    ledger: dict[str, Any]  # the gateway's last log event `ledger`; {} when there is none
+    exit_code: int  # of the gateway
 
     def lines(self) -> Iterator[str]:
         """Write the counts for people."""

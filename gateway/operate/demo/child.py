@@ -22,17 +22,7 @@ SHOWN_LINES = 8
 
 
 class Child:
-    """A running child process; a context manager that stops it.
-
-    Args:
-        name: for people.
-        command: program and arguments.
-        output: file for standard output and error.
-        environment: of the child, or None for that of this process.
-
-    Raises:
-        GatewayError: when the program cannot be started.
-    """
+    """A running child process; a context manager that stops it. GatewayError when it cannot be started."""
 
     def __init__(
         self, name: str, command: Sequence[str], output: Path, environment: Mapping[str, str] | None = None
@@ -70,11 +60,7 @@ class Child:
         return self._output.read_text(encoding="utf-8", errors="replace")
 
     def check(self) -> None:
-        """Check that it runs.
-
-        Raises:
-            GatewayError: when it has ended; with its last lines of output.
-        """
+        """Raise GatewayError with the last lines of output when it has ended."""
         if (code := self._process.poll()) is not None:
             last = "\n".join(f"  {printable(line)}" for line in self.output.splitlines()[-SHOWN_LINES:])
             raise GatewayError(f"{self.name} ended with exit code {code}. Its last lines:\n{last}")

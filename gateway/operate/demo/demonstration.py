@@ -72,29 +72,17 @@ log_type warning
 
 
 class Options(NamedTuple):
-    """The options of the command.
-
-    Args:
-        contract: asyncapi.yaml.
-        seconds: how long readings are published; None for until SIGINT or SIGTERM.
-        rate: readings per second.
-        broken_share: from 0 to 1.
-        seed: of the simulator.
-    """
+    """The options of the command."""
 
     contract: Path
-    seconds: float | None
-    rate: float
-    broken_share: float
-    seed: int
+    seconds: float | None  # how long readings are published; None for until SIGINT or SIGTERM
+    rate: float  # readings per second
+    broken_share: float  # from 0 to 1
+    seed: int  # of the simulator
 
 
 def demo(options: Options, say: Say) -> int:
-    """Run the demo; give 0 when all counts agree, else 1.
-
-    Raises:
-        GatewayError: when a part does not start, or ends early.
-    """
+    """Run the demo; give 0 when all counts agree, else 1. GatewayError when a part does not start, or ends early."""
     contract = contracts.load(options.contract)
     _require_no_tls(contract)
     stopping = _stop_on_signals()

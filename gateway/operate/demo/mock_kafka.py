@@ -50,16 +50,9 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # result and arguments, as rdk
 
 
 class MockCluster:
-    """A mock cluster of one broker; a context manager.
+    """A mock cluster of one broker; a context manager. RuntimeError when librdkafka reports an error.
 
-    Attributes:
-        bootstrap: `127.0.0.1:PORT`, for clients' `bootstrap.servers`.
-
-    Args:
-        topics: number of partitions by topic.
-
-    Raises:
-        RuntimeError: when librdkafka reports an error.
+    `topics` gives the number of partitions, `bootstrap` is `127.0.0.1:PORT`, for clients' `bootstrap.servers`.
     """
 
     def __init__(self, topics: Mapping[str, int]) -> None:
@@ -77,11 +70,7 @@ class MockCluster:
         self.close()
 
     def create_topic(self, name: str, partitions: int) -> None:
-        """Create a topic.
-
-        Raises:
-            RuntimeError: when it exists, or librdkafka reports an error.
-        """
+        """Create a topic; RuntimeError when it exists, or librdkafka reports an error."""
         error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         if error:
             raise RuntimeError(f"mock topic {name} with {partitions} partitions: librdkafka's error {error}")
@@ -99,12 +88,7 @@ class MockCluster:
         self._library.rd_kafka_mock_broker_set_rtt(self._cluster, BROKER, milliseconds)
 
     def push_errors(self, api_key: int, codes: Sequence[int]) -> None:
-        """Answer the next requests with one error each.
-
-        Args:
-            api_key: which requests, `PRODUCE` or `FETCH`.
-            codes: Kafka's protocol error codes, for example 10 for MESSAGE_TOO_LARGE.
-        """
+        """Answer the next requests, `PRODUCE` or `FETCH`, with one of Kafka's protocol error codes each."""
         array = (ctypes.c_int * len(codes))(*codes)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(codes), array)
 

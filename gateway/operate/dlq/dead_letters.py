@@ -54,52 +54,29 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A dead letter as it is in Kafka.
-
-    Args:
-        place: where it is.
-        timestamp: of the record, milliseconds since 1970 UTC.
-        headers: all of them, unchanged.
-        reading: the MQTT message as it arrived; of a cut payload only the beginning.
-        reason: a `Reason`, or FOREIGN.
-        pointer: JSON pointer to the place in the payload.
-        detail: one sentence.
-        is_cut: True when the payload is not complete.
-    """
+    """A dead letter as it is in Kafka."""
 
     place: Place
-    timestamp: int
-    headers: tuple[tuple[str, bytes], ...]
-    reading: Reading
-    reason: str
-    pointer: str
-    detail: str
-    is_cut: bool
+    timestamp: int  # of the record, milliseconds since 1970 UTC
+    headers: tuple[tuple[str, bytes], ...]  # all of them, unchanged
+    reading: Reading  # the MQTT message as it arrived; of a cut payload only the beginning
+    reason: str  # a `Reason`, or FOREIGN
+    pointer: str  # JSON pointer to the place in the payload
+    detail: str  # one sentence
+    is_cut: bool  # the payload is not complete
 
 
 @dataclass(slots=True)
 class Cause:
-    """Dead letters with the same stream, reason and pointer.
+    """Dead letters with the same stream, reason and pointer."""
 
-    Args:
-        stream: the operation that rejected them.
-        reason: why.
-        pointer: where in the payload.
-        first: when the oldest was received, milliseconds since 1970 UTC.
-        last: when the newest was received.
-        example: MQTT topic of the newest.
-        place: of the newest.
-        count: how many.
-        replayed: how many of them were replayed.
-    """
-
-    stream: str
+    stream: str  # the operation that rejected them
     reason: str
     pointer: str
-    first: int
-    last: int
-    example: str
-    place: Place
+    first: int  # when the oldest was received, milliseconds since 1970 UTC
+    last: int  # when the newest was received
+    example: str  # MQTT topic of the newest
+    place: Place  # of the newest
     count: int = 0
     replayed: int = 0
 
@@ -130,15 +107,7 @@ class Cause:
 class DeadLetters:
     """The dead letters that the topics hold when this object is made; iterable, oldest first.
 
-    Args:
-        partitions: reads the topics.
-        topics: their names.
-
-    Attributes:
-        spans: their partitions, with first and end offset.
-
-    Raises:
-        GatewayError: when Kafka does not answer or a topic does not exist, also while iterating.
+    GatewayError when Kafka does not answer or a topic does not exist, also while iterating.
     """
 
     def __init__(self, partitions: Partitions, topics: Iterable[str]) -> None:
@@ -152,11 +121,7 @@ class DeadLetters:
         return map(stored_dead_letter, self._partitions.records(span))
 
     def find(self, partition: int, offset: int) -> StoredDeadLetter:
-        """Read one.
-
-        Raises:
-            GatewayError: when it does not exist; lists the offsets that do.
-        """
+        """Read one; a GatewayError lists the offsets that exist."""
         spans = [span for span in self.spans if span.partition == partition]
         if len(spans) > 1:
             names = ", ".join(printable(span.topic) for span in spans)
@@ -177,11 +142,7 @@ def topics_of(contract: Contract) -> list[str]:
 
 
 def parse_place(text: str) -> tuple[int, int]:
-    """Read `PARTITION:OFFSET`.
-
-    Raises:
-        GatewayError: when it is something else.
-    """
+    """Read `PARTITION:OFFSET`; GatewayError when it is something else."""
     if not (match := _PLACE.fullmatch(text)):
         raise GatewayError(
             f"{printable(cut(text))} is not a partition and an offset.",
@@ -228,14 +189,7 @@ def headers_of(record: Message) -> tuple[tuple[str, bytes], ...]:
 
 
 def causes(dead_letters: Iterable[tuple[StoredDeadLetter, bool]]) -> list[Cause]:
-    """Group dead letters by stream, reason and pointer.
-
-    Args:
-        dead_letters: each with True when it was replayed.
-
-    Returns:
-        The most frequent cause first.
-    """
+    """Group dead letters, each with whether it was replayed, by stream, reason and pointer; the most frequent first."""
     by_key: dict[tuple[str, str, str], Cause] = {}
     for dead_letter, is_replayed in dead_letters:
         reading = dead_letter.reading

@@ -46,11 +46,7 @@ SAVE_SECONDS = 5.0
 class Journal:
     """The replayed dead letters. Only the holder of the lock (`locked`) writes.
 
-    Args:
-        path: of the file, which need not exist.
-
-    Raises:
-        GatewayError: when it exists and cannot be read.
+    The file need not exist; GatewayError when it exists and cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,11 +58,7 @@ class Journal:
         self._read()
 
     def recover(self, partitions: Partitions) -> None:
-        """Read from the target topics what a run replayed after it saved the file for the last time.
-
-        Raises:
-            GatewayError: when Kafka stops answering.
-        """
+        """Read from the target topics what a run replayed after it last saved the file. GatewayError without Kafka."""
         for topic, starts in self._tails.items():
             for span in partitions.spans([topic], is_missing_fine=True):
                 start = min(starts.get(span.partition, 0), span.until)
@@ -92,11 +84,7 @@ class Journal:
         self.save()
 
     def end(self, held: Iterable[Span]) -> None:
-        """Remove the tails: no record is in flight.
-
-        Args:
-            held: what the dead-letter topics hold; older entries are removed.
-        """
+        """Remove the tails, as no record is in flight, and entries older than what the dead-letter topics hold."""
         self._tails = {}
         for span in held:
             replayed = self._replayed.get((span.topic, span.partition), {})
@@ -110,11 +98,7 @@ class Journal:
             self.save()
 
     def save(self) -> None:
-        """Replace the file.
-
-        Raises:
-            GatewayError: when it cannot be written.
-        """
+        """Replace the file; GatewayError when it cannot be written."""
         replayed: dict[str, dict[int, dict[int, int]]] = {}
         for (topic, partition), timestamps in self._replayed.items():
             replayed.setdefault(topic, {})[partition] = timestamps
@@ -153,8 +137,7 @@ class Journal:
 def locked(path: Path) -> Iterator[Journal]:
     """Open the journal and keep out other replays of this installation until the end.
 
-    Raises:
-        GatewayError: when another replay is running, or the folder cannot be written.
+    GatewayError when another replay is running, or the folder cannot be written.
     """
     try:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

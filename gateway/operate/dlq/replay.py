@@ -59,23 +59,14 @@ MAX_TRIES = 3
 
 @dataclass(slots=True)
 class Report:
-    """What happened to the dead letters.
+    """What happened to the dead letters."""
 
-    Args:
-        replayed: produced and acknowledged; in a dry run those that would be produced.
-        already: replayed by an earlier run.
-        left_out: by `--reason` or `--stream`.
-        rejected: do not fit the current contract either, by its reason.
-        undecidable: by outcome: `cut`, `foreign`.
-        failed: fit and could not be produced, by cause.
-    """
-
-    replayed: int = 0
-    already: int = 0
-    left_out: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    undecidable: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
+    replayed: int = 0  # produced and acknowledged; in a dry run those that would be produced
+    already: int = 0  # replayed by an earlier run
+    left_out: int = 0  # by `--reason` or `--stream`
+    rejected: Counter[str] = field(default_factory=Counter)  # do not fit now either, by reason
+    undecidable: Counter[str] = field(default_factory=Counter)  # by outcome: `cut`, `foreign`
+    failed: Counter[str] = field(default_factory=Counter)  # fit and could not be produced, by cause
 
     def as_text(self, *, is_dry: bool) -> str:
         """Lines for people."""
@@ -124,14 +115,7 @@ class Job(NamedTuple):
 
 
 class Selection:
-    """Selects the dead letters to replay, and reports all others.
-
-    Args:
-        revalidator: for the current contract.
-        journal: of earlier replays.
-        reason: only dead letters with this reason, or None.
-        stream: only dead letters of this operation, or None.
-    """
+    """Selects the dead letters to replay, and reports all others; a reason or stream of None selects any."""
 
     def __init__(self, revalidator: Revalidator, journal: Journal, reason: str | None, stream: str | None) -> None:
         self.report = Report()
@@ -173,15 +157,7 @@ class UnconfirmedError(PeerError):
 
 
 class Replay:
-    """Produces the records of jobs.
-
-    Args:
-        sink: a producer of its own.
-        partitions: reads the target topics.
-        journal: locked by this process.
-        report: counts the outcomes.
-        patience_seconds: how long to wait for a report from Kafka.
-    """
+    """Produces the records of jobs, and counts the outcomes; the journal is locked by this process."""
 
     def __init__(
         self,
@@ -201,13 +177,8 @@ class Replay:
     def run(self, jobs: Iterable[Job], held: Iterable[Span], targets: set[str]) -> None:
         """Produce all records in order.
 
-        Args:
-            jobs: may be produced from Kafka while this runs.
-            held: what the dead-letter topics hold; older entries of the journal are removed.
-            targets: all topics that a record may go to.
-
-        Raises:
-            GatewayError: when Kafka does not answer or stops reporting.
+        The jobs may be made from Kafka's records while this runs. `held` is what the dead-letter topics hold, `targets`
+        are all topics that a record may go to. GatewayError when Kafka does not answer or stops reporting.
         """
         try:
             missing = self._sink.missing_topics(targets, 10.0)
@@ -268,17 +239,10 @@ class Replay:
         return False
 
     def _send(self, jobs: list[Job], *, is_complete: bool = True) -> tuple[list[Job], KafkaError | None]:
-        """Send jobs until one fails, and wait for all reports.
+        """Send jobs until one fails, and wait for all reports: jobs of one record each, or one job of several records.
 
-        Args:
-            jobs: with one record each, or one job with several.
-            is_complete: True when these are the last records of their dead letters.
-
-        Returns:
-            The jobs that Kafka did not acknowledge, in order, and the error; none and None when it has all.
-
-        Raises:
-            UnconfirmedError: no report came for too long.
+        With `is_complete` these are the last records of their dead letters. Returns the jobs that Kafka did not
+        acknowledge, in order, and the error. UnconfirmedError when no report came for too long.
         """
         unsent = deque(enumerate(jobs))
         settled: set[int] = set()
@@ -308,18 +272,9 @@ class Replay:
 
 
 def replay(installation: Installation, reason: str | None, stream: str | None) -> Report:
-    """Replay an installation's dead letters.
+    """Replay an installation's dead letters: all, or those with a reason or of a stream.
 
-    Args:
-        installation: its contract decides, and its state folder has the journal.
-        reason: only dead letters with this reason, or None.
-        stream: only dead letters of this operation, or None.
-
-    Returns:
-        What happened to each dead letter.
-
-    Raises:
-        GatewayError: when Kafka does not answer, the journal cannot be used, or another replay is running.
+    GatewayError when Kafka does not answer, the journal cannot be used, or another replay is running.
     """
     partitions = Partitions(installation.kafka(producing=False))
     sink = KafkaSink(installation.kafka(producing=True))
@@ -335,11 +290,7 @@ def replay(installation: Installation, reason: str | None, stream: str | None) -
 
 
 def rehearse(installation: Installation, reason: str | None, stream: str | None) -> Report:
-    """Report what `replay` would do if Kafka accepts all records; nothing is written, produced or registered.
-
-    Raises:
-        GatewayError: when Kafka does not answer, or the journal cannot be read.
-    """
+    """Report what `replay` would do if Kafka accepts all records; nothing is written, produced or registered."""
     partitions = Partitions(installation.kafka(producing=False))
     journal = journal_of(installation, partitions)
     selection = Selection(revalidator_of(installation), journal, reason, stream)

@@ -36,41 +36,26 @@ NO_ID = 0
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """The reading is valid now.
+    """The reading is valid now."""
 
-    Args:
-        stream: the stream that accepts it.
-        records: what to produce, one for each reading of an array.
-    """
-
-    stream: str
-    records: tuple[Record, ...]
+    stream: str  # that accepts it
+    records: tuple[Record, ...]  # to produce, one for each reading of an array
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The reading is still invalid.
+    """The reading is still invalid."""
 
-    Args:
-        stream: the stream that rejects it, or `unmapped`.
-        dead_letter: reason, pointer and detail under the current contract.
-    """
-
-    stream: str
-    dead_letter: DeadLetter
+    stream: str  # that rejects it, or `unmapped`
+    dead_letter: DeadLetter  # under the current contract
 
 
 @dataclass(frozen=True, slots=True)
 class Undecidable:
-    """There is no verdict, or not yet.
+    """There is no verdict, or not yet."""
 
-    Args:
-        outcome: `cut`, `foreign` or `no_schema_id`.
-        reason: one sentence.
-    """
-
-    outcome: str
-    reason: str
+    outcome: str  # `cut`, `foreign` or `no_schema_id`
+    reason: str  # one sentence
 
 
 Verdict = Fits | Rejected | Undecidable
@@ -79,11 +64,8 @@ Verdict = Fits | Rejected | Undecidable
 class Revalidator:
     """Checks dead letters against a contract.
 
-    Args:
-        contract: the current one.
-        payload_limit: bytes that a record may hold.
-        schema_id: gives the id of a stream's schema, or the reason why there is none; without it records carry the
-            id 0 and must not be produced.
+    `schema_id` gives the id of a stream's schema, or the reason why there is none; without it records carry the id 0
+    and must not be produced. `payload_limit` is how many bytes a record may hold.
     """
 
     def __init__(

@@ -22,12 +22,9 @@ _IN_SECONDS = {"keepAlive", "sessionExpiryInterval", "messageExpiryInterval"}
 
 
 def facts(node: Node, shown: Collection[str], first: Sequence[tuple[str, Phrase]] = ()) -> list[Block]:
-    """List what every part may have, and all members that are not shown elsewhere.
+    """List, after the first rows, what every part may have, and all members that its section has not `shown` itself.
 
-    Args:
-        node: a server, operation, channel or message, with its traits.
-        shown: members that the section shows itself.
-        first: rows of the section at the top of the list.
+    The part is a server, operation, channel or message, with its traits.
     """
     rows = [*first, *_security(node), *_bindings(node), *_tags(node), *_external(node)]
     rows += [(key, value(plain(one))) for key, one in node.members() if key not in _SHOWN and key not in shown]

@@ -19,19 +19,12 @@ DEAD_LETTER = "x-dead-letter-to"
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """An operation.
+    """An operation of a document."""
 
-    Args:
-        name: its key in the document.
-        node: with its traits.
-        document: that it belongs to.
-        everyone: all operations of the document, by name.
-    """
-
-    name: str
-    node: Node
+    name: str  # its key in the document
+    node: Node  # with its traits
     document: Document
-    everyone: Mapping[str, Operation]
+    everyone: Mapping[str, Operation]  # all operations by name
 
     @property
     def anchor(self) -> str:

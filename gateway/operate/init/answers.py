@@ -36,20 +36,12 @@ class Ask(Protocol):
 
 
 class Flags(NamedTuple):
-    """The answers on the command line; None or "" for those it leaves open.
+    """The answers on the command line; None or "" for those it leaves open."""
 
-    Args:
-        broker: host and port of the MQTT broker.
-        kafka: bootstrap servers.
-        registry: URL of the schema registry.
-        username: for the broker.
-        password_file: with the password of that user.
-    """
-
-    broker: str | None = None
-    kafka: str | None = None
-    registry: str | None = None
-    username: str = ""
+    broker: str | None = None  # host and port
+    kafka: str | None = None  # bootstrap servers
+    registry: str | None = None  # URL
+    username: str = ""  # for the broker
     password_file: Path | None = None
 
 
@@ -64,15 +56,9 @@ class Answers(NamedTuple):
 
 
 def gather(flags: Flags, contract: Contract, ask: Ask | None) -> Answers:
-    """Complete the answers of the command line.
+    """Complete the answers of the command line, with the addresses of the contract as defaults.
 
-    Args:
-        flags: come first.
-        contract: its addresses are the defaults.
-        ask: None when there is no terminal.
-
-    Raises:
-        GatewayError: when an option is invalid, or no broker is found without a terminal.
+    Without a terminal `ask` is None. GatewayError when an option is invalid, or no broker is found without a terminal.
     """
     kafka, url = contract.kafka.host, contract.kafka.registry_url or LOCAL_REGISTRY
     return Answers(

@@ -22,13 +22,7 @@ SYSTEM_SPOOL = "/var/lib/gateway/spool.db"  # in the folder that the systemd uni
 
 
 def text(output: Path, contract: Contract, answers: Answers) -> str:
-    """Write gateway.yaml.
-
-    Args:
-        output: where it will be; the path of the contract is relative to it.
-        contract: with the names of the servers.
-        answers: with their addresses.
-    """
+    """Write gateway.yaml; the path of the contract in it is relative to the folder of the output."""
     return "\n".join(_lines(output, contract, answers)) + "\n"
 
 

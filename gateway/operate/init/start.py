@@ -26,43 +26,25 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """The options of the command.
+    """The options of the command."""
 
-    Args:
-        output: the gateway.yaml to write.
-        contract: asyncapi.yaml; None for the one beside the output.
-        seconds: how long to listen; 0 for not at all.
-        is_forced: True to replace an existing file.
-        flags: answers on the command line.
-    """
-
-    output: Path
-    contract: Path | None
-    seconds: float
-    is_forced: bool
+    output: Path  # the gateway.yaml to write
+    contract: Path | None  # None for the asyncapi.yaml beside the output
+    seconds: float  # how long to listen; 0 for not at all
+    is_forced: bool  # replace an existing file
     flags: Flags
 
 
 class Terminal(NamedTuple):
-    """Where `gateway init` talks to its user.
+    """Where `gateway init` talks to its user."""
 
-    Args:
-        ask: asks a question; None when there is no terminal.
-        say: shows a line.
-        stop: makes the flag that ends the listening early; called after the questions, whose Ctrl-C ends the command.
-    """
-
-    ask: Ask | None
-    say: Callable[[str], None]
-    stop: Callable[[], Stopping]
+    ask: Ask | None  # None when there is no terminal
+    say: Callable[[str], None]  # shows a line
+    stop: Callable[[], Stopping]  # ends the listening early; called after the questions, where Ctrl-C ends the command
 
 
 def start(options: Options, terminal: Terminal) -> None:
-    """Write a gateway.yaml.
-
-    Raises:
-        GatewayError: when the file exists or cannot be written, or the broker cannot be reached.
-    """
+    """Write a gateway.yaml; GatewayError when it exists or cannot be written, or the broker cannot be reached."""
     output = options.output
     if output.exists() and not options.is_forced:
         raise GatewayError(f"{output} exists already.", "Name another file with -o, or replace it with --force.")

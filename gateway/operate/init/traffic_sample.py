@@ -26,22 +26,13 @@ SHOWN_GROUPS = 10
 
 
 class TrafficSample:
-    """Counts messages.
-
-    Attributes:
-        streams: messages by stream.
-        undescribed: those of no stream.
-        similar: stream -> an undescribed topic whose payload looks like the stream's.
-
-    Args:
-        contract: with the streams.
-    """
+    """Counts messages by stream."""
 
     def __init__(self, contract: Contract) -> None:
         self.streams = Counter(dict.fromkeys(contract.streams, 0))
         self._stream_of = topic_index((stream.name, stream.address) for stream in contract.streams.values())
         self.undescribed = UndescribedTopics(self._stream_of)
-        self.similar: dict[str, str] = {}
+        self.similar: dict[str, str] = {}  # stream -> an undescribed topic whose payload looks like the stream's
         self._members = {name: members for name, each in contract.streams.items() if (members := _members(each))}
 
     def take(self, topic: bytes, payload: bytes) -> None:

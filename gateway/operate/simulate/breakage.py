@@ -41,32 +41,19 @@ class Shape(IntEnum):
 
 
 def written(value: dict[str, Any], content: Content) -> bytes:
-    """Write a sample as its device does.
-
-    Args:
-        value: an object; of one that stands for a payload of a single value only that value is written.
-        content: the format of the payload.
-    """
+    """Write a sample as its device does; of an object that stands for a payload of a single value only that value."""
     payload = value.get(PAYLOAD, value)
     return payload.encode() if content == "text" and isinstance(payload, str) else TO_BYTES(payload)
 
 
 class Case(NamedTuple):
-    """A valid sample, for a defect to change.
-
-    Args:
-        stream: the stream of the sample.
-        record: the type of the stream's record.
-        sample: valid; a defect works on copies.
-        topic: where it would be published.
-        random: chooses the place.
-    """
+    """A valid sample, for a defect to change; defects work on copies."""
 
     stream: Stream
     record: AvroType
     sample: Sample
-    topic: str
-    random: Random
+    topic: str  # where it would be published
+    random: Random  # chooses the place
 
     @property
     def payload(self) -> bytes:
@@ -197,15 +184,10 @@ def _empty_level(case: Case) -> str | None:
 
 
 class Defect(NamedTuple):
-    """A way to make a sample invalid.
+    """A way to make a sample invalid."""
 
-    Args:
-        shape: the least shape of a payload that can have it.
-        make: gives another payload as bytes, another topic as text, or None when the sample cannot have it.
-    """
-
-    shape: Shape
-    make: Callable[[Case], bytes | str | None]
+    shape: Shape  # the least shape of a payload that can have it
+    make: Callable[[Case], bytes | str | None]  # another payload or topic; None when the sample cannot have it
 
 
 DEFECTS = {
@@ -226,11 +208,7 @@ DEFECTS = {
 class Breaker:
     """Makes the samples of one stream invalid, with each defect in turn, so that a few messages show many.
 
-    Args:
-        stream: the stream.
-        record: the type of its record.
-        random: chooses the first defect, and the place in a sample.
-        defects: by name; at least one of them must be possible in any sample, as `empty` is.
+    At least one of the defects must be possible in any sample, as `empty` is.
     """
 
     def __init__(self, stream: Stream, record: AvroType, random: Random, defects: Mapping[str, Defect]) -> None:

@@ -54,19 +54,12 @@ _PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {  # of an example's value, 
 
 
 class FieldPlace(NamedTuple):
-    """A place in a sample.
+    """A place in a sample."""
 
-    Args:
-        paths: where the value may be, as unescaped JSON pointer tokens from the root; the first that exists is read.
-        type: of the value.
-        is_required: True when a sample without the value is invalid.
-        is_scaled: True for a number that has a factor.
-    """
-
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # unescaped JSON pointer tokens from the root; the first path that exists is read
     type: AvroType
-    is_required: bool = False
-    is_scaled: bool = False
+    is_required: bool = False  # a sample without the value is invalid
+    is_scaled: bool = False  # a number that has a factor
 
     @property
     def only_kind(self) -> str:
@@ -83,23 +76,14 @@ class Sample(NamedTuple):
 
 @dataclass(slots=True)
 class Device:
-    """A simulated device: what stays the same from sample to sample, and its counters.
+    """A simulated device: what stays the same from sample to sample, and its counters."""
 
-    Args:
-        number: 0 for the first of its stream.
-        example: the example that its samples resemble, or None.
-        fixed: values by path that identify this device; ABSENT for a member that it never sends.
-        habits: by path, whether it sends an optional member.
-        levels: by path, the number from which the next one is made.
-        extras: members that it sends for a field that collects them.
-    """
-
-    number: int
-    example: Any
-    fixed: dict[Path, Any]
-    habits: dict[Path, bool] = field(default_factory=dict)
-    levels: dict[Path, float] = field(default_factory=dict)
-    extras: list[str] | None = None
+    number: int  # 0 for the first of its stream
+    example: Any  # that its samples resemble, or None
+    fixed: dict[Path, Any]  # values that identify this device; ABSENT for a member that it never sends
+    habits: dict[Path, bool] = field(default_factory=dict)  # whether it sends an optional member
+    levels: dict[Path, float] = field(default_factory=dict)  # the number from which the next one is made
+    extras: list[str] | None = None  # members that it sends for a field that collects them
 
 
 def nth(example: str, number: int) -> str:
@@ -152,14 +136,10 @@ class _Slot(NamedTuple):
 
 
 class Plausible:
-    """Makes the samples of one stream.
+    """Makes the samples of one stream; the same seed of `random` gives the same samples.
 
-    Args:
-        record: the type of the stream's record.
-        examples: payloads of the stream's messages.
-        in_topic: paths of the members that the topic holds as well; they may be left out.
-        random: the only source of chance; the same seed gives the same samples.
-        clock: seconds since 1970 UTC.
+    `in_topic` are the paths of the members that the topic holds as well: they may be left out. `clock` gives seconds
+    since 1970 UTC.
     """
 
     def __init__(

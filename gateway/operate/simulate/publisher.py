@@ -38,22 +38,13 @@ NO_SUBSCRIBERS = 16  # a success of MQTT 5.0, section 3.4.2.1
 class Publisher:
     """Connections to the brokers; a context manager.
 
-    Attributes:
-        sent: publications by (stream, defect); the defect of a valid reading is "".
-        acknowledged: how many of them the brokers accepted.
-        refusals: how many they refused, by reason.
-
-    Args:
-        brokers: every server that will be published to.
-
-    Raises:
-        GatewayError: when a broker cannot be reached or refuses the connection.
+    GatewayError when a broker cannot be reached, refuses the connection, or acknowledges nothing for `SETTLE_SECONDS`.
     """
 
     def __init__(self, brokers: Iterable[Broker]) -> None:
-        self.sent: Counter[tuple[str, str]] = Counter()
+        self.sent: Counter[tuple[str, str]] = Counter()  # (stream, defect); the defect of a valid reading is ""
         self.acknowledged = 0
-        self.refusals: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()  # by reason
         self._brokers = {broker.name: broker for broker in brokers}
         self._clients: dict[str, paho.Client] = {}
         self._refused_at_connect: dict[str, str] = {}
@@ -80,11 +71,7 @@ class Publisher:
             client.loop_stop()
 
     def publish(self, publication: Publication, qos: int) -> None:
-        """Publish with this QoS, not the publication's; wait while too many messages are unacknowledged.
-
-        Raises:
-            GatewayError: when the brokers acknowledge nothing for `SETTLE_SECONDS`.
-        """
+        """Publish with this QoS, not the publication's; wait while too many messages are unacknowledged."""
         self._wait_for(MAX_UNACKNOWLEDGED - 1)
         with self._changed:
             self.sent[publication.stream, publication.kind] += 1
@@ -93,11 +80,7 @@ class Publisher:
         client.publish(publication.topic, publication.payload, qos, properties=properties)
 
     def settle(self) -> None:
-        """Wait until everything is acknowledged or refused.
-
-        Raises:
-            GatewayError: when the brokers acknowledge nothing for `SETTLE_SECONDS`.
-        """
+        """Wait until everything is acknowledged or refused."""
         self._wait_for(0)
 
     def _wait_for(self, unacknowledged: int) -> None:
@@ -175,16 +158,8 @@ def publish_all(  # noqa: PLR0913 - each option of the command, all by name
 ) -> None:
     """Publish at a steady rate until the count is reached or the flag is set.
 
-    Args:
-        publications: may be endless.
-        publisher: is connected.
-        rate: publications per second; 0 for as fast as the brokers acknowledge.
-        stopping: the flag.
-        count: None for no limit.
-        qos: None for each stream's own.
-
-    Raises:
-        GatewayError: when the brokers stop acknowledging.
+    A rate of 0 is as fast as the brokers acknowledge; without a count there is no limit; without a QoS it is each
+    stream's own.
     """
     started = time.monotonic()
     for number, publication in enumerate(publications):

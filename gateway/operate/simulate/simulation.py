@@ -33,19 +33,10 @@ class Summary(NamedTuple):
 def prepare(
     config: Path | None, contract_path: Path, overrides: Sequence[str], login: Login
 ) -> tuple[Contract, list[Broker]]:
-    """Load the contract and find its brokers.
+    """Load the contract of gateway.yaml, or else the one at the path, and find its brokers: one for each MQTT server.
 
-    Args:
-        config: gateway.yaml, or None.
-        contract_path: used when there is no gateway.yaml.
-        overrides: `NAME=HOST:PORT`, an address without TLS for a server of the contract.
-        login: instead of gateway.yaml's, whose user may not be allowed to publish.
-
-    Returns:
-        The contract, and a broker for each MQTT server that a stream uses.
-
-    Raises:
-        GatewayError: when a file is wrong or an override names no server.
+    Overrides are `NAME=HOST:PORT`, addresses without TLS. The login replaces that of gateway.yaml, whose user may not
+    be allowed to publish. GatewayError when a file is wrong or an override names no server.
     """
     settings = load(config, os.environ) if config else None
     contract = contracts.load(settings.resolve(settings.contract) if settings else contract_path)
@@ -63,11 +54,7 @@ def run(  # noqa: PLR0913 - each is one option of the command
     broken_share: float,
     qos: int | None = None,
 ) -> Summary:
-    """Publish until the count is reached, or until SIGINT or SIGTERM; then wait for the acknowledgements.
-
-    Raises:
-        GatewayError: when a broker cannot be reached or stops acknowledging.
-    """
+    """Publish until the count is reached, or until SIGINT or SIGTERM; then wait for the acknowledgements."""
     stopping = stop_on_signals()
     started = time.monotonic()
     with Publisher(brokers) as publisher:

@@ -36,42 +36,24 @@ TOPIC_FORBIDDEN = str.maketrans("/+#\0", "----")
 
 
 class Publication(NamedTuple):
-    """A message that a device publishes.
+    """A message that a device publishes."""
 
-    Args:
-        server: name of the MQTT server in the contract.
-        topic: the topic.
-        payload: the bytes.
-        qos: the stream's.
-        is_broken: True when the gateway must make a dead letter of it.
-        kind: the defect of a broken one; "" for a valid one.
-        stream: name of the stream.
-        properties: MQTT 5 user properties.
-        content_type: of MQTT 5; "" for none.
-        correlation: correlation data of MQTT 5; empty for none.
-    """
-
-    server: str
+    server: str  # name of the MQTT server in the contract
     topic: str
     payload: bytes
     qos: int
-    is_broken: bool
-    kind: str
+    is_broken: bool  # the gateway must make a dead letter of it
+    kind: str  # the defect of a broken one
     stream: str
-    properties: Mapping[str, str] = {}
-    content_type: str = ""
-    correlation: bytes = b""
+    properties: Mapping[str, str] = {}  # MQTT 5 user properties
+    content_type: str = ""  # of MQTT 5
+    correlation: bytes = b""  # correlation data of MQTT 5
 
 
 class Simulator:
     """An endless iterator of publications.
 
-    Args:
-        contract: with the streams.
-        seed: of all chance.
-        broken_share: from 0 to 1.
-        clock: seconds since 1970 UTC, for the timestamps in payloads.
-        defects: what broken publications have, by name.
+    `broken_share` is from 0 to 1. `clock` gives seconds since 1970 UTC, for the timestamps in payloads.
     """
 
     def __init__(

@@ -27,16 +27,9 @@ TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PA
 
 
 class TopicConsumer:
-    """Consumes all partitions of some topics; a context manager.
+    """Consumes all partitions of some topics, from the oldest records or new ones only; a context manager.
 
-    Args:
-        properties: librdkafka's, with `bootstrap.servers`.
-        topics: their names.
-        start: the oldest records, or new ones only.
-        answer_seconds: how long to wait for the partitions.
-
-    Raises:
-        GatewayError: when Kafka does not answer, or a topic does not exist.
+    `properties` are librdkafka's. GatewayError when Kafka does not answer in time, or a topic does not exist.
     """
 
     def __init__(
@@ -59,11 +52,7 @@ class TopicConsumer:
         self._consumer.close()
 
     def poll(self, timeout_seconds: float) -> Message | None:
-        """Wait for the next record; None after the timeout.
-
-        Raises:
-            GatewayError: when Kafka refuses, for example because a right is missing.
-        """
+        """Wait for the next record; None after the timeout. GatewayError when Kafka refuses, as without the right."""
         record = self._consumer.poll(timeout_seconds)
         if record is None:
             return None

@@ -45,35 +45,20 @@ SHOWN_BYTES = 512  # of a dead letter's payload, and of a value that is not deco
 
 @dataclass(frozen=True, slots=True)
 class ShownRecord:
-    """A record, ready to be shown.
-
-    Args:
-        topic: the Kafka topic.
-        partition: of the topic.
-        offset: in the partition.
-        timestamp: milliseconds since 1970 UTC.
-        key: text; invalid UTF-8 is escaped.
-        schema_id: None for a value without one.
-        value: decoded, or None when it could not be.
-        note: why the value is not decoded; or a dead letter's reason, place and detail.
-        reason: a dead letter's reason, else "".
-        raw: the value's bytes, when it is not decoded.
-        source: a dead letter's MQTT topic.
-        is_tombstone: True for a record without a value, which deletes its key from a compacted topic.
-    """
+    """A record, ready to be shown."""
 
     topic: str
     partition: int
     offset: int
-    timestamp: int
-    key: str
-    schema_id: int | None = None
-    value: Any = None
-    note: str = ""
-    reason: str = ""
-    raw: bytes = b""
-    source: str = ""
-    is_tombstone: bool = False
+    timestamp: int  # milliseconds since 1970 UTC
+    key: str  # text; invalid UTF-8 is escaped
+    schema_id: int | None = None  # None for a value without one
+    value: Any = None  # decoded, or None when it could not be
+    note: str = ""  # why the value is not decoded; or a dead letter's reason, place and detail
+    reason: str = ""  # of a dead letter, else ""
+    raw: bytes = b""  # the value's bytes, when it is not decoded
+    source: str = ""  # a dead letter's MQTT topic
+    is_tombstone: bool = False  # the record has no value, which deletes its key from a compacted topic
 
     def as_text(self) -> str:
         """One line for people: time, place, key, schema id, and the value as JSON."""
@@ -108,13 +93,7 @@ class ShownRecord:
 
 
 class Decoder:
-    """Finds schemas and decodes values.
-
-    Args:
-        contract: None when there is only a registry.
-        lock_path: the lock file, or None.
-        registry: or None.
-    """
+    """Finds schemas and decodes values; each source of schemas may be None."""
 
     def __init__(self, contract: Contract | None, lock_path: Path | None, registry: SchemaRegistry | None) -> None:
         self._schemas: dict[int, Any] = _pinned(contract, lock_path) if contract and lock_path else {}

@@ -40,16 +40,9 @@ def prepare(  # noqa: PLR0913, PLR0917 - each is one option of the command
 ) -> tuple[TopicConsumer, Decoder]:
     """Open a topic, and make the decoder of its records.
 
-    Args:
-        config: gateway.yaml, or None.
-        contract_path: used when there is no gateway.yaml; need not exist when a registry is named.
-        bootstrap: Kafka's address without login, instead of gateway.yaml's, or "".
-        registry_url: the registry without login, instead of gateway.yaml's, or "".
-        topic: its name.
-        start: from where.
-
-    Raises:
-        GatewayError: when a file is wrong, Kafka does not answer, or the topic does not exist.
+    `bootstrap` and `registry_url` are addresses without login, instead of those of gateway.yaml; "" for none. The
+    contract at `contract_path` is used when there is no gateway.yaml, and need not exist when a registry is named.
+    GatewayError when a file is wrong, Kafka does not answer, or the topic does not exist.
     """
     sources = _of_settings(load(config, os.environ)) if config else _of_contract(contract_path)
     properties = {"bootstrap.servers": bootstrap} if bootstrap else sources.properties
@@ -60,16 +53,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - each is one option of the command
 
 
 def follow(consumer: TopicConsumer, decoder: Decoder, count: int | None) -> Iterator[ShownRecord]:
-    """Give records until the count is reached, or until SIGINT or SIGTERM; then close the consumer.
-
-    Args:
-        consumer: of the topic.
-        decoder: decodes its records.
-        count: how many, or None for no limit.
-
-    Raises:
-        GatewayError: when Kafka refuses.
-    """
+    """Give records until the count is reached, or until SIGINT or SIGTERM; then close the consumer."""
     stopping = stop_on_signals()
     seen = 0
     with consumer:
