@@ -30,10 +30,10 @@ from gateway.core.topic_index import UNMAPPED
 from gateway.core.transform import Transform
 from gateway.kafka.sink import KafkaSink
 from gateway.mqtt.source import Link, MqttSource
-from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.spool.file import SpoolFile
 from gateway.spool.spool import Policy, Spool
 from tests.contract_values import record, stream
+from tests.stack.mock_kafka import PRODUCE, MockCluster
 from tests.stack.reading_records import StoredRecord, record_count, records
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from gateway.core.reading import Reading, Record
 from gateway.installation import connection_properties
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.kafka.sink import WINDOW, KafkaSink
-from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.operate.drift.partitioner import murmur2
 from gateway.settings.settings import load
 from tests.stack.kafka import Kafka
+from tests.stack.mock_kafka import PRODUCE, MockCluster
 from tests.stack.reading_records import record_count, records
 from tests.stack.wait import wait_for
 

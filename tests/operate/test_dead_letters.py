@@ -16,7 +16,6 @@ from gateway.core.reading import DeadLetter, Reading, Reason, Record
 from gateway.errors import GatewayError
 from gateway.kafka.partitions import Partitions, Span
 from gateway.kafka.sink import KafkaSink
-from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
 from gateway.operate.dlq.dead_letters import (
     MAX_CAUSES,
     OTHER_POINTERS,
@@ -35,6 +34,7 @@ from tests.contract_values import contract as made_contract
 from tests.contract_values import record, route
 from tests.contract_values import stream as made_stream
 from tests.stack.gateway import ROOT, Gateway
+from tests.stack.mock_kafka import PRODUCE, MockCluster
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import record_count, records
 from tests.test_end_to_end import Topics, servers

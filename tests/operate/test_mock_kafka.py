@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from gateway.operate.demo.mock_kafka import PRODUCE, MockCluster
+from tests.stack.mock_kafka import PRODUCE, MockCluster
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:

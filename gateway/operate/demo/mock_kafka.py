@@ -1,9 +1,9 @@
-"""Kafka without Java: the mock cluster of librdkafka, for the demo and for faults that are hard to cause otherwise.
+"""Kafka without Java: the mock cluster of librdkafka.
 
     with MockCluster({"machine-sensors": 3}) as kafka:
         Producer({"bootstrap.servers": kafka.bootstrap})
 
-It runs in C threads of this process, on loopback ports that the kernel chooses, and other processes can connect to it.
+It runs in C threads of this process, on loopback ports that the kernel chooses; other processes can connect to it.
 The Python API of confluent-kafka does not offer it, so the functions of the wheel's librdkafka are called with ctypes;
 they exist since version 1.3.
 
@@ -20,11 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 import confluent_kafka  # noqa: F401 - loads the wheel's librdkafka into this process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-PRODUCE = 0  # Kafka's API key, for `push_errors`
-FETCH = 1
-BROKER = 1  # id of the only broker
 LOG_ERRORS_ONLY = b"3"
 
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # result and arguments, as rdkafka.h and rdkafka_mock.h declare them
@@ -39,13 +36,6 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {  # result and arguments, as rdk
     "rd_kafka_mock_cluster_destroy": (None, [ctypes.c_void_p]),
     "rd_kafka_mock_cluster_bootstraps": (ctypes.c_char_p, [ctypes.c_void_p]),
     "rd_kafka_mock_topic_create": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
-    "rd_kafka_mock_broker_set_down": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
-    "rd_kafka_mock_broker_set_up": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
-    "rd_kafka_mock_broker_set_rtt": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int]),
-    "rd_kafka_mock_push_request_errors_array": (
-        None,
-        [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)],
-    ),
 }
 
 
@@ -56,10 +46,10 @@ class MockCluster:
     """
 
     def __init__(self, topics: Mapping[str, int]) -> None:
-        self._library = _library()
+        self.library = _library()
         self._client = self._new_client()
-        self._cluster = self._library.rd_kafka_mock_cluster_new(self._client, 1)
-        self.bootstrap: str = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+        self.handle = self.library.rd_kafka_mock_cluster_new(self._client, 1)  # `rd_kafka_mock_cluster_t *`
+        self.bootstrap: str = self.library.rd_kafka_mock_cluster_bootstraps(self.handle).decode()
         for name, partitions in topics.items():
             self.create_topic(name, partitions)
 
@@ -71,40 +61,22 @@ class MockCluster:
 
     def create_topic(self, name: str, partitions: int) -> None:
         """Create a topic; RuntimeError when it exists, or librdkafka reports an error."""
-        error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        error = self.library.rd_kafka_mock_topic_create(self.handle, name.encode(), partitions, 1)
         if error:
             raise RuntimeError(f"mock topic {name} with {partitions} partitions: librdkafka's error {error}")
-
-    def down(self) -> None:
-        """Close the broker's connections and accept no new ones, until `up`."""
-        self._library.rd_kafka_mock_broker_set_down(self._cluster, BROKER)
-
-    def up(self) -> None:
-        """Accept connections again; the records are still there."""
-        self._library.rd_kafka_mock_broker_set_up(self._cluster, BROKER)
-
-    def rtt(self, milliseconds: int) -> None:
-        """Answer every request this much later."""
-        self._library.rd_kafka_mock_broker_set_rtt(self._cluster, BROKER, milliseconds)
-
-    def push_errors(self, api_key: int, codes: Sequence[int]) -> None:
-        """Answer the next requests, `PRODUCE` or `FETCH`, with one of Kafka's protocol error codes each."""
-        array = (ctypes.c_int * len(codes))(*codes)
-        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(codes), array)
 
     def close(self) -> None:
         """Stop the cluster and delete its data; may be called again."""
         if self._client is not None:
-            self._library.rd_kafka_mock_cluster_destroy(self._cluster)
-            self._library.rd_kafka_destroy(self._client)
+            self.library.rd_kafka_mock_cluster_destroy(self.handle)
+            self.library.rd_kafka_destroy(self._client)
             self._client = None
 
     def _new_client(self) -> int | None:
-        """Make the client that the cluster belongs to; it connects to no broker."""
         error = ctypes.create_string_buffer(512)
-        configuration = self._library.rd_kafka_conf_new()
-        self._library.rd_kafka_conf_set(configuration, b"log_level", LOG_ERRORS_ONLY, error, len(error))
-        client: int | None = self._library.rd_kafka_new(0, configuration, error, len(error))  # 0: a producer
+        configuration = self.library.rd_kafka_conf_new()
+        self.library.rd_kafka_conf_set(configuration, b"log_level", LOG_ERRORS_ONLY, error, len(error))
+        client: int | None = self.library.rd_kafka_new(0, configuration, error, len(error))  # 0: a producer
         if not client:
             raise RuntimeError(error.value.decode(errors="replace"))
         return client
