@@ -34,6 +34,7 @@ from gateway.mqtt.broker import Broker
 from gateway.operate.demo.accounts import Accounts, Count, last_ledger
 from gateway.operate.demo.child import Child
 from gateway.operate.demo.mock_kafka import MockCluster
+from gateway.operate.dlq.dead_letters import headers_of
 from gateway.operate.simulate.publisher import Publisher, publish_all
 from gateway.operate.simulate.simulator import Simulator
 from gateway.operate.tail.consumer import TopicConsumer
@@ -59,13 +60,14 @@ COUNT_EVERY_SECONDS = 10.0
 DEFAULT_PARTITIONS = 3
 LINE_WIDTH = 200  # characters, where the output is not a terminal
 
+# Only Mosquitto as root reads `user`: by default it becomes user mosquitto, which may not read the temporary folder.
 BROKER_CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
 max_inflight_messages 0
 max_queued_messages 0
-user {user}
+user root
 log_type error
 log_type warning
 """
@@ -174,15 +176,12 @@ def _introduce(name: str, address: str, note: str, say: Say) -> None:
 
 @contextmanager
 def _broker(folder: Path, say: Say) -> Iterator[int]:
-    """Run Mosquitto; give its port."""
     mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if not mosquitto:
         raise GatewayError("The demo needs the Mosquitto broker.", "Run: sudo apt-get install mosquitto")
     port = _free_port()
     path = folder / "mosquitto.conf"
-    # Started as root, Mosquitto would become user mosquitto, who may not read this temporary folder.
-    user = "root" if os.geteuid() == 0 else "nobody"
-    path.write_text(BROKER_CONFIGURATION.format(port=port, user=user), encoding="utf-8")
+    path.write_text(BROKER_CONFIGURATION.format(port=port), encoding="utf-8")
     with Child("Mosquitto", [mosquitto, "-c", str(path)], folder / "mosquitto.log") as broker:
         _wait(lambda: _accepts(port), broker, "Mosquitto does not listen")
         _introduce("MQTT broker", f"127.0.0.1:{port}", f"Mosquitto, process {broker.pid}", say)
@@ -204,7 +203,6 @@ def _settings(contract_path: Path, contract: Contract, mqtt_port: int, bootstrap
 
 @contextmanager
 def _gateway(folder: Path, settings: dict[str, Any], say: Say) -> Iterator[Child]:
-    """Run the gateway as a user would, and wait until it is ready."""
     port = _free_port()
     settings |= {"spool": {"path": str(folder / "spool.db")}, "http": {"listen": f"127.0.0.1:{port}"}}
     path = folder / "gateway.yaml"
@@ -252,8 +250,6 @@ def _wait(condition: Callable[[], bool], child: Child, problem: str) -> None:
 
 
 class _Sensors:
-    """The simulator in a thread; a context manager that stops it."""
-
     def __init__(self, simulator: Simulator, publisher: Publisher, rate: float) -> None:
         self._stopping = threading.Event()
         self._error: GatewayError | None = None
@@ -276,12 +272,10 @@ class _Sensors:
             self._error = error
 
     def check(self) -> None:
-        """Raise the error that ended the thread, if there was one."""
         if self._error:
             raise self._error
 
     def stop(self) -> None:
-        """Stop publishing and wait for the broker's acknowledgements."""
         self._stopping.set()
         self._thread.join()
         self.check()
@@ -304,14 +298,13 @@ class _Show:
         say("\nRecords in Kafka, one per topic and second, as topic/partition@offset, key, value:\n")
 
     def poll(self, consumer: TopicConsumer, seconds: float) -> bool:
-        """Wait for a record, and count it; False when none came."""
         record = consumer.poll(seconds)
         if record is None:
             return False
         topic = record.topic() or ""
         if topic in self._dead_letter_topics:
-            headers = dict(record.headers() or ())
-            self.count.dead_letters[_text(headers.get("error.reason"))] += 1
+            reason = dict(headers_of(record)).get("error.reason", b"")
+            self.count.dead_letters[reason.decode("utf-8", "backslashreplace")] += 1
         else:
             self.count.records[topic] += 1
         if not self.is_quiet:
@@ -347,10 +340,6 @@ def _short(member: Any) -> Any:
         return member
     short = float(f"{member:.7g}")
     return short if ctypes.c_float(short).value == member else member
-
-
-def _text(value: str | bytes | None) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value or ""
 
 
 def _settle(consumer: TopicConsumer, show: _Show, publisher: Publisher) -> None:

@@ -113,7 +113,6 @@ def _nearest(record: AvroType, path: Path, whole: Path) -> str:
 
 
 def _members(record: AvroType, path: Path) -> list[str]:
-    """List the members that fields read of the object at a place."""
     place = _find(record, path, None)
     branches = place.type.branches if place and place.type else ()
     names = [name for branch in branches for name in _read_below(branch, ())]
@@ -150,7 +149,6 @@ def _read_below(record: AvroType, path: Path) -> list[str]:
 
 
 def _words(avro_type: AvroType, depth: int = 0) -> str:
-    """Describe the JSON that fits a type."""
     if avro_type.kind == "union":
         return " or ".join(_words(branch, depth) for branch in avro_type.branches)
     if known := avro_type.logical:

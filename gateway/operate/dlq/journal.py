@@ -66,7 +66,7 @@ class Journal:
                     self._recovered.update(_origins(record))
 
     def has(self, dead_letter: StoredDeadLetter) -> bool:
-        """Tell whether a dead letter was replayed; one that was recovered gets its entry now."""
+        """Return True when a dead letter was replayed; one that was recovered gets its entry now."""
         place = dead_letter.place
         if place in self._recovered:
             self._recovered.discard(place)

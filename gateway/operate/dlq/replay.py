@@ -5,7 +5,7 @@
 - An array that was interrupted before its last record is sent again from the first.
 - A request of a killed run that reaches Kafka only after the next run read the topics (a broker that hung meanwhile)
   is repeated. So is a record of a killed run that retention or compaction removed before the next run read it.
-- Another installation, or one that lost its state folder, does not know what this one replayed.
+- Another installation, or one that lost its state folder, has no record of what this one replayed.
 - A replayed record has the timestamp of its reading. A topic whose retention is shorter than its age deletes it soon.
 - A replayed record comes after newer records that were delivered before it. Replayed records of a topic keep the
   order in which the readings were received.

@@ -34,7 +34,6 @@ def table(definition: dict[str, Any]) -> Table:
 
 
 def _fields(record: AvroType, prefix: str, enclosing: tuple[AvroType, ...]) -> Iterator[tuple[Phrase, ...]]:
-    """One row per field, followed by the fields inside it."""
     for one in record.fields:
         yield _row(prefix + one.name, one)
         yield from _inside(one.type, prefix + one.name, (*enclosing, record))
@@ -77,7 +76,6 @@ def _logical(kind: AvroType) -> Phrase:
 
 
 def _descriptions(kind: AvroType) -> Iterator[Phrase]:
-    """Descriptions and other attributes of the types of a field."""
     for part in kind.inner:
         yield from _descriptions(part)
     yield phrase(kind.attributes.get("doc"))

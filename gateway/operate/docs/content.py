@@ -21,11 +21,11 @@ _INFO_SHOWN = {"version", "license", "contact", "termsOfService"}
 
 def content(document: Document) -> list[Block]:
     """Make the blocks of the page for a valid contract; the first is a heading of level 1."""
-    everyone = operations(document)
-    streams = [one for one in everyone if one.targets(FORWARD)]
+    every = operations(document)
+    streams = [one for one in every if one.targets(FORWARD)]
     dead_letters = _distinct(streams, DEAD_LETTER)
-    sending = [one for one in everyone if one not in streams and one not in dead_letters]
-    elsewhere = [one for one in sending if not one.is_on("kafka")]
+    sending = [one for one in every if one not in streams and one not in dead_letters]
+    elsewhere = [one for one in sending if not one.uses("kafka")]
     servers = document.root.at("servers").members()
     page = [
         *_title(document.root),
@@ -63,7 +63,6 @@ def _title(root: Node) -> list[Block]:
 
 
 def _person(node: Node) -> Phrase:
-    """A licence or a contact."""
     name, url, mail = (node.at(one).text for one in ("name", "url", "email"))
     parts: list[Inline] = [link(url, name or "") if url else name or ""]
     if mail:

@@ -24,7 +24,7 @@ class Operation:
     name: str  # its key in the document
     node: Node  # with its traits
     document: Document
-    everyone: Mapping[str, Operation]  # all operations by name
+    by_name: Mapping[str, Operation]  # all operations
 
     @property
     def anchor(self) -> str:
@@ -60,24 +60,24 @@ class Operation:
         """The operations that an extension refers to, by one reference or a list of them."""
         stated = self.node.stated(extension)
         if isinstance(stated.value, list):
-            return [self.everyone[_key(stated.own(str(index)))] for index in range(len(stated.value))]
-        return [] if stated.is_absent else [self.everyone[_key(stated)]]
+            return [self.by_name[_key(stated.own(str(index)))] for index in range(len(stated.value))]
+        return [] if stated.is_absent else [self.by_name[_key(stated)]]
 
     def sources(self, extension: str) -> list[Operation]:
         """The operations that refer to this one by an extension."""
-        return [one for one in self.everyone.values() if self in one.targets(extension)]
+        return [one for one in self.by_name.values() if self in one.targets(extension)]
 
-    def is_on(self, wanted: str) -> bool:
+    def uses(self, name: str) -> bool:
         """Whether one of its servers has the protocol `mqtt` or `kafka`."""
-        return any(protocol(self.document.root.at("servers", name)) == wanted for name in self.servers)
+        return any(protocol(self.document.root.at("servers", server)) == name for server in self.servers)
 
 
 def operations(document: Document) -> list[Operation]:
     """Look up all operations, in the order of the document."""
-    everyone: dict[str, Operation] = {}
+    by_name: dict[str, Operation] = {}
     for name, node in document.root.at("operations").members():
-        everyone[name] = Operation(name, node.with_traits(), document, everyone)
-    return list(everyone.values())
+        by_name[name] = Operation(name, node.with_traits(), document, by_name)
+    return list(by_name.values())
 
 
 def _key(node: Node) -> str:

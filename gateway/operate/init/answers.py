@@ -1,6 +1,6 @@
 """The addresses of this installation's servers: from the command line, else asked at the terminal, else the contract's.
 
-Every question has a default, and an invalid answer is asked again. Without a terminal there are only the options, a
+Every question has a default, and is repeated after an invalid answer. Without a terminal there are only the options, a
 broker that accepts connections, and the contract.
 """
 
@@ -101,7 +101,6 @@ def _broker(contract: Contract, ask: Ask | None) -> str:
 
 
 def _first_open(addresses: Iterable[str]) -> str:
-    """Find the first address that accepts a connection; "" when none does."""
     for address in addresses:
         host, port = split_hosts(address)[0]
         try:

@@ -90,7 +90,6 @@ def _sample_traffic(seconds: float, contract: Contract, answers: Answers, termin
 
 
 def _broker(contract: Contract, answers: Answers) -> Broker:
-    """The contract's first MQTT server, at the address of the answers."""
     server = dataclasses.replace(next(iter(contract.mqtt_servers.values())), host=answers.broker)
     return broker_of(server, None, login=login(answers.username, answers.password_file))
 

@@ -134,7 +134,6 @@ def _out_of_range(case: Case) -> bytes | None:
 
 
 def _bad_format(case: Case) -> bytes | None:
-    """Write a text that is not a symbol of its enum, or not a time."""
     for place, path in case.places():
         if place.only_kind == "enum":
             return case.with_value(path, "ajar?")

@@ -128,7 +128,6 @@ class _Slot(NamedTuple):
 
     @property
     def number(self) -> int | float | None:
-        """The hint, when it is a number."""
         return self.hint if isinstance(self.hint, int | float) and not isinstance(self.hint, bool) else None
 
     def inner(self, path: Path, name: str, hint: Any) -> _Slot:
@@ -245,7 +244,6 @@ class Plausible:
         return device.habits.setdefault(path, self._random.random() < likelihood)
 
     def _collected(self, slot: _Slot, collector: AvroType, read: set[str]) -> dict[str, Any]:
-        """Make members that no other field reads, for the map that collects them."""
         hints = slot.hint if isinstance(slot.hint, dict) else {}
         if slot.device.extras is None:
             similar = [nth(name, self._random.randint(2, 99)) for name in sorted(read) if self._random.random() < 0.05]
@@ -380,7 +378,6 @@ class Plausible:
 
 
 def _number_of(product: Decimal) -> int | float:
-    """Convert an example's number in the unit of its field."""
     return int(product) if product == int(product) else float(product)
 
 
@@ -397,7 +394,6 @@ def _unscaled(
 
 
 def _is_of(avro_type: AvroType, hint: Any) -> bool:
-    """Tell whether an example's value is of a type."""
     if isinstance(hint, bool) and avro_type.kind != "boolean":
         return False
     return isinstance(hint, _PYTHON_TYPES.get(avro_type.kind, ()))

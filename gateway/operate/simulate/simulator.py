@@ -77,8 +77,6 @@ class Simulator:
 
 
 class _Source:
-    """The devices of one stream."""
-
     def __init__(
         self, stream: Stream, random: Random, clock: Callable[[], float], defects: Mapping[str, Defect]
     ) -> None:

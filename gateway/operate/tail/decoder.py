@@ -26,6 +26,7 @@ from uuid import UUID
 from fastavro import parse_schema, schemaless_reader
 
 from gateway.core.codec.framing import SCHEMA_ID_HEADER
+from gateway.operate.dlq.dead_letters import headers_of
 from gateway.registry.lock_file import read_lock
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from gateway.text import cut, printable
@@ -102,7 +103,7 @@ class Decoder:
 
     def show(self, record: Message) -> ShownRecord:
         """Decode a record, or note why that failed. It never raises on data."""
-        headers = {name: _bytes(value) for name, value in dict(record.headers() or ()).items()}
+        headers = dict(headers_of(record))
         shown = ShownRecord(
             record.topic() or "",
             record.partition() or 0,
@@ -128,7 +129,6 @@ class Decoder:
             return replace(shown, schema_id=schema_id, note=note)
 
     def _schema(self, schema_id: int) -> Any:
-        """Give the parsed schema, or Unresolved with the reason why there is none."""
         if schema_id in self._schemas:
             return self._schemas[schema_id]
         retry_at, unresolved = self._unresolved.get(schema_id, (0.0, None))
@@ -142,10 +142,6 @@ class Decoder:
         else:
             self._schemas[schema_id] = parsed
         return parsed
-
-
-def _bytes(value: str | bytes | None) -> bytes:
-    return value.encode() if isinstance(value, str) else value or b""
 
 
 def _pinned(contract: Contract, lock_path: Path) -> dict[int, Any]:
