@@ -384,7 +384,6 @@ class Bridge:
             source.flush()
 
     def _report_stalls(self, now: float) -> None:
-        """Log lanes without progress, and anomalies in the sequence of readings."""
         if now < self._next_stall_check:
             return
         self._next_stall_check = now + LONGEST_WAIT_SECONDS

@@ -65,18 +65,15 @@ class HealthCheck:
         return self._kafka
 
     def _ask(self) -> None:
-        self._kafka = self._ask_kafka()
-
-    def _ask_kafka(self) -> PeerState:
         try:
             missing = self.sink.missing_topics(self.topics, TIMEOUT_SECONDS)
         except ConnectionError as error:
-            return PeerState("kafka", "unreachable", f"{error}; readings wait in the spool until Kafka is back")
-        if missing:
-            names = ", ".join(sorted(missing))
-            detail = f"no such topics, or no permission to describe them: {names}; create them: gateway topics apply"
-            return PeerState("kafka", "topic_missing", detail)
-        return PeerState("kafka", "ok")
+            detail = f"{error}; readings wait in the spool until Kafka is back"
+            self._kafka = PeerState("kafka", "unreachable", detail)
+            return
+        names = ", ".join(sorted(missing))
+        detail = f"no such topics, or no permission to describe them: {names}; create them: gateway topics apply"
+        self._kafka = PeerState("kafka", "topic_missing", detail) if missing else PeerState("kafka", "ok")
 
 
 def _mqtt_state(source: MqttSource) -> PeerState:

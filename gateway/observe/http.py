@@ -158,7 +158,6 @@ class HttpServer:
                 _send(connection, _Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"Too many connections.\n"), has_body=True)
 
     def _serve(self, connection: socket.socket) -> None:
-        """Read the head of a request, send the answer, let the client read it."""
         try:
             with connection:
                 answer, has_body = self._answer(connection)
@@ -187,8 +186,6 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Routes:
-    """Finds the answer to the head of a request."""
-
     def __init__(self, host: str, pages: Pages) -> None:
         self._host = host.lower()
         self._is_private = _is_loopback(host)

@@ -82,7 +82,6 @@ class SchemaIdResolver:
         return missing
 
     def _report(self, waiting: Mapping[str, list[str]]) -> None:
-        """Log each new reason with the streams that wait for it."""
         for detail, streams in waiting.items():
             if self._conditions.begins(detail):
                 log.warning("no schema id; readings wait", extra={"stream": ", ".join(streams), "detail": detail})

@@ -101,7 +101,8 @@ def own_settings(settings: Settings, number: int) -> Settings:
     """The settings of all workers with the spool and port of one."""
     if number == 1:
         return settings
-    spool = settings.spool.model_copy(update={"path": str(_spool_path(settings, number))})
+    path = settings.resolve(settings.spool.path)
+    spool = settings.spool.model_copy(update={"path": str(path.parent / f"worker-{number}" / path.name)})
     listen = settings.http.listen if settings.workers.apart else _own_listen(settings.http, number)
     http = settings.http.model_copy(update={"listen": listen})
     return settings.model_copy(update={"spool": spool, "http": http})
@@ -188,11 +189,6 @@ def _with_own_ids(contract: Contract, number: int) -> Contract:
         for name, server in contract.mqtt_servers.items()
     }
     return dataclasses.replace(contract, mqtt_servers=servers)
-
-
-def _spool_path(settings: Settings, number: int) -> Path:
-    spool = settings.resolve(settings.spool.path)
-    return spool.parent / f"worker-{number}" / spool.name
 
 
 def _own_listen(http: HttpSettings, number: int) -> str | None:

@@ -185,7 +185,6 @@ class SpoolFile:
 
     @contextmanager
     def _guarded(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
-        """Convert SQLite's errors."""
         assert self._database, "the file is open"
         try:
             yield self._database
@@ -296,7 +295,7 @@ class SpoolFile:
     def replace_file(self, why: str, is_wanted: Callable[[int, str], bool] = lambda _offset, _stream: True) -> None:
         """Set the file aside and write the rows that can be read from it to a new one.
 
-        A damaged file may contain deleted rows; `is_wanted` tells by offset and stream whether a row is unsettled.
+        A damaged file may contain deleted rows; `is_wanted` says by offset and stream whether a row is unsettled.
         OSError or sqlite3.DatabaseError if the disk does not take a new file.
         """
         aside = self._set_aside()

@@ -197,6 +197,6 @@ class Lane:
 
 
 def _may_leave(entry: Entry) -> bool:
-    """Return True when the row on disk tells all about the reading; that Kafka refused it is known in memory only."""
+    """Return True when the row on disk is complete; that Kafka refused a reading is known in memory only."""
     was_refused = entry.dead_letter is not None and entry.dead_letter.reason is Reason.REFUSED
     return entry.is_stored and entry.is_released and not was_refused

@@ -45,7 +45,7 @@ def to_reading(row: Row) -> Reading | None:
 
 
 def is_whole(row: Row) -> bool:
-    """Return True when every value is the one that was written."""
+    """Return True when every value is as it was written."""
     return _is_of_types(row) and checksum(*row[:CRC], *row[CRC + 1 :]) == row[CRC]
 
 

@@ -237,7 +237,6 @@ class Spool:
         self.bytes_held -= entry.size
 
     def _write(self, file: SpoolFile, entries: list[Entry], now: float) -> bool:
-        """Write rows, deletions and books in one transaction."""
         moved = Counter(entry.reading.stream for entry in entries)
         self._move_books(moved, 1)
         rows = [(entry.offset, entry.reading) for entry in entries]
@@ -301,7 +300,6 @@ class Spool:
         return bool(offsets)
 
     def _relieve_memory(self) -> None:
-        """Remove readings from memory that are on disk."""
         self.acknowledge_safe()
         for lane in (*self._lanes, *self._dead_lanes):
             for entry in lane.leave_to_disk():
@@ -329,7 +327,6 @@ class Spool:
         return not own or offset in self._stored or any(lane.has_on_disk(offset) for lane in own)
 
     def _book_losses(self, rows: dict[str, int]) -> None:
-        """Book the rows that could not be salvaged as lost."""
         for stream, books in self._ledger.books.items():
             lost = books.spooled - rows.get(stream, 0)
             books.spooled -= lost

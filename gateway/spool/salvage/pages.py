@@ -135,7 +135,6 @@ def _chain(number: int, length: int, page: PageReader) -> tuple[bytes, list[int]
 
 
 def _record(record: bytes) -> list[int | str | bytes | None]:
-    """Decode the values of a record [2.1]."""
     header_end, at = _varint(record, 0)
     types: list[int] = []
     while at < header_end and len(types) < len(COLUMNS):
