@@ -58,10 +58,7 @@ _OWN_KEYS = frozenset({"time", "level", "logger", "message"})
 
 
 def configure(level: Level, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
-    """Send every log line of the process to one stream, standard error by default.
-
-    The level applies to the gateway's own loggers.
-    """
+    """Send every log line to one stream, standard error by default; the level is that of the gateway's own loggers."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)

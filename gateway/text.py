@@ -23,10 +23,7 @@ def printable(text: str) -> str:
 
 
 def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
-    """Shorten a value to `limit` bytes of UTF-8.
-
-    Shortened text ends with an ellipsis and the length of the whole value in bytes.
-    """
+    """Shorten a value to `limit` bytes of UTF-8, followed by an ellipsis and the length of the whole value in bytes."""
     if isinstance(value, str):
         if len(value) * 4 <= limit:
             return value

@@ -88,10 +88,7 @@ def _enter(snapshot: Snapshot, stream: str, name: str, reason: str, value: float
 
 
 def settled(take: Callable[[], Snapshot], pause_seconds: float) -> Snapshot:
-    """Take snapshots until the books of one balance, at most a few.
-
-    The loop keeps counting meanwhile, so a snapshot may fall between two entries.
-    """
+    """Take snapshots until the books of one balance, at most a few: the loop keeps counting while one is taken."""
     snapshot = take()
     for _ in range(TRIES - 1):
         if not snapshot.missing:

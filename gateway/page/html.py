@@ -85,13 +85,10 @@ def _contents(blocks: Sequence[Block]) -> str:
     headings = [one for one in blocks if isinstance(one, Heading) and one.level in {2, 3}]
     lines = ["<ul>"]
     for is_chapter, group in groupby(headings, lambda one: one.level == 2):
-        entries = [f"<li>{_anchor_link(one)}</li>" for one in group]
+        links = (Link(one.text, f"#{one.anchor}", is_code=one.is_code) for one in group)
+        entries = [f"<li>{_inline(link)}</li>" for link in links]
         lines += entries if is_chapter else ["<li><ul>", *entries, "</ul></li>"]
     return "\n".join([*lines, "</ul>"])
-
-
-def _anchor_link(heading: Heading) -> str:
-    return _inline(Link(heading.text, f"#{heading.anchor}", is_code=heading.is_code))
 
 
 def _block(block: Block) -> Iterator[str]:

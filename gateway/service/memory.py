@@ -40,8 +40,7 @@ def run_in_fork(
     result are pickled. If the fork fails, for whatever reason, the task runs in this process, so its exceptions are
     raised here. A fork that never gets its argument ends with this process.
 
-    Returns a function that starts the task with its argument, and returns one that waits for the result. Call each
-    once.
+    Returns a function that starts the task; that returns one that waits for the result. Each may be called once.
     """
     try:
         file = os.fdopen(os.memfd_create("result"), "w+b")

@@ -111,8 +111,7 @@ UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2
 class SpoolFile:
     """The file, opened and locked. Only the bridge's loop calls it.
 
-    SpoolTakenError if another process holds it; ConfigurationError if its folder cannot be written, or a newer version
-    wrote it.
+    SpoolTakenError if another process holds it; ConfigurationError if its folder is not writable or its format newer.
     """
 
     def __init__(self, path: Path, upgrades: Mapping[int, Callable[[sqlite3.Connection], None]] = UPGRADES) -> None:

@@ -44,10 +44,7 @@ SAVE_SECONDS = 5.0
 
 
 class Journal:
-    """The replayed dead letters. Only the holder of the lock (`locked`) writes.
-
-    The file need not exist; GatewayError when it exists and cannot be read.
-    """
+    """The replayed dead letters. Only the holder of the lock (`locked`) writes. GatewayError for an unreadable file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

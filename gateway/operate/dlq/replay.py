@@ -114,20 +114,20 @@ class Job(NamedTuple):
         return len(self.records) > 1
 
 
+@dataclass(slots=True)
 class Selection:
     """Selects the dead letters to replay, and reports all others; a reason or stream of None selects any."""
 
-    def __init__(self, revalidator: Revalidator, journal: Journal, reason: str | None, stream: str | None) -> None:
-        self.report = Report()
-        self._revalidate = revalidator
-        self._journal = journal
-        self._reason = reason
-        self._stream = stream
+    revalidate: Revalidator
+    journal: Journal
+    reason: str | None
+    stream: str | None
+    report: Report = field(default_factory=Report)
 
     def __call__(self, dead_letters: Iterable[StoredDeadLetter]) -> Iterator[Job]:
         """Give a job for each dead letter that fits."""
         for dead_letter in dead_letters:
-            if self._journal.has(dead_letter):
+            if self.journal.has(dead_letter):
                 self.report.already += 1
             elif not self._is_selected(dead_letter):
                 self.report.left_out += 1
@@ -135,10 +135,10 @@ class Selection:
                 yield Job(dead_letter, records)
 
     def _is_selected(self, dead_letter: StoredDeadLetter) -> bool:
-        return self._reason in {None, dead_letter.reason} and self._stream in {None, dead_letter.reading.stream}
+        return self.reason in {None, dead_letter.reason} and self.stream in {None, dead_letter.reading.stream}
 
     def _records(self, dead_letter: StoredDeadLetter) -> tuple[Record, ...]:
-        verdict = self._revalidate(dead_letter)
+        verdict = self.revalidate(dead_letter)
         if isinstance(verdict, Fits):
             *others, last = verdict.records
             origin = ":".join(map(str, dead_letter.place)).encode()
@@ -156,23 +156,16 @@ class UnconfirmedError(PeerError):
     """Kafka did not report the outcome of a record: it may be there, or arrive later."""
 
 
+@dataclass(slots=True)
 class Replay:
     """Produces the records of jobs, and counts the outcomes; the journal is locked by this process."""
 
-    def __init__(
-        self,
-        sink: KafkaSink,
-        partitions: Partitions,
-        journal: Journal,
-        report: Report,
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
-        self._sink = sink
-        self._partitions = partitions
-        self._journal = journal
-        self._report = report
-        self._patience = patience_seconds
-        self._blocked: dict[str, str] = {}  # target topic -> why it gets no more records in this run
+    sink: KafkaSink
+    partitions: Partitions
+    journal: Journal
+    report: Report
+    patience_seconds: float = PATIENCE_SECONDS  # how long to wait for a report from Kafka
+    _blocked: dict[str, str] = field(default_factory=dict)  # target topic -> why it gets no more records in this run
 
     def run(self, jobs: Iterable[Job], held: Iterable[Span], targets: set[str]) -> None:
         """Produce all records in order.
@@ -181,35 +174,35 @@ class Replay:
         are all topics that a record may go to. GatewayError when Kafka does not answer or stops reporting.
         """
         try:
-            missing = self._sink.missing_topics(targets, 10.0)
+            missing = self.sink.missing_topics(targets, 10.0)
         except ConnectionError as error:
             raise GatewayError(f"Kafka does not answer: {printable(str(error))}.", "Nothing was replayed.") from None
         self._blocked = {name: f"{name}: the topic does not exist, or this user may not see it" for name in missing}
         try:
             for number, wave in enumerate(_waves(jobs)):
                 if not number:
-                    self._journal.begin(self._partitions.spans(sorted(targets), is_missing_fine=True))
+                    self.journal.begin(self.partitions.spans(sorted(targets), is_missing_fine=True))
                 if wave[0].is_array:
                     self._produce_array(wave[0])
                 else:
                     self._produce(wave)
-                self._journal.save_if_due()
+                self.journal.save_if_due()
         except UnconfirmedError:
-            self._journal.save()
+            self.journal.save()
             raise GatewayError(
-                f"Kafka confirmed nothing for {self._patience:g} s; {self._report.replayed} were replayed before.",
+                f"Kafka confirmed nothing for {self.patience_seconds:g} s; {self.report.replayed} replayed before.",
                 "Replay again when Kafka is back: records that Kafka has already are not repeated.",
             ) from None
-        self._journal.end(held)
+        self.journal.end(held)
 
     def _produce(self, wave: list[Job]) -> None:
         """Produce a wave at once; if a record fails, read which ones Kafka has and produce the others one by one."""
         left, _ = self._send([job for job in wave if not self._is_blocked(job)])
         if left:
-            self._journal.recover(self._partitions)
+            self.journal.recover(self.partitions)
         for job in left:
-            if self._journal.has(job.dead_letter):
-                self._report.replayed += 1
+            if self.journal.has(job.dead_letter):
+                self.report.replayed += 1
             elif not self._is_blocked(job):
                 self._produce_alone(job)
 
@@ -221,7 +214,7 @@ class Replay:
 
     def _is_blocked(self, job: Job) -> bool:
         if reason := self._blocked.get(job.topic):
-            self._report.failed[reason] += 1
+            self.report.failed[reason] += 1
         return bool(reason)
 
     def _produce_alone(self, job: Job, *, is_complete: bool = True) -> bool:
@@ -235,7 +228,7 @@ class Replay:
         reason = sentence(error, job.topic)
         if outcome(error) is not Outcome.REFUSE:  # a refused record is the only one affected
             self._blocked[job.topic] = reason
-        self._report.failed[reason] += 1
+        self.report.failed[reason] += 1
         return False
 
     def _send(self, jobs: list[Job], *, is_complete: bool = True) -> tuple[list[Job], KafkaError | None]:
@@ -248,34 +241,31 @@ class Replay:
         settled: set[int] = set()
         error: KafkaError | None = None
         reported_at = time.monotonic()
-        while (unsent and not error) or self._sink.in_flight:
-            while unsent and not error and self._sink.room and self._hand_over(*unsent[0]):
+        while (unsent and not error) or self.sink.in_flight:
+            while unsent and not error and self.sink.room and self._hand_over(*unsent[0]):
                 unsent.popleft()
-            self._sink.poll(0.1)
-            runs, failed = self._sink.take_reports()
+            self.sink.poll(0.1)
+            runs, failed = self.sink.take_reports()
             for entry in chain.from_iterable(runs):
                 settled.add(entry.offset)
                 if is_complete:
-                    self._journal.add(jobs[entry.offset].dead_letter)
-                    self._report.replayed += 1
+                    self.journal.add(jobs[entry.offset].dead_letter)
+                    self.report.replayed += 1
             if failed:
                 error = failed[0][1]
             if runs or failed:
                 reported_at = time.monotonic()
-            elif time.monotonic() - reported_at > self._patience:
+            elif time.monotonic() - reported_at > self.patience_seconds:
                 raise UnconfirmedError
         return [job for index, job in enumerate(jobs) if index not in settled], error
 
     def _hand_over(self, index: int, job: Job) -> bool:
         records = list(job.records) if job.is_array else job.records[0]
-        return not self._sink.send([records], [Entry(job.dead_letter.reading, None, 0, index)])
+        return not self.sink.send([records], [Entry(job.dead_letter.reading, None, 0, index)])
 
 
 def replay(installation: Installation, reason: str | None, stream: str | None) -> Report:
-    """Replay an installation's dead letters: all, or those with a reason or of a stream.
-
-    GatewayError when Kafka does not answer, the journal cannot be used, or another replay is running.
-    """
+    """Replay dead letters; GatewayError without Kafka, with an unusable journal, or while another replay runs."""
     partitions = Partitions(installation.kafka(producing=False))
     sink = KafkaSink(installation.kafka(producing=True))
     targets = {each.route.topic.name for each in installation.contract.streams.values()}

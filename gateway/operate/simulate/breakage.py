@@ -205,10 +205,7 @@ DEFECTS = {
 
 
 class Breaker:
-    """Makes the samples of one stream invalid, with each defect in turn, so that a few messages show many.
-
-    At least one of the defects must be possible in any sample, as `empty` is.
-    """
+    """Makes samples of one stream invalid with each defect in turn; one must fit any sample, as `empty` does."""
 
     def __init__(self, stream: Stream, record: AvroType, random: Random, defects: Mapping[str, Defect]) -> None:
         self._stream = stream

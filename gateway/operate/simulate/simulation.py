@@ -33,7 +33,7 @@ class Summary(NamedTuple):
 def prepare(
     config: Path | None, contract_path: Path, overrides: Sequence[str], login: Login
 ) -> tuple[Contract, list[Broker]]:
-    """Load the contract of gateway.yaml, or else the one at the path, and find its brokers: one for each MQTT server.
+    """Load the contract of gateway.yaml, or else the one at the path, and find the brokers that its streams use.
 
     Overrides are `NAME=HOST:PORT`, addresses without TLS. The login replaces that of gateway.yaml, whose user may not
     be allowed to publish. GatewayError when a file is wrong or an override names no server.

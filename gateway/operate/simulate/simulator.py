@@ -51,16 +51,13 @@ class Publication(NamedTuple):
 
 
 class Simulator:
-    """An endless iterator of publications.
-
-    `broken_share` is from 0 to 1. `clock` gives seconds since 1970 UTC, for the timestamps in payloads.
-    """
+    """An endless iterator of publications; `clock` gives seconds since 1970 UTC, for the timestamps in payloads."""
 
     def __init__(
         self,
         contract: Contract,
         seed: int,
-        broken_share: float = 0.0,
+        broken_share: float = 0.0,  # from 0 to 1
         clock: Callable[[], float] = time.time,
         defects: Mapping[str, Defect] = DEFECTS,
     ) -> None:
