@@ -12,8 +12,8 @@ Each worker is a `gateway run --worker N`; `split.py` says what it subscribes to
   count for all, and one worker that runs would hide one that hangs.
 - The workers log to where the parent logs; their lines carry `worker=N`.
 
-Rejected: fork without exec (librdkafka's threads and open sockets do not survive it); `multiprocessing` (it adds a
-resource tracker and pipes, where signals and exit codes are enough).
+Rejected: fork without exec (librdkafka's threads and sockets do not survive it); `multiprocessing` (it adds a resource
+tracker and pipes, where signals and exit codes are enough).
 """
 
 from __future__ import annotations

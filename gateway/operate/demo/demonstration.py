@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPException
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
 from gateway.errors import GatewayError
@@ -108,7 +108,8 @@ def demo(options: Options, say: Say) -> int:
         _introduce("sensors", f"{options.rate:g} per second", f"{options.broken_share:.1%} broken on purpose", say)
         show = _Show(Decoder(contract, folder / LOCK_FILE, None), _dead_letter_topics(contract), say)
         simulator = Simulator(contract, options.seed, options.broken_share)
-        sensors = stack.enter_context(_Sensors(simulator, publisher, options.rate))
+        sensors = _Sensors(simulator, publisher, options.rate)
+        stack.callback(sensors.stopping.set)
         until = None if options.seconds is None else time.monotonic() + options.seconds
         while not stopping.is_set() and (until is None or time.monotonic() < until):
             if not show.poll(consumer, POLL_SECONDS):
@@ -251,22 +252,16 @@ def _wait(condition: Callable[[], bool], child: Child, problem: str) -> None:
 
 class _Sensors:
     def __init__(self, simulator: Simulator, publisher: Publisher, rate: float) -> None:
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._error: GatewayError | None = None
         self._thread = threading.Thread(
             target=self._run, args=(simulator, publisher, rate), name="sensors", daemon=True
         )
         self._thread.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-
     def _run(self, simulator: Simulator, publisher: Publisher, rate: float) -> None:
         try:
-            publish_all(simulator, publisher, rate=rate, stopping=self._stopping, qos=1)
+            publish_all(simulator, publisher, rate=rate, stopping=self.stopping, qos=1)
             publisher.settle()
         except GatewayError as error:
             self._error = error
@@ -276,7 +271,7 @@ class _Sensors:
             raise self._error
 
     def stop(self) -> None:
-        self._stopping.set()
+        self.stopping.set()
         self._thread.join()
         self.check()
 

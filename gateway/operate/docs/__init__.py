@@ -1,11 +1,4 @@
-"""The contract as a page for people: one HTML file, or Markdown.
-
-    content.py                            the order of the page
-    sections.py                           servers, streams, topics
-    operations.py                         the operations of the document: channel, servers, messages, targets
-    message.py  avro.py  json_schema.py   the fields of a message
-    details.py                            bindings, security, tags, extensions: what any part may have
-    prose.py  expressions.py              descriptions, values and expressions as text
+"""The contract as a page for people: one HTML file, or Markdown. `content.py` has the order of the page.
 
 Decisions:
 

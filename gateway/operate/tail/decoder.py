@@ -75,15 +75,8 @@ class ShownRecord:
 
     def as_json(self) -> str:
         """One line for machines; ASCII."""
-        members: dict[str, Any] = {
-            "topic": self.topic,
-            "partition": self.partition,
-            "offset": self.offset,
-            "timestamp": self.timestamp,
-            "key": self.key,
-            "schema_id": self.schema_id,
-            "value": self.value,
-        }
+        names = ("topic", "partition", "offset", "timestamp", "key", "schema_id", "value")
+        members: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.note:
             members |= {"note": self.note, "raw": self.raw.decode("utf-8", "backslashreplace")}
         if self.is_tombstone:

@@ -1,8 +1,5 @@
 """Reads all intact rows of a damaged spool, first through SQLite, then from the raw bytes.
 
-    pages.py   rows from raw pages
-    wal.py     pages from the write-ahead log
-
 When SQLite reads the whole table and finds no fault, its result is complete: all other rows were deleted. Otherwise the
 pages that SQLite cannot reach (the page above them or the header is damaged) are read as well:
 
