@@ -20,25 +20,15 @@ class AddressError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A parsed channel address.
+    """A parsed channel address."""
 
-    Args:
-        text: as the contract writes it.
-        levels: the literal text of each level, or None for a parameter.
-        names: the parameters' names, in order.
-    """
-
-    text: str
-    levels: tuple[str | None, ...]
-    names: tuple[str, ...]
+    text: str  # as the contract writes it
+    levels: tuple[str | None, ...]  # the literal text of each level, or None for a parameter
+    names: tuple[str, ...]  # of the parameters, in order
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parse an address: levels separated by `/`; a level is literal text or `{name}`.
-
-        Raises:
-            AddressError: when no MQTT subscription filter can express it; the text says why.
-        """
+        """Parse levels separated by `/`, each literal text or `{name}`; raises AddressError, whose text says why."""
         try:
             size = len(text.encode())
         except UnicodeEncodeError:

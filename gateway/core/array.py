@@ -38,11 +38,7 @@ _cut_out = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def elements(payload: bytes) -> list[bytes]:
-    """Take an array apart: the JSON text of each element, at least one.
-
-    Raises:
-        ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP, NOT_JSON, TOO_LARGE, or WRONG_TYPE when it is not an array.
-    """
+    """Cut an array into the JSON texts of its elements, at least one; raises ValidationError if it is not one."""
     check_nesting(payload)
     try:
         raw = _cut_out(payload)
@@ -64,12 +60,7 @@ def _array_error(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
 
 
 class ArrayTransform:
-    """Checks and encodes the readings of a stream whose messages hold several.
-
-    Args:
-        transform: of one element.
-        payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
-    """
+    """Checks and encodes the readings of a stream whose messages hold several; `payload_limit` is in bytes."""
 
     def __init__(self, transform: Transform | FanOut, payload_limit: int) -> None:
         self._transform = transform

@@ -42,27 +42,17 @@ Place = tuple[str, ...]  # keys from the schema's outermost value: ("fields", "0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AvroType:
-    """One type of a schema.
+    """One type of a schema."""
 
-    Args:
-        kind: `union`, a complex type's name, or a primitive's; an `error` is a `record`.
-        place: where it stands in the file; a named type where it is defined.
-        attributes: its JSON object, `logicalType` and `x-` attributes included; empty for a bare name and a union.
-        name: full name of a record, enum or fixed; else empty.
-        inner: the branches of a union, the items of an array, the values of a map.
-        fields: of a record.
-        symbols: of an enum.
-        size: of a fixed, in bytes.
-    """
-
-    kind: str
-    place: Place = ()
+    kind: str  # `union`, a complex type's name, or a primitive's; an `error` is a `record`
+    place: Place = ()  # where it is in the file; for a named type, where it is defined
+    # its JSON object; empty for a bare name and a union
     attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    name: str = ""
-    inner: tuple[AvroType, ...] = ()
-    fields: tuple[Field, ...] = field(default=(), repr=False)
-    symbols: tuple[str, ...] = ()
-    size: int = 0
+    name: str = ""  # full name of a record, enum or fixed
+    inner: tuple[AvroType, ...] = ()  # the branches of a union, the items of an array, the values of a map
+    fields: tuple[Field, ...] = field(default=(), repr=False)  # of a record
+    symbols: tuple[str, ...] = ()  # of an enum
+    size: int = 0  # of a fixed, in bytes
 
     @property
     def namespace(self) -> str:
@@ -170,11 +160,7 @@ class AvroType:
         return next((each for each in self.fields if each.name == name), None)
 
     def located(self, names: Path) -> Located:
-        """Find a field by its names from this record down.
-
-        Raises:
-            KeyError: when there is no such field.
-        """
+        """Find a field by its names from this record down; raises KeyError when there is no such field."""
         name, *below = names
         found = self.field_named(name)
         if found is None:
@@ -187,19 +173,12 @@ class AvroType:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A field of a record.
-
-    Args:
-        name: of the field.
-        type: of its values.
-        place: where it stands in the file.
-        attributes: its JSON object.
-    """
+    """A field of a record."""
 
     name: str
     type: AvroType
     place: Place
-    attributes: Mapping[str, Any] = field(repr=False)
+    attributes: Mapping[str, Any] = field(repr=False)  # its JSON object
 
     @property
     def has_default(self) -> bool:
@@ -256,26 +235,14 @@ class Field:
 
 
 class Located(NamedTuple):
-    """A field of a record, or of a record inside it.
-
-    Args:
-        field: the field.
-        paths: where its value stands in the object that the outermost record is read from, tried in order.
-    """
+    """A field of a record, or of a record inside it."""
 
     field: Field
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # where its value is in the outermost record's object, tried in order
 
 
 def build(definition: Any) -> AvroType:
-    """Build the model of a schema.
-
-    Args:
-        definition: the parsed JSON of a valid Avro schema.
-
-    Raises:
-        KeyError: when a name is not defined, or a definition lacks what Avro demands.
-    """
+    """Build the model from the parsed JSON of a valid Avro schema; an undefined name raises KeyError."""
     return _Builder().type(definition, (), "")
 
 

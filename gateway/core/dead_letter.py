@@ -23,16 +23,9 @@ QOS_HEADER, RETAIN_HEADER, PROPERTIES_HEADER = "mqtt.qos", "mqtt.retain", "mqtt.
 
 
 def dead_letter_record(reading: Reading, dead_letter: DeadLetter, topic: str, payload_limit: int) -> Record:
-    """Make the record of a reading that does not fit.
+    """Make the dead letter's record; a payload above the limit (bytes), alone or with its properties, is cut.
 
-    Args:
-        reading: as it arrived.
-        dead_letter: why it does not fit.
-        topic: the Kafka topic of the stream's dead letters.
-        payload_limit: bytes; a payload that is longer, alone or with its properties, is cut.
-
-    Returns:
-        The record, below the limit plus a few hundred bytes of headers.
+    The record is below the limit plus a few hundred bytes of headers.
     """
     headers: Headers = [
         (TOPIC_HEADER, reading.topic),

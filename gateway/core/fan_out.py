@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 class FanOut:
-    """Checks and encodes the readings of a stream that goes to several topics.
-
-    Args:
-        transforms: one for each topic.
-    """
+    """Checks and encodes the readings of a stream that goes to several topics, with a transform for each."""
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self._transforms = transforms

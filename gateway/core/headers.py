@@ -71,11 +71,7 @@ class VaryingHeaders:
         return bool(self._known) or self._carries
 
     def __call__(self, reading: Reading) -> Headers:
-        """Write the headers of one reading.
-
-        Raises:
-            ValidationError: when its properties do not give what the headers need.
-        """
+        """Write the headers of one reading; raises ValidationError when its properties do not give them."""
         headers: Headers = [(name, value_of(reading)) for name, value_of in self._known]
         if self._carries:
             headers += self._carry(reading)

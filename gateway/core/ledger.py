@@ -78,14 +78,10 @@ class Ledger:
         }
 
     def restore(self, saved: dict[str, Any], spooled: dict[str, int]) -> None:
-        """Continue the books of the previous process, corrected by what is on disk.
+        """Continue the books that `saved` returned in the previous process, corrected by `spooled`, which is on disk.
 
         Readings in flight at the last save had not been acknowledged to MQTT: they are dropped as `interrupted`. Rows
         missing on disk are dropped as `lost_on_disk`; rows that the books do not know were received after the save.
-
-        Args:
-            saved: as returned by `saved`, or empty.
-            spooled: by stream, readings on disk.
         """
         for stream in {*saved, *spooled}:
             book, values = self.books.setdefault(stream, Books()), saved.get(stream, {})

@@ -30,82 +30,48 @@ class LastWill:
 
 @dataclass(frozen=True, slots=True)
 class MqttServer:
-    """An MQTT broker of the contract.
+    """An MQTT broker of the contract."""
 
-    Args:
-        name: the contract's server name; settings and metrics use it.
-        host: `host:port` with server variables filled in.
-        tls: protocol is `secure-mqtt` (or `mqtts`).
-        version: MQTT protocol version.
-        client_id: fixed, from the MQTT binding; it identifies the session.
-        clean_session: True only when the contract asks the broker to discard the session.
-        keep_alive: seconds.
-        session_expiry: seconds the broker keeps the session after a disconnect.
-        maximum_packet_size: bytes; a larger message becomes a dead letter. None for the gateway's default.
-        last_will: or None.
-        security: types of the security schemes, e.g. `("userPassword",)`; empty when none is declared.
-    """
-
-    name: str
-    host: str
+    name: str  # settings and metrics use it
+    host: str  # `host:port` with server variables filled in
     tls: bool
     version: Literal["3.1.1", "5.0"]
-    client_id: str
-    clean_session: bool
-    keep_alive: int
-    session_expiry: int
-    maximum_packet_size: int | None
+    client_id: str  # it identifies the session
+    clean_session: bool  # True only when the contract asks the broker to discard the session
+    keep_alive: int  # seconds
+    session_expiry: int  # seconds the broker keeps the session after a disconnect
+    maximum_packet_size: int | None  # bytes; a larger message becomes a dead letter; None for the gateway's default
     last_will: LastWill | None
-    security: tuple[str, ...]
+    security: tuple[str, ...]  # types of the security schemes, e.g. `("userPassword",)`
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
-    """The Kafka cluster of the contract.
-
-    Args:
-        name: the contract's server name.
-        host: bootstrap servers, comma-separated.
-        tls: protocol is `kafka-secure`.
-        security: types of the security schemes, e.g. `("scramSha512",)`.
-        registry_url: from the Kafka server binding, or None.
-    """
+    """The Kafka cluster of the contract."""
 
     name: str
-    host: str
+    host: str  # bootstrap servers, comma-separated
     tls: bool
-    security: tuple[str, ...]
+    security: tuple[str, ...]  # types of the security schemes, e.g. `("scramSha512",)`
     registry_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One `{name}` of a channel address.
-
-    Args:
-        name: as in the address.
-        pointer: RFC 6901 pointer to the payload member with the same value (from `location`), or None.
-    """
+    """One `{name}` of a channel address."""
 
     name: str
-    pointer: str | None
+    pointer: str | None  # RFC 6901, to the payload member with the same value
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A Kafka topic as the contract declares it.
-
-    Args:
-        name: the topic name.
-        partitions: or None when the contract leaves it to the cluster.
-        replicas: likewise.
-        configuration: `topicConfiguration` of the binding, values as text.
-    """
+    """A Kafka topic as the contract declares it."""
 
     name: str
-    partitions: int | None = None
-    replicas: int | None = None
-    configuration: dict[str, str] = field(default_factory=dict)
+    partitions: int | None = None  # None when the contract leaves it to the cluster
+    replicas: int | None = None  # likewise
+    configuration: dict[str, str] = field(default_factory=dict)  # `topicConfiguration`, values as text
 
     @property
     def is_compacted(self) -> bool:
@@ -115,51 +81,30 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
-    """An Avro record schema.
+    """An Avro record schema."""
 
-    Args:
-        path: the `.avsc` file, or the contract's own file for an inline schema.
-        fullname: namespace and name of the record.
-        definition: the JSON of the file, `x-source` and other attributes included; named types defined where
-            first used.
-        text: compact JSON without `x-` attributes, as it is registered.
-        record: the outermost type, built from the definition.
-    """
-
-    path: Path
-    fullname: str
-    definition: dict[str, Any]
-    text: str
-    record: AvroType = field(compare=False, repr=False)
+    path: Path  # the `.avsc` file, or the contract's own file for an inline schema
+    fullname: str  # namespace and name of the record
+    definition: dict[str, Any]  # the JSON of the file, `x-` attributes included
+    text: str  # compact JSON without `x-` attributes, as it is registered
+    record: AvroType = field(compare=False, repr=False)  # the outermost type, built from the definition
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A send operation: where readings of a stream go in Kafka.
+    """A send operation: where readings of a stream go in Kafka."""
 
-    Args:
-        operation: name of the send operation.
-        topic: the Kafka topic.
-        schema: the record's Avro schema; None for the dead-letter channel.
-        keys: RFC 6901 pointers into the *record*, tried in order; the first non-empty string is the key.
-        headers: names of the headers that the message declares.
-        framing: where the schema id goes.
-        subject_strategy: how the registry subject is named.
-        required_headers: those of the headers that every record must have.
-        timestamp: RFC 6901 pointer into the record, to its timestamp in Kafka; None to use the time of arrival.
-    """
-
-    operation: str
+    operation: str  # name of the send operation
     topic: Topic
-    schema: AvroSchema | None
-    keys: tuple[str, ...]
-    headers: frozenset[str]
-    framing: Literal["payload", "header"] = "payload"
+    schema: AvroSchema | None  # None for the dead-letter channel
+    keys: tuple[str, ...]  # RFC 6901 pointers into the record, tried in order; the first non-empty text is the key
+    headers: frozenset[str]  # names of those that the message declares
+    framing: Literal["payload", "header"] = "payload"  # where the schema id goes
     subject_strategy: Literal["TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy"] = (
         "TopicNameStrategy"
     )
-    required_headers: frozenset[str] = frozenset()
-    timestamp: str | None = None
+    required_headers: frozenset[str] = frozenset()  # those of the headers that every record must have
+    timestamp: str | None = None  # RFC 6901 pointer into the record; None to use the time of arrival
 
     @property
     def subject(self) -> str:
@@ -174,45 +119,25 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A receive operation: one kind of reading.
+    """A receive operation: one kind of reading."""
 
-    Args:
-        name: name of the receive operation; logs and metrics use it.
-        servers: names of the MQTT servers it is subscribed on.
-        address: the channel's address.
-        parameters: of the address, in its order.
-        qos: subscription QoS, 0 or 1.
-        unknown: what to do with members that no field reads.
-        route: where valid readings go.
-        dead_letters: where the others go.
-        examples: payloads of the MQTT message's examples, for the simulator and the checks.
-        payload_schema: the MQTT message's JSON Schema where it has one of its own, else None.
-        also: further routes that valid readings take at the same time.
-        sequence: RFC 6901 pointer into the payload, to a number that counts up by one per key; None without one.
-        silent_after: seconds without a reading after which a key counts as silent; None for no limit.
-        user_properties: MQTT 5 user properties that the MQTT message declares.
-        example_headers: user properties of its examples, for the simulator.
-        content: what the payload is written in.
-        is_array: True when a payload is an array of readings, each of which becomes a record.
-    """
-
-    name: str
-    servers: tuple[str, ...]
+    name: str  # of the receive operation; logs and metrics use it
+    servers: tuple[str, ...]  # names of the MQTT servers it is subscribed on
     address: Address
-    parameters: tuple[Parameter, ...]
-    qos: int
-    unknown: Literal["reject", "ignore"]
-    route: Route
-    dead_letters: Route
-    examples: tuple[Any, ...] = ()
-    payload_schema: dict[str, Any] | None = None
-    also: tuple[Route, ...] = ()
-    sequence: str | None = None
-    silent_after: int | None = None
-    user_properties: frozenset[str] = frozenset()
-    example_headers: tuple[dict[str, str], ...] = ()
+    parameters: tuple[Parameter, ...]  # of the address, in its order
+    qos: int  # of the subscription, 0 or 1
+    unknown: Literal["reject", "ignore"]  # what to do with members that no field reads
+    route: Route  # of valid readings
+    dead_letters: Route  # of all others
+    examples: tuple[Any, ...] = ()  # payloads of the MQTT message's examples
+    payload_schema: dict[str, Any] | None = None  # the MQTT message's JSON Schema, if it has its own
+    also: tuple[Route, ...] = ()  # further routes that valid readings take at the same time
+    sequence: str | None = None  # RFC 6901 pointer into the payload, to a number that counts up by one per key
+    silent_after: int | None = None  # seconds without a reading after which a key counts as silent
+    user_properties: frozenset[str] = frozenset()  # that the MQTT message declares
+    example_headers: tuple[dict[str, str], ...] = ()  # user properties of the examples
     content: Literal["json", "text"] = "json"
-    is_array: bool = False
+    is_array: bool = False  # a payload is an array of readings, each of which becomes a record
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -239,23 +164,14 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """All that `asyncapi.yaml` says.
-
-    Args:
-        path: the file it came from.
-        title: `info.title`.
-        version: `info.version`, the contract's own version.
-        mqtt_servers: by name.
-        kafka: the Kafka cluster.
-        streams: by name, in document order.
-    """
+    """All that `asyncapi.yaml` says."""
 
     path: Path
     title: str
-    version: str
-    mqtt_servers: dict[str, MqttServer]
+    version: str  # `info.version`, the contract's own version
+    mqtt_servers: dict[str, MqttServer]  # by name
     kafka: KafkaServer
-    streams: dict[str, Stream]
+    streams: dict[str, Stream]  # by name, in document order
 
     @property
     def brokers(self) -> list[MqttServer]:

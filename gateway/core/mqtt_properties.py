@@ -25,13 +25,10 @@ Property = tuple[int, bytes, bytes]  # identifier; name of a user property, else
 
 
 def parse(section: bytes) -> list[Property]:
-    """Parse the bytes after the properties' length; properties of a fixed size are skipped.
+    """Parse the bytes after the properties' length into those that may become a header, in their order.
 
-    Returns:
-        Those that may become a header, in their order; a user property may occur more than once.
-
-    Raises:
-        MalformedPropertiesError: for an unknown identifier, or when the bytes do not end where a property ends.
+    Properties of a fixed size are skipped. An unknown identifier, or an end inside a property, raises
+    MalformedPropertiesError.
     """
     properties: list[Property] = []
     at, end = 0, len(section)

@@ -19,52 +19,29 @@ Headers = list[tuple[str, str | bytes | None]]  # the shape confluent-kafka take
 
 
 class Reading(Struct, frozen=True, gc=False):
-    """An MQTT message as it arrived, with its stream.
+    """An MQTT message as it arrived, with its stream."""
 
-    Args:
-        stream: name of the receive operation whose filter matched.
-        topic: the MQTT topic, as bytes: the transform refuses invalid UTF-8.
-        payload: the application message, unchanged.
-        received_at: when it was read from the socket, milliseconds since 1970 UTC.
-        qos: 0, 1 or 2, as delivered.
-        retain: True when the broker sent it because it was retained.
-        dup: True when the broker marked it as sent before.
-        size: length of the payload as published; larger than `len(payload)` when the source had to cut it.
-        sha256: digest of the whole payload when it was cut, else empty.
-        properties: MQTT 5 properties of the message, as they are in its packet (`mqtt_properties.py`); empty
-            unless the contract makes headers of some.
-    """
-
-    stream: str
-    topic: bytes
+    stream: str  # name of the receive operation whose filter matched
+    topic: bytes  # bytes, because the transform refuses invalid UTF-8
     payload: bytes
-    received_at: int
-    qos: int = 0
-    retain: bool = False
-    dup: bool = False
-    size: int = -1
-    sha256: bytes = b""
-    properties: bytes = b""
+    received_at: int  # milliseconds since 1970 UTC
+    qos: int = 0  # as delivered: 0, 1 or 2
+    retain: bool = False  # the broker sent it because it was retained
+    dup: bool = False  # the broker marked it as sent before
+    size: int = -1  # bytes as published, when the source had to cut the payload; else -1
+    sha256: bytes = b""  # of the whole payload when it was cut
+    properties: bytes = b""  # MQTT 5 properties as in the packet; empty unless the contract makes headers of some
 
 
 class Record(Struct, frozen=True, gc=False):
-    """A Kafka record, framed and ready to be produced.
-
-    Args:
-        topic: the Kafka topic.
-        key: UTF-8 of the contract's key field.
-        value: wire format: framing and Avro body; None is a tombstone, which ends its key in a compacted topic.
-        headers: as the contract's Kafka message declares them.
-        timestamp: milliseconds since 1970 UTC.
-        number: the reading's sequence number, where the contract declares one and the payload has it.
-    """
+    """A Kafka record, framed and ready to be produced."""
 
     topic: str
-    key: bytes
-    value: bytes | None
+    key: bytes  # UTF-8 of the contract's key field
+    value: bytes | None  # framing and Avro body; None is a tombstone, which ends its key in a compacted topic
     headers: Headers
-    timestamp: int
-    number: int | None = None
+    timestamp: int  # milliseconds since 1970 UTC
+    number: int | None = None  # the sequence number, where the contract declares one and the payload has it
 
 
 class Reason(StrEnum):
@@ -90,17 +67,11 @@ class Reason(StrEnum):
 
 
 class DeadLetter(Struct, frozen=True, gc=False):
-    """Why a reading does not fit; it goes to the dead-letter topic.
-
-    Args:
-        reason: which rule it broke.
-        pointer: RFC 6901 JSON pointer to the place in the payload, "" for the whole.
-        detail: one sentence for people; it quotes at most the beginning of a value.
-    """
+    """Why a reading does not fit; it goes to the dead-letter topic."""
 
     reason: Reason
-    pointer: str
-    detail: str
+    pointer: str  # RFC 6901, to the place in the payload; "" for the whole
+    detail: str  # one sentence for people; it quotes at most the beginning of a value
 
 
 Made = TypeVar("Made", Record, list[Record])
@@ -110,15 +81,10 @@ MANY_RECORDS = 10_000  # of readings with several records each; then these are h
 
 
 class TransformResults(NamedTuple, Generic[Made]):
-    """The results for readings, from the first on.
+    """The results for readings, from the first on."""
 
-    Args:
-        records: of those that fit, in order: one of each, or a list of several of each.
-        dead_letters: place among the readings -> why that one does not fit.
-    """
-
-    records: list[Made]
-    dead_letters: dict[int, DeadLetter]
+    records: list[Made]  # of those that fit, in order: one of each, or a list of several of each
+    dead_letters: dict[int, DeadLetter]  # place among the readings -> why that one does not fit
 
     @property
     def readings(self) -> int:

@@ -26,12 +26,7 @@ Policy = Literal["once", "always", "never"]
 
 
 class RetainedMessages:
-    """Decides about retained messages.
-
-    Args:
-        policy: take each content once, take all retained messages, or none.
-        max_topics: how many to remember.
-    """
+    """Decides about retained messages: takes each content once, takes them all, or none."""
 
     def __init__(self, policy: Policy, max_topics: int = MAX_TOPICS) -> None:
         self._policy = policy

@@ -45,17 +45,11 @@ LONGEST_GAP = 1_000_000  # a number further ahead is not a loss: one wild number
 
 
 class KeyState(Struct):
-    """What is known of a key.
+    """What is known of a key."""
 
-    Args:
-        at: when its latest reading came, monotonic seconds.
-        newest: the highest number since the device began to count; -1 when there was none.
-        seen: bit n is set when `newest` - n has come.
-    """
-
-    at: float
-    newest: int = -1
-    seen: int = 1
+    at: float  # when its latest reading came, monotonic seconds
+    newest: int = -1  # highest number since the device began to count; -1 when there was none
+    seen: int = 1  # bit n is set when `newest` - n has come
 
 
 class SequenceMonitor:
@@ -66,16 +60,13 @@ class SequenceMonitor:
         silent_after: seconds; None when keys may be silent for any time.
         max_keys: how many to remember.
         is_numbered: True when its readings carry a sequence number.
-
-    Attributes:
-        last_anomaly: a key, and what is wrong with it; None when nothing has been found since it was cleared.
     """
 
     def __init__(
         self, counters: Counter[Figure], silent_after: int | None, max_keys: int = MAX_KEYS, *, is_numbered: bool
     ) -> None:
         self.counters = counters
-        self.last_anomaly: tuple[bytes, str] | None = None
+        self.last_anomaly: tuple[bytes, str] | None = None  # a key and what is wrong with it; users may clear it
         self._silent_after = silent_after
         self._max_keys = max_keys
         self._active: OrderedDict[bytes, KeyState] = OrderedDict()  # the oldest first
@@ -92,11 +83,7 @@ class SequenceMonitor:
     def note(self, offset: int, reading: Reading, record: Record, now: float) -> None:
         """Note a reading that has become a record; only once, however often it is sent.
 
-        Args:
-            offset: its place in the log; within a stream they rise.
-            reading: as it arrived.
-            record: made from it.
-            now: monotonic seconds.
+        `offset` is its place in the log, which rises within a stream; `now` is in monotonic seconds.
         """
         if offset <= self._noted_until:
             return
@@ -114,11 +101,7 @@ class SequenceMonitor:
             self._classify(state, number, key, is_dup=reading.dup)
 
     def expire(self, now: float) -> None:
-        """Note which keys have become silent; to be called while no reading of the stream waits.
-
-        Args:
-            now: monotonic seconds.
-        """
+        """Note which keys are silent at a monotonic time in seconds; call it while no reading of the stream waits."""
         while self._silent_after is not None and self._active:
             key, state = next(iter(self._active.items()))
             if now - state.at <= self._silent_after:

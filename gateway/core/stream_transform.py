@@ -15,23 +15,8 @@ if TYPE_CHECKING:
 
 
 def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut | ArrayTransform:
-    """Make the transform of a stream.
-
-    Args:
-        stream: from the contract.
-        schema_ids: the registry's ids of its routes' schemas, in the order of the routes.
-        payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
-    """
-    one = _transform_of_one(stream, schema_ids, payload_limit)
+    """Make the transform of a stream from the schema ids of its routes, in their order, and a limit in bytes."""
+    routes = zip(stream.routes, schema_ids, strict=True)
+    transforms = [Transform(stream, schema_id, payload_limit, route) for route, schema_id in routes]
+    one = FanOut(transforms) if stream.also else transforms[0]
     return ArrayTransform(one, payload_limit) if stream.is_array else one
-
-
-def _transform_of_one(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut:
-    if not stream.also:
-        return Transform(stream, schema_ids[0], payload_limit)
-    return FanOut(
-        [
-            Transform(stream, schema_id, payload_limit, route)
-            for route, schema_id in zip(stream.routes, schema_ids, strict=True)
-        ]
-    )

@@ -14,14 +14,9 @@ MAX_TOPICS = 65_536  # remembered; when there are more, the memory is cleared
 
 
 def topic_index(addresses: Iterable[tuple[str, Address]], max_topics: int = MAX_TOPICS) -> Callable[[bytes], str]:
-    """Make the function that finds the stream of a topic: its name, or UNMAPPED; a topic may be any bytes.
+    """Make the function that finds the name of a topic's stream, or UNMAPPED; no two addresses may overlap.
 
-    Args:
-        addresses: name of the stream and its address; the contract makes sure that no two overlap.
-        max_topics: how many topics to remember.
-
-    Returns:
-        The look-up of a dict: a topic that was seen before costs no Python at all.
+    It is the look-up of a dict: a topic that was seen before costs no Python at all.
     """
     return _TopicIndex(addresses, max_topics).__getitem__
 

@@ -40,14 +40,9 @@ _TopicFacts = tuple["Prepared", Headers, tuple[str, ...]]
 
 
 class Transform:
-    """Checks and encodes the readings of one stream for one topic.
+    """Checks and encodes the readings of one stream for one topic, that of its first route by default.
 
-    Args:
-        stream: from the contract.
-        schema_id: the registry's id of the route's schema.
-        payload_limit: bytes; a longer payload is a dead letter TOO_LARGE.
-        route: one of the stream's; by default the first.
-        max_topics: how many topics to remember.
+    A payload longer than `payload_limit` bytes is a dead letter TOO_LARGE; `max_topics` are remembered.
     """
 
     def __init__(

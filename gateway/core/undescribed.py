@@ -22,29 +22,17 @@ OTHERS = "others"
 
 
 class Group(NamedTuple):
-    """Topics with the same first levels.
+    """Topics with the same first levels."""
 
-    Args:
-        name: their first levels, safe to print.
-        messages: how many.
-    """
-
-    name: str
+    name: str  # the first levels, safe to print
     messages: int
 
 
 class UndescribedTopics:
-    """Counts messages.
-
-    Attributes:
-        described: how many messages belong to a stream.
-
-    Args:
-        stream_of: topic -> name of the stream that it belongs to, or UNMAPPED.
-    """
+    """Counts messages; `stream_of` gives the name of the stream that a topic belongs to, or UNMAPPED."""
 
     def __init__(self, stream_of: Callable[[bytes], str]) -> None:
-        self.described = 0
+        self.described = 0  # messages that belong to a stream
         self._stream_of = stream_of
         self._counts: Counter[str] = Counter()
 

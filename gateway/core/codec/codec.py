@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Codec:
-    """Checks and encodes the readings of one stream.
+    """Checks and encodes the readings of one stream; a pointer that leads to no field of the record raises KeyError.
 
     Args:
         conversion: what the contract says of payload and record.
@@ -35,9 +35,6 @@ class Codec:
         prepare: makes of a topic's parameter values what the compiled path takes.
         fast: the compiled path: payload and prepared topic in; it raises, anything, when it does not take the payload.
         not_fast_because: why there is no compiled path; empty when there is one.
-
-    Raises:
-        KeyError: when a pointer into the record does not lead to a field.
     """
 
     def __init__(self, conversion: Conversion, *, is_fast: bool = True) -> None:
@@ -60,12 +57,7 @@ class Codec:
                 self.not_fast_because = str(error)
 
     def encode(self, payload: bytes, values: tuple[str, ...] = ()) -> Encoded | DeadLetter:
-        """Check and encode one reading; it never raises on data.
-
-        Args:
-            payload: the MQTT message's bytes.
-            values: the parameters' values from the topic.
-        """
+        """Check and encode a payload with the topic's parameter values; it never raises on data."""
         try:
             return self.fast(payload, self.prepare(values))
         except Exception:  # noqa: BLE001 - the compiled path may raise anything; the precise path finds the reason

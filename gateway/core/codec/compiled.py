@@ -65,10 +65,8 @@ _FLAT = MAX_NESTING * len('{"":}')  # the same without arrays
 class Compiled(NamedTuple):
     """The generated encoder of a stream.
 
-    Args:
-        prepare: makes what a topic contributes from the texts of the address's parameters, in their order. It raises
-            UnicodeEncodeError when UTF-8 cannot hold one of them.
-        encode: takes payload and prepared topic. It raises, anything, when it does not take the payload.
+    `prepare` makes what a topic contributes from the texts of the address's parameters, and raises UnicodeEncodeError
+    when UTF-8 cannot hold one. `encode` raises, anything, when it does not take the payload.
     """
 
     prepare: Callable[[Sequence[str]], Prepared]
@@ -76,11 +74,7 @@ class Compiled(NamedTuple):
 
 
 def compile_fast(conversion: Conversion) -> Compiled:
-    """Generate and compile the encoder of a stream.
-
-    Raises:
-        UnsupportedSchemaError: for a shape that no code is generated for.
-    """
+    """Generate and compile the encoder of a stream; raises UnsupportedSchemaError for a shape without code."""
     record, parameters = conversion.record, conversion.parameters
     program, facts = SourceWriter(), SchemaFacts(record)
     types = TypeCode(program, facts, conversion.unknown)

@@ -50,19 +50,12 @@ Tree = dict[str, Any]  # name of a member -> None when it is read whole, or the 
 
 
 class FieldCode(NamedTuple):
-    """A field to be written.
-
-    Args:
-        source: the field.
-        absent: the expression that stands for an absent member; empty when there must be one.
-        default: the bytes of its default, where `absent` is not a value that the type takes.
-        scale: what multiplies its numbers; the default is not multiplied.
-    """
+    """A field to be written."""
 
     source: Field
-    absent: str = ""
-    default: bytes | None = None
-    scale: Factor | None = None
+    absent: str = ""  # the expression that stands for an absent member; empty when there must be one
+    default: bytes | None = None  # the bytes of its default, where `absent` is not a value that the type takes
+    scale: Factor | None = None  # what multiplies its numbers; the default is not multiplied
 
     @property
     def type(self) -> AvroType:
@@ -78,15 +71,8 @@ class FieldCode(NamedTuple):
 class RecordCode:
     """Writes the code of records into a program.
 
-    Args:
-        write_value: writes the checks of a field's value, and gives the parts of its bytes.
-        check_class: writes the check of a value's class.
-        program: the program.
-        facts: of the whole schema.
-        unknown: what records do with members that no field reads.
-
-    Attributes:
-        products: variable of a number in another unit -> that of the product.
+    `write_value` writes the checks of a field's value and gives the parts of its bytes; `check_class` writes the check
+    of a value's class. A shape that no code is generated for raises UnsupportedSchemaError.
     """
 
     def __init__(
@@ -102,7 +88,7 @@ class RecordCode:
         self._program = program
         self._facts = facts
         self._unknown = unknown
-        self.products: dict[str, str] = {}
+        self.products: dict[str, str] = {}  # variable of a number in another unit -> that of the product
         self._functions: dict[int, str] = {}  # identity of a record that is used again -> its function
         self._unwritten: list[AvroType] = []  # records whose function is still to be written
         self._begun: set[int] = set()  # identities of the records whose code is written in place
@@ -110,18 +96,9 @@ class RecordCode:
         self._members: dict[str, Mapping[Path, str]] = {}  # an object's variable -> the variables of its members
 
     def write(self, record: AvroType, value: str, filled: Mapping[str, str] | None = None) -> list[Part]:
-        """Write the checks of a record.
+        """Write the checks of a record whose object a variable holds; give the parts of its bytes.
 
-        Args:
-            record: the record.
-            value: the variable of its object.
-            filled: member -> the variable of its text, where the topic contains it too.
-
-        Returns:
-            The parts of its bytes.
-
-        Raises:
-            UnsupportedSchemaError: for a shape that no code is generated for.
+        `filled` has the variable of the text for each member that the topic contains too.
         """
         if id(record) in self._begun:
             return [self._call(record, value)]
@@ -137,17 +114,10 @@ class RecordCode:
         return [part for field, variable in zip(fields, values, strict=True) for part in self._value(field, variable)]
 
     def find(self, value: str, names: Path) -> tuple[FieldCode, str]:
-        """Find the field and the variable of its value, as the payload has it.
+        """Find the field at `names`, from the record of an object's variable down, and the variable of its value.
 
-        Args:
-            value: the variable of a record's object.
-            names: of fields, from that record down.
-
-        Returns:
-            The field and the variable. To read it raises where no line has set it, because a record above is absent.
-
-        Raises:
-            UnsupportedSchemaError: when another member than the one that is written could be meant.
+        To read the variable raises where no line has set it, because a record above is absent. Where another member
+        than the one that is written could be meant, this raises UnsupportedSchemaError.
         """
         for depth, name in enumerate(names, start=1):
             if value not in self._written:
@@ -165,15 +135,7 @@ class RecordCode:
         return variable
 
     def number(self, value: str, path: Path) -> str:
-        """Give the expression of a member that counts, or of None.
-
-        Args:
-            value: the variable of a record's object.
-            path: of a member that a field reads.
-
-        Raises:
-            UnsupportedSchemaError: when no field reads it.
-        """
+        """Give the expression of a member that counts, or of None; `path` leads to it from the record's object."""
         variable = self._members[value].get(path)
         if variable is None:
             raise UnsupportedSchemaError("a sequence number that no field reads")
@@ -287,26 +249,16 @@ class _Members:
         absent: for each path that belongs to one field, which has no other path: what stands for an absent member, or
             nothing if it must be there. A field with other paths has to choose, and must see that a member is absent.
         is_strict: leave an object with a member that is not read to the precise path, which refuses it.
-
-    Attributes:
-        at: the variable of each path.
     """
 
     def __init__(self, program: SourceWriter, absent: Mapping[Path, str], *, is_strict: bool) -> None:
         self._program = program
         self._is_strict = is_strict
         self.absent = absent
-        self.at: dict[Path, str] = {}
+        self.at: dict[Path, str] = {}  # the variable of each path
 
     def take(self, value: str, tree: Tree, above: Path = (), *, leaves_rest: bool = False) -> None:
-        """Write the taking out of members.
-
-        Args:
-            value: the variable of the object.
-            tree: what is read of it.
-            above: the object's own path.
-            leaves_rest: what is not read stays in the object.
-        """
+        """Write the taking out of a tree of members; `above` is the path of the object, which may keep the rest."""
         at = {(*above, member): self._program.name("v") for member in tree}
         self.at |= at
         refuses = self._is_strict and not leaves_rest

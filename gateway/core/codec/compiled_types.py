@@ -82,26 +82,15 @@ _LENGTHS = [long(number) for number in range(LONGEST)]
 
 
 class TypeCode:
-    """Writes the code of values into a program.
-
-    Args:
-        program: the program.
-        facts: of the whole schema.
-        unknown: what records do with members that no field reads.
-
-    Attributes:
-        records: writes the records.
-        encoded: for the variable of each text written so far, the expression of its UTF-8.
-        prepared: for the variable of each text that is encoded already, its Avro string.
-    """
+    """Writes the code of values into a program; a shape that no code is generated for raises UnsupportedSchemaError."""
 
     def __init__(self, program: SourceWriter, facts: SchemaFacts, unknown: Unknown) -> None:
         self._program = program
         self._facts = facts
         self._known: dict[str, str] = {}  # variable -> the class of its value, where a line above has checked it
         self._integers: dict[str, str] = {}  # variable of a date or time -> that of its integer
-        self.encoded: dict[str, str] = {}
-        self.prepared: dict[str, Known] = {}
+        self.encoded: dict[str, str] = {}  # variable of a text written so far -> the expression of its UTF-8
+        self.prepared: dict[str, Known] = {}  # variable of a text that is encoded already -> its Avro string
         self.records = RecordCode(self.write, self.check_class, program, facts, unknown)
         program.bound |= {"ABSENT": ABSENT, "Decimal": Decimal, "EMPTY": {}, "LENGTH": _LENGTHS, "FallBack": FallBack}
         program.bound |= {"finite": _finite, "multiply": EXACT.multiply}
@@ -109,11 +98,7 @@ class TypeCode:
     # --- any type --------------------------------------------------------------------------------------------------
 
     def write(self, avro_type: AvroType, value: str) -> list[Part]:  # noqa: PLR0911 - one return a kind of type
-        """Write the checks of a value, which the variable holds; give the parts of its bytes.
-
-        Raises:
-            UnsupportedSchemaError: for a shape that no code is generated for.
-        """
+        """Write the checks of a value, which the variable holds; give the parts of its bytes."""
         if (known := avro_type.logical) and (encode := avro_type.logical_encoder):
             return self._logical(avro_type, known, encode, value)
         match avro_type.kind:
@@ -133,12 +118,7 @@ class TypeCode:
         return self._primitive(avro_type.kind, value)
 
     def event_time(self, value: str, names: Path) -> str:
-        """Give the expression of an event time in milliseconds, or of None.
-
-        Args:
-            value: the variable of a record's object, which has been written.
-            names: of fields, from that record down to a timestamp.
-        """
+        """Give the expression of a timestamp's milliseconds, or of None; `names` lead there from a written record."""
         field, variable = self.records.find(value, names)
         form = field.type.non_null[0].time
         assert form is not None, "the contract takes no field but a timestamp"

@@ -19,25 +19,15 @@ Encode = Callable[[bytes, Prepared], Encoded]
 
 
 class Conversion(NamedTuple):
-    """What the contract says of a stream's payload and a route's record.
-
-    Args:
-        record: the record's Avro schema.
-        keys: JSON pointers into the record, tried in order.
-        parameters: for each parameter of the address a JSON pointer into the payload, or None; the member there is
-            filled in when it is absent, and must be equal when it is present.
-        unknown: what to do with members that no field reads.
-        prefix: bytes before the Avro body in the record's value.
-        content: the format of the payload.
-        event_time: JSON pointer into the record, to a timestamp that may be null; None without one.
-        sequence: JSON pointer into the payload, to the sequence number; None without one.
-    """
+    """What the contract says of a stream's payload and a route's record."""
 
     record: AvroType
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # JSON pointers into the record, tried in order
+    # For each parameter of the address a JSON pointer into the payload, or None. The member there is filled in when it
+    # is absent, and must be equal when it is present.
     parameters: tuple[str | None, ...] = ()
-    unknown: Unknown = "reject"
-    prefix: bytes = b""
+    unknown: Unknown = "reject"  # what to do with members that no field reads
+    prefix: bytes = b""  # bytes before the Avro body in the record's value
     content: Content = "json"
-    event_time: str | None = None
-    sequence: str | None = None
+    event_time: str | None = None  # JSON pointer into the record, to a timestamp that may be null
+    sequence: str | None = None  # JSON pointer into the payload, to the sequence number

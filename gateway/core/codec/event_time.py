@@ -28,12 +28,7 @@ MAX_AHEAD = 3_600_000  # milliseconds; the default of Kafka 4
 
 
 class EventTime:
-    """Reads the event time on the precise path.
-
-    Args:
-        record: the record's Avro schema.
-        pointer: JSON pointer into the record, to a timestamp that may be null.
-    """
+    """Reads the event time on the precise path; the pointer leads to a timestamp of the record that may be null."""
 
     def __init__(self, record: AvroType, pointer: str) -> None:
         field, self._paths = record.located(tokens(pointer))
@@ -54,11 +49,7 @@ class EventTime:
 
 
 class RecordTime:
-    """Chooses the timestamps of a topic's records.
-
-    Args:
-        configuration: the topic's settings.
-    """
+    """Chooses the timestamps of a topic's records by the topic's settings."""
 
     def __init__(self, configuration: Mapping[str, str]) -> None:
         self._ahead = _setting(configuration, "message.timestamp.after.max.ms", MAX_AHEAD)

@@ -35,11 +35,7 @@ class Unrepresentable:
 
 
 def parse(payload: bytes) -> Any:
-    """Parse a payload to None, bool, int, Decimal, Unrepresentable, str, list or dict.
-
-    Raises:
-        ValidationError: EMPTY, BAD_ENCODING, TOO_DEEP or NOT_JSON.
-    """
+    """Parse a payload to None, bool, int, Decimal, Unrepresentable, str, list or dict; raises ValidationError."""
     text = decode(payload)
     check_nesting(payload)
     try:
@@ -54,11 +50,7 @@ def parse(payload: bytes) -> Any:
 
 
 def decode(payload: bytes) -> str:
-    """Give a payload's text.
-
-    Raises:
-        ValidationError: EMPTY or BAD_ENCODING.
-    """
+    """Give a payload's text; raises ValidationError, EMPTY or BAD_ENCODING."""
     if not payload:
         raise ValidationError(Reason.EMPTY, "the payload is empty")
     if payload.startswith(_BOM):
@@ -70,11 +62,7 @@ def decode(payload: bytes) -> str:
 
 
 def check_nesting(payload: bytes) -> None:
-    """Refuse a UTF-8 text that nests deeper than a parser's stack.
-
-    Raises:
-        ValidationError: TOO_DEEP.
-    """
+    """Refuse a UTF-8 text that nests deeper than a parser's stack; raises ValidationError, TOO_DEEP."""
     if payload.count(b"[") + payload.count(b"{") <= MAX_NESTING:
         return
     depth = 0
@@ -85,11 +73,7 @@ def check_nesting(payload: bytes) -> None:
 
 
 def check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
-    """Refuse a value of more levels.
-
-    Raises:
-        ValidationError: TOO_DEEP.
-    """
+    """Refuse a value of more levels; raises ValidationError, TOO_DEEP."""
     if not isinstance(value, list | dict):
         return
     if not levels:

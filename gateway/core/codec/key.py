@@ -16,25 +16,16 @@ if TYPE_CHECKING:
 
 
 class Key:
-    """Finds the key of a reading.
+    """Finds the key of a reading: the first text that is not empty at JSON pointers into the record, tried in order.
 
-    Args:
-        record: the record's Avro schema.
-        pointers: JSON pointers into the record, tried in order; the first text that is not empty is the key.
-
-    Raises:
-        KeyError: when a pointer does not lead to a field.
+    A pointer that does not lead to a field raises KeyError.
     """
 
     def __init__(self, record: AvroType, pointers: tuple[str, ...]) -> None:
         self._located = [record.located(tokens(pointer)) for pointer in pointers]
 
     def of(self, value: dict[str, Any]) -> bytes:
-        """Find the key, which is never empty, in JSON that the schema has accepted.
-
-        Raises:
-            ValidationError: NO_KEY.
-        """
+        """Find the key, which is never empty, in JSON that the schema has accepted; raises ValidationError, NO_KEY."""
         for field, paths in self._located:
             found = first_member(value, paths)
             text = field.default if found is ABSENT else found

@@ -31,57 +31,34 @@ ToInteger = Callable[[str], int]
 
 
 class Annotated(NamedTuple):
-    """A type that carries a logical type.
+    """A type that carries a logical type."""
 
-    Args:
-        kind: of the type: `long`, `fixed` and so on.
-        name: of the logical type.
-        size: of a fixed, in bytes; else 0.
-        precision: digits of a decimal; None when none are declared.
-        scale: digits of a decimal after the point.
-    """
-
-    kind: str
-    name: str
-    size: int = 0
-    precision: int | None = None
-    scale: int = 0
+    kind: str  # of the type: `long`, `fixed` and so on
+    name: str  # of the logical type
+    size: int = 0  # of a fixed, in bytes
+    precision: int | None = None  # digits of a decimal; None when none are declared
+    scale: int = 0  # digits of a decimal after the point
 
 
 class LogicalType(NamedTuple):
-    """What the gateway knows of a logical type.
+    """What the gateway knows of a logical type."""
 
-    Args:
-        bases: kinds of type that it can annotate.
-        description: the JSON values that it accepts, for people; `{precision}` and `{scale}` stand for a decimal's.
-        json_kinds: `integer`, `number` or `text`: the kinds of these values.
-        encoder: makes the encoder of an annotated type; None for a logical type that the codec ignores.
-        size: bytes of a fixed that it can annotate; 0 for any.
-        time: set for types that JSON writes as ISO 8601 text or as an integer.
-        check_text: raises ValidationError for a text that an annotated string must not hold.
-    """
-
-    bases: tuple[str, ...]
-    description: str = ""
-    json_kinds: tuple[str, ...] = ("text",)
-    encoder: Callable[[Annotated], Encoder] | None = None
-    size: int = 0
-    time: TimeForm | None = None
+    bases: tuple[str, ...]  # kinds of type that it can annotate
+    description: str = ""  # the JSON values that it accepts; `{precision}` and `{scale}` stand for a decimal's
+    json_kinds: tuple[str, ...] = ("text",)  # `integer`, `number` or `text`: the kinds of these values
+    encoder: Callable[[Annotated], Encoder] | None = None  # None for a type that the codec ignores
+    size: int = 0  # bytes of a fixed that it can annotate; 0 for any
+    time: TimeForm | None = None  # set for types that JSON writes as ISO 8601 text or as an integer
+    # raises ValidationError for a text that an annotated string must not hold
     check_text: Callable[[str], object] | None = None
 
 
 class TimeForm(NamedTuple):
-    """How a date or time stands in JSON.
+    """How a date or time stands in JSON."""
 
-    Args:
-        read: text to integer.
-        limits: of the integer, both included.
-        per_millisecond: units in a millisecond; 0 when the integer does not name a moment.
-    """
-
-    read: ToInteger
-    limits: tuple[int, int]
-    per_millisecond: int = 0
+    read: ToInteger  # text to integer
+    limits: tuple[int, int]  # of the integer, both included
+    per_millisecond: int = 0  # units in a millisecond; 0 when the integer does not name a moment
 
 
 def logical_type(annotated: Annotated) -> LogicalType | None:
@@ -103,11 +80,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re
 
 
 def days(text: str) -> int:
-    """Read a date as days since 1970-01-01.
-
-    Raises:
-        ValidationError: BAD_FORMAT when it does not have the form YYYY-MM-DD.
-    """
+    """Read a date YYYY-MM-DD as days since 1970-01-01; raises ValidationError, BAD_FORMAT."""
     if not (match := _DATE.fullmatch(text)):
         raise _bad(text, "a date YYYY-MM-DD")
     try:
@@ -117,13 +90,9 @@ def days(text: str) -> int:
 
 
 def time_of_day(digits: int) -> ToInteger:
-    """Make a reader of times of day.
+    """Make a reader of times HH:MM:SS[.fraction] as units since midnight.
 
-    Args:
-        digits: of a second's fraction: 3 for milliseconds, 6 for microseconds.
-
-    Returns:
-        Text HH:MM:SS[.fraction] to units since midnight; it raises ValidationError (BAD_FORMAT, NOT_EXACT).
+    A second's fraction has 3 or 6 `digits`. The reader raises ValidationError, BAD_FORMAT or NOT_EXACT.
     """
     per_second = int(10**digits)
 
@@ -140,14 +109,10 @@ def time_of_day(digits: int) -> ToInteger:
 
 
 def timestamp(digits: int, *, zoned: bool) -> ToInteger:
-    """Make a reader of timestamps.
+    """Make a reader of timestamps as units since 1970-01-01T00:00:00.
 
-    Args:
-        digits: of a second's fraction: 3, 6 or 9.
-        zoned: True for timestamp-*, whose text must name its zone; False for local-timestamp-*, whose must not.
-
-    Returns:
-        Text to units since 1970-01-01T00:00:00; it raises ValidationError (BAD_FORMAT, NOT_EXACT).
+    A second's fraction has 3, 6 or 9 `digits`. The text of timestamp-* (`zoned`) must name its zone, that of
+    local-timestamp-* must not. The reader raises ValidationError, BAD_FORMAT or NOT_EXACT.
     """
     per_second = int(10**digits)
 
@@ -171,29 +136,16 @@ def timestamp(digits: int, *, zoned: bool) -> ToInteger:
 
 
 def uuid(text: str) -> bytes:
-    """Read a UUID as its 16 bytes.
-
-    Raises:
-        ValidationError: BAD_FORMAT when it is not of the form 8-4-4-4-12 (RFC 9562).
-    """
+    """Read a UUID of the form 8-4-4-4-12 (RFC 9562) as its 16 bytes; raises ValidationError, BAD_FORMAT."""
     if not _UUID.fullmatch(text):
         raise _bad(text, "a UUID")
     return bytes.fromhex(text.replace("-", ""))
 
 
 def unscaled(value: int | Decimal, precision: int, scale: int) -> int:
-    """Turn a number into a decimal's unscaled integer.
+    """Turn an exact JSON number into a decimal's unscaled integer: value x 10**scale, of at most `precision` digits.
 
-    Args:
-        value: the JSON number, exact.
-        precision: most digits of the unscaled integer.
-        scale: digits after the point.
-
-    Returns:
-        value x 10**scale.
-
-    Raises:
-        ValidationError: NOT_EXACT when digits would be lost, OUT_OF_RANGE when there are too many.
+    It raises ValidationError: NOT_EXACT when digits would be lost, OUT_OF_RANGE when there are too many.
     """
     number = Decimal(value)
     sign, digits, exponent = number.as_tuple()

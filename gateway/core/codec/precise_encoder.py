@@ -36,14 +36,9 @@ def compile_encoder(avro_type: AvroType, unknown: Unknown = "reject") -> Encoder
 
 
 def encode_default(field: Field, *, logical: bool = False) -> bytes:
-    """Write the default of a field.
+    """Write the default of a field; raises ValidationError when the field's type does not take it.
 
-    Args:
-        field: a field with a default.
-        logical: True to read it as if a payload contained it; Avro reads a default without regard to logical types.
-
-    Raises:
-        ValidationError: when the field's type does not take it.
+    Avro reads a default without regard to logical types; `logical` reads it as if a payload contained it.
     """
     out = bytearray()
     default = parse(json.dumps(field.default).encode())
@@ -51,28 +46,8 @@ def encode_default(field: Field, *, logical: bool = False) -> bytes:
     return bytes(out)
 
 
-def field_encoder(field: Field) -> Encoder:
-    """Make the encoder of a field's values, which applies the field's factor; ABSENT stands for an absent member."""
-    compiled = _Compiler("reject").field(field)
-
-    def encode_field(value: Any, out: bytearray) -> None:
-        if value is not ABSENT:
-            compiled.encode(value, out)
-        elif compiled.default is not None:
-            out += compiled.default()
-
-    return encode_field
-
-
 def member(value: Any, path: Path) -> Any:
-    """Follow a path of member names.
-
-    Returns:
-        What is there, or ABSENT.
-
-    Raises:
-        ValidationError: WRONG_TYPE when a value on the path is not an object.
-    """
+    """Follow a path of member names; ABSENT at its end, ValidationError when a value on it is not an object."""
     for depth, token in enumerate(path):
         if type(value) is not dict:
             raise wrong_type("an object", value).under(*path[:depth])
@@ -96,12 +71,7 @@ class _Field(NamedTuple):
 
 
 class _Compiler:
-    """Walks a schema once. Records are looked up when a value is written, so a record may hold itself.
-
-    Args:
-        unknown: what records do with members that no field reads.
-        logical: False for defaults, which Avro writes without regard to logical types.
-    """
+    """Walks a schema once. Records are looked up when a value is written, so a record may hold itself."""
 
     def __init__(self, unknown: Unknown, *, logical: bool = True) -> None:
         self._unknown = unknown

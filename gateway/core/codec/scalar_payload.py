@@ -33,10 +33,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def reader(record: AvroType, content: Content) -> Parse:
-    """Make the reader of a stream's payloads: payload to the value that the record is read from.
-
-    It raises ValidationError.
-    """
+    """Make the reader of a stream's payloads: payload to the value that the record is read from, or ValidationError."""
     if not (field := record.whole_field):
         return parse
     read = text_reader(field.type, parse) if content == "text" else parse
@@ -44,15 +41,7 @@ def reader(record: AvroType, content: Content) -> Parse:
 
 
 def text_reader(avro_type: AvroType, parse_json: Parse) -> Parse:
-    """Make the reader of a value that is written as plain text.
-
-    Args:
-        avro_type: the type that takes it.
-        parse_json: reads what is JSON.
-
-    Returns:
-        Payload to value; it raises ValidationError, and what `parse_json` raises.
-    """
+    """Make the reader of a value in plain text; it raises ValidationError, and what `parse_json` raises."""
     kinds = avro_type.json_kinds
 
     def read_literal(payload: bytes) -> Any:

@@ -31,17 +31,7 @@ def factor_of(field: Field) -> Factor | None:
 
 
 class Factor:
-    """Multiplies the numbers of one field.
-
-    Args:
-        factor: finite, and not zero.
-        is_integral: the product must be a whole number.
-
-    Attributes:
-        factor: as given.
-        numerator: of the factor in lowest terms, with `denominator`.
-        is_integral: as given.
-    """
+    """Multiplies the numbers of one field by a finite factor, not zero; `is_integral` demands a whole product."""
 
     def __init__(self, factor: Decimal, *, is_integral: bool) -> None:
         self.numerator, self.denominator = factor.as_integer_ratio()
@@ -51,11 +41,8 @@ class Factor:
     def __call__(self, value: Any) -> Any:
         """Multiply a value from `json_text.parse`; one that is not a number is returned unchanged.
 
-        Returns:
-            The product: an int where it must be whole, else a Decimal; Unrepresentable when it has too many digits.
-
-        Raises:
-            ValidationError: NOT_EXACT.
+        The product is an int where it must be whole (else ValidationError, NOT_EXACT), or a Decimal. It is
+        Unrepresentable when it has too many digits.
         """
         if type(value) is not int and type(value) is not Decimal:
             return value

@@ -15,10 +15,7 @@ _CLASSES = {"boolean": ("bool",), "integer": ("int",), "text": ("str",), "array"
 
 
 class SchemaFacts:
-    """Facts of a schema.
-
-    Args:
-        root: the outermost type.
+    """Facts of the schema below its outermost type.
 
     Attributes:
         has_decimals: the payload's fractions must be read as Decimal, not as float, for a decimal or to be scaled.

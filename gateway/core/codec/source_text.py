@@ -43,16 +43,11 @@ Part = bytes | Known | Number | Entry | str  # a constant, known, a number, a ta
 
 
 class SourceWriter:
-    """Collects lines.
-
-    Attributes:
-        bound: the objects that they name.
-        heads: name -> the parts that are joined under it before the function is called.
-    """
+    """Collects lines."""
 
     def __init__(self) -> None:
-        self.bound: dict[str, Any] = {"join": b"".join}
-        self.heads: dict[str, list[bytes | Known]] = {}
+        self.bound: dict[str, Any] = {"join": b"".join}  # the objects that the lines name
+        self.heads: dict[str, list[bytes | Known]] = {}  # name -> the parts that are joined under it before the call
         self._lines: list[str] = []
         self._indent = 0
         self._names = 0

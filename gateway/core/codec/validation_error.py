@@ -19,13 +19,7 @@ SHOWN = 40  # characters of an offending value that a detail may quote
 
 
 class ValidationError(DataError):
-    """A value that its schema does not take.
-
-    Args:
-        reason: which rule it breaks.
-        detail: one sentence for people.
-        tokens: unescaped JSON pointer tokens from where it was raised down to the value.
-    """
+    """A value that its schema does not take; `tokens` lead from where it was raised down to the value, unescaped."""
 
     def __init__(self, reason: Reason, detail: str, *tokens: str) -> None:
         super().__init__(detail)
