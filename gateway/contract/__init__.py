@@ -31,19 +31,14 @@ __all__ = ["Contract", "examine", "load", "read"]
 
 
 def load(path: Path) -> Contract:
-    """Load a contract that is to be used.
-
-    Raises:
-        ConfigurationError: with all errors, when there is one.
-    """
+    """Load a contract that is to be used; raises ConfigurationError with all errors."""
     return read(path)[0]
 
 
 def read(path: Path) -> tuple[Contract, Document]:
     """Load a contract that is to be used, together with its document, which then need not be read again.
 
-    Raises:
-        ConfigurationError: with all errors, when there is one.
+    It raises ConfigurationError with all errors.
     """
     from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
     from gateway.contract.document import Document  # noqa: PLC0415 - as above

@@ -36,19 +36,12 @@ TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The valid parts of the document, by name, with the nodes that rules refer to.
-
-    Args:
-        streams: those that could be read.
-        operations: the receive operation of each.
-        mqtt_servers: the brokers.
-        kafka_servers: one in a valid contract.
-    """
+    """The valid parts of the document, by name, with the nodes that rules refer to."""
 
     streams: dict[str, Stream]
-    operations: dict[str, Node]
+    operations: dict[str, Node]  # the receive operation of each stream
     mqtt_servers: dict[str, MqttServer]
-    kafka_servers: dict[str, KafkaServer]
+    kafka_servers: dict[str, KafkaServer]  # one in a valid contract
 
 
 @dataclass(frozen=True, slots=True)

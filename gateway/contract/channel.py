@@ -20,28 +20,18 @@ PARAMETER = re.compile(r"\{([^{}/]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel with its servers looked up.
+    """A channel with its servers looked up."""
 
-    Args:
-        name: its key in the document.
-        node: its place.
-        servers: names of its servers.
-        protocol: `mqtt`, `kafka` or `other`; `unknown` when its servers are invalid.
-    """
-
-    name: str
+    name: str  # its key in the document
     node: Node
-    servers: tuple[str, ...]
-    protocol: str
+    servers: tuple[str, ...]  # names of its servers
+    protocol: str  # `mqtt`, `kafka` or `other`; `unknown` when its servers are invalid
 
 
 def referred(node: Node, section: str, findings: Findings) -> str | None:
-    """The key of a channel, server or operation that a reference names; None when it leads to something else.
+    """The key of a channel, server or operation that a reference, not followed, names.
 
-    Args:
-        node: the reference, not followed.
-        section: `channels`, `servers` or `operations`.
-        findings: collects the errors; `references.py` reports references that lead nowhere.
+    None when it leads to something outside the section; `references.py` reports references that lead nowhere.
     """
     if node.reference is None:
         return None

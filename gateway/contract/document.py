@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from gateway.contract.expression import split
+from gateway.core.codec.validation_error import tokens
 from gateway.documents import json_file, yaml_file
 from gateway.documents.source import Place, Source, pointer
 from gateway.errors import ConfigurationError, DataError, Finding
@@ -80,14 +80,9 @@ class Document:
         self.root = Node(self, main, (), main.data)
 
     def open(self, path: Path, name: str) -> Source:
-        """Read a file, or return what was read before.
+        """Read a file by its absolute path and its name in findings, or return what was read before.
 
-        Args:
-            path: absolute.
-            name: the file as findings name it.
-
-        Raises:
-            ConfigurationError: each time, when it cannot be read.
+        When it cannot be read, every call raises ConfigurationError.
         """
         if path not in self._sources:
             self._sources[path] = self._read(path, name)
@@ -118,21 +113,13 @@ class Document:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """A value of the document and its place.
-
-    Args:
-        document: the files.
-        source: the file that contains the value.
-        tokens: the keys that lead to it in that file.
-        value: plain data, references in it not followed; `ABSENT` when there is none.
-        below: traits, strongest first, that supply missing members.
-    """
+    """A value of the document and its place."""
 
     document: Document = field(repr=False)
-    source: Source = field(repr=False)
-    tokens: Place
-    value: Any
-    below: tuple[Node, ...] = ()
+    source: Source = field(repr=False)  # the file that contains the value
+    tokens: Place  # the keys that lead to it in that file
+    value: Any  # plain data, references in it not followed; `ABSENT` when there is none
+    below: tuple[Node, ...] = ()  # traits, strongest first, that supply missing members
 
     @property
     def path(self) -> str:
@@ -215,11 +202,7 @@ class Node:
         return [self.own(str(index)) for index in range(len(self.value))] if isinstance(self.value, list) else []
 
     def inside(self, skipped_list: str = "") -> Iterator[Node]:
-        """This value and all mappings and lists in it, in order, references not followed.
-
-        Args:
-            skipped_list: the key of lists to leave out.
-        """
+        """This value and all mappings and lists in it, in order, except lists of a key; references not followed."""
         pending = [self]
         while pending:
             node = pending.pop()
@@ -232,13 +215,9 @@ class Node:
             ]
 
     def hop(self, depth: int = 0) -> Node:
-        """The target of its `$ref`, which may be a reference again.
+        """The target of its `$ref`, which may be a reference again; raises ReferenceFault when it leads nowhere.
 
-        Args:
-            depth: the number of references that are being followed to follow this one.
-
-        Raises:
-            ReferenceFault: when it leads nowhere.
+        `depth` is the number of references that are being followed to follow this one.
         """
         assert self.reference is not None, "only references hop"
         return _target(self, self.reference, depth)
@@ -262,8 +241,7 @@ class Node:
     def written_out(self) -> Any:
         """Plain data with references followed and traits applied.
 
-        Raises:
-            TooLargeError: when it is infinite, or has more than `MAX_WRITTEN_OUT` values.
+        It raises TooLargeError when it is infinite, or has more than `MAX_WRITTEN_OUT` values.
         """
         return _written_out(self, [MAX_WRITTEN_OUT], 0)
 
@@ -291,7 +269,7 @@ def _target(node: Node, reference: str, depth: int) -> Node:
         raise ReferenceFault("after # it needs a pointer, as in #/components/messages/reading")
     source = _file(node, unquote(file)) if file else node.source
     target = Node(node.document, source, (), source.data)
-    for token in split(unquote(fragment)):
+    for token in tokens(unquote(fragment)):
         if target.reference is not None and target.own(token).is_absent:
             target = target.followed(depth + 1)
         target = target.own(token)

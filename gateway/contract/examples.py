@@ -110,11 +110,7 @@ def as_read(schema: Any) -> Any:
 
 
 def encoded(value: Any, schema: Any) -> bytes:
-    """Encode an example's payload in Avro, with a schema from `as_read`.
-
-    Raises:
-        ValidationError: when it does not match.
-    """
+    """Encode an example's payload in Avro, with a schema from `as_read`; raises ValidationError."""
     out = bytearray()
     compile_encoder(build(schema))(parse(as_sent(value)), out)
     return bytes(out)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway.core.codec.validation_error import tokens
 from gateway.errors import DataError
 
 EXPRESSION = re.compile(r"\$message\.(payload|header)#((?:/.*)?)\Z", re.DOTALL)
@@ -22,41 +23,22 @@ class ExpressionError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A parsed expression.
+    """A parsed expression."""
 
-    Args:
-        part: `payload` or `header`.
-        pointer: RFC 6901, "" for the whole.
-    """
-
-    part: str
-    pointer: str
+    part: str  # `payload` or `header`
+    pointer: str  # RFC 6901, "" for the whole
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """The pointer's keys, unescaped."""
-        return split(self.pointer)
+        return tokens(self.pointer)
 
 
 def parse(text: str) -> Expression:
-    """Parse an expression.
-
-    Raises:
-        ExpressionError: when it does not follow the grammar.
-    """
+    """Parse an expression; raises ExpressionError when it does not follow the grammar."""
     match = EXPRESSION.match(text)
     if not match:
         raise ExpressionError(f"{text!r} is not an expression of the form $message.payload#/member")
     if BAD_ESCAPE.search(match[2]):
         raise ExpressionError(f"In {text!r} a ~ must be written ~0, and a / inside a name ~1")
     return Expression(match[1], match[2])
-
-
-def split(pointer: str) -> tuple[str, ...]:
-    """The keys of an RFC 6901 pointer, unescaped."""
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
-
-
-def join(*tokens: str) -> str:
-    """The RFC 6901 pointer of some keys."""
-    return "".join("/" + token.replace("~", "~0").replace("/", "~1") for token in tokens)

@@ -22,13 +22,7 @@ _OLD = "3.1.1"
 
 
 def check(mappings: Sequence[StreamMapping], servers: Mapping[str, MqttServer], findings: Findings) -> None:
-    """Report headers of Kafka messages that no stream has a value for.
-
-    Args:
-        mappings: of all streams.
-        servers: the MQTT servers, by name.
-        findings: collects the errors.
-    """
+    """Report headers of Kafka messages that no stream of the mappings has a value for."""
     old = {name for name, server in servers.items() if server.version == _OLD}
     for sending in {id(one.sending): one.sending for one in mappings if one.sending}.values():
         leading = [one for one in mappings if one.sending is sending]

@@ -19,14 +19,13 @@ import fastavro
 
 from gateway.contract import examples
 from gateway.contract.document import TooLargeError
-from gateway.contract.expression import split
 from gateway.contract.headers import properties
 from gateway.core.avro_schema import build
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.key import Key
-from gateway.core.codec.validation_error import ValidationError
+from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
 from gateway.core.reading import DeadLetter, Reason
@@ -48,30 +47,17 @@ CORRECT = "Correct one of the two examples, or the mapping."
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """How a stream turns its messages into the records of one topic.
-
-    Args:
-        message: the MQTT message.
-        payload: its schema.
-        record: of the topic; None when it is invalid.
-        address: of the channel; None when it or the location of a parameter is invalid.
-        parameters: of the address.
-        channel: has the parameters' descriptions.
-        unknown: what happens to members that no field reads.
-        sending: the route; None when it is invalid.
-        servers: names of the stream's MQTT servers.
-        content: the format of the payload.
-    """
+    """How a stream turns its messages into the records of one topic."""
 
     message: Node
     payload: Payload
-    record: Record | None
-    address: Address | None
+    record: Record | None  # None when it is invalid
+    address: Address | None  # None when it or the location of a parameter is invalid
     parameters: tuple[Parameter, ...]
-    channel: Node
-    unknown: Unknown
-    sending: Sending | None
-    servers: tuple[str, ...]
+    channel: Node  # has the parameters' descriptions
+    unknown: Unknown  # what happens to members that no field reads
+    sending: Sending | None  # None when it is invalid
+    servers: tuple[str, ...]  # names of the stream's MQTT servers
     content: Content = "json"
 
     @property
@@ -195,7 +181,7 @@ class _Trial:
         return stated or tuple(self._made_value(value, parameter) for parameter in self.mapping.parameters)
 
     def _made_value(self, value: Any, parameter: Parameter) -> str:
-        for token in split(parameter.pointer or ""):
+        for token in tokens(parameter.pointer or ""):
             value = value.get(token) if isinstance(value, dict) else None
         if parameter.pointer and isinstance(value, str):
             return value
@@ -207,7 +193,7 @@ class _Trial:
         reason = dead_letter.reason
         if reason is Reason.NO_KEY and not self.mapping.keys:
             return  # the definition of the key is invalid, and reported
-        place = examples.below(node, split(dead_letter.pointer))
+        place = examples.below(node, tokens(dead_letter.pointer))
         message = f"The example would be a dead letter, {reason}: {examples.cut(dead_letter.detail)}."
         self.findings.error(place, message, examples.FIXES.get(reason, "Correct the example or the schema."))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import schema
 from gateway.contract.document import ReferenceFault, TooLargeError, quoted
-from gateway.contract.expression import split
+from gateway.core.codec.validation_error import tokens
 
 if TYPE_CHECKING:
     from gateway.contract.channel import Channel
@@ -27,21 +27,13 @@ JSON_SCHEMA = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The schema of a message's payload.
+    """The schema of a message's payload."""
 
-    Args:
-        node: the schema; of one element, where the payload is an array of readings.
-        record: when it is Avro.
-        json_schema: when it is JSON Schema, references written out.
-        is_array: the payload is an array of readings.
-        around: the JSON Schema of the array, if it has one.
-    """
-
-    node: Node
-    record: schema.Record | None = None
-    json_schema: Any = None
-    is_array: bool = False
-    around: Any = None
+    node: Node  # of one element, where the payload is an array of readings
+    record: schema.Record | None = None  # when it is Avro
+    json_schema: Any = None  # when it is JSON Schema, references written out
+    is_array: bool = False  # the payload is an array of readings
+    around: Any = None  # the JSON Schema of the array, if it has one
 
 
 class Payloads:
@@ -133,20 +125,20 @@ def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:
     return False
 
 
-def describes(described: Any, tokens: tuple[str, ...]) -> bool:
+def describes(described: Any, keys: tuple[str, ...]) -> bool:
     """Whether a JSON Schema, references written out, describes the place in the payload that the keys lead to."""
     if not isinstance(described, dict):
         return described is True
-    if not tokens:
+    if not keys:
         return True
     options = [option for key in ("allOf", "anyOf", "oneOf") for option in _items(described.get(key))]
-    inner = [one for one in _inner(described, tokens[0]) if describes(one, tokens[1:])]
-    return bool(inner) or any(describes(option, tokens) for option in options)
+    inner = [one for one in _inner(described, keys[0]) if describes(one, keys[1:])]
+    return bool(inner) or any(describes(option, keys) for option in options)
 
 
 def unread(pointer: str, payload: Payload, record: schema.Record) -> str:
     """Why no field of the record reads a place in the payload of an MQTT message; "" when one does."""
-    if payload.record is None and record.whole is None and not describes(payload.json_schema, split(pointer)):
+    if payload.record is None and record.whole is None and not describes(payload.json_schema, tokens(pointer)):
         return f"The message's schema describes no member {pointer}."
     return "" if record.reader(pointer) else f"No field of {record.schema.fullname} reads {pointer}."
 

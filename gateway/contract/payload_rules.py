@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract import pointers
-from gateway.contract.expression import split
 from gateway.contract.message import describes
 from gateway.contract.schema import WHOLE
+from gateway.core.codec.validation_error import tokens
 from gateway.core.model import Parameter
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
         place = record.node.at("fields", str(index))
         stated = place.at("x-source")
         for pointer in sources:
-            if pointer and record.whole is None and not describes(payload.json_schema, split(pointer)):
+            if pointer and record.whole is None and not describes(payload.json_schema, tokens(pointer)):
                 text = f"Field {name!r} reads {pointer}, which the MQTT message's schema does not describe."
                 fix = "Correct x-source, or describe the member."
                 findings.error(place if stated.is_absent else stated, text, fix)
@@ -67,7 +67,7 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
 def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
     if WHOLE in record.sources.values() or unknown(payload) == "ignore":
         return
-    read = {split(pointer)[0] for sources in record.sources.values() for pointer in sources}
+    read = {tokens(pointer)[0] for sources in record.sources.values() for pointer in sources}
     for key, node in payload.node.at("properties").members():
         if key not in read:
             text = f"No field of {record.schema.fullname} reads {key!r}; readings that have it would be dead letters."
@@ -112,7 +112,7 @@ def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...
     missing = []
     for field in record.schema.record.fields:
         sources = [pointer for pointer in record.sources[field.name] if pointer]
-        if not field.has_default and sources and not {*sources, *(split(one)[0] for one in sources)} & sure:
+        if not field.has_default and sources and not {*sources, *(tokens(one)[0] for one in sources)} & sure:
             missing.append(sources[0])
     if missing:
         text = f"The schema does not require {', '.join(missing)}, but the fields that read this have no default."

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract.document import quoted
-from gateway.contract.expression import ExpressionError, join, parse
+from gateway.contract.expression import ExpressionError, parse
 from gateway.contract.message import unread
 from gateway.documents.spelling import nearest
 
@@ -79,29 +79,17 @@ def keys(binding: Node, record: Record, findings: Findings) -> tuple[str, ...]:
         return _key_fault(expression, record, is_only=len(entries) == 1)
 
     fix = "Point at a text field of the record."
-    pointers = [_checked(one, map(join, record.sources), fault, fix, findings) for one in entries]
+    pointers = [_checked(one, _fields(record), fault, fix, findings) for one in entries]
     return tuple(one for one in pointers if one is not None)
 
 
 def timestamp(message: Node, record: Record, topic: Topic, channel: Node, findings: Findings) -> str | None:
-    """Read `x-timestamp` of a Kafka message.
-
-    Args:
-        message: with its traits.
-        record: its payload.
-        topic: its destination.
-        channel: has the topic's settings.
-        findings: collects the errors.
-
-    Returns:
-        A pointer into the record; None when absent or invalid.
-    """
+    """Read `x-timestamp` of a Kafka message: a pointer into the record; None when absent or invalid."""
     stated = message.at("x-timestamp")
     if stated.is_absent:
         return None
     fix = f"Point at a field whose type is {TIMESTAMP}."
-    known = map(join, record.sources)
-    pointer = _checked(stated, known, lambda expression: _timestamp_fault(expression, record), fix, findings)
+    pointer = _checked(stated, _fields(record), lambda expression: _timestamp_fault(expression, record), fix, findings)
     if pointer and topic.configuration.get("message.timestamp.type") == "LogAppendTime":
         setting = channel.at("bindings", "kafka", "topicConfiguration", "message.timestamp.type")
         warning = "With LogAppendTime Kafka overwrites the timestamp, so x-timestamp has no effect."
@@ -114,12 +102,7 @@ def _checked(
 ) -> str | None:
     """The pointer of an expression; None, with a finding, when it is invalid.
 
-    Args:
-        node: the expression.
-        known: pointers to suggest.
-        fault_of: returns what is wrong with an expression, or "".
-        fix: when no known pointer is similar.
-        findings: collects the errors.
+    `fault_of` gives what is wrong with an expression, or "". `fix` is used when none of the known pointers is similar.
     """
     try:
         expression = parse(quoted(node.value) if node.text is None else node.text)
@@ -137,6 +120,10 @@ def _checked(
 
 def _sources(record: Record) -> Iterable[str]:
     return (pointer for pointers in record.sources.values() for pointer in pointers)
+
+
+def _fields(record: Record) -> Iterable[str]:
+    return (f"/{name}" for name in record.sources)
 
 
 def _unread(expression: Expression, payload: Payload, record: Record) -> str:

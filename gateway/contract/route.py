@@ -48,25 +48,10 @@ class Sending:
     payload: Payload
 
 
-def read(
-    name: str,
-    operation: Node,
-    channel: Channel,
-    payloads: Payloads,
-    *,
-    dead_letters: bool,
-) -> Sending | None:
-    """Read a send operation.
+def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, dead_letters: bool) -> Sending | None:
+    """Read a send operation on Kafka, with its traits; None when a part of it is missing.
 
-    Args:
-        name: of the operation.
-        operation: with its traits.
-        channel: of the operation, on Kafka.
-        payloads: reads the schema, and collects the findings.
-        dead_letters: True when the operation sends dead letters, which keep their payload.
-
-    Returns:
-        The route, or None when a part of it is missing.
+    The payload of dead letters is the message's own.
     """
     findings = payloads.findings
     topic = _topic(channel, findings)

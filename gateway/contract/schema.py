@@ -25,7 +25,7 @@ import fastavro
 
 from gateway.contract import scale
 from gateway.contract.document import quoted
-from gateway.contract.expression import ExpressionError, join, parse
+from gateway.contract.expression import ExpressionError, parse
 from gateway.contract.references import references
 from gateway.core.avro_schema import NAMED, PRIMITIVES, build, full_name
 from gateway.core.codec.logical import LOGICAL_TYPES
@@ -49,17 +49,11 @@ WHOLE = ("",)  # the sources of a field that takes the whole payload, or the mem
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A valid record.
-
-    Args:
-        node: its place.
-        schema: for the contract.
-        sources: pointers into the payload by field name.
-    """
+    """A valid record."""
 
     node: Node
     schema: AvroSchema
-    sources: dict[str, tuple[str, ...]]
+    sources: dict[str, tuple[str, ...]]  # pointers into the payload by field name
 
     def type_at(self, tokens: tuple[str, ...]) -> AvroType | None:
         """The type of a field, or of a field inside records; None when there is none."""
@@ -120,9 +114,7 @@ def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
 def without_extensions(schema: Any, untyped: tuple[str, ...] = ()) -> Any:
     """The schema without attributes that begin with `x-`; defaults are data and stay unchanged.
 
-    Args:
-        schema: JSON of an Avro schema.
-        untyped: types that lose their logical type.
+    Types named in `untyped` lose their logical type.
     """
     if isinstance(schema, list):
         return [without_extensions(one, untyped) for one in schema]
@@ -419,7 +411,7 @@ class _Reader:
                 self.wrong(*fault)
             stated = stated.own("location")
         if stated.is_absent:
-            return (join(name),)
+            return (f"/{name}",)
         entries = stated.entries() if isinstance(stated.value, list) else [stated]
         if not entries:
             self.wrong(

@@ -66,7 +66,7 @@ class SequenceMonitor:
         self, counters: Counter[Figure], silent_after: int | None, max_keys: int = MAX_KEYS, *, is_numbered: bool
     ) -> None:
         self.counters = counters
-        self.last_anomaly: tuple[bytes, str] | None = None  # a key and what is wrong with it; users may clear it
+        self.last_anomaly: tuple[bytes, str] | None = None  # a key, and what is wrong with it; the caller clears it
         self._silent_after = silent_after
         self._max_keys = max_keys
         self._active: OrderedDict[bytes, KeyState] = OrderedDict()  # the oldest first

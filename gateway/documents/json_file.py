@@ -22,15 +22,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
 
 
 def read(path: Path, name: str) -> Source:
-    """Read a JSON file.
-
-    Args:
-        path: the file.
-        name: the file as findings name it.
-
-    Raises:
-        ConfigurationError: when it cannot be read or is not JSON.
-    """
+    """Read a JSON file by the name that findings use; raises ConfigurationError when that is not possible."""
     text = read_text(path, name)
     try:
         if _depth(text) > MAXIMUM_DEPTH:

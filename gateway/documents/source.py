@@ -25,21 +25,13 @@ MAXIMUM_DEPTH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A parsed file.
+    """A parsed file."""
 
-    Args:
-        path: for looking up what the file refers to.
-        name: as the operator gave it, for findings.
-        data: dict, list, str, int, float, bool and None.
-        lines: 1-based line of each key and list item.
-        findings: errors in the text that leave the rest readable, such as a repeated key.
-    """
-
-    path: Path
-    name: str
-    data: Any
-    lines: dict[Place, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    path: Path  # for looking up what the file refers to
+    name: str  # as the operator gave it, for findings
+    data: Any  # dict, list, str, int, float, bool and None
+    lines: dict[Place, int] = field(default_factory=dict)  # 1-based line of each key and list item
+    findings: list[Finding] = field(default_factory=list)  # errors in the text that leave the rest readable
 
     def line(self, place: Place) -> int:
         """The line of a value, or of the nearest value around it; 0 for the whole file."""
@@ -59,16 +51,9 @@ def pointer(place: Place) -> str:
 
 
 def read_bytes(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
-    """Read a regular file, and the status of the same open file.
+    """Read at most `limit` + 1 bytes of a regular file, and the status of the same open file.
 
-    A pipe or device is rejected before anything is read, so that the call cannot block.
-
-    Args:
-        path: the file.
-        limit: bytes; at most one more than this is read.
-
-    Raises:
-        OSError: when it cannot be read; also when it is not a regular file.
+    A pipe or device raises OSError before anything is read, so that the call cannot block.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with open(descriptor, "rb") as file:  # noqa: PTH123  (a descriptor has no path)
@@ -94,11 +79,7 @@ def explain(error: OSError) -> str:
 
 
 def read_text(path: Path, name: str) -> str:
-    """Read a file of UTF-8 text, a byte order mark removed.
-
-    Raises:
-        ConfigurationError: when it cannot be read, is too large or is not UTF-8.
-    """
+    """Read a file of UTF-8 text, a byte order mark removed; raises ConfigurationError."""
     content = b""
     try:
         content, _ = read_bytes(path, MAXIMUM_BYTES)
@@ -116,9 +97,5 @@ def read_text(path: Path, name: str) -> str:
 
 
 def refuse(name: str, line: int, message: str, fix: str, earlier: Sequence[Finding] = ()) -> NoReturn:
-    """Reject a file as a whole, with the findings before.
-
-    Raises:
-        ConfigurationError: always.
-    """
+    """Reject a file as a whole with a ConfigurationError, which has the earlier findings too."""
     raise ConfigurationError([*earlier, Finding(name, line, "", message, fix)]) from None

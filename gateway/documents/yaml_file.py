@@ -40,11 +40,7 @@ _OMITTED: Any = object()  # stands for a rejected value, which is left out
 
 
 def scalar(text: str) -> str | int | float | bool | None:
-    """Read a plain (unquoted) scalar.
-
-    Raises:
-        ValueError: when it is a number that Python cannot represent.
-    """
+    """Read a plain (unquoted) scalar; raises ValueError for a number that Python cannot represent."""
     if text in _WORDS:
         return _WORDS[text]
     number = _NUMBER.fullmatch(text)
@@ -59,15 +55,9 @@ def scalar(text: str) -> str | int | float | bool | None:
 
 
 def read(path: Path, name: str | None = None, write: Callable[[Place], str] = dotted) -> Source:
-    """Read a YAML file whose top is a mapping.
+    """Read a YAML file whose top is a mapping; findings name it by its path, and places with `dotted` or `pointer`.
 
-    Args:
-        path: the file.
-        name: the file as findings name it, if not by its path.
-        write: how findings name a place, `dotted` or `pointer`.
-
-    Raises:
-        ConfigurationError: with every finding, when the rest of the file cannot be read.
+    It raises ConfigurationError, with every finding, when the rest of the file cannot be read.
     """
     source = Source(path, name or str(path), {})
     return _Reader(source, write).read(read_text(path, source.name))

@@ -60,11 +60,7 @@ def _refusal(name: str) -> str | None:
 
 
 def refuse(name: str, value: object) -> tuple[str, str] | None:
-    """Check a producer property, named as in librdkafka's CONFIGURATION.md.
-
-    Returns:
-        What is wrong and the fix, or None when the property can be set.
-    """
+    """What is wrong with a producer property, named as in librdkafka's CONFIGURATION.md, and the fix; or None."""
     plain = name.strip().lower()
     if reason := _refusal(plain):
         return f"This property would break a guarantee. {reason}", "Remove it."
@@ -80,11 +76,7 @@ def refuse(name: str, value: object) -> tuple[str, str] | None:
 
 
 def take_linger(properties: dict[str, Any]) -> float:
-    """Remove the linger from a producer's properties, and return it: the bridge delays records itself.
-
-    Returns:
-        Seconds; 0 when the properties have no linger.
-    """
+    """Remove the linger from a producer's properties, and return its seconds or 0: the bridge delays records itself."""
     given = [properties.pop(name) for name in list(properties) if name.strip().lower() in _LINGER]
     return float(given[-1]) / 1000 if given else 0.0
 

@@ -38,18 +38,10 @@ def locate(file: str, folder: Path, credentials: Path | None) -> Path:
 
 
 def read(path: Path, credentials: Path | None, *, is_secret: bool) -> bytes:
-    """Read a file that settings name.
+    """Read a file that settings name; raises UnfitFileError when it cannot be used as it is.
 
-    Args:
-        path: where it is.
-        credentials: systemd's credentials directory, which has file modes of its own.
-        is_secret: only the owner may be able to read the file.
-
-    Returns:
-        The content; one byte longer than `MAXIMUM_SECRET_BYTES` when a secret is longer than that.
-
-    Raises:
-        UnfitFileError: when it cannot be used as it is.
+    Users other than the owner must not have access to a secret; systemd's `credentials` have modes of their own. The
+    content of a secret is cut to one byte more than `MAXIMUM_SECRET_BYTES`.
     """
     shown, quoted = printable(str(path)), printable(shlex.quote(str(path)))
     try:
@@ -68,11 +60,7 @@ def read(path: Path, credentials: Path | None, *, is_secret: bool) -> bytes:
 
 
 def read_secret(path: Path, credentials: Path | None) -> SecretStr:
-    """Read a password or token: the file's text without its last newline.
-
-    Raises:
-        UnfitFileError: when it cannot be used as it is.
-    """
+    """Read a password or token: the file's text without its last newline; raises UnfitFileError."""
     content = read(path, credentials, is_secret=True)
     shown = printable(str(path))
     try:

@@ -32,21 +32,7 @@ from gateway.documents import yaml_file
 from gateway.documents.source import Place, Source, dotted
 from gateway.documents.spelling import suggestion
 from gateway.errors import ConfigurationError, FileError, Finding
-from gateway.settings import producer_properties, secret
-from gateway.settings.values import (
-    Duration,
-    FileName,
-    Hosts,
-    Listen,
-    Property,
-    Qos,
-    ReceiveMaximum,
-    Section,
-    ShareName,
-    Size,
-    Url,
-    WorkerCount,
-)
+from gateway.settings import producer_properties, secret, values
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -66,9 +52,9 @@ class _Settings(BaseModel):
 class TlsSettings(_Settings):
     """Certificates, as PEM files; without `ca_file` the system's authorities are trusted."""
 
-    ca_file: FileName | None = None
-    cert_file: FileName | None = None
-    key_file: FileName | None = None
+    ca_file: values.FileName | None = None
+    cert_file: values.FileName | None = None
+    key_file: values.FileName | None = None
 
 
 class SaslSettings(_Settings):
@@ -76,7 +62,7 @@ class SaslSettings(_Settings):
 
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
     username: str
-    password_file: FileName
+    password_file: values.FileName
 
 
 with warnings.catch_warnings():  # `register` is the public key; a method of ABCMeta has this name, which is harmless
@@ -85,50 +71,50 @@ with warnings.catch_warnings():  # `register` is the public key; a method of ABC
     class RegistrySettings(_Settings):
         """The schema registry; without `url` the contract's is used."""
 
-        url: Url | None = None
+        url: values.Url | None = None
         register: bool = True
         username: str | None = None
-        password_file: FileName | None = None
-        token_file: FileName | None = None
-        ca_file: FileName | None = None
+        password_file: values.FileName | None = None
+        token_file: values.FileName | None = None
+        ca_file: values.FileName | None = None
 
 
 class ServerSettings(_Settings):
     """What this installation adds to a server of the contract, MQTT or Kafka; `consistency.py` compares the two."""
 
-    host: Hosts | None = None
+    host: values.Hosts | None = None
     username: str | None = None
-    password_file: FileName | None = None
+    password_file: values.FileName | None = None
     allow_plain: bool = False
-    receive_maximum: ReceiveMaximum | None = None
-    tls: Annotated[TlsSettings | None, Section] = None
+    receive_maximum: values.ReceiveMaximum | None = None
+    tls: Annotated[TlsSettings | None, values.Section] = None
     sasl: SaslSettings | None = None
-    producer: Annotated[dict[str, Property], Section] = {}
-    registry: Annotated[RegistrySettings, Section] = RegistrySettings()
+    producer: Annotated[dict[str, values.Property], values.Section] = {}
+    registry: Annotated[RegistrySettings, values.Section] = RegistrySettings()
 
 
 class StreamSettings(_Settings):
     """Whether a receive operation subscribes, and at which QoS when not at the contract's."""
 
     enabled: bool = True
-    qos: Qos = None
+    qos: values.Qos = None
 
 
 class SpoolSettings(_Settings):
     """Where readings wait until they are settled."""
 
-    path: FileName = "spool.db"
+    path: values.FileName = "spool.db"
     when: Literal["outage", "always"] = "outage"
-    after: Duration = 5.0
-    memory: Size = 32 * 2**20
-    limit: Size = 2 * 2**30
+    after: values.Duration = 5.0
+    memory: values.Size = 32 * 2**20
+    limit: values.Size = 2 * 2**30
     on_full: Literal["block", "drop_oldest"] = "block"
 
 
 class HttpSettings(_Settings):
     """Where metrics and health are served; None turns them off."""
 
-    listen: Listen = "127.0.0.1:9464"
+    listen: values.Listen = "127.0.0.1:9464"
 
 
 class LogSettings(_Settings):
@@ -148,9 +134,9 @@ class MqttSettings(_Settings):
 class WorkersSettings(_Settings):
     """The number of processes, and how the streams are divided among them (`service/split.py`)."""
 
-    count: WorkerCount = 1
+    count: values.WorkerCount = 1
     split: Literal["streams", "shared"] = "streams"
-    share: ShareName = "gateway"
+    share: values.ShareName = "gateway"
     apart: bool = False
 
 
@@ -174,14 +160,14 @@ class _Origin:
 class Settings(_Settings):
     """gateway.yaml with the environment's overrides, checked."""
 
-    contract: FileName
-    servers: Annotated[dict[str, Annotated[ServerSettings, Section]], Section] = {}
-    streams: Annotated[dict[str, Annotated[StreamSettings, Section]], Section] = {}
-    spool: Annotated[SpoolSettings, Section] = SpoolSettings()
-    http: Annotated[HttpSettings, Section] = HttpSettings()
-    log: Annotated[LogSettings, Section] = LogSettings()
-    mqtt: Annotated[MqttSettings, Section] = MqttSettings()
-    workers: Annotated[WorkersSettings, Section] = WorkersSettings()
+    contract: values.FileName
+    servers: Annotated[dict[str, Annotated[ServerSettings, values.Section]], values.Section] = {}
+    streams: Annotated[dict[str, Annotated[StreamSettings, values.Section]], values.Section] = {}
+    spool: Annotated[SpoolSettings, values.Section] = SpoolSettings()
+    http: Annotated[HttpSettings, values.Section] = HttpSettings()
+    log: Annotated[LogSettings, values.Section] = LogSettings()
+    mqtt: Annotated[MqttSettings, values.Section] = MqttSettings()
+    workers: Annotated[WorkersSettings, values.Section] = WorkersSettings()
 
     _origin: _Origin = PrivateAttr(default_factory=lambda: _Origin(Source(Path("gateway.yaml"), "gateway.yaml", {})))
 
@@ -216,11 +202,7 @@ class Settings(_Settings):
         return self._origin.locate(file)
 
     def secret(self, file: str) -> SecretStr:
-        """Read a secret, named as in the settings; its last newline is removed.
-
-        Raises:
-            ConfigurationError: when it is missing, empty, or users other than its owner can access it.
-        """
+        """Read a secret, named as in the settings, or raise ConfigurationError; its last newline is removed."""
         place = next((place for place, name in _files(self.model_dump()) if name == file), ())
         try:
             return secret.read_secret(self.locate(file), self._origin.credentials)
@@ -239,17 +221,9 @@ class Settings(_Settings):
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
-    """Load gateway.yaml and apply the environment.
+    """Load gateway.yaml and apply the environment: `GATEWAY_` variables, and systemd's `CREDENTIALS_DIRECTORY`.
 
-    Args:
-        path: the file.
-        environ: with variables that begin with `GATEWAY_`, and systemd's `CREDENTIALS_DIRECTORY`.
-
-    Returns:
-        The settings; every file that they name existed and could be used.
-
-    Raises:
-        ConfigurationError: with all findings.
+    Every file that the settings name existed and could be used; else ConfigurationError has all findings.
     """
     document = yaml_file.read(path)
     found = list(document.findings)
@@ -381,7 +355,7 @@ def _match(segment: str, shape: Any, value: Any) -> str:
     known: list[str]
     if typing.get_origin(shape) is dict:
         known = list(value) if isinstance(value, dict) else []
-        if typing.get_args(shape)[1] == Property:
+        if typing.get_args(shape)[1] == values.Property:
             known = [*known, segment.lower().replace("_", ".")]
     elif isinstance(shape, type) and issubclass(shape, BaseModel):
         known = list(shape.model_fields)

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 def tls_context(given: TlsSettings | None, settings: Settings) -> ssl.SSLContext:
     """Make a TLS context that verifies the broker's certificate and host name, TLS 1.2 or newer.
 
-    Args:
-        given: the server's `tls` section; without `ca_file` the system's authorities are trusted.
-        settings: locate the files.
-
-    Raises:
-        ConfigurationError: when a file cannot be read or is not PEM.
+    A file that cannot be read or is not PEM raises ConfigurationError.
     """
     given = given or TlsSettings()
     files = (given.ca_file, given.cert_file, given.key_file)

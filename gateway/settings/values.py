@@ -35,21 +35,13 @@ def wrong(message: str, fix: str) -> PydanticCustomError:
 
 
 def parse_duration(value: object) -> float:
-    """Read a duration: `5s`, `250ms`, `1h`, `2d`, or a plain number of seconds.
-
-    Raises:
-        ValueError: when it has another form.
-    """
+    """Read a duration: `5s`, `250ms`, `1h`, `2d`, or a plain number of seconds; raises ValueError."""
     refusal = wrong("Expected a duration.", "Write a number with a unit, such as 250ms, 5s, 10m, 1h or 2d.")
     return _quantity(value, {"": 1.0, **_SECONDS}, refusal)
 
 
 def parse_size(value: object) -> int:
-    """Read a size: `32MiB`, `2GB`, or a plain number of bytes.
-
-    Raises:
-        ValueError: when it has another form, or is not a whole number of bytes above 0.
-    """
+    """Read a size, a whole number of bytes above 0: `32MiB`, `2GB`, or a plain number; raises ValueError."""
     refusal = wrong("Expected a size.", "Write a number with a unit, such as 512KiB, 32MiB or 2GiB.")
     size = _quantity(value, {"": 1, **_BYTES}, refusal)
     if not size.is_integer() or not 0 < size < 2**63:
@@ -70,11 +62,7 @@ def _quantity(value: object, units: Mapping[str, float], refusal: PydanticCustom
 
 
 def split_hosts(text: str) -> list[tuple[str, int | None]]:
-    """Split `a.example:9092,[::1]:9092` into names (without brackets) and ports.
-
-    Raises:
-        ValueError: when a host has another form.
-    """
+    """Split `a.example:9092,[::1]:9092` into names (without brackets) and ports; raises ValueError."""
     hosts: list[tuple[str, int | None]] = []
     for part in text.split(","):
         match = _HOST.fullmatch(part.strip())
@@ -101,14 +89,9 @@ def is_local(host: str) -> bool:
     return address.is_loopback or any(address in network for network in _PRIVATE)
 
 
-_PRIVATE: Final = (
-    tuple(  # RFC 1918, RFC 3927, RFC 4193, RFC 4291; Python's `is_private` contains more, depending on its version
-        map(
-            ipaddress.ip_network,
-            ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"),
-        )
-    )
-)
+# RFC 1918, RFC 3927, RFC 4193, RFC 4291; Python's `is_private` contains more, depending on its version.
+_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+_PRIVATE: Final = tuple(map(ipaddress.ip_network, _NETWORKS))
 
 
 def _check_hosts(text: str) -> str:
@@ -143,10 +126,7 @@ def _check_url(text: str) -> str:
 
 def _check_qos(value: object) -> object:
     if value == 2 and not isinstance(value, bool):
-        raise wrong(
-            "QoS 2 is not supported: it acknowledges messages before they are stored.",
-            "Write 1 or 0.",
-        )
+        raise wrong("QoS 2 is not supported: it acknowledges messages before they are stored.", "Write 1 or 0.")
     if value is not None and (isinstance(value, bool) or value not in (0, 1)):  # a list is not hashable
         raise wrong("Expected a QoS.", "Write 0 or 1.")
     return value

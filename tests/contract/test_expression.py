@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.contract.expression import Expression, ExpressionError, join, parse, split
+from gateway.contract.expression import Expression, ExpressionError, parse
 
 
 @pytest.mark.parametrize(
@@ -31,8 +29,3 @@ def test_parse_takes_the_grammar(text: str, part: str, pointer: str) -> None:
 def test_parse_refuses_anything_else(text: str) -> None:
     with pytest.raises(ExpressionError):
         parse(text)
-
-
-@given(st.lists(st.text()))
-def test_split_undoes_join(tokens: list[str]) -> None:
-    assert split(join(*tokens)) == tuple(tokens)
