@@ -178,15 +178,6 @@ def _bad(text: str, expected: str) -> ValidationError:
 # --- encoders ----------------------------------------------------------------------------------------------------
 
 
-def _time_encoder(name: str, form: TimeForm) -> Encoder:
-    plain = integer(name, form.limits)
-
-    def encode_time(value: Any, out: bytearray) -> None:
-        plain(form.read(value) if type(value) is str else value, out)
-
-    return encode_time
-
-
 def _uuid_encoder(annotated: Annotated) -> Encoder:
     return _uuid_fixed if annotated.kind == "fixed" else _uuid_text
 
@@ -228,7 +219,8 @@ def _decimal_encoder(annotated: Annotated) -> Encoder:
 
 def _time(base: str, description: str, form: TimeForm) -> LogicalType:
     def encoder(annotated: Annotated) -> Encoder:
-        return _time_encoder(annotated.name, form)
+        plain = integer(annotated.name, form.limits)
+        return lambda value, out: plain(form.read(value) if type(value) is str else value, out)
 
     return LogicalType((base,), description, ("integer", "text"), encoder, time=form)
 
