@@ -76,25 +76,16 @@ class ExitCode(IntEnum):
 class Finding:
     """One result of a check: a place, what was found there, and the fix.
 
-    Args:
-        source: the file as the operator named it, or the peer that was checked.
-        line: 1-based line, or 0 when the place has none.
-        path: where in the file, as `#/channels/doors/address` or `servers.kafka.host`; or what of the peer was checked,
-            as `session`.
-        message: what was found, one sentence.
-        fix: what to do, one sentence; may be empty.
-        severity: an error in a file stops `run` with exit code 78; `unknown`: the peer does not show it; `unreachable`:
-            the peer did not answer.
-        expected: what the contract says, if the peer was compared with it.
+    An error in a file stops `run` with exit code 78. Of a peer, `unknown` is what it does not show.
     """
 
-    source: str
-    line: int
-    path: str
+    source: str  # the file as the operator named it, or the peer
+    line: int  # 1-based, or 0 when the place has none
+    path: str  # `#/channels/doors/address`, `servers.kafka.host`, or what of the peer was checked
     message: str
     fix: str = ""
     severity: Severity = "error"
-    expected: str = ""
+    expected: str = ""  # what the contract says, if the peer was compared with it
 
     @classmethod
     def at(cls, peer: str, what: str, severity: Severity, message: str, fix: str = "", *, expected: str = "") -> Self:  # noqa: PLR0913 - the fields of the class

@@ -10,11 +10,7 @@ if TYPE_CHECKING:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file, or create it, so that a power cut leaves the old content or the new UTF-8 text, never a part.
-
-    Raises:
-        OSError: when a step fails; the old file is then unchanged.
-    """
+    """Replace a file, or create it, so that a power cut or an OSError leaves the old text or the new, never a part."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Installation(NamedTuple):
-    """The settings of a gateway.yaml, and the contract that it names."""
+    """The settings of a gateway.yaml, and the contract that it names; ConfigurationError when a secret is unusable."""
 
     settings: Settings
     contract: Contract
@@ -37,30 +37,18 @@ class Installation(NamedTuple):
         return self.settings.resolve(self.settings.spool.path)
 
     def kafka(self, *, producing: bool) -> dict[str, Any]:
-        """Make the librdkafka properties of a producer or a consumer.
-
-        Raises:
-            ConfigurationError: when a secret cannot be used.
-        """
+        """Make the librdkafka properties of a producer or a consumer."""
         server = self.settings.server(self.contract.kafka.name)
         given = server if producing else server.model_copy(update={"producer": {}})
         return connection_properties(self.contract.kafka, given, self.settings)
 
     def registry(self) -> SchemaRegistry:
-        """Make the client for schema ids: the lock file beside the spool, then the registry.
-
-        Raises:
-            ConfigurationError: when a secret cannot be used.
-        """
+        """Make the client for schema ids: the lock file beside the spool, then the registry."""
         return registry_of(self.contract, self.settings)
 
 
 def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
-    """Load gateway.yaml, with overrides from the environment, and its contract.
-
-    Raises:
-        ConfigurationError: with all errors.
-    """
+    """Load gateway.yaml, with overrides from the environment, and its contract."""
     settings = load(config, environ)
     contract = contracts.load(settings.resolve(settings.contract))
     if errors := [finding for finding in check_consistency(settings, contract) if finding.severity == "error"]:
@@ -69,11 +57,7 @@ def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:
-    """Make the registry client of an installation; without `may_register` it only looks up.
-
-    Raises:
-        ConfigurationError: when a secret cannot be used.
-    """
+    """Make the registry client of an installation; without `may_register` it only looks up."""
     given = settings.server(contract.kafka.name).registry
     endpoint = Endpoint(
         url=given.url or contract.kafka.registry_url or "",
@@ -91,11 +75,7 @@ def lock_path_of(settings: Settings) -> Path:
 
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
-    """Make the librdkafka properties for reaching the cluster; TLS always verifies the broker's certificate and name.
-
-    Raises:
-        ConfigurationError: when a secret cannot be used.
-    """
+    """Make the librdkafka properties for the cluster; TLS always verifies the broker's certificate and name."""
     tls, sasl = given.tls, given.sasl
     encrypted = server.tls or tls is not None
     properties = {
@@ -125,11 +105,7 @@ NO_LOGIN = Login("", "")
 
 
 def login(username: str, password_file: Path | None) -> Login:
-    """Make a login, with the password from a file.
-
-    Raises:
-        GatewayError: when the password file cannot be used.
-    """
+    """Make a login, with the password from a file."""
     try:
         return Login(username, read_secret(password_file, None).get_secret_value() if password_file else "")
     except UnfitFileError as error:
@@ -141,14 +117,7 @@ def broker_of(
 ) -> Broker:
     """Find out how to reach a broker of the contract.
 
-    Args:
-        server: of the contract.
-        settings: gateway.yaml, or None.
-        elsewhere: host and port instead of theirs, without TLS.
-        login: instead of gateway.yaml's.
-
-    Raises:
-        ConfigurationError: when a secret or certificate cannot be used.
+    `elsewhere` is a host and port without TLS; it and `login` are used instead of gateway.yaml's.
     """
     given = settings.server(server.name) if settings else None
     encrypted = not elsewhere and (server.tls or bool(given and given.tls))

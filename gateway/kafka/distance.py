@@ -25,14 +25,7 @@ MEASURE_SECONDS = 0.1  # for all tries, so that a start does not wait for Kafka
 def max_in_flight(
     host: str, port: int | None, near_seconds: float = NEAR_SECONDS, measure_seconds: float = MEASURE_SECONDS
 ) -> int:
-    """Choose librdkafka's `max.in.flight`.
-
-    Args:
-        host: of one of the cluster's brokers.
-        port: None for librdkafka's default.
-        near_seconds: a broker that takes less to connect is near.
-        measure_seconds: how long to measure at most.
-    """
+    """Choose librdkafka's `max.in.flight`; a broker that takes less than `near_seconds` to connect is near."""
     times: list[float] = []
     # In a thread, because a DNS look-up has no time limit.
     measuring = threading.Thread(

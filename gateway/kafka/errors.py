@@ -106,24 +106,15 @@ def sentence(error: KafkaError, topic: str = "") -> str:
 
 
 class ClientErrors:
-    """The connection errors of a client: they explain a request that times out.
-
-    Args:
-        properties: the client's.
-    """
+    """The connection errors of a client that is made with `properties`: they explain a request that times out."""
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
         self.properties = {**properties, "log_level": 0, "error_cb": self._on_error}
         self._first: KafkaError | None = None  # those that follow only report that all brokers are down
 
     def no_answer(self, client: AdminClient | Consumer, reason: str = "") -> GatewayError:
-        """Make the error of a request that timed out.
-
-        Args:
-            client: made with `properties`; it is not consuming yet.
-            reason: used where the client has reported no connection error.
-        """
-        client.poll(0)  # serves pending error callbacks
+        """Make the error of a request that timed out; `reason` counts if the client has reported no error."""
+        client.poll(0)  # serves pending error callbacks; a consumer is not consuming yet
         if self._first:
             return GatewayError(printable(f"Kafka does not answer: {sentence(self._first)}."))
         return no_answer(reason)

@@ -50,23 +50,14 @@ class Span(NamedTuple):
 
 
 class Partitions:
-    """Reads bounded parts of topics.
-
-    Args:
-        properties: librdkafka's, with `bootstrap.servers`.
-        answer_seconds: how long to wait for metadata and offsets.
-    """
+    """Reads bounded parts of topics; GatewayError when Kafka does not answer or refuses."""
 
     def __init__(self, properties: Mapping[str, Any], answer_seconds: float = METADATA_SECONDS) -> None:
         self._properties = {**properties, **_OWN}
         self._wait = answer_seconds
 
     def spans(self, topics: Iterable[str], *, is_missing_fine: bool = False) -> list[Span]:
-        """Look up the first and the end offsets of all partitions of topics.
-
-        Raises:
-            GatewayError: Kafka does not answer, or a topic does not exist and `is_missing_fine` is False.
-        """
+        """Look up the first and the end offsets of all partitions of topics."""
         errors = ClientErrors(self._properties)
         consumer = Consumer(errors.properties)
         try:
@@ -89,11 +80,7 @@ class Partitions:
             yield Span(topic, number, *offsets)
 
     def records(self, span: Span) -> Iterator[Message]:
-        """Read the records of a span, oldest first.
-
-        Raises:
-            GatewayError: Kafka denies it, or no record came for 30 s.
-        """
+        """Read the records of a span, oldest first; GatewayError when none comes for 30 s."""
         if span.first >= span.until:
             return
         consumer = Consumer(self._properties)

@@ -123,11 +123,8 @@ class _Partitions(dict[bytes, int]):
 class KafkaSink:
     """Produces records and collects their reports. Only the bridge's loop may call it, except `missing_topics`.
 
-    Args:
-        properties: librdkafka's, for this installation: bootstrap servers, security, overrides of `DEFAULTS`.
-        window_bytes: of readings in flight; less than the spool's memory, or readings in flight alone could fill it,
-            and reading from MQTT would stop though the disk has room.
-        forget_seconds: how long the partition of a key is remembered.
+    `window_bytes`, of readings in flight, is less than the spool's memory: else they could fill it alone, and reading
+    from MQTT would stop though the disk has room.
     """
 
     def __init__(
@@ -172,15 +169,11 @@ class KafkaSink:
         return self.in_flight - sum(map(len, self.settled)) - len(self.failed)
 
     def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
-        """Hand records to librdkafka, in order for each partition, and stop at the first that it does not accept.
+        """Hand records to librdkafka, in order for each partition; give the readings that it did not accept, by offset.
 
-        Args:
-            records: for each reading, either one record, all for the same topic, or a list of records.
-            entries: the readings, by offset; a later `poll` adds them to `settled` or `failed`.
-
-        Returns:
-            The readings that were not accepted, by offset: some when the window or librdkafka's queue is full, when the
-            producer has become fatal, or behind a record that was refused at once (which counts as accepted).
+        A reading has one record, all for the same topic, or a list of records. Readings are left when the window or
+        librdkafka's queue is full, when the producer is fatal, or behind a record that was refused at once, which
+        counts as accepted. A later `poll` adds the accepted ones to `settled` or `failed`.
         """
         if not entries or (self._fatal and not self._replace()):
             return list(entries)
@@ -206,11 +199,7 @@ class KafkaSink:
         return len(sizes) if sum(sizes) <= room else min(len(sizes), 1 + bisect_left(list(accumulate(sizes)), room))
 
     def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[list[Entry], Refusal | None]:
-        """Hand over records of one topic, a run for each partition.
-
-        Returns:
-            The readings that were not accepted, the refused one first, and its error.
-        """
+        """Hand over the records of one topic, a run a partition; give those left, the refused first, and its error."""
         topic = records[0].topic
         # The partition of each record, or ANY_PARTITION where it is not known or each record gets a report.
         known = self._known_partitions(topic)
@@ -237,11 +226,7 @@ class KafkaSink:
     def _produce_run(
         self, records: Sequence[Record], entries: list[Entry], partition: int, learning: _Partitions | None
     ) -> tuple[int, Refusal | None]:
-        """Hand over a run: with a report on its last record, or to learn partitions, on each.
-
-        Returns:
-            How many records were accepted, and the error of the next.
-        """
+        """Hand over a run, with a report on its last record or, to learn partitions, on each; count the taken."""
         reports: list[Callable[..., None] | None]
         if learning is None:  # the report on the last covers all
             reports = [*[None] * (len(records) - 1), partial(self._report, entries)]
@@ -270,11 +255,7 @@ class KafkaSink:
     def _produce_several(
         self, records: Sequence[list[Record]], entries: Sequence[Entry]
     ) -> tuple[list[Entry], Refusal | None]:
-        """Hand over all records of each reading; a reading is reported once, when all its records are.
-
-        Returns:
-            The readings of which no record was accepted, and the error of the first of them.
-        """
+        """Hand over all records of each reading, which is reported once; give the readings of which none was taken."""
         produce = self._producer.produce
         for taken, (group, entry) in enumerate(zip(records, entries, strict=True)):
             # All records of a reading or none, while reports are due that make room. Otherwise as many as fit.
@@ -314,11 +295,7 @@ class KafkaSink:
             self._report_each.add(message.topic() or "")
 
     def poll(self, timeout_seconds: float) -> int:
-        """Serve delivery reports, which add to `settled` and `failed`; wait at most so long for the first.
-
-        Returns:
-            How many events were served.
-        """
+        """Serve delivery reports, which add to `settled` and `failed`; wait at most so long; count the events."""
         try:
             if self._fatal:
                 self._producer.purge(in_flight=False)
@@ -333,11 +310,7 @@ class KafkaSink:
             return 1
 
     def take_reports(self) -> tuple[list[list[Entry]], list[tuple[Entry, KafkaError]]]:
-        """Take the reports since the last call.
-
-        Returns:
-            Entries that Kafka has, a list for each report, and entries that failed with their errors.
-        """
+        """Take the reports since the last call: entries that Kafka has, a list for each report, and failed ones."""
         settled, failed = self.settled, self.failed
         if settled or failed:
             self.settled, self.failed = [], []
@@ -370,8 +343,7 @@ class KafkaSink:
     def missing_topics(self, names: set[str], timeout_seconds: float) -> set[str]:
         """Look up which topics do not exist, or are hidden from this user. Blocks; any thread may call it.
 
-        Raises:
-            ConnectionError: when no broker answers; the text is the cause as far as it is known.
+        ConnectionError when no broker answers; the text is the cause as far as it is known.
         """
         try:
             present = self._producer.list_topics(timeout=timeout_seconds).topics

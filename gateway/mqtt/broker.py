@@ -20,25 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """An MQTT broker, and how to log in there.
+    """An MQTT broker, and how to log in there."""
 
-    Args:
-        name: the contract's server name.
-        host: name or address.
-        port: TCP port.
-        is_mqtt5: else 3.1.1.
-        username: empty for none.
-        password: empty for none.
-        tls: None for plain TCP.
-    """
-
-    name: str
+    name: str  # of the contract's server
     host: str
     port: int
-    is_mqtt5: bool = True
-    username: str = ""
+    is_mqtt5: bool = True  # else 3.1.1
+    username: str = ""  # empty for none
     password: str = field(default="", repr=False)
-    tls: ssl.SSLContext | None = None
+    tls: ssl.SSLContext | None = None  # None for plain TCP
 
     def client_options(self, client_id: str = "", *, is_clean: bool = True) -> dict[str, Any]:
         """Give the arguments of paho's `Client`; `is_clean` deletes an existing session."""

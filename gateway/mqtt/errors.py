@@ -49,22 +49,18 @@ def refusal(reason: str) -> str:
 
 
 def sentence(error: OSError | ValueError, *, is_connecting: bool = False) -> str:
-    """Explain an error of the network or of TLS.
-
-    Args:
-        error: a ValueError is a host name that IDNA cannot encode.
-        is_connecting: it came before the connection was open: a reset then means that the port does not use TLS.
-    """
+    """Explain an error of the network or of TLS; with `is_connecting` it came before the connection was open."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return rejected(error.verify_message)
     if isinstance(error, ssl.SSLError):
         reason = error.reason or "UNKNOWN"
         return ALERTS.get(reason) or _with_fix(f"TLS failed: {reason.lower().replace('_', ' ')}", TLS_FIXES.get(reason))
-    if isinstance(error, ConnectionResetError) and is_connecting:
+    if isinstance(error, ConnectionResetError) and is_connecting:  # the port does not use TLS
         return _with_fix(f"{error.strerror}", CHECK_TLS_PORT)
     if isinstance(error, OSError):
         fix = next((fix for kind, fix in NETWORK_FIXES.items() if isinstance(error, kind)), None)
         return _with_fix(error.strerror or str(error) or type(error).__name__, fix)
+    # A ValueError is a host name that IDNA cannot encode.
     return _with_fix(str(error), NETWORK_FIXES[socket.gaierror])
 
 

@@ -40,20 +40,11 @@ RETAINED, NO_RETAINED = 0, 2  # MQTT 5.0 section 3.8.3.1
 
 
 class BrokerProbe:
-    """A connection to a broker under a random client id; a context manager.
-
-    Args:
-        broker: to connect to.
-        session_expiry: seconds that the broker keeps the gateway's session.
-        answer_seconds: how long to wait for each answer.
-
-    Raises:
-        GatewayError: when the broker cannot be reached, refuses the connection, or has a session for the random id.
-    """
+    """A connection to a broker under a random client id; GatewayError when the broker does not answer, or refuses."""
 
     def __init__(self, broker: Broker, session_expiry: int, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._broker = broker
-        self._session_expiry = session_expiry
+        self._session_expiry = session_expiry  # seconds, as the gateway's session has it
         self._answer_seconds = answer_seconds
         self._client_id = f"gateway-drift-{token_hex(4)}"  # every broker must accept 23 characters
         self._client: paho.Client
@@ -77,11 +68,7 @@ class BrokerProbe:
         self._client.disconnect()
 
     def subscribe(self, filters: Mapping[str, int], *, is_retained_wanted: bool = False) -> dict[str, ReasonCode]:
-        """Subscribe to filters, each with a QoS, until the connection ends; give the broker's answer to each.
-
-        Raises:
-            GatewayError: when it does not answer.
-        """
+        """Subscribe to filters, each with a QoS, until the connection ends; give the broker's answer to each."""
         self._takes_retained = is_retained_wanted
         if self._broker.is_mqtt5:
             retained = RETAINED if is_retained_wanted else NO_RETAINED
@@ -93,22 +80,12 @@ class BrokerProbe:
         return dict(zip(filters, self._answers.pop(packet_id or 0), strict=True))
 
     def unsubscribe(self, filters: Mapping[str, int]) -> None:
-        """End subscriptions.
-
-        Raises:
-            GatewayError: when the broker does not answer.
-        """
+        """End subscriptions."""
         _, packet_id = self._client.unsubscribe(list(filters))
         self._wait(lambda: packet_id in self._answers, "The broker sends no UNSUBACK.")
 
     def is_session_kept(self) -> bool:
-        """Disconnect, and connect again to see whether the broker kept the session; then delete it.
-
-        The subscriptions of this probe are gone afterwards.
-
-        Raises:
-            GatewayError: when the connection is lost.
-        """
+        """Reconnect to see whether the broker kept the session; then delete it, with all subscriptions."""
         for _ in range(2):
             self._client.disconnect()
             is_kept = self._connect(is_clean=False)
@@ -117,11 +94,7 @@ class BrokerProbe:
         return is_kept
 
     def listen(self, take: Callable[[bytes, bytes], None], seconds: float, stopping: Stopping) -> float:
-        """Pass topic and payload of each message to `take` for some seconds, or until stopped; give the seconds.
-
-        Raises:
-            GatewayError: when the connection is lost.
-        """
+        """Pass topic and payload of each message to `take` for some seconds, or until stopped; give the seconds."""
         self._take, started = take, time.monotonic()
         while time.monotonic() < started + seconds and not stopping.is_set():
             self._turn()

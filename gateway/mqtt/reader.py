@@ -66,21 +66,13 @@ class MalformedPacketError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """How the messages of a broker become readings.
+    """How the messages of a broker become readings."""
 
-    Args:
-        stream_of: topic -> name of its stream.
-        payload_limit: bytes; longer payloads are truncated.
-        property_streams: names of the streams whose readings carry their MQTT 5 properties.
-        receive_maximum: how many unacknowledged messages the broker may have in flight.
-        is_fast: False to read with plain paho.
-    """
-
-    stream_of: Callable[[bytes], str]
-    payload_limit: int
-    property_streams: Collection[str] = ()
-    receive_maximum: int = 65_535
-    is_fast: bool = True
+    stream_of: Callable[[bytes], str]  # topic -> name of its stream
+    payload_limit: int  # bytes; longer payloads are truncated
+    property_streams: Collection[str] = ()  # streams whose readings carry their MQTT 5 properties
+    receive_maximum: int = 65_535  # unacknowledged messages that the broker may have in flight
+    is_fast: bool = True  # False to read with plain paho
 
 
 class AckQueue:
@@ -281,11 +273,7 @@ class FastReader(PahoReader):
         return self.feed(data)
 
     def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost
-        """Process received bytes, split anywhere: packets go to the inbox or to paho, an incomplete one waits for more.
-
-        Raises:
-            MalformedPacketError: the bytes break the protocol.
-        """
+        """Process bytes, split anywhere: packets go to the inbox or to paho, an incomplete one waits for more."""
         if self._oversized:
             data = self._consume_oversized(data)
         buffer = self._rest + data if self._rest else data  # behind the incomplete packet of the last call
@@ -387,13 +375,9 @@ class FastReader(PahoReader):
 
 
 class _Oversized:
-    """A PUBLISH that is not gathered: its payload is kept in part and hashed.
+    """A PUBLISH that is not gathered: `kept` bytes of its payload are kept, and all are hashed.
 
-    Args:
-        message: the packet's first byte, topic, packet id, and properties as far as they are kept.
-        size: bytes of payload.
-        kept: how many of them to keep.
-        skipped: bytes of properties still to come, to be skipped.
+    `message` is first byte, topic, packet id and kept properties; `skipped` bytes of properties are still to come.
     """
 
     def __init__(self, message: tuple[int, bytes, int, bytes], size: int, kept: int, skipped: int) -> None:
@@ -449,20 +433,10 @@ def _properties(command: int, buffer: bytes, position: int) -> bytes:
 
 
 def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v5: bool) -> tuple[bytes, int, int]:
-    """Parse a PUBLISH up to its payload; `FastReader.feed` inlines this for QoS 1.
+    """Parse a PUBLISH up to its payload: topic, packet id (0 at QoS 0), start of the payload.
 
-    Args:
-        command: the packet's first byte.
-        buffer: holds the packet from `start` on, whole or at least `LONGEST_HEADER` bytes of it.
-        start: position of the topic's length.
-        after: end of the packet; may lie beyond the buffer.
-        is_v5: the packet has properties.
-
-    Returns:
-        Topic, packet id (0 at QoS 0), and start of the payload.
-
-    Raises:
-        MalformedPacketError: the fields exceed the packet, or the QoS is 2 or 3.
+    The packet is in `buffer` from `start`, the position of the topic's length, to `after`: whole, or at least
+    `LONGEST_HEADER` bytes of it. `FastReader.feed` inlines this for QoS 1.
     """
     body = start + 2 + int.from_bytes(buffer[start : start + 2])
     topic, packet_id = buffer[start + 2 : body], 0

@@ -76,29 +76,17 @@ class Link(StrEnum):
 class Subscriptions(NamedTuple):
     """What to subscribe to, and what the broker may have subscribed already.
 
-    Args:
-        filters: filter -> QoS.
-        retained: when to ask for retained messages; MQTT 3.1.1 brokers send them at every connect regardless.
-        known_filters: those that earlier runs subscribed to and the broker may still have.
-        on_filters_changed: called with all filters that the broker may have, before SUBSCRIBE and after UNSUBACK.
+    `on_filters_changed` gets all filters that the broker may have, before SUBSCRIBE and after UNSUBACK.
     """
 
-    filters: Mapping[str, int]
-    retained: Literal["once", "always", "never"] = "once"
-    known_filters: Iterable[str] = ()
+    filters: Mapping[str, int]  # filter -> QoS
+    retained: Literal["once", "always", "never"] = "once"  # MQTT 3.1.1 brokers send them at every connect regardless
+    known_filters: Iterable[str] = ()  # of earlier runs
     on_filters_changed: Callable[[frozenset[str]], None] = lambda _filters: None
 
 
 class MqttSource:
-    """Reads from one broker.
-
-    Args:
-        server: from the contract.
-        broker: how to connect to it in this installation.
-        subscriptions: what to subscribe to.
-        intake: how messages become readings.
-        connect_seconds: how long to wait for TCP and TLS, and for each answer while connecting.
-    """
+    """Reads from one broker."""
 
     def __init__(
         self,

@@ -37,11 +37,7 @@ Sessions = dict[str, dict[str, list[Filter]]]
 
 
 class SubscriptionFile:
-    """One file for all brokers of a gateway.
-
-    Args:
-        path: of the file, which need not exist; its folder must.
-    """
+    """One file for all brokers of a gateway; it need not exist, but its folder must."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

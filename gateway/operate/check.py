@@ -36,27 +36,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """Where the readings of a stream go; its fields are members of the JSON.
+    """Where the readings of a stream go; its fields are members of the JSON."""
 
-    Args:
-        name: of the receive operation.
-        servers: that it is subscribed on.
-        filter: of the subscription.
-        topics: in Kafka.
-        key: JSON pointers into the record, tried in order.
-        codec: `compiled`, or `precise` where the compiled encoder does not support the schema.
-        because: why it is `precise`, else empty.
-        enabled: False when gateway.yaml switches the stream off.
-        is_array: True when a message is an array of readings.
-    """
-
-    name: str
+    name: str  # of the receive operation
     servers: tuple[str, ...]
     filter: str
     topics: tuple[str, ...]
-    key: tuple[str, ...]
-    codec: str
-    because: str
+    key: tuple[str, ...]  # JSON pointers into the record, tried in order
+    codec: str  # `compiled`, or `precise` where the compiled encoder does not support the schema
+    because: str  # why it is `precise`, else empty
     enabled: bool
     is_array: bool = False
 
@@ -70,17 +58,11 @@ class StreamSummary:
 
 
 class Result(NamedTuple):
-    """The outcome of a check.
+    """The outcome of a check."""
 
-    Args:
-        checked: the file that was checked.
-        findings: in the order to be shown.
-        streams: empty when there are errors.
-    """
-
-    checked: str
+    checked: str  # the file
     findings: tuple[Finding, ...]
-    streams: tuple[StreamSummary, ...] = ()
+    streams: tuple[StreamSummary, ...] = ()  # none when there are errors
 
     @property
     def errors(self) -> int:

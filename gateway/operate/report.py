@@ -43,16 +43,10 @@ RULE = "gateway-check"
 
 
 class Form(NamedTuple):
-    """How a command that checks peers names its results.
+    """How a command that checks peers names its results."""
 
-    Args:
-        name: of the list in its JSON.
-        columns: head of a table's column, JSON member, and the finding's attribute.
-        words: its word for each severity.
-    """
-
-    name: str
-    columns: tuple[tuple[str, str, str], ...]
+    name: str  # of the list in its JSON
+    columns: tuple[tuple[str, str, str], ...]  # head of a table's column, JSON member, and the finding's attribute
     words: Mapping[Severity, str]
 
     def values(self, finding: Finding) -> list[Any]:
@@ -64,12 +58,7 @@ class Form(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The outcome of a command that checks peers.
-
-    Args:
-        findings: peer by peer.
-        form: names them.
-    """
+    """The outcome of a command that checks peers, peer by peer."""
 
     findings: tuple[Finding, ...]
     form: Form
@@ -98,16 +87,12 @@ class Report(NamedTuple):
 
 
 def collect(peer: str, findings: Iterable[Finding]) -> list[Finding]:
-    """Collect what a check of a peer finds; if the peer stops answering, the last finding says so.
-
-    Raises:
-        ConfigurationError: from `findings`; no peer is at fault then.
-    """
+    """Collect what a check of a peer finds; if the peer stops answering, the last finding says so."""
     collected = []
     try:
         for one in findings:
             collected.append(one)  # noqa: PERF402 - a comprehension would lose them when the peer stops answering
-    except ConfigurationError:
+    except ConfigurationError:  # no peer is at fault
         raise
     except GatewayError as error:
         collected.append(Finding.at(peer, "answer", "unreachable", error.message, error.hint, expected="one"))
@@ -123,12 +108,9 @@ def as_line(finding: Finding) -> str:
 
 
 def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], limit: int = MAXIMUM_CELL_BYTES) -> Table:
-    """Lay out a table without lines.
+    """Lay out a table without lines; `limit` is bytes of a cell, except in the last column.
 
-    Args:
-        heads: one a column.
-        rows: cells: text from anywhere, numbers, which are aligned to the right, or rich's `Text`.
-        limit: bytes of a cell, except in the last column.
+    Cells are text from anywhere, numbers, which are aligned to the right, or rich's `Text`.
     """
     rows, last = list(rows), len(heads) - 1
     laid_out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))

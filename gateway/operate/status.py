@@ -55,17 +55,10 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S10
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of a gateway.
+    """The status of a gateway."""
 
-    Args:
-        state: `silent`: a process holds the spool and does not answer.
-        text: one sentence, with the next step.
-        peers: empty when there is no answer.
-        figures: as far as known.
-    """
-
-    state: State
-    text: str
+    state: State  # `silent`: a process holds the spool and does not answer
+    text: str  # one sentence, with the next step
     peers: tuple[PeerState, ...] = ()
     figures: Snapshot = NOTHING
 
@@ -153,25 +146,13 @@ def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
 
 
 def query_of(config: Path, environ: Mapping[str, str]) -> Callable[[], Status]:
-    """Make the query of the gateway that a gateway.yaml describes.
-
-    Raises:
-        ConfigurationError: when the settings are wrong.
-    """
+    """Make the query of the gateway that a gateway.yaml describes."""
     settings = load(config, environ)
     return partial(status, settings.http.listen, settings.resolve(settings.spool.path))
 
 
 def status(listen: str | None, spool_path: Path) -> Status:
-    """Query a gateway.
-
-    Args:
-        listen: its HTTP address, or None when HTTP is switched off.
-        spool_path: its spool file, read when there is no answer.
-
-    Raises:
-        GatewayError: when another program answers, or the spool cannot be read.
-    """
+    """Query a gateway at its HTTP address, None when HTTP is off; its spool file is read when there is no answer."""
     if not listen:
         return _from_disk("This gateway has no HTTP port (http.listen is off)", spool_path)
     try:

@@ -32,17 +32,7 @@ FIRST_LOOK_SECONDS = 1.0  # between the two queries that give a rate
 
 
 def follow(query: Callable[[], Status], stopping: Stopping, interval_seconds: float, screen: TextIO) -> None:
-    """Show the status again and again.
-
-    Args:
-        query: returns it.
-        stopping: ends the display.
-        interval_seconds: between two queries.
-        screen: a terminal.
-
-    Raises:
-        GatewayError: from `query`.
-    """
+    """Show the status on a terminal again and again, until stopped."""
     rates = RateTracker()
     console = Console(file=screen, markup=False, highlight=False, emoji=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
@@ -52,11 +42,7 @@ def follow(query: Callable[[], Status], stopping: Stopping, interval_seconds: fl
 
 
 def once(query: Callable[[], Status], stopping: Stopping) -> tuple[str, ExitCode]:
-    """Query twice, because that gives rates; return the page and the exit code of `gateway status`.
-
-    Raises:
-        GatewayError: from `query`.
-    """
+    """Query twice, because that gives rates; return the page and the exit code of `gateway status`."""
     rates = RateTracker()
     _blocks(query(), rates)
     stopping.wait(FIRST_LOOK_SECONDS)

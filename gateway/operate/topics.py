@@ -70,19 +70,11 @@ class Need(Enum):
 
 
 class Change(NamedTuple):
-    """One difference between the cluster and the contract.
+    """One difference between the cluster and the contract."""
 
-    Args:
-        topic: as the contract describes it.
-        setting: `topic` when it is missing, `partitions`, `replicas`, or a setting's name.
-        now: what the cluster has; empty when it has nothing.
-        wanted: what the contract says.
-        need: what it takes.
-    """
-
-    topic: Topic
-    setting: str
-    now: str
+    topic: Topic  # as the contract describes it
+    setting: str  # `topic` when it is missing, `partitions`, `replicas`, or a setting's name
+    now: str  # empty when the cluster has nothing
     wanted: str
     need: Need
 
@@ -126,12 +118,7 @@ class Plan(NamedTuple):
 
 
 class Cluster:
-    """A Kafka cluster and its topics, through the admin client.
-
-    Args:
-        properties: librdkafka's, with `bootstrap.servers`.
-        answer_seconds: how long to wait for an answer.
-    """
+    """A Kafka cluster and its topics, through the admin client; GatewayError when it does not answer or refuses."""
 
     def __init__(self, properties: Mapping[str, Any], answer_seconds: float = ANSWER_SECONDS) -> None:
         self._wait = answer_seconds
@@ -139,11 +126,7 @@ class Cluster:
         self._admin = AdminClient(self._client_errors.properties)
 
     def topics(self, names: Sequence[str]) -> dict[str, Topic]:
-        """Look up topics; those that exist are returned with all their settings.
-
-        Raises:
-            GatewayError: when Kafka does not answer or refuses.
-        """
+        """Look up topics; those that exist are returned with all their settings."""
         settings = {name: entries for name in names if (entries := self._settings(name)) is not None}
         metadata = self._metadata() if settings else {}
         return {
@@ -153,11 +136,7 @@ class Cluster:
         }
 
     def make(self, change: Change) -> None:
-        """Make one change.
-
-        Raises:
-            GatewayError: when Kafka refuses it or does not answer.
-        """
+        """Make one change."""
         try:
             self._request(change).result(2 * self._wait)
         except KafkaException as error:
@@ -209,11 +188,7 @@ def wanted(contract: Contract) -> dict[str, Topic]:
 
 
 def plan(topics: Mapping[str, Topic], cluster: Cluster) -> Plan:
-    """Compare a cluster with the topics of a contract.
-
-    Raises:
-        GatewayError: when Kafka does not answer or refuses.
-    """
+    """Compare a cluster with the topics of a contract."""
     present = cluster.topics(list(topics))
     changes = (change for topic in topics.values() for change in _changes(topic, present.get(topic.name)))
     notes = (

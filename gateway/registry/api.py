@@ -39,23 +39,14 @@ MAXIMUM_RESPONSE_BYTES = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How to reach a registry.
+    """How to reach a registry: user and password are for basic authentication, the token is a bearer's."""
 
-    Args:
-        url: base of the Confluent REST API, http or https; empty when this installation has no registry.
-        username: for basic authentication, without a colon; empty for none.
-        password: goes with it.
-        token: bearer token; empty for none.
-        ca_file: PEM file of the CAs to trust, instead of the system's.
-        timeout_seconds: for connecting, and for each read.
-    """
-
-    url: str
-    username: str = ""
+    url: str  # base of the Confluent REST API; empty when this installation has no registry
+    username: str = ""  # without a colon; empty for none
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    ca_file: Path | None = None
-    timeout_seconds: float = 10.0
+    ca_file: Path | None = None  # PEM file of the CAs to trust, instead of the system's
+    timeout_seconds: float = 10.0  # for connecting, and for each read
 
 
 class NoUrlError(PeerError):
@@ -103,14 +94,8 @@ class RegistryApi:
     def request(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
         """Send a request, with a JSON body unless that is None, and give the JSON of the response.
 
-        The path is below the base, quoted, and without a slash before it.
-
-        Raises:
-            NoUrlError: nothing was sent, as there is no registry.
-            CaFileError: nothing was sent, as the CA file cannot be used.
-            UnreachableError: no response.
-            RefusedError: the status is not a success.
-            InvalidResponseError: a success without JSON.
+        The path is below the base, quoted, and without a slash before it. Errors are PeerError or, before anything is
+        sent, CaFileError.
         """
         if not self._endpoint.url:
             raise NoUrlError

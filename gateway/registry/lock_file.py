@@ -33,19 +33,12 @@ MAXIMUM_LOCK_BYTES = 1_000_000
 
 
 class Pin(msgspec.Struct, frozen=True):
-    """An entry of the lock file; members of a later version are ignored.
-
-    Args:
-        id: the registry's schema id.
-        canonical_sha256: of the schema's Avro parsing canonical form, hexadecimal.
-        text_sha256: of the text that was registered, hexadecimal.
-        schema: name of the schema file, for people.
-    """
+    """An entry of the lock file; members of a later version are ignored. The digests are hexadecimal."""
 
     id: Annotated[int, msgspec.Meta(ge=0, le=MAXIMUM_ID)]
-    canonical_sha256: str
-    text_sha256: str
-    schema: str = ""
+    canonical_sha256: str  # of the schema's Avro parsing canonical form
+    text_sha256: str  # of the text that was registered
+    schema: str = ""  # name of the file, for people
 
     def holds_for(self, schema: AvroSchema) -> bool:
         """True when the id was given for this very schema."""
@@ -75,22 +68,14 @@ def read_lock(path: Path) -> dict[str, Pin]:
 
 
 def update_lock(path: Path, routes: Iterable[Route], ids: Mapping[str, int]) -> None:
-    """Write ids, by subject, to a lock file; routes without a schema or an id are skipped, other subjects stay.
-
-    Raises:
-        OSError: when the file cannot be written.
-    """
+    """Write ids, by subject, to a lock file; routes without a schema or an id are skipped, other subjects stay."""
     new = {one.subject: _pin(one.schema, ids[one.subject]) for one in routes if one.schema and one.subject in ids}
     entries = msgspec.to_builtins(dict(sorted((read_lock(path) | new).items())))
     files.replace(path, json.dumps(entries, indent=2) + "\n")
 
 
 def canonical(text: str) -> str:
-    """Write the parsing canonical form of a schema, which is equal for schemas that encode data alike.
-
-    Raises:
-        ValueError, SchemaParseException: when the text is not a schema.
-    """
+    """Write the parsing canonical form, equal for schemas that encode alike; ValueError or SchemaParseException."""
     return str(to_parsing_canonical_form(parse_schema(json.loads(text))))
 
 

@@ -53,43 +53,26 @@ _NOT_FOUND_CODES = {40401, 40402, 40403}  # subject, version, schema
 
 
 class Unresolved(NamedTuple):
-    """Why a subject has no schema id.
-
-    Args:
-        subject: the registry's subject.
-        retryable: True when the same request may succeed later; False when an operator has to act.
-        reason: sentences for people; no secret, no control characters.
-    """
+    """Why a subject has no schema id."""
 
     subject: str
-    retryable: bool
-    reason: str
+    retryable: bool  # the same request may succeed later; else an operator has to act
+    reason: str  # sentences for people; no secret, no control characters
 
 
 class SchemaIds(NamedTuple):
-    """The ids of a set of routes.
+    """The ids of a set of routes."""
 
-    Args:
-        ids: by subject.
-        refusals: one for each subject without an id.
-        notes: what the operator should know although the ids are there, e.g. that the lock file cannot be written.
-    """
-
-    ids: dict[str, int]
-    refusals: tuple[Unresolved, ...]
-    notes: tuple[str, ...]
+    ids: dict[str, int]  # by subject
+    refusals: tuple[Unresolved, ...]  # one for each subject without an id
+    notes: tuple[str, ...]  # for the operator although the ids are there: the lock file cannot be written
 
 
 class SchemaRegistry:
-    """Finds the schema ids of routes.
+    """Finds the schema ids of routes; without `register` it only looks them up. The lock file need not exist.
 
     Every method may block for the timeout, once for each step of a subject: call it from a background thread. Use an
     instance from one thread at a time.
-
-    Args:
-        endpoint: the registry.
-        lock_path: the lock file; need not exist, its folder must.
-        register: True to register schemas, False only to look them up.
     """
 
     def __init__(self, endpoint: Endpoint, lock_path: Path, *, register: bool = True) -> None:

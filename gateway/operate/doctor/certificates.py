@@ -51,11 +51,7 @@ class _Server(NamedTuple):
 
 
 def examine(installation: Installation, now: datetime | None = None) -> Iterator[Finding]:
-    """Check all certificates of an installation, at this moment or at another, with time zone.
-
-    Raises:
-        ConfigurationError: when a certificate cannot be used.
-    """
+    """Check all certificates of an installation, at this moment or at another, with time zone."""
     now = now or datetime.now(UTC)
     settings = installation.settings
     for name, is_chain in dict.fromkeys(_files(installation)):

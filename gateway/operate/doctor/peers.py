@@ -34,11 +34,7 @@ DROPPED_FIX = "Set max_queued_messages 0, max_queued_bytes 0 and per_listener_se
 
 
 def examine_broker(installation: Installation, server: MqttServer, stopping: Stopping) -> Iterator[Finding]:
-    """Check a broker; `stopping` ends listening early.
-
-    Raises:
-        GatewayError: when the broker does not answer or refuses the probe.
-    """
+    """Check a broker; `stopping` ends listening early."""
     yield from broker.compare(installation, server, 0, stopping)
     with BrokerProbe(broker_of(server, installation.settings), server.session_expiry) as probe:
         yield _session(server, probe)
@@ -79,11 +75,7 @@ def _retained(probe: BrokerProbe, stopping: Stopping) -> dict[str, str]:
 
 
 def examine_kafka(installation: Installation) -> Iterator[Finding]:
-    """Check the cluster.
-
-    Raises:
-        GatewayError: when Kafka does not answer or refuses.
-    """
+    """Check the cluster."""
     for finding in kafka.compare(installation):
         # Without its topic no reading is delivered; all other differences concern order, retention or joins.
         is_topic = len(finding.path.split()) == 2  # `topic doors`, not one of its settings
@@ -108,11 +100,7 @@ def check_replicas(peer: str, topic: Topic) -> Finding:
 
 
 def examine_registry(installation: Installation) -> Iterator[Finding]:
-    """Check the lock file and the registry; a difference is only a warning, because the gateway runs with it.
-
-    Raises:
-        GatewayError: when the registry does not answer.
-    """
+    """Check the lock file and the registry; a difference is only a warning, because the gateway runs with it."""
     yield _pinned(installation)
     yield from map(_as_warning, registry.compare(installation))
 

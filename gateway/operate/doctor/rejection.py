@@ -23,28 +23,16 @@ SHOWN_BYTES = 60
 
 
 class Peer(NamedTuple):
-    """A TLS server.
-
-    Args:
-        host: as the gateway connects to it.
-        port: as the gateway connects to it.
-        authority: the setting that names the authority to trust, and where it stands.
-        address: the setting that says where the server is.
-    """
+    """A TLS server, as the gateway connects to it."""
 
     host: str
     port: int
-    authority: str = f"tls.ca_file {UNDER_SERVERS}"
-    address: str = f"host {UNDER_SERVERS}"
+    authority: str = f"tls.ca_file {UNDER_SERVERS}"  # the setting of the CA to trust
+    address: str = f"host {UNDER_SERVERS}"  # the setting of the address
 
 
 def explain(peer: Peer, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-    """Say why a certificate is rejected, and how to fix it.
-
-    Args:
-        peer: the server. Its certificate is fetched, which blocks for `FETCH_SECONDS` when it does not answer.
-        error: from OpenSSL.
-    """
+    """Say why a certificate is rejected, and how to fix it; blocks for `FETCH_SECONDS` if the server is silent."""
     cause, fix = _CAUSES.get(error.verify_code, (None, ""))
     certificate = _fetch(peer) if cause else None
     try:

@@ -22,11 +22,7 @@ SHARED_FIX = "Give each gateway its own clientId in the contract's MQTT binding,
 
 
 def examine(installation: Installation) -> Iterator[Finding]:
-    """Check what the running gateway reports.
-
-    Raises:
-        GatewayError: when another program answers in its place.
-    """
+    """Check what the running gateway reports."""
     answer = status(installation.settings.http.listen, installation.spool_path)
     if answer.state in {"silent", "stopped"}:
         yield Finding.at(PLACE, IDS, "unknown", "only a running gateway notices that one is shared")

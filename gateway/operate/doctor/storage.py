@@ -31,13 +31,7 @@ REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph"}
 
 
 def examine(spool: Path, limit_bytes: int, mounts: str | None = None) -> Iterator[Finding]:
-    """Check the folder of a spool file, which need not exist yet.
-
-    Args:
-        spool: the file.
-        limit_bytes: how large it may become.
-        mounts: as in proc_pid_mountinfo(5), instead of this process's.
-    """
+    """Check the folder of a spool file, which need not exist yet; `mounts` is as in proc_pid_mountinfo(5)."""
     folder = spool.absolute().parent
     if not folder.is_dir():
         yield Finding.at(PLACE, "folder", "error", f"{folder} does not exist", "Create it for the gateway's user.")
@@ -109,12 +103,7 @@ def _file_system(folder: Path, mounts: str) -> Finding:
 
 
 def file_system(folder: Path, mounts: str) -> str:
-    """Find the type of the file system of a folder; "" when the table does not show it.
-
-    Args:
-        folder: without symbolic links.
-        mounts: as in proc_pid_mountinfo(5).
-    """
+    """Find the type of the file system of a folder, without symbolic links; "" when the table does not show it."""
     longest, kind = -1, ""
     for line in mounts.splitlines():
         mount, _, source = line.partition(" - ")

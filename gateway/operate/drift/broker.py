@@ -32,17 +32,7 @@ SHOWN_GROUPS = 10
 
 
 def compare(installation: Installation, server: MqttServer, seconds: float, stopping: Stopping) -> Iterator[Finding]:
-    """Compare a broker with the contract.
-
-    Args:
-        installation: contract and settings.
-        server: of the contract.
-        seconds: how long to listen to all topics; 0 to skip that.
-        stopping: ends the listening early.
-
-    Raises:
-        GatewayError: when the broker does not answer or refuses the probe.
-    """
+    """Compare a broker with the contract; then listen to all topics for some seconds, or not at all with 0."""
     broker = broker_of(server, installation.settings)
     with BrokerProbe(broker, server.session_expiry) as probe:
         version = f"MQTT {server.version}, {'TLS' if broker.tls else 'plain'}"

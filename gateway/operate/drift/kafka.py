@@ -22,11 +22,7 @@ FIX = "Set partitioner=murmur2_random at the other producers"
 
 
 def compare(installation: Installation) -> Iterator[Finding]:
-    """Compare the cluster with the contract.
-
-    Raises:
-        GatewayError: when Kafka does not answer or refuses.
-    """
+    """Compare the cluster with the contract."""
     peer, properties = installation.contract.kafka.name, installation.kafka(producing=False)
     topics = wanted(installation.contract)
     changes = plan(topics, Cluster(properties)).changes

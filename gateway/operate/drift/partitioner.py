@@ -38,27 +38,16 @@ _OWN = {
 
 
 class Sample(NamedTuple):
-    """What the last records of a topic show.
+    """What the last records of a topic show."""
 
-    Args:
-        partitions: of the topic.
-        keyed: number of records with a key.
-        murmur2: how many of these are in the partition that Java's producers choose.
-        crc32: how many are in the partition that librdkafka chooses by default.
-    """
-
-    partitions: int
-    keyed: int
-    murmur2: int
-    crc32: int
+    partitions: int  # of the topic
+    keyed: int  # records with a key
+    murmur2: int  # how many of these are in the partition that Java's producers choose
+    crc32: int  # how many are in the partition that librdkafka chooses by default
 
 
 def sample(properties: Mapping[str, Any], topic: str) -> Sample:
-    """Compare the last records of an existing topic with both partitioners.
-
-    Raises:
-        GatewayError: when Kafka does not answer or refuses.
-    """
+    """Compare the last records of an existing topic with both partitioners."""
     spans = Partitions(properties).spans([topic])
     records = [(record.key(), record.partition()) for record in _last(properties, spans)]
     keyed = [(key if isinstance(key, bytes) else str(key).encode(), at) for key, at in records if key]

@@ -20,11 +20,7 @@ LOCK = "Run `gateway schemas lock`."
 
 
 def compare(installation: Installation) -> Iterator[Finding]:
-    """Compare subjects with the contract's schemas, and both with the lock file.
-
-    Raises:
-        GatewayError: when the registry does not answer.
-    """
+    """Compare subjects with the contract's schemas, and both with the lock file."""
     kafka = installation.contract.kafka
     has_url = bool(installation.settings.server(kafka.name).registry.url or kafka.registry_url)
     if not has_url:

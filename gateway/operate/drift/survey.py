@@ -27,16 +27,7 @@ FORM = Form(
 
 
 def survey(installation: Installation, seconds: float, stopping: Stopping) -> Report:
-    """Compare every peer of an installation with its contract.
-
-    Args:
-        installation: contract and settings.
-        seconds: how long to listen to each broker for topics that no stream describes.
-        stopping: ends the listening early.
-
-    Raises:
-        ConfigurationError: when a secret or certificate cannot be used.
-    """
+    """Compare every peer of an installation with its contract; listen to each broker for so many seconds at most."""
     contract = installation.contract
     peers = [
         *((server.name, broker.compare(installation, server, seconds, stopping)) for server in contract.brokers),

@@ -25,17 +25,11 @@ if TYPE_CHECKING:
 
 
 class Schema(NamedTuple):
-    """A version of a schema.
+    """A version of a schema."""
 
-    Args:
-        label: its name for people, as `schemas/door.avsc` or `HEAD:schemas/door.avsc`.
-        type: its outermost type.
-        lines: 1-based line by place; empty when they are not known.
-    """
-
-    label: str
-    type: AvroType
-    lines: dict[Place, int]
+    label: str  # for people, as `schemas/door.avsc` or `HEAD:schemas/door.avsc`
+    type: AvroType  # the outermost
+    lines: dict[Place, int]  # 1-based; empty when they are not known
 
     def line(self, place: Place) -> int:
         """The line of a type or field, or of what encloses it; 0 when lines are not known."""
@@ -45,11 +39,7 @@ class Schema(NamedTuple):
 
 
 def read(path: Path) -> Schema:
-    """Read a schema file; lines are known if its name ends in `.avsc` or `.json`.
-
-    Raises:
-        ConfigurationError: with all errors of the schema.
-    """
+    """Read a schema file, with all its errors in one ConfigurationError; `.avsc` and `.json` files give lines."""
     if path.suffix not in {".avsc", ".json"}:  # a pipe, for example; the contract's reader would parse it as YAML
         return parse(_text(path), str(path))
     document, findings = Document(path), Findings()
@@ -64,11 +54,7 @@ def read(path: Path) -> Schema:
 
 
 def parse(text: str, label: str) -> Schema:
-    """Parse the JSON of a schema.
-
-    Raises:
-        ConfigurationError: when it is not a valid Avro schema.
-    """
+    """Parse the JSON of a schema."""
     try:
         definition = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -48,25 +48,15 @@ class Rule(Enum):
 
 
 class Fault(NamedTuple):
-    """Why a reader cannot read a writer's records, or why it reads them wrongly.
-
-    Args:
-        rule: the rule that is broken.
-        record: full name of the innermost record, the reader's; empty outside of records.
-        path: the field from the outermost record on, as `position.samples[]`; empty for the outermost type.
-        reader: what the reader expects there.
-        writer: what the writer has there; None when it has nothing.
-        field: the reader's innermost field; None outside of records.
-        candidates: fields of the writer that the reader does not know but could read: perhaps the same, renamed.
-    """
+    """Why a reader cannot read a writer's records, or why it reads them wrongly."""
 
     rule: Rule
-    record: str
-    path: str
+    record: str  # full name of the innermost record, the reader's; empty outside of records
+    path: str  # from the outermost record on, as `position.samples[]`; empty for the outermost type
     reader: AvroType
-    writer: AvroType | None
-    field: Field | None = None
-    candidates: tuple[str, ...] = ()
+    writer: AvroType | None  # None when it has nothing there
+    field: Field | None = None  # the reader's innermost; None outside of records
+    candidates: tuple[str, ...] = ()  # the writer's that the reader does not know but could read: perhaps renamed
 
     @property
     def is_caution(self) -> bool:
@@ -80,30 +70,16 @@ def faults(reader: AvroType, writer: AvroType) -> list[Fault]:
 
 
 class Problem(NamedTuple):
-    """A fault between two versions.
+    """A fault between two versions."""
 
-    Args:
-        direction: backward when the new schema reads, forward when the old one does.
-        fault: what the reader cannot do.
-        new: the new version.
-        old: the earlier version.
-    """
-
-    direction: Direction
+    direction: Direction  # backward when the new schema reads, forward when the old one does
     fault: Fault
     new: Schema
     old: Schema
 
 
 def problems(new: Schema, earlier: Sequence[Schema], mode: Mode) -> list[Problem]:
-    """Compare a new version of a schema with earlier ones, the oldest first.
-
-    Returns:
-        Faults and cautions, those against the newest version first.
-
-    Raises:
-        ConfigurationError: when the types are nested hundreds of levels deep.
-    """
+    """List faults and cautions against earlier versions, the oldest first; those against the newest come first."""
     try:
         return [
             Problem(direction, fault, new, old)

@@ -33,25 +33,15 @@ Outcome = Literal["compatible", "incompatible", "new", "not compared"]
 
 
 class Review(NamedTuple):
-    """The check of one subject.
+    """The check of one subject."""
 
-    Args:
-        subject: the registry's subject; the new file's name where two files are compared.
-        file: of the schema.
-        mode: the compatibility mode that counted; empty when the registry does not tell it.
-        outcome: `not compared` is a failure.
-        against: the versions it was compared with.
-        problems: faults and cautions.
-        reasons: the registry's, or why nothing was compared.
-    """
-
-    subject: str
-    file: str
-    mode: str
+    subject: str  # the new file's name where two files are compared
+    file: str  # of the schema
+    mode: str  # empty when the registry does not tell it
     outcome: Outcome
-    against: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # the versions it was compared with
     problems: tuple[Problem, ...] = ()
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # the registry's, or why nothing was compared
 
     @property
     def is_passed(self) -> bool:
@@ -85,26 +75,13 @@ class Review(NamedTuple):
 
 
 def review_pair(old: Path, new: Path, mode: Mode) -> Review:
-    """Check a schema file against an earlier one.
-
-    Raises:
-        ConfigurationError: with all errors of both files.
-    """
+    """Check a schema file against an earlier one."""
     earlier, version = _map_all(read, (old, new))
     return compare(version, [earlier], mode)
 
 
 def review_files(contract: Contract, earlier: Callable[[Path], list[Schema]], mode: Mode) -> list[Review]:
-    """Check the schema files of a contract.
-
-    Args:
-        contract: as it is now.
-        earlier: finds the versions of a file, the oldest first.
-        mode: for every subject.
-
-    Raises:
-        ConfigurationError: with all errors of all files.
-    """
+    """Check the schema files of a contract; `earlier` finds the versions of a file, the oldest first."""
     subjects = routes(contract).items()
     return _map_all(lambda subject: _review_file(subject[0], schema_of(subject[1]), earlier, mode), subjects)
 

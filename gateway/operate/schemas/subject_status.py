@@ -28,28 +28,16 @@ HEADS = ("subject", "schema", "id", "version", "mode", "lock file", "registry")
 
 
 class SubjectStatus(NamedTuple):
-    """The state of one subject; its fields are members of the JSON.
-
-    Args:
-        subject: the registry's subject.
-        schema: name of the schema file.
-        id: the registry's id of the file's schema; None when it is not registered.
-        version: of the subject, likewise.
-        mode: the subject's compatibility mode; empty when the registry does not answer.
-        lock: whether the lock file agrees with file and registry, in words.
-        registry: whether the registry agrees with the file, in words.
-        agrees: True when all three agree.
-        is_answered: False when the registry did not answer.
-    """
+    """The state of one subject; its fields are members of the JSON."""
 
     subject: str
-    schema: str
-    id: int | None
+    schema: str  # name of the file
+    id: int | None  # the registry's for the file's schema; None when it is not registered
     version: int | None
-    mode: str
-    lock: str
-    registry: str
-    agrees: bool
+    mode: str  # empty when the registry does not answer
+    lock: str  # whether the lock file agrees with file and registry, in words
+    registry: str  # whether the registry agrees with the file, in words
+    agrees: bool  # all three
     is_answered: bool
 
     @property
@@ -87,11 +75,7 @@ def register(installation: Installation) -> list[Change]:
 
 
 def lock(installation: Installation) -> list[Change]:
-    """Write the ids that the registry has now to the lock file; a subject without one keeps its entry.
-
-    Raises:
-        GatewayError: when the lock file cannot be written.
-    """
+    """Write the ids that the registry has now to the lock file; a subject without one keeps its entry."""
     subjects, path = Subjects(installation.registry()), lock_path_of(installation.settings)
     changes = [_look_up(name, schema, subjects) for name, schema in _schemas(installation).items()]
     if ids := {one.subject: one.id for one in changes if one.id is not None}:

@@ -18,24 +18,14 @@ if TYPE_CHECKING:
 
 
 class Registered(NamedTuple):
-    """A version of a subject.
-
-    Args:
-        version: its number, from 1.
-        id: the schema's id in the whole registry.
-        text: the schema's JSON.
-    """
+    """A version of a subject: its number, from 1, the schema's id in the whole registry, and its JSON."""
 
     version: int
     id: int
     text: str
 
     def schema(self, subject: str) -> Schema:
-        """Parse the schema.
-
-        Raises:
-            ConfigurationError: when it is not a valid Avro schema.
-        """
+        """Parse the schema."""
         return parse(self.text, f"{subject} version {self.version}")
 
 
@@ -70,11 +60,7 @@ class Subjects:
         )
 
     def rejections(self, subject: str, schema: AvroSchema) -> tuple[str, ...] | Unresolved | None:
-        """Check a schema as the subject's next version.
-
-        Returns:
-            None when the registry would accept it, else its reasons, which may be empty.
-        """
+        """Check a schema as the next version: None when the registry accepts it, else reasons, if it gives any."""
         path = f"compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
         answer = self._ask(subject, "POST", path, {"schema": schema.text})
         if answer is None or isinstance(answer, Unresolved):  # None: no such subject

@@ -22,19 +22,7 @@ GIT_SECONDS = 60
 
 
 def from_git(path: Path, ref: str, *, all_of_them: bool) -> list[Schema]:
-    """Read versions of a schema file from git.
-
-    Args:
-        path: the file as it is now.
-        ref: a commit, branch or tag.
-        all_of_them: True for every version up to that commit, False for the one at it.
-
-    Returns:
-        The versions, the oldest first; none when git does not have the file.
-
-    Raises:
-        ConfigurationError: when git fails, the commit does not exist, or a version is not a valid schema.
-    """
+    """Read versions of a schema file, the oldest first: all up to a commit, branch or tag, or the one at it."""
     commit = _git(path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if not commit:
         raise _no_versions(path, f"There is no commit {ref} in a git repository around it.")
@@ -48,19 +36,7 @@ def from_git(path: Path, ref: str, *, all_of_them: bool) -> list[Schema]:
 
 
 def from_folder(path: Path, root: Path, folder: Path) -> list[Schema]:
-    """Read the version of a schema file from a folder that was saved earlier.
-
-    Args:
-        path: the file as it is now.
-        root: the contract's folder.
-        folder: a copy of it, or a folder with only the schema files.
-
-    Returns:
-        The one version, or none when the folder does not have the file.
-
-    Raises:
-        ConfigurationError: when the folder does not exist, or the version is not a valid schema.
-    """
+    """Read the version of a schema file from a saved copy of the contract's folder, or of the schema files alone."""
     if not folder.is_dir():
         raise _no_versions(folder, "This folder does not exist.")
     below = path.relative_to(root) if path.is_relative_to(root) else path.name
