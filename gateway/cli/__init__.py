@@ -26,26 +26,15 @@ from gateway.errors import GatewayError
 
 app = typer.Typer(
     name="gateway",
-    help="MQTT to Kafka for smart meters and factory sensors: Avro-checked, in order, nothing lost.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(init)
-app.command()(run)
-app.command()(check)
-app.command()(docs)
-app.command()(simulate)
-app.command()(tail)
-app.command()(status)
-app.command()(top)
-app.add_typer(dlq)
-app.add_typer(schemas)
-app.add_typer(topics)
-app.command()(drift)
-app.command()(doctor)
-app.command()(demo)
+for command in (init, run, check, docs, simulate, tail, status, top, drift, doctor, demo):
+    app.command()(command)
+for group in (dlq, schemas, topics):
+    app.add_typer(group)
 
 
 @app.callback(invoke_without_command=True)

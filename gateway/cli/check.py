@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gateway.cli.options import exit_codes
+from gateway.cli.options import CONTRACT, ContractOption, exit_codes
 
 if TYPE_CHECKING:
     from gateway.operate.check import Result
@@ -24,21 +24,20 @@ def check(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Check this gateway.yaml, and its contract.")
     ] = None,
-    contract: Annotated[Path, typer.Option(help="Check this contract when no gateway.yaml is given.")] = Path(
-        "asyncapi.yaml"
-    ),
+    contract: ContractOption = CONTRACT,
     output: FormatOption = "text",
 ) -> None:
     """Find everything that would stop `gateway run`, in one pass."""
-    from gateway.operate import check as checks  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate import check as checks
 
     result = checks.check(config, contract, os.environ)
     _show(result, output)
-    raise typer.Exit(result.exit_code)
+    if result.errors:
+        raise typer.Exit(result.exit_code)
 
 
 def _show(result: Result, output: str) -> None:
-    from gateway.operate import report  # noqa: PLC0415 - as above
+    from gateway.operate import report
 
     match output:
         case "json":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption  # noqa: TC001 - typer reads the annotations
+from gateway.cli.options import ConfigOption, FormatOption, exit_codes, open_installation
 from gateway.core.reading import Reason
+from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
     from gateway.installation import Installation
@@ -28,19 +27,21 @@ TopicOption = Annotated[str | None, typer.Option(help="The dead-letter topic, wh
 ReasonOption = Annotated[Reason | None, typer.Option(help="Only dead letters with this reason.")]
 StreamOption = Annotated[str | None, typer.Option(help="Only dead letters of this receive operation.")]
 
+KAFKA_FAILED = "Kafka did not answer or refused"
+NOT_FOUND = f"there is no such dead letter, or {KAFKA_FAILED}"
 HEADS = ("count", "replayed", "stream", "reason", "pointer", "first", "last", "newest", "MQTT topic")
-SOMETHING_FAILED = 1
 
 
 @dlq.command("list")
+@exit_codes({0: "listed", 1: KAFKA_FAILED}, 78)
 def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """List dead letters, grouped by stream, reason and place in the payload."""
-    from gateway.kafka.partitions import Partitions  # noqa: PLC0415 - as above
-    from gateway.operate.dlq.dead_letters import DeadLetters, causes, iso, topics_of  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.dlq.replay import journal_of  # noqa: PLC0415 - as above
-    from gateway.operate.report import table  # noqa: PLC0415 - as above
+    from gateway.kafka.partitions import Partitions
+    from gateway.operate.dlq.dead_letters import DeadLetters, causes, iso, topics_of
+    from gateway.operate.dlq.replay import journal_of
+    from gateway.operate.report import table
 
-    installation = _installation(config)
+    installation = open_installation(config)
     partitions = Partitions(installation.kafka(producing=False))
     dead_letters = DeadLetters(partitions, topics_of(installation.contract))
     journal = journal_of(installation, partitions)
@@ -57,6 +58,7 @@ def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
 
 
 @dlq.command()
+@exit_codes({0: "shown", 1: NOT_FOUND}, 78)
 def show(
     place: PlaceArgument,
     config: ConfigOption,
@@ -65,9 +67,9 @@ def show(
     raw: Annotated[bool, typer.Option("--raw", help="Only the payload, as the original bytes.")] = False,
 ) -> None:
     """Show a dead letter: its headers and its payload, escaped, or only the original bytes."""
-    from gateway.operate.dlq.dead_letters import shown  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.dlq.dead_letters import shown
 
-    dead_letter = _find(_installation(config), place, topic)
+    dead_letter = _find(open_installation(config), place, topic)
     if raw:
         sys.stdout.buffer.write(dead_letter.reading.payload)
         sys.stdout.buffer.flush()
@@ -76,18 +78,20 @@ def show(
 
 
 @dlq.command()
+@exit_codes({0: "explained", 1: NOT_FOUND}, 78)
 def explain(place: PlaceArgument, config: ConfigOption, *, topic: TopicOption = None) -> None:
     """Explain a dead letter: why it was rejected, whether it fits the current contract, and if not, what would."""
-    from gateway.operate.dlq import explanation  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.dlq.replay import revalidator_of  # noqa: PLC0415 - as above
+    from gateway.operate.dlq import explanation
+    from gateway.operate.dlq.replay import revalidator_of
 
-    installation = _installation(config)
+    installation = open_installation(config)
     dead_letter = _find(installation, place, topic)
     verdict = revalidator_of(installation)(dead_letter)
     typer.echo(explanation.explain(installation.contract, dead_letter, verdict))
 
 
 @dlq.command()
+@exit_codes({0: "done", 1: f"one that fits could not be produced, or {KAFKA_FAILED}"}, 78)
 def replay(
     config: ConfigOption,
     *,
@@ -96,28 +100,19 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would happen.")] = False,
     output: FormatOption = "text",
 ) -> None:
-    """Produce the dead letters that fit the current contract to their topics, oldest first, each once.
-
-    The others stay. Exit code 0, or 1 when one that fits could not be produced.
-    """
-    from gateway.operate.dlq import replay as replays  # noqa: PLC0415 - `gateway --help` stays quick
+    """Produce the dead letters that fit the current contract, oldest first, each once; the others stay."""
+    from gateway.operate.dlq import replay as replays
 
     run = replays.rehearse if dry_run else replays.replay
-    report = run(_installation(config), reason, stream)
+    report = run(open_installation(config), reason, stream)
     typer.echo(json.dumps(report.as_json()) if output == "json" else report.as_text(is_dry=dry_run))
     if report.failed:
-        raise typer.Exit(SOMETHING_FAILED)
-
-
-def _installation(config: Path) -> Installation:
-    from gateway.installation import open_installation  # noqa: PLC0415 - as above
-
-    return open_installation(config, os.environ)
+        raise typer.Exit(ExitCode.FAILURE)
 
 
 def _find(installation: Installation, place: str, topic: str | None) -> StoredDeadLetter:
-    from gateway.kafka.partitions import Partitions  # noqa: PLC0415 - as above
-    from gateway.operate.dlq.dead_letters import DeadLetters, parse_place, topics_of  # noqa: PLC0415 - as above
+    from gateway.kafka.partitions import Partitions
+    from gateway.operate.dlq.dead_letters import DeadLetters, parse_place, topics_of
 
     partition, offset = parse_place(place)
     topics = [topic] if topic else topics_of(installation.contract)

@@ -7,9 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateway.cli.options import CONTRACT, exit_codes
+from gateway.errors import GatewayError
 
+
+@exit_codes({0: "written", 1: "the file cannot be written"}, 78)
 def docs(
-    contract: Annotated[Path, typer.Argument(help="The contract.")] = Path("asyncapi.yaml"),
+    contract: Annotated[Path, typer.Argument(help="The contract.")] = CONTRACT,
     *,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
     form: Annotated[Literal["html", "markdown"], typer.Option("--format", help="One HTML file, or Markdown.")] = "html",
@@ -18,9 +22,8 @@ def docs(
 
     Without -o, the page goes to standard output. The HTML file is self-contained.
     """
-    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.errors import GatewayError  # noqa: PLC0415 - as above
-    from gateway.operate import docs as documentation  # noqa: PLC0415 - as above
+    from gateway import contract as contracts
+    from gateway.operate import docs as documentation
 
     _, document = contracts.read(contract)
     text = documentation.page(document).text if form == "html" else documentation.markdown(document)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.check import check
+from gateway.cli.options import exit_codes
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.operate.init.answers import Ask
 
-MAX_SECONDS = 3_600
 
-
+@exit_codes({0: "the gateway can run with the file", 1: "the file is not written"}, 78)
 def init(  # noqa: PLR0913 - each is one option of the command
     *,
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")] = None,
@@ -25,7 +25,7 @@ def init(  # noqa: PLR0913 - each is one option of the command
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
     seconds: Annotated[
-        float, typer.Option(min=0, max=MAX_SECONDS, help="How long to listen at the broker; 0 for not at all.")
+        float, typer.Option(min=0, max=3600, help="How long to listen at the broker; 0 for not at all.")
     ] = 30,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("gateway.yaml"),
     contract: Annotated[
@@ -35,9 +35,9 @@ def init(  # noqa: PLR0913 - each is one option of the command
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a first gateway.yaml: ask for the servers, listen to what is published, check the file."""
-    from gateway.operate.init.answers import Flags  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.operate.init.start import Options, Terminal, next_steps, start  # noqa: PLC0415 - as above
-    from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
+    from gateway.operate.init.answers import Flags
+    from gateway.operate.init.start import Options, Terminal, next_steps, start
+    from gateway.signals import stop_on_signals
 
     flags = Flags(broker, kafka, registry, username, password_file)
     start(

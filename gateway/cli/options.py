@@ -1,10 +1,12 @@
-"""Options that several commands share, and the exit codes in their help."""
+"""What several commands share: options, the exit codes in their help, and how a result is shown."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 import typer
 
@@ -13,22 +15,44 @@ from gateway.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gateway.installation import Installation
+
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="This installation's gateway.yaml.")]
+ContractOption = Annotated[Path, typer.Option(help="The contract, when no gateway.yaml is given.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="Output for people or for programs.")]
+BrokenOption = Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are invalid on purpose.")]
+SeedOption = Annotated[int, typer.Option(help="The same seed makes the same readings.")]
+CONTRACT = Path("asyncapi.yaml")
+
+
+class Result(Protocol):
+    """What a command found out or did."""
+
+    def as_text(self) -> str:
+        """Lines for people."""
+
+    def as_json(self) -> Any:
+        """Data for programs."""
+
+
+def show(result: Result, output: str) -> None:
+    """Print a result in the form of `FormatOption`."""
+    typer.echo(json.dumps(result.as_json()) if output == "json" else result.as_text())
+
+
+def open_installation(config: Path) -> Installation:
+    """Load gateway.yaml, with overrides from the environment, and its contract."""
+    from gateway import installation
+
+    return installation.open_installation(config, os.environ)
 
 
 def exit_codes(meanings: Mapping[int, str], *more: int) -> Callable[[_Command], _Command]:
-    """Add the exit codes to the help of a command.
-
-    Args:
-        meanings: what a code means here.
-        more: codes with the meaning that `ExitCode` gives.
-    """
-    texts = {ExitCode(code): text for code, text in meanings.items()} | {
-        ExitCode(code): ExitCode(code).meaning for code in more
-    }
+    """Add the exit codes to a command's help: with a meaning of its own, or with that of `ExitCode`."""
+    texts = {ExitCode(code): text for code, text in meanings.items()}
+    texts |= {ExitCode(code): ExitCode(code).meaning for code in more}
 
     def document(command: _Command) -> _Command:
         listed = "; ".join(f"{code.value} {text}" for code, text in texts.items())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gateway.cli.options import ConfigOption  # noqa: TC001 - typer reads the annotation
+from gateway.cli.options import ConfigOption, exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.page.html import Page
 
 
+@exit_codes({0: "stopped by a signal", 1: "http.listen cannot be used"}, 73, 74, 78)
 def run(
     config: ConfigOption,
     workers: Annotated[
@@ -30,25 +31,24 @@ def run(
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 stopped by a signal, 78 the contract or gateway.yaml is wrong, 73 another process holds the spool.
-    With several workers: the code of the first that ended.
+    Several workers end with the code of the first that ended.
     """
-    from gateway.service.memory import run_in_fork  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.service.memory import run_in_fork
 
     loading = run_in_fork(_loader)
 
-    from gateway import log  # noqa: PLC0415 - while the fork imports what reads a contract
-    from gateway.errors import ConfigurationError  # noqa: PLC0415 - as above
-    from gateway.service import split as splitting  # noqa: PLC0415 - as above
-    from gateway.settings.consistency import check_consistency  # noqa: PLC0415 - as above
-    from gateway.settings.settings import load  # noqa: PLC0415 - as above
+    from gateway import log
+    from gateway.errors import ConfigurationError
+    from gateway.service import split as splitting
+    from gateway.settings.consistency import check_consistency
+    from gateway.settings.settings import load
 
     settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format)
     loaded = loading(settings.resolve(settings.contract))
 
-    from gateway.service.service import build  # noqa: PLC0415 - while the fork reads the contract
-    from gateway.service.workers import run_workers  # noqa: PLC0415 - as above
+    from gateway.service.service import build
+    from gateway.service.workers import run_workers
 
     contract, page = loaded()
     findings = [*check_consistency(settings, contract), *splitting.examine(contract, settings)]
@@ -64,10 +64,10 @@ def run(
 
 def _loader() -> Callable[[Path], tuple[Contract, Page]]:
     """Import what reads a contract and writes its page; a running gateway does not need these modules."""
-    from gateway import contract  # noqa: PLC0415 - see above
-    from gateway.contract import examination  # noqa: F401, PLC0415 - `contract.read` imports it
-    from gateway.operate import docs  # noqa: PLC0415 - see above
-    from gateway.operate.docs import content  # noqa: F401, PLC0415 - `docs.page` imports it
+    from gateway import contract
+    from gateway.contract import examination  # noqa: F401 - `contract.read` imports it
+    from gateway.operate import docs
+    from gateway.operate.docs import content  # noqa: F401 - `docs.page` imports it
 
     def load(path: Path) -> tuple[Contract, Page]:
         model, document = contract.read(path)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption, exit_codes
+from gateway.cli.options import CONTRACT, ConfigOption, ContractOption, FormatOption, exit_codes, open_installation
 from gateway.errors import ExitCode
 from gateway.operate.schemas.mode import Mode
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from gateway.installation import Installation
     from gateway.operate.schemas.review import Review
     from gateway.operate.schemas.subject_status import Change
 
@@ -37,13 +36,11 @@ def check(  # noqa: PLR0913 - one argument an option
     against_dir: Annotated[Path | None, typer.Option(help="Compare with a folder that was saved.")] = None,
     registry: Annotated[bool, typer.Option("--registry", help="Let the registry check; needs --config.")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="This installation's gateway.yaml.")] = None,
-    contract: Annotated[Path, typer.Option(help="The contract, when no gateway.yaml is given.")] = Path(
-        "asyncapi.yaml"
-    ),
+    contract: ContractOption = CONTRACT,
     output: FormatOption = "text",
 ) -> None:
     """Check schemas before a release: two files, or the contract's against git, a folder or the registry."""
-    from gateway.operate.schemas.review import review_pair  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.schemas.review import review_pair
 
     if (old is None) != (new is None):
         raise typer.BadParameter("Give --old and --new together.")
@@ -63,28 +60,28 @@ def check(  # noqa: PLR0913 - one argument an option
 @exit_codes({0: "all are registered", 1: "the registry did not answer or refused"}, 78)
 def register(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Register the schemas that the registry does not have yet."""
-    from gateway.operate.schemas.subject_status import register as register_all  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.schemas.subject_status import register as register_all
 
-    _show_changes(register_all(_installation(config)), output)
+    _show_changes(register_all(open_installation(config)), output)
 
 
 @schemas.command()
 @exit_codes({0: "all are pinned", 1: "a schema is not registered, or the registry did not answer"}, 78)
 def lock(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Write the registry's ids to the lock file, so that the gateway starts without the registry."""
-    from gateway.operate.schemas.subject_status import lock as lock_all  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.schemas.subject_status import lock as lock_all
 
-    _show_changes(lock_all(_installation(config)), output)
+    _show_changes(lock_all(open_installation(config)), output)
 
 
 @schemas.command("list")
 @exit_codes({0: "file, lock file and registry agree", 1: "they do not agree, or the registry did not answer"}, 78)
 def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Show every subject: id, version, mode, and whether file, lock file and registry agree."""
-    from gateway.operate.report import table  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.schemas.subject_status import HEADS, subject_statuses  # noqa: PLC0415 - as above
+    from gateway.operate.report import table
+    from gateway.operate.schemas.subject_status import HEADS, subject_statuses
 
-    statuses = subject_statuses(_installation(config))
+    statuses = subject_statuses(open_installation(config))
     if output == "json":
         typer.echo(json.dumps([one._asdict() for one in statuses]))
     else:
@@ -97,10 +94,10 @@ def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
 @exit_codes({0: "shown, whether they differ or not", 1: "the registry did not answer"}, 78)
 def diff(config: ConfigOption) -> None:
     """Show field by field how each file differs from the registry's newest version."""
-    from gateway.operate.schemas.subject_status import differences  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.registry.registry import Unresolved  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.subject_status import differences
+    from gateway.registry.registry import Unresolved
 
-    by_subject = differences(_installation(config))
+    by_subject = differences(open_installation(config))
     for subject, lines in by_subject.items():
         shown = [lines.reason] if isinstance(lines, Unresolved) else lines or ["no difference"]
         typer.echo("\n".join([printable(subject), *(f"  {line}" for line in shown)]))
@@ -109,40 +106,31 @@ def diff(config: ConfigOption) -> None:
 
 
 def _by_files(contract: Path, mode: Mode, against: str, against_dir: Path | None) -> list[Review]:
-    from gateway import contract as contracts  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.schemas import versions  # noqa: PLC0415 - as above
-    from gateway.operate.schemas.review import review_files  # noqa: PLC0415 - as above
+    from gateway import contract as contracts
+    from gateway.operate.schemas import versions
+    from gateway.operate.schemas.review import review_files
 
+    loaded, root = contracts.load(contract), contract.absolute().parent
     if against_dir:
-        root = contract.absolute().parent
-        return review_files(contracts.load(contract), lambda path: versions.from_folder(path, root, against_dir), mode)
-    is_all = mode.is_transitive
-    return review_files(
-        contracts.load(contract), lambda path: versions.from_git(path, against, all_of_them=is_all), mode
-    )
+        return review_files(loaded, lambda path: versions.from_folder(path, root, against_dir), mode)
+    return review_files(loaded, lambda path: versions.from_git(path, against, all_of_them=mode.is_transitive), mode)
 
 
 def _by_registry(config: Path) -> list[Review]:
-    from gateway.operate.schemas.review import review_registry  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.schemas.subjects import Subjects  # noqa: PLC0415 - as above
+    from gateway.operate.schemas.review import review_registry
+    from gateway.operate.schemas.subjects import Subjects
 
-    installation = _installation(config)
+    installation = open_installation(config)
     return review_registry(installation.contract, Subjects(installation.registry()))
 
 
 def _contract(config: Path | None, contract: Path) -> Path:
-    from gateway.settings.settings import load  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.settings.settings import load
 
     if config is None:
         return contract
     settings = load(config, os.environ)
     return settings.resolve(settings.contract)
-
-
-def _installation(config: Path) -> Installation:
-    from gateway.installation import open_installation  # noqa: PLC0415 - `gateway --help` stays quick
-
-    return open_installation(config, os.environ)
 
 
 def _show(reviews: list[Review], output: str) -> None:

@@ -7,31 +7,31 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.options import CONTRACT, BrokenOption, ContractOption, SeedOption, exit_codes
 
+
+@exit_codes({0: "the brokers acknowledged every reading", 1: "they did not, or did not answer"}, 78)
 def simulate(  # noqa: PLR0913 - each is one option of the command
     *,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="gateway.yaml, for its contract, brokers and login.")
     ] = None,
-    contract: Annotated[Path, typer.Option(help="The contract, used without gateway.yaml.")] = Path("asyncapi.yaml"),
+    contract: ContractOption = CONTRACT,
     server: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=HOST:PORT", help="Address of one of the contract's servers. Repeatable."),
     ] = None,
     rate: Annotated[float, typer.Option(min=0, help="Readings per second; 0 for as fast as the brokers accept.")] = 10,
     count: Annotated[int | None, typer.Option(min=1, help="Number of readings; default: until Ctrl-C.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same readings.")] = 1,
-    broken: Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are invalid on purpose.")] = 0.0,
+    seed: SeedOption = 1,
+    broken: BrokenOption = 0.0,
     qos: Annotated[int | None, typer.Option(min=0, max=1, help="QoS, instead of each stream's own.")] = None,
     username: Annotated[str, typer.Option(help="User with the right to publish, instead of gateway.yaml's.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds this user's password.")] = None,
 ) -> None:
-    """Publish plausible readings for every stream of the contract, made from its schemas and examples.
-
-    Exit code 0 only when the brokers acknowledged every reading.
-    """
-    from gateway.installation import login as login_of  # noqa: PLC0415 - as above
-    from gateway.operate.simulate import simulation  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    """Publish plausible readings for every stream of the contract, made from its schemas and examples."""
+    from gateway.installation import login as login_of
+    from gateway.operate.simulate import simulation
 
     login = login_of(username, password_file)
     loaded, brokers = simulation.prepare(config, contract, server or [], login)

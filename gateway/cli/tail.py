@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from gateway.cli.options import FormatOption  # noqa: TC001 - typer reads the annotation
+from gateway.cli.options import CONTRACT, ContractOption, FormatOption, exit_codes
 
 
+@exit_codes({0: "shown", 1: "Kafka did not answer, or does not have the topic"}, 78)
 def tail(  # noqa: PLR0913 - each is one option of the command
     topic: Annotated[str, typer.Argument(help="The Kafka topic.")],
     *,
@@ -17,7 +18,7 @@ def tail(  # noqa: PLR0913 - each is one option of the command
         Path | None, typer.Option("--config", "-c", help="gateway.yaml, for contract, Kafka, registry, lock file.")
     ] = None,
     bootstrap: Annotated[str, typer.Option(help="HOST:PORT of Kafka, instead of gateway.yaml's.")] = "",
-    contract: Annotated[Path, typer.Option(help="The contract, used without gateway.yaml.")] = Path("asyncapi.yaml"),
+    contract: ContractOption = CONTRACT,
     registry: Annotated[str, typer.Option(help="URL of the schema registry, instead of gateway.yaml's.")] = "",
     count: Annotated[int | None, typer.Option(min=1, help="Number of records; default: until Ctrl-C.")] = None,
     start: Annotated[
@@ -29,7 +30,7 @@ def tail(  # noqa: PLR0913 - each is one option of the command
 
     Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal.
     """
-    from gateway.operate.tail import tail as tails  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
+    from gateway.operate.tail import tail as tails
 
     consumer, decoder = tails.prepare(config, contract, bootstrap, registry, topic, start)
     for record in tails.follow(consumer, decoder, count):

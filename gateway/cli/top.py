@@ -21,9 +21,9 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print once; the default without a terminal.")] = False,
 ) -> None:
     """Watch peers, streams with rate and lag, the ledger and the spool, until Ctrl-C."""
-    from gateway.operate import top as terminal  # noqa: PLC0415 - `gateway --help` need not load the whole gateway
-    from gateway.operate.status import query_of  # noqa: PLC0415 - as above
-    from gateway.signals import stop_on_signals  # noqa: PLC0415 - as above
+    from gateway.operate import top as terminal
+    from gateway.operate.status import query_of
+    from gateway.signals import stop_on_signals
 
     query, stopping = query_of(config, os.environ), stop_on_signals()
     if once or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":

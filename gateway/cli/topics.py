@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption, exit_codes
+from gateway.cli.options import ConfigOption, FormatOption, exit_codes, open_installation, show
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ topics = typer.Typer(
 def plan(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Show the differences between the cluster and the contract."""
     differences, _ = _plan(config)
-    typer.echo(json.dumps(differences.as_json()) if output == "json" else differences.as_text())
+    show(differences, output)
     if differences.changes:
         raise typer.Exit(ExitCode.DIFFERENCE)
 
@@ -47,7 +45,7 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Create topics and change their settings; topics and partitions are never deleted."""
-    from gateway.operate.topics import carry_out  # noqa: PLC0415 - `gateway --help` stays quick
+    from gateway.operate.topics import carry_out
 
     differences, cluster = _plan(config)
     typer.echo(differences.as_text())
@@ -65,9 +63,8 @@ def apply(
 
 
 def _plan(config: Path) -> tuple[Plan, Cluster]:
-    from gateway.installation import open_installation  # noqa: PLC0415 - `gateway --help` stays quick
-    from gateway.operate.topics import Cluster, plan, wanted  # noqa: PLC0415 - as above
+    from gateway.operate.topics import Cluster, plan, wanted
 
-    installation = open_installation(config, os.environ)
+    installation = open_installation(config)
     cluster = Cluster(installation.kafka(producing=False))
     return plan(wanted(installation.contract), cluster), cluster

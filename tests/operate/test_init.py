@@ -69,7 +69,9 @@ def test_init_does_not_replace_a_file_without_force(mosquitto: StartMosquitto, f
     assert done.returncode == 1
     assert done.stderr == "gateway.yaml exists already. Name another file with -o, or replace it with --force.\n"
     assert (folder / "gateway.yaml").read_text() == "mine"
-    assert init(folder, *asked, "--force").returncode == 0
+    replaced = init(folder, *asked, "--force")
+    assert (replaced.returncode, replaced.stderr) == (0, "")
+    assert "  gateway run -c gateway.yaml " in replaced.stdout, "the next steps are named"
     (folder / "other").mkdir()
     elsewhere = init(folder, *asked, "-o", "other/gateway.yaml", "--contract", "asyncapi.yaml")
     assert elsewhere.returncode == 0, elsewhere.stderr
