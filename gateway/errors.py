@@ -130,7 +130,6 @@ class GatewayError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Message and hint as two sentences."""
         return f"{self.message} {self.hint}".rstrip()
 
 

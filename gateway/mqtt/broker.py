@@ -1,7 +1,7 @@
 """How to connect to an MQTT broker: address, protocol version, login, TLS.
 
 The gateway, its probe and the simulator make their paho clients by it, so that the differences between MQTT 3.1.1 and
-5.0 in connecting are here alone.
+5.0 in connecting and subscribing are here alone.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,12 @@ class Broker:
         properties.SessionExpiryInterval = session_expiry
         properties.ReceiveMaximum = receive_maximum
         return {"clean_start": is_clean, "properties": properties}
+
+    def subscriptions(self, filters: Mapping[str, int], retain_handling: int) -> list[tuple[str, Any]]:
+        """Give the argument of paho's `subscribe`, from filters with their QoS; MQTT 3.1.1 has no retain handling."""
+        if not self.is_mqtt5:
+            return list(filters.items())
+        return [(name, SubscribeOptions(qos, retainHandling=retain_handling)) for name, qos in filters.items()]
 
     def configure(self, client: paho.Client, connect_seconds: float) -> None:
         """Set login, TLS and the time limit for connecting on a new client."""

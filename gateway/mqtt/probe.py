@@ -17,7 +17,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import GatewayError
 from gateway.mqtt.errors import refusal, sentence
@@ -70,12 +69,8 @@ class BrokerProbe:
     def subscribe(self, filters: Mapping[str, int], *, is_retained_wanted: bool = False) -> dict[str, ReasonCode]:
         """Subscribe to filters, each with a QoS, until the connection ends; give the broker's answer to each."""
         self._takes_retained = is_retained_wanted
-        if self._broker.is_mqtt5:
-            retained = RETAINED if is_retained_wanted else NO_RETAINED
-            options = [(one, SubscribeOptions(qos, retainHandling=retained)) for one, qos in filters.items()]
-            _, packet_id = self._client.subscribe(options)
-        else:
-            _, packet_id = self._client.subscribe(list(filters.items()))
+        retained = RETAINED if is_retained_wanted else NO_RETAINED
+        _, packet_id = self._client.subscribe(self._broker.subscriptions(filters, retained))
         self._wait(lambda: packet_id in self._answers, "The broker accepted the connection but sends no SUBACK.")
         return dict(zip(filters, self._answers.pop(packet_id or 0), strict=True))
 

@@ -31,8 +31,6 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from paho.mqtt.subscribeoptions import SubscribeOptions
-
 from gateway.log import Conditions
 from gateway.mqtt.errors import refusal, sentence
 from gateway.mqtt.reader import FastReader, MalformedPacketError, PahoReader
@@ -273,7 +271,6 @@ class MqttSource:
         return "the broker accepted the connection but sent no CONNACK; is this an MQTT port without TLS?"
 
     def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF, closings: int = 0) -> None:
-        """Close the connection and set the time of the next attempt."""
         if self.link != Link.DOWN and self._conditions.begins(detail):
             log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
             self._conditions.end(but=[detail])
@@ -337,13 +334,9 @@ class MqttSource:
         if not filters:
             self.link, self.detail = Link.UP, ""
             return
-        wanted = [(name, self._subscriptions.filters[name]) for name in filters]
-        if self._broker.is_mqtt5:
-            retained = RETAIN_HANDLING[self._subscriptions.retained]
-            options = [(name, SubscribeOptions(qos, retainHandling=retained)) for name, qos in wanted]
-            _, packet_id = self._client.subscribe(options)
-        else:
-            _, packet_id = self._client.subscribe(wanted)
+        wanted = {name: self._subscriptions.filters[name] for name in filters}
+        retained = RETAIN_HANDLING[self._subscriptions.retained]
+        _, packet_id = self._client.subscribe(self._broker.subscriptions(wanted, retained))
         if packet_id is not None:
             self._pending_subscribe[packet_id] = filters
 
@@ -420,7 +413,6 @@ class MqttSource:
         return self._closings if is_inconclusive else self._closings + 1
 
     def _loss(self, reason: str, *, is_contended: bool) -> str:
-        """Say why a connection broke."""
         if error := self._client.socket_error:
             detail = f"connection lost: {sentence(error)}"
         elif reason == BROKEN_PROTOCOL:

@@ -49,7 +49,6 @@ class StreamSummary:
     is_array: bool = False
 
     def __str__(self) -> str:
-        """One line for people."""
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
         each = ", a record for each element" if self.is_array else ""
         route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"

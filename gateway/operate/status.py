@@ -67,39 +67,31 @@ class Status:
         """Of `gateway status`."""
         return EXIT_CODES[self.state]
 
-    @property
-    def books(self) -> dict[str, Books]:
-        """By stream."""
-        return self.figures.books
-
-    @property
-    def gauges(self) -> dict[str, float]:
-        """Figures of no single stream: lag, spool."""
-        return self.figures.gauges
-
     def as_json(self) -> dict[str, Any]:
         """The status as data."""
         return {
             "state": self.state,
             "told": self.text,
             "peers": [{"peer": one.peer, "state": one.state, "next_step": one.detail} for one in self.peers],
-            "streams": {name: _of_stream(book, self.figures.lags.get(name)) for name, book in self.books.items()},
+            "streams": {
+                name: _of_stream(book, self.figures.lags.get(name)) for name, book in self.figures.books.items()
+            },
             "balanced": self.figures.missing == 0,
-            **self.gauges,
+            **self.figures.gauges,
         }
 
     def as_text(self) -> str:
         """Lines for people; text from outside is escaped."""
-        parts = [printable(self.text)]
+        books, gauges, parts = self.figures.books, self.figures.gauges, [printable(self.text)]
         if self.peers:
             rows = [(one.peer, one.state, one.detail) for one in self.peers]
             parts.append(table(("peer", "state", "next step"), rows))
-        if self.books:
-            parts += [table(_HEADS, [_row(name, book) for name, book in self.books.items()]), balance(self.figures)]
-        if watched := [_continuity_row(name, book) for name, book in self.books.items() if _is_watched(book)]:
+        if books:
+            parts += [table(_HEADS, [_row(name, book) for name, book in books.items()]), balance(self.figures)]
+        if watched := [_continuity_row(name, book) for name, book in books.items() if _is_watched(book)]:
             parts.append(table(("stream", *_FIGURES, "silent keys"), watched))
-        if self.gauges:
-            parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in self.gauges.items()))
+        if gauges:
+            parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in gauges.items()))
         return "\n\n".join(parts)
 
 

@@ -79,7 +79,6 @@ class Change(NamedTuple):
     need: Need
 
     def __str__(self) -> str:
-        """The change in short."""
         return printable(f"{self.topic.name} {self.setting}: {self.now or MISSING} -> {self.wanted}")
 
     @property

@@ -173,7 +173,6 @@ def _canonical_or_none(text: str) -> str | None:
 
 
 def _explain(error: PeerError | FileError, register: bool) -> tuple[bool, str]:  # noqa: FBT001 - a setting passed on
-    """Say whether to retry, what is wrong, and what to do."""
     match error:
         case NoUrlError():
             return False, "No registry is configured, and the lock file has no id for this schema. Set registry.url."
@@ -218,6 +217,5 @@ def _clean(message: str) -> str:
 
 
 def _without_login(url: str) -> str:
-    """Remove a user name and password from a URL."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

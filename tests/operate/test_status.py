@@ -93,7 +93,7 @@ def test_status_of_a_frozen_gateway_names_its_process(
 def test_status_without_http_and_spool(tmp_path: Path) -> None:
     """Without an HTTP port and before the first start there is nothing to show, and that is said."""
     answer = status(None, tmp_path / "spool.db")
-    assert (answer.state, answer.books) == ("stopped", {})
+    assert (answer.state, answer.figures.books) == ("stopped", {})
     assert "http.listen is off" in answer.text
     assert not list(tmp_path.iterdir()), "looking leaves nothing behind"
 

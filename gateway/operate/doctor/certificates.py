@@ -44,7 +44,7 @@ class _Server(NamedTuple):
 
     @property
     def peer(self) -> Peer:
-        """The server as its line speaks of it."""
+        """The server with the settings that a finding about it names."""
         if self.name == REGISTRY:
             return Peer(self.host, self.port, "registry.ca_file", "registry.url")
         return Peer(self.host, self.port)
@@ -108,7 +108,6 @@ def _servers(installation: Installation) -> Iterator[_Server]:
 
 
 def _presented(server: _Server, context: ssl.SSLContext, now: datetime) -> Finding:
-    """Check the certificate that a server presents."""
     what = f"{server.name} at {server.host}:{server.port}"
     try:
         with (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.installation import Installation
 
@@ -60,14 +61,10 @@ def _date(url: str, ca_file: str | None, installation: Installation) -> float | 
     parts = urlsplit(url)
     if not parts.hostname:
         return None
+    connect: Callable[..., HTTPConnection] = HTTPConnection
     if parts.scheme == "https":
-        context = tls_context(TlsSettings(ca_file=ca_file), installation.settings)
-        connection: HTTPConnection = HTTPSConnection(
-            parts.hostname, parts.port, timeout=ANSWER_SECONDS, context=context
-        )
-    else:
-        connection = HTTPConnection(parts.hostname, parts.port, timeout=ANSWER_SECONDS)
-    with closing(connection):
+        connect = partial(HTTPSConnection, context=tls_context(TlsSettings(ca_file=ca_file), installation.settings))
+    with closing(connect(parts.hostname, parts.port, timeout=ANSWER_SECONDS)) as connection:
         try:
             connection.request("HEAD", f"{parts.path.rstrip('/')}/subjects")
             return parsedate_to_datetime(connection.getresponse().headers["date"]).timestamp()

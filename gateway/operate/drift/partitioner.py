@@ -12,11 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
-
-from gateway.errors import GatewayError
 from gateway.kafka.partitions import Partitions
-from gateway.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,14 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 500  # records per topic
 READ_SECONDS = 15.0
-_OWN = {
-    "group.id": "gateway-drift",  # required by the client; no offset is committed
-    "enable.auto.commit": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",
-    "allow.auto.create.topics": False,
-    "log_level": 0,
-}
 
 
 class Sample(NamedTuple):
@@ -48,8 +36,9 @@ class Sample(NamedTuple):
 
 def sample(properties: Mapping[str, Any], topic: str) -> Sample:
     """Compare the last records of an existing topic with both partitioners."""
-    spans = Partitions(properties).spans([topic])
-    records = [(record.key(), record.partition()) for record in _last(properties, spans)]
+    partitions = Partitions(properties)
+    spans = partitions.spans([topic])
+    records = [(record.key(), record.partition()) for record in _last(partitions, spans)]
     keyed = [(key if isinstance(key, bytes) else str(key).encode(), at) for key, at in records if key]
     return Sample(
         len(spans),
@@ -73,36 +62,9 @@ def murmur2(data: bytes) -> int:
     return hashed ^ hashed >> 15
 
 
-def _last(properties: Mapping[str, Any], spans: list[Span]) -> Iterator[Message]:
+def _last(partitions: Partitions, spans: list[Span]) -> Iterator[Message]:
     """Yield the last records of all partitions, as far as they arrive in time: the sample may be incomplete."""
-    each = max(1, SAMPLE // len(spans))
-    unread = {one.partition: one for one in spans if one.first < one.until}
-    if not unread:
-        return
-    consumer = Consumer({**properties, **_OWN})
-    try:
-        starts = (max(one.first, one.until - each) for one in unread.values())
-        places = zip(unread.values(), starts, strict=True)
-        consumer.assign([TopicPartition(one.topic, one.partition, start) for one, start in places])
-        until = time.monotonic() + READ_SECONDS
-        while unread and time.monotonic() < until:
-            if (record := consumer.poll(0.2)) is None:
-                continue
-            if (error := record.error()) is None:
-                yield record
-            if _is_end(record, error, unread):
-                unread.pop(record.partition() or 0, None)
-    finally:
-        consumer.close()
-
-
-def _is_end(record: Message, error: KafkaError | None, unread: Mapping[int, Span]) -> bool:
-    """Tell whether a partition ended; raise what is neither a record nor an end."""
-    if error is None:
-        span = unread.get(record.partition() or 0)
-        return span is not None and (record.offset() or 0) >= span.until - 1
-    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name, oddly spelt
-        return True
-    if error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:  # noqa: SLF001 - as above
-        return False
-    raise GatewayError(f"Kafka reports: {printable(error.str())}.", "Check this user's rights on the topic.")
+    each, deadline = max(1, SAMPLE // len(spans)), time.monotonic() + READ_SECONDS
+    for span in spans:
+        if time.monotonic() < deadline:
+            yield from partitions.records(span._replace(first=max(span.first, span.until - each)))

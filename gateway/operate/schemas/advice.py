@@ -93,7 +93,6 @@ def as_json(problem: Problem) -> dict[str, Any]:
 
 
 def _facts(problem: Problem) -> dict[str, Any]:
-    """The values of the templates."""
     reader, writer = problem.fault.reader, problem.fault.writer
     facts = {
         "reader": reader,
@@ -119,7 +118,6 @@ def _renamed(problem: Problem) -> str:
 
 
 def _place(problem: Problem) -> Place:
-    """The place in the new file."""
     fault = problem.fault
     if problem.direction == "backward" and fault.field is not None:
         return fault.field.place

@@ -92,8 +92,6 @@ def problems(new: Schema, earlier: Sequence[Schema], mode: Mode) -> list[Problem
 
 
 class _Position(NamedTuple):
-    """Where the walk is."""
-
     record: str = ""
     path: str = ""
     field: Field | None = None
@@ -149,7 +147,6 @@ class _Walk:
         return [inside.fault(Rule.DEFAULT, field.type, None, _renamed(record, field, writer))]
 
     def _branch(self, reader: AvroType, branch: AvroType, position: _Position) -> list[Fault]:
-        """Resolve one branch that the writer's union may hold."""
         inside = self.resolve(reader, branch, position)
         is_missing = any(one.rule is Rule.TYPE and one.path == position.path for one in inside)
         return [position.fault(Rule.UNION, reader, branch)] if is_missing else inside

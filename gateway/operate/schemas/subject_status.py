@@ -54,7 +54,6 @@ class Change(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        """One line for people."""
         return f"{self.subject}: {self.text}" if self.id is None else f"{self.subject}: id {self.id}, {self.text}"
 
     def as_json(self) -> dict[str, Any]:
