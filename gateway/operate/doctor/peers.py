@@ -14,7 +14,7 @@ from gateway.errors import Finding
 from gateway.installation import broker_of, lock_path_of
 from gateway.mqtt.probe import BrokerProbe
 from gateway.operate.drift import broker, kafka, registry
-from gateway.operate.schemas.review import routes, schema_of
+from gateway.operate.schemas.review import schemas
 from gateway.operate.topics import MISSING, Cluster, wanted
 from gateway.registry.lock_file import read_lock
 from gateway.text import cut
@@ -106,8 +106,8 @@ def examine_registry(installation: Installation) -> Iterator[Finding]:
 
 
 def _pinned(installation: Installation) -> Finding:
-    expected, pins = routes(installation.contract), read_lock(lock_path_of(installation.settings))
-    pinned = [name for name, route in expected.items() if name in pins and pins[name].holds_for(schema_of(route))]
+    expected, pins = schemas(installation.contract), read_lock(lock_path_of(installation.settings))
+    pinned = [name for name, schema in expected.items() if name in pins and pins[name].holds_for(schema)]
     text = f"{len(pinned)} of {len(expected)} schemas"
     if len(pinned) == len(expected):
         return Finding.at(registry.PEER, "pinned ids", "ok", text)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from gateway.core.model import AvroSchema, Contract, Route
+    from gateway.core.model import AvroSchema, Contract
     from gateway.errors import Severity
     from gateway.operate.schemas.subjects import Subjects
 
@@ -82,13 +82,12 @@ def review_pair(old: Path, new: Path, mode: Mode) -> Review:
 
 def review_files(contract: Contract, earlier: Callable[[Path], list[Schema]], mode: Mode) -> list[Review]:
     """Check the schema files of a contract; `earlier` finds the versions of a file, the oldest first."""
-    subjects = routes(contract).items()
-    return _map_all(lambda subject: _review_file(subject[0], schema_of(subject[1]), earlier, mode), subjects)
+    return _map_all(lambda item: _review_file(*item, earlier, mode), schemas(contract).items())
 
 
 def review_registry(contract: Contract, subjects: Subjects) -> list[Review]:
     """Let the registry check the schemas of a contract, each in its subject's own mode."""
-    return [_review_subject(subject, schema_of(route), subjects) for subject, route in routes(contract).items()]
+    return [_review_subject(subject, schema, subjects) for subject, schema in schemas(contract).items()]
 
 
 def compare(new: Schema, earlier: list[Schema], mode: Mode, subject: str = "") -> Review:
@@ -101,15 +100,10 @@ def compare(new: Schema, earlier: list[Schema], mode: Mode, subject: str = "") -
     return Review(subject or new.label, new.label, mode, outcome, against, between)
 
 
-def routes(contract: Contract) -> dict[str, Route]:
-    """The subjects that a contract writes to, each with a route to it."""
-    return {route.subject: route for one in contract.streams.values() for route in one.routes}
-
-
-def schema_of(route: Route) -> AvroSchema:
-    """The schema of a route to a subject."""
-    assert route.schema is not None, "routes without a schema have no subject"
-    return route.schema
+def schemas(contract: Contract) -> dict[str, AvroSchema]:
+    """The schema of each subject that a contract writes to."""
+    routes = (route for stream in contract.streams.values() for route in stream.routes)
+    return {route.subject: route.schema for route in routes if route.schema}
 
 
 def as_version(schema: AvroSchema) -> Schema:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.errors import GatewayError
 from gateway.installation import lock_path_of
 from gateway.operate.schemas.difference import difference
-from gateway.operate.schemas.review import as_version, routes, schema_of
+from gateway.operate.schemas.review import as_version, schemas
 from gateway.operate.schemas.subjects import Registered, Subjects
 from gateway.registry.lock_file import read_lock, update_lock
 from gateway.registry.registry import Unresolved
@@ -64,22 +64,23 @@ class Change(NamedTuple):
 def subject_statuses(installation: Installation) -> list[SubjectStatus]:
     """Compare file, lock file and registry, subject by subject."""
     subjects, pins = Subjects(installation.registry()), read_lock(lock_path_of(installation.settings))
-    return [_status(name, schema, pins.get(name), subjects) for name, schema in _schemas(installation).items()]
+    return [_status(name, schema, pins.get(name), subjects) for name, schema in schemas(installation.contract).items()]
 
 
 def register(installation: Installation) -> list[Change]:
     """Register the schemas that are not registered yet."""
     subjects = Subjects(installation.registry())
-    return [_register(name, schema, subjects) for name, schema in _schemas(installation).items()]
+    return [_register(name, schema, subjects) for name, schema in schemas(installation.contract).items()]
 
 
 def lock(installation: Installation) -> list[Change]:
     """Write the ids that the registry has now to the lock file; a subject without one keeps its entry."""
     subjects, path = Subjects(installation.registry()), lock_path_of(installation.settings)
-    changes = [_look_up(name, schema, subjects) for name, schema in _schemas(installation).items()]
+    changes = [_look_up(name, schema, subjects) for name, schema in schemas(installation.contract).items()]
+    routes = (route for stream in installation.contract.streams.values() for route in stream.routes)
     if ids := {one.subject: one.id for one in changes if one.id is not None}:
         try:
-            update_lock(path, routes(installation.contract).values(), ids)
+            update_lock(path, routes, ids)
         except OSError as error:
             raise GatewayError(f"The lock file {path} cannot be written: {error.strerror}.") from None
     return changes
@@ -88,11 +89,7 @@ def lock(installation: Installation) -> list[Change]:
 def differences(installation: Installation) -> dict[str, list[str] | Unresolved]:
     """List how each file differs from the registry's newest version."""
     subjects = Subjects(installation.registry())
-    return {name: _difference(name, schema, subjects) for name, schema in _schemas(installation).items()}
-
-
-def _schemas(installation: Installation) -> dict[str, AvroSchema]:
-    return {subject: schema_of(route) for subject, route in routes(installation.contract).items()}
+    return {name: _difference(name, schema, subjects) for name, schema in schemas(installation.contract).items()}
 
 
 def _difference(subject: str, schema: AvroSchema, subjects: Subjects) -> list[str] | Unresolved:
