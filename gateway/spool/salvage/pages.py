@@ -11,7 +11,9 @@ A leaf is read by its pointers: a deleted cell has none, so it stays deleted. On
 page searched for cells, and a deleted row may return: a duplicate is better than a loss. Overflow pages of an intact
 row are never searched: their content comes from a device, and may look like a row.
 
-A row counts only if its checksum is right, so a wrong guess costs time and nothing else.
+A row counts only if its checksum is right, so a wrong guess costs time and nothing else. That time is bounded: each
+position of a page is tried once as a pointer says and once in the search, and overflow pages are read only as far as
+the types in the record's header ask for.
 """
 
 from __future__ import annotations
@@ -82,19 +84,20 @@ def _leaf(image: bytes, page: PageReader) -> tuple[list[Cell], bool]:
     if len(image) < 8 or image[0] != LEAF:
         return [], False
     count = int.from_bytes(image[3:5])
-    places = [int.from_bytes(image[at : at + 2]) for at in range(8, 8 + 2 * count, 2)]
-    cells = [cell for place in places if (cell := _cell(image, place, page))]
+    places = {int.from_bytes(image[at : at + 2]) for at in range(8, min(8 + 2 * count, len(image)), 2)}
+    cells = [cell for place in sorted(places) if (cell := _cell(image, place, page))]
     return cells, len(cells) == count
 
 
 def _anywhere(image: bytes, page: PageReader) -> Iterator[Row]:
     """Look for cells at every position of a page, except inside of one that was found."""
-    end = 0
+    untried = 0
     for record in RECORD.finditer(image):
-        for start in range(max(end, record.start() - LONGEST_PREFIX), record.start() - 1):
+        for start in range(max(untried, record.start() - LONGEST_PREFIX), record.start() - 1):
+            untried = start + 1
             if cell := _cell(image, start, page):
                 yield cell.row
-                end = cell.end
+                untried = cell.end
                 break
 
 
@@ -104,13 +107,17 @@ def _cell(image: bytes, start: int, page: PageReader) -> Cell | None:
         row_id, at = _varint(image, at)
         if not RECORD.match(image, at):
             return None
+        types, values_at = _types(image, at)
+        size = values_at - at + sum(map(_value_bytes, types))
+        if size > length:
+            return None
         local = _local_bytes(length)
         record = image[at : at + local]
         overflow: list[int] = []
-        if local < length:
-            rest, overflow = _chain(_number(image, at + local), length - local, page)
+        if local < size:
+            rest, overflow = _chain(_number(image, at + local), size - local, page)
             record += rest
-        row = salvaged((row_id - (row_id >> 63 << 64), *_record(record)[1:]))
+        row = salvaged((row_id - (row_id >> 63 << 64), *_values(record, values_at - at, types)[1:]))
     except (IndexError, ValueError):  # a position outside the page, or a type that no reading has
         return None
     return Cell(row, at + local, overflow) if row else None
@@ -134,32 +141,44 @@ def _chain(number: int, length: int, page: PageReader) -> tuple[bytes, list[int]
     return b"".join(numbers.values())[:length], list(numbers)
 
 
-def _record(record: bytes) -> list[int | str | bytes | None]:
-    header_end, at = _varint(record, 0)
+def _types(image: bytes, start: int) -> tuple[list[int], int]:
+    """Read the header of a record [2.1]; return the types of its values and the position of the first value."""
+    header_bytes, at = _varint(image, start)
     types: list[int] = []
-    while at < header_end and len(types) < len(COLUMNS):
-        serial_type, at = _varint(record, at)
+    while at < start + header_bytes and len(types) < len(COLUMNS):
+        serial_type, at = _varint(image, at)
         types.append(serial_type)
+    return types, at
+
+
+def _value_bytes(serial_type: int) -> int:
+    if serial_type >= 12:
+        return (serial_type - 12) // 2
+    if serial_type in {8, 9}:
+        return 0
+    if serial_type >= len(INTEGER_BYTES):
+        raise ValueError(serial_type)
+    return INTEGER_BYTES[serial_type]
+
+
+def _values(record: bytes, at: int, types: list[int]) -> list[int | str | bytes | None]:
+    """Decode the values of a record [2.1]."""
     values = []
     for serial_type in types:
-        value, at = _value(record, at, serial_type)
-        values.append(value)
+        end = at + _value_bytes(serial_type)
+        values.append(_value(record[at:end], serial_type))
+        at = end
     return values
 
 
-def _value(record: bytes, at: int, serial_type: int) -> tuple[int | str | bytes | None, int]:
+def _value(data: bytes, serial_type: int) -> int | str | bytes | None:
     if serial_type == 0:
-        return None, at
+        return None
     if serial_type in {8, 9}:
-        return serial_type - 8, at
-    if serial_type < len(INTEGER_BYTES):
-        end = at + INTEGER_BYTES[serial_type]
-        return int.from_bytes(record[at:end], signed=True), end
+        return serial_type - 8
     if serial_type < 12:
-        raise ValueError(serial_type)
-    end = at + (serial_type - 12) // 2
-    value = record[at:end]
-    return (value.decode() if serial_type % 2 else value), end
+        return int.from_bytes(data, signed=True)
+    return data.decode() if serial_type % 2 else data
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -78,3 +78,30 @@ def test_rows_gives_nothing_for_garbage(piece: bytes, at: int) -> None:
     """It fails on no bytes."""
     page = (b"\x0d" + bytes(at) + piece) + b"\x0a\x00" * pages.PAGE_BYTES
     assert raw(page) == []
+
+
+def test_rows_reads_overflow_pages_only_as_far_as_a_record_asks_for_them() -> None:
+    """A page full of cells that claim to be long, though their headers do not: no chain of pages is followed."""
+    claim = bytes([0x84, 0x80, 0x80, 0x80, 0x00, 1, 0x0A]) + bytes(9)  # 1 GiB, row id 1, ten values of no bytes
+    count = (pages.PAGE_BYTES - 8) // (len(claim) + 2)
+    places = [pages.PAGE_BYTES - len(claim) * number for number in range(1, count + 1)]
+    head = b"\x0d\0\0" + count.to_bytes(2) + bytes(3) + b"".join(place.to_bytes(2) for place in places)
+    page = head + bytes(pages.PAGE_BYTES - len(head) - count * len(claim)) + claim * count
+    whole = page + (3).to_bytes(4) + bytes(2 * pages.PAGE_BYTES - 4)
+    read: list[int] = []
+
+    def counting(number: int) -> bytes:
+        read.append(number)
+        return reader(whole)(number)
+
+    assert list(pages.rows(range(1, 4), counting)) == []
+    assert sorted(read) == [1, 1, 2, 3], "each page once, and once more to search the damaged one"
+
+
+def test_rows_survives_a_damaged_length(tmp_path: Path) -> None:
+    """The header of a record says how long its values are, so a row is whole even if its cell claims more."""
+    data = bytearray(written(tmp_path / "spool.db", {7: reading(7)}))
+    (cell,) = damage.cell_bytes(7, reading(7))
+    at = data.index(cell)
+    data[at] += 20
+    assert [row[0] for row in raw(bytes(data))] == [7]
