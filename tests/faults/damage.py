@@ -19,6 +19,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -26,6 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -40,6 +43,7 @@ STREAMS = ("meter", "factory", "doors")
 LIMIT_SECONDS = 10.0
 PAGE = 4096
 MIDDLE = 2**62
+PAYLOAD = re.compile(rb'\{"n":(\d+),')  # the beginning of every payload: it names its offset
 
 
 class Verdict(NamedTuple):
@@ -101,6 +105,33 @@ def history(seed: int) -> Iterator[tuple[dict[int, Reading], list[int]]]:
         yield batch, deleted
         gone = set(deleted)
         held = [number for number in held if number not in gone]
+
+
+class Built(NamedTuple):
+    """What a history leaves.
+
+    Args:
+        written: every row that ever was.
+        live: those that were not deleted.
+        cells: bytes of the live ones.
+    """
+
+    written: dict[int, Reading]
+    live: dict[int, Reading]
+    cells: dict[int, list[bytes]]
+
+
+@lru_cache(maxsize=1)  # a spool is damaged many times before the next is built
+def built_by(seed: int) -> Built:
+    """Go through a history."""
+    written: dict[int, Reading] = {}
+    live: dict[int, Reading] = {}
+    for batch, deleted in history(seed):
+        written |= batch
+        live |= batch
+        for offset in deleted:
+            del live[offset]
+    return Built(written, live, {offset: cell_bytes(offset, entry) for offset, entry in live.items()})
 
 
 def write(path: Path, seed: int) -> None:
@@ -276,26 +307,20 @@ def try_one(folder: Path, seed: int, sound: Path, story: str, way: str) -> Verdi
     for suffix in ("", "-wal", "-shm", ".lock"):
         with contextlib.suppress(FileNotFoundError):
             shutil.copy(f"{sound}{suffix}", f"{path}{suffix}")
-    written: dict[int, Reading] = {}
-    live: dict[int, Reading] = {}
-    built = int(story.rsplit(maxsplit=1)[-1])
-    for batch, deleted in history(built):
-        written |= batch
-        live |= batch
-        for offset in deleted:
-            del live[offset]
+    seed_of_history = int(story.rsplit(maxsplit=1)[-1])
+    written, live, cells = built_by(seed_of_history)
     damage(path, way, random.Random(seed))
-    readable = _readable(path, live)
+    readable = _readable(path, cells)
     started = time.monotonic()
     SpoolFile(path).close()
     seconds = time.monotonic() - started
     was_set_aside = path.with_name("spool.db.bad-1").exists()
     if way in MAIN and not was_set_aside:
-        readable &= _readable(path, live)
+        readable &= _readable(path, cells)
     found = drain(path)
     strangers = [offset for offset, entry in found.items() if written.get(offset) != entry]
     missing = readable - found.keys()
-    cut = missing & _last_commit_of(missing, built) if "-wal" in way else set()
+    cut = missing & _last_commit_of(missing, seed_of_history) if "-wal" in way else set()
     verdict = Verdict(
         f"{story}, {way}, damage {seed}", len(live), len(readable), len(found), len(found.keys() - live.keys()),
         len(cut), sorted(missing - cut), strangers, seconds, was_set_aside,
@@ -305,9 +330,18 @@ def try_one(folder: Path, seed: int, sound: Path, story: str, way: str) -> Verdi
     return verdict
 
 
-def _readable(path: Path, rows: dict[int, Reading]) -> set[int]:
+def _readable(path: Path, cells: dict[int, list[bytes]]) -> set[int]:
     raw = b"".join(file.read_bytes() for file in (path, Path(f"{path}-wal")) if file.exists())
-    return {offset for offset, entry in rows.items() if all(piece in raw for piece in cell_bytes(offset, entry))}
+    places = defaultdict(list)
+    for payload in PAYLOAD.finditer(raw):
+        places[int(payload[1])].append(payload.start())
+
+    def is_whole(offset: int, first: bytes, *overflow: bytes) -> bool:
+        before = first.index(b'{"n":')
+        stands = any(raw.startswith(first, at - before) for at in places[offset] if at >= before)
+        return stands and all(piece in raw for piece in overflow)
+
+    return {offset for offset, pieces in cells.items() if is_whole(offset, *pieces)}
 
 
 def _last_commit_of(offsets: set[int], built: int) -> set[int]:
