@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import struct
-import subprocess
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -37,7 +36,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not
 from confluent_kafka.cimpl import NewTopic
 
 from tests.stack.ports import HeldPort
-from tests.stack.process import LOG_TAIL, Server
+from tests.stack.process import Server
 from tests.stack.software import fetched, java
 from tests.stack.wait import wait_for
 
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 60
 LOG_SETTINGS = Path(__file__).parent / "java" / "log4j2.properties"
 MEBIBYTE = 1 << 20
+MECHANISMS = (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
 _BATCH_HEADER = struct.Struct(">qi")  # base offset, length of what follows
 PROTOCOLS = {"CONTROLLER": "PLAINTEXT", "OPEN_SSL": "SSL"}  # of listeners that are not called by theirs
 
@@ -145,12 +145,15 @@ class Kafka:
         Raises:
             AssertionError: a node does not come up; with what it wrote.
         """
-        if not self._is_formatted:
+        is_new = not self._is_formatted
+        if is_new:
             self._format()
         for node in self._nodes.values():
             if not node.is_running:
                 self._launch(node)
         self._wait_ready()
+        for user, password in self._users.items() if is_new else ():
+            self.set_password(user, password)
         return self
 
     def start_node(self, node: int = 1) -> None:
@@ -246,15 +249,15 @@ class Kafka:
             done.result(30)
 
     def set_password(self, user: str, password: str) -> None:
-        """Give a user another password, for SCRAM-SHA-512.
+        """Give a user a password for SCRAM; the one for PLAIN stays.
 
         Raises:
             KafkaException: Kafka refuses it.
         """
-        credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-        change = UserScramCredentialUpsertion(user, credential, password.encode())
         admin = self._admin()
-        admin.alter_user_scram_credentials([change])[user].result(30)
+        for mechanism in MECHANISMS:
+            change = UserScramCredentialUpsertion(user, ScramCredentialInfo(mechanism, 4096), password.encode())
+            admin.alter_user_scram_credentials([change])[user].result(30)
 
     def close(self) -> None:
         """Kill all nodes, remove their data and give their ports back."""
@@ -288,20 +291,15 @@ class Kafka:
             node.wait_ready(lambda number=node.number: number in _brokers(admin), READY_SECONDS)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
     def _format(self) -> None:
-        cluster = _cluster_id()
-        users = [
-            argument
-            for user, password in self._users.items()
-            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
-            for argument in ("--add-scram", f"{mechanism}=[name={user},password={password}]")
-        ]
-        tool = ("-cp", f"{fetched('kafka') / 'lib'}/*", "kafka.tools.StorageTool", "format", "-t", cluster)
+        """Write what `kafka-storage format` writes; a JVM for it would take as long as half of the node's start."""
+        cluster = _random_uuid()
         for node in self._nodes.values():
             lines = (f"{name}={value}\n" for name, value in self._properties(node).items())
             node.settings_file.write_text("".join(lines))
-            command_line = java("256m", *tool, "-c", node.settings_file, *users)
-            outcome = subprocess.run(command_line, capture_output=True, text=True, check=False)
-            assert outcome.returncode == 0, f"{node.name} cannot be formatted:\n{outcome.stderr[-LOG_TAIL:]}"
+            (node.folder / "log").mkdir()
+            identity = {"version": 1, "cluster.id": cluster, "node.id": node.number, "directory.id": _random_uuid()}
+            lines = (f"{name}={value}\n" for name, value in identity.items())
+            (node.folder / "log" / "meta.properties").write_text("".join(lines))
         self._is_formatted = True
 
     def _listeners(self) -> list[str]:
@@ -377,11 +375,9 @@ class Kafka:
         return settings
 
 
-def _cluster_id() -> str:
-    """Make what `kafka-storage random-uuid` prints; the tool takes a leading dash for an option."""
-    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
-        pass
-    return text
+def _random_uuid() -> str:
+    """Make what `kafka-storage random-uuid` prints."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _brokers(admin: AdminClient) -> set[int]:
