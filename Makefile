@@ -48,8 +48,9 @@ help:
 setup: .venv/.installed-dev $(JAVA) .cache/prometheus/.complete
 	@$(BIN)/python -m compileall -q gateway
 
+# A job takes whole files, in the order that tests/conftest.py sets.
 test: setup
-	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # These tests freeze and slow down servers, so a loaded machine can delay them beyond their deadlines. The few that no
 # load can make fail are marked `gate` and are part of `make test`; a short soak is one of them.

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.stack.certificates import Certificates, make_certificates
 from tests.stack.kafka import Kafka
@@ -23,6 +24,27 @@ from tests.stack.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+
+# The files that take longest, the longest first. A job takes a whole file, so one that begins last is waited for.
+LONG = (
+    "test_bridge.py", "test_examine.py", "test_logins.py", "test_end_to_end.py", "test_schemas.py", "test_workers.py",
+    "test_mqtt.py", "test_dead_letters.py", "test_canary.py", "test_process_faults.py", "test_soak.py",
+    "test_servers.py", "test_kafka.py", "test_kafka_faults.py", "test_kubernetes.py", "test_doctor.py",
+    "test_topics.py", "test_status_page.py", "test_demo.py", "test_deb.py", "test_continuity.py", "test_prometheus.py",
+    "test_payloads.py", "test_headers.py", "test_codec.py", "test_spool.py", "test_surface.py", "test_init.py",
+    "test_documentation.py", "test_load_broker.py", "test_status.py",
+)  # fmt: skip
+
+# How long an example takes says how loaded the machine is, not whether the code is right.
+settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files; `make test` keeps this order."""
+    rank = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(LONG)))
 
 
 class StartMosquitto(Protocol):
