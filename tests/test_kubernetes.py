@@ -201,7 +201,7 @@ def test_a_pod_whose_secrets_others_can_read_does_not_start(certificates: Certif
         with pytest.raises(AssertionError, match="ended while starting"):
             pod.start()
         assert exit_code(pod) == 78
-        assert pod.log.count("Others than its owner may use the secret") == 2
+        assert pod.log.count("Users other than its owner can access the secret") == 2
 
 
 def test_the_settings_fit_the_contract_they_are_shipped_with() -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -225,16 +225,16 @@ def test_send_uses_the_partitions_that_a_topic_gets_later(kafka: Kafka, topic: N
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
         admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
 
-        def is_spread() -> bool:
-            deliver(sink, [record(name, b"later", key) for key in keys])
-            found = {one.partition for one in records(kafka.bootstrap, name, record_count(kafka.bootstrap, name))}
-            return found == {0, 1, 2, 3}
+        expected = {key: (murmur2(key) & 0x7FFFFFFF) % 4 for key in keys}
+        rounds = count()
 
-        wait_for(is_spread, 30, "records in all four partitions")
-        deliver(sink, [record(name, b"last", key) for key in keys])
-        stored = records(kafka.bootstrap, name, record_count(kafka.bootstrap, name))
-        last = {one.key: one.partition for one in stored if one.value == b"last"}
-    assert last == {key: (murmur2(key) & 0x7FFFFFFF) % 4 for key in keys}
+        def is_spread() -> bool:
+            value = b"round %d" % next(rounds)
+            deliver(sink, [record(name, value, key) for key in keys])
+            stored = records(kafka.bootstrap, name, record_count(kafka.bootstrap, name))
+            return {one.key: one.partition for one in stored if one.value == value} == expected
+
+        wait_for(is_spread, 30, "each key in its partition of four")
 
 
 def test_send_picks_the_partition_that_java_picks(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:

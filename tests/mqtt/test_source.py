@@ -770,7 +770,7 @@ def test_tls_context_refuses_a_key_with_a_pass_phrase(
     ]
     subprocess.run(protect, check=True)
     files = TlsSettings(cert_file=str(certificates.certificate("client")), key_file=str(locked))
-    with pytest.raises(ConfigurationError, match=r"locked\.key.*in clear"):
+    with pytest.raises(ConfigurationError, match=r"locked\.key.*unencrypted"):
         tls_context(files, operator)
 
 

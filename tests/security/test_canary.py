@@ -85,7 +85,7 @@ def said_of_mistakes(gateway: Gateway, canaries: dict[str, str]) -> tuple[str, b
     path.write_text(json.dumps(settings | {"servers": mistakes} | canaries))
     place, told = said_by(gateway, "check", path.name)
     path.unlink()
-    assert told.count(b"A secret must not stand here.") == len(canaries)
+    assert told.count(b"A secret is not allowed here.") == len(canaries)
     return place, told
 
 
