@@ -361,7 +361,8 @@ class KafkaSink:
         with suppress(KafkaException):  # a fatal producer delivers nothing more
             self._producer.flush(timeout_seconds)
         self._producer.purge()
-        self._producer.close()
+        with suppress(KafkaException):  # a purge of records in flight makes the producer fatal
+            self._producer.close()
 
     def _on_error(self, error: KafkaError) -> None:
         if self.blocked_reason and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name

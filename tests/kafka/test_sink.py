@@ -368,6 +368,15 @@ def mocked(cluster: MockCluster) -> Iterator[KafkaSink]:
         yield sink
 
 
+def test_close_ends_with_records_in_flight(cluster: MockCluster) -> None:
+    """Records in flight that are given up make the producer fatal, and a stop ends all the same."""
+    sink = KafkaSink({"bootstrap.servers": cluster.bootstrap})
+    deliver(sink, [record("readings")])
+    cluster.rtt(5_000)
+    assert not left(sink, [record("readings")])
+    sink.close(0.5)  # the request goes out meanwhile, and is not answered
+
+
 def stored_values(cluster: MockCluster, count: int) -> list[bytes]:
     return [stored.value or b"" for stored in records(cluster.bootstrap, "readings", count)]
 
