@@ -2,16 +2,16 @@
 
 The path of a reading, from socket to Kafka:
 
-    mqtt/reader.py               reads PUBLISH packets from the socket
-    mqtt/source.py               subscribes, turns packets into readings, acknowledges them
-    bridge/bridge.py             the loop: read, append, transform, produce, settle, acknowledge
-    spool/spool.py               the ordered log of unsettled readings: memory first, then disk
-    spool/lane.py                one stream's queue to one Kafka topic, in order
-    core/transform.py            Reading -> Record or DeadLetter
-    core/codec/compiled.py       JSON -> Avro by generated code; codec/precise_encoder.py has the rules
-    core/dead_letter.py          what a dead letter carries
-    kafka/sink.py                produces records, reports what became of them
-    core/ledger.py               received = delivered + dead-lettered + spooled + in flight + dropped
+    mqtt/reader.py          reads PUBLISH packets from the socket; each becomes a Reading (core/reading.py) in an Entry
+    mqtt/source.py          connects, subscribes, acknowledges
+    bridge/bridge.py        the loop: read, append, transform, produce, settle, acknowledge
+    spool/spool.py          the ordered log of unsettled readings: memory first, then disk (spool/file.py)
+    spool/lane.py           one stream's queue to one Kafka topic, in order
+    core/transform.py       Reading -> Record or DeadLetter; made for a stream by core/stream_transform.py
+    core/codec/codec.py     JSON -> Avro: compiled.py generates the fast path, precise_encoder.py has the rules
+    core/dead_letter.py     what a dead letter carries
+    kafka/sink.py           produces records, reports the outcome of each; kafka/errors.py says what an error means
+    core/ledger.py          received = delivered + dead-lettered + spooled + in flight + dropped
 
 The packages, the lowest level first (`tests/core/test_layering.py` enforces it):
 
@@ -19,7 +19,7 @@ The packages, the lowest level first (`tests/core/test_layering.py` enforces it)
     documents/  page/                                   YAML and text with line numbers; blocks -> HTML or Markdown
     core/                                               pure: readings, records, ledger, transform, codec
     contract/  settings/                                asyncapi.yaml -> Contract; gateway.yaml -> Settings
-    mqtt/  spool/  kafka/  registry/                    the four ends; they know only what stands above
+    mqtt/  spool/  kafka/  registry/                    the four ends; they import only packages above
     installation                                        settings and contract -> how to reach every peer
     bridge/                                             the loop and how long it waits
     observe/                                            health, metrics, HTTP, status page

@@ -225,7 +225,8 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _logger(record: logging.LogRecord) -> str:
-    return printable(record.name.removeprefix("gateway.").partition(".")[0])
+    package, _, module = record.name.partition(".")
+    return printable(module.partition(".")[0] if package == "gateway" and module else record.name)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -1,11 +1,11 @@
-"""The loop: one turn goes once round this picture.
+"""The loop: each turn runs these steps once.
 
     MQTT sources --> spool --> transform --> Kafka sink
          ^             |
          +-- acknowledge when safe
 
-One thread, no locks. librdkafka's own threads do Kafka's network I/O. The other threads of the process dial brokers,
-look up schema ids and serve HTTP; none of them touches a reading. How long a turn waits is computed by `pacing.py`.
+One thread, no locks. librdkafka's own threads do Kafka's network I/O. The other threads of the process connect to
+brokers, look up schema ids and serve HTTP; none of them touches a reading. `pacing.py` computes how long a turn waits.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Rules:
 class Bridge:
     """Moves readings from the sources through the spool to the sink, and acknowledgements back.
 
-    Any thread may put a stream and its transform into `new_transforms`, once the schema id is known.
+    Any thread may put a stream and its transform into `new_transforms`. `core/stream_transform.py` makes the transform,
+    once `service/schema_ids.py` has the schema id.
     """
 
     def __init__(

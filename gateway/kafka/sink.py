@@ -5,7 +5,7 @@ keeps a reading until Kafka has it.
 
 Order survives failures by librdkafka's gap-less guarantee: a batch that fails makes the producer fatal, so that no
 later record overtakes it. A fatal producer accepts no records; once it has reported all it held, `send` replaces it.
-Without the guarantee a refused batch was stored behind its followers.
+Without it, a batch that was retried was stored after later ones.
 
 A reading of a stream with several topics, or a message that is an array, becomes several records. They are handed over
 together or not at all, and reported once: settled when Kafka has all of them, failed with the gravest error otherwise.

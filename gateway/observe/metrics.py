@@ -48,7 +48,7 @@ def _filled(metric: CounterMetricFamily | GaugeMetricFamily, samples: Samples) -
 # Type, figure of the books, metric, help. Labels: stream.
 BY_STREAM: Final = (
     (_counter, "received", "gateway_received", "Readings received over MQTT."),
-    (_counter, "delivered", "gateway_delivered", "Records that Kafka acknowledged."),
+    (_counter, "delivered", "gateway_delivered", "Readings whose records Kafka has acknowledged."),
     (_counter, "repeated", "gateway_repeated", "Received readings that the broker marked as duplicates."),
     (_gauge, "in_flight", "gateway_in_flight", "Readings in memory that Kafka has not acknowledged."),
     (_gauge, "spooled", "gateway_spooled", "Readings on disk that wait for Kafka."),

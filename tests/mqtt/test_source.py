@@ -982,7 +982,7 @@ def test_maintain_gives_up_on_a_broker_that_never_answers_the_subscription(loop:
         source = loop.add(make_source(broker.port, version=version, connect_seconds=0.5))
         broker.accept()
         broker.connect()
-        assert source.link == Link.HANDSHAKE, "not up: what is published now may pass us by"
+        assert source.link == Link.HANDSHAKE, "not up: messages published now may be missed"
         assert loop.lost(source) == ("the broker accepted the connection but sent no SUBACK; see the broker's log")
 
 

@@ -78,7 +78,10 @@ class Codec:
             return (unwrapped(error) if self._is_whole else error).dead_letter()
 
     def _number(self, value: Any) -> int | None:
-        number = None if self._sequence is None else member(value, self._sequence)
+        try:
+            number = None if self._sequence is None else member(value, self._sequence)
+        except ValidationError:  # a sequence number never refuses a reading that its schema accepts
+            return None
         return number if type(number) is int and number >= 0 else None
 
 

@@ -83,10 +83,11 @@ def compile_fast(conversion: Conversion) -> Compiled:
         _write_decoding(program, facts, conversion.unknown)
         if whole := record.whole_field:
             _write_whole(program, whole, conversion.content)
-        parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled)]
+        counted = tokens(conversion.sequence) if conversion.sequence else None
+        parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled, counted)]
         key = _write_key(program, types, [types.records.text("v0", tokens(pointer)) for pointer in conversion.keys])
         moment = types.event_time("v0", tokens(conversion.event_time)) if conversion.event_time else None
-        number = types.records.number("v0", tokens(conversion.sequence)) if conversion.sequence else None
+        number = types.records.number("v0", counted) if counted else None
         program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}")
     known = {f"{what}{place}" for what in _OF_PARAMETER for place in range(len(parameters))} | program.heads.keys()
     used = [name for name in dict.fromkeys(_NAME.findall(str(program))) if name in known]

@@ -95,18 +95,23 @@ class RecordCode:
         self._written: dict[str, dict[str, tuple[FieldCode, str]]] = {}  # an object's variable -> fields and variables
         self._members: dict[str, Mapping[Path, str]] = {}  # an object's variable -> the variables of its members
 
-    def write(self, record: AvroType, value: str, filled: Mapping[str, str] | None = None) -> list[Part]:
+    def write(
+        self, record: AvroType, value: str, filled: Mapping[str, str] | None = None, counted: Path | None = None
+    ) -> list[Part]:
         """Write the checks of a record whose object a variable holds; give the parts of its bytes.
 
-        `filled` has the variable of the text for each member that the topic contains too.
+        `filled` has the variable of the text for each member that the topic contains too. `counted` is the path of the
+        member that `number` is asked for: no default stands in for it.
         """
         if id(record) in self._begun:
             return [self._call(record, value)]
         self._begun.add(id(record))
-        return self._write_in_place(record, value, filled or {})
+        return self._write_in_place(record, value, filled or {}, counted)
 
-    def _write_in_place(self, record: AvroType, value: str, filled: Mapping[str, str]) -> list[Part]:
-        fields = [_field_code(field) for field in record.fields]
+    def _write_in_place(
+        self, record: AvroType, value: str, filled: Mapping[str, str], counted: Path | None = None
+    ) -> list[Part]:
+        fields = [_field_code(field, counted) for field in record.fields]
         values = self._read(fields, value, filled)
         self._written[value] = {
             field.source.name: (field, variable) for field, variable in zip(fields, values, strict=True)
@@ -218,7 +223,7 @@ class RecordCode:
         return self._program.let("v", f"{tried} else {field.absent or 'ABSENT'}")
 
 
-def _field_code(field: Field) -> FieldCode:
+def _field_code(field: Field, counted: Path | None = None) -> FieldCode:
     scale = factor_of(field)
     if not field.has_default or field.collects:
         return FieldCode(field, scale=scale)
@@ -226,7 +231,7 @@ def _field_code(field: Field) -> FieldCode:
         default = encode_default(field)
     except ValidationError:
         raise UnsupportedSchemaError(f"the default of {field.name}, which its type does not take") from None
-    if not scale and _is_sayable(field, default):
+    if not scale and field.paths != (counted,) and _is_sayable(field, default):
         return FieldCode(field, repr(field.default))
     return FieldCode(field, "ABSENT", default, scale)
 

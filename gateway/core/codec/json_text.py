@@ -41,7 +41,7 @@ def parse(payload: bytes) -> Any:
     try:
         value = _read(text)
     except json.JSONDecodeError as error:
-        raise ValidationError(Reason.NOT_JSON, f"{error.msg} at character {error.pos}") from None
+        raise ValidationError(Reason.NOT_JSON, f"{error.msg.removesuffix(' at')} at character {error.pos}") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         check_depth(value)
     if _SURROGATE_ESCAPE.search(text):

@@ -84,6 +84,6 @@ def _newest_seconds(installation: Installation) -> float | None:
         newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]  # the library has not typed it
         offsets = admin.list_offsets(dict.fromkeys(places, newest), request_timeout=ANSWER_SECONDS)
         times = [one.result(2 * ANSWER_SECONDS).timestamp for one in offsets.values()]
-    except KafkaException:
+    except (KafkaException, TimeoutError):
         return None
     return max(times) / 1_000 if max(times) > 0 else None

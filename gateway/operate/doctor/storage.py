@@ -36,7 +36,12 @@ def examine(spool: Path, limit_bytes: int, mounts: str | None = None) -> Iterato
     if not folder.is_dir():
         yield Finding.at(PLACE, "folder", "error", f"{folder} does not exist", "Create it for the gateway's user.")
         return
-    files = [one for one in folder.iterdir() if one.name.startswith(spool.name) and one.is_file()]
+    try:
+        files = [one for one in folder.iterdir() if one.name.startswith(spool.name) and one.is_file()]
+    except PermissionError:
+        fix = "Run this command as the gateway's user."
+        yield Finding.at(PLACE, "folder", "error", f"this user may not list {folder}", fix)
+        return
     yield _room(folder, max(limit_bytes - sum(one.stat().st_size for one in files), 0))
     yield from list(_rights(folder, files)) or [_mode(folder)]
     yield _speed(folder)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PEER = "registry"
 DIFF = "Run `gateway schemas diff` to see how they differ."
 REGISTER = "Run `gateway schemas register`."
-LOCK = "Run `gateway schemas lock`."
+LOCK = "Run `gateway schemas lock -c FILE`."
 
 
 def compare(installation: Installation) -> Iterator[Finding]:

@@ -47,6 +47,56 @@ def test_event_time_and_sequence_come_with_the_record(*, is_fast: bool) -> None:
     assert encoded(codec, PAYLOAD)[2:] == (1_600_000_000_123, 7)
 
 
+@pytest.mark.parametrize(("count", "number"), [(b'"count":5,', 5), (b'"count":0,', 0), (b"", None)])
+def test_a_default_is_not_a_sequence_number(count: bytes, number: int | None, *, is_fast: bool) -> None:
+    """A reading without the member has no number, though its record has the field's default."""
+    counted = record(("door", "string"), {"name": "count", "type": "int", "default": 0})
+    codec = codec_of(counted, ("/door",), is_fast=is_fast, sequence="/count")
+    assert encoded(codec, b"{" + count + b'"door":"d1"}')[3] == number
+
+
+@pytest.mark.parametrize("nested", [b"null", b'"x"', b"{}"])
+def test_a_sequence_number_refuses_no_reading(nested: bytes, *, is_fast: bool) -> None:
+    """Its path may lead through what is not an object, where another source of the field is used."""
+    field = {"name": "n", "type": "int", "x-source": ["$message.payload#/seq", "$message.payload#/m/n"]}
+    codec = codec_of(record(("door", "string"), field), ("/door",), is_fast=is_fast, unknown="ignore", sequence="/m/n")
+    assert encoded(codec, b'{"door":"d1","seq":4,"m":' + nested + b"}")[3] is None
+
+
+INNER = record({"name": "at", "type": ["null", TIME], "default": None}, name="Inner")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "payload", "moment"),
+    [
+        ({"default": {"at": None}}, b"{}", None),
+        ({}, b'{"m":{"at":1600000000555}}', 1_600_000_000_555),
+        ({}, b'{"m":{}}', None),
+        ({"x-source": ["$message.payload#/A", "$message.payload#/B"]}, b'{"A":{},"B":{"at":1600000000555}}', None),
+        (
+            {"x-source": ["$message.payload#/A", "$message.payload#/B"]},
+            b'{"B":{"at":1600000000555}}',
+            1_600_000_000_555,
+        ),
+    ],
+)
+def test_the_event_time_of_a_nested_record_is_that_of_the_record(
+    attributes: dict[str, object], payload: bytes, moment: int | None, *, is_fast: bool
+) -> None:
+    """The first source that is there, or the default as a whole: the time is the one that the record holds."""
+    definition = record({"name": "door", "type": "string", "default": "d1"}, {"name": "m", "type": INNER} | attributes)
+    codec = codec_of(definition, ("/door",), is_fast=is_fast, unknown="ignore", event_time="/m/at")
+    payload = payload.replace(b"{", b'{"door":"d1",', 1).replace(b",}", b"}")
+    assert encoded(codec, payload)[2] == moment
+
+
+def test_the_event_time_of_an_absent_record_is_in_its_default(*, is_fast: bool) -> None:
+    inner = record(("at", TIME), name="Inner")
+    definition = record(("door", "string"), {"name": "m", "type": inner, "default": {"at": 1_600_000_000_555}})
+    codec = codec_of(definition, ("/door",), is_fast=is_fast, event_time="/m/at")
+    assert encoded(codec, b'{"door":"d1"}')[2] == 1_600_000_000_555
+
+
 def test_a_member_that_no_field_reads_is_rejected_by_default(*, is_fast: bool) -> None:
     refused = codec_of(DOOR, ("/door",), is_fast=is_fast).encode(EXTRA)
     assert isinstance(refused, DeadLetter)
