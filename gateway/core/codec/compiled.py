@@ -79,16 +79,19 @@ def compile_fast(conversion: Conversion) -> Compiled:
     program, facts = SourceWriter(), SchemaFacts(record)
     types = TypeCode(program, facts, conversion.unknown)
     with program.block("def encode(payload, prepared):"):
+        # the payload becomes Python objects; what the topic contributes has variables
         filled = _topic(types, parameters)
         _write_decoding(program, facts, conversion.unknown)
         if whole := record.whole_field:
             _write_whole(program, whole, conversion.content)
+        # the Avro bytes of the record; key, time and number are read from the variables that this leaves
         counted = tokens(conversion.sequence) if conversion.sequence else None
         parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled, counted)]
         key = _write_key(program, types, [types.records.text("v0", tokens(pointer)) for pointer in conversion.keys])
         moment = types.event_time("v0", tokens(conversion.event_time)) if conversion.event_time else None
         number = types.records.number("v0", counted) if counted else None
         program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}")
+    # only those contributions of the topic that the code names are unpacked
     known = {f"{what}{place}" for what in _OF_PARAMETER for place in range(len(parameters))} | program.heads.keys()
     used = [name for name in dict.fromkeys(_NAME.findall(str(program))) if name in known]
     if used:

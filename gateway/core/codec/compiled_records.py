@@ -111,6 +111,7 @@ class RecordCode:
     def _write_in_place(
         self, record: AvroType, value: str, filled: Mapping[str, str], counted: Path | None = None
     ) -> list[Part]:
+        # first all members are taken out, then each value is checked and encoded, in the order of the fields
         fields = [_field_code(field, counted) for field in record.fields]
         values = self._read(fields, value, filled)
         self._written[value] = {
@@ -166,6 +167,7 @@ class RecordCode:
     def _value(self, field: FieldCode, value: str) -> list[Part]:
         if field.default is None:
             return self._write_value(field.type, self._scaled(field, value))  # ABSENT passes no check
+        # a default that a payload cannot contain was encoded when the code was made
         part, default = self._program.name("p"), self._program.bind("default", field.default)
         self._program.line(f"if {value} is ABSENT: {part} = {default}")
         with self._program.block("else:"):
@@ -190,10 +192,12 @@ class RecordCode:
 
     def _read(self, fields: list[FieldCode], value: str, filled: Mapping[str, str]) -> list[str]:
         """Write the taking out of all members; give the variable of each field's value."""
+        # a member that two fields read stays one object, so neither may take members out of it
         paths = [path for field in fields for path in field.paths]
         shared = {path for path in paths if paths.count(path) > 1}
         if any(self._facts.nests(field.type) and shared.intersection(field.paths) for field in fields):
             raise UnsupportedSchemaError("fields that read one array or object")
+        # a field with a member of its own gets its default from `pop` itself
         alone = [field for field in fields if len(field.paths) == 1 and field.paths[0] not in shared]
         absent = {field.paths[0]: field.absent for field in alone}
         tree, collects = _tree(paths), () in paths
@@ -216,6 +220,7 @@ class RecordCode:
         """Write the choice of the first member that is there, where there is a choice."""
         if field.paths[0] in members.absent:
             return members.at[field.paths[0]]
+        # hash() raises for an object or array among the candidates: the precise path decides about it
         variables = [members.at[path] for path in field.paths]
         if len(variables) > 1 and not self._facts.nests(field.type):
             self._program.line(f"hash(({', '.join(variables)}))")
@@ -264,6 +269,7 @@ class _Members:
 
     def take(self, value: str, tree: Tree, above: Path = (), *, leaves_rest: bool = False) -> None:
         """Write the taking out of a tree of members; `above` is the path of the object, which may keep the rest."""
+        # the members of this object
         at = {(*above, member): self._program.name("v") for member in tree}
         self.at |= at
         refuses = self._is_strict and not leaves_rest
@@ -271,6 +277,7 @@ class _Members:
             self._take_all(value, tree, at)
         else:
             self._pop(value, tree, at, refuses=refuses)
+        # the members of the objects in it
         for (path, variable), below in zip(at.items(), tree.values(), strict=True):
             if below:
                 self.take(variable, below, path)

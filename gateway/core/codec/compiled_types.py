@@ -106,7 +106,7 @@ class TypeCode:
                 return self._union(avro_type.inner, value)
             case "record":
                 return self.records.write(avro_type, value)
-            case "enum":
+            case "enum":  # a look-up in a table: KeyError for what is not a symbol
                 written = {symbol: long(index) for index, symbol in enumerate(avro_type.symbols)}
                 return [f"{self._program.bind('enum', written)}[{value}]"]
             case "fixed":
@@ -122,8 +122,10 @@ class TypeCode:
         field, variable = self.records.find(value, names)
         form = field.type.non_null[0].time
         assert form is not None, "the contract takes no field but a timestamp"
+        # the integer that was checked above, after a text was read and a factor applied
         product = self.records.products.get(variable, variable)
         moment = f"{self._integers[product]} // {form.per_millisecond}"
+        # null and an absent member come before it
         if field.type.is_nullable:
             moment = f"None if {product} is None else {moment}"
         if field.default is None:
@@ -145,7 +147,7 @@ class TypeCode:
                 return self._floating(kind, value)
             case "string":
                 return self._text(value)
-            case "bytes":
+            case "bytes":  # Avro's JSON form: one byte a code point, so others raise
                 data = self._program.let("s", f"{value}.encode('latin-1')")
                 return [f"LENGTH[len({data})]", data]
         raise UnsupportedSchemaError(f"type {kind}")
@@ -164,8 +166,10 @@ class TypeCode:
         return [Entry(table, value)]
 
     def _floating(self, kind: str, value: str) -> list[Part]:
+        # where a decimal is in the schema, every fraction was parsed as one
         if self._facts.has_decimals and self._known.get(value) != "int":
             value = self._program.let("f", f"finite({value}) if {value}.__class__ is Decimal else {value}")
+        # an integer counts as a number too, as long as the float holds it exactly
         exact = f"{-_EXACT[kind]} <= {value} <= {_EXACT[kind]}"
         match self._known.get(value):
             case "float":
@@ -178,7 +182,7 @@ class TypeCode:
         return [Number("f" if kind == "float" else "d", value)]
 
     def _text(self, value: str) -> list[Part]:
-        if value in self.prepared:
+        if value in self.prepared:  # from the topic: encoded once for all its readings
             return [self.prepared[value]]
         data = self.encoded[value] = self._program.let("s", f"{value}.encode()")
         return [f"LENGTH[len({data})]", data]
@@ -201,7 +205,7 @@ class TypeCode:
 
     def _time(self, name: str, form: TimeForm, value: str) -> list[Part]:
         number = value
-        if self._known.get(value) != "int":
+        if self._known.get(value) != "int":  # it may be a text, such as one of ISO 8601
             read = self._program.bind(name, form.read)
             number = self._program.let("t", f"{read}({value}) if {value}.__class__ is str else {value}")
         self._integers[value] = number
@@ -220,6 +224,7 @@ class TypeCode:
         return self._blocks(head, value, lambda: self._text(key) + self.write(values, item))
 
     def _blocks(self, head: str, value: str, write: Callable[[], list[Part]]) -> list[Part]:
+        # one block holds all items, and a zero ends the blocks; an empty list has only the zero
         blocks = self._program.let("b", f"[LENGTH[len({value})]] if {value} else []")
         with self._program.block(head):
             pieces = self._program.pieces(write())
@@ -232,8 +237,10 @@ class TypeCode:
         indexed: list[Branch] = [(long(index), branch) for index, branch in enumerate(branches)]
         null = next((index for index, branch in indexed if branch.kind == "null"), None)
         others = [(index, branch) for index, branch in indexed if branch.kind != "null"]
+        # a union of one type is that type after its index
         if len(branches) == len(others) == 1:
             return [long(0), *self.write(branches[0], value)]
+        # null first: most optional values are null or of the one other type
         part, word = self._program.name("u"), "if"
         if null is not None:
             self._program.line(f"if {value} is None: {part} = {null!r}")
@@ -242,6 +249,7 @@ class TypeCode:
             with self._program.block("else:"):
                 self._branch(part, others[0], value)
             return [part]
+        # several types: the class of the value chooses, and what it is known to be is not checked again
         for name, choices in self._by_class(others).items():
             with self._program.block(f"{word} {value}.__class__ is {name}:"):
                 self._known[value] = name
