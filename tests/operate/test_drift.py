@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from confluent_kafka import Producer
 
-from gateway.core.address import Address
-from gateway.core.topic_index import topic_index
-from gateway.core.undescribed import MAXIMUM_GROUPS, OTHERS, UndescribedTopics
 from gateway.installation import open_installation
 from gateway.operate.drift.partitioner import murmur2
 from gateway.operate.drift.survey import FORM, survey
@@ -356,28 +353,6 @@ def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka
 
 
 # --- the pure parts --------------------------------------------------------------------------------------------------
-
-
-def test_undescribed_topics_take_a_bounded_memory() -> None:
-    """Topics without end, and topics of any length and bytes, count, and cost a bounded memory."""
-    topics = UndescribedTopics(topic_index([("doors", Address.parse("doors/{location}"))]))
-    topics.take(b"doors/one")
-    topics.take(b"\xff\x1b" + b"x" * 60_000)
-    for number in range(2 * MAXIMUM_GROUPS):
-        topics.take(b"%d/a" % number)
-    assert (topics.described, topics.undescribed) == (1, 2 * MAXIMUM_GROUPS + 1)
-    groups = topics.groups(2 * MAXIMUM_GROUPS)
-    assert len(groups) == MAXIMUM_GROUPS + 1
-    assert groups[-1] == (OTHERS, MAXIMUM_GROUPS + 1)
-    assert all(len(group.name) < 300 and group.name.isprintable() for group in groups)
-
-
-def test_undescribed_topics_show_the_largest_groups_first() -> None:
-    topics = UndescribedTopics(topic_index([]))
-    for topic in [b"a/b/c", b"a/b/d", b"a/b", b"c"]:
-        topics.take(topic)
-    assert topics.groups(1) == [("a/b/...", 2), (OTHERS, 2)]
-    assert topics.groups(9) == [("a/b/...", 2), ("a/b", 1), ("c", 1)]
 
 
 def test_murmur2_gives_what_java_gives() -> None:
