@@ -181,22 +181,20 @@ def test_run_moves_mixed_readings(
 def test_run_lets_readings_wait_for_others_as_long_as_its_linger_says(
     kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
 ) -> None:
-    """While some are in flight, readings that come go to Kafka together each tenth of a second."""
+    """While readings arrive, they go to Kafka together each tenth of a second."""
     broker = mosquitto()
     given = servers(broker, kafka, registry)
     given["kafka"]["producer"] = {"linger.ms": 100}
     with Gateway(given, topics.contract) as gateway:
         gateway.start()
         gateway.wait_subscribed()
-        began = time.monotonic()
         with Publisher(broker.port) as publisher:
             for number in range(60):
                 publisher.publish([("factory/a/b", b'{"value":%d,"units":"C"}' % number)])
                 time.sleep(0.01)  # each would make a request of its own
-        turns = (time.monotonic() - began) / 0.1
         gateway.wait_settled(60)
     batches = sum(kafka.batches(topics("machine-sensors"), partition) for partition in range(3))
-    assert batches <= turns + 10, "a turn that sees its report at once waits for none"
+    assert batches <= 30, "about 8 turns; the Kafka client may divide the readings of a turn"
 
 
 def test_run_works_under_the_filters_of_its_unit(

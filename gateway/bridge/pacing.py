@@ -5,8 +5,8 @@ this adds little delay. Five rules; `Pacing` has their numbers:
 
     distance   While more than a few records are in flight, turns keep a distance that grows with their number: it is
                high when readings arrive fast or Kafka is slow. A turn that read enough for a request is followed soon.
-    linger     With `linger.ms`, turns keep that distance while any record is in flight. A reading that arrives on an
-               idle link is sent at once, and a backlog is sent at full speed.
+    linger     With `linger.ms`, turns keep that distance after a turn that read a reading, and while any record is in
+               flight. A reading that arrives on an idle link is sent at once, and a backlog is sent at full speed.
     reports    No single call waits for sockets and for delivery reports. While a report may come at any moment, the
                loop waits for reports and polls the sockets every millisecond. When reports are overdue (Kafka is
                unreachable), it waits at the sockets and polls for reports less and less often.
@@ -67,9 +67,9 @@ class Pacing:
 
     def wait(self, turn: Turn, now: float) -> Wait:
         """Compute the waits before the next turn."""
-        if not turn.in_flight:
-            return Wait(now, now, turn.work_at)
         pause_until = max(now, turn.began_at + self._distance(turn, now))
+        if not turn.in_flight:
+            return Wait(pause_until, pause_until, turn.work_at)
         overdue_at = turn.reported_at + self.overdue_seconds
         # The socket wait is as long as Kafka has been silent: 20, 40, 80 ms, then the longest.
         begin = max(pause_until, overdue_at)
@@ -83,7 +83,9 @@ class Pacing:
             if turn.received >= self.full_request:
                 distance = self.full_distance_seconds
         has_more = turn.received >= QUANTUM or turn.work_at <= now
-        return distance if has_more else max(distance, min(self.linger_seconds, self.longest_linger_seconds))
+        if has_more or not (turn.received or turn.in_flight):
+            return distance
+        return max(distance, min(self.linger_seconds, self.longest_linger_seconds))
 
     def is_batching(self, lanes: int, in_flight: int, sendable: Iterable[int]) -> bool:
         """Return True when lanes with few readings wait for more; `sendable` is what each lane with work could send."""

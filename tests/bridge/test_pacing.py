@@ -48,7 +48,8 @@ def test_wait_keeps_a_distance_between_turns(case: str) -> None:
 
 
 LINGERS = {
-    "nothing in flight: a single reading is not delayed": (LINGER, turn(1), 0.0),
+    "an idle link: a single reading is not delayed": (LINGER, turn(), 0.0),
+    "the report came within the turn": (LINGER, turn(1), 0.05),
     "one in flight": (LINGER, turn(1, 1), 0.05),
     "very many in flight": (LINGER, turn(5, 5_000), 0.05),
     "very many in flight, with work to do": (LINGER, turn(5, 5_000, work_in=0.0), 0.003),
@@ -60,7 +61,7 @@ LINGERS = {
 
 
 @pytest.mark.parametrize("case", LINGERS)
-def test_wait_lingers_while_records_are_in_flight(case: str) -> None:
+def test_wait_lingers_while_readings_arrive_or_records_are_in_flight(case: str) -> None:
     pacing, state, seconds = LINGERS[case]
     assert waits(pacing, state)[0] == pytest.approx(seconds, abs=1e-9)
 
