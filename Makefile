@@ -5,7 +5,7 @@
 #   make check    check style, types and the contract
 #   make soak     inject faults of every kind in seeded order; MINUTES=10 SEED=1
 #   make demo     run sensors, gateway and Kafka on this machine, until Ctrl-C or for SECONDS=10
-#   make bench    compare the speed with other bridges, into docs/bench/; QUICK=1, ARGS="--only versus,start"
+#   make bench    compare the speed with other bridges, keep the run and write docs/bench/; QUICK=1 and ARGS="--only versus" write nothing
 #   make bench-stages   measure the cost of a reading per stage
 #   make setup    only the set-up of the other targets
 #   make style    lint and check the format, with ruff

@@ -1,11 +1,19 @@
-"""The plot: two rows of bars, one for CPU and one for speed, in colours for light and dark pages."""
+"""The plot: two rows of bars, one for CPU and one for speed, in colours for light and dark pages.
+
+A bar is as long as the median of the runs; the range stands beside it.
+"""
 
 from __future__ import annotations
 
 from html import escape
+from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.report import spread
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from bench.report import Results
 
 NAMES = {
@@ -15,7 +23,7 @@ NAMES = {
     "plain-python": "paho + AvroSerializer",
     "ceiling": "librdkafka alone",
 }
-WIDTH, LEFT, LONGEST, BAR, STEP = 640, 170, 390, 18, 26
+WIDTH, LEFT, LONGEST, BAR, STEP = 720, 170, 390, 18, 26
 STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .title { font-weight: 600; }
@@ -28,18 +36,12 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 }"""
 
 
-def plot(results: Results) -> str:
-    """Draw what each contestant took at full speed.
-
-    Args:
-        results: of a whole run.
-
-    Returns:
-        The SVG document.
-    """
-    found = {name: results["versus"][name] for name in NAMES if name in results["versus"]}
-    cpu = {name: each["microseconds"] for name, each in found.items()}
-    speed = {name: each["readings_per_second"] for name, each in found.items()}
+def plot(runs: Sequence[Results]) -> str:
+    """Draw what each contestant took at full speed, as an SVG document."""
+    found = {name: [results["versus"][name] for results in runs if name in results.get("versus", {})] for name in NAMES}
+    found = {name: each for name, each in found.items() if each}
+    cpu = {name: [run["microseconds"] for run in each] for name, each in found.items()}
+    speed = {name: [run["readings_per_second"] for run in each] for name, each in found.items()}
     height = 2 * (STEP * (len(found) + 1) + 10) + 10
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
@@ -50,15 +52,15 @@ def plot(results: Results) -> str:
     )
 
 
-def _panel(title: str, values: dict[str, float], form: str, top: float) -> str:
-    most = max(values.values())
+def _panel(title: str, values: Mapping[str, Sequence[float]], form: str, top: float) -> str:
+    most = max(map(median, values.values()))
     lines = [f'<text class="title" x="0" y="{top}">{escape(title)}</text>']
-    for place, (name, value) in enumerate(values.items()):
-        y, length = top + 10 + STEP * place, LONGEST * value / most
+    for place, (name, each) in enumerate(values.items()):
+        y, length = top + 10 + STEP * place, LONGEST * median(each) / most
         kind = "own" if name == "gateway" else "peer"
         lines += [
             f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end">{escape(NAMES[name])}</text>',
             f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"/>',
-            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{form.format(value)}</text>',
+            f'<text x="{LEFT + length + 6:.1f}" y="{y + 14}">{spread(each, form)}</text>',
         ]
     return "\n".join(lines) + "\n"

@@ -1,15 +1,18 @@
-"""Results -> the tables of docs/bench/README.md, each figure beside what it is compared with, and the one of README.md.
+"""Runs -> the tables of docs/bench/README.md, each figure beside what it is compared with, and the one of README.md.
 
-A figure that is missing from the results is written as "not measured".
+Each file of `docs/bench/runs/` is one run of `make bench` on some host and day. A figure is the range over all runs
+that measured it, and a goal is met only if each of these runs meets it. A figure of no run is "not measured".
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import platform
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "bench"
+RUNS = FOLDER / "runs"
 NOT_MEASURED = "not measured"
 KAFKA_JARS = ROOT / ".cache" / "kafka" / "lib"
 PEERS = {
@@ -40,12 +44,12 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table of ratios.
+    """One line of the table of goals.
 
     Args:
         title: what is compared.
-        figure: computes it from the results; a KeyError means that a part was not measured.
-        form: how to write it.
+        figure: computes it from the results of a run; a KeyError means that the run did not measure a part.
+        form: how to write it, a number and its unit.
         goal: what it should be at most, or at least; None for none.
         at_least: True when more is better.
     """
@@ -56,18 +60,33 @@ class Row:
     goal: float | None
     at_least: bool = False
 
-    def cells(self, results: Results) -> tuple[str, str, str]:
-        """Write figure, goal and verdict."""
+    def cells(self, runs: Sequence[Results]) -> tuple[str, str, str]:
+        """Write the range, the goal, and whether each run meets it."""
+        found = values(runs, self.figure)
         bound = "at least" if self.at_least else "at most"
         goal = "none" if self.goal is None else f"{bound} {self.form.format(self.goal)}"
-        try:
-            found = self.figure(results)
-        except (KeyError, TypeError):
-            return NOT_MEASURED, goal, ""
-        if self.goal is None:
-            return self.form.format(found), goal, ""
-        is_met = found >= self.goal if self.at_least else found <= self.goal
-        return self.form.format(found), goal, "yes" if is_met else "**no**"
+        if self.goal is None or not found:
+            return spread(found, self.form), goal, ""
+        is_met = min(found) >= self.goal if self.at_least else max(found) <= self.goal
+        return spread(found, self.form), goal, "yes" if is_met else "**no**"
+
+
+def values(runs: Sequence[Results], figure: Callable[[Results], float]) -> list[float]:
+    """Compute a figure of each run that measured it."""
+    found = []
+    for results in runs:
+        with suppress(KeyError, TypeError):
+            found.append(figure(results))
+    return found
+
+
+def spread(found: Sequence[float], form: str) -> str:
+    """Write the lowest and the highest value, and the unit once."""
+    if not found:
+        return NOT_MEASURED
+    number, end, unit = form.partition("}")
+    low, high = ((number + end).format(value) for value in (min(found), max(found)))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
 
 
 def _cpu(group: str, name: str, other: str) -> Callable[[Results], float]:
@@ -182,49 +201,46 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def goals(results: Results) -> str:
+def goals(runs: Sequence[Results]) -> str:
     """Write the table of ratios."""
-    return table(("figure", "measured", "goal", "met"), [(row.title, *row.cells(results)) for row in ROWS])
+    return table(("figure", "measured", "goal", "met"), [(row.title, *row.cells(runs)) for row in ROWS])
 
 
-def absolute(results: Results) -> str:
+def absolute(runs: Sequence[Results]) -> str:
     """Write what each contestant took at full speed."""
     head = ("at full speed", "CPU per reading", "readings/s", "memory idle", "memory, most")
     forms = [*SPEED, ("idle_mebibytes", MEBIBYTES), ("peak_mebibytes", MEBIBYTES)]
-    found = results.get("versus", {})
-    return table(head, [(title, *(_cell(found, name, *form) for form in forms)) for name, title in PEERS.items()])
+    return table(
+        head, [(title, *(_cell(runs, ("versus", name), *form) for form in forms)) for name, title in PEERS.items()]
+    )
 
 
-def grown(results: Results) -> str:
+def grown(runs: Sequence[Results]) -> str:
     """Write what readings of other kinds and numbers cost."""
-    found = results.get("growth", {}) | results.get("streams", {})
-    for group in ("window", "workers", "one_core"):
-        found |= {f"{group}_{name}": each for name, each in results.get(group, {}).items()}
     titles = {
-        "machines_10": "10 machines",
-        "machines_10000": "10,000 machines",
-        "streams_5": "5 streams, a topic each",
-        "streams_200": "200 streams, a topic each",
-        "workers_one": "2 streams, a topic each, one worker",
-        "workers_two": "the same, two workers",
-        "one_core_gateway": "1,000 machines, held to one core",
-        "one_core_ceiling": "(a), held to one core",
-        "one_core_plain-go": "(c), held to one core",
-        "doors": "doors",
-        "one_in_ten_broken": "one in ten a dead letter",
-        "telegrams": "telegrams of 30 registers",
-        "telegrams_plain_python": "the same, (b)",
-        "window_gateway": "20 unacknowledged, MQTT 3.1.1",
-        "window_plain-go": "the same, (c), MQTT 5",
-        "window_plain-go-hasty": "the same, (c) tuned: no linger, acknowledges every millisecond",
+        ("growth", "machines_10"): "10 machines",
+        ("growth", "machines_10000"): "10,000 machines",
+        ("streams", "streams_5"): "5 streams, a topic each",
+        ("streams", "streams_200"): "200 streams, a topic each",
+        ("workers", "one"): "2 streams, a topic each, one worker",
+        ("workers", "two"): "the same, two workers",
+        ("one_core", "gateway"): "1,000 machines, held to one core",
+        ("one_core", "ceiling"): "(a), held to one core",
+        ("one_core", "plain-go"): "(c), held to one core",
+        ("growth", "doors"): "doors",
+        ("growth", "one_in_ten_broken"): "one in ten a dead letter",
+        ("growth", "telegrams"): "telegrams of 30 registers",
+        ("growth", "telegrams_plain_python"): "the same, (b)",
+        ("window", "gateway"): "20 unacknowledged, MQTT 3.1.1",
+        ("window", "plain-go"): "the same, (c), MQTT 5",
+        ("window", "plain-go-hasty"): "the same, (c) tuned: no linger, acknowledges every millisecond",
     }
-    rows = [(title, *(_cell(found, name, *form) for form in SPEED)) for name, title in titles.items()]
+    rows = [(title, *(_cell(runs, path, *form) for form in SPEED)) for path, title in titles.items()]
     return table(("the gateway with", "CPU per reading", "readings/s"), rows)
 
 
-def latencies(results: Results) -> str:
+def latencies(runs: Sequence[Results]) -> str:
     """Write the percentiles."""
-    found = results.get("latency", {})
     shares = ("p50", "p99", "p99.9")
     every = {
         "gateway": "gateway",
@@ -235,12 +251,12 @@ def latencies(results: Results) -> str:
     rows = []
     for rate, name in asked:
         title = f"{int(rate):,}/s" if rate.isdigit() else "full speed"
-        figures = found.get(f"at_{rate}", {})
-        rows.append((f"{title}, {every[name]}", *(_cell(figures, name, share, MILLISECONDS) for share in shares)))
+        path = ("latency", f"at_{rate}", name)
+        rows.append((f"{title}, {every[name]}", *(_cell(runs, path, share, MILLISECONDS) for share in shares)))
     return table(("publish to consumer", *shares), rows)
 
 
-def steady(results: Results) -> str:
+def steady(runs: Sequence[Results]) -> str:
     """Write what a reading costs at the rates that most installations have."""
     every = {
         "gateway": "this gateway",
@@ -251,34 +267,40 @@ def steady(results: Results) -> str:
     }
     rows = []
     for rate in (100, 1_000):
-        found = results.get("steady", {}).get(f"at_{rate}", {})
         rows += [
-            (f"{rate:,}/s, {title}", *(_cell(found, name, *form) for form in STEADY)) for name, title in every.items()
+            (f"{rate:,}/s, {title}", *(_cell(runs, ("steady", f"at_{rate}", name), *form) for form in STEADY))
+            for name, title in every.items()
         ]
     return table(("at a steady rate", "CPU per reading", "latency p50", "p99"), rows)
 
 
-def small(results: Results) -> str:
+def small(runs: Sequence[Results]) -> str:
     """Write what little work costs."""
-    found = {"rest": results.get("rest", {})}
     rows = [
-        (title, _cell(found, "rest", f"cpu_percent_at_{rate}", PERCENT),
-         _cell(found, "rest", f"kafka_bytes_at_{rate}", COUNT))
+        (title, _cell(runs, ("rest",), f"cpu_percent_at_{rate}", PERCENT),
+         _cell(runs, ("rest",), f"kafka_bytes_at_{rate}", COUNT))
         for rate, title in (("1_a_minute", "one a minute"), ("1", "one a second"), ("1000", "1,000 a second"),
                             ("10000", "10,000 a second"))
     ]  # fmt: skip
     return table(("readings", "CPU, share of a core", "bytes to Kafka per reading"), rows)
 
 
-def _disturbance(results: Results) -> str:
-    """Write how busy the machine was: the figures of a busy machine mean little."""
-    before = f"Load of the machine before the run: {results['load_before']:.2f}."
-    if "loop_nanoseconds" not in results:
-        return before
-    loops = results["loop_nanoseconds"]
-    return f"""{before}
-Between the groups of rows one iteration of a loop in plain Python took {min(loops):.0f} to {max(loops):.0f} ns. A wide
-range means that other processes share the cores; comparisons with programs in other languages then mean little."""
+def hosts(runs: Sequence[Results]) -> str:
+    """Write what each run ran on, and how fast plain Python was there."""
+    rows = []
+    for results in runs:
+        on = results["machine"]
+        loops = results.get("loop_nanoseconds", [])
+        rows.append(
+            (
+                f"{on['date']}, {on['cpu']}, {on['cores']} cores, Linux {on['kernel']}",
+                spread(loops, "{:.0f} ns"),
+                f"{results['load_before']:.2f}",
+                spread(values([results], _figure("versus", "gateway", "microseconds")), SPEED[0][1]),
+                spread(values([results], _cpu("versus", "gateway", "plain-go")), TIMES),
+            )
+        )
+    return table(("run", "a loop in plain Python", "load before", "the gateway's CPU per reading", "against (c)"), rows)
 
 
 TABLES = (goals, absolute, grown, latencies, steady, small)
@@ -291,12 +313,11 @@ def measured(written: str) -> str:
     return "".join([head, rule, *rows]) if rows else ""
 
 
-def _cell(found: Results, name: str, figure: str, form: str) -> str:
-    value = found.get(name, {}).get(figure)
-    return NOT_MEASURED if value is None else form.format(value)
+def _cell(runs: Sequence[Results], path: tuple[str, ...], figure: str, form: str) -> str:
+    return spread(values(runs, _figure(*path, figure)), form)
 
 
-def readme(text: str, results: Results) -> str:
+def readme(text: str, runs: Sequence[Results]) -> str:
     """Write the table of speed in the README anew, between the comments that mark it.
 
     Raises:
@@ -306,49 +327,71 @@ def readme(text: str, results: Results) -> str:
     _, end, after = rest.partition("<!-- end: full speed -->\n")
     if not end:
         raise ValueError("README.md has no table of make bench: full speed")
-    on, found = results["machine"], results.get("versus", {})
     titles = {name: title.rpartition(") ")[2] for name, title in PEERS.items() if name != "ceiling-by-runs"}
-    rows = [(title, *(_cell(found, name, *form) for form in SPEED)) for name, title in titles.items()]
-    where = f"{on['cpu']}, {on['cores']} cores, {on['date']}"
-    return f"{before}{begin}{table((where, 'CPU per reading', 'readings/s'), rows)}{end}{after}"
+    rows = [
+        (
+            title,
+            spread(values(runs, _cpu("versus", name, "gateway")), "{:.1f}"),
+            *(_cell(runs, ("versus", name), *form) for form in SPEED),
+        )
+        for name, title in titles.items()
+    ]
+    head = ("at full speed", "CPU, relative", "CPU per reading", "readings/s")
+    return f"{before}{begin}{table(head, rows)}{end}{after}"
 
 
-def page(results: Results) -> str:
+def read_runs() -> list[Results]:
+    """Read the runs that are kept, the oldest first."""
+    return [json.loads(file.read_text()) for file in sorted(RUNS.glob("*.json"))]
+
+
+def keep(results: Results) -> None:
+    """Write a run beside those that are kept: `2026-11-29.json`, `2026-11-29-2.json`, ..."""
+    date = results["machine"]["date"]
+    number = 1 + len(list(RUNS.glob(f"{date}*.json")))
+    name = f"{date}.json" if number == 1 else f"{date}-{number}.json"
+    (RUNS / name).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def page(runs: Sequence[Results]) -> str:
     """Write docs/bench/README.md."""
-    on = results["machine"]
+    on = runs[-1]["machine"]
     names = ("librdkafka", "confluent-kafka", "paho-mqtt", "msgspec", "fastavro")
     versions = ", ".join(f"{name} {on[name]}" for name in names)
-    seen = results.get("versus", {}).values()
+    seen = [each for results in runs for each in results.get("versus", {}).values()]
     sent, decoded = (sum(each["records"][what] for each in seen) for what in ("in_kafka", "decoded"))
-    verb = "make bench QUICK=1" if results["quick"] else "make bench"
     return f"""\
 # Benchmarks
 
-`{verb}` wrote this page and the plot in one run; `QUICK=1` makes shorter runs, one of each. The figures of the
-single runs are in `results.json`. `make bench-stages` writes the cost of each processing stage to `stages.json`. The
-[notes](notes.md) explain why some goals are missed, and show the results of other machines.
+Each file of [`runs/`](runs) is one run of `make bench`, which adds a file and writes this page and the plot anew. A
+range is the lowest and the highest figure of the runs, and a goal is met only if every run meets it. Compare ratios:
+they vary less between hosts than microseconds, and they vary, too. `make bench-stages` writes the cost of each
+processing stage to `stages.json`. The [notes](notes.md) explain why some goals are missed, and show older runs.
 
-{on["cpu"]}, {on["cores"]} cores, Linux {on["kernel"]}; Python {on["python"]}, {versions};
-Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}; {on["date"]}. {_disturbance(results)}
+{hosts(runs)}
+The plain Python loop is timed between the groups of rows. A wide range there, or a high load before the run, means that
+other processes share the cores; comparisons with programs in other languages then mean little. The last run had Python
+{on["python"]}, {versions};
+Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}.
 
 ![CPU per reading and readings a second](bench.svg)
 
 ## Against goals
 
-{goals(results)}
+{goals(runs)}
 ## At full speed
 
-{absolute(results)}
-{grown(results)}
+{absolute(runs)}
+{grown(runs)}
 ## Latency
 
-{latencies(results)}
+{latencies(runs)}
 ## Steady rates
 
-{steady(results)}
+{steady(runs)}
 ## Little work
 
-{small(results)}
+{small(runs)}
 ## How it is measured
 
 - "Held to one core" means that all threads of the bridge, including those of librdkafka, run on one core, which Kafka
