@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec.precise_encoder import ABSENT, first_member
+from gateway.core.codec.field_value import FieldValue
 from gateway.core.codec.scale import factor_of
-from gateway.core.codec.validation_error import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.core.avro_schema import AvroType, Field
+    from gateway.core.avro_schema import AvroType
 
 MAX_AHEAD = 3_600_000  # milliseconds; the default of Kafka 4
 
@@ -31,38 +30,21 @@ class EventTime:
     """Reads the event time on the precise path; the pointer leads to a timestamp of the record that may be null."""
 
     def __init__(self, record: AvroType, pointer: str) -> None:
-        self._fields: list[Field] = []  # from the record down to the timestamp
-        for name in tokens(pointer):
-            field = record.field_named(name)
-            assert field is not None, "the contract has looked it up"
-            self._fields.append(field)
-            record = field.type.non_null[0]
-        assert record.time is not None, "the contract takes no field but a timestamp"
-        self._form, self._scale = record.time, factor_of(self._fields[-1])
+        self._value = FieldValue(record, pointer)
+        form = self._value.field.type.non_null[0].time
+        assert form is not None, "the contract takes no field but a timestamp"
+        self._form, self._scale = form, factor_of(self._value.field)
 
     def of(self, value: dict[str, Any]) -> int | None:
         """Read the time, milliseconds since 1970 UTC, from JSON that the schema has accepted; None when it is null."""
-        found = self._found(value)
-        return None if found is None else found // self._form.per_millisecond
-
-    def _found(self, value: Any) -> int | None:
-        """Descend as the encoder does: the first source that is there, or the default of that field as a whole."""
-        for depth, field in enumerate(self._fields, start=1):
-            value = first_member(value, field.paths)
-            if value is None:
-                return None
-            if value is ABSENT:
-                return _of_default(field.default, self._fields[depth:])
-        if type(value) is str:
-            return self._form.read(value)
-        return int(self._scale(value)) if self._scale else int(value)
-
-
-def _of_default(default: Any, fields: list[Field]) -> int | None:
-    """Read the time in a default, which names its members as the schema does and is in no other unit."""
-    for field in fields:
-        default = None if default is None else default.get(field.name, field.default)
-    return None if default is None else int(default)
+        found, is_default = self._value.of(value)
+        if found is None:
+            return None
+        if type(found) is str:
+            found = self._form.read(found)
+        elif self._scale and not is_default:
+            found = self._scale(found)
+        return int(found) // self._form.per_millisecond
 
 
 class RecordTime:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec.precise_encoder import ABSENT, first_member
-from gateway.core.codec.validation_error import ValidationError, tokens
+from gateway.core.codec.field_value import FieldValue
+from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
@@ -22,14 +22,13 @@ class Key:
     """
 
     def __init__(self, record: AvroType, pointers: tuple[str, ...]) -> None:
-        self._located = [record.located(tokens(pointer)) for pointer in pointers]
+        self._values = [FieldValue(record, pointer) for pointer in pointers]
 
     def of(self, value: dict[str, Any]) -> bytes:
         """Find the key, which is never empty, in JSON that the schema has accepted; raises ValidationError, NO_KEY."""
-        for field, paths in self._located:
-            found = first_member(value, paths)
-            text = field.default if found is ABSENT else found
+        for each in self._values:
+            text, _ = each.of(value)
             if text and type(text) is str:
                 return text.encode()
-        place = self._located[0].paths[0] if self._located else ()
+        place = self._values[0].place if self._values else ()
         raise ValidationError(Reason.NO_KEY, "the key is empty or absent", *place)

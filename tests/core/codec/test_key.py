@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,14 +12,18 @@ from hypothesis import strategies as st
 from gateway.core.avro_schema import build
 from gateway.core.codec.key import Key
 from gateway.core.codec.validation_error import ValidationError, pointer
-from gateway.core.reading import Reason
-from tests.contract_values import record
+from gateway.core.reading import DeadLetter, Reason
+from tests.contract_values import codec_of, record
 
 NAME = ("name", "string")
 NUMBER = {"name": "number", "type": ["null", "string"], "default": None, "x-source": "$message.payload#/0-0:96.1.0/v"}
 EITHER = {"name": "either", "type": "string", "x-source": ["$message.payload#/p/id", "$message.payload#/q/id"]}
 SITE = {"name": "site", "type": "string", "default": "home"}
 PLACE = {"name": "place", "type": record(("room", "string"), name="Place"), "x-source": "$message.payload#/where"}
+ROOM = {"name": "room", "type": "string", "default": "hall"}
+TWO_PLACES = {"name": "place", "type": record(ROOM, name="Place"), "default": {"room": "cellar"},
+              "x-source": ["$message.payload#/a", "$message.payload#/b"]}  # fmt: skip
+NO_PLACE = {**PLACE, "type": ["null", record(("room", "string"), name="Place")]}
 
 
 @pytest.mark.parametrize(
@@ -35,13 +40,25 @@ PLACE = {"name": "place", "type": record(("room", "string"), name="Place"), "x-s
         ([SITE], ("/site",), {}, b"home"),
         ([SITE], ("/site",), {"site": "away"}, b"away"),
         ([PLACE], ("/place/room",), {"where": {"room": "attic"}}, b"attic"),
+        ([TWO_PLACES], ("/place/room",), {"a": {}, "b": {"room": "attic"}}, b"hall"),
+        ([TWO_PLACES], ("/place/room",), {"b": {"room": "attic"}}, b"attic"),
+        ([TWO_PLACES], ("/place/room",), {}, b"cellar"),
+        ([NO_PLACE, NAME], ("/place/room", "/name"), {"where": None, "name": "m"}, b"m"),
+        ([NO_PLACE, NAME], ("/place/room", "/name"), {"where": {"room": "attic"}, "name": "m"}, b"attic"),
     ],
 )
 def test_of_gives_the_first_text_that_is_not_empty(
     fields: list[Any], pointers: tuple[str, ...], value: dict[str, Any], key: bytes
 ) -> None:
-    """Pointers are tried in order, each through its field's source and default; the key is UTF-8 of what is found."""
+    """Pointers are tried in order, each through its field's source and default; the key is UTF-8 of what is found.
+
+    It is the text that the record holds, on both paths.
+    """
     assert Key(build(record(*fields)), pointers).of(value) == key
+    encoded = codec_of(record(*fields), pointers).encode(json.dumps(value).encode())
+    assert not isinstance(encoded, DeadLetter)
+    assert encoded[0] == key
+    assert key in encoded[1]
 
 
 @pytest.mark.parametrize(
