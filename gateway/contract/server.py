@@ -24,8 +24,8 @@ KAFKA_PROTOCOLS = {"kafka": (False, 9092), "kafka-secure": (True, 9093)}
 VERSIONS: dict[str, Literal["3.1.1", "5.0"]] = {"5.0": "5.0", "5": "5.0", "5.0.0": "5.0", "3.1.1": "3.1.1"}
 MQTT_SECURITY = frozenset({"userPassword", "X509"})
 KAFKA_SECURITY = frozenset({"userPassword", "X509", "plain", "scramSha256", "scramSha512"})
-WEEK = 7 * 24 * 3600
-KEEP_ALIVE = 60
+HOUR, WEEK = 3600, 7 * 24 * 3600
+KEEP_ALIVE, LONG_KEEP_ALIVE = 60, 600
 IN_FILES = "Remove it, and put secrets into files that gateway.yaml names."
 VARIABLE = re.compile(r"\{([^{}]*)\}")
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
@@ -51,7 +51,7 @@ def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
         version=version,
         client_id=_client_id(name, binding, findings),
         clean_session=_clean_session(binding, findings),
-        keep_alive=_number(binding.at("keepAlive"), KEEP_ALIVE, 65_535, findings),
+        keep_alive=_keep_alive(binding.at("keepAlive"), findings),
         session_expiry=_session_expiry(binding, version, findings),
         maximum_packet_size=_number(binding.at("maximumPacketSize"), 0, 2**32 - 1, findings) or None,
         last_will=_last_will(binding.at("lastWill"), findings),
@@ -134,13 +134,26 @@ def _clean_session(binding: Node, findings: Findings) -> bool:
     return bool(clean.boolean)
 
 
+def _keep_alive(node: Node, findings: Findings) -> int:
+    seconds = _number(node, KEEP_ALIVE, 65_535, findings)
+    if not seconds:
+        message = "With keepAlive: 0 the broker does not notice a dead gateway; the gateway pings all the same."
+        findings.warning(node, message, f"Write the seconds, such as {KEEP_ALIVE}.")
+    elif LONG_KEEP_ALIVE < seconds <= 65_535:
+        message = f"A broker that hangs is noticed only after {1.5 * seconds:g} s, one and a half times keepAlive."
+        findings.warning(node, message, f"Write fewer seconds, such as {KEEP_ALIVE}.")
+    return seconds
+
+
 def _session_expiry(binding: Node, version: str, findings: Findings) -> int:
     expiry = binding.at("sessionExpiryInterval")
     seconds = _number(expiry, WEEK, 2**32 - 1, findings)
-    if seconds == 0 and version == "5.0" and not binding.at("cleanSession").boolean:
+    if 0 <= seconds < HOUR and version == "5.0" and not binding.at("cleanSession").boolean:
+        after = f" for more than {seconds} s" if seconds else ""
         findings.warning(
             expiry,
-            "With an expiry of 0 the broker drops messages that are published while the gateway is disconnected.",
+            f"With an expiry of {seconds} the broker drops messages that are published while the gateway is "
+            f"disconnected{after}.",
             f"Write the seconds that the broker shall keep the session, such as {WEEK} for a week.",
         )
     if version == "3.1.1" and not expiry.is_absent:

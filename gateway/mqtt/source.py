@@ -55,6 +55,7 @@ CONNECT_SECONDS = 10.0  # for TCP and TLS, and again for each answer: some peers
 LOST_BACKOFF = (0.2, 30.0)  # first and longest, seconds
 REFUSED_BACKOFF = (1.0, 60.0)
 TAKEN_OVER_BACKOFF = (60.0, 60.0)
+PING_SECONDS = 60  # the keep-alive interval where the contract or the broker sets 0, which turns MQTT's own off
 STEADY_SECONDS = 60.0  # a connection that lasted longer resets the back-off
 SUSPICIOUS = 6  # short connections in a row
 RETRY_DENIED_SECONDS = 60.0
@@ -141,7 +142,7 @@ class MqttSource:
         if self._is_reading and self.has_buffered_tls_data:
             return now
         seconds = self._connect_seconds if self.link == Link.HANDSHAKE else float("inf")
-        return now + min(seconds, self._client.keepalive or seconds) / 4
+        return now + min(seconds, self._ping_seconds) / 4
 
     @property
     def has_buffered_tls_data(self) -> bool:
@@ -203,18 +204,21 @@ class MqttSource:
 
     # --- staying connected -----------------------------------------------------------------------------------------
 
+    @property
+    def _ping_seconds(self) -> int:
+        return self._client.keepalive or PING_SECONDS
+
     def _keep_alive(self, now: float) -> None:
-        interval = self._client.keepalive
-        if interval and now - self._client.last_received_at >= 1.5 * interval:
-            self._close(now, f"no packet from the broker for {1.5 * interval:g} s; it hangs, or the network is down")
-        elif interval:
-            self._client.ping_every(interval / 2, now)
+        silent_seconds = 1.5 * self._ping_seconds
+        if now - self._client.last_received_at >= silent_seconds:
+            self._close(now, f"no packet from the broker for {silent_seconds:g} s; it hangs, or the network is down")
+        else:
+            self._client.ping_every(self._ping_seconds / 2, now)
 
     def _wait_unread(self, now: float) -> None:
         """Keep a connection alive without reading from it; only the socket's state shows then that it is broken."""
         self._client.reset_keep_alive(now)
-        if interval := self._client.keepalive:
-            self._client.ping_every(interval / 2, now)
+        self._client.ping_every(self._ping_seconds / 2, now)
         poller = select.poll()
         poller.register(self.fileno, 0)  # only POLLERR and POLLHUP
         if poller.poll(0):

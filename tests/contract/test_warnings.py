@@ -27,6 +27,10 @@ DOUBTS = [
           "'gateway-factoryBroker' is used"),
     Doubt("sessionExpiryInterval: 604800", "sessionExpiryInterval: 0",
           "#/servers/factoryBroker/bindings/mqtt/sessionExpiryInterval", "With an expiry of 0"),
+    Doubt("sessionExpiryInterval: 604800", "sessionExpiryInterval: 60",
+          "#/servers/factoryBroker/bindings/mqtt/sessionExpiryInterval", "is disconnected for more than 60 s"),
+    Doubt("keepAlive: 60", "keepAlive: 0", "#/servers/factoryBroker/bindings/mqtt/keepAlive", "the gateway pings"),
+    Doubt("keepAlive: 30", "keepAlive: 3600", "#/servers/meterBroker/bindings/mqtt/keepAlive", "only after 5400 s"),
     Doubt("x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n",
           "x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n"
           "  again:\n    action: receive\n    channel: {$ref: '#/channels/gates'}\n"

@@ -22,7 +22,7 @@ from gateway.core.model import LastWill, MqttServer
 from gateway.errors import ConfigurationError
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.reader import Intake
-from gateway.mqtt.source import BATCH, CONNECT_SECONDS, SUSPICIOUS, Link, MqttSource, Subscriptions
+from gateway.mqtt.source import BATCH, CONNECT_SECONDS, PING_SECONDS, SUSPICIOUS, Link, MqttSource, Subscriptions
 from gateway.settings.settings import TlsSettings, load
 from gateway.settings.tls import tls_context
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
@@ -856,6 +856,21 @@ def test_maintain_finds_a_frozen_broker_within_one_and_a_half_intervals(
     assert source.detail == "no packet from the broker for 3 s; it hangs, or the network is down"
     broker.thaw()
     loop.until(lambda: source.connects == 2 and source.link == Link.UP, "the second connection")
+
+
+@pytest.mark.parametrize("says", ["contract", "broker"])
+def test_maintain_pings_although_keep_alive_is_off(loop: Loop, says: str, *, is_fast: bool) -> None:
+    """With 0, from the contract or from the broker's CONNACK, MQTT finds no dead broker; the gateway still does."""
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, is_fast=is_fast, keep_alive=60 if says == "broker" else 0))
+        broker.accept()
+        broker.grant(broker.connect(b"\x20\x06\0\0\x03\x13\0\0" if says == "broker" else None))
+        loop.connected(source)
+        assert source.next_action_seconds <= time.monotonic() + PING_SECONDS
+        source.maintain(time.monotonic() + PING_SECONDS, is_reading=True)
+        assert broker.receive(PINGREQ) == b""
+        source.maintain(time.monotonic() + 1.5 * PING_SECONDS, is_reading=True)
+        assert source.detail == "no packet from the broker for 90 s; it hangs, or the network is down"
 
 
 # --- scripted brokers ------------------------------------------------------------------------------------------------
