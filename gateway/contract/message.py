@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from gateway.contract.channel import Channel
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
+    from gateway.core.codec.conversion import Unknown
 
 AVRO = re.compile(r"application/vnd\.apache\.avro(\+json|\+yaml)?;version=1\.9\.0\Z")
 JSON_SCHEMA = re.compile(
     r"application/(schema\+(json|yaml);version=draft-07|vnd\.aai\.asyncapi(\+json|\+yaml)?;version=[23]\.\d+\.\d+)\Z"
 )
+
+ADDITIONAL = "x-additional-properties"  # what `additionalProperties` of JSON Schema is, for Avro
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Payload:
     json_schema: Any = None  # when it is JSON Schema, references written out
     is_array: bool = False  # the payload is an array of readings
     around: Any = None  # the JSON Schema of the array, if it has one
+    unknown: Unknown = "reject"  # what happens to members that no field reads
 
 
 class Payloads:
@@ -49,7 +53,19 @@ class Payloads:
         stated = payload.at("schema") if payload.is_mapping and "schema" in payload.value else payload
         is_array = stated.is_mapping and stated.value.get("type") == "array" and not stated.at("items").is_absent
         read = self._payload(message, of_element=is_array)
-        return replace(read, is_array=is_array) if read else None
+        return replace(read, is_array=is_array, unknown=self._unknown(message, read)) if read else None
+
+    def _unknown(self, message: Node, payload: Payload) -> Unknown:
+        """Members that no field reads are ignored only if the contract explicitly allows them."""
+        stated = message.at(ADDITIONAL)
+        if not stated.is_absent and payload.record is None:
+            fix = "Write additionalProperties in the schema."
+            self.findings.error(stated, f"{ADDITIONAL} is for payloads that are described in Avro.", fix)
+        elif not stated.is_absent and stated.boolean is None:
+            self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
+        schema = payload.json_schema
+        is_allowed = schema.get("additionalProperties") is True if isinstance(schema, dict) else stated.boolean
+        return "ignore" if is_allowed else "reject"
 
     def payload(self, message: Node) -> Payload | None:
         """The schema of a message's payload; None when it is invalid."""

@@ -17,15 +17,8 @@ if TYPE_CHECKING:
     from gateway.contract.message import Payload
     from gateway.contract.schema import Record
     from gateway.core.avro_schema import AvroType
-    from gateway.core.codec.conversion import Unknown
 
 NESTING = {"array", "map", "record"}
-
-
-def unknown(payload: Payload) -> Unknown:
-    """What happens to members that no field reads: they are ignored only if the schema explicitly allows them."""
-    schema = payload.json_schema
-    return "ignore" if isinstance(schema, dict) and schema.get("additionalProperties") is True else "reject"
 
 
 def parameters(
@@ -65,7 +58,7 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
 
 
 def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
-    if WHOLE in record.sources.values() or unknown(payload) == "ignore":
+    if WHOLE in record.sources.values() or payload.unknown == "ignore":
         return
     read = {tokens(pointer)[0] for sources in record.sources.values() for pointer in sources}
     for key, node in payload.node.at("properties").members():

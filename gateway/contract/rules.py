@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (
     "x-forward-to", "x-dead-letter-to", "x-location", "x-source", "x-timestamp", "x-sequence", "x-silent-after",
+    "x-additional-properties",
 )  # fmt: skip
 SIMILAR = 0.8
 

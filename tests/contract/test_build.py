@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.contract import load
+from gateway.core.reading import Reading, Record
+from gateway.core.stream_transform import transform_of
 from gateway.documents import yaml_file
 
 if TYPE_CHECKING:
@@ -94,6 +96,33 @@ def test_load_lets_unknown_members_pass_when_the_payload_schema_says_so(copy: Co
     streams = copy.contract().streams
     assert streams["receiveWidgetLine"].unknown == "ignore"
     assert streams["receiveDoors"].unknown == "reject"
+
+
+DOORS = "title: Door change (JSON)\n"
+
+
+def test_load_lets_unknown_members_pass_of_a_message_described_in_avro(copy: Copy) -> None:
+    copy.edit(DOORS, f"{DOORS}      x-additional-properties: true\n")
+    streams = copy.contract().streams
+    assert (streams["receiveDoors"].unknown, streams["receiveWidgetLine"].unknown) == ("ignore", "reject")
+    reading = Reading("receiveDoors", b"doors/dock-2", b'{"state":"open","battery":{"V":3}}', 0)
+    assert isinstance(transform_of(streams["receiveDoors"], [1], 1_000)(reading), Record)
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "expected"),
+    [
+        (DOORS, "false", ""),
+        (DOORS, "yes please", "'yes please' is neither true nor false. Write true or false."),
+        (DOORS, "1", "1 is neither true nor false. Write true or false."),
+        ("title: Widget reading (JSON)\n", "true", "described in Avro. Write additionalProperties in the schema."),
+    ],
+)
+def test_examine_checks_the_switch_for_unknown_members(copy: Copy, old: str, value: str, expected: str) -> None:
+    copy.edit(old, f"{old}      x-additional-properties: {value}\n")
+    found = [f"{one.message} {one.fix}" for one in copy.findings() if one.path.endswith("/x-additional-properties")]
+    assert len(found) == bool(expected)
+    assert all(expected in one for one in found)
 
 
 def test_load_gives_the_json_schema_with_references_written_out(copy: Copy) -> None:

@@ -390,6 +390,8 @@ def test_parse_place_refuses(text: str) -> None:
     [
         ("receiveDoors", Reason.MISSING, "/state", 'what would fit: one of "open", "closed"'),
         ("receiveDoors", Reason.EXTRA_FIELD, "/stat", "that the schema reads are location, state. Did you mean state?"),
+        ("receiveDoors", Reason.EXTRA_FIELD, "/stat", "to ignore it: write x-additional-properties: true in the MQTT"),
+        ("receiveWidgetLine", Reason.EXTRA_FIELD, "/stat", "ignore it: write additionalProperties: true in"),
         ("receiveDoors", Reason.NOT_JSON, "", "what would fit: an object with location, state"),
         ("receiveDoors", Reason.BAD_TOPIC, "", "what would fit: a topic of doors/{location}"),
         ("receiveWidgetLine", Reason.BAD_FORMAT, "/reading_ts", "an ISO 8601 time with zone"),

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Unknown
 
 ABSENT: Any = object()
-_UNREAD = "no field of the schema reads this member"
+_UNREAD = (
+    "no field of the schema reads this member; to ignore such members, write additionalProperties: true in its JSON "
+    "Schema, or x-additional-properties: true in its message when that is described in Avro"
+)
 
 
 def compile_encoder(avro_type: AvroType, unknown: Unknown = "reject") -> Encoder:

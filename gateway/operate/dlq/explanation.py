@@ -10,6 +10,7 @@ import difflib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.contract.message import ADDITIONAL
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
@@ -82,7 +83,7 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
         path = path[1:]  # without the index of the reading
     whole = (PAYLOAD,) if schema.record.whole_field else ()
     if dead_letter.reason == Reason.EXTRA_FIELD:
-        return [f"what would fit: {_nearest(schema.record, path, whole)}"]
+        return [f"what would fit: {_nearest(schema.record, path, whole)}", f"to ignore it: {_switch(stream)}"]
     avro_type, field = _find(schema.record, whole + path, None) or SchemaPlace(None, None)
     lines = []
     if field:
@@ -95,6 +96,13 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
     if (example := next((value for value in examples if value not in (None, ABSENT)), None)) is not None:
         lines.append(f"for example: {cut(json.dumps(example, ensure_ascii=False))}")
     return lines
+
+
+def _switch(stream: Stream) -> str:
+    """Say how the contract lets members pass that no field reads."""
+    if stream.payload_schema is None:
+        return f"write {ADDITIONAL}: true in the MQTT message"
+    return "write additionalProperties: true in the JSON Schema of the MQTT message"
 
 
 class SchemaPlace(NamedTuple):

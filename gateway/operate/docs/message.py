@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.message import ADDITIONAL
 from gateway.operate.docs import avro, json_schema
 from gateway.operate.docs.details import facts, plain
 from gateway.operate.docs.prose import blocks, phrase, sentence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.page.blocks import Phrase
 
-_SHOWN = {"payload", "headers", "examples", "name", "contentType", "x-timestamp"}
+_SHOWN = {"payload", "headers", "examples", "name", "contentType", "x-timestamp", ADDITIONAL}
 
 
 def message(node: Node, default_content_type: str) -> list[Block]:
@@ -23,6 +24,7 @@ def message(node: Node, default_content_type: str) -> list[Block]:
     content_type = node.at("contentType").text or default_content_type
     rows: list[tuple[str, Phrase]] = [("content type", (Code(content_type),))] if content_type else []
     rows += [("name", (Code(name),))] if name else []
+    rows += [("members that no field reads", ("ignored",))] if node.at(ADDITIONAL).boolean else []
     return [
         Heading(4, f"Message: {node.at('title').text or name or node.tokens[-1]}"),
         *summary(node),
