@@ -115,6 +115,8 @@ def test_version_is_the_package_s() -> None:
         (["run"], "Missing option '--config' / '-c'."),
         (["run", "--confg", "x"], "No such option: --confg"),
         (["check", "--config"], "requires an argument"),
+        (["check", "-c", "one", "--config", "two"], "Invalid value for '--config' / '-c': It is given more than once."),
+        (["schemas", "list", "-c", "x", "--format", "json", "--format", "text"], "It is given more than once."),
         (["simulate", "--rate", "fast"], "Invalid value for '--rate'"),
     ],
 )

@@ -15,6 +15,7 @@ from gateway.cli.docs import docs
 from gateway.cli.doctor import doctor
 from gateway.cli.drift import drift
 from gateway.cli.init import init
+from gateway.cli.options import Commands
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
 from gateway.cli.simulate import simulate
@@ -24,7 +25,7 @@ from gateway.cli.top import top
 from gateway.cli.topics import topics
 from gateway.errors import GatewayError
 
-app = typer.Typer(
+app = Commands(
     name="gateway",
     no_args_is_help=True,
     add_completion=True,

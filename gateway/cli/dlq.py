@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption, exit_codes, open_installation
+from gateway.cli.options import Commands, ConfigOption, FormatOption, exit_codes, open_installation
 from gateway.core.reading import Reason
 from gateway.errors import ExitCode
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.installation import Installation
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
 
-dlq = typer.Typer(
+dlq = Commands(
     name="dlq",
     help="List, explain and replay dead letters.",
     no_args_is_help=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from gateway.errors import ExitCode
 
@@ -25,6 +26,23 @@ FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help=
 BrokenOption = Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are invalid on purpose.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed makes the same readings.")]
 CONTRACT = Path("asyncapi.yaml")
+
+
+class Commands(typer.Typer):
+    """A group of commands that refuse an option given twice, where typer would take the last without a word."""
+
+    def command(self, name: str | None = None, **more: Any) -> Callable[[_Command], _Command]:
+        """Add a function as a command."""
+        return super().command(name, cls=_OnceCommand, **more)
+
+
+class _OnceCommand(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for option in (one for one in given if isinstance(one, TyperOption)):
+            if given.count(option) > 1 and not (option.multiple or option.is_flag):
+                raise typer.BadParameter("It is given more than once. Give it once.", ctx, option)
+        return super().parse_args(ctx, args)
 
 
 class Result(Protocol):

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import CONTRACT, ConfigOption, ContractOption, FormatOption, exit_codes, open_installation
+from gateway.cli.options import (
+    CONTRACT,
+    Commands,
+    ConfigOption,
+    ContractOption,
+    FormatOption,
+    exit_codes,
+    open_installation,
+)
 from gateway.errors import ExitCode
 from gateway.operate.schemas.mode import Mode
 from gateway.text import printable
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.operate.schemas.review import Review
     from gateway.operate.schemas.subject_status import Change
 
-schemas = typer.Typer(
+schemas = Commands(
     name="schemas",
     help="Schema evolution: check schemas before a release, register them, pin their ids for offline use.",
     no_args_is_help=True,
@@ -29,30 +37,32 @@ schemas = typer.Typer(
 @exit_codes({0: "compatible", 1: "not compatible or not compared", 78: "a file is wrong or not a schema"})
 def check(  # noqa: PLR0913 - one argument an option
     *,
-    old: Annotated[Path | None, typer.Option(help="Two files: the version before.")] = None,
-    new: Annotated[Path | None, typer.Option(help="Two files: the new version.")] = None,
+    old: Annotated[list[Path] | None, typer.Option(help="An earlier version; several, oldest first.")] = None,
+    new: Annotated[Path | None, typer.Option(help="The version to compare with --old.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="Who must read whose records; BACKWARD by default.")] = None,
-    against: Annotated[str, typer.Option(help="Compare the contract's files with this commit.")] = "HEAD",
+    against: Annotated[str | None, typer.Option(help="Compare with this commit; HEAD by default.")] = None,
     against_dir: Annotated[Path | None, typer.Option(help="Compare with a folder that was saved.")] = None,
     registry: Annotated[bool, typer.Option("--registry", help="Let the registry check; needs --config.")] = False,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="This installation's gateway.yaml.")] = None,
     contract: ContractOption = CONTRACT,
     output: FormatOption = "text",
 ) -> None:
-    """Check schemas before a release: two files, or the contract's against git, a folder or the registry."""
-    from gateway.operate.schemas.review import review_pair
+    """Check schemas before a release: files with each other, or the contract with git, a folder or the registry."""
+    from gateway.operate.schemas.review import review_versions
 
-    if (old is None) != (new is None):
+    if bool(old) != bool(new):
         raise typer.BadParameter("Give --old and --new together.")
-    if registry and (config is None or mode or old):
-        raise typer.BadParameter("--registry needs --config, and uses each subject's own mode: no --mode, no files.")
+    if registry and (config is None or mode):
+        raise typer.BadParameter("--registry needs --config, and uses each subject's own mode: no --mode.")
+    if sum(map(bool, (old, registry, against, against_dir))) > 1:
+        raise typer.BadParameter("Give one of --old with --new, --registry, --against and --against-dir.")
     chosen = mode or Mode.BACKWARD
     if old and new:
-        reviews = [review_pair(old, new, chosen)]
+        reviews = [review_versions(old, new, chosen)]
     elif registry and config:
         reviews = _by_registry(config)
     else:
-        reviews = _by_files(_contract(config, contract), chosen, against, against_dir)
+        reviews = _by_files(_contract(config, contract), chosen, against or "HEAD", against_dir)
     _show(reviews, output)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption, exit_codes, open_installation, show
+from gateway.cli.options import Commands, ConfigOption, FormatOption, exit_codes, open_installation, show
 from gateway.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.operate.topics import Cluster, Plan
 
-topics = typer.Typer(
+topics = Commands(
     name="topics",
     help="Kafka topics as the contract's channel bindings describe them.",
     no_args_is_help=True,

@@ -495,10 +495,26 @@ def test_problems_give_up_on_what_is_too_deep() -> None:
         problems(Schema("new", deep, {}), [Schema("old", deep, {})], Mode.BACKWARD)
 
 
-def test_check_refuses_half_a_question(tmp_path: Path) -> None:
+def test_check_takes_several_earlier_versions(tmp_path: Path) -> None:
+    """The transitive modes compare with all of them; the others with the newest, and the outcome names the rest."""
+    first, second, new = written(tmp_path, first=STRING, second=record(), new=record(defaulted("v", "int", 0)))
+    question = ("schemas", "check", "--old", first, "--old", second, "--new", new, "--mode")
+    newest = command(*question, "BACKWARD")
+    assert newest.returncode == COMPATIBLE
+    assert newest.stdout == f"{new}: compatible with {second} (BACKWARD); BACKWARD does not compare with {first}\n"
+    done = command(*question, "BACKWARD_TRANSITIVE", "--format", "json")
+    assert done.returncode == INCOMPATIBLE
+    (review,) = json.loads(done.stdout)["reviews"]
+    assert (review["against"], review["skipped"]) == ([str(first), str(second)], [])
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--registry"], ["--new", "x", "--against", "HEAD"], ["--new", "x", "--new", "y"]]
+)
+def test_check_refuses_an_ambiguous_question(tmp_path: Path, more: list[str]) -> None:
+    """Half a pair of files, a pair and something else to compare with, or one option twice."""
     (old,) = written(tmp_path, old=INT)
-    assert command("schemas", "check", "--old", old).returncode == 2
-    assert command("schemas", "check", "--registry").returncode == 2
+    assert command("schemas", "check", "--old", old, *more).returncode == 2
 
 
 @pytest.fixture

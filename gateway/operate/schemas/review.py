@@ -19,7 +19,7 @@ from gateway.registry.registry import Unresolved
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from gateway.core.model import AvroSchema, Contract
@@ -35,13 +35,14 @@ Outcome = Literal["compatible", "incompatible", "new", "not compared"]
 class Review(NamedTuple):
     """The check of one subject."""
 
-    subject: str  # the new file's name where two files are compared
+    subject: str  # the new file's name where files are compared
     file: str  # of the schema
     mode: str  # empty when the registry does not tell it
     outcome: Outcome
     against: tuple[str, ...] = ()  # the versions it was compared with
     problems: tuple[Problem, ...] = ()
     reasons: tuple[str, ...] = ()  # the registry's, or why nothing was compared
+    skipped: tuple[str, ...] = ()  # older versions that the mode does not ask for
 
     @property
     def is_passed(self) -> bool:
@@ -65,19 +66,24 @@ class Review(NamedTuple):
             "against": self.against,
             "advice": [advice.as_json(one) for one in self.problems],
             "reasons": self.reasons,
+            "skipped": self.skipped,
         }
 
     def as_text(self) -> str:
         """The findings, then the outcome in one line."""
         against = f" with {', '.join(self.against)}" if self.against else ""
-        outcome = f"{self.subject}: {self.outcome}{against}{f' ({self.mode})' if self.mode else ''}"
+        outcome = f"{self.subject}: {self.outcome}{against}{f' ({self.mode})' if self.mode else ''}{self._without}"
         return "\n".join([*map(as_line, self.findings), printable(outcome)])
 
+    @property
+    def _without(self) -> str:
+        return f"; {self.mode} does not compare with {', '.join(self.skipped)}" if self.skipped else ""
 
-def review_pair(old: Path, new: Path, mode: Mode) -> Review:
-    """Check a schema file against an earlier one."""
-    earlier, version = _map_all(read, (old, new))
-    return compare(version, [earlier], mode)
+
+def review_versions(old: Sequence[Path], new: Path, mode: Mode) -> Review:
+    """Check a schema file against earlier ones, the oldest first."""
+    *earlier, version = _map_all(read, (*old, new))
+    return compare(version, earlier, mode)
 
 
 def review_files(contract: Contract, earlier: Callable[[Path], list[Schema]], mode: Mode) -> list[Review]:
@@ -96,8 +102,10 @@ def compare(new: Schema, earlier: list[Schema], mode: Mode, subject: str = "") -
         return Review(subject or new.label, new.label, mode, "new")
     between = tuple(problems(new, earlier, mode))
     outcome: Outcome = "compatible" if all(one.fault.is_caution for one in between) else "incompatible"
-    against = tuple(one.label for one in mode.counted(earlier))
-    return Review(subject or new.label, new.label, mode, outcome, against, between)
+    counted = mode.counted(earlier)
+    against = tuple(one.label for one in counted)
+    skipped = tuple(one.label for one in earlier[: -len(counted)])
+    return Review(subject or new.label, new.label, mode, outcome, against, between, skipped=skipped)
 
 
 def schemas(contract: Contract) -> dict[str, AvroSchema]:
