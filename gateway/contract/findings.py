@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from gateway.errors import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.contract.document import Node
 
 
@@ -27,6 +29,9 @@ class Findings:
     def add(self, finding: Finding) -> None:
         """Add a finding unless it is there."""
         self._all.setdefault(finding)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self._all)
 
     @property
     def has_errors(self) -> bool:

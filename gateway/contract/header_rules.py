@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract.headers import OF_READINGS, properties
+from gateway.contract.mapping import grouped
 from gateway.core.dead_letter import PROPERTIES_HEADER
 from gateway.core.headers import OF_PUBLISH, OWN
 from gateway.documents.spelling import suggestion
@@ -24,8 +25,9 @@ _OLD = "3.1.1"
 def check(mappings: Sequence[StreamMapping], servers: Mapping[str, MqttServer], findings: Findings) -> None:
     """Report headers of Kafka messages that no stream of the mappings has a value for."""
     old = {name for name, server in servers.items() if server.version == _OLD}
-    for sending in {id(one.sending): one.sending for one in mappings if one.sending}.values():
-        leading = [one for one in mappings if one.sending is sending]
+    for leading in grouped(mappings, lambda one: one.record_place):
+        if (sending := leading[0].sending) is None:
+            continue
         for name, node in properties(sending.message).items():
             if name in sending.route.headers and (name not in OF_READINGS or name in OF_PUBLISH.values()):
                 _check_source(name, node, leading, old, findings)
@@ -36,7 +38,7 @@ def check(mappings: Sequence[StreamMapping], servers: Mapping[str, MqttServer], 
 def check_dead_letters(stream: Stream, failing: Sending, findings: Findings) -> None:
     """Warn when a stream's dead letters have the properties of their messages as a header that is not declared."""
     if stream.keeps_properties and PROPERTIES_HEADER not in failing.route.headers:
-        warning = f"Dead letters of {stream.name!r} have the header {PROPERTIES_HEADER!r}, which is not declared."
+        warning = f"Dead letters have the header {PROPERTIES_HEADER!r}, which is not declared."
         findings.warning(failing.message.at("headers"), warning, "Declare it; it has the MQTT 5 properties for replay.")
 
 

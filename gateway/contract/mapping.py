@@ -5,13 +5,16 @@ test the mapping: the record and its key must be those of that example. Records 
 encoded, so 231 and 231.0 are the same float, and an absent field equals its default.
 
 The topic of an example is the header `mqtt.topic` of the Kafka example of the same name. Without it the topic is made
-from the address: the value in the payload, else the first example, default or enum value. Streams of several
-addresses may share a message; the header then applies to those streams whose address it matches.
+from the address: the value in the payload, else the first example, default or enum value.
+
+Streams may share both messages. An example must then fit one of these streams, and if it has the header, one whose
+address the header matches.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ import fastavro
 
 from gateway.contract import examples
 from gateway.contract.document import TooLargeError
+from gateway.contract.findings import Findings
 from gateway.contract.headers import properties
 from gateway.core.avro_schema import build
 from gateway.core.codec.codec import Codec
@@ -31,10 +35,9 @@ from gateway.core.headers import OWN
 from gateway.core.reading import DeadLetter, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.contract.document import Node
-    from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Content, Unknown
     from gateway.core.model import Parameter
 
+MOST = 3  # addresses that a message lists
 CORRECT = "Correct one of the two examples, or the mapping."
 
 
@@ -66,6 +70,11 @@ class Mapping:
         return self.sending.route.headers & properties(self.message).keys() - OWN if self.sending else frozenset()
 
     @property
+    def record_place(self) -> Any:
+        """Identifies the Kafka message."""
+        return self.sending and self.sending.message.place
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Pointers into the record."""
         return self.sending.route.keys if self.sending else ()
@@ -75,15 +84,52 @@ def check(mappings: list[Mapping], findings: Findings) -> None:
     """Run every example of all streams."""
     for one in mappings:
         examples.check_names(one.message, findings)
-        valid = [node for node in examples.payload_nodes(one.message) if _fits(node, one.payload, findings)]
-        if one.record is not None and one.address is not None:
-            _Trial(one, one.record, one.address, findings).run(valid)
         examples.check_headers(one.message, findings)
         _compare_headers(one, findings)
-    _check_topics(mappings, findings)
+    for sharing in grouped(mappings, lambda one: (one.message.place, one.record_place)):
+        _run(sharing, findings)
+    for leading in grouped(mappings, lambda one: one.record_place):
+        _check_topics(leading, findings)
+
+
+def grouped(mappings: Iterable[Mapping], key: Callable[[Mapping], Any]) -> Iterable[list[Mapping]]:
+    """The mappings that have the same key, together, in order."""
+    groups: dict[Any, list[Mapping]] = {}
+    for one in mappings:
+        groups.setdefault(key(one), []).append(one)
+    return groups.values()
+
+
+def _run(sharing: list[Mapping], findings: Findings) -> None:
+    """Run the examples of streams that share both messages; report those that fit none of the streams."""
+    first = sharing[0]
+    namesakes = {reading.place: record for _, reading, record in _pairs(first)}
+    trials = [_Trial(each, each.record, each.address) for each in sharing if each.record and each.address]
+    for payload in examples.payload_nodes(first.message):
+        for node in _readings(payload, first.payload) if _fits(payload, first.payload, findings) else ():
+            namesake = namesakes.get(node.place)
+            topic = _topic(namesake)
+            matching = [one for one in trials if topic is not None and one.address.match(topic) is not None]
+            record = namesake if matching or topic is None else None
+            _report_unfit((one.run(node, record) for one in matching or trials), findings)
+
+
+def _report_unfit(attempts: Iterable[Findings], findings: Findings) -> None:
+    """Report the findings of the first attempt, unless one has none."""
+    first = None
+    for found in attempts:
+        if not found.has_errors:
+            return
+        first = first or found
+    for one in first or ():
+        findings.add(one)
 
 
 def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
+    if payload.is_array and node.value == []:
+        message = "The example would be a dead letter, empty: the array has no reading."
+        findings.error(node, message, "Add a reading.")
+        return False
     if payload.is_array and payload.record is not None and not isinstance(node.value, list):
         findings.error(
             node, "The message's schema is an array, but the example is not.", "Put the example in brackets."
@@ -93,17 +139,16 @@ def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
     return payload.record is not None or examples.check_json(node, described, findings)
 
 
-def _check_topics(mappings: list[Mapping], findings: Findings) -> None:
-    """The header `mqtt.topic` of a Kafka example must be a topic of one of its streams."""
-    for one in mappings:
-        for _, _, example in _pairs(one):
-            header = example.own("headers").own(TOPIC_HEADER)
-            addresses = [other.address for other in mappings if other.sending is one.sending]
-            is_known = any(each is None or each.match(header.text or "") is not None for each in addresses)
-            if header.text is not None and not is_known:
-                message = f"No stream of this record subscribes to the topic {header.text!r}."
-                expected = " or ".join(each.text for each in addresses if each)
-                findings.error(header, message, f"Write a topic of the form {expected}.")
+def _check_topics(leading: list[Mapping], findings: Findings) -> None:
+    """The header `mqtt.topic` of a Kafka example must be a topic of one of the message's streams."""
+    addresses = [one.address for one in leading]
+    for example in {example.place: example for one in leading for _, _, example in _pairs(one)}.values():
+        header = example.own("headers").own(TOPIC_HEADER)
+        is_known = any(each is None or each.match(header.text or "") is not None for each in addresses)
+        if header.text is not None and not is_known:
+            message = f"No stream of this record subscribes to the topic {header.text!r}."
+            expected = " or ".join([each.text for each in addresses if each][:MOST])
+            findings.error(header, message, f"Write a topic of the form {expected}.")
 
 
 def _compare_headers(mapping: Mapping, findings: Findings) -> None:
@@ -116,6 +161,11 @@ def _compare_headers(mapping: Mapping, findings: Findings) -> None:
                 values = [examples.shown(None if one.is_absent else one.value) for one in (given, expected)]
                 message = f"The MQTT example of this name has {values[0]} in the header {name!r}; expected {values[1]}."
                 findings.error(headers if expected.is_absent else expected, message, "Write the same in both examples.")
+
+
+def _topic(example: Node | None) -> str | None:
+    """The topic that a Kafka example states."""
+    return example.own("headers").own(TOPIC_HEADER).text if example else None
 
 
 def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node, Node]]:
@@ -143,40 +193,39 @@ def _readings(node: Node, payload: Payload) -> list[Node]:
 
 
 class _Trial:
-    """Runs the examples of one stream."""
+    """Runs examples through the codec of one stream."""
 
-    def __init__(self, mapping: Mapping, record: Record, address: Address, findings: Findings) -> None:
+    def __init__(self, mapping: Mapping, record: Record, address: Address) -> None:
         self.mapping = mapping
+        self.record = record
         self.address = address
-        self.findings = findings
-        pointers = tuple(parameter.pointer for parameter in mapping.parameters)
-        conversion = Conversion(record.schema.record, mapping.keys, pointers, mapping.unknown, content=mapping.content)
-        self.codec = Codec(conversion, is_fast=bool(mapping.keys))
         self.schema = examples.as_read(record.schema.definition)
-        self.expected_key = Key(build(self.schema), mapping.keys)
+        self.findings = Findings()
 
-    def run(self, payloads: list[Node]) -> None:
-        """Run the examples with these payloads."""
-        namesakes = {reading.place: other for _, reading, other in _pairs(self.mapping)}
-        for payload in payloads:
-            if payload.value == [] and self.mapping.payload.is_array:
-                message = "The example would be a dead letter, empty: the array has no reading."
-                self.findings.error(payload, message, "Add a reading.")
-        for node in (one for payload in payloads for one in _readings(payload, self.mapping.payload)):
-            namesake = namesakes.get(node.place)
-            sent = examples.as_sent(node.value, self.mapping.content)
-            encoded = self.codec.encode(sent, self._values(node.value, namesake))
-            if isinstance(encoded, DeadLetter):
-                self._report(node, encoded)
-                continue
-            key, record, *_ = encoded
-            self._check_key(node, key)
-            if namesake is not None and not namesake.own("payload").is_absent:
-                self._compare(namesake.own("payload"), key, record)
+    @cached_property
+    def codec(self) -> Codec:
+        """The codec of the stream, made when it is needed."""
+        mapping, pointers = self.mapping, tuple(parameter.pointer for parameter in self.mapping.parameters)
+        avro = self.record.schema.record
+        conversion = Conversion(avro, mapping.keys, pointers, mapping.unknown, content=mapping.content)
+        return Codec(conversion, is_fast=bool(mapping.keys))
 
-    def _values(self, value: Any, namesake: Node | None) -> tuple[str, ...]:
+    def run(self, node: Node, namesake: Node | None) -> Findings:
+        """Run the example of a reading, and compare the result with the Kafka example of its name."""
+        self.findings = Findings()
+        sent = examples.as_sent(node.value, self.mapping.content)
+        encoded = self.codec.encode(sent, self._values(node.value, _topic(namesake)))
+        if isinstance(encoded, DeadLetter):
+            self._report(node, encoded)
+            return self.findings
+        key, record, *_ = encoded
+        self._check_key(node, key)
+        if namesake is not None and not namesake.own("payload").is_absent:
+            self._compare(namesake.own("payload"), key, record)
+        return self.findings
+
+    def _values(self, value: Any, topic: str | None) -> tuple[str, ...]:
         """The values of the address's parameters."""
-        topic = namesake.own("headers").own(TOPIC_HEADER).text if namesake else None
         stated = None if topic is None else self.address.match(topic)
         return stated or tuple(self._made_value(value, parameter) for parameter in self.mapping.parameters)
 
@@ -213,7 +262,7 @@ class _Trial:
         """Report where record and key differ from the Kafka example of the same name."""
         try:
             expected = examples.encoded(node.value, self.schema)
-            expected_key = self.expected_key.of(parse(examples.as_sent(node.value)))
+            expected_key = Key(build(self.schema), self.mapping.keys).of(parse(examples.as_sent(node.value)))
         except ValidationError as error:
             if error.reason is Reason.NO_KEY:
                 place = examples.below(node, error.tokens)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.contract.build import Built
-    from gateway.contract.document import Document, Node
+    from gateway.contract.document import Document
     from gateway.contract.findings import Findings
     from gateway.core.model import Route, Stream
 
@@ -91,23 +91,29 @@ def _shared(one: Stream, other: Stream) -> list[str]:
 
 
 def _check_topics(built: Built, findings: Findings) -> None:
-    for other, earlier in _with_earlier(built):
-        for route in other.routes:
-            _check_topic(other, route, earlier, built.operations[other.name].stated("x-forward-to"), findings)
+    leading: dict[str, dict[str, Route]] = {}
+    for stream in built.streams.values():
+        for route in stream.routes:
+            leading.setdefault(route.topic.name, {})[stream.name] = route
+    leading.pop("", None)  # an invalid name, which is reported
+    for topic, routes in leading.items():
+        _check_topic(topic, routes, built, findings)
     _check_dead_letter_topics(built, findings)
     _check_colliding_names(built, findings)
 
 
-def _check_topic(other: Stream, route: Route, earlier: list[Stream], place: Node, findings: Findings) -> None:
-    same = ((one, each) for one in earlier for each in one.routes if each.topic.name == route.topic.name != "")
-    one, first = next(same, (None, None))
-    if one is None or first is None:
-        return
-    message = f"{one.name!r} and {other.name!r} go to the same topic {route.topic.name!r}"
-    if first.schema == route.schema:
-        findings.warning(place, f"{message}.", "If this is intended, make sure that their keys differ.")
-    else:
-        findings.error(place, f"{message} with different schemas.", "Use a topic for each.")
+def _check_topic(topic: str, routes: dict[str, Route], built: Built, findings: Findings) -> None:
+    """Several streams may send to a topic only with the same schema, and should not use the same keys."""
+    one = next(iter(routes))
+    alike = [other for other, route in routes.items() if route.schema == routes[one].schema]
+    if alike[1:]:
+        names = " and ".join(map(repr, alike[:2])) + (f" and {len(alike) - 2} more streams" if alike[2:] else "")
+        place = built.operations[alike[1]].stated("x-forward-to")
+        fix = "If this is intended, make sure that their keys differ."
+        findings.warning(place, f"{names} go to the same topic {topic!r}.", fix)
+    for other in routes.keys() - alike:
+        message = f"{one!r} and {other!r} go to the same topic {topic!r} with different schemas."
+        findings.error(built.operations[other].stated("x-forward-to"), message, "Use a topic for each.")
 
 
 def _check_colliding_names(built: Built, findings: Findings) -> None:

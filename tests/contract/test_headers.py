@@ -138,7 +138,7 @@ def test_check_warns_when_dead_letters_do_not_declare_the_properties(step: Copy)
     step.edit("          payload.sha256: {type: string}\n", "")
     ((path, message),) = warnings(step)
     assert path == "#/components/messages/deadLetter/headers"
-    assert message == "Dead letters of 'receiveVibration' have the header 'mqtt.properties', which is not declared."
+    assert message == "Dead letters have the header 'mqtt.properties', which is not declared."
 
 
 def test_check_warns_when_kafka_dates_the_records_itself(step: Copy) -> None:

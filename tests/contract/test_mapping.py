@@ -138,17 +138,68 @@ def test_examine_holds_keys_against_their_schema(copy: Copy) -> None:
     assert "machineSensorAvro/bindings/kafka/key" in findings[0].fix
 
 
-def test_examine_lets_streams_of_several_addresses_share_examples(copy: Copy) -> None:
-    """The header names the topic of one of them; the other's is made from the payload."""
-    copy.edit("  widgetLine:\n", "  gates:\n    address: gates/{location}\n"
+def add_stream(copy: Copy, name: str, sends_to: str = "") -> None:
+    """Add a stream that shares both messages of the doors; its records go to a topic of its own, or where these do."""
+    copy.edit("  widgetLine:\n", f"  {name}:\n    address: {name}/{{location}}\n"
               "    servers: [{$ref: '#/servers/factoryBroker'}]\n"
               "    parameters: {location: {location: $message.payload#/location}}\n"
               "    messages: {change: {$ref: '#/components/messages/doorSensorJson'}}\n  widgetLine:\n")  # fmt: skip
-    copy.edit("  receiveWidgetLine:\n", "  receiveGates:\n    action: receive\n"
-              "    channel: {$ref: '#/channels/gates'}\n"
+    copy.edit("  receiveWidgetLine:\n", f"  receive-{name}:\n    action: receive\n"
+              f"    channel: {{$ref: '#/channels/{name}'}}\n"
               "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
-              "    x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n  receiveWidgetLine:\n")  # fmt: skip
-    assert [one.severity for one in copy.findings()] == ["warning"]
+              f"    x-forward-to: {{$ref: '#/operations/{sends_to or 'send-' + name}'}}\n"
+              "  receiveWidgetLine:\n")  # fmt: skip
+    if not sends_to:
+        copy.edit("  widgetLine:\n", f"  {name}Topic:\n    address: {name}\n"
+                  "    servers: [{$ref: '#/servers/kafka'}]\n"
+                  "    messages: {change: {$ref: '#/components/messages/doorSensorAvro'}}\n"
+                  "  widgetLine:\n")  # fmt: skip
+        copy.edit("  receiveWidgetLine:\n", f"  send-{name}: {{action: send, "
+                  f"channel: {{$ref: '#/channels/{name}Topic'}}}}\n  receiveWidgetLine:\n")  # fmt: skip
+
+
+def test_examine_warns_once_of_streams_with_one_topic(copy: Copy) -> None:
+    for name in ("gates", "hatches", "hoods"):
+        add_stream(copy, name, "sendDoorSensors")
+    message = found(copy, "#/operations/receive-gates/x-forward-to").message
+    assert message == "'receiveDoors' and 'receive-gates' and 2 more streams go to the same topic 'door-sensors'."
+
+
+def test_examine_accepts_an_example_that_fits_one_of_the_streams_that_share_its_messages(copy: Copy) -> None:
+    """The second example has no location; the topic that its header names supplies it."""
+    add_stream(copy, "gates")
+    copy.edit("payload: {location: gate-1, state: closed}", "payload: {state: closed}")
+    copy.edit("{mqtt.topic: doors/gate-1}", "{mqtt.topic: gates/gate-1}")
+    assert copy.findings() == []
+
+
+def test_examine_reports_an_example_that_fits_none_of_the_streams_once(copy: Copy) -> None:
+    add_stream(copy, "gates")
+    copy.edit("{mqtt.topic: doors/gate-1}", "{mqtt.topic: hatches/gate-1}")
+    finding = found(copy, "#/components/messages/doorSensorAvro/examples/1/headers/mqtt.topic")
+    assert finding.fix == "Write a topic of the form doors/{location} or gates/{location}."
+
+
+def test_examine_compares_an_example_with_the_stream_of_its_topic(copy: Copy) -> None:
+    """The other stream would make the same record of it, but not from this topic."""
+    add_stream(copy, "gates")
+    copy.edit("{mqtt.topic: doors/gate-1}", "{mqtt.topic: gates/gate-2}")
+    finding = found(copy, "#/components/messages/doorSensorJson/examples/1/payload/location")
+    assert "topic_mismatch" in finding.message
+
+
+def test_examine_accepts_a_header_that_one_of_the_streams_that_share_a_record_supplies(copy: Copy) -> None:
+    """One MQTT message declares the user property; the other stream's records go without."""
+    add_stream(copy, "gates")
+    copy.edit("    doorSensorAvro:\n", "    gateSensorJson:\n      headers: {properties: {firmware: {type: string}}}\n"
+              "      payload: {$ref: '#/components/schemas/doorSensor'}\n    doorSensorAvro:\n")  # fmt: skip
+    gates, after = copy.document.read_text().split("  gatesTopic:\n")
+    gates = gates.removesuffix("messages/doorSensorJson'}}\n") + "messages/gateSensorJson'}}\n"
+    copy.document.write_text(f"{gates}  gatesTopic:\n{after}")
+    copy.edit("      payload: {$ref: '#/components/schemas/doorSensor'}\n      bindings",
+              "      headers: {properties: {firmware: {type: string}}}\n"
+              "      payload: {$ref: '#/components/schemas/doorSensor'}\n      bindings")  # fmt: skip
+    assert found(copy, "#/components/messages/deadLetter/headers").severity == "warning"
 
 
 def test_examine_tries_examples_of_a_stream_that_leads_nowhere(copy: Copy) -> None:
