@@ -15,6 +15,7 @@ import typer
 
 from gateway.cli import app
 from gateway.contract.rules import EXTENSIONS
+from gateway.core.codec.logical import LOGICAL_TYPES
 from gateway.core.dead_letter import dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason
 from release.manual import EXIT_CODES
@@ -44,6 +45,12 @@ def blocks(section: str, language: str) -> list[str]:
 def lines(text: str) -> str:
     """The text without what surrounds its lines, so that an excerpt may be cut out of something deeper."""
     return "\n".join(line.strip() for line in text.splitlines())
+
+
+def test_reference_lists_every_logical_type() -> None:
+    """Each of Avro's logical types is a row, or part of one."""
+    section = (DOCS / "reference.md").read_text().partition("### Logical types")[2].partition("## ")[0]
+    assert set(re.findall(r"`([a-z-]+)`", section.replace("`gateway check`", ""))) == LOGICAL_TYPES.keys()
 
 
 @pytest.mark.parametrize("step", SECTIONS)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MEMBERS = ("location", "factor")
 NUMBERS = {"int", "long", "float", "double"}
+DECIMALS = {"decimal", "big-decimal"}
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,9})?\Z", re.ASCII)
 LIMIT = 30
 EXACT = 15  # digits that a float keeps
@@ -66,5 +67,5 @@ def _is_number(avro_type: Any) -> bool:
     branches = avro_type if isinstance(avro_type, list) else [avro_type]
     (kind, *others) = [branch for branch in branches if branch != "null"] or ["null"]
     if isinstance(kind, dict):
-        return not others and (kind.get("logicalType") == "decimal" or kind["type"] in NUMBERS)
+        return not others and (kind.get("logicalType") in DECIMALS or kind["type"] in NUMBERS)
     return not others and kind in NUMBERS

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import struct
 from contextlib import suppress
@@ -28,7 +27,7 @@ from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, parse
 from gateway.contract.references import references
 from gateway.core.avro_schema import NAMED, PRIMITIVES, build, full_name
-from gateway.core.codec.logical import LOGICAL_TYPES
+from gateway.core.codec.logical import LOGICAL_TYPES, digits_of
 from gateway.core.model import AvroSchema
 from gateway.documents.spelling import suggestion
 
@@ -218,21 +217,16 @@ class _Reader:
             self.wrong(node.at("size"), f"A {logical.text} has {known.size} bytes.", f'Write "size": {known.size}.')
 
     def _unknown_logical(self, node: Node) -> None:
-        """Avro ignores unknown logical types; a misspelt one is an error here."""
-        message, near = f"Unknown logical type {quoted(node.value)}.", suggestion(node.text or "", LOGICAL_TYPES)
-        if near:
-            self.wrong(node, message, near)
-        else:
-            self.findings.warning(
-                node, message, "Remove it, unless readers of the topic use it; it has no effect in the gateway."
-            )
+        """Warn of a logical type that Avro does not define; Avro ignores it."""
+        fix = f"Remove it, unless readers of the topic use it. {suggestion(node.text or '', LOGICAL_TYPES)}".rstrip()
+        self.findings.warning(node, f"Unknown logical type {quoted(node.value)}: it has no effect.", fix)
 
     def _decimal(self, node: Node) -> None:
         precision, scale = node.at("precision"), node.at("scale")
         if (precision.integer or 0) < 1:
             self.wrong(node, "A decimal needs a precision, a whole number from 1.", 'Add it, as in "precision": 9.')
-        elif node.at("type").text == "fixed" and precision.value > _digits(node):
-            message = f"A fixed of this size has {_digits(node)} digits, not {precision.value}."
+        elif node.at("type").text == "fixed" and precision.value > (digits := digits_of(node.at("size").integer or 1)):
+            message = f"A fixed of this size has {digits} digits, not {precision.value}."
             self.wrong(precision, message, "Increase the size, or reduce the precision.")
         elif not scale.is_absent and not 0 <= (-1 if scale.integer is None else scale.integer) <= precision.value:
             self.wrong(scale, "The scale must be a whole number from 0 to the precision.", "Write such a number.")
@@ -467,11 +461,6 @@ class _Reader:
             if one.is_mapping and "x-source" in one.value:
                 message = "x-source is allowed on fields of the outermost record only."
                 self.wrong(one.own("x-source"), message, "Remove it.")
-
-
-def _digits(node: Node) -> int:
-    """The decimal digits of a fixed, without the sign."""
-    return int((8 * (node.at("size").integer or 1) - 1) * math.log10(2))
 
 
 def _overlap(one: str, other: str) -> bool:

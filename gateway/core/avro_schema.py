@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.codec.logical import LOGICAL_TYPES, Annotated, logical_type
+from gateway.core.codec.logical import Annotated, logical_type
 from gateway.core.codec.validation_error import tokens
 
 if TYPE_CHECKING:
@@ -86,7 +86,12 @@ class AvroType:
     @property
     def logical_encoder(self) -> Encoder | None:
         """The encoder of the logical type; None without one."""
-        return self.logical.encoder(self._annotated) if self.logical and self.logical.encoder else None
+        return self.logical.encoder(self._annotated) if self.logical else None
+
+    @property
+    def is_exact(self) -> bool:
+        """True when the type keeps all digits of a number: decimal and big-decimal."""
+        return self.logical is not None and self.logical.is_exact
 
     @property
     def time(self) -> TimeForm | None:
@@ -104,12 +109,13 @@ class AvroType:
     def precision(self) -> int | None:
         """Digits of a decimal; None when none are declared."""
         precision = self.attributes.get("precision")
-        return precision if isinstance(precision, int) else None
+        return precision if type(precision) is int else None
 
     @property
     def scale(self) -> int:
-        """Digits of a decimal after the point."""
-        return int(self.attributes.get("scale", 0))
+        """Digits of a decimal after the point; -1 when what is declared is not a whole number."""
+        scale = self.attributes.get("scale", 0)
+        return scale if type(scale) is int else -1
 
     @property
     def label(self) -> str:
@@ -118,10 +124,10 @@ class AvroType:
 
     @property
     def meaning(self) -> str:
-        """The logical type, such as `timestamp-millis` or `decimal(9, 2)`; empty when Avro does not define it."""
-        if self.logical_name == "decimal":
-            return f"decimal({self.precision}, {self.scale})"
-        return self.logical_name if self.logical_name in LOGICAL_TYPES else ""
+        """The logical type, such as `timestamp-millis` or `decimal(9, 2)`; empty when Avro ignores it."""
+        if self.logical is None:
+            return ""
+        return f"decimal({self.precision}, {self.scale})" if self.logical_name == "decimal" else self.logical_name
 
     def __str__(self) -> str:
         """Describe the type: `null or double`, `enum DoorState`, `array of long (timestamp-millis)`."""

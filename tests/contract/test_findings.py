@@ -323,7 +323,6 @@ AVRO = [
     Fault('"open", "closed"', '"open", "open"', "#/fields/1/type/symbols/1", "is repeated", DOOR),
     Fault('"DoorState"', '"DoorSensor"', "#/fields/1/type/name",
           'The name "gateway.factory.DoorSensor" is already defined', DOOR),
-    Fault('"timestamp-millis"', '"timestamp-milis"', "#/fields/0/type/logicalType", "timestamp-millis", WIDGET),
     Fault('"type": "long", "log', '"type": "int", "log', "#/fields/0/type/logicalType",
           "a logical type of long", WIDGET),
     Fault('["null", "string"], "default": null', '["string", "null"], "default": null', "#/fields/1/default",

@@ -78,6 +78,16 @@ GATES = """\
 """
 
 
+@pytest.mark.parametrize("name", ["datetime", "guid", "uid", "timestamp-seconds", "timestamp-milis", "of-our-own"])
+def test_examine_warns_of_unknown_logical_types(copy: Copy, name: str) -> None:
+    """Avro ignores them, so the gateway runs; a similar name is suggested."""
+    copy.edit('"type": "float"', f'"type": {{"type": "float", "logicalType": "{name}"}}', "schemas/machine_sensor.avsc")
+    copy.contract()
+    (finding,) = [one for one in copy.findings() if "Unknown logical type" in one.message]
+    assert finding.severity == "warning"
+    assert ("Did you mean" in finding.fix) == (name != "of-our-own"), finding.fix
+
+
 @pytest.mark.parametrize("doubt", DOUBTS, ids=lambda doubt: doubt.message.replace(" ", "_"))
 def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
     copy.edit("  widgetLine:\n", GATES)  # a channel that no operation uses is no error

@@ -12,15 +12,18 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
+from fastavro import parse_schema
 
+from gateway.core.avro_schema import build
 from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
+from gateway.core.codec.precise_encoder import compile_encoder
 from gateway.core.dead_letter import dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.transform import Transform
 from gateway.errors import GatewayError
 from gateway.operate.demo.mock_kafka import MockCluster
 from gateway.operate.tail.consumer import TopicConsumer
-from gateway.operate.tail.decoder import Decoder, ShownRecord, plain
+from gateway.operate.tail.decoder import Decoder, ShownRecord, decoded, plain
 from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import update_lock
 from gateway.registry.registry import SchemaRegistry
@@ -204,6 +207,28 @@ def test_tail_says_that_a_topic_is_not_there(cluster: MockCluster) -> None:
 def test_plain_is_what_json_can_say(value: Any, expected: Any) -> None:
     """Bytes become code points and decimals text."""
     assert plain(value) == expected
+
+
+def test_logical_types_are_shown_as_they_are_meant() -> None:
+    """Those that fastavro does not know, too."""
+    types: dict[str, Any] = {
+        "price": {"type": "bytes", "logicalType": "big-decimal"},
+        "window": {"type": "fixed", "name": "P", "size": 12, "logicalType": "duration"},
+        "id": {"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"},
+        "at": {"type": "long", "logicalType": "timestamp-nanos"},
+        "local": {"type": "long", "logicalType": "local-timestamp-nanos"},
+    }
+    reading = {
+        "price": Decimal("-12.50"), "window": "P1Y2M1DT1M0.5S", "id": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "at": "2020-02-19T12:22:45.000000001Z", "local": "1969-12-31T23:59:59.9",
+    }  # fmt: skip
+    schema = record(*types.items())
+    body = bytearray()
+    compile_encoder(build(schema))(reading, body)
+    assert decoded(parse_schema(schema), bytes(body)) == {
+        "price": "-12.50", "window": "P14M1DT60.500S", "id": reading["id"], "at": reading["at"],
+        "local": "1969-12-31T23:59:59.900000000",
+    }  # fmt: skip
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ is ignored, as the specification demands.
     local-timestamp-*  ISO 8601 text without zone, or an integer
     date, time-*       ISO 8601 text, or an integer (days; units since midnight)
     decimal            a number; text is refused, because JSON numbers are exact here
+    big-decimal        a number, whose digits after the point are kept: 1.50 has the scale 2; zero has the scale 0
     uuid               text in the 8-4-4-4-12 form
+    duration           ISO 8601 text such as P1Y2M10DT2H30M; 12 months a year, 7 days a week
 
 ISO 8601 is read in the profile of RFC 3339. Digits that the type cannot keep are refused, not cut: a contract that
 wants microseconds says timestamp-micros.
@@ -16,13 +18,15 @@ wants microseconds says timestamp-micros.
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from gateway.core.codec.json_text import Unrepresentable
+from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
 from gateway.core.codec.primitives import INT, LONG, Encoder, integer, long, string, wrong_type
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
@@ -44,13 +48,18 @@ class LogicalType(NamedTuple):
     """What the gateway knows of a logical type."""
 
     bases: tuple[str, ...]  # kinds of type that it can annotate
-    description: str = ""  # the JSON values that it accepts; `{precision}` and `{scale}` stand for a decimal's
-    json_kinds: tuple[str, ...] = ("text",)  # `integer`, `number` or `text`: the kinds of these values
-    encoder: Callable[[Annotated], Encoder] | None = None  # None for a type that the codec ignores
+    description: str  # the JSON values that it accepts; `{precision}` and `{scale}` stand for a decimal's
+    json_kinds: tuple[str, ...]  # `integer`, `number` or `text`: the kinds of these values
+    encoder: Callable[[Annotated], Encoder]
     size: int = 0  # bytes of a fixed that it can annotate; 0 for any
     time: TimeForm | None = None  # set for types that JSON writes as ISO 8601 text or as an integer
     # raises ValidationError for a text that an annotated string must not hold
     check_text: Callable[[str], object] | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """True for numbers that keep all their digits."""
+        return "number" in self.json_kinds
 
 
 class TimeForm(NamedTuple):
@@ -64,11 +73,21 @@ class TimeForm(NamedTuple):
 def logical_type(annotated: Annotated) -> LogicalType | None:
     """Find the logical type of a type; None when the codec does not know it, or when it does not belong there."""
     known = LOGICAL_TYPES.get(annotated.name)
-    if known is None or known.encoder is None or annotated.kind not in known.bases:
+    if known is None or annotated.kind not in known.bases:
         return None
     if annotated.kind == "fixed" and known.size not in {0, annotated.size}:
         return None
-    return None if annotated.name == "decimal" and annotated.precision is None else known
+    return known if annotated.name != "decimal" or _is_decimal(annotated) else None
+
+
+def digits_of(size: int) -> int:
+    """The decimal digits that a signed integer of some bytes holds."""
+    return int((8 * size - 1) * math.log10(2))
+
+
+def _is_decimal(annotated: Annotated) -> bool:
+    precision = annotated.precision or 0
+    return 0 <= annotated.scale <= precision > 0 and (not annotated.size or precision <= digits_of(annotated.size))
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,6 +95,11 @@ _EPOCH_DAY = date(1970, 1, 1)
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?", re.ASCII)
 _DATE_TIME = re.compile(_DATE.pattern + r"[Tt ]" + _TIME.pattern + r"(?:([Zz])|([+-])(\d\d):([0-5]\d))?", re.ASCII)
+_DURATION = re.compile(
+    r"P(?=.)(?:(\d{1,10})Y)?(?:(\d{1,10})M)?(?:(\d{1,10})W)?(?:(\d{1,10})D)?"
+    r"(?:T(?=.)(?:(\d{1,10})H)?(?:(\d{1,10})M)?(?:(\d{1,10})(?:\.(\d+))?S)?)?",
+    re.ASCII,
+)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -142,6 +166,41 @@ def uuid(text: str) -> bytes:
     return bytes.fromhex(text.replace("-", ""))
 
 
+def duration(text: str) -> bytes:
+    """Read an ISO 8601 duration as three unsigned integers of 4 bytes: months, days, milliseconds.
+
+    It raises ValidationError: BAD_FORMAT, NOT_EXACT below a millisecond, OUT_OF_RANGE for what 4 bytes do not hold.
+    """
+    if not (match := _DURATION.fullmatch(text)):
+        raise _bad(text, "an ISO 8601 duration such as P1Y2M10DT2H30M")
+    *amounts, fraction = match.groups()
+    years, months, weeks, days, hours, minutes, seconds = (int(each or 0) for each in amounts)
+    milliseconds = ((hours * 60 + minutes) * 60 + seconds) * 1000 + _fraction(fraction, 3)
+    try:
+        return struct.pack("<3I", years * 12 + months, weeks * 7 + days, milliseconds)
+    except struct.error:
+        detail = f"{shown(text)} is more than 4,294,967,295 months, days or milliseconds"
+        raise ValidationError(Reason.OUT_OF_RANGE, detail) from None
+
+
+def big_decimal(value: int | Decimal) -> bytes:
+    """Write a number as the contents of a big-decimal, as Avro's BigDecimalConversion for Java does.
+
+    These are the Avro bytes of the unscaled integer, big-endian, and its scale as an Avro int. A number of
+    `MAX_DIGITS` before or after the point raises ValidationError, OUT_OF_RANGE.
+    """
+    number = Decimal(value)
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int), "JSON has no infinities"
+    if not number:
+        return long(1) + b"\0" + long(0)
+    if max(number.adjusted() + 1, -exponent) >= MAX_DIGITS:
+        raise ValidationError(Reason.OUT_OF_RANGE, f"{MAX_DIGITS} digits or more before or after the point")
+    magnitude = int("".join(map(str, digits)))
+    data = _signed(-magnitude if sign else magnitude)
+    return long(len(data)) + data + long(-exponent)
+
+
 def unscaled(value: int | Decimal, precision: int, scale: int) -> int:
     """Turn an exact JSON number into a decimal's unscaled integer: value x 10**scale, of at most `precision` digits.
 
@@ -175,11 +234,15 @@ def _bad(text: str, expected: str) -> ValidationError:
     return ValidationError(Reason.BAD_FORMAT, f"{shown(text)} is not {expected}")
 
 
+def _signed(number: int, size: int = 0) -> bytes:
+    return number.to_bytes(size or number.bit_length() // 8 + 1, "big", signed=True)  # one bit is the sign's
+
+
 # --- encoders ----------------------------------------------------------------------------------------------------
 
 
 def _uuid_encoder(annotated: Annotated) -> Encoder:
-    return _uuid_fixed if annotated.kind == "fixed" else _uuid_text
+    return _fixed_of(uuid) if annotated.kind == "fixed" else _uuid_text
 
 
 def _uuid_text(value: Any, out: bytearray) -> None:
@@ -188,30 +251,39 @@ def _uuid_text(value: Any, out: bytearray) -> None:
     string(value, out)
 
 
-def _uuid_fixed(value: Any, out: bytearray) -> None:
-    if type(value) is not str:
-        raise wrong_type("text", value)
-    out += uuid(value)
+def _fixed_of(read: Callable[[str], bytes]) -> Encoder:
+    def encode_fixed(value: Any, out: bytearray) -> None:
+        if type(value) is not str:
+            raise wrong_type("text", value)
+        out += read(value)
+
+    return encode_fixed
 
 
 def _decimal_encoder(annotated: Annotated) -> Encoder:
     precision, scale, size = annotated.precision or 0, annotated.scale, annotated.size
 
     def encode_decimal(value: Any, out: bytearray) -> None:
-        if type(value) is Unrepresentable:
-            raise ValidationError(Reason.OUT_OF_RANGE, f"more than {precision} digits")
-        if type(value) is not int and type(value) is not Decimal:
-            raise wrong_type("a number (decimal)", value)
-        number = unscaled(value, precision, scale)
-        width = size or number.bit_length() // 8 + 1  # one bit is the sign's
-        if not size:
-            out += long(width)
-        try:
-            out += number.to_bytes(width, "big", signed=True)
-        except OverflowError:
-            raise ValidationError(Reason.OUT_OF_RANGE, f"more than fits {width} bytes") from None
+        data = _signed(unscaled(_exact(value, precision), precision, scale), size)
+        out += data if size else long(len(data)) + data
 
     return encode_decimal
+
+
+def _big_decimal_encoder(_annotated: Annotated) -> Encoder:
+    def encode_big_decimal(value: Any, out: bytearray) -> None:
+        data = big_decimal(_exact(value, MAX_DIGITS))
+        out += long(len(data)) + data
+
+    return encode_big_decimal
+
+
+def _exact(value: Any, precision: int) -> int | Decimal:
+    if type(value) is Unrepresentable:
+        raise ValidationError(Reason.OUT_OF_RANGE, f"more than {precision} digits")
+    if type(value) is not int and type(value) is not Decimal:
+        raise wrong_type("a number (decimal)", value)
+    return value
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
@@ -249,10 +321,14 @@ LOGICAL_TYPES = {
         ("number",),
         _decimal_encoder,
     ),
+    "big-decimal": LogicalType(
+        ("bytes",), f"a number of fewer than {MAX_DIGITS} digits", ("number",), _big_decimal_encoder
+    ),
     "uuid": LogicalType(
         ("string", "fixed"),
         "text in the 8-4-4-4-12 form of a UUID",
-        encoder=_uuid_encoder,
+        ("text",),
+        _uuid_encoder,
         size=16,
         check_text=uuid,
     ),
@@ -265,5 +341,11 @@ LOGICAL_TYPES = {
     "local-timestamp-millis": _local_timestamp("milliseconds", 3),
     "local-timestamp-micros": _local_timestamp("microseconds", 6),
     "local-timestamp-nanos": _local_timestamp("nanoseconds", 9),
-    "duration": LogicalType(("fixed",), size=12),
+    "duration": LogicalType(
+        ("fixed",),
+        "an ISO 8601 duration such as P1Y2M10DT2H30M",
+        ("text",),
+        lambda _annotated: _fixed_of(duration),
+        size=12,
+    ),
 }

@@ -27,7 +27,7 @@ class SchemaFacts:
         every = list(types(root))
         fields = [field for avro_type in every for field in avro_type.fields]
         scaled = any(field.factor is not None for field in fields)
-        self.has_decimals = scaled or any(avro_type.logical_name == "decimal" for avro_type in every)
+        self.has_decimals = scaled or any(avro_type.is_exact for avro_type in every)
         uses = [root, *(below for avro_type in every for below in avro_type.below)]
         is_endless = sum(use.kind == "record" for use in uses) > sum(each.kind == "record" for each in every)
         if is_endless or any(len(field.paths) > 1 and self.nests(field.type) for field in fields):

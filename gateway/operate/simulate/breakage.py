@@ -98,7 +98,7 @@ def json_types(place: FieldPlace) -> set[str]:
     types = {"null"} if place.type.is_nullable else set()
     for branch in place.type.non_null:
         types |= {"number" if kind == "integer" else kind for kind in branch.json_kinds}
-        if branch.logical_name == "decimal":
+        if branch.is_exact:
             types.add("text")  # text for a decimal has its own error
     return types
 

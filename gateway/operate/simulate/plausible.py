@@ -179,6 +179,8 @@ class Plausible:
             "time-micros": self._time_of_day,
             "uuid": self._uuid,
             "decimal": self._decimal,
+            "big-decimal": lambda slot, _type: Decimal(str(self._near(slot, slot.number))),
+            "duration": lambda _slot, _type: f"PT{random.randint(0, 90)}M{random.randint(0, 59)}S",
         }
 
     def sample(self, device: Device) -> Sample:
@@ -365,8 +367,6 @@ class Plausible:
 
     def _decimal(self, slot: _Slot, avro_type: AvroType) -> Decimal:
         scale, digits = avro_type.scale, avro_type.precision or 1
-        if avro_type.size:
-            digits = min(digits, (8 * avro_type.size - 1) * 30103 // 100_000)  # log10(2)
         unscaled = self._random.randrange(10 ** min(digits, scale + 3))
         if slot.number is not None:
             limit = 10**digits - 1

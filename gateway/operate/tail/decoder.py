@@ -13,9 +13,10 @@ A record with the header `error.reason` is a dead letter. It is shown with reaso
 from __future__ import annotations
 
 import json
+import struct
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
 from io import BytesIO
@@ -24,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from fastavro import parse_schema, schemaless_reader
+from fastavro.read import LOGICAL_READERS
 
 from gateway.core.codec.framing import SCHEMA_ID_HEADER
+from gateway.core.codec.scale import EXACT
 from gateway.operate.dlq.dead_letters import headers_of
 from gateway.registry.lock_file import read_lock
 from gateway.registry.registry import SchemaRegistry, Unresolved
@@ -116,7 +119,7 @@ class Decoder:
         if isinstance(schema, Unresolved):
             return replace(shown, schema_id=schema_id, note=f"not decoded ({schema.reason})")
         try:
-            return replace(shown, schema_id=schema_id, value=_decoded(schema, body), raw=b"")
+            return replace(shown, schema_id=schema_id, value=decoded(schema, body), raw=b"")
         except Exception as error:  # noqa: BLE001 - arbitrary bytes make the reader raise any exception
             note = f"not decoded (the bytes do not fit schema {schema_id}: {cut(str(error))})"
             return replace(shown, schema_id=schema_id, note=note)
@@ -168,7 +171,34 @@ def _unframed(value: bytes, headers: Mapping[str, bytes]) -> tuple[int | None, b
     return schema_id, value if SCHEMA_ID_HEADER in headers else value[FRAME_BYTES:]
 
 
-def _decoded(schema: Any, body: bytes) -> Any:
+def _big_decimal(data: bytes, *_schemas: Any) -> Decimal:
+    stream = BytesIO(data)
+    unscaled: Any = schemaless_reader(stream, "bytes", None)
+    scale: Any = schemaless_reader(stream, "int", None)
+    return EXACT.scaleb(Decimal(int.from_bytes(unscaled, "big", signed=True)), -scale)
+
+
+def _duration(data: bytes, *_schemas: Any) -> str:
+    months, days, milliseconds = struct.unpack("<3I", data)
+    return f"P{months}M{days}DT{Decimal(milliseconds).scaleb(-3)}S"
+
+
+def _nanos(nanoseconds: int, *_schemas: Any) -> str:
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    return f"{datetime(1970, 1, 1) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{fraction:09}"  # noqa: DTZ001 - the caller adds the zone
+
+
+LOGICAL_READERS.update({  # of Avro 1.12, which fastavro does not have
+    "bytes-big-decimal": _big_decimal,
+    "fixed-duration": _duration,
+    "fixed-uuid": lambda data, *_schemas: str(UUID(bytes=data)),
+    "long-timestamp-nanos": lambda value, *_schemas: f"{_nanos(value)}Z",
+    "long-local-timestamp-nanos": _nanos,
+})  # fmt: skip
+
+
+def decoded(schema: Any, body: bytes) -> Any:
+    """Decode the Avro bytes of a record to JSON values; arbitrary bytes may raise any exception."""
     stream = BytesIO(body)
     value = schemaless_reader(stream, schema, None)
     if rest := len(body) - stream.tell():

@@ -126,6 +126,64 @@ def test_unscaled_refuses_what_does_not_fit(value: int | Decimal, reason: Reason
     assert refused.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("number", "encoded"),  # as BigDecimalConversion of Avro 1.12.1 for Java writes it
+    [
+        ("1.50", "04009604"), ("0", "020000"), ("-3.14", "04fec604"), ("1E+3", "020105"), ("128", "04008000"),
+        ("123456789012345678901234567890.5", "1a0f951a9fa3a286c94f0e766c3902"),
+    ],
+)  # fmt: skip
+def test_big_decimal_gives_the_bytes_of_java(number: str, encoded: str) -> None:
+    assert logical.big_decimal(Decimal(number)).hex() == encoded
+
+
+def test_big_decimal_is_of_fewer_digits_than_a_parser_reads() -> None:
+    """A huge exponent would be a few bytes here and gigabytes at a reader; zero has no scale."""
+    for value in (10**398, Decimal("1e398"), Decimal("1e-399"), Decimal("-9e-399")):
+        assert logical.big_decimal(value)
+    assert logical.big_decimal(Decimal("0e999999999")) == logical.big_decimal(0)
+    for value in (10**399, Decimal("1e399"), Decimal("1e-400"), Decimal("1e999999999"), Decimal("1e-999999999")):
+        with pytest.raises(ValidationError) as refused:
+            logical.big_decimal(value)
+        assert refused.value.reason == Reason.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("P14M10DT4000000.123S", (14, 10, 4_000_000_123)), ("P1Y2M1W3DT1H1M1S", (14, 10, 3_661_000)),
+        ("PT0S", (0, 0, 0)), ("P4294967295M", (2**32 - 1, 0, 0)), ("PT0.5000S", (0, 0, 500)),
+    ],
+)  # fmt: skip
+def test_duration_gives_months_days_and_milliseconds(text: str, parts: tuple[int, int, int]) -> None:
+    """Three unsigned integers, little-endian; the first line was written by DurationConversion of Avro 1.12.1."""
+    assert logical.duration(text) == b"".join(each.to_bytes(4, "little") for each in parts)
+    if text.startswith("P14M"):
+        assert logical.duration(text).hex() == "0e0000000a0000007b286bee"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        *((text, Reason.BAD_FORMAT) for text in ("", "P", "PT", "P1DT", "-P1D", "P1.5D", "P1H", "1D", "p1d", "P1D\n")),
+        ("PT0.0001S", Reason.NOT_EXACT), ("P4294967296D", Reason.OUT_OF_RANGE), ("P9999999999Y", Reason.OUT_OF_RANGE),
+    ],
+)  # fmt: skip
+def test_duration_refuses_other_text(text: str, reason: Reason) -> None:
+    with pytest.raises(ValidationError) as refused:
+        logical.duration(text)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("digits", "size", "is_known"), [((9, 2), 0, True), ((9, 2), 4, True), ((10, 2), 4, False), ((2, 3), 0, False)]
+)
+def test_logical_type_ignores_an_invalid_decimal(digits: tuple[int, int], size: int, is_known: bool) -> None:  # noqa: FBT001 - a column
+    """A decimal that Avro calls invalid is the type that it annotates."""
+    annotated = logical.Annotated("fixed" if size else "bytes", "decimal", size, *digits)
+    assert (logical.logical_type(annotated) is not None) == is_known
+
+
 def test_uuid_gives_its_bytes() -> None:
     """A UUID is its sixteen bytes, upper case or lower; braces and URNs are refused."""
     text = "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"
