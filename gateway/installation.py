@@ -12,6 +12,7 @@ from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
 from gateway.settings.consistency import check_consistency
+from gateway.settings.pem import TlsFiles
 from gateway.settings.secret import UnfitFileError, read_secret
 from gateway.settings.settings import load
 from gateway.settings.tls import tls_context
@@ -75,15 +76,20 @@ def lock_path_of(settings: Settings) -> Path:
 
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
-    """Make the librdkafka properties for the cluster; TLS always verifies the broker's certificate and name."""
+    """Make the librdkafka properties for the cluster; TLS always verifies the broker's certificate and name.
+
+    They hold the contents of all files, as they are now: a file that is renewed shows as another property.
+    """
     tls, sasl = given.tls, given.sasl
     encrypted = server.tls or tls is not None
+    files = settings.tls_files(tls) if tls else TlsFiles()
     properties = {
         "bootstrap.servers": given.host or server.host,
         "security.protocol": ("SASL_" if sasl else "") + ("SSL" if encrypted else "PLAINTEXT"),
-        "ssl.ca.location": tls and tls.ca_file and str(settings.locate(tls.ca_file)),
-        "ssl.certificate.location": tls and tls.cert_file and str(settings.locate(tls.cert_file)),
-        "ssl.key.location": tls and tls.key_file and str(settings.locate(tls.key_file)),
+        "ssl.ca.pem": files.ca and files.ca.text,
+        "ssl.certificate.pem": files.cert and files.cert.text,
+        "ssl.key.pem": files.key and files.key.text,
+        "ssl.key.password": files.pass_phrase,
         "sasl.mechanism": sasl and sasl.mechanism,
         "sasl.username": sasl and sasl.username,
         "sasl.password": sasl and settings.secret(sasl.password_file).get_secret_value(),

@@ -15,19 +15,21 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
 from gateway.core.codec.codec import Codec
 from gateway.core.transform import conversion
 from gateway.errors import ConfigurationError, ExitCode, Finding
+from gateway.operate.doctor.certificates import check_file
 from gateway.service.split import examine
 from gateway.settings.consistency import check_consistency
 from gateway.settings.settings import load
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gateway.core.model import Stream
@@ -114,13 +116,21 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
         contract = settings.resolve(settings.contract)
     loaded, findings = contracts.examine(contract)
     if settings and loaded:
-        findings = [*findings, *check_consistency(settings, loaded), *examine(loaded, settings)]
+        findings = [*findings, *check_consistency(settings, loaded), *examine(loaded, settings), *_dates(settings)]
     result = Result(str(config or contract), tuple(sorted(findings)))
     if loaded is None or result.errors:
         return result
     is_enabled = settings.is_enabled if settings else lambda _: True
     streams = loaded.streams.values()
     return result._replace(streams=tuple(_summary(one, is_enabled=is_enabled(one.name)) for one in streams))
+
+
+def _dates(settings: Settings) -> Iterator[Finding]:
+    """Warn of certificates in files that are not valid now, or not for long: `run` starts with them all the same."""
+    for place, name in settings.certificate_files():
+        dated = check_file(settings.locate(name), datetime.now(UTC), is_chain=place[-1] == "cert_file")
+        if dated.severity != "ok":
+            yield settings.finding(place, f"A certificate in this file: {dated.message}.", dated.fix, "warning")
 
 
 def _summary(stream: Stream, *, is_enabled: bool) -> StreamSummary:

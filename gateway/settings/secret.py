@@ -22,12 +22,13 @@ MAXIMUM_SECRET_BYTES: Final = 65_536
 
 
 class UnfitFileError(FileError):
-    """A file that settings name cannot be used as it is."""
+    """A file that settings name cannot be used as it is; `setting` is the key of the file, where several are read."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str, setting: str = "") -> None:
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
+        self.setting = setting
 
 
 def locate(file: str, folder: Path, credentials: Path | None) -> Path:

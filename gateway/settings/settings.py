@@ -24,7 +24,7 @@ import typing
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
@@ -32,7 +32,8 @@ from gateway.documents import yaml_file
 from gateway.documents.source import Place, Source, dotted
 from gateway.documents.spelling import suggestion
 from gateway.errors import ConfigurationError, FileError, Finding
-from gateway.settings import producer_properties, secret, values
+from gateway.settings import pem, producer_properties, secret, values
+from gateway.settings.secret import UnfitFileError
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class TlsSettings(_Settings):
     ca_file: values.FileName | None = None
     cert_file: values.FileName | None = None
     key_file: values.FileName | None = None
+    key_password_file: values.FileName | None = None
 
 
 class SaslSettings(_Settings):
@@ -156,6 +158,11 @@ class _Origin:
     def locate(self, file: str) -> Path:
         return secret.locate(file, self.document.path.parent, self.credentials)
 
+    def tls_files(self, given: Mapping[str, Any]) -> pem.TlsFiles:
+        names = {key: given.get(key) for key in pem.SETTINGS}
+        paths = {key: self.locate(name) for key, name in names.items() if _is_file_name(name)}
+        return pem.read(paths, self.credentials)
+
 
 class Settings(_Settings):
     """gateway.yaml with the environment's overrides, checked."""
@@ -201,13 +208,28 @@ class Settings(_Settings):
         """The path of a `*_file`: in systemd's credentials directory, else in gateway.yaml's folder."""
         return self._origin.locate(file)
 
+    def certificate_files(self) -> list[tuple[Place, str]]:
+        """The files of certificates that the settings name, each with its place."""
+        return [(place, file) for place, file in _files(self.model_dump()) if place[2:] in _CERTIFICATE_PLACES]
+
     def secret(self, file: str) -> SecretStr:
         """Read a secret, named as in the settings, or raise ConfigurationError; its last newline is removed."""
-        place = next((place for place, name in _files(self.model_dump()) if name == file), ())
         try:
             return secret.read_secret(self.locate(file), self._origin.credentials)
-        except secret.UnfitFileError as error:
-            raise ConfigurationError([self.finding(place, error.message, error.hint)]) from None
+        except UnfitFileError as error:
+            raise self.unfit(file, error) from None
+
+    def tls_files(self, given: TlsSettings) -> pem.TlsFiles:
+        """Read the files of a `tls` section, or raise ConfigurationError."""
+        try:
+            return self._origin.tls_files(given.model_dump())
+        except UnfitFileError as error:
+            raise self.unfit(getattr(given, error.setting), error) from None
+
+    def unfit(self, file: str, error: UnfitFileError) -> ConfigurationError:
+        """Make the error of a file, named as in the settings, that cannot be used."""
+        place = next((place for place, name in _files(self.model_dump()) if name == file), ())
+        return ConfigurationError([self.finding(place, error.message, error.hint)])
 
     def finding(
         self, place: Place, message: str, fix: str = "", severity: Literal["error", "warning"] = "error"
@@ -231,7 +253,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     origin = _Origin(document, Path(directory) if directory else None)
     data = _override(document.data, environ, origin, found)
     settings = _validate(data, origin, found)
-    for check in (_check_pairs, _check_producers, _check_files):
+    for check in (_check_pairs, _check_producers, _check_files, _check_tls):
         found += [origin.finding(place, message, fix, "error") for place, message, fix in check(data, origin)]
     if settings is None or found:
         raise ConfigurationError(sorted(set(found)))
@@ -435,6 +457,8 @@ def _check_pairs(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
             if len(given) == 1:
                 [missing] = set(pair) - set(given)
                 yield (*place, *section, given[0]), f"{missing} is required with this setting.", f"Add {missing}."
+        if _at(server, ("tls", "key_password_file")) and not _at(server, ("tls", "key_file")):
+            yield (*place, "tls", "key_password_file"), "key_file is required with this setting.", "Add key_file."
         registry = _at(server, ("registry",))
         if isinstance(registry, dict) and registry.get("token_file") and registry.get("username"):
             yield (*place, "registry", "token_file"), "The registry has both a token and a user.", "Remove one of them."
@@ -451,6 +475,7 @@ def _check_producers(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
 _SECRET_PLACES: Final[tuple[Place, ...]] = (
     ("password_file",),
     ("tls", "key_file"),
+    ("tls", "key_password_file"),
     ("sasl", "password_file"),
     ("registry", "password_file"),
     ("registry", "token_file"),
@@ -462,19 +487,33 @@ def _files(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
     for place, server in _servers(data):
         for inner in (*_SECRET_PLACES, *_CERTIFICATE_PLACES):
             file = _at(server, inner)
-            if isinstance(file, str) and file and "\0" not in file:
+            if _is_file_name(file):
                 yield (*place, *inner), file
+
+
+def _is_file_name(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def _check_files(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
     for place, file in _files(data):
-        path = origin.locate(file)
+        path, is_secret = origin.locate(file), place[2:] in _SECRET_PLACES
         try:
-            if place[2:] == ("tls", "key_file"):
-                secret.read(path, origin.credentials, is_secret=True)
-            elif place[2:] in _SECRET_PLACES:
+            if is_secret and place[-1] != "key_file":
                 secret.read_secret(path, origin.credentials)
             else:
-                secret.read(path, origin.credentials, is_secret=False)
-        except secret.UnfitFileError as error:
+                secret.read(path, origin.credentials, is_secret=is_secret)
+        except UnfitFileError as error:
             yield place, error.message, error.hint
+
+
+def _check_tls(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
+    """Load certificates and keys as a connection does; a file that `_check_files` reports has the same finding here."""
+    for place, server in _servers(data):
+        for section in ("tls", "registry"):
+            given = server.get(section)
+            try:
+                if isinstance(given, dict) and any(given.get(key) for key in pem.SETTINGS):
+                    origin.tls_files(given).context()
+            except UnfitFileError as error:
+                yield (*place, section, error.setting), error.message, error.hint

@@ -11,7 +11,6 @@ import select
 import socket
 import ssl
 import struct
-import subprocess
 import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import pytest
 
 from gateway.core.model import LastWill, MqttServer
-from gateway.errors import ConfigurationError
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.reader import Intake
 from gateway.mqtt.source import BATCH, CONNECT_SECONDS, PING_SECONDS, SUSPICIOUS, Link, MqttSource, Subscriptions
@@ -27,7 +25,6 @@ from gateway.settings.settings import TlsSettings, load
 from gateway.settings.tls import tls_context
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.stack.publisher import Publisher, remaining_length
-from tests.stack.software import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -735,43 +732,6 @@ def test_maintain_names_a_tls_port_that_is_spoken_to_plainly(
 ) -> None:
     source = loop.add(make_source(tls_broker().broker.port, version=version))
     assert loop.lost(source).endswith(f"before CONNACK; is this a port for MQTT {version} without TLS?")
-
-
-@pytest.mark.parametrize("missing", ["ca_file", "cert_file", "key_file"])
-def test_tls_context_names_files_that_it_cannot_use(
-    certificates: Certificates, operator: Settings, tmp_path: Path, missing: str
-) -> None:
-    files = {"ca_file": str(certificates.ca), "cert_file": str(certificates.certificate("client"))}
-    files |= {"key_file": str(certificates.key("client"))}
-    for content in (None, b"", b"no PEM"):
-        path = tmp_path / "it.pem"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(ConfigurationError, match=r"it\.pem.*Give PEM files"):
-            tls_context(TlsSettings(**(files | {missing: str(path)})), operator)
-
-
-def test_tls_context_refuses_a_key_with_a_pass_phrase(
-    certificates: Certificates, operator: Settings, tmp_path: Path
-) -> None:
-    """OpenSSL would ask for it on the terminal, and a service would hang there."""
-    locked = tmp_path / "locked.key"
-    openssl = command("openssl", "openssl")
-    protect = [
-        openssl,
-        "pkey",
-        "-in",
-        str(certificates.key("client")),
-        "-out",
-        str(locked),
-        "-aes256",
-        "-passout",
-        "pass:secret",
-    ]
-    subprocess.run(protect, check=True)
-    files = TlsSettings(cert_file=str(certificates.certificate("client")), key_file=str(locked))
-    with pytest.raises(ConfigurationError, match=r"locked\.key.*unencrypted"):
-        tls_context(files, operator)
 
 
 # --- peers that are not there, or do not answer ----------------------------------------------------------------------

@@ -22,6 +22,8 @@ from gateway.settings.values import is_local, parse_duration, parse_size, split_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.stack.certificates import Certificates
+
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "gateway.yaml"
 SECRET = "canary-5f0c"
 ALWAYS = "The gateway sets it, because a reading is acknowledged only when it is stored safely. Remove it."
@@ -60,10 +62,11 @@ def texts(findings: list[Finding]) -> list[str]:
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Path:
-    for name in ("ca.pem", "gateway.pem"):
-        (tmp_path / name).write_text("certificate\n")
-    for name in ("gateway.key", "mqtt-password", "kafka-password", "registry-password"):
+def example(tmp_path: Path, certificates: Certificates) -> Path:
+    shutil.copy(certificates.ca, tmp_path / "ca.pem")
+    shutil.copy(certificates.certificate("client"), tmp_path / "gateway.pem")
+    shutil.copy(certificates.key("client"), tmp_path / "gateway.key")
+    for name in ("mqtt-password", "kafka-password", "registry-password"):
         write_secret(tmp_path, name)
     return Path(shutil.copy(EXAMPLE, tmp_path / "gateway.yaml"))
 
@@ -626,11 +629,16 @@ def make_streams() -> dict[str, Stream]:
 
 
 def compare(folder: Path, servers: str, contract: Contract, more: str = "") -> list[Finding]:
-    for name in ("password", "key"):
-        write_secret(folder, name)
-    for name in ("ca", "cert"):
-        (folder / name).write_text("x")
+    write_secret(folder, "password")
     return check_consistency(read(folder, f"contract: a.yaml\nservers:\n  {servers}\n{more}"), contract)
+
+
+@pytest.fixture
+def pem_files(tmp_path: Path, certificates: Certificates) -> None:
+    """Put the files `ca`, `cert` and `key` beside gateway.yaml."""
+    shutil.copy(certificates.ca, tmp_path / "ca")
+    shutil.copy(certificates.certificate("client"), tmp_path / "cert")
+    shutil.copy(certificates.key("client"), tmp_path / "key")
 
 
 USER = "username: u, password_file: password"
@@ -642,6 +650,7 @@ def secure_kafka(**changes: object) -> KafkaServer:
     return KafkaServer("kafka", **(values | changes))  # type: ignore[arg-type]  # the values fit, one by one
 
 
+@pytest.mark.usefixtures("pem_files")
 def test_check_consistency_of_settings_that_fit(tmp_path: Path) -> None:
     contract = make_contract(security=("userPassword",), kafka=secure_kafka())
     servers = f"meterBroker: {{{USER}}}\n  kafka: {{{SCRAM}, tls: {{ca_file: ca}}}}"
@@ -698,6 +707,7 @@ def test_check_consistency_names_unknown_servers_and_streams(tmp_path: Path) -> 
         ),
     ],
 )
+@pytest.mark.usefixtures("pem_files")
 def test_check_consistency_finds(tmp_path: Path, servers: str, contract: Contract, finding: str) -> None:
     errors = [each for each in compare(tmp_path, servers, contract) if each.severity == "error"]
     assert any(finding in str(each) for each in errors), errors
@@ -732,6 +742,7 @@ def test_check_consistency_warns(tmp_path: Path, servers: str, contract: Contrac
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain", "scramSha512")))),
     ],
 )
+@pytest.mark.usefixtures("pem_files")
 def test_check_consistency_accepts(tmp_path: Path, servers: str, contract: Contract) -> None:
     assert compare(tmp_path, servers, contract) == []
 

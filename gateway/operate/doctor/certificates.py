@@ -54,8 +54,8 @@ def examine(installation: Installation, now: datetime | None = None) -> Iterator
     """Check all certificates of an installation, at this moment or at another, with time zone."""
     now = now or datetime.now(UTC)
     settings = installation.settings
-    for name, is_chain in dict.fromkeys(_files(installation)):
-        yield check_file(settings.locate(name), now, is_chain=is_chain)
+    for name, setting in dict.fromkeys((name, place[-1]) for place, name in settings.certificate_files()):
+        yield check_file(settings.locate(name), now, is_chain=setting == "cert_file")
     for server in _servers(installation):
         yield _presented(server, tls_context(server.tls, settings), now)
 
@@ -83,14 +83,6 @@ def check_file(path: Path, now: datetime, *, is_chain: bool) -> Finding:
     findings = (check_dates(str(path), one, now) for one in certificates)
     ordered = sorted(findings, key=lambda one: ("ok", "warning", "error").index(one.severity))
     return ordered[-1 if is_chain else 0]
-
-
-def _files(installation: Installation) -> Iterator[tuple[str, bool]]:
-    """The names of the files, and whether each is a chain."""
-    for server in installation.settings.servers.values():
-        tls = server.tls or TlsSettings()
-        given = ((tls.ca_file, False), (tls.cert_file, True), (server.registry.ca_file, False))
-        yield from ((name, is_chain) for name, is_chain in given if name)
 
 
 def _servers(installation: Installation) -> Iterator[_Server]:
