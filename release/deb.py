@@ -62,7 +62,7 @@ COMPLETIONS = {
     "zsh": "usr/share/zsh/vendor-completions/_gateway",
     "fish": "usr/share/fish/vendor_completions.d/gateway.fish",
 }
-DEPENDS = "python3 (>= 3.11), python3 (<< 3.14), libc6 (>= 2.36), libgcc-s1, libstdc++6"
+DEPENDS = "python3 (>= 3.11), python3 (<< 3.15), libc6 (>= 2.36), libgcc-s1, libstdc++6"
 DESCRIPTION = """\
 MQTT to Kafka gateway for smart meters and factory sensors
  Subscribes to MQTT topics, checks each reading against its Avro schema and
@@ -137,8 +137,9 @@ def lay_out(tree: Path, architecture: str) -> None:
 
 
 def _lock_digest() -> str:
-    """Name the lock, so that wheels of an older one are not taken for its own."""
-    return hashlib.sha256((REPOSITORY / "requirements" / "run.txt").read_bytes()).hexdigest()[:16]
+    """Name the lock and the Pythons, so that wheels of an older lock or of fewer Pythons are not taken for its own."""
+    lock = (REPOSITORY / "requirements" / "run.txt").read_bytes()
+    return hashlib.sha256(lock + " ".join(wheels.PYTHONS).encode()).hexdigest()[:16]
 
 
 def _write_documents(tree: Path) -> None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# lock.sh: write run.txt, build.txt and dev.txt anew, with hashes, for Python 3.11 to 3.13 at once.
+# lock.sh: write run.txt, build.txt and dev.txt anew, with hashes, for Python 3.11 to 3.14 at once.
 # The address of the package index stays out of them.
 set -eu
 cd "$(dirname "$0")/.."
