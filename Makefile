@@ -13,8 +13,10 @@
 #   make contract check the contract, compare its schemas with the commit before, and build its page
 #   make deb      build Debian packages for amd64 and arm64 with all dependencies, into dist/
 #   make wheel    build the Python wheel, into dist/
+#   make image    build the container image (OCI) from Debian packages, into dist/; needs root or subordinate ids
+#   make test-image   build and run the container image: takes minutes, needs root
 #   make test-arm64   run the arm64 package in emulation: takes minutes; installing the emulator needs root or sudo
-#   make test-systemd run the package under the real systemd of Debian 12 and 13: takes minutes, needs root
+#   make test-systemd run the package under the real systemd of Debian 12, 13 and testing: takes minutes, needs root
 #   make sbom     write the bill of materials (CycloneDX), into dist/
 #   make licenses check the licences of the packages that a gateway needs; fail on an incompatible one
 #   make audit    look up known vulnerabilities of the locked packages; fail if one package could not be looked up
@@ -24,7 +26,7 @@
 MINUTES ?= 10
 SEED ?= 1
 .PHONY: help setup test faults bench bench-stages check style types contract soak demo deb wheel test-arm64
-.PHONY: sbom licenses audit lock clean system-run system-test system-arm64 test-systemd system-systemd
+.PHONY: image test-image system-image sbom licenses audit lock clean system-run system-test system-arm64 test-systemd system-systemd
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -94,6 +96,12 @@ deb: .venv/.installed-run
 wheel: .venv/.installed-run
 	@$(BIN)/python -m release.wheels
 
+image: .venv/.installed-run | system-image
+	@$(BIN)/python -m release.image $(ARGS)
+
+test-image: .venv/.installed-dev | system-image
+	$(BIN)/pytest tests/image.py $(ARGS)
+
 test-arm64: setup | system-arm64
 	$(BIN)/pytest tests/arm64.py $(ARGS)
 
@@ -120,7 +128,7 @@ system-run:
 system-test:
 	@requirements/system.sh test $(PYTHON)
 
-system-arm64 system-systemd: system-%:
+system-arm64 system-systemd system-image: system-%:
 	@requirements/system.sh $*
 
 $(BIN)/python: | system-run

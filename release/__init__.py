@@ -6,6 +6,7 @@
     manual.py    the manual page, from the commands themselves
     licences.py  whose licence each package has, and whether it fits ours
     deb.py       all of it as a Debian package
+    image.py     that package in a container image
     sbom.py      the bill of materials (CycloneDX)
     audit.py     known vulnerabilities of what is locked; what could not be looked up is a failure
 

@@ -1,11 +1,12 @@
 #!/bin/sh
-# system.sh run|test|arm64|systemd [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
+# system.sh run|test|arm64|systemd|image [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
 #
 # run   what `make demo` needs: an MQTT broker, and Python's venv
 # test  also what the tests start or read with: Java for Kafka and the registry, kcat, openssl, strace, Chromium,
 #       man, systemd's own judgement of units
 # arm64 what runs the arm64 package on another machine
 # systemd  what boots a Debian in namespaces of its own
+# image what makes a container image
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian has mosquitto, but not its users' PATH
@@ -21,7 +22,8 @@ run) wanted=$run ;;
 test) wanted="$run $tests" ;;
 arm64) wanted=$arm64 ;;
 systemd) wanted=$systemd ;;
-*) echo "usage: system.sh run|test|arm64|systemd [PYTHON]" >&2; exit 2 ;;
+image) wanted=mmdebstrap:mmdebstrap ;;
+*) echo "usage: system.sh run|test|arm64|systemd|image [PYTHON]" >&2; exit 2 ;;
 esac
 
 missing_packages() {
