@@ -1,8 +1,9 @@
 """What Kafka's errors mean: for the record they concern, and for the operator.
 
-Every error has one outcome:
+Every error has one outcome, and a text with its fix:
 
-    retry    the cluster or the rights of this user are at fault: the lane waits, then starts again in order
+    retry    the cluster or the rights of this user are at fault: the lane waits, then starts again in order; `/readyz`
+             has the text meanwhile
     refuse   this record, or another of its batch, is at fault: it is sent again by itself, then dead-lettered
     again    a record before this one failed: the lane starts again in order, at once
 """
@@ -34,26 +35,22 @@ class Outcome(Enum):
     REQUEUE = "again"
 
 
-REFUSED = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-    }
+def _codes(names: str) -> frozenset[int]:
+    """The codes of librdkafka's errors; a name that begins with an underscore is an error of the client itself."""
+    return frozenset(getattr(KafkaError, name) for name in names.split())
+
+
+REFUSED = _codes(
+    "MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE INVALID_MSG INVALID_MSG_SIZE INVALID_RECORD INVALID_TIMESTAMP"
+    " _INVALID_DIFFERENT_RECORD"
 )
-COLLATERAL = frozenset(  # what a fatal producer reports for records that are not at fault
-    {
-        KafkaError._FATAL,  # noqa: SLF001 - librdkafka's own names, here and below
-        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - as above
-        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - as above
-        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-    }
-)
+# What a fatal producer reports for records that are not at fault.
+COLLATERAL = _codes("_FATAL _PURGE_QUEUE _PURGE_INFLIGHT OUT_OF_ORDER_SEQUENCE_NUMBER")
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # the time differs in each report of the same error
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
+# gateway.yaml is not named: `tail` also takes the address from its command line.
+_REACH = "check the address, and that Kafka listens there"
+_LOGIN = f"check sasl.username, password_file and mechanism {UNDER_SERVERS}"
 _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, each in its own words
     (re.compile("certificate verify failed"), rejected("certificate verify failed")),
     (
@@ -62,7 +59,7 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
     ),
     (
         re.compile(r"invalid (credentials|username or password)", re.IGNORECASE),
-        f"user name or password rejected; check sasl.username, password_file and mechanism {UNDER_SERVERS}",
+        f"user name or password rejected; {_LOGIN}",
     ),
     (
         re.compile(r"SSL connection closed by peer"),
@@ -71,20 +68,41 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
 )
 _FIXES_BY_TEXT = (
     (re.compile("SSL"), f"check ca_file, cert_file and key_file {UNDER_SERVERS}"),
-    # gateway.yaml is not named: `tail` also takes the address from its command line.
-    (re.compile("Connect to .* failed|Failed to resolve"), "check the address, and that Kafka listens there"),
+    (re.compile("Connect to .* failed|Failed to resolve"), _REACH),
 )
-_NO_TOPIC = "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
-_FIXES = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: _NO_TOPIC,
-    KafkaError._UNKNOWN_TOPIC: _NO_TOPIC,  # noqa: SLF001 - librdkafka's own name
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant the gateway's user WRITE and DESCRIBE on the topic",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
-    KafkaError._AUTHENTICATION: f"check sasl.username, password_file and mechanism {UNDER_SERVERS}",  # noqa: SLF001 - as above
-    KafkaError._ALL_BROKERS_DOWN: f"check host {UNDER_SERVERS}, and whether that port requires TLS",  # noqa: SLF001 - as above
-    KafkaError.NOT_ENOUGH_REPLICAS: "too few in-sync replicas: start the missing Kafka brokers",
-    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "too few in-sync replicas: start the missing Kafka brokers",
+_FIXES_OF_CODES = {
+    "UNKNOWN_TOPIC_OR_PART _UNKNOWN_TOPIC _UNKNOWN_PARTITION": (
+        "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
+    ),
+    "TOPIC_EXCEPTION": "correct the topic's name in the contract",
+    "TOPIC_AUTHORIZATION_FAILED": "grant the gateway's user WRITE and DESCRIBE on the topic",
+    "CLUSTER_AUTHORIZATION_FAILED": "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
+    "_AUTHENTICATION SASL_AUTHENTICATION_FAILED UNSUPPORTED_SASL_MECHANISM ILLEGAL_SASL_STATE": _LOGIN,
+    "_ALL_BROKERS_DOWN": f"check host {UNDER_SERVERS}, and whether that port requires TLS",
+    "_RESOLVE _TRANSPORT _TIMED_OUT _TIMED_OUT_QUEUE _MSG_TIMED_OUT NETWORK_EXCEPTION REQUEST_TIMED_OUT": _REACH,
+    "LEADER_NOT_AVAILABLE NOT_LEADER_FOR_PARTITION BROKER_NOT_AVAILABLE REPLICA_NOT_AVAILABLE": (
+        "the partition has no leader: start the missing Kafka brokers"
+    ),
+    "NOT_ENOUGH_REPLICAS NOT_ENOUGH_REPLICAS_AFTER_APPEND _ISR_INSUFF": (
+        "too few in-sync replicas: start the missing Kafka brokers"
+    ),
+    # UNSUPPORTED_FOR_MESSAGE_FORMAT: the answer of Azure Event Hubs to every compression but gzip.
+    "UNSUPPORTED_FOR_MESSAGE_FORMAT UNSUPPORTED_COMPRESSION_TYPE _BAD_COMPRESSION": (
+        f"Kafka does not accept the compression: set producer: {{compression.type: gzip}} {UNDER_SERVERS}, or none"
+    ),
+    "_UNSUPPORTED_FEATURE UNSUPPORTED_VERSION": "the gateway needs Kafka 0.11 or newer, with idempotent producers",
+    "MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE INVALID_MSG_SIZE": (
+        f"raise max.message.bytes of the topic, or set a smaller producer: {{batch.size: BYTES}} {UNDER_SERVERS}"
+    ),
+    "INVALID_TIMESTAMP": (
+        "check this machine's clock, and the topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms"
+    ),
+    "KAFKA_STORAGE_ERROR LOG_DIR_NOT_FOUND": "a disk of the Kafka broker fails: see the broker's log",
+    "POLICY_VIOLATION": "a policy of the cluster forbids it: ask its administrator",
+    "THROTTLING_QUOTA_EXCEEDED": "the quota of the gateway's user is used up: ask the cluster's administrator",
 }
+_FIXES = {code: fix for names, fix in _FIXES_OF_CODES.items() for code in _codes(names)}
+_SEE_LOG = "see the log of the Kafka broker"  # of errors that only a fault of Kafka or of librdkafka explains
 
 
 def outcome(error: KafkaError) -> Outcome:
@@ -100,9 +118,9 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     if fault := next((fault for pattern, fault in _CONNECTION_FAULTS if pattern.search(message)), ""):
         server = _SERVER.match(message)
         return f"Kafka{f' at {server[1]}' if server else ''}: {fault}"
-    fix = _FIXES.get(error.code()) or next((fix for pattern, fix in _FIXES_BY_TEXT if pattern.search(message)), "")
+    by_text = next((fix for pattern, fix in _FIXES_BY_TEXT if pattern.search(message)), _SEE_LOG)
     place = f"{topic}: " if topic else ""
-    return f"{place}{message}{'; ' + fix if fix else ''}"
+    return f"{place}{message}; {_FIXES.get(error.code(), by_text)}"
 
 
 class ClientErrors:

@@ -1,8 +1,8 @@
 """Which of librdkafka's producer properties an installation may set.
 
-Properties that would break a guarantee are rejected with the reason. librdkafka checks all others, one by one, so that
-`gateway check` finds a misspelt one. A list of valid properties in this file would be outdated with librdkafka's next
-release.
+A refused property has one of three reasons: it would break a guarantee, the gateway sets it from another key of
+gateway.yaml, or the gateway does not offer it. librdkafka checks all others, one by one, so that `gateway check` finds
+a misspelt one. A list of valid properties in this file would be outdated with librdkafka's next release.
 """
 
 from __future__ import annotations
@@ -17,53 +17,74 @@ _ALWAYS: Final = "The gateway sets it, because a reading is acknowledged only wh
 _ORDER: Final = "The gateway sets it, because the order of records with the same key depends on it."
 _ORDER_IN_FLIGHT: Final = "Kafka keeps the order of at most five requests in flight."
 _RETRIES: Final = "The gateway keeps a reading until Kafka has stored it, however long that takes."
-_ELSEWHERE: Final = "The gateway derives it from the server's host, tls and sasl, and from the contract."
 _REPORTS: Final = "The gateway needs its own delivery reports and events to settle readings."
-_REFUSED_PROPERTIES: Final = {
-    "acks": _ALWAYS,
-    "request.required.acks": _ALWAYS,
-    "enable.idempotence": _ORDER,
+_VERIFIED: Final = "TLS always verifies the broker's certificate and host name."
+_CODE: Final = "It would load other code into the gateway."
+_BREAKS_A_GUARANTEE: Final = {
+    **dict.fromkeys(("acks", "request.required.acks"), _ALWAYS),
+    **dict.fromkeys(("enable.idempotence", "queuing.strategy"), _ORDER),
+    **dict.fromkeys(("message.timeout.ms", "delivery.timeout.ms", "retries", "message.send.max.retries"), _RETRIES),
+    **dict.fromkeys(("delivery.report.only.error", "enabled_events", "on_delivery", "logger", "opaque"), _REPORTS),
+    **dict.fromkeys(("enable.ssl.certificate.verification", "ssl.endpoint.identification.algorithm"), _VERIFIED),
+    **dict.fromkeys(("plugin.library.paths", "ssl.engine.location", "ssl.providers"), _CODE),
     "enable.gapless.guarantee": "It stops the producer where the gateway would retry.",
-    "queuing.strategy": _ORDER,
     "partitioner": "The gateway partitions keys like Java's producers do; joins depend on it.",
-    "sticky.partitioning.linger.ms": "The gateway sets it; every record has a key.",
-    "message.timeout.ms": _RETRIES,
-    "delivery.timeout.ms": _RETRIES,
-    "retries": _RETRIES,
-    "message.send.max.retries": _RETRIES,
-    "transactional.id": "The gateway does not use transactions.",
-    "transaction.timeout.ms": "The gateway does not use transactions.",
     "allow.auto.create.topics": "Topics are created only as the contract describes them.",
-    "bootstrap.servers": _ELSEWHERE,
-    "metadata.broker.list": _ELSEWHERE,
-    "delivery.report.only.error": _REPORTS,
-    "on_delivery": _REPORTS,
-    "logger": _REPORTS,
-    "opaque": _REPORTS,
-    "default.topic.config": "It hides other properties; write them next to this one.",
-    "plugin.library.paths": "It would load other code into the gateway.",
+    "topic.blacklist": "Readings of these topics would wait for ever.",
 }
+_UNSAFE_PATTERNS: Final = (
+    (re.compile(r".*_cb"), _REPORTS),
+    (re.compile(r"test\..*"), "Readings would go to a mock cluster in memory."),
+)
+_HOST: Final = "host: HOST:PORT"
+_CA: Final = "tls: {ca_file: FILE}"
+_PAIR: Final = "tls: {cert_file: FILE, key_file: FILE}"
+_LOGIN: Final = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
+_SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
+    **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _HOST),
+    "security.protocol": "tls: {}",
+    **dict.fromkeys(("ssl.ca.location", "ssl.ca.pem", "ssl_ca", "ssl.truststore.location"), _CA),
+    **dict.fromkeys(("ssl.certificate.location", "ssl.certificate.pem", "ssl_certificate"), _PAIR),
+    **dict.fromkeys(("ssl.key.location", "ssl.key.pem", "ssl_key", "ssl.keystore.location"), _PAIR),
+    **dict.fromkeys(
+        ("sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config"), _LOGIN
+    ),
+}
+_NOT_OFFERED: Final = (  # the first that matches, with what it belongs to
+    (re.compile(r"(enable\.)?sasl\.oauthbearer\..*|https\..*"), "OAUTHBEARER", f"write {_LOGIN} beside producer."),
+    (re.compile(r"sasl\.kerberos\..*"), "Kerberos", f"write {_LOGIN} beside producer."),
+    (re.compile(r"transactional\.id|transaction\.timeout\.ms"), "transactions", "each record is idempotent."),
+    (re.compile(r"(ssl|sasl)\..*"), "this property", "librdkafka's default holds."),
+)
+_REFUSED: Final = {
+    "sticky.partitioning.linger.ms": ("This property would have no effect: every record has a key.", "Remove it."),
+    "default.topic.config": ("This property hides others.", "Write its members beside it, and remove it."),
+}
+_UNKNOWN: Final = "librdkafka has no such property."
 _IN_FLIGHT: Final = {"max.in.flight", "max.in.flight.requests.per.connection"}
 _ORDERED: Final = {"1", "2", "3", "4", "5"}  # requests in flight whose order Kafka keeps
 _LINGER: Final = {"linger.ms", "queue.buffering.max.ms"}  # two names of one property
 _MILLISECONDS: Final = re.compile(r"[0-9]+(\.[0-9]*)?")  # librdkafka also accepts forms such as 0x10 and nan
-_REFUSED_PATTERNS: Final = (
-    (re.compile(r"(security|ssl|sasl|enable\.ssl|enable\.sasl|https)\..*"), _ELSEWHERE),
-    (re.compile(r".*_cb|enabled_events"), _REPORTS),
-    (re.compile(r"test\..*"), "Readings would go to a mock cluster in memory."),
-)
 
 
-def _refusal(name: str) -> str | None:
-    matching = (reason for pattern, reason in _REFUSED_PATTERNS if pattern.fullmatch(name))
-    return _REFUSED_PROPERTIES.get(name) or next(matching, None)
+def _refusal(name: str) -> tuple[str, str] | None:
+    """Why the gateway refuses a property whatever its value, and the fix; None when it does not."""
+    unsafe = next((reason for pattern, reason in _UNSAFE_PATTERNS if pattern.fullmatch(name)), None)
+    if reason := _BREAKS_A_GUARANTEE.get(name, unsafe):
+        return f"This property would break a guarantee. {reason}", "Remove it."
+    if instead := _SET_ELSEWHERE.get(name):
+        return "The gateway sets this property from another setting.", f"Remove it; write {instead} beside producer."
+    for pattern, what, fix in _NOT_OFFERED:
+        if pattern.fullmatch(name) and not _librdkafka_has_no(name):
+            return f"The gateway does not offer {what} yet.", f"Remove it; {fix}"
+    return _REFUSED.get(name)
 
 
 def refuse(name: str, value: object) -> tuple[str, str] | None:
     """What is wrong with a producer property, named as in librdkafka's CONFIGURATION.md, and the fix; or None."""
     plain = name.strip().lower()
-    if reason := _refusal(plain):
-        return f"This property would break a guarantee. {reason}", "Remove it."
+    if refusal := _refusal(plain):
+        return refusal
     if plain in _IN_FLIGHT and str(value) not in _ORDERED:
         return f"This value would break a guarantee. {_ORDER_IN_FLIGHT}", "Write a number from 1 to 5, or remove it."
     if not isinstance(value, str | int | float):
@@ -81,11 +102,14 @@ def take_linger(properties: dict[str, Any]) -> float:
     return float(given[-1]) / 1000 if given else 0.0
 
 
+def _librdkafka_has_no(name: str) -> bool:
+    return _librdkafka_refuses(name, "") == _UNKNOWN  # an empty value loads and opens nothing
+
+
 def _librdkafka_refuses(name: str, value: str | float) -> str | None:
     silent = logging.Logger("unused", logging.CRITICAL + 1)  # noqa: LOG001  (never registered, and drops all records)
     try:
         confluent_kafka.Producer({name: value}, logger=silent)  # connects to nothing, because it has no broker
     except (confluent_kafka.KafkaException, ValueError, TypeError, AttributeError) as error:
-        is_unknown = "No such" in str(error)
-        return "librdkafka has no such property." if is_unknown else "librdkafka rejects this value."
+        return _UNKNOWN if "No such" in str(error) else "librdkafka rejects this value."
     return None

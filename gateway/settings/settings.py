@@ -9,7 +9,7 @@ The keys are stable from the first release on. `deploy/gateway.yaml` is their re
   that matches no setting is an error, so that a misspelt override is noticed.
 - Secrets are files of their own (`secret.py`). Settings hold their names only, so no repr, log line or error can show
   a secret. Errors never quote a value of free text.
-- Producer properties that would break a guarantee are rejected (`producer_properties.py`).
+- Producer properties that would break a guarantee, or are set elsewhere, are rejected (`producer_properties.py`).
 
 Rejected: pydantic-settings, which stops at the first source and reports no lines.
 """

@@ -788,6 +788,20 @@ def test_turn_sends_again_after_a_failed_batch(cluster: MockCluster, plants: Cal
     assert numbers_there(cluster.bootstrap, "one") == {"k": list(range(201))}
 
 
+@pytest.mark.parametrize("code", [43, 76])
+def test_turn_keeps_readings_while_kafka_refuses_the_compression(
+    cluster: MockCluster, plants: Callable[..., Plant], code: int
+) -> None:
+    """They wait, the reason names the setting, and none becomes a dead letter."""
+    plant = plants(cluster.bootstrap, ["one"], "dead", max_in_flight=1)
+    cluster.push_errors(PRODUCE, [code] * 3)
+    for number in range(50):
+        plant.source.publish("one", payload(number))
+    plant.turn_until(lambda: "{compression.type: gzip}" in plant.blocked_reason.get("one", ""), "the reason")
+    plant.settle()
+    assert plant.figures("one") == (50, {}, {})
+
+
 def test_turn_says_a_lasting_trouble_once(
     cluster: MockCluster, plants: Callable[..., Plant], caplog: pytest.LogCaptureFixture
 ) -> None:

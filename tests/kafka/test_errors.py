@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,6 +74,35 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
 )
 def test_sentence_has_place_cause_and_fix_of_a_connection_error(code: int, text: str, expected: str) -> None:
     assert sentence(KafkaError(code, text)) == expected
+
+
+ALL = {
+    code: name
+    for name, code in vars(KafkaError).items()
+    if name.strip("_").isupper() and isinstance(code, int) and code != KafkaError.NO_ERROR
+}
+DEAD_LETTERS = {
+    "MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_MSG", "INVALID_MSG_SIZE", "INVALID_RECORD",
+    "INVALID_TIMESTAMP", "_INVALID_DIFFERENT_RECORD",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [*ALL, 30_000])
+def test_every_error_has_an_outcome_and_a_fix(code: int) -> None:
+    """Also one that librdkafka does not know; only an error of the record itself leads to a dead letter."""
+    name = ALL.get(code, "")
+    expected = Outcome.REFUSE if name in DEAD_LETTERS else Outcome.RETRY
+    assert outcome(KafkaError(code)) is (Outcome.REQUEUE if name == "_GAPLESS_GUARANTEE" else expected)
+    place, _, text = sentence(KafkaError(code), "doors").partition(": ")
+    cause, _, fix = text.partition("; ")
+    assert place == "doors"
+    assert cause
+    assert re.match(r"[a-z]|Kafka ", fix)
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT, KafkaError.UNSUPPORTED_COMPRESSION_TYPE])
+def test_refused_compression_is_named_with_the_setting(code: int) -> None:
+    assert "set producer: {compression.type: gzip} under servers in gateway.yaml" in sentence(KafkaError(code))
 
 
 def test_sentence_of_a_records_error_begins_with_its_topic() -> None:

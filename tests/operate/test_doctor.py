@@ -327,6 +327,24 @@ def test_in_sync_replicas_are_compared_against_three_replicas(minimum: int, seve
     assert peers.check_replicas("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).severity == severity
 
 
+@pytest.mark.parametrize(
+    ("host", "properties", "severity"),
+    [
+        ("kafka.example:9092", {}, "ok"),
+        ("plant.servicebus.windows.net:9093", {}, "error"),
+        ("plant.servicebus.chinacloudapi.cn:9093", {"compression.codec": "zstd"}, "error"),
+        ("plant.servicebus.windows.net:9093", {"compression.type": "gzip"}, "ok"),
+        ("plant.servicebus.windows.net:9093", {"compression.type": "none"}, "ok"),
+    ],
+)
+def test_compression_is_checked_where_the_cluster_is_known_to_refuse_some(
+    host: str, properties: dict[str, str], severity: Severity
+) -> None:
+    row = peers.check_compression("kafka", {"bootstrap.servers": host} | properties)
+    assert row.severity == severity
+    assert ("{compression.type: gzip}" in row.fix) == (severity == "error")
+
+
 def test_machine_of_32_bits_is_wrong_and_old_libraries_are_warned_of() -> None:
     rows = by_place(machine.examine(2**31 - 1, (3, 10, 1), "2.3.0"))
     assert [row.severity for row in rows.values()] == ["error", "warning", "warning"]

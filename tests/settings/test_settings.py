@@ -74,7 +74,7 @@ def example(tmp_path: Path, certificates: Certificates) -> Path:
 def test_load_of_the_example_gives_what_it_says(example: Path) -> None:
     settings = load(example, {})
     assert settings.servers["kafka"].host == "kafka.example:9093"
-    assert settings.servers["kafka"].producer == {"linger.ms": 5}
+    assert settings.servers["kafka"].producer == {"linger.ms": 5, "compression.type": "lz4"}
     assert settings.servers["kafka"].registry.register is True
     assert settings.secret("kafka-password").get_secret_value() == SECRET
 
@@ -274,41 +274,52 @@ def test_load_refuses(tmp_path: Path, line: str, message: str) -> None:
     assert {finding.line for finding in findings} == {2}
 
 
+GUARANTEE, ELSEWHERE, NOT_OFFERED = "would break a guarantee", "from another setting", "does not offer"
+CERTIFICATE = "tls: {cert_file: FILE, key_file: FILE}"
+LOGS_IN = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("names", "reason", "fix"),
     [
-        "acks",
-        "request.required.acks",
-        "enable.idempotence",
-        "partitioner",
-        "message.timeout.ms",
-        "delivery.timeout.ms",
-        "bootstrap.servers",
-        "metadata.broker.list",
-        "retries",
-        "message.send.max.retries",
-        "security.protocol",
-        "ssl.ca.location",
-        "sasl.password",
-        "transactional.id",
-        "enable.gapless.guarantee",
-        "dr_cb",
-        "dr_msg_cb",
-        "error_cb",
-        "stats_cb",
-        "on_delivery",
-        "queuing.strategy",
-        "enable.ssl.certificate.verification",
-        "plugin.library.paths",
-        "test.mock.num.brokers",
-        "ACKS",
+        ("acks request.required.acks ACKS enable.idempotence partitioner queuing.strategy", GUARANTEE, "Remove it."),
+        ("message.timeout.ms delivery.timeout.ms retries message.send.max.retries", GUARANTEE, "Remove it."),
+        ("enable.gapless.guarantee allow.auto.create.topics topic.blacklist", GUARANTEE, "Remove it."),
+        ("dr_cb dr_msg_cb error_cb stats_cb on_delivery enabled_events logger opaque", GUARANTEE, "Remove it."),
+        ("ssl.endpoint.identification.algorithm ssl.certificate.verify_cb", GUARANTEE, "Remove it."),
+        ("enable.ssl.certificate.verification plugin.library.paths test.mock.num.brokers", GUARANTEE, "Remove it."),
+        ("bootstrap.servers metadata.broker.list", ELSEWHERE, "host: HOST:PORT"),
+        ("security.protocol", ELSEWHERE, "tls: {}"),
+        ("ssl.ca.location ssl.ca.pem", ELSEWHERE, "tls: {ca_file: FILE}"),
+        ("ssl.certificate.location ssl.key.location ssl.key.pem ssl.keystore.location", ELSEWHERE, CERTIFICATE),
+        ("sasl.mechanism sasl.mechanisms sasl.username sasl.password", ELSEWHERE, LOGS_IN),
+        ("sasl.oauthbearer.method sasl.oauthbearer.client.secret https.ca.pem", f"{NOT_OFFERED} OAUTHBEARER", LOGS_IN),
+        ("enable.sasl.oauthbearer.unsecure.jwt", f"{NOT_OFFERED} OAUTHBEARER", LOGS_IN),
+        ("sasl.kerberos.keytab", f"{NOT_OFFERED} Kerberos", LOGS_IN),
+        ("transactional.id transaction.timeout.ms", f"{NOT_OFFERED} transactions", "Remove it;"),
+        ("ssl.cipher.suites ssl.crl.location", f"{NOT_OFFERED} this property", "Remove it"),
+        ("sticky.partitioning.linger.ms", "would have no effect", "Remove it."),
+        ("default.topic.config", "hides others", "Write its members beside it"),
+        ("ssl.bogus sasl.bogus https.bogus", "librdkafka has no such property.", "CONFIGURATION.md"),
     ],
 )
-def test_load_refuses_producer_properties_that_break_a_promise(tmp_path: Path, name: str) -> None:
-    [finding] = refuse(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{producer: {{{name}: {SECRET}}}}}}}\n")
-    assert finding.message.startswith("This property would break a guarantee. ")
-    assert finding.path == f"servers.kafka.producer.{name}"
-    assert SECRET not in str(finding)
+def test_load_refuses_producer_properties_with_the_true_reason(
+    tmp_path: Path, names: str, reason: str, fix: str
+) -> None:
+    """It would break a guarantee, is set from another key, which is named, or is not offered."""
+    for name in names.split():
+        [finding] = refuse(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{producer: {{{name}: {SECRET}}}}}}}\n")
+        assert reason in finding.message
+        assert fix in finding.fix
+        assert finding.path == f"servers.kafka.producer.{name}"
+        assert SECRET not in str(finding)
+
+
+@pytest.mark.parametrize("named", ["tls: {}", "host: HOST:9092", "tls: {ca_file: FILE}", CERTIFICATE, LOGS_IN])
+def test_load_takes_what_a_refused_producer_property_is_to_be_replaced_with(tmp_path: Path, named: str) -> None:
+    (tmp_path / "FILE").write_text("text")
+    (tmp_path / "FILE").chmod(0o600)
+    assert read(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{{named}}}}}\n").servers["kafka"]
 
 
 def test_load_refuses_many_requests_under_way_however_the_property_is_written(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ sessions survive a restart of the broker is not visible from outside, nor are Mo
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gateway.certificate import UNDER_SERVERS
 from gateway.errors import Finding
 from gateway.installation import broker_of, lock_path_of
+from gateway.kafka.sink import DEFAULTS
 from gateway.mqtt.probe import BrokerProbe
 from gateway.operate.drift import broker, kafka, registry
 from gateway.operate.schemas.review import schemas
@@ -20,7 +22,7 @@ from gateway.registry.lock_file import read_lock
 from gateway.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from gateway.core.model import MqttServer, Topic
     from gateway.installation import Installation
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 VERSION, DROPPED = "$SYS/broker/version", "$SYS/broker/publish/messages/dropped"
 LISTEN_SECONDS = 3.0
 MINIMUM = "min.insync.replicas"
+COMPRESSION = ("compression.type", "compression.codec")  # two names of one property
+EVENT_HUBS = ".servicebus."
 KEPT_FIX = "Let the broker keep sessions: Mosquitto needs `persistence true` and `per_listener_settings false`."
 DROPPED_FIX = "Set max_queued_messages 0, max_queued_bytes 0 and per_listener_settings false in mosquitto.conf."
 
@@ -76,6 +80,7 @@ def _retained(probe: BrokerProbe, stopping: Stopping) -> dict[str, str]:
 
 def examine_kafka(installation: Installation) -> Iterator[Finding]:
     """Check the cluster."""
+    yield check_compression(installation.contract.kafka.name, installation.kafka(producing=True))
     for finding in kafka.compare(installation):
         # Without its topic no reading is delivered; all other differences concern order, retention or joins.
         is_topic = len(finding.path.split()) == 2  # `topic doors`, not one of its settings
@@ -83,6 +88,15 @@ def examine_kafka(installation: Installation) -> Iterator[Finding]:
     cluster, peer = Cluster(installation.kafka(producing=False)), installation.contract.kafka.name
     for topic in cluster.topics(list(wanted(installation.contract))).values():
         yield check_replicas(peer, topic)
+
+
+def check_compression(peer: str, properties: Mapping[str, Any]) -> Finding:
+    """Check whether the cluster is known to refuse the producer's compression."""
+    kind = next((str(properties[name]) for name in COMPRESSION if name in properties), DEFAULTS[COMPRESSION[0]])
+    if EVENT_HUBS not in properties["bootstrap.servers"] or kind in {"gzip", "none"}:
+        return Finding.at(peer, "compression", "ok", str(kind))
+    fix = f"Set producer: {{compression.type: gzip}} {UNDER_SERVERS}, or none below the premium tier."
+    return Finding.at(peer, "compression", "error", f"Azure Event Hubs does not accept {kind}", fix)
 
 
 def check_replicas(peer: str, topic: Topic) -> Finding:
