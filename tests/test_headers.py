@@ -148,6 +148,23 @@ def test_run_carries_what_the_contract_declares(site: Site, reader: str) -> None
     assert b"'traceparent'" in dict(letter)["error.detail"]
 
 
+def test_run_dates_records_so_that_kafka_keeps_them(site: Site) -> None:
+    """A clock of 2005, and an hour's retention that only the topic states: such records are dated by their arrival."""
+    site.edit(", retention.ms: 604800000", "")
+    site.create("oven-readings", "oven-dead-letters")
+    site.kafka.create_topic(site.topic("vibration"), 1, settings={"retention.ms": "3600000"})
+    began = round(time.time() * 1000)
+    times = [1_104_625_548_000, began - 7_200_000, began - 60_000]
+    with Gateway(site.servers, site.contract) as gateway:
+        start(gateway)
+        for measured_at in times:
+            publish(site.broker, {"UserProperty": [("traceparent", TRACE)]}, measured_at=measured_at)
+        gateway.wait_settled(3)
+    ancient, old, recent = [one.timestamp for one in records(site.kafka.bootstrap, site.topic("vibration"), 3)]
+    assert began <= ancient <= old <= time.time() * 1000
+    assert recent == times[-1]
+
+
 def test_run_keeps_properties_on_disk_over_a_restart(site: Site) -> None:
     """What waited for its topic when the gateway was stopped has its headers when it goes there at last."""
     site.create("oven-readings", "oven-dead-letters")

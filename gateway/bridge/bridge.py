@@ -17,8 +17,12 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from confluent_kafka import KafkaError
+from msgspec import structs
+
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn
-from gateway.core.dead_letter import CUT_TO, dead_letter_record
+from gateway.core.codec.event_time import NOW
+from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
 from gateway.core.reading import DeadLetter, Reason, TransformResults
 from gateway.core.topic_index import UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
@@ -27,8 +31,7 @@ from gateway.spool.lane import Lane
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from confluent_kafka import KafkaError
-
+    from gateway.core.codec.event_time import RecordTime
     from gateway.core.entry import Entry
     from gateway.core.ledger import Books, Ledger
     from gateway.core.reading import Reading, Record
@@ -62,6 +65,7 @@ class Rules:
     retained: RetainedMessages
     monitors: Mapping[str, SequenceMonitor] = field(default_factory=dict)  # by stream
     pacing: Pacing = field(default_factory=Pacing)
+    record_times: Mapping[str, RecordTime] = field(default_factory=dict)  # by Kafka topic
 
 
 class Bridge:
@@ -300,6 +304,8 @@ class Bridge:
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone carries no sequence number
                     monitor.note(entry.offset, entry.reading, record, self.turned_at)
+        if len(entries) == 1 and entries[0].is_dated_now:
+            records = [_dated_now(records[0])]
         lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest], self.turned_at)
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
@@ -310,7 +316,9 @@ class Bridge:
     def _dead_letter_record(self, entry: Entry, topic: str) -> Record:
         assert entry.dead_letter is not None, "the lane holds dead letters only"
         limit = CUT_TO if entry.is_cut else self._rules.payload_limit
-        return dead_letter_record(entry.reading, entry.dead_letter, topic, limit)
+        record_time = self._rules.record_times.get(topic, NO_LIMITS)
+        record = dead_letter_record(entry.reading, entry.dead_letter, topic, limit, record_time)
+        return structs.replace(record, timestamp=NOW) if entry.is_dated_now else record
 
     # --- delivery reports ----------------------------------------------------------------------------------------
 
@@ -360,6 +368,11 @@ class Bridge:
             lane.fail(entry, reason, time.monotonic())
         elif lane.probe is not entry:
             lane.isolate(entry, reason)
+        elif error.code() == KafkaError.INVALID_TIMESTAMP and not entry.is_dated_now:
+            entry.is_dated_now = True
+            lane.isolate(entry, reason)
+        elif error.code() == KafkaError.INVALID_TIMESTAMP:  # this machine's clock is wrong: so is that of all readings
+            lane.fail(entry, reason, time.monotonic())
         else:
             lane.probe = None
             lane.in_flight -= 1
@@ -414,6 +427,12 @@ class Bridge:
             books = self._ledger.books[entry.reading.stream]
             books.in_flight -= 1
             books.dropped["returned_to_broker" if entry.packet_id else "lost_at_stop"] += 1
+
+
+def _dated_now(record: Record | list[Record]) -> Record | list[Record]:
+    if isinstance(record, list):
+        return [structs.replace(each, timestamp=NOW) for each in record]
+    return structs.replace(record, timestamp=NOW)
 
 
 def _by_stream(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:

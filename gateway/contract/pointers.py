@@ -8,6 +8,7 @@
 - `x-timestamp` of a Kafka message: the field of the record that is its timestamp in Kafka. It has one of Avro's
   timestamp types, and may be null. A plain `long` is rejected, because its unit is unknown: seconds, read as
   milliseconds, would date the record to 1970, and Kafka's retention would delete it. A local timestamp has no zone.
+  Without `retention.ms` nobody sees from the contract which records are dated by their arrival instead.
 """
 
 from __future__ import annotations
@@ -94,7 +95,15 @@ def timestamp(message: Node, record: Record, topic: Topic, channel: Node, findin
         setting = channel.at("bindings", "kafka", "topicConfiguration", "message.timestamp.type")
         warning = "With LogAppendTime Kafka overwrites the timestamp, so x-timestamp has no effect."
         findings.warning(setting, warning, "Write CreateTime.")
+    elif pointer and "retention.ms" not in topic.configuration and not _is_only_compacted(topic):
+        warning = "The contract does not state how long Kafka keeps the records, by their timestamps."
+        fix = "Add topicConfiguration: {retention.ms: 604800000} to the topic's Kafka binding, or -1 for no limit."
+        findings.warning(stated, warning, fix)
     return pointer
+
+
+def _is_only_compacted(topic: Topic) -> bool:
+    return topic.is_compacted and "delete" not in topic.configuration["cleanup.policy"]
 
 
 def _checked(

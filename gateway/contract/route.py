@@ -67,6 +67,10 @@ def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, de
     examples.check_kafka(message, payload, findings)
     if dead_letters:
         _check_dead_letters(message, payload, findings)
+        if topic.is_compacted:
+            setting = channel.node.at("bindings", "kafka", "topicConfiguration", "cleanup.policy")
+            warning = "A compacted topic keeps only the newest dead letter of each MQTT topic."
+            findings.warning(setting, warning, "Write cleanup.policy: [delete].")
         route = Route(name, topic, None, (), declared)
     elif payload.record is None:
         fix = "Use schemaFormat application/vnd.apache.avro;version=1.9.0."

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 
+from gateway.core.codec.event_time import RecordTime
 from gateway.core.reading import DeadLetter, Headers, Reading, Record
 
 CUT_TO = 65_536
@@ -22,10 +23,16 @@ TOPIC_HEADER, TIME_HEADER = "mqtt.topic", "gateway.received_at"
 QOS_HEADER, RETAIN_HEADER, PROPERTIES_HEADER = "mqtt.qos", "mqtt.retain", "mqtt.properties"
 
 
-def dead_letter_record(reading: Reading, dead_letter: DeadLetter, topic: str, payload_limit: int) -> Record:
+NO_LIMITS = RecordTime()
+
+
+def dead_letter_record(
+    reading: Reading, dead_letter: DeadLetter, topic: str, payload_limit: int, record_time: RecordTime = NO_LIMITS
+) -> Record:
     """Make the dead letter's record; a payload above the limit (bytes), alone or with its properties, is cut.
 
-    The record is below the limit plus a few hundred bytes of headers.
+    The record is below the limit plus a few hundred bytes of headers. Its time is that of the arrival, if
+    `record_time` takes it.
     """
     headers: Headers = [
         (TOPIC_HEADER, reading.topic),
@@ -44,7 +51,7 @@ def dead_letter_record(reading: Reading, dead_letter: DeadLetter, topic: str, pa
         headers.append(("payload.size", b"%d" % max(reading.size, len(payload))))
         headers.append(("payload.sha256", (reading.sha256 or sha256(payload).digest()).hex().encode()))
         payload = payload[:CUT_TO]
-    return Record(topic, reading.topic, payload, headers, reading.received_at)
+    return Record(topic, reading.topic, payload, headers, record_time(None, reading.received_at))
 
 
 def _cut(pointer: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gateway.core.array import ArrayTransform
@@ -9,14 +10,27 @@ from gateway.core.fan_out import FanOut
 from gateway.core.transform import Transform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from gateway.core.codec.event_time import RecordTime
     from gateway.core.model import Stream
 
+NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
 
-def transform_of(stream: Stream, schema_ids: Sequence[int], payload_limit: int) -> Transform | FanOut | ArrayTransform:
-    """Make the transform of a stream from the schema ids of its routes, in their order, and a limit in bytes."""
+
+def transform_of(
+    stream: Stream,
+    schema_ids: Sequence[int],
+    payload_limit: int,
+    record_times: Mapping[str, RecordTime] = NO_LIMITS,
+) -> Transform | FanOut | ArrayTransform:
+    """Make the transform of a stream from the schema ids of its routes, in their order, and a limit in bytes.
+
+    `record_times` choose the timestamps, by topic.
+    """
     routes = zip(stream.routes, schema_ids, strict=True)
     transforms = [Transform(stream, schema_id, payload_limit, route) for route, schema_id in routes]
+    for transform, route in zip(transforms, stream.routes, strict=True):
+        transform.record_time = record_times.get(route.topic.name, transform.record_time)
     one = FanOut(transforms) if stream.also else transforms[0]
     return ArrayTransform(one, payload_limit) if stream.is_array else one

@@ -43,6 +43,7 @@ class Transform:
     """Checks and encodes the readings of one stream for one topic, that of its first route by default.
 
     A payload longer than `payload_limit` bytes is a dead letter TOO_LARGE; `max_topics` are remembered.
+    `record_time` chooses the timestamps of the records.
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class Transform:
         self._names_topic = TOPIC_HEADER in route.headers
         varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
         self._varying = varying or None
-        self._record_time = RecordTime(route.topic.configuration) if route.timestamp else None
-        self._is_plain = self._varying is None and self._record_time is None and stream.sequence is None
+        self.record_time = RecordTime()
+        self._is_plain = self._varying is None and route.timestamp is None and stream.sequence is None
         self._payload_limit = payload_limit
         self._max_topics = max_topics
         self._topics: dict[bytes, _TopicFacts] = {}
@@ -85,7 +86,9 @@ class Transform:
         """Transform readings, all of them."""
         records: list[Record] = []
         dead_letters: dict[int, DeadLetter] = {}
-        topic, fast, is_plain, limit = self._topic, self._fast, self._is_plain, self._payload_limit
+        topic, fast, limit, earliest = self._topic, self._fast, self._payload_limit, self.record_time.earliest
+        # Readings come in order, unless the clock was set: so the oldest is at one of the ends.
+        is_plain = self._is_plain and all(end.received_at >= earliest for end in (*readings[:1], *readings[-1:]))
         known = map(self._topics.get, [reading.topic for reading in readings])
         for reading, facts in zip(readings, known, strict=True):
             payload = reading.payload
@@ -149,7 +152,9 @@ class Transform:
         """Make a record with headers, time or number of its own; raises ValidationError."""
         if self._varying is not None:
             headers = [*headers, *self._varying(reading)]
-        at = reading.received_at if self._record_time is None else self._record_time(moment, reading.received_at)
+        at = reading.received_at
+        if moment is not None or at < self.record_time.earliest:
+            at = self.record_time(moment, at)
         return Record(self._topic, key, value, headers, at, number)
 
     def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:

@@ -27,6 +27,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from gateway.core.model import Topic
 from gateway.errors import Finding, GatewayError
 from gateway.kafka.errors import ClientErrors, sentence
+from gateway.kafka.topic_settings import describe
 from gateway.operate.report import table
 from gateway.text import printable
 
@@ -57,6 +58,9 @@ _FIXES = {
     KafkaError.INVALID_CONFIG: "Correct topicConfiguration in the contract's channel binding.",
     KafkaError.POLICY_VIOLATION: "The cluster's own policy forbids it: ask its administrator.",
 }
+
+
+Hidden = dict[str, GatewayError]  # topics whose settings this user may not read, and why
 
 
 class Need(Enum):
@@ -124,9 +128,12 @@ class Cluster:
         self._client_errors = ClientErrors(properties)
         self._admin = AdminClient(self._client_errors.properties)
 
-    def topics(self, names: Sequence[str]) -> dict[str, Topic]:
-        """Look up topics; those that exist are returned with all their settings."""
-        settings = {name: entries for name in names if (entries := self._settings(name)) is not None}
+    def topics(self, names: Sequence[str], hidden: Hidden | None = None) -> dict[str, Topic]:
+        """Look up topics; those that exist are returned with all their settings.
+
+        A topic whose settings this user may not read is an error or, if `hidden` is given, goes there and has none.
+        """
+        settings = self._settings(names, hidden)
         metadata = self._metadata() if settings else {}
         return {
             name: Topic(name, len(metadata[name]), min(map(len, metadata[name])), entries)
@@ -139,7 +146,7 @@ class Cluster:
         try:
             self._request(change).result(2 * self._wait)
         except KafkaException as error:
-            raise self._refused(error, change.topic.name) from None
+            raise self._refused(error.args[0], change.topic.name) from None
 
     def _request(self, change: Change) -> Any:
         name, admin, wait = change.topic.name, self._admin, self._wait
@@ -152,26 +159,27 @@ class Cluster:
         resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
         return admin.incremental_alter_configs([resource], request_timeout=wait)[resource]
 
-    def _settings(self, name: str) -> dict[str, str] | None:
-        resource = ConfigResource(ConfigResource.Type.TOPIC, name)
-        try:
-            answer = self._admin.describe_configs([resource], request_timeout=self._wait)[resource]
-            return {key: str(entry.value) for key, entry in answer.result(2 * self._wait).items()}
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return None
-            raise self._refused(error, name) from None
+    def _settings(self, names: Sequence[str], hidden: Hidden | None) -> dict[str, dict[str, str]]:
+        settings = {}
+        for name, answer in describe(self._admin, names, self._wait).items():
+            if not isinstance(answer, KafkaError):
+                settings[name] = dict(answer)
+            elif answer.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                refusal = self._refused(answer, name)
+                if hidden is None or answer.code() in _UNREACHABLE:
+                    raise refusal
+                hidden[name], settings[name] = refusal, {}
+        return settings
 
     def _metadata(self) -> dict[str, list[list[int]]]:
         """List the replicas of each partition by topic; a request for all topics never creates one."""
         try:
             topics = self._admin.list_topics(timeout=self._wait).topics
         except KafkaException as error:
-            raise self._refused(error, "") from None
+            raise self._refused(error.args[0], "") from None
         return {name: [one.replicas for one in topic.partitions.values()] for name, topic in topics.items()}
 
-    def _refused(self, error: KafkaException, topic: str) -> GatewayError:
-        reason: KafkaError = error.args[0]
+    def _refused(self, reason: KafkaError, topic: str) -> GatewayError:
         if reason.code() in _UNREACHABLE:
             return self._client_errors.no_answer(self._admin)
         if reason.code() in _FIXES:
@@ -186,9 +194,9 @@ def wanted(contract: Contract) -> dict[str, Topic]:
     return {route.topic.name: route.topic for route in routes}
 
 
-def plan(topics: Mapping[str, Topic], cluster: Cluster) -> Plan:
-    """Compare a cluster with the topics of a contract."""
-    present = cluster.topics(list(topics))
+def plan(topics: Mapping[str, Topic], cluster: Cluster, hidden: Hidden | None = None) -> Plan:
+    """Compare a cluster with the topics of a contract; of those that get into `hidden`, not the settings."""
+    present = cluster.topics(list(topics), hidden)
     changes = (change for topic in topics.values() for change in _changes(topic, present.get(topic.name)))
     notes = (
         f"{topic.name}: {key} is skipped: only one vendor's brokers support it."
@@ -226,7 +234,7 @@ def _changes(wanted: Topic, present: Topic | None) -> Iterator[Change]:
         yield Change(wanted, "partitions", str(present.partitions), str(wanted.partitions), need)
     if wanted.replicas and wanted.replicas != present.replicas:
         yield Change(wanted, "replicas", str(present.replicas), str(wanted.replicas), Need.HAND)
-    for key, value in _settings(wanted).items():
+    for key, value in _settings(wanted).items() if present.configuration else ():
         now = present.configuration.get(key, "")
         if not _is_same(key, now, value):
             need = Need.LOWERING if now and _is_unsafe(key, now, value) else Need.NOTHING

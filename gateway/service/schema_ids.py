@@ -14,9 +14,9 @@ from gateway.service import memory
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.bridge.bridge import Bridge
     from gateway.core.model import Stream
     from gateway.registry.registry import SchemaRegistry
+    from gateway.service.record_times import RecordTimes
 
 log = logging.getLogger(__name__)
 
@@ -25,16 +25,18 @@ LONGEST_RETRY_SECONDS = 60.0
 
 
 class SchemaIdResolver:
-    """Looks up schema ids until every stream has its own, and hands each stream's transform to the bridge.
+    """Looks up schema ids until every stream has its own, and hands each stream's transform over to the bridge.
 
     It has its own thread, because lookups block. `refusals` says why a stream has no schema id.
     """
 
-    def __init__(self, registry: SchemaRegistry, streams: list[Stream], bridge: Bridge, payload_limit: int) -> None:
+    def __init__(
+        self, registry: SchemaRegistry, streams: list[Stream], record_times: RecordTimes, payload_limit: int
+    ) -> None:
         self.refusals: dict[str, str] = {stream.name: "The schema id is being looked up." for stream in streams}
         self._registry = registry
         self._streams = streams
-        self._bridge = bridge
+        self._record_times = record_times
         self._payload_limit = payload_limit
         self._needs_operator = False
         self._conditions = Conditions()
@@ -75,8 +77,8 @@ class SchemaIdResolver:
                 waiting[reasons[unknown[0]]].append(stream.name)
             else:
                 schema_ids = [answer.ids[route.subject] for route in stream.routes]
-                transform = transform_of(stream, schema_ids, self._payload_limit)
-                self._bridge.new_transforms.put((stream.name, transform))
+                transform = transform_of(stream, schema_ids, self._payload_limit, self._record_times)
+                self._record_times.hand_over(stream.name, transform)
                 del self.refusals[stream.name]
         self._report(waiting)
         return missing

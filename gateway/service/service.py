@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
 from gateway.bridge.bridge import Bridge, Rules
@@ -29,6 +30,7 @@ from gateway.observe.http import HttpServer, Pages
 from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.status_page import StatusPage
 from gateway.service import memory
+from gateway.service.record_times import RecordTimes
 from gateway.service.schema_ids import SchemaIdResolver
 from gateway.service.systemd import Notifier
 from gateway.settings.producer_properties import take_linger
@@ -60,6 +62,7 @@ class Service:
     sources: list[MqttSource]
     bridge: Bridge
     ledger: Ledger
+    record_times: RecordTimes
     schema_ids: SchemaIdResolver
     http: HttpServer | None  # metrics and health; None if switched off
     notifier: Notifier
@@ -75,6 +78,7 @@ class Service:
     def _start(self) -> None:
         if self.http:
             self.http.start()
+        self.record_times.start(self.bridge.new_transforms.put)
         self.schema_ids.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
         log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
@@ -92,6 +96,7 @@ class Service:
         """Stop in an order that acknowledges everything that can still become safe, and nothing else."""
         self.notifier("STOPPING=1")
         self.schema_ids.stop()
+        self.record_times.stop()
         self.bridge.is_reading = False  # 1. receive nothing new
         until = time.monotonic() + DRAIN_SECONDS
         while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka acknowledge what it can
@@ -127,9 +132,10 @@ def build(
     spool = _spool(settings, ledger)
     retained = RetainedMessages(settings.mqtt.retained)
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
-    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, Pacing(linger_seconds))
+    record_times = RecordTimes(streams, partial(_properties, contract, settings))
+    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, Pacing(linger_seconds), record_times)
     bridge = Bridge(sources, spool, sink, ledger, rules)
-    schema_ids = SchemaIdResolver(registry_of(contract, settings), streams, bridge, payload_limit)
+    schema_ids = SchemaIdResolver(registry_of(contract, settings), streams, record_times, payload_limit)
 
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
     health = HealthCheck(bridge, sources, sink, spool, schema_ids.refusals, topics)
@@ -138,7 +144,7 @@ def build(
     if settings.http.listen:
         status = StatusPage(contract.title, health, collector.collect)
         http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
-    return Service(sources, bridge, ledger, schema_ids, http, Notifier(environ))
+    return Service(sources, bridge, ledger, record_times, schema_ids, http, Notifier(environ))
 
 
 def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
@@ -147,9 +153,13 @@ def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
     return topics | {UNMAPPED: first}
 
 
+def _properties(contract: Contract, settings: Settings) -> dict[str, Any]:
+    return connection_properties(contract.kafka, settings.server(contract.kafka.name), settings)
+
+
 def _sink(contract: Contract, settings: Settings) -> tuple[KafkaSink, float]:
     """The sink, and the linger time in seconds, which the bridge applies instead of librdkafka."""
-    properties = connection_properties(contract.kafka, settings.server(contract.kafka.name), settings)
+    properties = _properties(contract, settings)
     linger_seconds = take_linger(properties)
     in_flight = {"max.in.flight": max_in_flight(*split_hosts(properties["bootstrap.servers"])[0])}
     return KafkaSink(in_flight | properties, settings.spool.memory // 2), linger_seconds

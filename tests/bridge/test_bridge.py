@@ -48,6 +48,7 @@ PACING = Pacing()
 READING = record(("key", "string"), ("number", "int"), {"name": "text", "type": "string", "default": ""})
 # Kafka's protocol error codes: some that librdkafka outlasts, some that end a batch, one that ends the producer.
 PASSING, FINAL, FATAL = (6, 19, 20), (-1, 29), 45
+INVALID_TIMESTAMP = 32
 TIGHT = {"max.message.bytes": "2000"}  # of a topic
 
 
@@ -99,12 +100,13 @@ class ScriptedSource:
         dup: bool = False,
         retain: bool = False,
         topic: bytes = b"",
+        age: int = 0,
     ) -> None:
-        """Let a reading arrive."""
+        """Let a reading arrive, so many milliseconds ago."""
         packet_id = len(self.published) + 1 if qos else 0
         if qos:
             self.published.append(packet_id)
-        now = time.time_ns() // 1_000_000
+        now = time.time_ns() // 1_000_000 - age
         reading = Reading(stream_name, topic or f"lab/{stream_name}".encode(), payload, now, qos, retain, dup)
         self._arrived.append(Entry(reading, self, packet_id))
         if len(self._arrived) == 1:
@@ -786,6 +788,39 @@ def test_turn_sends_again_after_a_failed_batch(cluster: MockCluster, plants: Cal
     plant.settle()
     assert plant.figures("one") == (201, {}, {})
     assert numbers_there(cluster.bootstrap, "one") == {"k": list(range(201))}
+
+
+def test_turn_dates_what_kafka_refuses_as_too_old_by_the_time_of_sending(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """Readings and dead letters that waited for a day, where Kafka does not show that it takes an hour at most."""
+    short = {"message.timestamp.before.max.ms": "3600000"}
+    name, dead = topic("sensors", 1, settings=short), topic("dead", 1, settings=short)
+    plant = plants(kafka.bootstrap, [name], dead)
+    old = {3, 4, 11}
+    for number in range(20):
+        plant.source.publish(name, payload(number), age=86_400_000 if number in old else 0)
+    plant.source.publish(name, b"{}", age=86_400_000)
+    sent_at = time.time_ns() // 1_000_000
+    plant.settle()
+    assert plant.figures(name) == (20, {Reason.MISSING: 1}, {})
+    stored = records(kafka.bootstrap, name, 20)
+    assert [number_in(one.value) for one in stored] == list(range(20))
+    assert min(one.timestamp for one in (*stored, *records(kafka.bootstrap, dead, 1))) >= sent_at - 1_000
+
+
+def test_turn_keeps_readings_while_kafka_refuses_every_timestamp(
+    cluster: MockCluster, plants: Callable[..., Plant]
+) -> None:
+    """Then the clock of this machine is wrong: they wait, and none becomes a dead letter."""
+    plant = plants(cluster.bootstrap, ["one"], "dead", max_in_flight=1)
+    cluster.push_errors(PRODUCE, [INVALID_TIMESTAMP] * 4)
+    plant.source.publish("one", payload(1))
+    plant.source.publish("one", payload(2))
+    plant.turn_until(lambda: plant.bridge.lanes["one"].retry_at, "a pause")
+    assert "check this machine's clock" in plant.blocked_reason["one"]
+    plant.settle()
+    assert plant.figures("one") == (2, {}, {})
 
 
 @pytest.mark.parametrize("code", [43, 76])

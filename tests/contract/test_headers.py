@@ -108,6 +108,24 @@ def test_check_refuses_a_field_that_is_not_surely_a_moment(step: Copy, kind: str
     ]
 
 
+@pytest.mark.parametrize(
+    ("configuration", "is_warned"),
+    [
+        ("cleanup.policy: [delete], retention.ms: 604800000", False),
+        ("retention.ms: -1", False),
+        ("cleanup.policy: [compact]", False),
+        ("cleanup.policy: [delete]", True),
+        ("cleanup.policy: [compact, delete]", True),
+        ("max.message.bytes: 1000000", True),
+    ],
+)
+def test_check_warns_of_a_timestamp_without_retention(step: Copy, configuration: str, is_warned: bool) -> None:  # noqa: FBT001 - a column
+    """The contract then does not show which records get the time of their arrival."""
+    step.edit("cleanup.policy: [delete], retention.ms: 604800000", configuration)
+    found = [one for one in step.findings() if one.path == f"{AVRO}/x-timestamp"]
+    assert [(one.severity, "retention.ms: 604800000" in one.fix) for one in found] == [("warning", True)] * is_warned
+
+
 @pytest.mark.parametrize("unit", ["millis", "micros", "nanos"])
 @pytest.mark.parametrize("form", ["{}", '["null", {}]', '[{}, "null"]'])
 def test_a_timestamp_may_be_null_and_of_any_unit(step: Copy, unit: str, form: str) -> None:

@@ -20,6 +20,8 @@ class Doubt(NamedTuple):
 
 
 DOUBTS = [
+    Doubt("cleanup.policy: [delete], retention.ms: 2419200000", "cleanup.policy: [compact]",
+          "#/channels/deadLettersTopic/bindings/kafka/topicConfiguration/cleanup.policy", "keeps only the newest"),
     Doubt("qos: 1", "qos: 2", "#/components/operationTraits/subscription/bindings/mqtt/qos", "QoS 2 is not supported"),
     Doubt("cleanSession: false", "cleanSession: true", "#/servers/factoryBroker/bindings/mqtt/cleanSession",
           "the broker drops"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.codec.event_time import RecordTime
 from gateway.core.dead_letter import CUT_TO, dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason
 from tests.contract_values import codec_of, record
@@ -19,6 +20,19 @@ LIMIT = 900_000
 
 def reading(payload: bytes = b'{"value":"1"}', **more: Any) -> Reading:
     return Reading("factory", b"factory/a/b", payload, 1_582_114_965_007, **more)
+
+
+def test_a_dead_letter_that_kafka_would_not_keep_has_the_time_of_sending() -> None:
+    """It would be deleted at once with the time of its arrival, which its header keeps."""
+    limits = RecordTime()
+    made = reading()
+    limits.limit({"retention.ms": "1000"}, made.received_at + 1_000)
+    record = dead_letter_record(made, LETTER, "dead", LIMIT, limits)
+    assert record.timestamp == 0
+    assert (
+        dict(record.headers)["gateway.received_at"]
+        == dict(dead_letter_record(made, LETTER, "dead", LIMIT).headers)["gateway.received_at"]
+    )
 
 
 def test_record_tells_where_from_and_why() -> None:

@@ -327,6 +327,50 @@ def test_in_sync_replicas_are_compared_against_three_replicas(minimum: int, seve
     assert peers.check_replicas("kafka", Topic("t", 1, 3, {"min.insync.replicas": str(minimum)})).severity == severity
 
 
+WEEK, HOUR = {"retention.ms": "604800000"}, {"retention.ms": "3600000"}
+ARRIVED = {"message.timestamp.type": "LogAppendTime"}
+
+
+@pytest.mark.parametrize(
+    ("actual", "stated", "is_dated", "severity", "text"),
+    [
+        (WEEK, {}, False, "ok", "168 h"),
+        (WEEK, WEEK, True, "ok", "168 h"),
+        (HOUR, WEEK, True, "ok", "1 h"),  # a difference, which has a row of its own
+        (WEEK, {}, True, "warning", "168 h, which the contract does not state"),
+        ({"retention.ms": "-1"}, {}, True, "ok", "without limit"),
+        (WEEK | {"cleanup.policy": "compact"}, {}, False, "warning", "only the newest record of each key"),
+        (WEEK | {"cleanup.policy": "compact"}, {"cleanup.policy": "compact"}, True, "ok", "168 h"),
+        (WEEK | {"cleanup.policy": "compact,delete"}, {"cleanup.policy": "compact,delete"}, True, "ok", "168 h"),
+        (WEEK | ARRIVED, WEEK, True, "warning", "x-timestamp has no effect"),
+        (WEEK | ARRIVED, WEEK | ARRIVED, True, "ok", "168 h"),
+        (WEEK | ARRIVED, WEEK, False, "ok", "168 h"),
+    ],
+)
+def test_retention_is_checked_where_the_contract_does_not_state_it(
+    actual: dict[str, str],
+    stated: dict[str, str],
+    is_dated: bool,  # noqa: FBT001 - a column
+    severity: Severity,
+    text: str,
+) -> None:
+    topic = Topic("t", 1, 1, actual)
+    row = peers.check_kept("kafka", topic, stated, is_dated=is_dated, holds_dead_letters=False)
+    assert row.severity == severity
+    assert text in row.message
+
+
+def test_compacted_topic_of_dead_letters_is_wrong() -> None:
+    topic = Topic("dead", 1, 1, {"cleanup.policy": "compact"})
+    assert peers.check_kept("kafka", topic, {}, is_dated=False, holds_dead_letters=True).severity == "error"
+
+
+@pytest.mark.parametrize(("most", "severity"), [("1000000", "ok"), ("999999", "warning")])
+def test_largest_record_of_a_topic_is_compared_with_the_producers(most: str, severity: Severity) -> None:
+    row = peers.check_size("kafka", Topic("t", 1, 1, {"max.message.bytes": most}), 1_000_000)
+    assert row.severity == severity
+
+
 @pytest.mark.parametrize(
     ("host", "properties", "severity"),
     [

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from gateway.core.model import Topic
 from gateway.errors import GatewayError
-from gateway.operate.topics import Change, Cluster, Need, carry_out, plan, wanted
+from gateway.operate.topics import Change, Cluster, Hidden, Need, carry_out, plan, wanted
 from tests.contract_values import contract, record, stream
 from tests.stack.gateway import Gateway
 from tests.stack.wait import wait_for
@@ -186,6 +186,12 @@ def test_plan_and_apply_tell_what_a_user_may_not(kafka_cluster: StartKafka) -> N
         plan({topic.name: topic}, user)
     with pytest.raises(GatewayError, match="CREATE"):
         user.make(Change(topic, "topic", "", "", Need.NOTHING))
+    guarded.create_topic(topic.name)
+    guarded.allow("gateway", topic.name, "WRITE")
+    hidden: Hidden = {}
+    seen = Topic(topic.name, partitions=2, configuration={"retention.ms": "1"})
+    assert [one.setting for one in plan({topic.name: seen}, user, hidden).changes] == ["partitions"]
+    assert "DESCRIBE_CONFIGS" in hidden[topic.name].hint
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -25,10 +25,15 @@ from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not declare its exports
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    ResourcePatternType,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
     UserScramCredentialUpsertion,
@@ -208,6 +213,19 @@ class Kafka:
         admin.create_topics([topic])[name].result(30)
         wait_for(lambda: _has_leaders(admin, name, partitions), 30, f"leaders of topic {name}")
         return name
+
+    def allow(self, user: str, topic: str, operation: str) -> None:
+        """Give a user a right on a topic, where an authorizer asks for rights.
+
+        Raises:
+            KafkaException: Kafka refuses it.
+        """
+        rule = AclBinding(
+            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
+            AclOperation[operation], AclPermissionType.ALLOW,
+        )  # fmt: skip
+        admin = self._admin()
+        admin.create_acls([rule])[rule].result(30)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic.

@@ -4,9 +4,13 @@ A record keeps its own time only where that does no harm in Kafka. It gets the t
 null, and in these cases:
 
     until 1970       Kafka has no earlier time, and librdkafka takes 0 for "now"
-    too old          the topic's `retention.ms` would delete it as soon as Kafka checks
+    too old          the topic's `retention.ms` would delete it as soon as Kafka checks, or Kafka refuses what is before
+                     `message.timestamp.before.max.ms`
     in the future    Kafka refuses what is beyond `message.timestamp.after.max.ms`, an hour unless the topic says other;
                      such a record would also keep its whole segment from being deleted
+
+An arrival that is too old itself, after a long outage or with a clock that was not set, gives way to the time at which
+the record is sent. The limits are those that the topic has in Kafka, so they may change while the gateway runs.
 
 The time of the device stays in the record.
 """
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType
 
 MAX_AHEAD = 3_600_000  # milliseconds; the default of Kafka 4
+RETENTION = 604_800_000  # likewise of all versions
+NOW = 0  # librdkafka fills in the time at which it gets the record
 
 
 class EventTime:
@@ -48,19 +54,38 @@ class EventTime:
 
 
 class RecordTime:
-    """Chooses the timestamps of a topic's records by the topic's settings."""
+    """Chooses the timestamps of a topic's records; any thread may `limit` them anew.
 
-    def __init__(self, configuration: Mapping[str, str]) -> None:
-        self._ahead = _setting(configuration, "message.timestamp.after.max.ms", MAX_AHEAD)
-        is_deleted = "delete" in configuration.get("cleanup.policy", "delete")
-        self._kept = _setting(configuration, "retention.ms", -1) if is_deleted else -1
+    Without limits it refuses only what no topic takes.
+    """
+
+    def __init__(self) -> None:
+        self.earliest = 1  # milliseconds since 1970 UTC
+        self._ahead = MAX_AHEAD
+
+    def limit(self, configuration: Mapping[str, str], now: int) -> None:
+        """Apply a topic's settings, at a time in milliseconds; what they do not say is as in Kafka by default."""
+        if configuration.get("message.timestamp.type") == "LogAppendTime":  # Kafka sets the timestamp itself
+            self.earliest, self._ahead = 1, now
+            return
+        both = _setting(configuration, "message.timestamp.difference.max.ms", now)  # before Kafka 4
+        before = _setting(configuration, "message.timestamp.before.max.ms", now)
+        ages = [now - 1, both, before, *_kept(configuration)]
+        self.earliest = now - min(ages)
+        self._ahead = min(both, _setting(configuration, "message.timestamp.after.max.ms", MAX_AHEAD))
 
     def __call__(self, event_time: int | None, received_at: int) -> int:
-        """Choose between the time of the event and that of its arrival, in milliseconds since 1970 UTC."""
-        if event_time is None or not 0 < event_time <= received_at + self._ahead:
-            return received_at
-        is_kept = self._kept < 0 or event_time > received_at - self._kept
-        return event_time if is_kept else received_at
+        """Choose between the times of the event, of its arrival and of sending, in milliseconds since 1970 UTC."""
+        if event_time is not None and self.earliest <= event_time <= received_at + self._ahead:
+            return event_time
+        return received_at if received_at >= self.earliest else NOW
+
+
+def _kept(configuration: Mapping[str, str]) -> list[int]:
+    """How long the topic keeps a record, in milliseconds; nothing when it is for ever."""
+    kept = _setting(configuration, "retention.ms", RETENTION)
+    is_deleted = "delete" in configuration.get("cleanup.policy", "delete")
+    return [kept - 1] if is_deleted and kept >= 0 else []
 
 
 def _setting(configuration: Mapping[str, str], name: str, default: int) -> int:

@@ -6,7 +6,7 @@
 - A request of a killed run that reaches Kafka only after the next run read the topics (a broker that hung meanwhile)
   is repeated. So is a record of a killed run that retention or compaction removed before the next run read it.
 - Another installation, or one that lost its state folder, has no record of what this one replayed.
-- A replayed record has the timestamp of its reading. A topic whose retention is shorter than its age deletes it soon.
+- A replayed record has the timestamp of its reading, or that of the replay where the topic would delete it soon.
 - A replayed record comes after newer records that were delivered before it. Replayed records of a topic keep the
   order in which the readings were received.
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,6 +37,7 @@ from gateway.kafka.sink import DEFAULTS, RECORD_OVERHEAD, KafkaSink
 from gateway.operate.dlq.dead_letters import DeadLetters, topics_of
 from gateway.operate.dlq.journal import JOURNAL_FILE, ORIGIN_HEADER, Journal, locked
 from gateway.operate.dlq.verdict import Fits, Rejected, Revalidator
+from gateway.service.record_times import RecordTimes
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -270,7 +272,9 @@ def replay(installation: Installation, reason: str | None, stream: str | None) -
     sink = KafkaSink(installation.kafka(producing=True))
     targets = {each.route.topic.name for each in installation.contract.streams.values()}
     payload_limit = sink.record_limit - RECORD_OVERHEAD
-    revalidator = Revalidator(installation.contract, payload_limit, _schema_ids(installation.registry()))
+    times = RecordTimes(installation.contract.streams.values(), partial(installation.kafka, producing=True))
+    times.look_up()
+    revalidator = Revalidator(installation.contract, payload_limit, _schema_ids(installation.registry()), times)
     with locked(_journal_path(installation)) as journal:
         journal.recover(partitions)
         dead_letters = DeadLetters(partitions, topics_of(installation.contract))  # read only when the lock is held

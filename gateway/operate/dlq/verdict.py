@@ -18,14 +18,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter, Reason, Record
-from gateway.core.stream_transform import transform_of
+from gateway.core.stream_transform import NO_LIMITS, transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.operate.dlq.dead_letters import FOREIGN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gateway.core.array import ArrayTransform
+    from gateway.core.codec.event_time import RecordTime
     from gateway.core.fan_out import FanOut
     from gateway.core.model import Contract, Stream
     from gateway.core.transform import Transform
@@ -65,16 +66,21 @@ class Revalidator:
     """Checks dead letters against a contract.
 
     `schema_id` gives the id of a stream's schema, or the reason why there is none; without it records carry the id 0
-    and must not be produced. `payload_limit` is how many bytes a record may hold.
+    and must not be produced. `payload_limit` is how many bytes a record may hold; `record_times` choose timestamps.
     """
 
     def __init__(
-        self, contract: Contract, payload_limit: int, schema_id: Callable[[Stream], int | str] = lambda _: NO_ID
+        self,
+        contract: Contract,
+        payload_limit: int,
+        schema_id: Callable[[Stream], int | str] = lambda _: NO_ID,
+        record_times: Mapping[str, RecordTime] = NO_LIMITS,
     ) -> None:
         self._streams = contract.streams
         self._routes = topic_index((stream.name, stream.address) for stream in contract.streams.values())
         self._payload_limit = payload_limit
         self._schema_id = schema_id
+        self._record_times = record_times
         self._transforms: dict[str, Transform | FanOut | ArrayTransform | str] = {}
 
     def __call__(self, dead_letter: StoredDeadLetter) -> Verdict:
@@ -108,6 +114,8 @@ class Revalidator:
             stream = replace(self._streams[name], also=())
             schema_id = self._schema_id(stream)
             self._transforms[name] = (
-                schema_id if isinstance(schema_id, str) else transform_of(stream, [schema_id], self._payload_limit)
+                schema_id
+                if isinstance(schema_id, str)
+                else transform_of(stream, [schema_id], self._payload_limit, self._record_times)
             )
         return self._transforms[name]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 VERSION, DROPPED = "$SYS/broker/version", "$SYS/broker/publish/messages/dropped"
 LISTEN_SECONDS = 3.0
 MINIMUM = "min.insync.replicas"
+LARGEST, TIMESTAMP = "max.message.bytes", "message.timestamp.type"
 COMPRESSION = ("compression.type", "compression.codec")  # two names of one property
 EVENT_HUBS = ".servicebus."
 KEPT_FIX = "Let the broker keep sessions: Mosquitto needs `persistence true` and `per_listener_settings false`."
@@ -85,9 +86,21 @@ def examine_kafka(installation: Installation) -> Iterator[Finding]:
         # Without its topic no reading is delivered; all other differences concern order, retention or joins.
         is_topic = len(finding.path.split()) == 2  # `topic doors`, not one of its settings
         yield finding if is_topic and finding.message == MISSING else _as_warning(finding)
-    cluster, peer = Cluster(installation.kafka(producing=False)), installation.contract.kafka.name
-    for topic in cluster.topics(list(wanted(installation.contract))).values():
-        yield check_replicas(peer, topic)
+    yield from _examine_topics(installation)
+
+
+def _examine_topics(installation: Installation) -> Iterator[Finding]:
+    contract, producing = installation.contract, installation.kafka(producing=True)
+    peer, limit = contract.kafka.name, int((DEFAULTS | producing)["message.max.bytes"])
+    topics = wanted(contract)
+    dated = {route.topic.name for stream in contract.streams.values() for route in stream.routes if route.timestamp}
+    dead_letters = {stream.dead_letters.topic.name for stream in contract.streams.values()}
+    for name, topic in Cluster(installation.kafka(producing=False)).topics(list(topics), {}).items():
+        if topic.configuration:
+            stated = topics[name].configuration
+            yield check_replicas(peer, topic)
+            yield check_kept(peer, topic, stated, is_dated=name in dated, holds_dead_letters=name in dead_letters)
+            yield check_size(peer, topic, limit)
 
 
 def check_compression(peer: str, properties: Mapping[str, Any]) -> Finding:
@@ -111,6 +124,36 @@ def check_replicas(peer: str, topic: Topic) -> Finding:
         fix = f"Set {MINIMUM} to {replicas - 1}: now one stopped broker blocks all writes."
         return Finding.at(peer, what, "warning", text, fix)
     return Finding.at(peer, what, "ok", text)
+
+
+def check_kept(
+    peer: str, topic: Topic, stated: Mapping[str, str], *, is_dated: bool, holds_dead_letters: bool
+) -> Finding:
+    """Check how long Kafka keeps the records of a topic, where the contract does not state it."""
+    what, kept = f"topic {topic.name} retention", topic.configuration.get("retention.ms", "-1")
+    text = f"{int(kept) // 3_600_000} h" if int(kept) >= 0 else "without limit"
+    if topic.is_compacted and "cleanup.policy" not in stated:
+        fix = "Set cleanup.policy of the topic to delete, or state cleanup.policy in the contract."
+        text = "Kafka keeps only the newest record of each key"
+        return Finding.at(peer, what, "error" if holds_dead_letters else "warning", text, fix)
+    if is_dated and topic.configuration.get(TIMESTAMP) == "LogAppendTime" != stated.get(TIMESTAMP):
+        fix = f"Set {TIMESTAMP} of the topic to CreateTime."
+        return Finding.at(peer, what, "warning", f"{TIMESTAMP} LogAppendTime: x-timestamp has no effect", fix)
+    if is_dated and "retention.ms" not in stated and int(kept) >= 0 and not topic.is_compacted:
+        text = f"{text}, which the contract does not state; records with an older x-timestamp get the time of arrival"
+        fix = f"State retention.ms: {kept} in topicConfiguration, or a longer time."
+        return Finding.at(peer, what, "warning", text, fix)
+    return Finding.at(peer, what, "ok", text)
+
+
+def check_size(peer: str, topic: Topic, limit: int) -> Finding:
+    """Check whether a topic takes records as large as the gateway sends them."""
+    what, most = f"topic {topic.name} {LARGEST}", int(topic.configuration.get(LARGEST, limit))
+    if most >= limit:
+        return Finding.at(peer, what, "ok", str(most))
+    text = f"{most} bytes, and the gateway sends up to {limit}: larger batches are refused and sent one by one"
+    fix = f"Raise {LARGEST} of the topic, or set producer: {{message.max.bytes: {most}}} {UNDER_SERVERS}."
+    return Finding.at(peer, what, "warning", text, fix)
 
 
 def examine_registry(installation: Installation) -> Iterator[Finding]:

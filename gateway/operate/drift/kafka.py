@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.errors import Finding, GatewayError
 from gateway.operate.drift.partitioner import Sample, sample
-from gateway.operate.topics import Cluster, described, plan, wanted
+from gateway.operate.topics import Cluster, Hidden, described, plan, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,13 +25,16 @@ def compare(installation: Installation) -> Iterator[Finding]:
     """Compare the cluster with the contract."""
     peer, properties = installation.contract.kafka.name, installation.kafka(producing=False)
     topics = wanted(installation.contract)
-    changes = plan(topics, Cluster(properties)).changes
+    hidden: Hidden = {}
+    changes = plan(topics, Cluster(properties), hidden).changes
     for topic in topics.values():
         mine = [change for change in changes if change.topic is topic]
         for change in mine:
             setting = "" if change.setting == "topic" else f" {change.setting}"
             yield replace(change.finding, source=peer, path=f"topic {topic.name}{setting}")
-        if not mine:
+        if refusal := hidden.get(topic.name):
+            yield Finding.at(peer, f"topic {topic.name} settings", "unknown", refusal.message, refusal.hint)
+        elif not mine:
             yield Finding.at(peer, f"topic {topic.name}", "ok", "the same", expected=described(topic))
     missing = {change.topic.name for change in changes if change.setting == "topic"}
     keyed = dict.fromkeys(route.topic.name for one in installation.contract.streams.values() for route in one.routes)

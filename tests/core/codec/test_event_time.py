@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.codec.event_time import RecordTime
 from gateway.core.model import Topic
 from gateway.core.reading import Reading, Record
 from gateway.core.transform import Transform
@@ -24,6 +25,8 @@ Framing = Literal["payload", "header"]
 
 NOW = 1_791_547_200_000
 HOUR = 3_600_000
+WEEK = 7 * 24 * HOUR
+KEPT, MOST = {"retention.ms": "-1"}, str(2**63 - 1)
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 
 
@@ -38,11 +41,11 @@ def dated(
     field = {"name": "at", "type": kind, **({} if factor == 1 else {"x-source": {"factor": factor}})}
     schema = record(("m", "string"), field, ("last", "string"))
     made = stream("s", schema, address="s", keys=("/m",))
-    route: Any = replace(
-        made.route, timestamp="/at", topic=Topic("s", configuration=dict(configuration or {})), framing=framing
-    )
+    route: Any = replace(made.route, timestamp="/at", framing=framing)
     payload = b'{"m":"a","last":"","at":' + value.encode() + b"}"
-    found = Transform(replace(made, route=route), 7, 1_000)(Reading("s", b"s", payload, NOW))
+    transform = Transform(replace(made, route=route), 7, 1_000)
+    transform.record_time.limit(configuration or {}, NOW)
+    found = transform(Reading("s", b"s", payload, NOW))
     assert isinstance(found, Record), found
     return found.timestamp
 
@@ -78,9 +81,12 @@ def test_a_record_whose_field_is_null_has_the_time_of_its_arrival(kind: Any) -> 
 @pytest.mark.parametrize(
     ("value", "configuration", "is_taken"),
     [
-        (1, {}, True),
-        (0, {}, False),
-        (-1, {}, False),
+        (1, KEPT, True),
+        (0, KEPT, False),
+        (-1, KEPT, False),
+        (NOW - WEEK + 1, {}, True),
+        (NOW - WEEK, {}, False),
+        (NOW - WEEK, {"cleanup.policy": "compact"}, True),
         (NOW + HOUR, {}, True),
         (NOW + HOUR + 1, {}, False),
         (NOW + HOUR, {"message.timestamp.after.max.ms": "1000"}, False),
@@ -90,6 +96,14 @@ def test_a_record_whose_field_is_null_has_the_time_of_its_arrival(kind: Any) -> 
         (NOW - HOUR, {"retention.ms": "-1"}, True),
         (NOW - HOUR, {"retention.ms": str(HOUR), "cleanup.policy": "compact"}, True),
         (NOW - HOUR, {"retention.ms": str(HOUR), "cleanup.policy": "compact,delete"}, False),
+        (NOW - HOUR, {"message.timestamp.before.max.ms": str(HOUR)}, True),
+        (NOW - HOUR - 1, {"message.timestamp.before.max.ms": str(HOUR)}, False),
+        (NOW - WEEK, {"message.timestamp.before.max.ms": MOST, "retention.ms": MOST}, True),
+        (NOW - 1_001, {"message.timestamp.difference.max.ms": "1000"}, False),
+        (NOW + 1_001, {"message.timestamp.difference.max.ms": "1000"}, False),
+        (NOW + HOUR, {"message.timestamp.difference.max.ms": MOST}, True),
+        (NOW - WEEK, {"message.timestamp.type": "LogAppendTime"}, True),
+        (NOW - WEEK, {"retention.ms": "soon"}, False),
     ],
 )
 def test_a_time_that_kafka_would_not_take_or_keep_gives_way_to_the_arrival(
@@ -98,6 +112,31 @@ def test_a_time_that_kafka_would_not_take_or_keep_gives_way_to_the_arrival(
     is_taken: bool,  # noqa: FBT001 - the expectation of a table
 ) -> None:
     assert dated(MILLIS, str(value), configuration) == (value if is_taken else NOW)
+
+
+@pytest.mark.parametrize("places", [(0,), (2,), (0, 2)])
+@pytest.mark.parametrize("timestamp", [None, "/at"])
+def test_an_arrival_that_kafka_would_not_keep_gives_way_to_the_time_of_sending(
+    places: tuple[int, ...], timestamp: str | None
+) -> None:
+    """After a long outage, or where the clock was not set: librdkafka takes 0 for now."""
+    made = stream("s", record(("m", "string"), {"name": "at", "type": ["null", MILLIS]}), address="s", keys=("/m",))
+    transform = Transform(replace(made, route=replace(made.route, timestamp=timestamp)), 7, 1_000)
+    transform.record_time.limit({"retention.ms": str(HOUR)}, NOW)
+    arrivals = [NOW - HOUR if place in places else NOW - 1 for place in range(3)]
+    found = transform.transform_all([Reading("s", b"s", b'{"m":"a","at":null}', at) for at in arrivals]).records
+    assert [one.timestamp for one in found] == [0 if place in places else NOW - 1 for place in range(3)]
+
+
+def test_a_limit_holds_from_the_next_record_on() -> None:
+    choose = RecordTime()
+    assert choose(1, NOW) == 1
+    choose.limit({"retention.ms": str(HOUR)}, NOW)
+    assert choose(NOW - HOUR, NOW) == NOW
+    choose.limit({"retention.ms": str(HOUR)}, NOW + HOUR)
+    assert choose(NOW, NOW) == 0
+    choose.limit(KEPT, NOW)
+    assert choose(1, NOW) == 1
 
 
 def test_a_record_without_value_has_the_time_of_its_arrival() -> None:
