@@ -8,7 +8,7 @@
 - `x-timestamp` of a Kafka message: the field of the record that is its timestamp in Kafka. It has one of Avro's
   timestamp types, and may be null. A plain `long` is rejected, because its unit is unknown: seconds, read as
   milliseconds, would date the record to 1970, and Kafka's retention would delete it. A local timestamp has no zone.
-  Without `retention.ms` nobody sees from the contract which records are dated by their arrival instead.
+  Without `retention.ms` the contract does not show which records are dated by their arrival instead.
 """
 
 from __future__ import annotations
