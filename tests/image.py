@@ -37,7 +37,7 @@ def root(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         layer = max((entry for entry in files if entry.name.startswith("blobs/")), key=lambda entry: entry.size)
         packed = files.extractfile(layer)
         assert packed
-        subprocess.run(["tar", "-xz", "--numeric-owner", "-C", folder], stdin=packed, check=True)
+        subprocess.run(["tar", "-xz", "--numeric-owner", "-C", folder], input=packed.read(), check=True)
     return folder
 
 
