@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.site import exit_code
 from tests.faults.strace import Strace
-from tests.stack.gateway import Gateway
+from tests.stack.gateway import ExecutedGateway
 from tests.stack.software import command
 from tests.stack.wait import wait_for
 
@@ -26,7 +26,7 @@ MARKER = re.compile(rb'"units":"(\d{8})"')
 CALL = re.compile(r"^(\w+)\((.*)\) += (-?\d+)")
 
 
-class OnSmallDisk(Gateway):
+class OnSmallDisk(ExecutedGateway):
     """A gateway whose spool is on a file system of 8 MiB, in a mount namespace of its own."""
 
     def launch(self, arguments: Sequence[str | Path]) -> None:

@@ -8,7 +8,6 @@ name and with a spool of its own, waits to take its place. What they promise is 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,8 +47,7 @@ class Worker(Gateway):
 
     def start(self, *, ready: bool = True) -> Self:
         """Start it as its unit does."""
-        command = (sys.executable, "-m", "gateway.cli", "run", "-c", self.settings_file, "--worker", self._number)
-        self.launch(command)
+        self.launch_command("run", "-c", self.settings_file, "--worker", self._number)
         self.wait_ready(self.is_ready if ready else self.is_alive, 60)
         return self
 

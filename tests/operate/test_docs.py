@@ -7,8 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from http.client import HTTPConnection
 from pathlib import Path
@@ -27,8 +25,10 @@ from gateway.operate import docs
 from gateway.page.html import Page
 from tests.stack.browser import Browser
 from tests.stack.gateway import ROOT, Gateway
+from tests.stack.preloaded import run
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
 OURS = ROOT / "asyncapi.yaml"
@@ -260,8 +260,7 @@ def test_every_part_has_an_anchor_and_every_link_leads_to_one() -> None:
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "gateway.cli", "docs", *arguments]
-    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return run("docs", *arguments)
 
 
 def test_command_writes_a_file(tmp_path: Path) -> None:

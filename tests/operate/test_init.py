@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +16,11 @@ from gateway.operate.init.traffic_sample import SHOWN_GROUPS, TrafficSample
 from tests.operate.test_drift import Device
 from tests.stack.gateway import ROOT
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
+from tests.stack.preloaded import run
 from tests.test_cli import command
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.conftest import FreePort, StartMosquitto
@@ -129,10 +129,7 @@ def typed(folder: Path, answers: str, *arguments: str) -> subprocess.CompletedPr
     ours, theirs = pty.openpty()
     try:
         os.write(ours, answers.encode())
-        return subprocess.run(
-            [sys.executable, "-m", "gateway.cli", "init", *arguments], cwd=folder, stdin=theirs,
-            capture_output=True, text=True, timeout=60, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        return run("init", *arguments, folder=folder, typed=theirs)
     finally:
         os.close(ours)
         os.close(theirs)

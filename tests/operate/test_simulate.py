@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -32,9 +30,11 @@ from tests.core.avro_schemas import records
 from tests.core.test_headers import user
 from tests.operate.hostile_payloads import HOSTILE
 from tests.stack.mosquitto import Mosquitto, hashed_passwords
+from tests.stack.preloaded import run
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping
 
     from gateway.core.model import Contract, Stream
@@ -319,14 +319,7 @@ CLOSED = "listener 1883\nallow_anonymous false\npassword_file passwd\nacl_file a
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `gateway simulate` on our contract."""
-    return subprocess.run(
-        [sys.executable, "-m", "gateway.cli", "simulate", "--contract", str(OURS), *arguments],
-        cwd=OURS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run("simulate", "--contract", OURS, *arguments)
 
 
 def both_servers(broker: Mosquitto) -> list[str]:

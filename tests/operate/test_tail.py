@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +26,11 @@ from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import update_lock
 from gateway.registry.registry import SchemaRegistry
 from tests.contract_values import contract, record, stream
+from tests.stack.preloaded import run
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from gateway.core.model import Stream
@@ -235,14 +235,7 @@ def test_logical_types_are_shown_as_they_are_meant() -> None:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway.cli", "tail", *arguments],
-        cwd=OURS.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run("tail", *arguments)
 
 
 def test_tail_command_stops_after_the_count(cluster: MockCluster, topic: str) -> None:

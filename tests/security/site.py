@@ -124,9 +124,15 @@ class Site:
 
     # --- the gateway's end -------------------------------------------------------------------------------------------
 
-    def gateway(self, servers: dict[str, Any], passwords: dict[str, str] | None = None, **more: Any) -> Gateway:
+    def gateway(
+        self,
+        servers: dict[str, Any],
+        passwords: dict[str, str] | None = None,
+        kind: type[Gateway] = Gateway,
+        **more: Any,
+    ) -> Gateway:
         """Make a gateway; its secrets are files beside its gateway.yaml."""
-        gateway = Gateway(servers, **more)
+        gateway = kind(servers, **more)
         for name, password in ((passwords or self.passwords) | {"device": DEVICE[1]}).items():
             path = gateway.folder / name
             path.touch(0o600)

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.security.site import DEVICE, PASSWORDS, TOPICS, USER, Site, wait_told
+from tests.stack.gateway import ExecutedGateway
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import record_count, records
 from tests.stack.wait import wait_for
@@ -103,7 +104,8 @@ def test_no_secret_shows(site: Site, canaries: dict[str, str]) -> None:
     for name in ("factoryBroker", "kafka"):
         servers[name]["tls"] = site.tls("client")
     servers["kafka"]["producer"] = LOUD
-    with site.gateway(servers, log={"level": "debug", "format": "text"}, spool={"when": "always"}) as gateway:
+    more = {"log": {"level": "debug", "format": "text"}, "spool": {"when": "always"}}
+    with site.gateway(servers, kind=ExecutedGateway, **more) as gateway:
         gateway.start()
         site.publish(3)
         with Publisher(site.broker.port, credentials=DEVICE) as publisher:
@@ -119,7 +121,7 @@ def test_no_secret_shows(site: Site, canaries: dict[str, str]) -> None:
     servers["kafka"]["registry"] = {"url": site.front.url, "token_file": "token"} | {
         "ca_file": str(site.certificates.ca)
     }
-    with site.gateway(servers, canaries) as gateway:
+    with site.gateway(servers, canaries, ExecutedGateway) as gateway:
         gateway.start(ready=False)
         wait_told(gateway, "factoryBroker", "kafka", "registry")
         wait_for(lambda: gateway.states()["kafka"]["detail"], 60, gateway.metrics)

@@ -16,7 +16,7 @@ import pytest
 from gateway import contract
 from gateway.errors import ConfigurationError, Finding
 from gateway.service import memory
-from tests.stack.gateway import Gateway
+from tests.stack.gateway import ExecutedGateway
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def test_running_gateway_has_not_loaded_what_checks_a_contract() -> None:
     """`rpds` is an extension module of jsonschema's; the kernel lists it where it is loaded."""
     nobody = {"host": "127.0.0.1:1"}
     kafka = nobody | {"registry": {"url": "http://127.0.0.1:1"}}
-    with Gateway({"factoryBroker": nobody, "meterBroker": nobody, "kafka": kafka}) as gateway:
+    with ExecutedGateway({"factoryBroker": nobody, "meterBroker": nobody, "kafka": kafka}) as gateway:
         gateway.start(ready=False)
         mapped = Path(f"/proc/{gateway.pid}/maps").read_text()
     assert "pydantic_core" in mapped

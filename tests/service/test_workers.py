@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import socket
-import sys
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -400,9 +399,8 @@ def test_parent_speaks_to_systemd_for_all(topics: Topics, reachable: dict[str, A
     ):
         manager.settimeout(30)
         manager.bind(str(gateway.folder / "notify"))
-        unit = [f"NOTIFY_SOCKET={gateway.folder}/notify", "WATCHDOG_USEC=600000"]
-        program = [sys.executable, "-m", "gateway.cli", "run", "-c", str(gateway.settings_file)]
-        gateway.launch(["env", *unit, *program])
+        unit = {"NOTIFY_SOCKET": f"{gateway.folder}/notify", "WATCHDOG_USEC": "600000"}
+        gateway.launch_command("run", "-c", gateway.settings_file, **unit)
         assert manager.recv(200).startswith(b"READY=1")
         assert manager.recv(200) == b"WATCHDOG=1"
         os.kill(gateway.pid_of(2), signal.SIGSTOP)

@@ -1,23 +1,23 @@
-"""The gateway as users run it: a child process with a gateway.yaml of the test's own."""
+"""The gateway as users run it: a process with a gateway.yaml of the test's own."""
 
 from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.stack import preloaded
 from tests.stack.confined import CONFINED
 from tests.stack.ports import HeldPort
 from tests.stack.process import Server
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import subprocess
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +47,17 @@ class Gateway(Server):
 
     def start(self, *, ready: bool = True) -> Self:
         """Start it, and wait until it is ready or, with `ready=False`, until it answers at all."""
-        self.launch([sys.executable, "-m", "gateway.cli", "run", "-c", self.settings_file])
+        self.launch_command("run", "-c", self.settings_file)
         self.wait_ready(self.is_ready if ready else self.is_alive, 60)
         return self
+
+    def launch_command(self, *arguments: str | Path, **environment: str) -> None:
+        """Start the process with a command of the gateway; it need not be ready when this returns."""
+        assert not self.is_running, f"{self.name} is running already"
+        with self.log_file.open("ab") as output:
+            self._process = preloaded.start(
+                arguments, folder=self.folder, output=output, errors=output, environment=environment
+            )
 
     def wait_subscribed(self, *brokers: str) -> None:
         """Wait until brokers, else both of our contract, have granted the subscriptions: what is published arrives."""
@@ -58,10 +66,7 @@ class Gateway(Server):
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the gateway in this one's folder."""
-        return subprocess.run(
-            [sys.executable, "-m", "gateway.cli", *arguments],
-            cwd=self.folder, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return preloaded.run(*arguments, folder=self.folder)
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask its HTTP port; status 0 when nobody answers."""
@@ -131,12 +136,21 @@ class Gateway(Server):
         self.close()
 
 
-class ConfinedGateway(Gateway):
+class ExecutedGateway(Gateway):
+    """A gateway in a Python of its own, for tests of what the system shows of a process: memory, command line."""
+
+    prefix: tuple[str | Path, ...] = ()
+
+    def launch_command(self, *arguments: str | Path, **environment: str) -> None:
+        """Start it as users do."""
+        variables = (f"{name}={value}" for name, value in environment.items())
+        self.launch([*self.prefix, "/usr/bin/env", *variables, sys.executable, "-m", "gateway.cli", *arguments])
+
+
+class ConfinedGateway(ExecutedGateway):
     """A gateway that may call the system for nothing but what its unit allows."""
 
-    def launch(self, arguments: Sequence[str | Path]) -> None:
-        """Start it behind the unit's filters."""
-        super().launch([*CONFINED, ROOT / "deploy" / "gateway.service", *arguments])
+    prefix = (*CONFINED, ROOT / "deploy" / "gateway.service")
 
 
 def summed(page: str, name: str, **labels: str) -> float:

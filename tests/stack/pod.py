@@ -7,7 +7,6 @@ pod's own, and addresses that a test cannot have are overridden by variables of 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -75,8 +74,7 @@ class Pod(Gateway):
     def start(self, *, ready: bool = True) -> Self:
         """Start the container's process and wait for the probe that Kubernetes would wait for."""
         arguments = [self._moved(self._expanded(argument)) for argument in self._container["args"]]
-        assignments = [f"{name}={value}" for name, value in self._variables.items()]
-        self.launch(["/usr/bin/env", *assignments, sys.executable, "-m", "gateway.cli", *arguments])
+        self.launch_command(*arguments, **self._variables)
         probe = self._container["readinessProbe" if ready else "startupProbe"]["httpGet"]["path"]
         self.wait_ready(lambda: self.get(probe)[0] == 200, 60)
         return self

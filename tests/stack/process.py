@@ -24,6 +24,8 @@ from tests.stack.wait import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tests.stack.preloaded import Process
+
 LOG_TAIL = 3000  # characters of a server's output that an error shows
 
 
@@ -44,7 +46,7 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix=f"gateway-test-{name}-"))
         self.log_file = self.folder / "output.log"
         self._user = user if user and os.geteuid() == 0 else None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Process | None = None
 
     @property
     def pid(self) -> int:
@@ -110,8 +112,7 @@ class Server:
         After the signal alone a thread may run on for milliseconds, long enough to answer.
         """
         os.kill(self.pid, signal.SIGSTOP)
-        has_stopped = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
-        wait_for(lambda: os.waitid(os.P_PID, self.pid, has_stopped), 30, f"{self.name} to stand still")
+        wait_for(lambda: set(self._thread_states()) == {"T"}, 30, f"{self.name} to stand still")
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""
@@ -133,6 +134,11 @@ class Server:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def _thread_states(self) -> list[str]:
+        """The letters of proc(5)."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return [thread.read_text().rpartition(")")[2].split()[0] for thread in threads]
 
     def _own_folder(self) -> None:
         assert self._user is not None
