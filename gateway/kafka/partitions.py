@@ -5,8 +5,8 @@ may be missing (compacted, or a transaction marker), so Kafka's "end of partitio
 lower offset: fewer records than expected are an error after 30 s, never a short result. Reading leaves no trace: no
 consumer group, no committed offsets.
 
-Each span has its own consumer, so that spans can be read side by side and merged: one consumer of several partitions
-returns them in the order of its fetches, and merging would have to hold whole partitions in memory.
+Spans that are merged have a consumer each: one consumer of several partitions returns their records in the order of its
+fetches, and merging would have to hold whole partitions in memory.
 """
 
 from __future__ import annotations
@@ -79,21 +79,22 @@ class Partitions:
                 raise no_answer(f"no offsets of partition {number} of {topic}")
             yield Span(topic, number, *offsets)
 
-    def records(self, span: Span) -> Iterator[Message]:
-        """Read the records of a span, oldest first; GatewayError when none comes for 30 s."""
-        if span.first >= span.until:
+    def records(self, *spans: Span) -> Iterator[Message]:
+        """Read the records of spans, each oldest first; GatewayError when none comes for 30 s."""
+        spans = tuple(span for span in spans if span.first < span.until)
+        if not spans:
             return
         consumer = Consumer(self._properties)
         try:
-            consumer.assign([TopicPartition(span.topic, span.partition, span.first)])
-            yield from _until(consumer, span.until)
+            consumer.assign([TopicPartition(span.topic, span.partition, span.first) for span in spans])
+            yield from _until(consumer, {(span.topic, span.partition): span.until for span in spans})
         finally:
             consumer.close()
 
 
-def _until(consumer: Consumer, until: int) -> Iterator[Message]:
+def _until(consumer: Consumer, ends: dict[tuple[str | None, int | None], int]) -> Iterator[Message]:
     last_record_at = time.monotonic()
-    while True:
+    while ends:
         record = consumer.poll(1.0)
         if record is None or ((error := record.error()) is not None and error.code() in _GOES_ON):
             if time.monotonic() - last_record_at > SILENCE_SECONDS:
@@ -101,14 +102,13 @@ def _until(consumer: Consumer, until: int) -> Iterator[Message]:
             continue
         if error is not None and error.code() != _AT_END:
             raise GatewayError(f"Kafka reports: {printable(error.str())}.", "Check this user's rights on the topic.")
-        if _offset(record) >= until:
-            return
-        if error is not None:  # the end of partition below `until`: more records are still to come
-            continue
-        yield record
-        if _offset(record) == until - 1:
-            return
-        last_record_at = time.monotonic()  # after the caller has processed it
+        place = record.topic(), record.partition()
+        left = ends.get(place, 0) - _offset(record)
+        if left > 0 and error is None:
+            yield record
+            last_record_at = time.monotonic()  # after the caller has processed it
+        if left <= (error is None):  # the last record, or the end at or above `until`; a lower end means more to come
+            ends.pop(place, None)
 
 
 def _offset(record: Message) -> int:

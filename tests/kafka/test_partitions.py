@@ -58,3 +58,17 @@ def test_records_are_those_of_the_span_and_no_later_ones(kafka: Kafka, topic: Ne
     assert [record.value() for record in partitions.records(span)] == [b"0", b"1", b"2", b"3", b"4"]
     assert [record.value() for record in partitions.records(span._replace(first=2, until=4))] == [b"2", b"3"]
     assert not list(partitions.records(span._replace(first=5)))
+
+
+def test_records_of_several_spans_are_read_together(kafka: Kafka, topic: NewTopic, partitions: Partitions) -> None:
+    """Each is in order, and ends where it should while others go on."""
+    name = topic("readings", 3)
+    produce(kafka, name, 5)
+    produce(kafka, name, 200, partition=1)
+    spans = partitions.spans([name])
+    produce(kafka, name, 5)
+    assert [span.until for span in spans] == [5, 200, 0]
+    read: dict[int | None, list[bytes | str | None]] = {0: [], 1: []}
+    for record in partitions.records(spans[0], spans[1]._replace(first=100), spans[2]):
+        read[record.partition()].append(record.value())
+    assert read == {0: [b"%d" % number for number in range(5)], 1: [b"%d" % number for number in range(100, 200)]}

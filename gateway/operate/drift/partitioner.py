@@ -9,6 +9,7 @@ that does not is another producer's, or older than the topic's present number of
 from __future__ import annotations
 
 import time
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -65,6 +66,5 @@ def murmur2(data: bytes) -> int:
 def _last(partitions: Partitions, spans: list[Span]) -> Iterator[Message]:
     """Yield the last records of all partitions, as far as they arrive in time: the sample may be incomplete."""
     each, deadline = max(1, SAMPLE // len(spans)), time.monotonic() + READ_SECONDS
-    for span in spans:
-        if time.monotonic() < deadline:
-            yield from partitions.records(span._replace(first=max(span.first, span.until - each)))
+    last = [span._replace(first=max(span.first, span.until - each)) for span in spans]
+    yield from takewhile(lambda _record: time.monotonic() < deadline, partitions.records(*last))
