@@ -24,6 +24,7 @@
     ├── UnreachableError            no answer
     ├── InvalidResponseError        an answer that is not a registry's
     ├── RefusedError                an HTTP status that is not a success
+    ├── ForeignIdError              a schema id that is not this registry's
     ├── NoUrlError                  no registry is configured
     └── UnconfirmedError            Kafka has not reported the outcome of a record
 

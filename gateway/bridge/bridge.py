@@ -71,8 +71,8 @@ class Rules:
 class Bridge:
     """Moves readings from the sources through the spool to the sink, and acknowledgements back.
 
-    Any thread may put a stream and its transform into `new_transforms`. `core/stream_transform.py` makes the transform,
-    once `service/schema_ids.py` has the schema id.
+    Any thread may put a stream and its transform into `new_transforms`, or None to let its readings wait.
+    `core/stream_transform.py` makes the transform, once `service/schema_ids.py` has the schema id.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Bridge:
         self.transforms: dict[str, Transform] = {UNMAPPED: _Unmapped()}
         self.lanes = {name: Lane(name) for name in rules.dead_letter_topics}
         self.dead_lanes = {stream: Lane(topic, stream) for stream, topic in rules.dead_letter_topics.items()}
-        self.new_transforms: SimpleQueue[tuple[str, Transform]] = SimpleQueue()
+        self.new_transforms: SimpleQueue[tuple[str, Transform | None]] = SimpleQueue()
         self._sources = sources
         self._spool = spool
         self._sink = sink
@@ -267,8 +267,11 @@ class Bridge:
     def _adopt_transforms(self) -> None:
         while not self.new_transforms.empty():
             stream, transform = self.new_transforms.get_nowait()
-            self.transforms[stream] = transform
-            self.lanes[stream].begin(self.turned_at)
+            if transform is None:
+                self.transforms.pop(stream, None)
+            else:
+                self.transforms[stream] = transform
+                self.lanes[stream].begin(self.turned_at)
 
     def _send(self, now: float) -> None:
         in_flight = self._sink.in_flight

@@ -1,7 +1,7 @@
 """Health for `/livez` and `/readyz`: the state of every peer, with the next step.
 
 Alive: the loop runs. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
-every stream has its schema id, the disk works, and no lane is blocked.
+every stream has its schema id, of the lock file at least, the disk works, and no lane is blocked.
 
 This code runs in the HTTP server's threads, so it only reads single values. Asking Kafka blocks; therefore a thread of
 its own asks, and its answer is kept for a few seconds.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from gateway.mqtt.source import Link
 from gateway.observe.peer_state import Health, PeerState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.bridge.bridge import Bridge
     from gateway.kafka.sink import KafkaSink
@@ -41,7 +40,7 @@ class HealthCheck:
     sources: Sequence[MqttSource]
     sink: KafkaSink
     spool: Spool
-    refusals: Mapping[str, str]  # stream -> why it has no schema id; empty if all have one
+    registry: Callable[[], Sequence[PeerState]]
     topics: set[str]  # Kafka topics that must exist
     _kafka: PeerState = field(default=PeerState("kafka", "unknown", "not asked yet"), init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
@@ -49,10 +48,10 @@ class HealthCheck:
 
     def __call__(self) -> Health:
         """Give the present health."""
-        peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *_registry_states(self.refusals))
+        peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *self.registry())
         states = (*peers, *_spool_states(self.spool), *_lane_states(self.bridge))
         is_alive = time.monotonic() - self.bridge.turned_at < HUNG_SECONDS
-        return Health(is_alive, is_alive and all(state.state == "ok" for state in states), states)
+        return Health(is_alive, is_alive and all(state.is_fine for state in states), states)
 
     def _kafka_state(self) -> PeerState:
         """Give Kafka's state, at most a few seconds old unless Kafka takes longer to answer."""
@@ -82,14 +81,6 @@ def _mqtt_state(source: MqttSource) -> PeerState:
     if source.denied:
         return PeerState(source.name, "denied", source.detail)
     return PeerState(source.name, "ok")
-
-
-def _registry_states(refusals: Mapping[str, str]) -> list[PeerState]:
-    waiting = defaultdict[str, list[str]](list)
-    for stream, reason in list(refusals.items()):
-        waiting[reason].append(stream)
-    details = [f"{reason} Waiting: {', '.join(streams)}." for reason, streams in waiting.items()]
-    return [PeerState("registry", "no_schema_id", detail) for detail in details] or [PeerState("registry", "ok")]
 
 
 def _spool_states(spool: Spool) -> list[PeerState]:

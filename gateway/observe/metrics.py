@@ -94,7 +94,7 @@ class GatewayCollector:
         health = self.health()
         yield GaugeMetricFamily("gateway_ready", "1 while the gateway is ready, as in /readyz.", value=health.ready)
         names = [*(source.name for source in self.sources), "kafka", "registry"]  # not lanes: they come and go
-        failing = {state.peer for state in health.states if state.state != "ok"}
+        failing = {state.peer for state in health.states if not state.is_fine}
         ready = (([name], name not in failing) for name in names)
         yield _gauge("gateway_peer_ready", "1 while the peer has no problem.", ["peer"], ready)
 

@@ -13,6 +13,11 @@ class PeerState:
     state: str  # `ok`, or a word such as `waiting` or `denied`
     detail: str = ""  # one sentence with the next step
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether readings get past this peer; `pinned` is a registry that does not confirm the lock file's ids."""
+        return self.state in {"ok", "pinned"}
+
 
 @dataclass(frozen=True, slots=True)
 class Health:

@@ -89,7 +89,7 @@ def balance(snapshot: Snapshot) -> str:
 
 
 def _peer(state: PeerState) -> tuple[Phrase, ...]:
-    return (state.peer,), (state.state if state.state == "ok" else Strong(state.state),), _cell(state.detail)
+    return (state.peer,), (state.state if state.is_fine else Strong(state.state),), _cell(state.detail)
 
 
 def _cell(text: str) -> Phrase:

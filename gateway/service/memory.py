@@ -11,7 +11,8 @@ to return it.
 
 The garbage collector finds nothing on the path of a reading, which makes no cycles: by profile, it took a tenth of the
 loop's time with CPython's thresholds, because the callbacks of records in flight come and go by the ten thousand. So
-objects that live as long as the process are excluded from collection, and it runs less often.
+objects that live as long as the process are excluded from collection, and it runs less often. The collection after
+compiling happens while the loop runs: it pauses the loop for 0.2 ms, because it sees only what is newer than the start.
 """
 
 from __future__ import annotations

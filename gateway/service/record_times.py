@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gateway.bridge.bridge import Transform
     from gateway.core.model import Stream
 
+    _Item = tuple[str, Transform | None]
+
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0  # while Kafka does not answer, or a topic does not exist
@@ -56,11 +58,11 @@ class RecordTimes(dict[str, RecordTime]):
         self._properties = properties
         self._refresh_seconds = refresh_seconds
         self._known: set[str] = set()
-        self._transforms: SimpleQueue[tuple[str, Transform] | None] = SimpleQueue()  # None: stop
+        self._transforms: SimpleQueue[_Item | None] = SimpleQueue()  # None: stop
         self._conditions = Conditions()
         self._limit({})
 
-    def start(self, pass_on: Callable[[tuple[str, Transform]], None]) -> None:
+    def start(self, pass_on: Callable[[_Item], None]) -> None:
         """Start the thread; transforms go to `pass_on`."""
         threading.Thread(target=self._run, args=(pass_on,), name="record times", daemon=True).start()
 
@@ -68,12 +70,12 @@ class RecordTimes(dict[str, RecordTime]):
         """End the thread after the lookup in progress."""
         self._transforms.put(None)
 
-    def hand_over(self, stream: str, transform: Transform) -> None:
-        """Pass a stream's transform on as soon as the settings of its topics are known."""
+    def hand_over(self, stream: str, transform: Transform | None) -> None:
+        """Pass a stream's transform on as soon as the settings of its topics are known, None to take it back."""
         self._transforms.put((stream, transform))
 
-    def _run(self, pass_on: Callable[[tuple[str, Transform]], None]) -> None:
-        waiting: list[tuple[str, Transform]] = []
+    def _run(self, pass_on: Callable[[_Item], None]) -> None:
+        waiting: list[_Item] = []
         look_up_at = 0.0
         while True:
             try:

@@ -1,90 +1,139 @@
-"""Schema ids of the streams, looked up in a background thread; readings of a stream without one wait in the spool."""
+"""Schema ids of the streams, looked up and confirmed in a background thread.
+
+A stream without an id has no transform: its readings wait in the spool. A stream loses its transform when the registry
+answers that the id is unknown or another schema's: the registry was rebuilt, or is another one. While the registry
+does not answer, ids stay in use as they are.
+
+- **All ids are confirmed at the start, and after each time without an answer.** In between, one stream in turn is
+  confirmed every 30 s: so the cost does not grow with the streams, and a registry that was replaced in the meantime
+  shows. When the one does not hold, all are checked at once.
+- The lock file is read each time: `gateway schemas lock` takes effect without a restart.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import defaultdict
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from gateway.core.stream_transform import transform_of
 from gateway.log import Conditions
+from gateway.observe.peer_state import PeerState
 from gateway.service import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gateway.core.model import Stream
-    from gateway.registry.registry import SchemaRegistry
+    from gateway.registry.registry import SchemaRegistry, Unresolved
     from gateway.service.record_times import RecordTimes
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 60.0
+LONGEST_RETRY_SECONDS = 30.0
 
 
 class SchemaIdResolver:
-    """Looks up schema ids until every stream has its own, and hands each stream's transform over to the bridge.
+    """Finds the schema id of every stream, and hands each stream's transform over to the bridge, or takes it back.
 
-    It has its own thread, because lookups block. `refusals` says why a stream has no schema id.
+    It has its own thread, because lookups block. `states` may be called from any thread.
     """
 
     def __init__(
         self, registry: SchemaRegistry, streams: list[Stream], record_times: RecordTimes, payload_limit: int
     ) -> None:
-        self.refusals: dict[str, str] = {stream.name: "The schema id is being looked up." for stream in streams}
+        self._refusals = {stream.name: "The schema id is being looked up." for stream in streams}
+        self._unverified = ""  # why the registry does not confirm the ids in use; empty when it does
+        self._ids: dict[str, list[int]] = {}  # in use, by stream
         self._registry = registry
         self._streams = streams
         self._record_times = record_times
         self._payload_limit = payload_limit
-        self._needs_operator = False
         self._conditions = Conditions()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="schema ids", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; ids in the lock file are available at once."""
+        """Start the thread; ids in the lock file are in use once the registry has confirmed them, or not answered."""
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread after the lookup in progress."""
         self._stopping.set()
 
+    def states(self) -> list[PeerState]:
+        """The registry as a peer: `no_schema_id` while readings wait, `pinned` while it does not confirm the ids."""
+        if waiting := _by_reason(self._refusals):
+            details = [f"{reason} Waiting: {', '.join(streams)}." for reason, streams in waiting.items()]
+            return [PeerState("registry", "no_schema_id", detail) for detail in details]
+        if self._unverified:
+            detail = f"The schema ids are those of the lock file, and not confirmed. {self._unverified}"
+            return [PeerState("registry", "pinned", detail)]
+        return [PeerState("registry", "ok")]
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
     def _run(self) -> None:
-        pause_seconds = FIRST_RETRY_SECONDS
-        missing = list(self._streams)
-        while missing := self._look_up(missing):
-            # Retried even if the registry refused: an operator may have registered the schema since.
-            if self._stopping.wait(LONGEST_RETRY_SECONDS if self._needs_operator else pause_seconds):
+        turns = cycle(self._streams)
+        retry_seconds, is_compiled = FIRST_RETRY_SECONDS, False
+        is_confirmed = self._check(self._streams)
+        while self._streams:
+            if not (is_compiled or self._refusals):
+                is_compiled = True
+                memory.release_unused()
+            pause_seconds = LONGEST_RETRY_SECONDS if is_confirmed else retry_seconds
+            if self._stopping.wait(pause_seconds):
                 return
-            pause_seconds = min(2 * pause_seconds, LONGEST_RETRY_SECONDS)
-        memory.release_unused()  # the transforms are compiled
+            retry_seconds = FIRST_RETRY_SECONDS if is_confirmed else min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
+            is_confirmed = (is_confirmed and self._check([next(turns)])) or self._check(self._streams)
 
-    def _look_up(self, streams: list[Stream]) -> list[Stream]:
-        """Look up the ids of streams and return the streams that are still without one."""
+    def _check(self, streams: Sequence[Stream]) -> bool:
+        """Look up or confirm the ids of streams; whether the registry confirms them all."""
         answer = self._registry.ids([route for stream in streams for route in stream.routes])
-        for note in answer.notes:
-            log.warning("schema registry", extra={"detail": note})
-        self._needs_operator = bool(answer.refusals) and not any(refusal.retryable for refusal in answer.refusals)
-        reasons = {refusal.subject: refusal.reason for refusal in answer.refusals}
-        missing, waiting = [], defaultdict[str, list[str]](list)
+        self._unverified = answer.unverified  # first, or `states` would show `ok` in between
+        refusals = {refusal.subject: refusal for refusal in answer.refusals}
         for stream in streams:
-            unknown = [route.subject for route in stream.routes if route.subject not in answer.ids]
-            if unknown:
-                missing.append(stream)
-                self.refusals[stream.name] = reasons[unknown[0]]
-                waiting[reasons[unknown[0]]].append(stream.name)
-            else:
-                schema_ids = [answer.ids[route.subject] for route in stream.routes]
-                transform = transform_of(stream, schema_ids, self._payload_limit, self._record_times)
-                self._record_times.hand_over(stream.name, transform)
-                del self.refusals[stream.name]
-        self._report(waiting)
-        return missing
+            self._adopt(stream, answer.ids, refusals)
+        self._report(answer.notes)
+        return not (self._refusals or self._unverified)
 
-    def _report(self, waiting: Mapping[str, list[str]]) -> None:
+    def _adopt(self, stream: Stream, ids: Mapping[str, int], refusals: Mapping[str, Unresolved]) -> None:
+        """Let a stream use its ids, or none; without an answer, those that it uses."""
+        refusal = next((refusals[route.subject] for route in stream.routes if route.subject in refusals), None)
+        if refusal is None:
+            self._use(stream, [ids[route.subject] for route in stream.routes])
+            self._refusals.pop(stream.name, None)
+        elif refusal.retryable and stream.name in self._ids:  # the lock file is gone, or could never be written
+            self._unverified = refusal.reason
+        else:
+            self._refusals[stream.name] = refusal.reason
+            if self._ids.pop(stream.name, None):
+                self._record_times.hand_over(stream.name, None)
+
+    def _use(self, stream: Stream, ids: list[int]) -> None:
+        if self._ids.get(stream.name) != ids:
+            transform = transform_of(stream, ids, self._payload_limit, self._record_times)
+            self._record_times.hand_over(stream.name, transform)
+            self._ids[stream.name] = ids
+
+    def _report(self, notes: Sequence[str]) -> None:
+        waiting = _by_reason(self._refusals)
         for detail, streams in waiting.items():
             if self._conditions.begins(detail):
                 log.warning("no schema id; readings wait", extra={"stream": ", ".join(streams), "detail": detail})
-        self._conditions.end(but=waiting)
+        for detail in notes:
+            if self._conditions.begins(detail):
+                log.warning("schema registry", extra={"detail": detail})
+        if self._unverified and self._conditions.begins(self._unverified):
+            log.warning("schema ids are not confirmed", extra={"detail": self._unverified})
+        self._conditions.end(but={*waiting, *notes, self._unverified})
+
+
+def _by_reason(refusals: Mapping[str, str]) -> dict[str, list[str]]:
+    waiting = defaultdict[str, list[str]](list)
+    for stream, reason in list(refusals.items()):  # another thread may change it
+        waiting[reason].append(stream)
+    return waiting

@@ -138,7 +138,7 @@ def build(
     schema_ids = SchemaIdResolver(registry_of(contract, settings), streams, record_times, payload_limit)
 
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
-    health = HealthCheck(bridge, sources, sink, spool, schema_ids.refusals, topics)
+    health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics)
     collector = GatewayCollector(ledger, sources, spool, time.time, health)
     http = None
     if settings.http.listen:

@@ -438,6 +438,24 @@ def test_difference_tells_each_field() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (enum("a", namespace="one"), enum("a", namespace="two")),
+        (enum("a"), enum("a", default="a")),
+        (enum("a"), enum("a", aliases=["Old"])),
+        (fixed(4), fixed(8)),
+        ({"type": "long", "logicalType": "nobodys"}, "long"),
+    ],
+)
+def test_difference_of_two_schemas_that_are_not_the_same_is_never_empty(old: Any, new: Any) -> None:
+    """What has no words of its own is shown in full."""
+    versions = [parse(json.dumps(record(("v", one))), "a version") for one in (old, new)]
+    (line,) = difference(*versions)
+    assert line.startswith("~ v: ")
+    assert not difference(versions[0], versions[0])
+
+
 # --- the command, without servers ------------------------------------------------------------------------------------
 
 

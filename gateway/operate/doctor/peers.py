@@ -17,8 +17,9 @@ from gateway.kafka.sink import DEFAULTS
 from gateway.mqtt.probe import BrokerProbe
 from gateway.operate.drift import broker, kafka, registry
 from gateway.operate.schemas.review import schemas
+from gateway.operate.schemas.subject_status import FOREIGN, IS_NEW, UNREGISTERED
 from gateway.operate.topics import MISSING, Cluster, wanted
-from gateway.registry.lock_file import read_lock
+from gateway.registry.lock_file import LOCK_FIX, load_lock
 from gateway.text import cut
 
 if TYPE_CHECKING:
@@ -157,18 +158,21 @@ def check_size(peer: str, topic: Topic, limit: int) -> Finding:
 
 
 def examine_registry(installation: Installation) -> Iterator[Finding]:
-    """Check the lock file and the registry; a difference is only a warning, because the gateway runs with it."""
+    """Check the lock file and the registry; most differences are only warnings, because the gateway runs with them."""
     yield _pinned(installation)
-    yield from map(_as_warning, registry.compare(installation))
+    kafka_server = installation.settings.server(installation.contract.kafka.name)
+    fatal = () if kafka_server.registry.register else (IS_NEW, UNREGISTERED)
+    for finding in registry.compare(installation):
+        yield finding if FOREIGN in finding.message or finding.message in fatal else _as_warning(finding)
 
 
 def _pinned(installation: Installation) -> Finding:
-    expected, pins = schemas(installation.contract), read_lock(lock_path_of(installation.settings))
-    pinned = [name for name, schema in expected.items() if name in pins and pins[name].holds_for(schema)]
+    expected, lock = schemas(installation.contract), load_lock(lock_path_of(installation.settings))
+    pinned = [name for name, schema in expected.items() if lock.pin(name, schema)]
     text = f"{len(pinned)} of {len(expected)} schemas"
     if len(pinned) == len(expected):
         return Finding.at(registry.PEER, "pinned ids", "ok", text)
-    return Finding.at(registry.PEER, "pinned ids", "warning", f"{text}: a start needs the registry", registry.LOCK)
+    return Finding.at(registry.PEER, "pinned ids", "warning", f"{text}: a start needs the registry", LOCK_FIX)
 
 
 def _as_warning(difference: Finding) -> Finding:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Finding, GatewayError
 from gateway.operate.schemas.subject_status import AGREES, NO_ENTRY, SubjectStatus, subject_statuses
+from gateway.registry.lock_file import LOCK_FIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from gateway.installation import Installation
 
 PEER = "registry"
-DIFF = "Run `gateway schemas diff` to see how they differ."
-REGISTER = "Run `gateway schemas register`."
-LOCK = "Run `gateway schemas lock -c FILE`."
+DIFF = "Run `gateway schemas diff -c FILE` to see how they differ."
+REGISTER = "Run `gateway schemas register -c FILE`."
+REGISTER_AND_LOCK = "Run `gateway schemas register -c FILE`, then `gateway schemas lock -c FILE`."
 
 
 def compare(installation: Installation) -> Iterator[Finding]:
@@ -44,4 +45,5 @@ def _registered(status: SubjectStatus) -> Finding:
 def _locked(status: SubjectStatus) -> Finding:
     # The gateway writes missing entries at its start.
     severity: Severity = "unknown" if status.lock == NO_ENTRY else "error"
-    return Finding.at(PEER, f"lock file, {status.subject}", severity, status.lock, LOCK, expected=status.schema)
+    fix = REGISTER_AND_LOCK if status.id is None else LOCK_FIX
+    return Finding.at(PEER, f"lock file, {status.subject}", severity, status.lock, fix, expected=status.schema)

@@ -6,7 +6,6 @@ outermost type is a record. `parse` is for versions in a registry or in git: the
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fastavro
@@ -16,9 +15,11 @@ from gateway.contract.document import Document
 from gateway.contract.findings import Findings
 from gateway.core.avro_schema import build
 from gateway.errors import ConfigurationError, Finding
+from gateway.registry import canonical_form
 from gateway.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gateway.core.avro_schema import AvroType, Place
@@ -53,13 +54,12 @@ def read(path: Path) -> Schema:
     return _built(node.value, str(path), node.source.lines)
 
 
-def parse(text: str, label: str) -> Schema:
-    """Parse the JSON of a schema."""
+def parse(text: str, label: str, references: Sequence[str] = ()) -> Schema:
+    """Parse the JSON of a schema, which may refer to types of others (`registry/canonical_form.py`)."""
     try:
-        definition = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return Schema(label, canonical_form.parse(text, references), {})
+    except Exception as error:  # noqa: BLE001 - malformed schemas raise exceptions of many types
         raise _invalid(label, error) from None
-    return _built(definition, label, {})
 
 
 def _built(definition: Any, label: str, lines: dict[Place, int]) -> Schema:

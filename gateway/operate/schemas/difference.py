@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from gateway.registry.canonical_form import form_of
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,15 @@ def difference(old: Schema, new: Schema) -> list[str]:
     before, after = dict(_fields(old.type, "", set())), dict(_fields(new.type, "", set()))
     changed = (line for path, facts in after.items() for line in _compared(path, before.get(path), facts))
     removed = (f"- {path}: {facts['']}" for path, facts in before.items() if path not in after)
-    return [printable(line) for line in (*changed, *removed)]
+    return [printable(line) for line in (*changed, *removed)] or _in_full(old.type, new.type)
+
+
+def _in_full(old: AvroType, new: AvroType) -> list[str]:
+    """Write differences that no line above shows: the namespace of an enum, the size of a fixed."""
+    before, after = (
+        {field.name: form_of(field.type) for field in each.fields} or {OUTERMOST: form_of(each)} for each in (old, new)
+    )
+    return [printable(f"~ {name}: {before[name]} -> {form}") for name, form in after.items() if before[name] != form]
 
 
 def _compared(path: str, old: Facts | None, new: Facts) -> Iterator[str]:
@@ -49,7 +58,7 @@ def _fields(outermost: AvroType, path: str, listed: set[str]) -> Iterator[tuple[
         yield from _inner(outermost, path, listed)
     elif outermost.name not in listed:
         listed.add(outermost.name)
-        yield path or OUTERMOST, {"": str(outermost), "name": outermost.name} | _aliases(outermost)
+        yield path or OUTERMOST, {"": str(outermost), "name": outermost.name} | _more(outermost)
         for field in outermost.fields:
             below = f"{path}.{field.name}".lstrip(".")
             yield below, _facts(field)
@@ -71,11 +80,16 @@ def _facts(field: Field) -> Facts:
     if field.aliases:
         facts["aliases"] = ", ".join(field.aliases)
     if field.doc:
-        facts["doc"] = json.dumps(field.doc, ensure_ascii=False)
+        facts["doc"] = _doc(field.doc)
     if enums := [one for one in (field.type, *field.type.inner) if one.kind == "enum"]:
         facts["symbols"] = "; ".join(", ".join(one.symbols) for one in enums)
     return facts
 
 
-def _aliases(record: AvroType) -> Facts:
-    return {"aliases": ", ".join(sorted(record.aliases))} if record.aliases else {}
+def _more(record: AvroType) -> Facts:
+    facts = {"aliases": ", ".join(sorted(record.aliases)), "doc": _doc(record.attributes.get("doc"))}
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _doc(text: object) -> str:
+    return json.dumps(text, ensure_ascii=False) if text else ""

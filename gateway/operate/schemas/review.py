@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.core.model import AvroSchema, Contract
     from gateway.errors import Severity
     from gateway.operate.schemas.subjects import Subjects
+    from gateway.registry.registry import Registered
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
@@ -124,6 +125,11 @@ def as_version(schema: AvroSchema) -> Schema:
     return parse(schema.text, label)
 
 
+def registered_version(subject: str, registered: Registered) -> Schema:
+    """Parse a version of the registry."""
+    return parse(registered.text, f"{subject} version {registered.version}", registered.references)
+
+
 def _map_all(function: Callable[[_Given], _Made], each: Iterable[_Given]) -> list[_Made]:
     """Call a function for each; raise the findings of all calls at once."""
     made: list[_Made] = []
@@ -158,7 +164,7 @@ def _review_subject(subject: str, schema: AvroSchema, subjects: Subjects) -> Rev
         return Review(subject, version.label, str(mode), "new")
     # Some registries answer only yes or no; the problems are then the reasons.
     is_known = mode in Mode.__members__
-    between = problems(version, [latest.schema(subject)], Mode(str(mode))) if is_known else []
+    between = problems(version, [registered_version(subject, latest)], Mode(str(mode))) if is_known else []
     outcome: Outcome = "incompatible" if rejections is not None else "compatible"
     reasons = tuple(f"The registry reports: {one}" for one in rejections or ())
     return Review(subject, version.label, str(mode), outcome, (f"version {latest.version}",), tuple(between), reasons)

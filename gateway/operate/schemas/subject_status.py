@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.errors import GatewayError
 from gateway.installation import lock_path_of
 from gateway.operate.schemas.difference import difference
-from gateway.operate.schemas.review import as_version, schemas
-from gateway.operate.schemas.subjects import Registered, Subjects
-from gateway.registry.lock_file import read_lock, update_lock
-from gateway.registry.registry import Unresolved
+from gateway.operate.schemas.review import as_version, registered_version, schemas
+from gateway.operate.schemas.subjects import Subjects
+from gateway.registry.lock_file import LOCK_FILE, load_lock, update_lock
+from gateway.registry.registry import Registered, Unresolved
 
 if TYPE_CHECKING:
     from gateway.core.model import AvroSchema
     from gateway.installation import Installation
-    from gateway.registry.lock_file import Pin
+    from gateway.registry.lock_file import Lock
 
-AGREES, NO_ENTRY = "agrees", "no entry"
+AGREES, NO_ENTRY, IS_NEW, UNREGISTERED = "agrees", "no entry", "the subject is new", "the file is not registered"
+FOREIGN = "of another registry"
+SAME = "the same schema; only descriptions differ:"
 HEADS = ("subject", "schema", "id", "version", "mode", "lock file", "registry")
 
 
@@ -63,8 +65,8 @@ class Change(NamedTuple):
 
 def subject_statuses(installation: Installation) -> list[SubjectStatus]:
     """Compare file, lock file and registry, subject by subject."""
-    subjects, pins = Subjects(installation.registry()), read_lock(lock_path_of(installation.settings))
-    return [_status(name, schema, pins.get(name), subjects) for name, schema in schemas(installation.contract).items()]
+    subjects, locked = Subjects(installation.registry()), load_lock(lock_path_of(installation.settings))
+    return [_status(name, schema, locked, subjects) for name, schema in schemas(installation.contract).items()]
 
 
 def register(installation: Installation) -> list[Change]:
@@ -74,15 +76,18 @@ def register(installation: Installation) -> list[Change]:
 
 
 def lock(installation: Installation) -> list[Change]:
-    """Write the ids that the registry has now to the lock file; a subject without one keeps its entry."""
-    subjects, path = Subjects(installation.registry()), lock_path_of(installation.settings)
+    """Write the ids that the registry has now to the lock files; a subject without one keeps its entry."""
+    registry, path = installation.registry(), lock_path_of(installation.settings)
+    subjects = Subjects(registry)
     changes = [_look_up(name, schema, subjects) for name, schema in schemas(installation.contract).items()]
-    routes = (route for stream in installation.contract.streams.values() for route in stream.routes)
+    routes = [route for stream in installation.contract.streams.values() for route in stream.routes]
     if ids := {one.subject: one.id for one in changes if one.id is not None}:
+        issuer = registry.issuer()
         try:
-            update_lock(path, routes, ids)
+            for each in (path, *path.parent.glob(f"worker-*/{LOCK_FILE}")):
+                update_lock(each, routes, ids, issuer)
         except OSError as error:
-            raise GatewayError(f"The lock file {path} cannot be written: {error.strerror}.") from None
+            raise GatewayError(f"The lock file {error.filename or path} cannot be written: {error.strerror}.") from None
     return changes
 
 
@@ -98,22 +103,25 @@ def _difference(subject: str, schema: AvroSchema, subjects: Subjects) -> list[st
         return ["+ the subject is new"]
     if isinstance(latest, Unresolved):
         return latest
-    return difference(latest.schema(subject), as_version(schema))
+    lines = difference(registered_version(subject, latest), as_version(schema))
+    return [SAME, *lines] if lines and latest.is_same(schema) else lines
 
 
-def _status(subject: str, schema: AvroSchema, pin: Pin | None, subjects: Subjects) -> SubjectStatus:
-    registered, latest, mode = subjects.find(subject, schema), subjects.latest(subject), subjects.mode(subject)
+def _status(subject: str, schema: AvroSchema, locked: Lock, subjects: Subjects) -> SubjectStatus:
+    latest, mode = subjects.latest(subject), subjects.mode(subject)
+    is_latest = isinstance(latest, Registered) and latest.is_same(schema)
+    registered = latest if is_latest else subjects.find(subject, schema)
     known = registered if isinstance(registered, Registered) else None
-    registry, locked = _registry_agrees(registered, latest), _lock_agrees(pin, schema, known)
+    registry, lock_text = _registry_agrees(registered, latest), _lock_agrees(subject, schema, locked, subjects)
     return SubjectStatus(
         subject,
         schema.path.name,
         known and known.id,
         known and known.version,
         "" if isinstance(mode, Unresolved) else mode,
-        locked,
+        lock_text,
         registry,
-        agrees=registry == locked == AGREES,
+        agrees=registry == lock_text == AGREES,
         is_answered=not any(isinstance(one, Unresolved) and one.retryable for one in (registered, latest)),
     )
 
@@ -123,25 +131,30 @@ def _registry_agrees(registered: Registered | Unresolved | None, latest: Registe
         case (Unresolved() as refusal, _) | (_, Unresolved() as refusal):
             return refusal.reason
         case _, None:
-            return "the subject is new"
+            return IS_NEW
         case None, _:
-            return "the file is not registered"
+            return UNREGISTERED
         case Registered() as mine, Registered() as newest if mine.version != newest.version:
             return f"has a newer version: {newest.version}"
     return AGREES
 
 
-def _lock_agrees(pin: Pin | None, schema: AvroSchema, known: Registered | None) -> str:
+def _lock_agrees(subject: str, schema: AvroSchema, locked: Lock, subjects: Subjects) -> str:
+    pin = locked.pins.get(subject)
     if pin is None:
-        return NO_ENTRY
+        return locked.fault(subject) or NO_ENTRY
     if not pin.holds_for(schema):
         return "for another schema"
-    return AGREES if known is None or known.id == pin.id else f"id {pin.id}, of another registry?"
+    if subjects.has(subject, pin.id, schema):  # also when there is no answer
+        return AGREES
+    return f"id {pin.id}, {FOREIGN}? {pin.registry}".rstrip()
 
 
 def _register(subject: str, schema: AvroSchema, subjects: Subjects) -> Change:
     registered = subjects.find(subject, schema)
-    if isinstance(registered, Registered):
+    if isinstance(registered, Registered) and not difference(
+        registered_version(subject, registered), as_version(schema)
+    ):
         return Change(subject, registered.id, f"already registered as version {registered.version}")
     answer = registered if isinstance(registered, Unresolved) else subjects.register(subject, schema)
     if isinstance(answer, Unresolved):
@@ -153,5 +166,5 @@ def _look_up(subject: str, schema: AvroSchema, subjects: Subjects) -> Change:
     registered = subjects.find(subject, schema)
     if isinstance(registered, Registered):
         return Change(subject, registered.id, "locked")
-    reason = registered.reason if registered else "not registered. Run `gateway schemas register`."
+    reason = registered.reason if registered else "not registered. Run `gateway schemas register -c FILE`."
     return Change(subject, None, reason)

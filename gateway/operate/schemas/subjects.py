@@ -5,28 +5,19 @@ The compatibility check names no version, so that the registry applies the subje
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
-from gateway.operate.schemas.avsc import Schema, parse
 from gateway.registry.registry import Unresolved
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.core.model import AvroSchema
-    from gateway.registry.registry import SchemaRegistry
+    from gateway.registry.registry import Registered, SchemaRegistry
 
-
-class Registered(NamedTuple):
-    """A version of a subject: its number, from 1, the schema's id in the whole registry, and its JSON."""
-
-    version: int
-    id: int
-    text: str
-
-    def schema(self, subject: str) -> Schema:
-        """Parse the schema."""
-        return parse(self.text, f"{subject} version {self.version}")
+_Answer = TypeVar("_Answer")
 
 
 class Subjects:
@@ -41,11 +32,15 @@ class Subjects:
 
     def latest(self, subject: str) -> Registered | Unresolved | None:
         """Fetch the newest version; None when the subject is new."""
-        return self._registered(subject, self._ask(subject, "GET", f"{_path(subject)}/versions/latest"))
+        return self._until_silent(subject, lambda: self._registry.latest(subject))
 
     def find(self, subject: str, schema: AvroSchema) -> Registered | Unresolved | None:
         """Look a schema up; None when the subject does not have it."""
-        return self._registered(subject, self._ask(subject, "POST", _path(subject), {"schema": schema.text}))
+        return self._until_silent(subject, lambda: self._registry.find(subject, schema))
+
+    def has(self, subject: str, schema_id: int, schema: AvroSchema) -> bool | Unresolved:
+        """Whether the registry has a schema under an id."""
+        return self._until_silent(subject, lambda: self._registry.is_id_of(subject, schema_id, schema))
 
     def mode(self, subject: str) -> str | Unresolved:
         """Fetch the subject's compatibility mode; the registry's own if the subject has none."""
@@ -73,33 +68,21 @@ class Subjects:
 
     def register(self, subject: str, schema: AvroSchema) -> int | Unresolved:
         """Register a schema; return its id, or the registry's reason why not."""
-        answer = self._ask(subject, "POST", f"{_path(subject)}/versions", {"schema": schema.text})
-        if isinstance(answer, Unresolved):
-            return answer
-        schema_id = answer.get("id") if isinstance(answer, dict) else None
-        return schema_id if type(schema_id) is int else _invalid(subject)
+        answer = self._until_silent(subject, lambda: self._registry.register(subject, schema))
+        return _invalid(subject) if answer is None else answer
 
     def _ask(
         self, subject: str, method: Literal["GET", "POST"], path: str, body: Any = None
     ) -> Any | Unresolved | None:
+        return self._until_silent(subject, lambda: self._registry.ask(subject, method, path, body))
+
+    def _until_silent(self, subject: str, ask: Callable[[], _Answer | Unresolved]) -> _Answer | Unresolved:
         if self._unreachable is not None:
             return self._unreachable._replace(subject=subject)
-        answer = self._registry.ask(subject, method, path, body)
+        answer = ask()
         if isinstance(answer, Unresolved) and answer.retryable:
             self._unreachable = answer
         return answer
-
-    def _registered(self, subject: str, answer: Any) -> Registered | Unresolved | None:
-        if answer is None or isinstance(answer, Unresolved):
-            return answer
-        try:
-            return Registered(int(answer["version"]), int(answer["id"]), str(answer["schema"]))
-        except (KeyError, TypeError, ValueError):
-            return _invalid(subject)
-
-
-def _path(subject: str) -> str:
-    return f"subjects/{quote(subject, safe='')}"
 
 
 def _invalid(subject: str) -> Unresolved:

@@ -1,11 +1,9 @@
 """Records of Kafka as people read them: decoded, on one line, with control characters escaped.
 
-A schema comes from the first of these that has it:
-
-1. the lock file, if it pins the record's schema id for a schema of the contract whose text is unchanged. No registry
-   is needed, so this also works at an edge site without one;
-2. the registry, which is asked once for each id, and again after ten seconds if it did not answer;
-3. otherwise the value is shown in hexadecimal, with the reason why it is not decoded.
+A schema comes from the registry, as for every other consumer. It is asked once for each id, and again after ten seconds
+if it did not answer. Without an answer the lock file's ids count, for schemas of the contract that are unchanged since:
+so this also works at an edge site without a registry. Asking the lock file first was rejected, because its ids may be
+those of another registry. A value without a schema is shown in hexadecimal, with the reason why it is not decoded.
 
 A record with the header `error.reason` is a dead letter. It is shown with reason, place and payload.
 """
@@ -30,7 +28,7 @@ from fastavro.read import LOGICAL_READERS
 from gateway.core.codec.framing import SCHEMA_ID_HEADER
 from gateway.core.codec.scale import EXACT
 from gateway.operate.dlq.dead_letters import headers_of
-from gateway.registry.lock_file import read_lock
+from gateway.registry.lock_file import load_lock
 from gateway.registry.registry import SchemaRegistry, Unresolved
 from gateway.text import cut, printable
 
@@ -93,7 +91,8 @@ class Decoder:
     """Finds schemas and decodes values; each source of schemas may be None."""
 
     def __init__(self, contract: Contract | None, lock_path: Path | None, registry: SchemaRegistry | None) -> None:
-        self._schemas: dict[int, Any] = _pinned(contract, lock_path) if contract and lock_path else {}
+        self._schemas: dict[int, Any] = {}
+        self._pinned = _pinned(contract, lock_path) if contract and lock_path else {}
         self._registry = registry
         self._unresolved: dict[int, tuple[float, Unresolved]] = {}  # with the time of the next try
 
@@ -131,7 +130,10 @@ class Decoder:
         if unresolved and time.monotonic() < retry_at:
             return unresolved
         answer = self._registry.schema(schema_id) if self._registry else _unknown(schema_id)
-        parsed = answer if isinstance(answer, Unresolved) else _parsed(answer)
+        if isinstance(answer, Unresolved) and schema_id in self._pinned:
+            self._schemas = self._pinned | self._schemas  # do not wait for an answer again
+            return self._schemas[schema_id]
+        parsed = answer if isinstance(answer, Unresolved) else _parsed(schema_id, answer)
         if isinstance(parsed, Unresolved):
             retry_at = time.monotonic() + RETRY_SECONDS if parsed.retryable else inf
             self._unresolved[schema_id] = (retry_at, parsed)
@@ -141,12 +143,13 @@ class Decoder:
 
 
 def _pinned(contract: Contract, lock_path: Path) -> dict[int, Any]:
-    pins = read_lock(lock_path)
+    lock = load_lock(lock_path)
     routes = [route for stream in contract.streams.values() for route in stream.routes]
+    schemas = {route.subject: route.schema for route in routes if route.schema}
     return {
-        pins[route.subject].id: parse_schema(json.loads(route.schema.text), {})
-        for route in routes
-        if route.schema and route.subject in pins and pins[route.subject].holds_for(route.schema)
+        pin.id: parse_schema(json.loads(schema.text), {})
+        for subject, schema in schemas.items()
+        if (pin := lock.pin(subject, schema))
     }
 
 
@@ -155,7 +158,9 @@ def _unknown(schema_id: int) -> Unresolved:
     return Unresolved(f"schema id {schema_id}", retryable=False, reason=reason)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(schema_id: int, text: str | None) -> Any:
+    if text is None:
+        return Unresolved("", retryable=False, reason=f"the registry has no schema {schema_id}: HTTP 404")
     try:
         return parse_schema(json.loads(text), {})
     except Exception as error:  # noqa: BLE001 - text from a registry makes the parser raise any exception
