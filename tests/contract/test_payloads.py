@@ -126,6 +126,7 @@ def test_load_takes_an_array_in_json_schema(steps: Copy) -> None:
         "{type: object, additionalProperties: false, required: [at, weight], properties: "
         "{scale: {type: string}, at: {type: integer}, weight: {type: number}}}"
     )
+    steps.edit("      x-additional-properties: true\n", "")
     steps.edit(
         "payload: {$ref: '#/components/schemas/weighings'}", f"payload: {{type: array, maxItems: 2, items: {element}}}"
     )
