@@ -12,6 +12,7 @@
     ├── RequestError                an HTTP request that cannot be answered -> its status code
     ├── AddressError                an address that MQTT cannot express -> finding
     ├── ExpressionError             a text that is not a runtime expression -> finding
+    ├── UnsupportedPatternError     a pattern of JSON Schema that cannot be matched in linear time -> finding
     ├── ReferenceFault              a `$ref` that leads nowhere -> finding
     └── TooLargeError               a schema without end -> finding
 

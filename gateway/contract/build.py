@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.contract import examples, header_rules, headers, mapping, payload_rules, pointers, route
+from gateway.contract import constraints, examples, header_rules, headers, mapping, payload_rules, pointers, route
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.document import quoted
 from gateway.contract.mapping import Mapping
@@ -135,6 +135,7 @@ class _Builder:
             dead_letters=failing.route,
             examples=examples.payloads(incoming.message),
             payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
+            array_schema=payload.around,
             sequence=sequence,
             silent_after=silent_after,
             user_properties=frozenset(headers.properties(incoming.message)),
@@ -166,6 +167,7 @@ class _Builder:
                 payload_rules.check_text(self._content_type(incoming.message), payload, record, self.findings)
             payload_rules.check_whole(record, tied, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
+            constraints.check(incoming.message, payload, record, self.findings)
         return Mapping(
             message=incoming.message,
             payload=payload,

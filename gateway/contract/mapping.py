@@ -207,7 +207,8 @@ class _Trial:
         """The codec of the stream, made when it is needed."""
         mapping, pointers = self.mapping, tuple(parameter.pointer for parameter in self.mapping.parameters)
         avro = self.record.schema.record
-        conversion = Conversion(avro, mapping.keys, pointers, mapping.unknown, content=mapping.content)
+        conversion = Conversion(avro, mapping.keys, pointers, mapping.unknown, content=mapping.content,
+                                schema=mapping.payload.json_schema)  # fmt: skip
         return Codec(conversion, is_fast=bool(mapping.keys))
 
     def run(self, node: Node, namesake: Node | None) -> Findings:

@@ -14,12 +14,13 @@ therefore both the bytes and the number of the records are limited, so that libr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import structs
 
 from gateway.core.codec.json_text import check_nesting, parse
+from gateway.core.codec.payload_schema import rules_of_array
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import DeadLetter, Reading, Reason, Record, TransformResults, transform_each
 
@@ -60,11 +61,15 @@ def _array_error(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
 
 
 class ArrayTransform:
-    """Checks and encodes the readings of a stream whose messages hold several; `payload_limit` is in bytes."""
+    """Checks and encodes the readings of a stream whose messages hold several.
 
-    def __init__(self, transform: Transform | FanOut, payload_limit: int) -> None:
+    `payload_limit` is in bytes, `schema` the JSON Schema of the array, if it has one.
+    """
+
+    def __init__(self, transform: Transform | FanOut, payload_limit: int, schema: Any = None) -> None:
         self._transform = transform
         self._payload_limit = payload_limit
+        self._rules = rules_of_array(schema)
 
     def __call__(self, reading: Reading) -> list[Record] | DeadLetter:
         """Transform one message: give its records, or why there are none."""
@@ -90,6 +95,8 @@ class ArrayTransform:
             room -= sum(map(_size, new))
             if room < 0:
                 return DeadLetter(Reason.TOO_LARGE, "", f"its records have more than {MAX_BYTES} bytes")
+        if self._rules and (violation := self._rules.error(list(map(parse, payloads)))):
+            return violation.dead_letter()
         return records
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[list[Record]]:

@@ -130,7 +130,8 @@ class Stream:
     route: Route  # of valid readings
     dead_letters: Route  # of all others
     examples: tuple[Any, ...] = ()  # payloads of the MQTT message's examples
-    payload_schema: dict[str, Any] | None = None  # the MQTT message's JSON Schema, if it has its own
+    payload_schema: dict[str, Any] | None = None  # the JSON Schema of a reading in the MQTT message, if it has its own
+    array_schema: dict[str, Any] | None = None  # the JSON Schema of the array that holds it, likewise
     also: tuple[Route, ...] = ()  # further routes that valid readings take at the same time
     sequence: str | None = None  # RFC 6901 pointer into the payload, to a number that counts up by one per key
     silent_after: int | None = None  # seconds without a reading after which a key counts as silent

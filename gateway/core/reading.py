@@ -49,14 +49,15 @@ class Reason(StrEnum):
 
     EMPTY = "empty"  # no payload at all
     NOT_JSON = "not_json"  # RFC 8259 does not allow it, NaN and Infinity included
-    BAD_ENCODING = "bad_encoding"  # invalid UTF-8, a byte order mark, a lone surrogate
+    BAD_ENCODING = "bad_encoding"  # invalid UTF-8, a byte order mark, a lone surrogate; not base64 where it must be
     TOO_DEEP = "too_deep"  # nested beyond `json_text.MAX_DEPTH`
     WRONG_TYPE = "wrong_type"  # another JSON type than the schema asks for
     MISSING = "missing"  # a field without default is absent
     EXTRA_FIELD = "extra_field"  # a member that no field reads
-    OUT_OF_RANGE = "out_of_range"  # a number its Avro type cannot hold
+    OUT_OF_RANGE = "out_of_range"  # a number that its Avro type cannot hold, or a number or size beyond the schema's
     NOT_EXACT = "not_exact"  # a number that would be rounded where it must not be
     BAD_FORMAT = "bad_format"  # text that is not a timestamp, uuid, enum symbol, fixed of this size ...
+    NOT_ALLOWED = "not_allowed"  # a value that enum, const, pattern, multipleOf or uniqueItems excludes
     TOPIC_MISMATCH = "topic_mismatch"  # payload and topic name different machines
     BAD_TOPIC = "bad_topic"  # topic with empty or non-UTF-8 levels
     NO_KEY = "no_key"  # the key field is null or empty

@@ -33,4 +33,4 @@ def transform_of(
     for transform, route in zip(transforms, stream.routes, strict=True):
         transform.record_time = record_times.get(route.topic.name, transform.record_time)
     one = FanOut(transforms) if stream.also else transforms[0]
-    return ArrayTransform(one, payload_limit) if stream.is_array else one
+    return ArrayTransform(one, payload_limit, stream.array_schema) if stream.is_array else one

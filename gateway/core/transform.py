@@ -192,6 +192,7 @@ def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
         stream.content,
         route.timestamp,
         stream.sequence if route is stream.route else None,  # the contract checks only the first route's fields for it
+        stream.payload_schema,
     )
 
 

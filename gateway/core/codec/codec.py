@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.compiled import compile_fast
 from gateway.core.codec.event_time import EventTime
 from gateway.core.codec.key import Key
+from gateway.core.codec.payload_schema import rules_of
 from gateway.core.codec.precise_encoder import compile_encoder, member
 from gateway.core.codec.scalar_payload import reader, unwrapped
 from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
@@ -42,6 +44,7 @@ class Codec:
         self._read = reader(record, conversion.content)
         self._is_whole = record.whole_field is not None
         self._prefix = conversion.prefix
+        self._rules = rules_of(conversion)
         self._encode = compile_encoder(record, conversion.unknown)
         self._key = Key(record, conversion.keys)
         self._event_time = EventTime(record, conversion.event_time) if conversion.event_time else None
@@ -52,7 +55,7 @@ class Codec:
         self.not_fast_because = "" if is_fast else "it is switched off"
         if is_fast:
             try:
-                self.prepare, self.fast = compile_fast(conversion)
+                self.prepare, self.fast = compile_fast(conversion, self._rules)
             except UnsupportedSchemaError as error:
                 self.not_fast_because = str(error)
 
@@ -67,15 +70,28 @@ class Codec:
         """Do the same as `encode` on the precise path."""
         try:
             value = self._read(payload)
+            error = self._applied(value)
             for path, text in zip(self._parameters, values, strict=True):
                 if path and type(value) is dict:
                     _tie(value, path, text)
             out = bytearray(self._prefix)
             self._encode(value, out)
+            if error:
+                raise error
             moment = self._event_time.of(value) if self._event_time else None
             return self._key.of(value), bytes(out), moment, self._number(value)
         except ValidationError as error:
             return (unwrapped(error) if self._is_whole else error).dead_letter()
+
+    def _applied(self, value: Any) -> ValidationError | None:
+        """Apply the payload's schema: decode its texts, and give the first error; the encoder's own come before it."""
+        if self._rules is None:
+            return None
+        sent = value[PAYLOAD] if self._is_whole else value
+        error, decoded = self._rules.error(sent), self._rules.decoded(sent)
+        if self._is_whole:
+            value[PAYLOAD] = decoded
+        return error
 
     def _number(self, value: Any) -> int | None:
         try:

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.compiled_schema import SchemaCode
 from gateway.core.codec.compiled_types import TypeCode
 from gateway.core.codec.json_text import MAX_DEPTH, MAX_NESTING, check_depth, check_nesting
 from gateway.core.codec.primitives import long
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
     from gateway.core.avro_schema import Field
     from gateway.core.codec.conversion import Content, Conversion, Encode, Prepared, Unknown
+    from gateway.core.codec.payload_schema import Rules
     from gateway.core.codec.source_text import Part
 
 _OF_PARAMETER = "text", "utf", "avro"  # its text, its UTF-8, and its Avro string
@@ -73,15 +75,17 @@ class Compiled(NamedTuple):
     encode: Encode
 
 
-def compile_fast(conversion: Conversion) -> Compiled:
+def compile_fast(conversion: Conversion, rules: Rules | None = None) -> Compiled:
     """Generate and compile the encoder of a stream; raises UnsupportedSchemaError for a shape without code."""
     record, parameters = conversion.record, conversion.parameters
     program, facts = SourceWriter(), SchemaFacts(record)
     types = TypeCode(program, facts, conversion.unknown)
     with program.block("def encode(payload, prepared):"):
-        # the payload becomes Python objects; what the topic contributes has variables
+        # the payload becomes Python objects, and passes its schema; what the topic contributes has variables
         filled = _topic(types, parameters)
         _write_decoding(program, facts, conversion.unknown)
+        if rules:
+            SchemaCode(program, has_decimals=facts.has_decimals).write(rules, "v0")
         if whole := record.whole_field:
             _write_whole(program, whole, conversion.content)
         # the Avro bytes of the record; key, time and number are read from the variables that this leaves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType
@@ -31,3 +31,4 @@ class Conversion(NamedTuple):
     content: Content = "json"
     event_time: str | None = None  # JSON pointer into the record, to a timestamp that may be null
     sequence: str | None = None  # JSON pointer into the payload, to the sequence number
+    schema: Any = None  # JSON Schema of the payload as it is sent, if it has its own, references written out

@@ -1,0 +1,335 @@
+"""What the JSON Schema of a payload demands beyond its Avro record: the tree of tests that every payload has to pass.
+
+The schema is that of the payload as it was sent, before members are filled in from the topic. A demand that the codec
+makes anyway, because of the Avro types and what the fields read, is left out, so that a schema which only describes the
+record costs nothing. The codec reports its own error first. References in the schema are written out.
+
+Text with a `contentEncoding` is decoded where an Avro type of bytes takes it; elsewhere it is only checked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test
+from gateway.core.codec.validation_error import ValidationError, tokens
+from gateway.core.reading import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gateway.core.avro_schema import AvroType, Field, Path
+    from gateway.core.codec.conversion import Conversion
+    from gateway.core.codec.keywords import Decode
+
+DECODE = "$decode"  # in a schema that was reduced: the `contentEncoding` of text that is decoded
+_TYPES = {
+    "null": {"null"}, "boolean": {"boolean"}, "integer": {"integer"}, "number": {"integer", "number"},
+    "string": {"text"}, "array": {"array"}, "object": {"object"},
+}  # fmt: skip
+# Keywords that restrict a value too; `gateway check` says that they are not enforced.
+UNENFORCED = frozenset({
+    "additionalItems", "anyOf", "contains", "dependencies", "dependentRequired", "dependentSchemas", "discriminator",
+    "else", "format", "if", "maxContains", "minContains", "not", "nullable", "oneOf", "patternProperties",
+    "prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+})  # fmt: skip
+ENFORCED = frozenset({*TESTS, "additionalProperties", "allOf", "items", "properties", "required"})
+
+
+class Rules:
+    """The tests of one place of the payload, and those below it.
+
+    Attributes:
+        tests: of the value itself.
+        required: the members that an object must have.
+        members: the rules of members by name; of those whose names are in `named` but not here there is none.
+        named: names of all members that are described.
+        others: the rules of all other members; `NO_MEMBER` when there must be none.
+        items: the rules of each item of an array.
+        decode: makes bytes of a text; None to leave it.
+        also: further rules of the same value.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        schema = schema if isinstance(schema, dict) else {}
+        self.tests = [test for key, value in schema.items() if key in TESTS and (test := TESTS[key](key, value))]
+        self.required: tuple[str, ...] = tuple(schema.get("required", ()))
+        properties = schema.get("properties", {})
+        self.named = frozenset(properties)
+        self.members = {name: rules for name, below in properties.items() if (rules := _rules(below))}
+        others = schema.get("additionalProperties")
+        self.others = NO_MEMBER if others is False else _rules(others)
+        self.items = _rules(schema.get("items"))
+        self.decode: Decode | None = ENCODINGS[schema[DECODE]] if DECODE in schema else None
+        self.also = [rules for each in schema.get("allOf", ()) if (rules := _rules(each))]
+
+    @property
+    def below(self) -> list[Rules]:
+        """The rules directly below, and of the same value."""
+        return [each for each in (*self.members.values(), self.others, self.items, *self.also) if each]
+
+    @property
+    def decodes(self) -> bool:
+        """True when a text is decoded, here or below."""
+        return self.decode is not None or any(each.decodes for each in self.below)
+
+    def error(self, value: Any) -> ValidationError | None:
+        """Give the first error of a value, its place included; None when it passes."""
+        found = next((error for test in self.tests if (error := test.error(value))), None)
+        if found is None and type(value) is dict:
+            found = self._missing(value) or _first(self._members(value))
+        elif found is None and type(value) is list and self.items:
+            found = _first((str(index), self.items, item) for index, item in enumerate(value))
+        return found or next((error for rules in self.also if (error := rules.error(value))), None)
+
+    def _missing(self, value: dict[str, Any]) -> ValidationError | None:
+        name = next((name for name in self.required if name not in value), None)
+        return None if name is None else ValidationError(Reason.MISSING, "the schema requires this member", name)
+
+    def _members(self, value: dict[str, Any]) -> Iterator[tuple[str, Rules, Any]]:
+        for name, member in value.items():
+            if rules := self.of_member(name):
+                yield name, rules, member
+
+    def of_member(self, name: str) -> Rules | None:
+        """Find the rules of a member."""
+        if name in self.named:
+            return self.members.get(name)
+        return self.others
+
+    def decoded(self, value: Any) -> Any:
+        """Decode texts, in place below the value itself; raises ValidationError, BAD_ENCODING."""
+        if self.decode is not None and type(value) is str:
+            return decoded(self.decode, value)
+        if type(value) is dict:
+            for name, rules, member in list(self._members(value)):
+                value[name] = _below(rules, member, name)
+        elif type(value) is list and self.items:
+            value[:] = [_below(self.items, item, str(index)) for index, item in enumerate(value)]
+        for rules in self.also:
+            value = rules.decoded(value)
+        return value
+
+
+def decoded(decode: Decode, text: str) -> str:
+    """Decode a text to one of the code points 0 to 255, as Avro's bytes are written; raises ValidationError."""
+    try:
+        return decode(text).decode("latin-1")
+    except ValueError:
+        name = next(name for name, known in ENCODINGS.items() if known is decode)
+        raise ValidationError(Reason.BAD_ENCODING, f"the text is not {name} (contentEncoding)") from None
+
+
+def _below(rules: Rules, value: Any, token: str) -> Any:
+    try:
+        return rules.decoded(value)
+    except ValidationError as error:
+        raise error.under(token) from None
+
+
+def _first(places: Iterable[tuple[str, Rules, Any]]) -> ValidationError | None:
+    for token, rules, value in places:
+        if error := rules.error(value):
+            return error.under(token)
+    return None
+
+
+def _rules(schema: Any) -> Rules | None:
+    """Make rules; None for a schema that demands nothing."""
+    if schema is False:
+        return _FORBIDDEN
+    return Rules(schema) if isinstance(schema, dict) and schema else None
+
+
+def _always(test: Test) -> Rules:
+    rules = Rules({})
+    rules.tests.append(test)
+    return rules
+
+
+_FORBIDDEN = _always(FORBIDDEN)
+NO_MEMBER = _always(FORBIDDEN._replace(reason=Reason.EXTRA_FIELD, clause="is the value of a member that the schema "
+                                        "does not allow (additionalProperties)"))  # fmt: skip
+
+
+# --- reducing ----------------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """What the codec does with the value at a place of the payload."""
+
+    types: tuple[AvroType, ...] = ()  # that take it; the branches of a union
+    parts: tuple[tuple[Path, Field], ...] = ()  # fields that read below it, with the rest of their paths
+    is_certain: bool = True  # it is refused unless one of the types takes it
+
+    @property
+    def kinds(self) -> set[str] | None:
+        """The kinds of JSON values that pass; None when any may."""
+        kinds = {kind for each in self.types for kind in each.json_kinds or {each.kind}}
+        kinds |= {"object" for _, field in self.parts if len(field.paths) == 1}
+        return kinds if kinds and self.is_certain else None
+
+    def _reads(self) -> Iterator[tuple[Path, Field]]:
+        yield from self.parts
+        yield from ((path, field) for each in self.types for field in each.fields for path in field.paths if path)
+
+    def names(self) -> set[str]:
+        """The members that are read by name."""
+        return {path[0] for path, _ in self._reads()}
+
+    def member(self, name: str) -> Place:
+        """Give the place of a member of an object."""
+        read = [(path[1:], field) for path, field in self._reads() if path[0] == name]
+        types = [branch for path, field in read if not path for branch in field.type.branches]
+        types += [branch for each in self.types if each.kind == "map" for branch in each.inner[0].branches]
+        parts = tuple((path, field) for path, field in read if path)
+        # a member that another one comes before is not looked at, and a factor makes whole numbers of others
+        is_certain = all(len(field.paths) == 1 and field.factor is None for path, field in read if not path)
+        return Place(tuple(types), parts, is_certain) if types or parts else self.other()
+
+    def other(self) -> Place:
+        """A member that is not read by name: collected, in a map, or ignored."""
+        collectors = [field.type.non_null[0] for each in self.types for field in each.fields if field.collects]
+        maps = [each.inner[0] for each in (*self.types, *collectors) if each.kind == "map"]
+        return Place(tuple(branch for each in maps for branch in each.branches))
+
+    @property
+    def item(self) -> Place:
+        """The place of an array's items."""
+        arrays = [each.inner[0] for each in self.types if each.kind == "array"]
+        return Place(tuple(branch for each in arrays for branch in each.branches))
+
+    def demands(self, name: str) -> bool:
+        """Tell whether an object without the member is refused."""
+        if len([each for each in self.types if each.kind != "null"]) > 1 or not self.is_certain:
+            return False
+        read = [field for path, field in self._reads() if path == (name,)]
+        return any(not field.has_default and len(field.paths) == 1 for field in read)
+
+    def refuses_others(self) -> bool:
+        """Tell whether an object with a member that no field reads is refused, where the stream rejects such."""
+        reads = [each for each in self.types if each.kind in {"record", "map"}]
+        is_read = all(each.kind == "record" and not any(field.collects for field in each.fields) for each in reads)
+        return bool(reads or self.parts) and is_read
+
+
+class _Reducer:
+    """Leaves out of a schema what the codec demands anyway."""
+
+    def __init__(self, conversion: Conversion) -> None:
+        self._rejects = conversion.unknown == "reject"
+        self._tied = {tokens(pointer) for pointer in conversion.parameters if pointer}
+
+    def reduced(self, schema: Any, place: Place, path: Path | None = ()) -> Any:
+        """Reduce the schema of a place; `path` leads there, None where no parameter of the address can."""
+        if not isinstance(schema, dict):
+            return False if schema is False else {}
+        kept = {key: value for key, value in schema.items() if key in TESTS}
+        kinds = place.kinds
+        if kinds is not None and kinds <= _allowed(schema.get("type")):
+            kept.pop("type", None)
+        if (name := schema.get("contentEncoding")) in list(ENCODINGS) and _takes_bytes(place):
+            kept[DECODE] = name
+            del kept["contentEncoding"]
+        kept |= self._members(schema, place, path)
+        items = self.reduced(schema.get("items"), place.item, None)
+        every = [each for one in _list(schema.get("allOf")) if (each := self.reduced(one, place, path)) != {}]
+        return kept | {key: value for key, value in (("items", items), ("allOf", every)) if value not in ({}, [])}
+
+    def _members(self, schema: dict[str, Any], place: Place, path: Path | None) -> dict[str, Any]:
+        described = schema.get("properties")
+        properties = described if isinstance(described, dict) else {}
+        additional = True if "patternProperties" in schema else schema.get("additionalProperties", True)
+
+        def below(described: Any, name: str) -> Any:
+            return self.reduced(described, place.member(name), None if path is None else (*path, name))
+
+        members = {name: below(each, name) for name, each in properties.items()}
+        others = self._others(additional, place, members.keys())
+        if isinstance(additional, dict):
+            read = {name: below(additional, name) for name in sorted(place.names() - members.keys())}
+            first = next(iter(read.values()), others)
+            if others != {} and all(each == first for each in read.values()):
+                others = first  # it demands no less than what it replaces: one rule for all costs less
+            else:
+                members |= read
+        required = [name for name in _list(schema.get("required")) if not self._is_demanded(name, place, path)]
+        is_needed = others != {} or any(each != {} for each in members.values())
+        return (
+            ({"properties": members} if is_needed else {})
+            | ({"additionalProperties": others} if others != {} else {})
+            | ({"required": required} if required else {})
+        )
+
+    def _others(self, additional: Any, place: Place, described: Iterable[str]) -> Any:
+        """Reduce what is demanded of the members that no field reads by name."""
+        is_refused = self._rejects and place.refuses_others()
+        if additional is False:
+            return {} if is_refused and place.names() <= set(described) else False
+        return {} if is_refused else self.reduced(additional, place.other(), None)
+
+    def _is_demanded(self, name: Any, place: Place, path: Path | None) -> bool:
+        if not isinstance(name, str):
+            return True
+        return place.demands(name) and (path is None or (*path, name) not in self._tied)
+
+
+def rules_of(conversion: Conversion) -> Rules | None:
+    """Make the rules of a stream's payload; None when its schema demands no more than its record."""
+    return _rules(_Reducer(conversion).reduced(conversion.schema, outermost(conversion.record)))
+
+
+def rules_of_array(schema: Any) -> Rules | None:
+    """Make the rules of an array whose items have rules of their own."""
+    own = {key: value for key, value in schema.items() if key in TESTS and key != "type"} if schema else None
+    return _rules(own)
+
+
+def outermost(record: AvroType) -> Place:
+    """Give the place of the whole payload."""
+    whole = record.whole_field
+    return Place(whole.type.branches if whole else (record,))
+
+
+def unenforced(schema: Any, place: Place, path: Path = ()) -> Iterator[tuple[Path, str, Place]]:
+    """List keywords without an effect: the path to theirs in the schema, the keyword, and the place of the payload."""
+    if not isinstance(schema, dict):
+        return
+    for keyword, argument in schema.items():
+        if keyword in TESTS:
+            is_made = TESTS[keyword](keyword, argument) is not None
+        elif keyword == "additionalProperties":
+            is_made = argument is False or not place.refuses_others()
+        elif keyword == "items":
+            is_made = not isinstance(argument, list)
+        else:
+            is_made = keyword in ENFORCED
+        if not is_made:
+            yield path, keyword, place
+    for keyword, token, below, inner in _below_schema(schema, place):
+        yield from unenforced(below, inner, (*path, keyword, *token))
+
+
+def _below_schema(schema: dict[str, Any], place: Place) -> Iterator[tuple[str, Path, Any, Place]]:
+    properties = schema.get("properties")
+    for name, described in properties.items() if isinstance(properties, dict) else ():
+        yield "properties", (name,), described, place.member(name)
+    yield "additionalProperties", (), schema.get("additionalProperties"), place.other()
+    yield "items", (), schema.get("items"), place.item
+    for index, one in enumerate(_list(schema.get("allOf"))):
+        yield "allOf", (str(index),), one, place
+
+
+def _allowed(stated: Any) -> set[str]:
+    names = stated if isinstance(stated, list) else [stated]
+    return set().union(*(_TYPES.get(name, ()) for name in names if isinstance(name, str)))
+
+
+def _takes_bytes(place: Place) -> bool:
+    """Tell whether the first type that takes text is one of bytes, in which any byte may be."""
+    first = next((each for each in place.types if "text" in each.json_kinds), None)
+    return first is not None and first.kind in {"bytes", "fixed"} and first.logical is None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

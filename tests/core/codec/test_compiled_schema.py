@@ -1,0 +1,41 @@
+"""The code of rules takes at once what is sure to pass; `test_payload_schema.py` compares its verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.core.codec.unsupported import FallBack
+from tests.contract_values import codec_of, record
+
+
+def of_one(schema: Any, kind: Any = "double") -> Any:
+    return codec_of(record(("k", "string"), ("v", kind)), ("/k",), schema={"properties": {"v": schema}}).fast
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind", "value"),
+    [
+        ({"minimum": 0, "maximum": 100}, "double", "21.5"),
+        ({"minimum": 0, "maximum": 100}, "double", "0"),
+        ({"minimum": 0, "maximum": 100}, "double", "100.0"),
+        ({"minimum": 0.1}, "double", "0.1"),
+        ({"minimum": 99.99}, {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, "99.99"),
+        ({"multipleOf": 0.1}, "double", "21.3"),
+        ({"multipleOf": 5}, "int", "20"),
+        ({"enum": [1, 2.5]}, "double", "2.5"),
+        ({"type": "integer"}, "double", "3.0"),
+        ({"pattern": "^a+$", "minLength": 1}, "string", '"aaa"'),
+        ({"uniqueItems": True}, {"type": "array", "items": "double"}, "[1,1.5]"),
+    ],
+)
+def test_the_fast_path_takes_what_is_sure_to_pass(schema: Any, kind: Any, value: str) -> None:
+    """Values at the limits included; the precise path would cost ten times as much."""
+    assert of_one(schema, kind)(f'{{"k":"k","v":{value}}}'.encode(), ())
+
+
+@pytest.mark.parametrize("digits", ["100.0000000000000000001", "99.9999999999999999999", "1000000000000000000000e-19"])
+def test_the_fast_path_leaves_digits_that_a_float_loses(digits: str) -> None:
+    with pytest.raises(FallBack):
+        of_one({"maximum": 100})(f'{{"k":"k","v":{digits}}}'.encode(), ())
