@@ -71,12 +71,12 @@ class TooLargeError(DataError):
 
 
 class Document:
-    """The files of one contract, each read once; `path` is the main file."""
+    """The files of one contract, each read once; `path` is the main file, which the source may have read already."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Source | None = None) -> None:
         self.path = path
         self._sources: dict[Path, Source | ConfigurationError] = {}
-        main = self.open(Path(_normal(path.absolute())), str(path))
+        main = source or self.open(Path(_normal(path.absolute())), str(path))
         self.root = Node(self, main, (), main.data)
 
     def open(self, path: Path, name: str) -> Source:

@@ -67,7 +67,7 @@ class AvroType:
     @property
     def aliases(self) -> frozenset[str]:
         """Other full names of a named type."""
-        return frozenset(full_name(alias, self.namespace) for alias in self.attributes.get("aliases", ()))
+        return frozenset(full_name(alias, self.namespace) for alias in self.attributes.get("aliases") or ())
 
     @property
     def logical_name(self) -> str:
@@ -198,13 +198,14 @@ class Field:
 
     @property
     def doc(self) -> str:
-        """The description."""
-        return str(self.attributes.get("doc", ""))
+        """The description; empty where it is no text, which Avro ignores."""
+        doc = self.attributes.get("doc")
+        return doc if isinstance(doc, str) else ""
 
     @property
     def aliases(self) -> tuple[str, ...]:
         """Other names that a writer may have used."""
-        return tuple(self.attributes.get("aliases", ()))
+        return tuple(self.attributes.get("aliases") or ())
 
     @property
     def location(self) -> Any:
@@ -295,7 +296,8 @@ class _Builder:
 
     def _define(self, definition: dict[str, Any], place: Place, outer: str) -> AvroType:
         kind = "record" if definition["type"] == "error" else definition["type"]
-        name = full_name(definition["name"], definition.get("namespace", outer))
+        stated = definition.get("namespace")
+        name = full_name(definition["name"], outer if stated is None else stated)
         symbols, size = tuple(definition.get("symbols", ())), definition.get("size", 0)
         made = self._named[name] = AvroType(kind, place, definition, name, symbols=symbols, size=size)
         if kind == "record":  # its fields are set once it is known by its name, because they may refer to it

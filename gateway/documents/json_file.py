@@ -23,7 +23,11 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
 
 def read(path: Path, name: str) -> Source:
     """Read a JSON file by the name that findings use; raises ConfigurationError when that is not possible."""
-    text = read_text(path, name)
+    return parse(read_text(path, name), path, name)
+
+
+def parse(text: str, path: Path, name: str) -> Source:
+    """Parse the text of a JSON file; raises ConfigurationError when it is not JSON."""
     try:
         if _depth(text) > MAXIMUM_DEPTH:
             refuse(name, 0, f"The file is nested more than {MAXIMUM_DEPTH} levels deep.", "Use fewer levels.")

@@ -500,7 +500,7 @@ def test_check_of_two_files_reads_any_name(tmp_path: Path) -> None:
     assert command("schemas", "check", "--old", old, "--new", new).returncode == COMPATIBLE
     done = command("schemas", "check", "--old", wrong, "--new", tmp_path)
     assert done.returncode == NO_SCHEMA
-    assert f"{wrong}:1: This is not an Avro schema" in done.stderr
+    assert f"{wrong}:1: The JSON is invalid" in done.stderr
     assert f"{tmp_path}: It cannot be read" in done.stderr
 
 

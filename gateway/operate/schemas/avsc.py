@@ -1,19 +1,18 @@
 """A version of an Avro schema: its types, and their lines in the file.
 
-`read` is for files that can still be edited: a fault is reported with its line, by the contract's own checks where the
-outermost type is a record. `parse` is for versions in a registry or in git: they only need to be valid Avro.
+`read` is for files: they must follow Avro's rules, and every error is reported with its line. `parse` is for versions
+in a registry or in git, which cannot be corrected any more: it takes all that can be compared.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import fastavro
-
-from gateway.contract import schema as records
+from gateway.contract.avro_rules import AvroRules
 from gateway.contract.document import Document
 from gateway.contract.findings import Findings
 from gateway.core.avro_schema import build
+from gateway.documents import json_file
 from gateway.errors import ConfigurationError, Finding
 from gateway.registry import canonical_form
 from gateway.text import printable
@@ -40,18 +39,14 @@ class Schema(NamedTuple):
 
 
 def read(path: Path) -> Schema:
-    """Read a schema file, with all its errors in one ConfigurationError; `.avsc` and `.json` files give lines."""
-    if path.suffix not in {".avsc", ".json"}:  # a pipe, for example; the contract's reader would parse it as YAML
-        return parse(_text(path), str(path))
-    document, findings = Document(path), Findings()
-    node = document.root
-    if node.is_mapping and node.at("type").text == "record":
-        for finding in document.findings:
-            findings.add(finding)
-        record = records.load(node, findings)
-        if record is None or findings.has_errors:
-            raise ConfigurationError([one for one in findings.ordered(str(path)) if one.severity == "error"])
-    return _built(node.value, str(path), node.source.lines)
+    """Read a schema file, which may be a pipe, with all its errors in one ConfigurationError."""
+    source, findings = json_file.parse(_text(path), path, str(path)), Findings()
+    for finding in source.findings:
+        findings.add(finding)
+    AvroRules(findings, is_strict=False).check(Document(path, source).root)
+    if findings.has_errors:
+        raise ConfigurationError([one for one in findings.ordered(str(path)) if one.severity == "error"])
+    return Schema(str(path), build(source.data), source.lines)
 
 
 def parse(text: str, label: str, references: Sequence[str] = ()) -> Schema:
@@ -59,15 +54,8 @@ def parse(text: str, label: str, references: Sequence[str] = ()) -> Schema:
     try:
         return Schema(label, canonical_form.parse(text, references), {})
     except Exception as error:  # noqa: BLE001 - malformed schemas raise exceptions of many types
-        raise _invalid(label, error) from None
-
-
-def _built(definition: Any, label: str, lines: dict[Place, int]) -> Schema:
-    try:
-        fastavro.parse_schema(definition)
-        return Schema(label, build(definition), lines)
-    except Exception as error:  # noqa: BLE001 - fastavro raises many kinds of error on a malformed schema
-        raise _invalid(label, error) from None
+        message = printable(f"This is not an Avro schema: {error or type(error).__name__}.")
+        raise ConfigurationError([Finding(label, getattr(error, "lineno", 0), "", message)]) from None
 
 
 def _text(path: Path) -> str:
@@ -75,8 +63,3 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([Finding(str(path), 0, "", printable(f"It cannot be read: {error}."))]) from None
-
-
-def _invalid(label: str, error: Exception) -> ConfigurationError:
-    message = printable(f"This is not an Avro schema: {error or type(error).__name__}.")
-    return ConfigurationError([Finding(label, getattr(error, "lineno", 0), "", message)])
