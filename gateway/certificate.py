@@ -6,7 +6,8 @@ fetches the certificate and finds the cause.
 
 from __future__ import annotations
 
-UNDER_SERVERS = "under servers in gateway.yaml"
+UNDER_SERVERS = "under servers in gateway.yaml (a change there needs a restart)"
+FILES_UNDER_SERVERS = "under servers in gateway.yaml (a change there needs a restart, a renewed file does not)"
 
 
 def rejected(reason: str) -> str:

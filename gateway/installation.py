@@ -76,16 +76,20 @@ def lock_path_of(settings: Settings) -> Path:
 
 
 def connection_properties(server: KafkaServer, given: ServerSettings, settings: Settings) -> dict[str, Any]:
-    """Make the librdkafka properties for the cluster; TLS always verifies the broker's certificate and name.
-
-    They hold the contents of all files, as they are now: a file that is renewed shows as another property.
-    """
-    tls, sasl = given.tls, given.sasl
-    encrypted = server.tls or tls is not None
-    files = settings.tls_files(tls) if tls else TlsFiles()
+    """Make the librdkafka properties for the cluster; TLS always verifies the broker's certificate and name."""
+    encrypted = server.tls or given.tls is not None
     properties = {
         "bootstrap.servers": given.host or server.host,
-        "security.protocol": ("SASL_" if sasl else "") + ("SSL" if encrypted else "PLAINTEXT"),
+        "security.protocol": ("SASL_" if given.sasl else "") + ("SSL" if encrypted else "PLAINTEXT"),
+    }
+    return properties | kafka_credentials(given, settings) | given.producer
+
+
+def kafka_credentials(given: ServerSettings, settings: Settings) -> dict[str, str]:
+    """Make those librdkafka properties that may be renewed, with the contents of all files as they are now."""
+    tls, sasl = given.tls, given.sasl
+    files = settings.tls_files(tls) if tls else TlsFiles()
+    properties = {
         "ssl.ca.pem": files.ca and files.ca.text,
         "ssl.certificate.pem": files.cert and files.cert.text,
         "ssl.key.pem": files.key and files.key.text,
@@ -94,7 +98,7 @@ def connection_properties(server: KafkaServer, given: ServerSettings, settings: 
         "sasl.username": sasl and sasl.username,
         "sasl.password": sasl and settings.secret(sasl.password_file).get_secret_value(),
     }
-    return {name: value for name, value in properties.items() if value} | given.producer
+    return {name: value for name, value in properties.items() if value}
 
 
 PORT, TLS_PORT = 1883, 8883

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from gateway.certificate import UNDER_SERVERS, rejected
+from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS, rejected
 from gateway.errors import GatewayError
 from gateway.text import printable
 
@@ -49,13 +49,13 @@ COLLATERAL = _codes("_FATAL _PURGE_QUEUE _PURGE_INFLIGHT OUT_OF_ORDER_SEQUENCE_N
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # the time differs in each report of the same error
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 # gateway.yaml is not named: `tail` also takes the address from its command line.
-_REACH = "check the address, and that Kafka listens there"
-_LOGIN = f"check sasl.username, password_file and mechanism {UNDER_SERVERS}"
+_REACH = "check the address, for a new one restart; does Kafka listen there?"
+_LOGIN = f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
 _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, each in its own words
     (re.compile("certificate verify failed"), rejected("certificate verify failed")),
     (
         re.compile(r"alert (bad certificate|certificate |unknown ca|handshake failure)"),
-        f"client certificate rejected or missing; check tls.cert_file and tls.key_file {UNDER_SERVERS}",
+        f"client certificate rejected or missing; check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}",
     ),
     (
         re.compile(r"invalid (credentials|username or password)", re.IGNORECASE),
@@ -67,7 +67,7 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
     ),
 )
 _FIXES_BY_TEXT = (
-    (re.compile("SSL"), f"check ca_file, cert_file and key_file {UNDER_SERVERS}"),
+    (re.compile(r"SSL|ssl\."), f"check ca_file, cert_file and key_file {FILES_UNDER_SERVERS}"),
     (re.compile("Connect to .* failed|Failed to resolve"), _REACH),
 )
 _FIXES_OF_CODES = {

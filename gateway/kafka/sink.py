@@ -7,6 +7,9 @@ Order survives failures by librdkafka's gap-less guarantee: a batch that fails m
 later record overtakes it. A fatal producer accepts no records; once it has reported all it held, `send` replaces it.
 Without it, a batch that was retried was stored after later ones.
 
+`renew` replaces the producer in the same way when credentials have changed: records that wait in the old one are handed
+back in order, those in flight are awaited.
+
 A reading of a stream with several topics, or a message that is an array, becomes several records. They are handed over
 together or not at all, and reported once: settled when Kafka has all of them, failed with the gravest error otherwise.
 
@@ -37,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from gateway.errors import GatewayError
 from gateway.kafka.errors import COLLATERAL, Outcome, cause, is_collateral, outcome, sentence
 from gateway.log import Conditions
 
@@ -81,6 +85,7 @@ MAX_KEYS = 65_536
 ANY_PARTITION = -1  # librdkafka's: the partitioner decides
 RECORD_OVERHEAD = 4_096  # bytes of headers and framing beside the payload
 Refusal = BufferError | KafkaException
+RENEWED = KafkaError(KafkaError._GAPLESS_GUARANTEE)  # noqa: SLF001 - librdkafka's own name; as if a record had failed
 
 
 class _Reports:
@@ -109,6 +114,13 @@ class _Reports:
             self._error = error
 
 
+def _producer(properties: dict[str, Any]) -> Producer:
+    try:
+        return Producer(properties)
+    except KafkaException as error:
+        raise GatewayError(sentence(error.args[0])) from None
+
+
 def _size(entries: Iterable[Entry]) -> int:
     return sum([entry.size for entry in entries])
 
@@ -121,7 +133,7 @@ class _Partitions(dict[bytes, int]):
 
 
 class KafkaSink:
-    """Produces records and collects their reports. Only the bridge's loop may call it, except `missing_topics`.
+    """Produces records and collects their reports. Only the bridge's loop may call it, except where a method says so.
 
     `window_bytes`, of readings in flight, is less than the spool's memory: else they could fill it alone, and reading
     from MQTT would stop though the disk has room.
@@ -136,7 +148,7 @@ class KafkaSink:
         merged = DEFAULTS | (DEBUG_DEFAULTS if "debug" in properties else {}) | dict(properties) | FIXED
         merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
-        self._producer = Producer(self._properties)
+        self._producer = _producer(self._properties)
         self.record_limit = int(merged["message.max.bytes"])
         self.settled: list[list[Entry]] = []
         self.failed: list[tuple[Entry, KafkaError]] = []
@@ -297,7 +309,7 @@ class KafkaSink:
     def poll(self, timeout_seconds: float) -> int:
         """Serve delivery reports, which add to `settled` and `failed`; wait at most so long; count the events."""
         try:
-            if self._fatal:
+            if self._fatal and not (self._fatal is RENEWED and self._replace()):
                 self._producer.purge(in_flight=False)
             served = int(self._producer.poll(timeout_seconds))
             # An empty producer has sent all it held. Whether Kafka has what was never to be reported is not known.
@@ -336,9 +348,19 @@ class KafkaSink:
         """Replace a fatal producer, if it has reported all it held."""
         if self.in_flight:
             return False
-        self._producer = Producer(self._properties)
-        self._fatal = None
+        self._fatal = None  # first, as `renew` may set it at any moment
+        self._producer = _producer(self._properties)
         return True
+
+    def renew(self, credentials: Mapping[str, Any]) -> None:
+        """Replace the producer by one with other credentials once nothing is in flight; any thread may call it.
+
+        GatewayError when librdkafka cannot use them; the producer then stays.
+        """
+        properties = self._properties | dict(credentials)
+        _producer(properties)
+        self._properties = properties
+        self._fatal = RENEWED
 
     def missing_topics(self, names: set[str], timeout_seconds: float) -> set[str]:
         """Look up which topics do not exist, or are hidden from this user. Blocks; any thread may call it.

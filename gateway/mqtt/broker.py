@@ -59,7 +59,12 @@ class Broker:
     def configure(self, client: paho.Client, connect_seconds: float) -> None:
         """Set login, TLS and the time limit for connecting on a new client."""
         client.connect_timeout = connect_seconds
+        self.log_in(client)
+
+    def log_in(self, client: paho.Client) -> None:
+        """Set login and TLS for the next connection of a client, instead of those of its former ones."""
         if self.username:
             client.username_pw_set(self.username, self.password or None)
         if self.tls:
+            client._ssl_context = None  # noqa: SLF001 - paho refuses to replace it
             client.tls_set_context(self.tls)

@@ -8,18 +8,18 @@ from __future__ import annotations
 import socket
 import ssl
 
-from gateway.certificate import UNDER_SERVERS, rejected
+from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS, rejected
 
 REFUSED = "broker refused the connection"
 REFUSAL_FIXES = {
-    "Not authorized": f"check username and password_file {UNDER_SERVERS}",
-    "Bad user name or password": f"check username and password_file {UNDER_SERVERS}",
-    "Client identifier not valid": "check clientId in the contract's MQTT binding",
-    "Unsupported protocol version": "set protocolVersion of this server in the contract",
+    "Not authorized": f"check username and password_file {FILES_UNDER_SERVERS}",
+    "Bad user name or password": f"check username and password_file {FILES_UNDER_SERVERS}",
+    "Client identifier not valid": "change clientId in the contract's MQTT binding, and restart",
+    "Unsupported protocol version": "set protocolVersion of this server in the contract, and restart",
     "Use another server": f"check host {UNDER_SERVERS}",
     "Server moved": f"check host {UNDER_SERVERS}",
 }
-CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {UNDER_SERVERS}"
+CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
 CHECK_TLS_PORT = f"is this a TLS port? check host {UNDER_SERVERS}"
 ALERTS = {  # the broker's TLS alert about the client certificate
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": (

@@ -13,6 +13,8 @@ while connecting, a thread of its own, because DNS look-ups and TLS handshakes b
 - Every connection has its own `AckQueue`. Packet ids are reused after a reconnect, so an acknowledgement for a message
   of an earlier connection is dropped.
 - QoS 2 is not asked for: paho forgets its state on restart, and answers before the message is stored.
+- Password and certificates are read again before each connect, because they may have been renewed. A connection that
+  is up stays: a broker that wants the new ones closes it.
 - A message above `payload_limit` is truncated on arrival; the dead letter gets its size and digest.
 - The source sends pings, not paho: paho pings after a whole keep-alive interval of silence and waits another for the
   answer; here a ping goes out after half an interval, so a dead link is found after one and a half.
@@ -31,6 +33,7 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from gateway.errors import GatewayError
 from gateway.log import Conditions
 from gateway.mqtt.errors import refusal, sentence
 from gateway.mqtt.reader import FastReader, MalformedPacketError, PahoReader
@@ -85,12 +88,16 @@ class Subscriptions(NamedTuple):
 
 
 class MqttSource:
-    """Reads from one broker."""
+    """Reads from one broker.
+
+    `read_broker` reads its secrets as they are now; it is called before each connect, from another thread, and raises
+    GatewayError when a file cannot be used.
+    """
 
     def __init__(
         self,
         server: MqttServer,
-        broker: Broker,
+        read_broker: Callable[[], Broker],
         subscriptions: Subscriptions,
         intake: Intake,
         connect_seconds: float = CONNECT_SECONDS,
@@ -102,7 +109,8 @@ class MqttSource:
         self.connects = 0
         self.sessions_lost = 0
         self._server = server
-        self._broker = broker
+        self._read_broker = read_broker
+        self._broker = read_broker()
         self._subscriptions = subscriptions
         self._session_filters = frozenset(subscriptions.known_filters)
         self._is_reading = True
@@ -253,7 +261,11 @@ class MqttSource:
     def _reconnect(self) -> None:
         """Connect, in a thread of its own, which owns the client until it ends."""
         try:
+            self._broker = self._read_broker()
+            self._broker.log_in(self._client)
             self._client.reconnect()
+        except GatewayError as error:
+            self._connect_error = str(error)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
             place, reason = f"{self._broker.host}:{self._broker.port}", sentence(error, is_connecting=True)
             self._connect_error = f"cannot connect to {place}: {reason}"
@@ -398,7 +410,8 @@ class MqttSource:
             return  # closed by the gateway
         now = time.monotonic()
         if flags.is_disconnect_packet_from_server and reason == "Session taken over":
-            detail = f"another client uses the id {self._server.client_id!r}; give each gateway its own clientId"
+            fix = "give each gateway its own clientId, and restart"
+            detail = f"another client uses the id {self._server.client_id!r}; {fix}"
             self._close(now, detail, TAKEN_OVER_BACKOFF)
         elif flags.is_disconnect_packet_from_server:
             self._close(now, f"the broker closed the connection: {reason}")

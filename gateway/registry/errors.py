@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_SUCH_SCHEMA = 40403
 NOT_FOUND_CODES = {40401, 40402, NO_SUCH_SCHEMA}  # subject, version, schema
 _FIXES = {  # by HTTP status
-    401: "Check registry.username and registry.password_file, or registry.token_file.",
+    401: "Check registry.username and registry.password_file, or registry.token_file; a renewed file is read again.",
     403: "Ask for the right to use this subject.",
     409: "Change the schema so that it is compatible, or the subject's compatibility level.",
     422: "Correct the schema file.",

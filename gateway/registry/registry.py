@@ -75,6 +75,7 @@ class SchemaRegistry:
     """
 
     def __init__(self, endpoint: Endpoint, lock_path: Path, *, register: bool = True) -> None:
+        self.endpoint = endpoint
         self._url = endpoint.url
         self._lock_path = lock_path
         self._register = register

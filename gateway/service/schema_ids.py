@@ -7,6 +7,7 @@ does not answer, ids stay in use as they are.
 - **All ids are confirmed at the start, and after each time without an answer.** In between, one stream in turn is
   confirmed every 30 s: so the cost does not grow with the streams, and a registry that was replaced in the meantime
   shows. When the one does not hold, all are checked at once.
+- Password, token and CA file are read each time, as they may have been renewed.
 - The lock file is read each time: `gateway schemas lock` takes effect without a restart.
 """
 
@@ -19,36 +20,45 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from gateway.core.stream_transform import transform_of
+from gateway.errors import ConfigurationError
 from gateway.log import Conditions
 from gateway.observe.peer_state import PeerState
+from gateway.registry.registry import SchemaIds, Unresolved
 from gateway.service import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.core.model import Stream
-    from gateway.registry.registry import SchemaRegistry, Unresolved
+    from gateway.core.model import Route, Stream
+    from gateway.registry.registry import SchemaRegistry
     from gateway.service.record_times import RecordTimes
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
+RESTART = "A change of gateway.yaml, the contract or a schema file needs a restart."
 
 
 class SchemaIdResolver:
     """Finds the schema id of every stream, and hands each stream's transform over to the bridge, or takes it back.
 
-    It has its own thread, because lookups block. `states` may be called from any thread.
+    It has its own thread, because lookups block. `states` may be called from any thread. `read_registry` makes a client
+    with the secrets as they are now, or raises ConfigurationError.
     """
 
     def __init__(
-        self, registry: SchemaRegistry, streams: list[Stream], record_times: RecordTimes, payload_limit: int
+        self,
+        read_registry: Callable[[], SchemaRegistry],
+        streams: list[Stream],
+        record_times: RecordTimes,
+        payload_limit: int,
     ) -> None:
         self._refusals = {stream.name: "The schema id is being looked up." for stream in streams}
         self._unverified = ""  # why the registry does not confirm the ids in use; empty when it does
         self._ids: dict[str, list[int]] = {}  # in use, by stream
-        self._registry = registry
+        self._read_registry = read_registry
+        self._registry = read_registry()
         self._streams = streams
         self._record_times = record_times
         self._payload_limit = payload_limit
@@ -92,13 +102,24 @@ class SchemaIdResolver:
 
     def _check(self, streams: Sequence[Stream]) -> bool:
         """Look up or confirm the ids of streams; whether the registry confirms them all."""
-        answer = self._registry.ids([route for stream in streams for route in stream.routes])
+        answer = self._ask([route for stream in streams for route in stream.routes])
         self._unverified = answer.unverified  # first, or `states` would show `ok` in between
         refusals = {refusal.subject: refusal for refusal in answer.refusals}
         for stream in streams:
             self._adopt(stream, answer.ids, refusals)
         self._report(answer.notes)
         return not (self._refusals or self._unverified)
+
+    def _ask(self, routes: Sequence[Route]) -> SchemaIds:
+        try:
+            registry = self._read_registry()
+        except ConfigurationError as error:
+            refusals = [Unresolved(route.subject, retryable=True, reason=str(error)) for route in routes]
+            return SchemaIds({}, tuple(refusals), ())
+        # After a success the client stays, unless its secrets have changed: a new one would read all CAs.
+        if registry.endpoint != self._registry.endpoint or self._refusals or self._unverified:
+            self._registry = registry
+        return self._registry.ids(routes)
 
     def _adopt(self, stream: Stream, ids: Mapping[str, int], refusals: Mapping[str, Unresolved]) -> None:
         """Let a stream use its ids, or none; without an answer, those that it uses."""
@@ -109,7 +130,7 @@ class SchemaIdResolver:
         elif refusal.retryable and stream.name in self._ids:  # the lock file is gone, or could never be written
             self._unverified = refusal.reason
         else:
-            self._refusals[stream.name] = refusal.reason
+            self._refusals[stream.name] = refusal.reason if refusal.retryable else f"{refusal.reason} {RESTART}"
             if self._ids.pop(stream.name, None):
                 self._record_times.hand_over(stream.name, None)
 

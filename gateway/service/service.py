@@ -19,7 +19,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
 from gateway.core.topic_index import UNMAPPED, topic_index
-from gateway.installation import broker_of, connection_properties, registry_of
+from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.mqtt.reader import Intake
@@ -30,6 +30,7 @@ from gateway.observe.http import HttpServer, Pages
 from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.status_page import StatusPage
 from gateway.service import memory
+from gateway.service.credentials import KafkaCredentials
 from gateway.service.record_times import RecordTimes
 from gateway.service.schema_ids import SchemaIdResolver
 from gateway.service.systemd import Notifier
@@ -64,6 +65,7 @@ class Service:
     ledger: Ledger
     record_times: RecordTimes
     schema_ids: SchemaIdResolver
+    credentials: KafkaCredentials
     http: HttpServer | None  # metrics and health; None if switched off
     notifier: Notifier
 
@@ -80,6 +82,7 @@ class Service:
             self.http.start()
         self.record_times.start(self.bridge.new_transforms.put)
         self.schema_ids.start()
+        self.credentials.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
         log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
 
@@ -97,6 +100,7 @@ class Service:
         self.notifier("STOPPING=1")
         self.schema_ids.stop()
         self.record_times.stop()
+        self.credentials.stop()
         self.bridge.is_reading = False  # 1. receive nothing new
         until = time.monotonic() + DRAIN_SECONDS
         while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka acknowledge what it can
@@ -135,7 +139,9 @@ def build(
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
     rules = Rules(dead_letter_topics, payload_limit, retained, monitors, Pacing(linger_seconds), record_times)
     bridge = Bridge(sources, spool, sink, ledger, rules)
-    schema_ids = SchemaIdResolver(registry_of(contract, settings), streams, record_times, payload_limit)
+    schema_ids = SchemaIdResolver(partial(registry_of, contract, settings), streams, record_times, payload_limit)
+    kafka = contract.kafka.name
+    credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)
 
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
     health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics)
@@ -144,7 +150,7 @@ def build(
     if settings.http.listen:
         status = StatusPage(contract.title, health, collector.collect)
         http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
-    return Service(sources, bridge, ledger, record_times, schema_ids, http, Notifier(environ))
+    return Service(sources, bridge, ledger, record_times, schema_ids, credentials, http, Notifier(environ))
 
 
 def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:
@@ -218,4 +224,4 @@ def _source(  # noqa: PLR0913 - what the source is made of, the last three by na
         receive_maximum=given.receive_maximum or ahead,
         is_fast=settings.mqtt.reader == "fast",
     )
-    return MqttSource(server, broker_of(server, settings), subscriptions, intake)
+    return MqttSource(server, partial(broker_of, server, settings), subscriptions, intake)

@@ -717,6 +717,24 @@ def test_turn_sends_a_dead_letter_whose_pointer_is_huge(
 # --- Kafka away ------------------------------------------------------------------------------------------------------
 
 
+def test_turn_keeps_the_order_while_credentials_are_renewed(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """The producer is replaced again and again, with readings in flight: all arrive once, in order per key."""
+    name, dead = topic("sensors"), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, linger_ms=20)
+    for number in range(2_000):
+        plant.source.publish(name, payload(number, f"k{number % 3}"))
+        if number % 100 == 0:
+            plant.sink.renew({})
+            plant.bridge.run_once()
+            plant.check()
+    plant.settle()
+    assert numbers_by_key(records(kafka.bootstrap, name, 2_000)) == {
+        f"k{key}": list(range(key, 2_000, 3)) for key in range(3)
+    }
+
+
 def test_turn_acknowledges_nothing_while_kafka_is_frozen(
     kafka_cluster: StartKafka, plants: Callable[..., Plant]
 ) -> None:

@@ -9,13 +9,14 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from gateway.certificate import FILES_UNDER_SERVERS
 from gateway.kafka.errors import ClientErrors, Outcome, cause, is_collateral, no_answer, outcome, sentence
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from tests.conftest import FreePort
 
-UNDER = "under servers in gateway.yaml"
+CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
 HANDSHAKE = "ssl://h:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::"
 
 
@@ -52,14 +53,14 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
         (
             SSL,
             f"{HANDSHAKE}tlsv13 alert certificate required",
-            f"Kafka at h:9093: client certificate rejected or missing; check tls.cert_file and tls.key_file {UNDER}",
+            f"Kafka at h:9093: client certificate rejected or missing; {CHECK_CERTIFICATE}",
         ),
         (
             AUTHENTICATION,
             "sasl_ssl://h:9093/1: SASL authentication error: Invalid username or password",
             (
                 "Kafka at h:9093: user name or password rejected; "
-                f"check sasl.username, password_file and mechanism {UNDER}"
+                f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
             ),
         ),
         (
@@ -67,7 +68,7 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
             "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
             (
                 "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused; "
-                "check the address, and that Kafka listens there"
+                "check the address, for a new one restart; does Kafka listen there?"
             ),
         ),
     ],

@@ -14,9 +14,11 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from gateway.certificate import FILES_UNDER_SERVERS
 from gateway.core.entry import Entry
 from gateway.core.model import KafkaServer
 from gateway.core.reading import Reading, Record
+from gateway.errors import GatewayError
 from gateway.installation import connection_properties
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.kafka.sink import WINDOW, KafkaSink
@@ -556,9 +558,46 @@ def test_send_with_a_wrong_password_says_what_to_check(guarded: Kafka, tmp_path:
     trouble = trouble_of(properties(tmp_path, encrypted=False, host=guarded.servers("SASL_PLAINTEXT"), sasl=login))
     assert trouble == (
         f"Kafka at {guarded.servers('SASL_PLAINTEXT')}: user name or password rejected; "
-        "check sasl.username, password_file and mechanism under servers in gateway.yaml"
+        f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
     )
     assert "canary" not in trouble
+
+
+def test_renew_signs_in_with_another_password(guarded: Kafka, tmp_path: Path) -> None:
+    """What waited in the refused producer is handed back, in order, to be sent again by the new one."""
+    login = sasl(tmp_path, password="of-yesterday")
+    with closing_sink(
+        properties(tmp_path, encrypted=False, host=guarded.servers("SASL_PLAINTEXT"), sasl=login)
+    ) as sink:
+        assert not sink.send([record("readings")], [entry(0)])
+        wait_for(lambda: complaint(sink), 60, "the client to complain")
+        sink.renew({"sasl.password": "secret"})
+        settled, failed = collect(sink, 1)
+        assert (settled, outcome(failed[0])) == ([], Outcome.REQUEUE)
+        assert not sink.send([record("readings")], [entry(0)])
+        assert collect(sink, 1) == ([0], {})
+        assert sink.blocked_reason == ""
+
+
+def test_renew_without_a_record_signs_in_as_well(guarded: Kafka, tmp_path: Path) -> None:
+    """A gateway that nobody publishes to becomes ready, too."""
+    login = sasl(tmp_path, password="of-yesterday")
+    with closing_sink(
+        properties(tmp_path, encrypted=False, host=guarded.servers("SASL_PLAINTEXT"), sasl=login)
+    ) as sink:
+        wait_for(lambda: complaint(sink), 60, "the client to complain")
+        sink.renew({"sasl.password": "secret"})
+        sink.poll(0)
+        assert sink.missing_topics({"readings"}, 30) == set()
+
+
+def test_renew_refuses_what_librdkafka_cannot_use(guarded: Kafka, certificates: Certificates, tmp_path: Path) -> None:
+    """A certificate that does not fit its key yet: the producer stays as it is."""
+    tls = client_certificate(certificates, certificates.ca)
+    with closing_sink(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls)) as sink:
+        with pytest.raises(GatewayError, match=r"key values mismatch; check ca_file, cert_file and key_file"):
+            sink.renew({"ssl.certificate.pem": certificates.certificate("broker").read_text()})
+        assert deliver(sink, [record("readings")]) == ([0], {})
 
 
 def test_send_to_a_server_of_another_authority_says_so(
@@ -582,5 +621,5 @@ def test_send_without_the_client_certificate_says_so(
     trouble = trouble_of(properties(tmp_path, encrypted=True, host=guarded.servers("SSL"), tls=tls))
     assert trouble == (
         f"Kafka at {guarded.servers('SSL')}: client certificate rejected or missing; "
-        "check tls.cert_file and tls.key_file under servers in gateway.yaml"
+        f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
     )

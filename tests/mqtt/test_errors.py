@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS
 from gateway.mqtt.errors import CHECK_TLS_PORT, refusal, sentence
 
 
@@ -28,7 +29,10 @@ def rejected_certificate(reason: str) -> ssl.SSLCertVerificationError:
         (ConnectionRefusedError(111, "Connection refused"), "Connection refused; does the broker run"),
         (TimeoutError("timed out"), "timed out; is the broker up"),
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known; check host under servers"),
-        (ValueError("label too long"), "label too long; check host under servers in gateway.yaml"),
+        (
+            ValueError("label too long"),
+            f"label too long; check host {UNDER_SERVERS}",
+        ),
         (OSError(113, "No route to host"), "No route to host"),
         (tls_error("WRONG_VERSION_NUMBER"), f"TLS failed: wrong version number; {CHECK_TLS_PORT}"),
         (tls_error("TLSV1_ALERT_INTERNAL_ERROR"), "TLS failed: tlsv1 alert internal error"),
@@ -52,7 +56,10 @@ def test_a_reset_means_the_wrong_port_only_while_connecting() -> None:
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
-        ("Not authorized", "Not authorized; check username and password_file under servers in gateway.yaml"),
+        (
+            "Not authorized",
+            f"Not authorized; check username and password_file {FILES_UNDER_SERVERS}",
+        ),
         ("Quota exceeded", "Quota exceeded"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.certificate import FILES_UNDER_SERVERS
 from gateway.errors import GatewayError
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.probe import EVERYTHING, BrokerProbe
@@ -83,7 +84,7 @@ def test_a_refused_login_is_an_error_with_its_fix(mosquitto: StartMosquitto, *, 
     with pytest.raises(GatewayError) as raised, BrokerProbe(given, 60):
         pass
     assert raised.value.message == "The broker refused the connection: Not authorized."
-    assert raised.value.hint == "Check username and password_file under servers in gateway.yaml."
+    assert raised.value.hint == f"Check username and password_file {FILES_UNDER_SERVERS}."
     with BrokerProbe(broker_at(broker, is_mqtt5=is_mqtt5, username="gateway", password="secret"), 60):
         pass
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import pytest
 
+from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS
 from gateway.core.model import LastWill, MqttServer
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.reader import Intake
@@ -174,7 +175,7 @@ def make_source(
     )
     broker = Broker(name, host, port, version == "5.0", *credentials, tls=tls)
     intake = Intake(lambda _topic: "factory", 100_000, receive_maximum=receive_maximum, is_fast=is_fast)
-    return MqttSource(server, broker, Subscriptions(subscriptions, **session), intake, connect_seconds)
+    return MqttSource(server, lambda: broker, Subscriptions(subscriptions, **session), intake, connect_seconds)
 
 
 def acknowledge(*entries: Entry) -> None:
@@ -322,8 +323,7 @@ def test_maintain_names_refused_credentials_and_waits(
     source = loop.add(make_source(broker.port, version=version, credentials=credentials))
     for longest in (1, 2):
         assert loop.lost(source) == (
-            "the broker refused the connection: Not authorized; "
-            "check username and password_file under servers in gateway.yaml"
+            f"the broker refused the connection: Not authorized; check username and password_file {FILES_UNDER_SERVERS}"
         )
         assert longest * 0.4 < source.next_action_seconds - time.monotonic() <= longest
     assert source.connects == 0
@@ -640,7 +640,6 @@ def test_maintain_shows_its_own_certificate(loop: Loop, tls_broker: StartTlsBrok
     loop.connected(loop.add(tls_broker(more="require_certificate true\n").source(own="client")))
 
 
-UNDER = "under servers in gateway.yaml"
 DOCTOR = "; run `gateway doctor -c FILE` for the cause"
 MUTUAL = "require_certificate true\n"
 BAD_TLS = {  # the broker's certificate and configuration, the source's authority and certificate, what is told
@@ -667,17 +666,17 @@ BAD_TLS = {  # the broker's certificate and configuration, the source's authorit
     "no certificate of ours": (
         ("broker", MUTUAL, "ca", None),
         "connection lost: the broker requires a client certificate",
-        f"; set tls.cert_file and tls.key_file {UNDER}",
+        f"; set tls.cert_file and tls.key_file {UNDER_SERVERS}",
     ),
     "certificate of ours that the broker does not know": (
         ("broker", MUTUAL, "ca", "stranger"),
         "connection lost: the broker does not trust the CA of the client certificate",
-        f"; check tls.cert_file and tls.key_file {UNDER}",
+        f"; check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}",
     ),
     "certificate of ours that has ended": (
         ("broker", MUTUAL, "ca", "old-client"),
         "connection lost: the client certificate has expired",
-        f"; check tls.cert_file and tls.key_file {UNDER}",
+        f"; check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}",
     ),
 }
 
@@ -705,7 +704,7 @@ def test_maintain_names_a_missing_certificate_at_tls_1_2(loop: Loop, tls_broker:
     """There the broker refuses during the handshake, and in other words."""
     source = loop.add(tls_broker(more=MUTUAL).source(newest=ssl.TLSVersion.TLSv1_2))
     assert loop.lost(source).endswith(
-        f"TLS failed: sslv3 alert handshake failure; check tls.cert_file and tls.key_file {UNDER}"
+        f"TLS failed: sslv3 alert handshake failure; check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
     )
 
 
@@ -742,7 +741,7 @@ def test_maintain_names_a_host_that_does_not_resolve(loop: Loop, host: str) -> N
     source = loop.add(make_source(1883, host=host))
     detail = loop.lost(source, 60)
     assert detail.startswith(f"cannot connect to {host}:1883: ")
-    assert detail.endswith("; check host under servers in gateway.yaml, and this machine's DNS")
+    assert detail.endswith(f"; check host {UNDER_SERVERS}, and this machine's DNS")
 
 
 def test_maintain_names_a_closed_port(loop: Loop, free_port: FreePort) -> None:
@@ -1049,16 +1048,26 @@ def test_maintain_names_a_client_id_in_use_and_waits_long(loop: Loop, *, is_fast
         broker.greet()
         loop.connected(source)
         broker.send(b"\xe0\1\x8e")
-        assert loop.lost(source) == "another client uses the id 'gateway'; give each gateway its own clientId"
+        assert (
+            loop.lost(source) == "another client uses the id 'gateway'; give each gateway its own clientId, and restart"
+        )
         assert 29 < source.next_action_seconds - time.monotonic() <= 60
 
 
 @pytest.mark.parametrize(
     ("version", "connack", "detail"),
     [
-        ("3.1.1", b"\x20\2\0\2", "Client identifier not valid; check clientId in the contract's MQTT binding"),
+        (
+            "3.1.1",
+            b"\x20\2\0\2",
+            "Client identifier not valid; change clientId in the contract's MQTT binding, and restart",
+        ),
         ("3.1.1", b"\x20\2\0\3", "Server unavailable"),
-        ("5.0", b"\x20\2\0\1", "Unsupported protocol version; set protocolVersion of this server in the contract"),
+        (
+            "5.0",
+            b"\x20\2\0\1",
+            "Unsupported protocol version; set protocolVersion of this server in the contract, and restart",
+        ),
         ("5.0", b"\x20\3\0\x8a\0", "Banned"),
     ],
 )

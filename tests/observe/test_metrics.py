@@ -89,7 +89,7 @@ def spool(ledger: Ledger) -> Spool:
 def families(ledger: Ledger, spool: Spool) -> dict[str, Metric]:
     """Scrape the metrics, as Prometheus does."""
     broker = Broker("factoryBroker", "127.0.0.1", 1)
-    source = MqttSource(mqtt_server("factoryBroker"), broker, Subscriptions({}), Intake(topic_index([]), 1_000))
+    source = MqttSource(mqtt_server("factoryBroker"), lambda: broker, Subscriptions({}), Intake(topic_index([]), 1_000))
     text = exposition(GatewayCollector(ledger, [source], spool, lambda: NOW, lambda: HEALTH))().decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 

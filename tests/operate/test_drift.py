@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from confluent_kafka import Producer
 
+from gateway.certificate import FILES_UNDER_SERVERS
 from gateway.installation import open_installation
 from gateway.operate.drift.partitioner import murmur2
 from gateway.operate.drift.survey import FORM, survey
@@ -331,7 +332,7 @@ def test_drift_tells_a_login_that_is_refused(
     assert seen.exit_code == UNAVAILABLE
     for peer in ("factoryBroker", "meterBroker"):
         assert seen.rows[peer, "answer"].message == "The broker refused the connection: Not authorized."
-        assert seen.rows[peer, "answer"].fix == "Check username and password_file under servers in gateway.yaml."
+        assert seen.rows[peer, "answer"].fix == f"Check username and password_file {FILES_UNDER_SERVERS}."
 
 
 def test_drift_shows_what_it_has_when_it_is_interrupted(site: Site, kafka: Kafka, registry: Registry) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS
 from gateway.errors import GatewayError
 from gateway.installation import open_installation
 from gateway.kafka.partitions import Partitions
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from tests.stack.gateway import Gateway
 
-UNDER = "under servers in gateway.yaml"
 RETRY = "Will retry."
 PORTAL = f"A captive portal or a proxy may have answered instead. {RETRY}"
 COUNT = 10  # readings of each of two streams
@@ -100,7 +100,7 @@ def test_run_refuses_a_certificate_until_it_is_a_good_one(
 
     When the certificates are replaced, no reading is lost.
     """
-    of_server = fix.format(address=f"host {UNDER}", authority=f"tls.ca_file {UNDER}")
+    of_server = fix.format(address=f"host {UNDER_SERVERS}", authority=f"tls.ca_file {UNDER_SERVERS}")
     of_registry = fix.format(address="registry.url", authority="registry.ca_file")
     servers, before = site.with_passwords(), site.counts()
     rejected = f"certificate rejected: {reason}; {DOCTOR}"
@@ -156,9 +156,9 @@ def found_by_doctor(gateway: Gateway) -> list[tuple[str, str]]:
 
 # --- servers that reject the gateway's certificate or login ----------------------------------------------------------
 
-OWN = f"check tls.cert_file and tls.key_file {UNDER}"
+OWN = f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
 CLIENT_CERTIFICATES = {  # which the gateway presents: what the broker answers
-    "": f"the broker requires a client certificate; set tls.cert_file and tls.key_file {UNDER}",
+    "": f"the broker requires a client certificate; set tls.cert_file and tls.key_file {UNDER_SERVERS}",
     "stranger": f"the broker does not trust the CA of the client certificate; {OWN}",
     "old-client": f"the client certificate has expired; {OWN}",
     "revoked": f"the client certificate is revoked; {OWN}",
@@ -197,11 +197,11 @@ def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
 def refusals(site: Site, servers: dict[str, Any]) -> dict[str, list[str]]:
     """Tell what the peers' refusal of user and password is in the log."""
     kafka, registry = f"Kafka at {servers['kafka']['host']}", f"Registry {site.front.url}"
-    sasl = f"check sasl.username, password_file and mechanism {UNDER}"
-    login = "Check registry.username and registry.password_file, or registry.token_file."
+    sasl = f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
+    login = "Check registry.username and registry.password_file, or registry.token_file; a renewed file is read again."
     return {
         "factoryBroker": [
-            f"the broker refused the connection: Not authorized; check username and password_file {UNDER}"
+            f"the broker refused the connection: Not authorized; check username and password_file {FILES_UNDER_SERVERS}"
         ],
         "kafka": [f"{kafka}: user name or password rejected; {sasl}"],
         "registry": [f"{registry}: HTTP 401 without JSON. {login} {PORTAL}"],
@@ -264,8 +264,8 @@ def test_run_never_speaks_plain_when_tls_is_asked_for(site: Site) -> None:
         gateway.start(ready=False)
         told = wait_told(gateway, "factoryBroker", "kafka")
         gateway.kill()
-    assert told["factoryBroker"][0].endswith(f"is this a TLS port? check host {UNDER}")
-    ending = f"connection closed during the TLS handshake; check host {UNDER}: does that port use TLS?"
+    assert told["factoryBroker"][0].endswith(f"is this a TLS port? check host {UNDER_SERVERS}")
+    ending = f"connection closed during the TLS handshake; check host {UNDER_SERVERS}: does that port use TLS?"
     assert told["kafka"][0] == f"Kafka at {site.kafka.bootstrap}: {ending}"
 
 
@@ -278,7 +278,7 @@ def test_run_never_speaks_tls_when_it_is_not_asked_for(site: Site) -> None:
         told = wait_told(gateway, "factoryBroker", "kafka")
         gateway.kill()
     assert told["factoryBroker"][0].endswith("is this a port for MQTT 5.0 without TLS?")
-    assert told["kafka"][0].endswith(f"check host {UNDER}, and whether that port requires TLS")
+    assert told["kafka"][0].endswith(f"check host {UNDER_SERVERS}, and whether that port requires TLS")
 
 
 def wait_arrived(site: Site, before: dict[str, int], gateway: Gateway, count: int) -> None:

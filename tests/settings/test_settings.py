@@ -316,9 +316,11 @@ def test_load_refuses_producer_properties_with_the_true_reason(
 
 
 @pytest.mark.parametrize("named", ["tls: {}", "host: HOST:9092", "tls: {ca_file: FILE}", CERTIFICATE, LOGS_IN])
-def test_load_takes_what_a_refused_producer_property_is_to_be_replaced_with(tmp_path: Path, named: str) -> None:
-    (tmp_path / "FILE").write_text("text")
-    (tmp_path / "FILE").chmod(0o600)
+def test_load_takes_what_a_refused_producer_property_is_to_be_replaced_with(
+    tmp_path: Path, certificates: Certificates, named: str
+) -> None:
+    content = "password" if named == LOGS_IN else certificates.keystore("client").read_text()
+    write_secret(tmp_path, "FILE", content)
     assert read(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{{named}}}}}\n").servers["kafka"]
 
 
