@@ -43,6 +43,7 @@ def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
     findings = [
         *_unknown(settings, "servers", settings.servers, (*contract.mqtt_servers, contract.kafka.name)),
         *_unknown(settings, "streams", settings.streams, contract.streams),
+        *_lowered(settings, contract),
     ]
     for broker in contract.mqtt_servers.values():
         findings += _Server(settings, broker).check_mqtt()
@@ -55,6 +56,14 @@ def _unknown(settings: Settings, section: str, names: Iterable[str], known: Iter
             fix = suggestion(name, listed) or f"Known names are {', '.join(listed)}."
             message = f"The contract has no {section.removesuffix('s')} of this name."
             yield settings.finding((section, name), message, fix)
+
+
+def _lowered(settings: Settings, contract: Contract) -> Iterator[Finding]:
+    for name, stream in contract.streams.items():
+        if settings.is_enabled(name) and settings.qos_of(stream) == 0 < stream.qos:
+            message = "At QoS 0 the broker drops messages that are published while the gateway is disconnected."
+            fix = "Remove it: the contract says QoS 1."
+            yield settings.finding(("streams", name, "qos"), message, fix, "warning")
 
 
 class _Server:

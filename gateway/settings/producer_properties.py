@@ -39,6 +39,7 @@ _UNSAFE_PATTERNS: Final = (
 _HOST: Final = "host: HOST:PORT"
 _CA: Final = "tls: {ca_file: FILE}"
 _PAIR: Final = "tls: {cert_file: FILE, key_file: FILE}"
+_LOCKED_PAIR: Final = "tls: {cert_file: FILE, key_file: FILE, key_password_file: FILE}"
 _LOGIN: Final = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
 _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
     **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _HOST),
@@ -46,6 +47,7 @@ _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
     **dict.fromkeys(("ssl.ca.location", "ssl.ca.pem", "ssl_ca", "ssl.truststore.location"), _CA),
     **dict.fromkeys(("ssl.certificate.location", "ssl.certificate.pem", "ssl_certificate"), _PAIR),
     **dict.fromkeys(("ssl.key.location", "ssl.key.pem", "ssl_key", "ssl.keystore.location"), _PAIR),
+    **dict.fromkeys(("ssl.key.password", "ssl.keystore.password"), _LOCKED_PAIR),
     **dict.fromkeys(
         ("sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config"), _LOGIN
     ),

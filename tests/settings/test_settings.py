@@ -292,6 +292,7 @@ LOGS_IN = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}
         ("security.protocol", ELSEWHERE, "tls: {}"),
         ("ssl.ca.location ssl.ca.pem", ELSEWHERE, "tls: {ca_file: FILE}"),
         ("ssl.certificate.location ssl.key.location ssl.key.pem ssl.keystore.location", ELSEWHERE, CERTIFICATE),
+        ("ssl.key.password ssl.keystore.password", ELSEWHERE, "key_password_file: FILE"),
         ("sasl.mechanism sasl.mechanisms sasl.username sasl.password", ELSEWHERE, LOGS_IN),
         ("sasl.oauthbearer.method sasl.oauthbearer.client.secret https.ca.pem", f"{NOT_OFFERED} OAUTHBEARER", LOGS_IN),
         ("enable.sasl.oauthbearer.unsecure.jwt", f"{NOT_OFFERED} OAUTHBEARER", LOGS_IN),
@@ -738,6 +739,11 @@ def test_check_consistency_warns(tmp_path: Path, servers: str, contract: Contrac
     """A local broker without a password, or settings stricter than the contract, are warnings."""
     [warning] = compare(tmp_path, servers, contract)
     assert (warning.severity, finding in str(warning)) == ("warning", True)
+
+
+def test_check_consistency_warns_of_a_lowered_qos(tmp_path: Path) -> None:
+    [warning] = compare(tmp_path, "meterBroker: {}", make_contract(), "streams:\n  doors: {qos: 0}\n")
+    assert (warning.path, warning.line, warning.severity) == ("streams.doors.qos", 5, "warning")
 
 
 @pytest.mark.parametrize(
