@@ -51,7 +51,7 @@ class Installation(NamedTuple):
 def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
     """Load gateway.yaml, with overrides from the environment, and its contract."""
     settings = load(config, environ)
-    contract = contracts.load(settings.resolve(settings.contract))
+    contract = contracts.load(settings.contract_path())
     if errors := [finding for finding in check_consistency(settings, contract) if finding.severity == "error"]:
         raise ConfigurationError(errors)
     return Installation(settings, contract)

@@ -40,10 +40,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
-from gateway.text import cut, printable
+from gateway.text import cut, printable, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
 MAXIMUM_MESSAGE_BYTES: Final = 1_024
 MAXIMUM_FRAMES: Final = 8
@@ -57,13 +58,21 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _OWN_KEYS = frozenset({"time", "level", "logger", "message"})
 
 
-def configure(level: Level, format: Format, stream: TextIO | None = None) -> None:  # noqa: A002 - the setting's name
-    """Send every log line to one stream, standard error by default; the level is that of the gateway's own loggers."""
+def configure(
+    level: Level,
+    format: Format,  # noqa: A002 - the setting's name
+    stream: TextIO | None = None,
+    config: Path | None = None,
+) -> None:
+    """Send every log line to one stream, standard error by default; the level is that of the gateway's own loggers.
+
+    Commands that a line quotes get the name of `config`, the gateway.yaml of this process.
+    """
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
         handler.close()
-    root.addHandler(LineHandler(stream or sys.stderr, TextFormatter() if format == "text" else JsonFormatter()))
+    root.addHandler(LineHandler(stream or sys.stderr, (TextFormatter if format == "text" else JsonFormatter)(config)))
     root.setLevel(logging.WARNING)
     logging.getLogger("gateway").setLevel(level.upper())
     logging.captureWarnings(capture=True)
@@ -181,16 +190,31 @@ class LineHandler(logging.StreamHandler[TextIO]):
             pass
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    def __init__(self, config: Path | None = None) -> None:
+        super().__init__()
+        self._config = config
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Scalar]:
+        """The fields of a record; commands in them are complete."""
+        fields = {key: _scalar(value) for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields |= _exception(record.exc_info[1])
+        return {
+            key: with_config(value, self._config) if isinstance(value, str) else value for key, value in fields.items()
+        }
+
+
+class TextFormatter(_Formatter):
     """`2026-01-05T06:00:00.123Z INFO mqtt: connected server=factoryBroker`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record as one line of text."""
-        fields = "".join(f" {printable(key)}={_text_value(value)}" for key, value in _fields(record).items())
+        fields = "".join(f" {printable(key)}={_text_value(value)}" for key, value in self.fields(record).items())
         return f"{_time(record)} {record.levelname} {_logger(record)}: {printable(_message(record))}{fields}"
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON object per line, ASCII only, so that every reader can decode it."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -201,7 +225,7 @@ class JsonFormatter(logging.Formatter):
             "logger": _logger(record),
             "message": _encodable(_message(record)),
         }
-        for key, value in _fields(record).items():
+        for key, value in self.fields(record).items():
             name = f"{key}_" if key in _OWN_KEYS else key
             line[_encodable(name)] = _encodable(value) if isinstance(value, str) else value
         return json.dumps(line).replace("\x7f", "\\u007f")  # the one control character that JSON does not escape
@@ -246,13 +270,6 @@ def _cut_arguments(arguments: Any) -> Any:
 
 def _cut_argument(value: Any) -> Any:
     return cut(value) if isinstance(value, str | bytes) else value
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Scalar]:
-    fields = {key: _scalar(value) for key, value in vars(record).items() if key not in _STANDARD}
-    if record.exc_info and record.exc_info[1] is not None:
-        fields |= _exception(record.exc_info[1])
-    return fields
 
 
 def _exception(error: BaseException) -> dict[str, Scalar]:

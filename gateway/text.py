@@ -1,11 +1,20 @@
-"""Text from outside, made safe to show: control characters escaped, long values cut."""
+"""Text from outside, made safe to show: control characters escaped, long values cut.
+
+Messages quote commands as "gateway topics apply -c FILE", because most modules do not know gateway.yaml. What shows a
+message (`cli/`, the log, `/readyz`) puts the file's name there by `with_config`, so that the command can be pasted.
+"""
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAXIMUM_VALUE_BYTES: Final = 256
+CONFIG: Final = "-c FILE"
 
 # Control, format (bidi and zero-width), surrogate, private use, unassigned, line and paragraph separator.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -20,6 +29,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_escape, text))
+
+
+def with_config(text: str, config: Path | None) -> str:
+    """Name gateway.yaml in the commands that a text quotes; without one the text stays as it is."""
+    return text.replace(CONFIG, f"-c {printable(shlex.quote(str(config)))}") if config else text
 
 
 def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:

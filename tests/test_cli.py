@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
 from gateway import __version__
+from gateway.cli import app
 from gateway.errors import ConfigurationError
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.preloaded import run
@@ -246,3 +248,106 @@ def test_run_ends_with_0_on_a_signal(number: signal.Signals, free_port: FreePort
         assert gateway._process.wait(20) == 0, gateway.log[-2000:]  # noqa: SLF001 - as above
         assert '"message": "ledger"' in gateway.log
         assert "Traceback" not in gateway.log
+
+
+# --- which file a command line means ----------------------------------------------------------------------------------
+
+
+def here(*arguments: str | Path) -> tuple[int, str]:
+    """Run a command in this process; give its exit code and all that it printed, in one line."""
+    done = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "300", "NO_COLOR": "1"})
+    assert not done.exception or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, in_one_line(done.output)
+
+
+def document(folder: Path, **more: str) -> Path:
+    """Write gateway.yaml and a copy of our contract beside it."""
+    shutil.copytree(ROOT / "schemas", folder / "schemas")
+    shutil.copy(ROOT / "asyncapi.yaml", folder / "asyncapi.yaml")
+    return settings(folder, contract="asyncapi.yaml", **more)
+
+
+def test_check_takes_either_file_in_every_form(tmp_path: Path) -> None:
+    """A contract or a gateway.yaml, as the argument, with -c or with --contract: the content says which it is."""
+    config = document(tmp_path)
+    for path in (config, tmp_path / "asyncapi.yaml"):
+        for form in ((path,), ("-c", path), ("--contract", path)):
+            code, text = here("check", *form)
+            assert (code, text.startswith(f"{path}: fit to run")) == (0, True), text
+    code, text = here("check", config, "--contract", tmp_path / "asyncapi.yaml")
+    assert (code, "Name one file" in text) == (USAGE, True)
+
+
+def test_docs_takes_a_gateway_yaml(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert here("docs", document(tmp_path), "-o", page)[0] == 0
+    assert "receiveDoors" in page.read_text()
+
+
+def test_run_says_that_a_contract_is_no_gateway_yaml(tmp_path: Path) -> None:
+    document(tmp_path)
+    code, text = here("status", "-c", tmp_path / "asyncapi.yaml")
+    assert code == WRONG
+    assert "This is a contract, not a gateway.yaml. Name a gateway.yaml whose `contract` is this file." in text
+
+
+def test_check_shows_the_errors_of_both_files_in_one_run(tmp_path: Path) -> None:
+    """An error in the settings hides none in the contract."""
+    config = document(tmp_path, spool={"limt": "1GiB"})
+    contract = tmp_path / "asyncapi.yaml"
+    contract.write_text(contract.read_text().replace("address: doors/{location}", "address: doors/#", 1))
+    code, text = here("check", "-c", config)
+    assert code == WRONG
+    assert "spool.limt: There is no such setting." in text
+    assert "#/channels/doors/address: No MQTT subscription can express this address" in text
+
+
+@pytest.mark.parametrize(
+    "command_line", [("check", "-c"), ("drift", "-c"), ("docs",), ("simulate", "-c"), ("tail", "t", "-c")]
+)
+def test_a_contract_that_is_missing_is_reported_at_the_line_that_names_it(
+    tmp_path: Path, command_line: tuple[str, ...]
+) -> None:
+    config = document(tmp_path)
+    (tmp_path / "asyncapi.yaml").rename(tmp_path / "async-api.yaml")
+    code, text = here(*command_line, config)
+    assert code == WRONG
+    missing = f"{config}:2 contract: The contract {tmp_path / 'asyncapi.yaml'} does not exist."
+    assert f"{missing} Did you mean 'async-api.yaml'?" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "The file is empty."),
+        (b"- a\n", "The top of the file is a list, not a mapping."),
+        (b"text", "The top of the file is one value, not a mapping."),
+        (b"\x7fELF\x02\xff", "The file is not text in UTF-8: byte 5 is invalid. Check that it is the right file"),
+        (None, "is a directory, not a file. Name a file in it."),
+    ],
+)
+@pytest.mark.parametrize("form", [(), ("-c",)], ids=["argument", "option"])
+def test_check_of_a_wrong_file_says_what_it_is(
+    tmp_path: Path, form: tuple[str, ...], content: bytes | None, sentence: str
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    code, text = here("check", *form, path)
+    assert code == WRONG
+    assert f"{path}" in text
+    assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "gateway.yaml"], "run -c gateway.yaml`"),
+        (["status", "gateway.yaml"], "status -c gateway.yaml`"),
+        (["check", "--config"], "Write `-c gateway.yaml`"),
+        (["dlq", "show", "-c", "gateway.yaml"], "As `gateway dlq list` shows it."),
+        (["tail"], "The Kafka topic."),
+    ],
+)
+def test_a_wrong_command_line_is_answered_with_a_line_that_works(arguments: list[str], hint: str) -> None:
+    code, text = here(*arguments)
+    assert (code, hint in text) == (USAGE, True), text

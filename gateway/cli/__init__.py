@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ from gateway.cli.docs import docs
 from gateway.cli.doctor import doctor
 from gateway.cli.drift import drift
 from gateway.cli.init import init
-from gateway.cli.options import Commands
+from gateway.cli.options import Commands, ExplainingGroup
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
 from gateway.cli.simulate import simulate
@@ -23,10 +22,10 @@ from gateway.cli.status import status
 from gateway.cli.tail import tail
 from gateway.cli.top import top
 from gateway.cli.topics import topics
-from gateway.errors import GatewayError
 
 app = Commands(
     name="gateway",
+    cls=ExplainingGroup,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -49,9 +48,5 @@ def show_version(
 
 
 def main() -> None:
-    """Run a command; a `GatewayError` is printed as a sentence and gives the exit code, without a traceback."""
-    try:
-        app()
-    except GatewayError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(error.exit_code)
+    """Run the command that the command line names."""
+    app()

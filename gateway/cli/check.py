@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gateway.cli.options import CONTRACT, ContractOption, exit_codes
+from gateway.cli.options import CONTRACT, ContractOption, EitherOption, FileArgument, exit_codes, files_of
 
 if TYPE_CHECKING:
     from gateway.operate.check import Result
@@ -21,16 +21,15 @@ FormatOption = Annotated[
 
 @exit_codes({0: "the gateway can run with these files"}, 78)
 def check(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Check this gateway.yaml, and its contract.")
-    ] = None,
+    file: FileArgument = None,
+    config: EitherOption = None,
     contract: ContractOption = CONTRACT,
     output: FormatOption = "text",
 ) -> None:
-    """Find everything that would stop `gateway run`, in one pass."""
+    """Find everything that would stop `gateway run`, in one pass: in a contract, or gateway.yaml and its contract."""
     from gateway.operate import check as checks
 
-    result = checks.check(config, contract, os.environ)
+    result = checks.check(*files_of(file, config, contract), os.environ)
     _show(result, output)
     if result.errors:
         raise typer.Exit(result.exit_code)

@@ -7,14 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from gateway.cli.options import CONTRACT, exit_codes
+from gateway.cli.options import CONTRACT, ContractOption, EitherOption, FileArgument, contract_of, exit_codes
 from gateway.errors import GatewayError
 
 
 @exit_codes({0: "written", 1: "the file cannot be written"}, 78)
 def docs(
-    contract: Annotated[Path, typer.Argument(help="The contract.")] = CONTRACT,
+    file: FileArgument = None,
     *,
+    config: EitherOption = None,
+    contract: ContractOption = CONTRACT,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
     form: Annotated[Literal["html", "markdown"], typer.Option("--format", help="One HTML file, or Markdown.")] = "html",
 ) -> None:
@@ -25,7 +27,7 @@ def docs(
     from gateway import contract as contracts
     from gateway.operate import docs as documentation
 
-    _, document = contracts.read(contract)
+    _, document = contracts.read(contract_of(file, config, contract))
     text = documentation.page(document).text if form == "html" else documentation.markdown(document)
     if output is None:
         typer.echo(text, nl=False)

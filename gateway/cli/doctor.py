@@ -16,5 +16,5 @@ def doctor(config: ConfigOption, *, output: FormatOption = "text") -> None:
     from gateway.signals import stop_on_signals
 
     report = examine(config, os.environ, stop_on_signals())
-    show(report, output)
+    show(report, output, config)
     raise typer.Exit(report.exit_code)

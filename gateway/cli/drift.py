@@ -24,5 +24,5 @@ def drift(
     from gateway.signals import stop_on_signals
 
     report = survey(open_installation(config), seconds, stop_on_signals())
-    show(report, output)
+    show(report, output, config)
     raise typer.Exit(report.exit_code)

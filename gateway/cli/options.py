@@ -1,17 +1,25 @@
-"""What several commands share: options, the exit codes in their help, and how a result is shown."""
+"""What several commands share: options, the exit codes in their help, and how results and errors are shown.
+
+Commands that need only a contract take it, or the gateway.yaml that names it, in any of three forms: as the argument
+FILE, with `-c` or with `--contract`. Which of the two a file is, its content says (`files_of`).
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 import os
+import re
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from gateway.errors import ExitCode
+from gateway.documents.source import MAXIMUM_BYTES, read_bytes
+from gateway.errors import ExitCode, GatewayError
+from gateway.text import with_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +29,13 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="This installation's gateway.yaml.")]
-ContractOption = Annotated[Path, typer.Option(help="The contract, when no gateway.yaml is given.")]
+FileArgument = Annotated[
+    Path | None, typer.Argument(help="A contract or a gateway.yaml; default: asyncapi.yaml in this folder.")
+]
+EitherOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The same; a gateway.yaml also names the installation.")
+]
+ContractOption = Annotated[Path, typer.Option(help="The same, for a contract.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="Output for people or for programs.")]
 BrokenOption = Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are invalid on purpose.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed makes the same readings.")]
@@ -55,9 +69,62 @@ class Result(Protocol):
         """Data for programs."""
 
 
-def show(result: Result, output: str) -> None:
-    """Print a result in the form of `FormatOption`."""
-    typer.echo(json.dumps(result.as_json()) if output == "json" else result.as_text())
+class Files(NamedTuple):
+    """The files of a command line."""
+
+    config: Path | None  # a gateway.yaml
+    contract: Path  # which counts without it
+
+
+def files_of(argument: Path | None, config: Path | None, contract: Path) -> Files:
+    """Tell a gateway.yaml from a contract among the files of a command line, however it names them."""
+    given = [(argument, False), (config, True), (None if contract == CONTRACT else contract, False)]
+    files = [(path, _is_settings(path, is_config)) for path, is_config in given if path]
+    if len(files) > 1:
+        raise typer.BadParameter("Name one file: a contract, or a gateway.yaml, which names its contract.")
+    [(path, is_settings)] = files or [(CONTRACT, False)]
+    return Files(path, CONTRACT) if is_settings else Files(None, path)
+
+
+def contract_of(argument: Path | None, config: Path | None, contract: Path) -> Path:
+    """The contract that a command line names, itself or through a gateway.yaml."""
+    files = files_of(argument, config, contract)
+    if files.config is None:
+        return files.contract
+    from gateway.settings.settings import load
+
+    return load(files.config, os.environ).contract_path()
+
+
+_CONTRACT_KEY = re.compile(rb"""(?:^|[{,])\s*["']?asyncapi["']?\s*:""", re.MULTILINE)
+_SETTINGS_KEY = re.compile(rb"""^[\s{]{0,2}["']?(contract|streams|spool|http|log|mqtt)["']?\s*:""", re.MULTILINE)
+
+
+def _is_settings(path: Path, is_config: bool) -> bool:  # noqa: FBT001 - what the option says, for want of content
+    try:
+        content, _ = read_bytes(path, MAXIMUM_BYTES)
+    except (OSError, ValueError):  # the error of the file is reported when it is used
+        return is_config
+    if _CONTRACT_KEY.search(content):
+        return False
+    return is_config or _SETTINGS_KEY.search(content) is not None
+
+
+def show(result: Result, output: str, config: Path | None) -> None:
+    """Print a result in the form of `FormatOption`; the commands that it quotes get the name of `config`."""
+    if output == "json":
+        typer.echo(json.dumps(filled(result.as_json(), config)))
+    else:
+        typer.echo(with_config(result.as_text(), config))
+
+
+def filled(value: Any, config: Path | None) -> Any:
+    """Name gateway.yaml in the commands that JSON quotes."""
+    if isinstance(value, dict):
+        return {name: filled(member, config) for name, member in value.items()}
+    if isinstance(value, list):
+        return [filled(item, config) for item in value]
+    return with_config(value, config) if isinstance(value, str) else value
 
 
 def open_installation(config: Path) -> Installation:
@@ -68,13 +135,55 @@ def open_installation(config: Path) -> Installation:
 
 
 def exit_codes(meanings: Mapping[int, str], *more: int) -> Callable[[_Command], _Command]:
-    """Add the exit codes to a command's help: with a meaning of its own, or with that of `ExitCode`."""
+    """Add the exit codes to a command's help: with a meaning of its own, or with that of `ExitCode`.
+
+    A `GatewayError` ends the command with its own code, and is printed as a sentence, without a traceback.
+    """
     texts = {ExitCode(code): text for code, text in meanings.items()}
     texts |= {ExitCode(code): ExitCode(code).meaning for code in more}
 
     def document(command: _Command) -> _Command:
+        @wraps(command)
+        def run(*arguments: Any, **options: Any) -> None:
+            try:
+                command(*arguments, **options)
+            except GatewayError as error:
+                typer.echo(with_config(str(error), options.get("config")), err=True)
+                raise typer.Exit(error.exit_code) from None
+
         listed = "; ".join(f"{code.value} {text}" for code, text in texts.items())
-        command.__doc__ = f"{inspect.getdoc(command)}\n\nExit codes: {listed}."
-        return command
+        run.__doc__ = f"{inspect.getdoc(command)}\n\nExit codes: {listed}."
+        return run  # type: ignore[return-value]  # it takes and returns the same
 
     return document
+
+
+_USAGE_ERROR = typer.BadParameter.__mro__[1]  # click's UsageError, which typer does not export
+
+
+class ExplainingGroup(TyperGroup):
+    """The commands; an error in a command line says what is missing, and shows a line that works."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the line names."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if isinstance(error, _USAGE_ERROR):
+                _explain(error)
+            raise
+
+
+def _explain(error: Any) -> None:
+    """Add to a usage error the help of its parameter, and an example where gateway.yaml is missing."""
+    parameter, context = getattr(error, "param", None), error.ctx
+    message = error.message.removeprefix("Value error, ")
+    is_about_config = "--config" in [*getattr(parameter, "opts", []), getattr(error, "option_name", "")]
+    if not message and parameter:
+        message = parameter.help or ""
+    if message.startswith("Got unexpected extra argument"):
+        is_about_config = not any(one.name == "file" for one in context.command.params)
+        message = f"{message}."
+    if is_about_config:
+        message += f" Write `{f'{context.command_path} ' if context else ''}-c gateway.yaml`."
+    error.message = message.strip()

@@ -44,8 +44,8 @@ def run(
     from gateway.settings.settings import load
 
     settings = load(config, os.environ).with_workers(workers, split)
-    log.configure(settings.log.level, settings.log.format)
-    loaded = loading(settings.resolve(settings.contract))
+    log.configure(settings.log.level, settings.log.format, config=config.absolute())
+    loaded = loading(settings.contract_path())
 
     from gateway.service.service import build
     from gateway.service.workers import run_workers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +13,18 @@ from gateway.cli.options import (
     Commands,
     ConfigOption,
     ContractOption,
+    EitherOption,
+    FileArgument,
     FormatOption,
+    contract_of,
     exit_codes,
+    files_of,
+    filled,
     open_installation,
 )
 from gateway.errors import ExitCode
 from gateway.operate.schemas.mode import Mode
-from gateway.text import printable
+from gateway.text import printable, with_config
 
 if TYPE_CHECKING:
     from gateway.operate.schemas.review import Review
@@ -36,14 +40,15 @@ schemas = Commands(
 @schemas.command()
 @exit_codes({0: "compatible", 1: "not compatible or not compared", 78: "a file is wrong or not a schema"})
 def check(  # noqa: PLR0913 - one argument an option
+    file: FileArgument = None,
     *,
     old: Annotated[list[Path] | None, typer.Option(help="An earlier version; several, oldest first.")] = None,
     new: Annotated[Path | None, typer.Option(help="The version to compare with --old.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="Who must read whose records; BACKWARD by default.")] = None,
     against: Annotated[str | None, typer.Option(help="Compare with this commit; HEAD by default.")] = None,
     against_dir: Annotated[Path | None, typer.Option(help="Compare with a folder that was saved.")] = None,
-    registry: Annotated[bool, typer.Option("--registry", help="Let the registry check; needs --config.")] = False,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="This installation's gateway.yaml.")] = None,
+    registry: Annotated[bool, typer.Option("--registry", help="Let the registry check; needs a gateway.yaml.")] = False,
+    config: EitherOption = None,
     contract: ContractOption = CONTRACT,
     output: FormatOption = "text",
 ) -> None:
@@ -52,17 +57,18 @@ def check(  # noqa: PLR0913 - one argument an option
 
     if bool(old) != bool(new):
         raise typer.BadParameter("Give --old and --new together.")
-    if registry and (config is None or mode):
-        raise typer.BadParameter("--registry needs --config, and uses each subject's own mode: no --mode.")
+    installation = files_of(file, config, contract).config
+    if registry and (installation is None or mode):
+        raise typer.BadParameter("--registry needs -c gateway.yaml, and uses each subject's own mode: no --mode.")
     if sum(map(bool, (old, registry, against, against_dir))) > 1:
         raise typer.BadParameter("Give one of --old with --new, --registry, --against and --against-dir.")
     chosen = mode or Mode.BACKWARD
     if old and new:
         reviews = [review_versions(old, new, chosen)]
-    elif registry and config:
-        reviews = _by_registry(config)
+    elif registry and installation:
+        reviews = _by_registry(installation)
     else:
-        reviews = _by_files(_contract(config, contract), chosen, against or "HEAD", against_dir)
+        reviews = _by_files(contract_of(file, config, contract), chosen, against or "HEAD", against_dir)
     _show(reviews, output)
 
 
@@ -72,7 +78,7 @@ def register(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Register the schemas that the registry does not have yet."""
     from gateway.operate.schemas.subject_status import register as register_all
 
-    _show_changes(register_all(open_installation(config)), output)
+    _show_changes(register_all(open_installation(config)), output, config)
 
 
 @schemas.command()
@@ -81,7 +87,7 @@ def lock(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Write the registry's ids to the lock file, so that the gateway starts without the registry."""
     from gateway.operate.schemas.subject_status import lock as lock_all
 
-    _show_changes(lock_all(open_installation(config)), output)
+    _show_changes(lock_all(open_installation(config)), output, config)
 
 
 @schemas.command("list")
@@ -93,9 +99,9 @@ def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
 
     statuses = subject_statuses(open_installation(config))
     if output == "json":
-        typer.echo(json.dumps([one._asdict() for one in statuses]))
+        typer.echo(json.dumps(filled([one._asdict() for one in statuses], config)))
     else:
-        typer.echo(table(HEADS, [one.row for one in statuses]))
+        typer.echo(with_config(table(HEADS, [one.row for one in statuses]), config))
     if not all(one.agrees for one in statuses):
         raise typer.Exit(ExitCode.FAILURE)
 
@@ -110,7 +116,7 @@ def diff(config: ConfigOption) -> None:
     by_subject = differences(open_installation(config))
     for subject, lines in by_subject.items():
         shown = [lines.reason] if isinstance(lines, Unresolved) else lines or ["no difference"]
-        typer.echo("\n".join([printable(subject), *(f"  {line}" for line in shown)]))
+        typer.echo(with_config("\n".join([printable(subject), *(f"  {line}" for line in shown)]), config))
     if any(isinstance(lines, Unresolved) for lines in by_subject.values()):
         raise typer.Exit(ExitCode.FAILURE)
 
@@ -134,15 +140,6 @@ def _by_registry(config: Path) -> list[Review]:
     return review_registry(installation.contract, Subjects(installation.registry()))
 
 
-def _contract(config: Path | None, contract: Path) -> Path:
-    from gateway.settings.settings import load
-
-    if config is None:
-        return contract
-    settings = load(config, os.environ)
-    return settings.resolve(settings.contract)
-
-
 def _show(reviews: list[Review], output: str) -> None:
     is_passed = all(one.is_passed for one in reviews)
     if output == "json":
@@ -153,7 +150,10 @@ def _show(reviews: list[Review], output: str) -> None:
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def _show_changes(changes: list[Change], output: str) -> None:
-    typer.echo(json.dumps([one.as_json() for one in changes]) if output == "json" else "\n".join(map(str, changes)))
+def _show_changes(changes: list[Change], output: str, config: Path) -> None:
+    if output == "json":
+        typer.echo(json.dumps(filled([one.as_json() for one in changes], config)))
+    else:
+        typer.echo(with_config("\n".join(map(str, changes)), config))
     if any(one.id is None for one in changes):
         raise typer.Exit(ExitCode.FAILURE)

@@ -7,15 +7,23 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import CONTRACT, BrokenOption, ContractOption, SeedOption, exit_codes
+from gateway.cli.options import (
+    CONTRACT,
+    BrokenOption,
+    ContractOption,
+    EitherOption,
+    FileArgument,
+    SeedOption,
+    exit_codes,
+    files_of,
+)
 
 
 @exit_codes({0: "the brokers acknowledged every reading", 1: "they did not, or did not answer"}, 78)
 def simulate(  # noqa: PLR0913 - each is one option of the command
+    file: FileArgument = None,
     *,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="gateway.yaml, for its contract, brokers and login.")
-    ] = None,
+    config: EitherOption = None,
     contract: ContractOption = CONTRACT,
     server: Annotated[
         list[str] | None,
@@ -34,7 +42,7 @@ def simulate(  # noqa: PLR0913 - each is one option of the command
     from gateway.operate.simulate import simulation
 
     login = login_of(username, password_file)
-    loaded, brokers = simulation.prepare(config, contract, server or [], login)
+    loaded, brokers = simulation.prepare(*files_of(file, config, contract), server or [], login)
     summary = simulation.run(loaded, brokers, rate=rate, count=count, seed=seed, broken_share=broken, qos=qos)
     typer.echo(summary.text)
     raise typer.Exit(summary.exit_code)

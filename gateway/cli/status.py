@@ -20,5 +20,5 @@ def status(
     from gateway.operate.status import query_of
 
     answer = query_of(config, os.environ)()
-    show(answer, output)
+    show(answer, output, config)
     raise typer.Exit(answer.exit_code)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from gateway.cli.options import CONTRACT, ContractOption, FormatOption, exit_codes
+from gateway.cli.options import CONTRACT, ContractOption, EitherOption, FormatOption, exit_codes, files_of
 
 
 @exit_codes({0: "shown", 1: "Kafka did not answer, or does not have the topic"}, 78)
 def tail(  # noqa: PLR0913 - each is one option of the command
     topic: Annotated[str, typer.Argument(help="The Kafka topic.")],
     *,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="gateway.yaml, for contract, Kafka, registry, lock file.")
-    ] = None,
+    config: EitherOption = None,
     bootstrap: Annotated[str, typer.Option(help="HOST:PORT of Kafka, instead of gateway.yaml's.")] = "",
     contract: ContractOption = CONTRACT,
     registry: Annotated[str, typer.Option(help="URL of the schema registry, instead of gateway.yaml's.")] = "",
@@ -32,6 +29,6 @@ def tail(  # noqa: PLR0913 - each is one option of the command
     """
     from gateway.operate.tail import tail as tails
 
-    consumer, decoder = tails.prepare(config, contract, bootstrap, registry, topic, start)
+    consumer, decoder = tails.prepare(*files_of(None, config, contract), bootstrap, registry, topic, start)
     for record in tails.follow(consumer, decoder, count):
         typer.echo(record.as_text() if output == "text" else record.as_json())

@@ -26,7 +26,7 @@ topics = Commands(
 def plan(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Show the differences between the cluster and the contract."""
     differences, _ = _plan(config)
-    show(differences, output)
+    show(differences, output, config)
     if differences.changes:
         raise typer.Exit(ExitCode.DIFFERENCE)
 

@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gateway.documents.spelling import suggestion
 from gateway.errors import ConfigurationError, Finding
 from gateway.text import printable
 
@@ -72,10 +73,23 @@ def explain(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"cannot be read by user {os.geteuid()}"
     if isinstance(error, IsADirectoryError):
-        return "is a directory"
+        return "is a directory, not a file"
     if error.errno is None:
         return str(error.strerror)
     return f"cannot be read: {error.strerror}"
+
+
+def remedy(error: OSError, path: Path) -> str:
+    """What to do about a file that cannot be read; names a file of a similar name."""
+    if isinstance(error, IsADirectoryError):
+        return "Name a file in it."
+    if isinstance(error, PermissionError):
+        return "Run this as a user who may read it, or change its owner or mode."
+    try:
+        names = [one.name for one in path.parent.iterdir() if one.suffix == path.suffix]
+    except OSError:
+        names = []
+    return suggestion(path.name, names) or "Check the path."
 
 
 def read_text(path: Path, name: str) -> str:
@@ -86,14 +100,15 @@ def read_text(path: Path, name: str) -> str:
     except ValueError:  # a NUL in the name
         refuse(name, 0, "The file name contains a NUL character.", "Use another name.")
     except OSError as error:
-        refuse(name, 0, f"The file {explain(error)}.", "Check the path and its permissions.")
+        refuse(name, 0, f"The file {explain(error)}.", remedy(error, path))
     if len(content) > MAXIMUM_BYTES:
         refuse(name, 0, f"The file is larger than {MAXIMUM_BYTES:,} bytes.", "Check that it is the right file.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        refuse(name, line, f"Byte {error.start} is not UTF-8.", "Save the file as UTF-8.")
+        fix = "Check that it is the right file, and save it as UTF-8."
+        refuse(name, line, f"The file is not text in UTF-8: byte {error.start} is invalid.", fix)
 
 
 def refuse(name: str, line: int, message: str, fix: str, earlier: Sequence[Finding] = ()) -> NoReturn:

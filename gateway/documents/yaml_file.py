@@ -136,7 +136,9 @@ class _Reader:
             self._stop(0, "The file is empty.", "Check that it is the right file; it needs `key: value` lines.")
         data = self._value(top, ())
         if not isinstance(data, dict):
-            self._stop(_line(top), "The top of the file is not a mapping.", "Write `key: value` lines at the top.")
+            kind = "a list" if isinstance(data, list) else "one value"
+            fix = "Check that it is the right file; it needs `key: value` lines."
+            self._stop(_line(top), f"The top of the file is {kind}, not a mapping.", fix)
         return data
 
     def _value(self, node: Any, place: Place) -> Any:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway import contract as contracts
 from gateway.core.codec.codec import Codec
 from gateway.core.transform import conversion
-from gateway.errors import ConfigurationError, ExitCode, Finding
+from gateway.errors import ExitCode, Finding
 from gateway.operate.doctor.certificates import check_file
-from gateway.service.split import examine
+from gateway.service import split
 from gateway.settings.consistency import check_consistency
-from gateway.settings.settings import load
+from gateway.settings.settings import examine
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -105,18 +105,13 @@ class Result(NamedTuple):
 
 
 def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Result:
-    """Check gateway.yaml and the contract that it names; without a gateway.yaml, only `contract`."""
-    settings: Settings | None = None
-    findings: list[Finding] = []
-    if config:
-        try:
-            settings = load(config, environ)
-        except ConfigurationError as error:
-            return Result(str(config), tuple(sorted(error.findings)))
-        contract = settings.resolve(settings.contract)
-    loaded, findings = contracts.examine(contract)
+    """Check gateway.yaml and the contract that it names, whatever is wrong with either; or only `contract`."""
+    settings, named, findings = examine(config, environ) if config else (None, contract, [])
+    dates = _dates(settings) if settings and not findings else ()
+    loaded, of_contract = contracts.examine(named) if named else (None, [])
+    findings += of_contract
     if settings and loaded:
-        findings = [*findings, *check_consistency(settings, loaded), *examine(loaded, settings), *_dates(settings)]
+        findings += [*check_consistency(settings, loaded), *split.examine(loaded, settings), *dates]
     result = Result(str(config or contract), tuple(sorted(findings)))
     if loaded is None or result.errors:
         return result

@@ -14,7 +14,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from gateway.documents.source import MAXIMUM_BYTES, explain, read_bytes
+from gateway.documents.source import MAXIMUM_BYTES, explain, read_bytes, remedy
 from gateway.errors import FileError
 from gateway.text import printable
 
@@ -49,7 +49,7 @@ def read(path: Path, credentials: Path | None, *, is_secret: bool) -> bytes:
         content, status = read_bytes(path, MAXIMUM_SECRET_BYTES if is_secret else MAXIMUM_BYTES)
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError)
-        fix = "Create it." if is_missing else f"Check its owner and mode: ls -l {quoted}"
+        fix = "Create it." if is_missing else remedy(error, path)
         raise UnfitFileError(f"The file {shown} {explain(error)}.", fix) from None
     # systemd hands out 0400, or 0440 where the unit's user reads through an ACL.
     forbidden = 0o037 if path.parent == credentials else 0o077

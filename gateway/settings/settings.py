@@ -24,12 +24,12 @@ import typing
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
 from gateway.documents import yaml_file
-from gateway.documents.source import Place, Source, dotted
+from gateway.documents.source import Place, Source, dotted, explain, read_bytes, refuse, remedy
 from gateway.documents.spelling import suggestion
 from gateway.errors import ConfigurationError, FileError, Finding
 from gateway.settings import pem, producer_properties, secret, values
@@ -155,6 +155,19 @@ class _Origin:
         file, line = (variable, 0) if variable else (self.document.name, self.document.line(place))
         return Finding(file, line, dotted(place), message, fix, severity)
 
+    def contract_path(self, name: str) -> Path:
+        path = self.document.path.parent / name
+        try:
+            read_bytes(path, 0)
+        except (OSError, ValueError) as error:
+            reason = explain(error) if isinstance(error, OSError) else "has a NUL character in its name"
+            message = f"The contract {printable(str(path))} {reason}."
+            fix = "Write the path of the contract, relative to the folder of gateway.yaml."
+            if isinstance(error, OSError):
+                fix = f"{remedy(error, path)} A relative path starts at the folder of gateway.yaml."
+            raise ConfigurationError([self.finding(("contract",), message, fix, "error")]) from None
+        return path
+
     def locate(self, file: str) -> Path:
         return secret.locate(file, self.document.path.parent, self.credentials)
 
@@ -200,8 +213,12 @@ class Settings(_Settings):
         given = self.streams.get(stream.name)
         return stream.qos if given is None or given.qos is None else given.qos
 
+    def contract_path(self) -> Path:
+        """The path of the contract; ConfigurationError names this setting when the file cannot be read."""
+        return self._origin.contract_path(self.contract)
+
     def resolve(self, path: str) -> Path:
-        """The path of the contract or the spool, relative to gateway.yaml's folder."""
+        """The path of the spool, relative to gateway.yaml's folder."""
         return self._origin.document.path.parent / path
 
     def locate(self, file: str) -> Path:
@@ -245,9 +262,41 @@ class Settings(_Settings):
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Load gateway.yaml and apply the environment: `GATEWAY_` variables, and systemd's `CREDENTIALS_DIRECTORY`.
 
-    Every file that the settings name existed and could be used; else ConfigurationError has all findings.
+    Every file that the settings name, except the contract, existed and could be used; else ConfigurationError has all
+    findings.
     """
+    settings, _, found = _read(path, environ)
+    if settings is None or found:
+        raise ConfigurationError(sorted(set(found)))
+    return settings
+
+
+class Examined(NamedTuple):
+    """What could be read of a gateway.yaml."""
+
+    settings: Settings | None  # None when a key or a value is wrong
+    contract: Path | None  # None when gateway.yaml names no file that can be read
+    findings: list[Finding]
+
+
+def examine(path: Path, environ: Mapping[str, str]) -> Examined:
+    """Load gateway.yaml as `load` does, and find its contract, whatever else is wrong; all findings are reported."""
+    settings, contract = None, None
+    found: list[Finding] = []
+    try:
+        settings, (name, origin), found = _read(path, environ)
+        contract = origin.contract_path(name) if name and isinstance(name, str) else None
+    except ConfigurationError as error:
+        found += error.findings
+    return Examined(settings, contract, list(set(found)))
+
+
+def _read(path: Path, environ: Mapping[str, str]) -> tuple[Settings | None, tuple[Any, _Origin], list[Finding]]:
+    """Read gateway.yaml: the settings, the contract's name as it stands there, and the findings."""
     document = yaml_file.read(path)
+    if "asyncapi" in document.data:
+        message, fix = "This is a contract, not a gateway.yaml.", "Name a gateway.yaml whose `contract` is this file."
+        refuse(document.name, document.line(("asyncapi",)), message, fix)
     found = list(document.findings)
     directory = environ.get("CREDENTIALS_DIRECTORY")
     origin = _Origin(document, Path(directory) if directory else None)
@@ -255,9 +304,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     settings = _validate(data, origin, found)
     for check in (_check_pairs, _check_producers, _check_files, _check_tls):
         found += [origin.finding(place, message, fix, "error") for place, message, fix in check(data, origin)]
-    if settings is None or found:
-        raise ConfigurationError(sorted(set(found)))
-    return settings
+    return settings, (data.get("contract"), origin), found
 
 
 def _validate(data: dict[str, Any], origin: _Origin, found: list[Finding]) -> Settings | None:

@@ -39,7 +39,7 @@ def prepare(
     be allowed to publish. GatewayError when a file is wrong or an override names no server.
     """
     settings = load(config, os.environ) if config else None
-    contract = contracts.load(settings.resolve(settings.contract) if settings else contract_path)
+    contract = contracts.load(settings.contract_path() if settings else contract_path)
     addresses = _addresses(overrides, contract)
     return contract, [broker_of(server, settings, addresses.get(server.name), login) for server in contract.brokers]
 

@@ -72,7 +72,7 @@ def _of_contract(path: Path) -> _Sources:
 
 
 def _of_settings(settings: Settings) -> _Sources:
-    contract = contracts.load(settings.resolve(settings.contract))
+    contract = contracts.load(settings.contract_path())
     server = settings.server(contract.kafka.name)
     properties = connection_properties(contract.kafka, server.model_copy(update={"producer": {}}), settings)
     return _Sources(properties, contract, lock_path_of(settings), registry_of(contract, settings, may_register=False))
