@@ -322,7 +322,10 @@ def test_a_contract_that_is_missing_is_reported_at_the_line_that_names_it(
         (b"", "The file is empty."),
         (b"- a\n", "The top of the file is a list, not a mapping."),
         (b"text", "The top of the file is one value, not a mapping."),
-        (b"\x7fELF\x02\xff", "The file is not text in UTF-8: byte 5 is invalid. Check that it is the right file"),
+        (
+            b"\x7fELF\x02\xff",
+            "Byte 5 is not UTF-8: the file is no text, or has another encoding. Check that it is the right",
+        ),
         (None, "is a directory, not a file. Name a file in it."),
     ],
 )

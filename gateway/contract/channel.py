@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway.contract.document import ReferenceFault
 from gateway.contract.server import protocol
 from gateway.core.address import Address, AddressError
-from gateway.documents.spelling import suggestion
+from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
@@ -88,18 +88,35 @@ def address(one: Channel, findings: Findings) -> Address | None:
 def check_parameters(document: Document, findings: Findings) -> None:
     """Report parameters that are only in the address or only under `parameters`."""
     for _, node in document.root.at("channels").members():
-        stated, parameters = node.at("address"), node.at("parameters")
-        used, described = PARAMETER.findall(stated.text or ""), [name for name, _ in parameters.members()]
-        for name in used:
-            if name not in described:
-                fix = suggestion(name, set(described) - set(used)) or "Add it to `parameters`."
-                findings.error(stated, f"The parameter {name!r} of the address is not in `parameters`.", fix)
-        for name in described:
-            if stated.text is not None and name not in used:
-                fix = suggestion(name, set(used) - set(described)) or "Remove it."
-                findings.error(parameters.own(name), f"The address {stated.text!r} has no {{{name}}}.", fix)
-        for _, one in parameters.members():
+        _check_names(node.at("address"), node.at("parameters"), findings)
+        for _, one in node.at("parameters").members():
             _check_values(one, findings)
+
+
+def _check_names(stated: Node, parameters: Node, findings: Findings) -> None:
+    used = PARAMETER.findall(stated.text or "")
+    unused = [name for name, _ in parameters.members() if name not in used] if stated.text else []
+    missing = [name for name in dict.fromkeys(used) if parameters.own(name).is_absent]
+    for name, other in _renamed(missing, unused).items():
+        message = f"The address {stated.text!r} has the parameter {name!r}, not {other!r}."
+        findings.error(parameters.own(other), message, f"Rename it to {name!r}.")
+        parameters.correct(other, name)
+    for name in missing:
+        message = f"The parameter {name!r} of the address is not in `parameters`."
+        findings.error(stated, message, "Add it to `parameters`.")
+    for name in unused:
+        findings.error(parameters.own(name), f"The address {stated.text!r} has no {{{name}}}.", "Remove it.")
+
+
+def _renamed(missing: list[str], unused: list[str]) -> dict[str, str]:
+    """Take the pairs out of both lists that are one parameter, renamed in the address only."""
+    pairs = {}
+    for name in list(missing):
+        if other := nearest(name, unused) or (unused[0] if len(missing) == len(unused) == 1 else None):
+            pairs[name] = other
+            missing.remove(name)
+            unused.remove(other)
+    return pairs
 
 
 def _check_values(parameter: Node, findings: Findings) -> None:

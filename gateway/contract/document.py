@@ -214,6 +214,15 @@ class Node:
                 if isinstance(one.value, dict) or (isinstance(one.value, list) and one.tokens[-1] != skipped_list)
             ]
 
+    def correct(self, key: str, name: str) -> None:
+        """Rename a misspelt member in memory, so that the misspelling is one finding and its value is checked."""
+        place, lines = (*self.tokens, key), self.source.lines
+        below = {one: line for one, line in lines.items() if one[: len(place)] == place}
+        lines.update({(*self.tokens, name, *one[len(place) :]): line for one, line in below.items()})
+        members = {name if one == key else one: value for one, value in self.value.items()}
+        self.value.clear()
+        self.value.update(members)
+
     def hop(self, depth: int = 0) -> Node:
         """The target of its `$ref`, which may be a reference again; raises ReferenceFault when it leads nowhere.
 

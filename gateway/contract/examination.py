@@ -1,4 +1,4 @@
-"""The order in which a document is checked: text, version, references, specification, the gateway's own rules."""
+"""The order in which a document is checked: text, version, specification, references, the gateway's own rules."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ def examine(document: Document) -> tuple[Contract | None, list[Finding]]:
     """Check a document; returns the contract, or None when a finding is an error, and the findings in order."""
     findings = Findings()
     version = specification.check_version(document, findings)
-    references.check(document, findings)
     if version is None:  # another version has other rules, and more findings would mislead
+        references.check(document, findings)
         return None, findings.ordered(str(document.path))
     specification.check(document, version, findings)
+    references.check(document, findings)
+    rules.check_spelling(document, findings)
     channel.check_parameters(document, findings)
     built = build(document, findings)
     rules.check(document, built, findings)

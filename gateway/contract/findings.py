@@ -26,6 +26,10 @@ class Findings:
         """Add a finding that does not keep the gateway from running."""
         self.add(Finding(node.source.name, node.line, node.path, message, fix, "warning"))
 
+    def extend(self, other: Findings) -> None:
+        """Add the findings of another collection."""
+        self._all |= other._all
+
     def add(self, finding: Finding) -> None:
         """Add a finding unless it is there."""
         self._all.setdefault(finding)

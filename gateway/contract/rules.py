@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from gateway.documents.spelling import suggestion
+from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ def check(document: Document, built: Built, findings: Findings) -> None:
     _check_client_ids(document, built, findings)
     _check_overlaps(built, findings)
     _check_topics(built, findings)
-    _check_spelling(document, findings)
     _check_any(document, built, findings)
 
 
@@ -139,10 +138,12 @@ def _check_dead_letter_topics(built: Built, findings: Findings) -> None:
             findings.error(built.operations[name].stated("x-dead-letter-to"), message, "Use a separate topic.")
 
 
-def _check_spelling(document: Document, findings: Findings) -> None:
-    """Report misspelt extensions, which AsyncAPI allows and which would have no effect."""
+def check_spelling(document: Document, findings: Findings) -> None:
+    """Report misspelt extensions, which AsyncAPI allows and which would have no effect; correct them in memory."""
     for node in (one for root in (document.root, *document.other_roots()) for one in root.inside()):
-        for key in node.value if node.is_mapping else ():
+        for key in list(node.value) if node.is_mapping else ():
             is_unknown = key.startswith("x-") and key not in EXTENSIONS
-            if is_unknown and (fix := suggestion(key, EXTENSIONS, SIMILAR)):
-                findings.error(node.own(key), f"Unknown extension {key!r}.", fix)
+            if is_unknown and (name := nearest(key, EXTENSIONS, SIMILAR)):
+                findings.error(node.own(key), f"Unknown extension {key!r}.", f"Did you mean {name!r}?")
+                if name not in node.value:
+                    node.correct(key, name)

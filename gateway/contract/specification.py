@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -19,13 +20,14 @@ from jsonschema.validators import extend
 from referencing import Registry
 
 from gateway.contract.document import Node
-from gateway.documents.spelling import suggestion
+from gateway.contract.findings import Findings
+from gateway.documents.source import Place
+from gateway.documents.spelling import nearest, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.contract.document import Document
-    from gateway.contract.findings import Findings
 
 VERSION = re.compile(r"3\.([01])\.\d+\Z")
 LONG = 60  # characters of a value that a message quotes
@@ -48,7 +50,25 @@ def check_version(document: Document, findings: Findings) -> str | None:
 
 
 def check(document: Document, version: str, findings: Findings) -> None:
-    """Report what the official JSON Schema of a version (`3.0` or `3.1`) does not allow."""
+    """Report what the official JSON Schema of a version (`3.0` or `3.1`) does not allow.
+
+    A misspelt member is one finding: it is corrected in memory, and the document is checked again.
+    """
+    while True:
+        found, misspelt = Findings(), Misspelt()
+        _check(document, version, found, misspelt)
+        if not misspelt:
+            break
+        for (_, key), (node, name) in misspelt.items():
+            findings.error(node.own(key), f"Unknown member {key!r}.", f"Did you mean {name!r}?")
+            node.correct(key, name)
+    findings.extend(found)
+
+
+Misspelt = dict[tuple[tuple[Path, Place], str], tuple[Node, str]]  # a place and a member -> the node, the right name
+
+
+def _check(document: Document, version: str, findings: Findings, misspelt: Misspelt) -> None:
     schema = json.loads((files("gateway.contract") / "official" / f"asyncapi-{version}.json").read_text("utf-8"))
     references: list[tuple[str, Any]] = []
     validator = _validator(schema, references)
@@ -61,7 +81,7 @@ def check(document: Document, version: str, findings: Findings) -> None:
             continue
         seen.add(identity)
         for error in validator.iter_errors(node.value) if target is None else validator.descend(node.value, target):
-            _report(node, error, findings)
+            _report(node, error, findings, misspelt)
         pending += [(_referred(node, reference), wanted) for reference, wanted in references]
         references.clear()
 
@@ -82,8 +102,8 @@ def _referred(node: Node, reference: str) -> Node:
     return Node(node.document, node.source, node.tokens, {"$ref": reference}).followed()
 
 
-def _report(node: Node, error: Any, findings: Findings) -> None:
-    """Report an error of the validator at the member that is wrong."""
+def _report(node: Node, error: Any, findings: Findings, misspelt: Misspelt) -> None:
+    """Report an error of the validator at the member that is wrong; collect misspelt members."""
     for cause in _causes(error):
         place = node
         for key in cause.absolute_path:
@@ -91,7 +111,11 @@ def _report(node: Node, error: Any, findings: Findings) -> None:
         if cause.validator == "additionalProperties" and isinstance(cause.instance, dict):
             known = list(cause.schema.get("properties", {}))
             for key in _unknown(cause, known):
-                findings.error(place.own(key), f"Unknown member {key!r}.", suggestion(key, known) or "Remove it.")
+                name = nearest(key, known)
+                if name and name not in cause.instance:
+                    misspelt[place.place, key] = place, name
+                else:
+                    findings.error(place.own(key), f"Unknown member {key!r}.", suggestion(key, known) or "Remove it.")
         else:
             findings.error(place, *_explained(cause))
 

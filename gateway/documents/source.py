@@ -108,7 +108,7 @@ def read_text(path: Path, name: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         fix = "Check that it is the right file, and save it as UTF-8."
-        refuse(name, line, f"The file is not text in UTF-8: byte {error.start} is invalid.", fix)
+        refuse(name, line, f"Byte {error.start} is not UTF-8: the file is no text, or has another encoding.", fix)
 
 
 def refuse(name: str, line: int, message: str, fix: str, earlier: Sequence[Finding] = ()) -> NoReturn:

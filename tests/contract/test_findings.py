@@ -115,10 +115,10 @@ SERVERS = [
 
 # Channels and operations
 CHANNELS = [
-    Fault("factory/{machine}/{sensor}", "factory/{machine}/{sensr}", "#/channels/factorySensors/address",
-          "parameter 'sensr' of the address is not in"),
-    Fault("factory/{machine}/{sensor}", "factory/{machine}/{sensr}",
-          "#/channels/factorySensors/parameters/sensor", "has no {sensor}"),
+    Fault("factory/{machine}/{sensor}", "factory/{machine}/{sensor}/{line}", "#/channels/factorySensors/address",
+          "parameter 'line' of the address is not in"),
+    Fault("factory/{machine}/{sensor}", "factory/{machine}", "#/channels/factorySensors/parameters/sensor",
+          "has no {sensor}"),
     Fault("address: doors/{location}", "address: doors/{location}-x", "#/channels/doors/address", "is not a parameter"),
     Fault("address: sma\n", "address: sma/#\n", "#/channels/smartMeter/address", "MQTT wildcard"),
     Fault("    address: sma\n", "", "#/channels/smartMeter/address", "no address"),
@@ -358,3 +358,47 @@ def test_examine_finds(copy: Copy, fault: Fault) -> None:
     assert all(one.fix for one in errors), "\n".join(map(str, errors))
     with pytest.raises(ConfigurationError):
         load(copy.document)
+
+
+def errors_of(copy: Copy) -> list[tuple[str, str]]:
+    """The place and the fix of each error."""
+    return [(one.path, one.fix) for one in copy.findings() if one.severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "path"),
+    [
+        ("x-forward-to:", "x-foward-to:", "#/operations/receiveFactorySensors/x-foward-to"),
+        ("x-dead-letter-to:", "x-dead-leter-to:", "#/components/operationTraits/subscription/x-dead-leter-to"),
+        ("x-location:", "x-locaton:", "#/components/messages/machineSensorAvro/bindings/kafka/key/x-locaton"),
+        ("\noperations:", "\noperatons:", "#/operatons"),
+        ("\nchannels:", "\nchanels:", "#/chanels"),
+        ("    address:", "    adress:", "#/channels/factorySensors/adress"),
+        ("    action:", "    acton:", "#/operations/receiveFactorySensors/acton"),
+        ("    protocol:", "    protcol:", "#/servers/factoryBroker/protcol"),
+    ],
+)
+def test_a_misspelt_member_is_one_finding_that_names_the_right_one(
+    copy: Copy, name: str, wrong: str, path: str
+) -> None:
+    """It is not missed elsewhere, and what it contains is checked."""
+    copy.edit(name, wrong)
+    assert errors_of(copy) == [(path, f"Did you mean {name.strip().rstrip(':')!r}?")]
+
+
+def test_what_is_below_a_misspelt_member_is_checked(copy: Copy) -> None:
+    copy.edit("\noperations:", "\noperatons:")
+    copy.edit("action: receive", "acton: recieve")
+    assert {path for path, _ in errors_of(copy)} == {
+        "#/operatons",
+        "#/operations/receiveFactorySensors/acton",
+        "#/operations/receiveFactorySensors/action",
+    }
+
+
+@pytest.mark.parametrize("name", ["dock", "loction"])
+def test_a_parameter_renamed_in_the_address_is_one_finding_whose_fix_works(copy: Copy, name: str) -> None:
+    copy.edit("doors/{location}", f"doors/{{{name}}}")
+    assert errors_of(copy) == [("#/channels/doors/parameters/location", f"Rename it to {name!r}.")]
+    copy.edit("      location: {", f"      {name}: {{")
+    assert errors_of(copy) == []
