@@ -260,11 +260,11 @@ def here(*arguments: str | Path) -> tuple[int, str]:
     return done.exit_code, in_one_line(done.output)
 
 
-def document(folder: Path, **more: str) -> Path:
+def document(folder: Path, **sections: Any) -> Path:
     """Write gateway.yaml and a copy of our contract beside it."""
     shutil.copytree(ROOT / "schemas", folder / "schemas")
     shutil.copy(ROOT / "asyncapi.yaml", folder / "asyncapi.yaml")
-    return settings(folder, contract="asyncapi.yaml", **more)
+    return settings(folder, None, contract="asyncapi.yaml", **sections)
 
 
 def test_check_takes_either_file_in_every_form(tmp_path: Path) -> None:
