@@ -3,10 +3,11 @@
 Modules log through the standard library:
 
     log = logging.getLogger(__name__)
-    log.info("connected", extra={"server": "factoryBroker"})
+    log.info("Connected to the MQTT broker.", extra={"server": "factoryBroker"})
 
-    2026-01-05T06:00:00.123Z INFO mqtt: connected server=factoryBroker
-    {"time": "2026-01-05T06:00:00.123Z", "level": "info", "logger": "mqtt", "message": "connected", "server": ...}
+    2026-01-05T06:00:00.123Z INFO mqtt: Connected to the MQTT broker. server=factoryBroker
+    {"time": "2026-01-05T06:00:00.123Z", "level": "info", "logger": "mqtt", "message": "Connected to the MQTT broker.",
+     "server": ...}
 
 Rules:
 
@@ -206,7 +207,7 @@ class _Formatter(logging.Formatter):
 
 
 class TextFormatter(_Formatter):
-    """`2026-01-05T06:00:00.123Z INFO mqtt: connected server=factoryBroker`."""
+    """`2026-01-05T06:00:00.123Z INFO mqtt: Connected to the MQTT broker. server=factoryBroker`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record as one line of text."""

@@ -36,6 +36,16 @@ def with_config(text: str, config: Path | None) -> str:
     return text.replace(CONFIG, f"-c {printable(shlex.quote(str(config)))}") if config else text
 
 
+def sentences(text: str) -> tuple[str, str]:
+    """Make the two sentences of a `cause; fix`; the second is "" when there is no fix."""
+    cause, _, fix = text.partition("; ")
+    return _as_sentence(cause), _as_sentence(fix)
+
+
+def _as_sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if not text or text[-1] in '?.' else '.'}"
+
+
 def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
     """Shorten a value to `limit` bytes of UTF-8, followed by an ellipsis and the length of the whole value in bytes."""
     if isinstance(value, str):

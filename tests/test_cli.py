@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from gateway import __version__
 from gateway.cli import app
 from gateway.errors import ConfigurationError
+from gateway.spool.file import SpoolFile
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.preloaded import run
 
@@ -205,6 +206,7 @@ def test_run_names_a_missing_secret(tmp_path: Path) -> None:
     done = command("run", "-c", settings(tmp_path, servers={"factoryBroker": server}))
     assert done.returncode == WRONG
     assert "mqtt-password" in done.stderr
+    assert not [*tmp_path.glob("spool.db*")], "the spool is opened once all files are accepted"
 
 
 def test_check_of_our_files_is_fine(tmp_path: Path) -> None:
@@ -228,12 +230,16 @@ def test_the_environment_is_checked_as_well(tmp_path: Path) -> None:
     assert "GATEWAY_SPOOL__LIMTI" in done.stderr
 
 
-def test_run_names_an_http_port_that_is_taken(tmp_path: Path, listener: socket.socket) -> None:
+def test_run_names_an_http_port_that_is_taken(
+    tmp_path: Path, listener: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another process listens on the metrics' port: a sentence with the address, and no traceback."""
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     done = command("run", "-c", settings(tmp_path, http={"listen": address}))
     assert done.returncode != 0
     assert address in done.stderr
+    with SpoolFile(tmp_path / "spool.db"):
+        assert not caplog.records, "the next start sees no crash"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -314,6 +315,15 @@ def test_configure_sends_everything_to_the_stream_once(kind: Format) -> None:
     logging.getLogger("paho").warning("shown")
     warnings.warn("shown\ntoo", stacklevel=1)
     assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.mark.usefixtures("root_restored")
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_a_command_in_a_line_names_the_gateway_yaml_of_the_process(kind: Format) -> None:
+    stream = io.StringIO()
+    configure("info", kind, stream, Path("/etc/my gateway.yaml"))
+    logging.getLogger("gateway.kafka").info("x", extra={"detail": "run `gateway topics apply -c FILE`"})
+    assert "gateway topics apply -c '/etc/my gateway.yaml'`" in stream.getvalue()
 
 
 @pytest.mark.usefixtures("root_restored")

@@ -366,7 +366,7 @@ class Bridge:
             return
         reason = sentence(error, lane.name)
         if reason != lane.blocked_reason:
-            log.warning("Kafka did not take a record", extra={"stream": entry.reading.stream, "detail": reason})
+            log.warning("Kafka did not store a record.", extra={"stream": entry.reading.stream, "detail": reason})
         if outcome(error) is Outcome.RETRY:
             lane.fail(entry, reason, time.monotonic())
         elif lane.probe is not entry:
@@ -393,7 +393,9 @@ class Bridge:
         else:
             self._book_out(stream, [entry]).dropped["dead_letter_refused"] += 1
             extra = {"stream": stream, "detail": sentence(error, self._lane_of(entry).name)}
-            log.error("dropped a reading: Kafka refused its dead letter, even with the payload cut", extra=extra)
+            log.error(
+                "A reading was dropped: Kafka refused its dead letter, even with the payload truncated.", extra=extra
+            )
 
     def _acknowledge(self) -> None:
         self._spool.acknowledge_safe()
@@ -406,7 +408,10 @@ class Bridge:
         self._next_stall_check = now + LONGEST_WAIT_SECONDS
         for lane in self.all_lanes():
             if self._can_send(lane) and lane.has_stalled(now):
-                log.error("no progress", extra={"stream": lane.name, "count": lane.held, "detail": lane.blocked_reason})
+                log.error(
+                    "Readings of a stream do not get to Kafka.",
+                    extra={"stream": lane.name, "count": lane.held, "detail": lane.blocked_reason},
+                )
         for stream, monitor in self._rules.monitors.items():
             if not self.lanes[stream].has_waiting:  # a key may only seem silent while readings wait
                 monitor.expire(now)
@@ -414,7 +419,9 @@ class Bridge:
             if monitor.last_anomaly:
                 key, detail = monitor.last_anomaly
                 monitor.last_anomaly = None
-                log.warning("readings are not continuous", extra={"stream": stream, "key": key, "detail": detail})
+                log.warning(
+                    "The readings of a key are not continuous.", extra={"stream": stream, "key": key, "detail": detail}
+                )
 
     # --- end -----------------------------------------------------------------------------------------------------
 

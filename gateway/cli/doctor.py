@@ -6,7 +6,7 @@ import os
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption, exit_codes, show
+from gateway.cli.options import ConfigOption, FormatOption, exit_codes, progress, show
 
 
 @exit_codes({0: "no errors", 1: "something is wrong"}, 69)
@@ -15,6 +15,6 @@ def doctor(config: ConfigOption, *, output: FormatOption = "text") -> None:
     from gateway.operate.doctor.examination import examine
     from gateway.signals import stop_on_signals
 
-    report = examine(config, os.environ, stop_on_signals())
+    report = examine(config, os.environ, stop_on_signals(), progress(output))
     show(report, output, config)
     raise typer.Exit(report.exit_code)

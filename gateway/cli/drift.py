@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, FormatOption, exit_codes, open_installation, show
+from gateway.cli.options import ConfigOption, FormatOption, exit_codes, open_installation, progress, show
 
 
 @exit_codes({0: "no drift", 1: "drift"}, 69, 78)
@@ -23,6 +23,6 @@ def drift(
     from gateway.operate.drift.survey import survey
     from gateway.signals import stop_on_signals
 
-    report = survey(open_installation(config), seconds, stop_on_signals())
+    report = survey(open_installation(config), seconds, stop_on_signals(), progress(output))
     show(report, output, config)
     raise typer.Exit(report.exit_code)

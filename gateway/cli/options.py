@@ -118,6 +118,11 @@ def show(result: Result, output: str, config: Path | None) -> None:
         typer.echo(with_config(result.as_text(), config))
 
 
+def progress(output: str) -> Callable[[str], None]:
+    """Give a function that shows what a command is doing, on standard error; nothing where the output is JSON."""
+    return lambda line: typer.echo(line, err=True) if output == "text" else None
+
+
 def filled(value: Any, config: Path | None) -> Any:
     """Name gateway.yaml in the commands that JSON quotes."""
     if isinstance(value, dict):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import ConfigOption, exit_codes
+from gateway.text import with_config
 
 
 @exit_codes(
@@ -28,6 +29,6 @@ def top(
     query, stopping = query_of(config, os.environ), stop_on_signals()
     if once or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         text, exit_code = terminal.once(query, stopping)
-        typer.echo(text)
+        typer.echo(with_config(text, config))
         raise typer.Exit(exit_code)
     terminal.follow(query, stopping, interval, sys.stdout)

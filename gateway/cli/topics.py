@@ -8,6 +8,7 @@ import typer
 
 from gateway.cli.options import Commands, ConfigOption, FormatOption, exit_codes, open_installation, show
 from gateway.errors import ExitCode
+from gateway.text import with_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,16 +49,16 @@ def apply(
     from gateway.operate.topics import carry_out
 
     differences, cluster = _plan(config)
-    typer.echo(differences.as_text())
+    typer.echo(with_config(differences.as_text(), config))
     allowed, left = differences.split(more_partitions=more_partitions, lowering=lowering)
     if allowed and not yes:
         typer.confirm(f"Make {len(allowed)} of these {len(differences.changes)} changes?", abort=True)
     refusals = 0
     for change, refusal in carry_out(allowed, cluster):
-        typer.echo(f"{change}: {refusal or 'done'}")
+        typer.echo(with_config(f"{change}: {refusal or 'done'}", config))
         refusals += refusal is not None
     for change in left:
-        typer.echo(f"{change}: not made. {change.need.value}")
+        typer.echo(with_config(f"{change}: not made. {change.need.value}", config))
     if refusals or left:
         raise typer.Exit(ExitCode.FAILURE if refusals else ExitCode.DIFFERENCE)
 

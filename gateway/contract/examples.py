@@ -39,7 +39,7 @@ FIXES = {
     Reason.MISSING: "Add it, or give the field a default.",
     Reason.EXTRA_FIELD: "Remove it, or add a field to the schema.",
     Reason.TOPIC_MISMATCH: "Write the same value in topic and payload.",
-    Reason.NO_KEY: "Add a field of the key.",
+    Reason.NO_KEY: "Give one of the fields of the key a value.",
 }
 
 

@@ -26,6 +26,7 @@ MQTT_SECURITY = frozenset({"userPassword", "X509"})
 KAFKA_SECURITY = frozenset({"userPassword", "X509", "plain", "scramSha256", "scramSha512"})
 HOUR, WEEK = 3600, 7 * 24 * 3600
 KEEP_ALIVE, LONG_KEEP_ALIVE = 60, 600
+SMALL_PAYLOAD = 256  # bytes; fewer are more likely a mistake than a limit
 IN_FILES = "Remove it, and put secrets into files that gateway.yaml names."
 VARIABLE = re.compile(r"\{([^{}]*)\}")
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
@@ -53,7 +54,7 @@ def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
         clean_session=_clean_session(binding, findings),
         keep_alive=_keep_alive(binding.at("keepAlive"), findings),
         session_expiry=_session_expiry(binding, version, findings),
-        maximum_packet_size=_number(binding.at("maximumPacketSize"), 0, 2**32 - 1, findings) or None,
+        maximum_packet_size=_maximum_packet_size(binding.at("maximumPacketSize"), findings),
         last_will=_last_will(binding.at("lastWill"), findings),
         security=_security(node, MQTT_SECURITY, findings),
     )
@@ -118,7 +119,9 @@ def _client_id(name: str, binding: Node, findings: Findings) -> str:
         return stated.text
     fallback = f"gateway-{name}"
     findings.warning(
-        stated, f"clientId is missing; {fallback!r} is used.", "Add a clientId; the kept session belongs to it."
+        stated,
+        f"clientId is missing; {fallback!r} is used.",
+        "Add a clientId: the broker keeps the session of this name.",
     )
     return fallback
 
@@ -160,6 +163,15 @@ def _session_expiry(binding: Node, version: str, findings: Findings) -> int:
         message = "MQTT 3.1.1 has no session expiry; the broker's configuration decides."
         findings.warning(expiry, message, "Remove it, or write protocolVersion: '5.0'.")
     return seconds
+
+
+def _maximum_packet_size(node: Node, findings: Findings) -> int | None:
+    """The largest payload that is accepted, in bytes; None for the gateway's own limit."""
+    size = _number(node, 0, 2**32 - 1, findings) or None
+    if size and size < SMALL_PAYLOAD:
+        message = f"Readings of more than {size} bytes will be dead letters."
+        findings.warning(node, message, "Write the size of the largest payload in bytes, such as 65536, or remove it.")
+    return size
 
 
 def _number(node: Node, default: int, most: int, findings: Findings) -> int:

@@ -107,7 +107,7 @@ class SequenceMonitor:
             if now - state.at <= self._silent_after:
                 return
             self._silent[key] = self._active.pop(key)
-            self.last_anomaly = key, f"nothing has come for {self._silent_after} s"
+            self.last_anomaly = key, f"no reading for {self._silent_after} s"
 
     def _state_of(self, key: bytes, now: float) -> KeyState:
         """Find the state of a key, and make it the most recent one."""
@@ -128,16 +128,16 @@ class SequenceMonitor:
         if 1 < ahead <= LONGEST_GAP:
             self.counters["gaps"] += 1
             self.counters["missing"] += ahead - 1
-            self.last_anomaly = key, f"after number {state.newest} came {number}"
+            self.last_anomaly = key, f"number {number} arrived after {state.newest}"
             state.newest, state.seen = number, (state.seen << min(ahead, WINDOW) | 1) & MASK
         elif state.seen & bit or (ahead < 0 and not bit and is_dup):
             self.counters["repeated"] += 1
-            self.last_anomaly = key, f"number {number} came again"
+            self.last_anomaly = key, f"number {number} arrived again"
         elif bit:
             self.counters["out_of_order"] += 1
-            self.last_anomaly = key, f"number {number} came after {state.newest}"
+            self.last_anomaly = key, f"number {number} arrived late, after {state.newest}"
             state.seen |= bit
         else:
             self.counters["restarts"] += 1
-            self.last_anomaly = key, f"after number {state.newest} its count started again with {number}"
+            self.last_anomaly = key, f"after number {state.newest} the numbers started again at {number}"
             state.newest, state.seen = number, 1

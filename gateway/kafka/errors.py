@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS, rejected
 from gateway.errors import GatewayError
-from gateway.text import printable
+from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,13 +66,18 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
         f"connection closed during the TLS handshake; check host {UNDER_SERVERS}: does that port use TLS?",
     ),
 )
+_UNREACHED = (  # with the server and the reason
+    (re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: Connect to \S+ failed: (.+)"), "{}"),
+    (re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: Failed to resolve '[^']*': (.+)"), "its name cannot be resolved: {}"),
+)
+_PREFIX = re.compile("^(Broker|Local): ")  # where librdkafka has the error from
 _FIXES_BY_TEXT = (
     (re.compile(r"SSL|ssl\."), f"check ca_file, cert_file and key_file {FILES_UNDER_SERVERS}"),
     (re.compile("Connect to .* failed|Failed to resolve"), _REACH),
 )
 _FIXES_OF_CODES = {
     "UNKNOWN_TOPIC_OR_PART _UNKNOWN_TOPIC _UNKNOWN_PARTITION": (
-        "the topic does not exist: `gateway topics apply` creates it as the contract describes it"
+        "the topic does not exist: `gateway topics apply -c FILE` creates it as the contract describes it"
     ),
     "TOPIC_EXCEPTION": "correct the topic's name in the contract",
     "TOPIC_AUTHORIZATION_FAILED": "grant the gateway's user WRITE and DESCRIBE on the topic",
@@ -118,9 +123,12 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     if fault := next((fault for pattern, fault in _CONNECTION_FAULTS if pattern.search(message)), ""):
         server = _SERVER.match(message)
         return f"Kafka{f' at {server[1]}' if server else ''}: {fault}"
+    for pattern, fault in _UNREACHED:
+        if match := pattern.match(message):
+            return f"Kafka at {match[1]}: {fault.format(match[2][:1].lower() + match[2][1:])}; {_REACH}"
     by_text = next((fix for pattern, fix in _FIXES_BY_TEXT if pattern.search(message)), _SEE_LOG)
     place = f"{topic}: " if topic else ""
-    return f"{place}{message}; {_FIXES.get(error.code(), by_text)}"
+    return f"{place}{_PREFIX.sub('', message)}; {_FIXES.get(error.code(), by_text)}"
 
 
 class ClientErrors:
@@ -134,7 +142,8 @@ class ClientErrors:
         """Make the error of a request that timed out; `reason` counts if the client has reported no error."""
         client.poll(0)  # serves pending error callbacks; a consumer is not consuming yet
         if self._first:
-            return GatewayError(printable(f"Kafka does not answer: {sentence(self._first)}."))
+            cause, fix = sentences(printable(f"Kafka does not answer: {sentence(self._first)}"))
+            return GatewayError(cause, fix)
         return no_answer(reason)
 
     def _on_error(self, error: KafkaError) -> None:
@@ -143,7 +152,7 @@ class ClientErrors:
 
 def no_answer(reason: str = "") -> GatewayError:
     """Make the error of a request that timed out."""
-    known = f": {printable(reason)}" if reason else ""
+    known = f": {_PREFIX.sub('', printable(reason).removeprefix('Failed to get metadata: '))}" if reason else ""
     return GatewayError(f"Kafka does not answer{known}.", "Check the address and the login, then try again.")
 
 

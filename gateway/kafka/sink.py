@@ -391,4 +391,4 @@ class KafkaSink:
             return  # it follows the error that has the cause
         self.blocked_reason = sentence(error)
         if self._conditions.begins(self.blocked_reason):
-            log.warning("Kafka client error", extra={"detail": self.blocked_reason})
+            log.warning("The Kafka client reports an error.", extra={"detail": self.blocked_reason})

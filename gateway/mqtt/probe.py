@@ -20,7 +20,7 @@ import paho.mqtt.client as paho
 
 from gateway.errors import GatewayError
 from gateway.mqtt.errors import refusal, sentence
-from gateway.text import printable
+from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,8 +57,8 @@ class BrokerProbe:
         self._client.disconnect()
         if is_taken:
             raise GatewayError(
-                "The broker has a session for our random client id, so the probe ended: going on would delete it.",
-                "If the broker derives client ids from user names, give the probe a user of its own.",
+                "The broker has a session for the probe's random client id; the check ended, because it would delete that session.",
+                "Do not let the broker replace client ids (Mosquitto: remove `use_username_as_clientid`).",
             )
         self._connect(is_clean=True)
         return self
@@ -150,6 +150,4 @@ class BrokerProbe:
 
 def _failed(text: str) -> GatewayError:
     """Make the sentences of a `cause; fix`."""
-    cause, _, fix = text.partition("; ")
-    sentences = (f"{one[0].upper()}{one[1:]}{'' if one.endswith('?') else '.'}" for one in (cause, fix) if one)
-    return GatewayError(*map(printable, sentences))
+    return GatewayError(*map(printable, sentences(text)))

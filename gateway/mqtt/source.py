@@ -70,8 +70,8 @@ class Link(StrEnum):
     """The state of a connection, in the words of `/readyz`."""
 
     DOWN = "down"
-    CONNECTING = "dialling"
-    HANDSHAKE = "greeting"  # CONNECT is sent; CONNACK or SUBACK is missing
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"  # CONNECT is sent; CONNACK or SUBACK is missing
     UP = "up"
 
 
@@ -288,7 +288,7 @@ class MqttSource:
 
     def _close(self, now: float, detail: str, backoff: tuple[float, float] = LOST_BACKOFF, closings: int = 0) -> None:
         if self.link != Link.DOWN and self._conditions.begins(detail):
-            log.warning("MQTT connection is down", extra={"server": self.name, "detail": detail})
+            log.warning("The connection to the MQTT broker is down.", extra={"server": self.name, "detail": detail})
             self._conditions.end(but=[detail])
         self.link, self.detail = Link.DOWN, detail
         self._client._sock_close()  # noqa: SLF001 - paho's public methods need an open connection
@@ -312,7 +312,7 @@ class MqttSource:
         except MalformedPacketError as error:
             self._close(time.monotonic(), f"protocol violation: {error}")
         except Exception as error:
-            log.exception("MQTT client failed", extra={"server": self.name})
+            log.exception("The MQTT client failed. The gateway connects again.", extra={"server": self.name})
             self._close(time.monotonic(), f"the MQTT client failed: {error}")
 
     # --- what paho calls -----------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ class MqttSource:
         self._connected_at = time.monotonic()
         self._conditions.end()
         self.connects += 1
-        log.info("connected", extra={"server": self.name, "session_present": flags.session_present})
+        log.info("Connected to the MQTT broker.", extra={"server": self.name, "session_present": flags.session_present})
         if not flags.session_present:
             self._start_session()
         self.denied = []
@@ -337,8 +337,8 @@ class MqttSource:
     def _start_session(self) -> None:
         if self._session_filters and not self._server.clean_session:
             self.sessions_lost += 1
-            detail = "the broker has no session for this client: messages that it had queued are lost"
-            log.warning("MQTT session lost", extra={"server": self.name, "detail": detail})
+            detail = "messages that it had queued for this client, if any, are lost"
+            log.warning("The MQTT broker no longer has the session.", extra={"server": self.name, "detail": detail})
         self._session_filters = frozenset()
 
     def _set_session_filters(self, filters: frozenset[str]) -> None:
@@ -368,13 +368,16 @@ class MqttSource:
         denied = {name: reason for name, reason in granted.items() if reason.is_failure}
         names = ", ".join(f"{name} ({reason})" for name, reason in denied.items())
         if denied and list(denied) != self.denied:
-            log.error("subscription denied", extra={"server": self.name, "filters": names})
+            log.error("The MQTT broker denied a subscription.", extra={"server": self.name, "filters": names})
         self.link, self.denied = Link.UP, list(denied)
         self.detail = f"the broker denied the subscription {names}; grant read in its ACL" if denied else ""
         lowered = [name for name, reason in granted.items() if reason.value < self._subscriptions.filters[name]]
         if lowered:
             detail = f"the broker delivers {', '.join(lowered)} with QoS 0 only: messages can be lost; grant QoS 1"
-            log.warning("subscription granted with a lower QoS", extra={"server": self.name, "detail": detail})
+            log.warning(
+                "The MQTT broker granted a subscription with a lower QoS.",
+                extra={"server": self.name, "detail": detail},
+            )
 
     def _unsubscribe(self, filters: list[str]) -> None:
         if filters:
@@ -393,9 +396,13 @@ class MqttSource:
         kept = {name for name, reason in zip(filters, reasons, strict=False) if reason.is_failure}
         gone = [name for name in filters if name not in kept]
         if gone:
-            log.info("unsubscribed", extra={"server": self.name, "filters": ", ".join(gone)})
+            log.info(
+                "Unsubscribed from filters that are no longer wanted.",
+                extra={"server": self.name, "filters": ", ".join(gone)},
+            )
         if kept:
-            log.warning("UNSUBSCRIBE refused", extra={"server": self.name, "filters": ", ".join(sorted(kept))})
+            text = "The MQTT broker refused an UNSUBSCRIBE and may go on sending messages of these filters."
+            log.warning(text, extra={"server": self.name, "filters": ", ".join(sorted(kept))})
         self._set_session_filters(self._session_filters.difference(gone))
 
     def _on_disconnect(

@@ -70,4 +70,7 @@ class SubscriptionFile:
         return {}
 
     def _warn(self, problem: str) -> None:
-        log.warning("subscriptions file", extra={"file": str(self._path), "detail": f"{self._path.name} {problem}"})
+        log.warning(
+            "The file of MQTT subscriptions cannot be used.",
+            extra={"file": str(self._path), "detail": f"{self._path.name} {problem}"},
+        )

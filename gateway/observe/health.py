@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.mqtt.source import Link
 from gateway.observe.peer_state import Health, PeerState
+from gateway.text import with_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from gateway.bridge.bridge import Bridge
     from gateway.kafka.sink import KafkaSink
@@ -42,6 +44,7 @@ class HealthCheck:
     spool: Spool
     registry: Callable[[], Sequence[PeerState]]
     topics: set[str]  # Kafka topics that must exist
+    config: Path | None = None  # the gateway.yaml that commands name
     _kafka: PeerState = field(default=PeerState("kafka", "unknown", "not asked yet"), init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
     _thread: threading.Thread = field(default_factory=threading.Thread, init=False)
@@ -50,6 +53,7 @@ class HealthCheck:
         """Give the present health."""
         peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *self.registry())
         states = (*peers, *_spool_states(self.spool), *_lane_states(self.bridge))
+        states = tuple(replace(state, detail=with_config(state.detail, self.config)) for state in states)
         is_alive = time.monotonic() - self.bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.is_fine for state in states), states)
 
@@ -71,7 +75,7 @@ class HealthCheck:
             self._kafka = PeerState("kafka", "unreachable", detail)
             return
         names = ", ".join(sorted(missing))
-        detail = f"no such topics, or no permission to describe them: {names}; create them: gateway topics apply"
+        detail = f"no such topics, or no right to describe them: {names}; run `gateway topics apply -c FILE`"
         self._kafka = PeerState("kafka", "topic_missing", detail) if missing else PeerState("kafka", "ok")
 
 

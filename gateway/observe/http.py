@@ -4,7 +4,7 @@
     /livez     200 while the process works, otherwise 503: restart it
     /readyz    200 while readings get through, otherwise 503, with the peers that have a problem and what to do
     /docs      the contract as a page for people
-    /          live status: peers, streams, books, spool (`status_page.py`)
+    /          live status: peers, streams, ledger, spool (`status_page.py`)
 
 Decisions:
 
@@ -167,7 +167,7 @@ class HttpServer:
         except OSError:
             return  # the client is gone
         except Exception:
-            log.exception("connection failed")
+            log.exception("An HTTP request failed.")
         finally:
             self._slots.release()
 
@@ -209,7 +209,7 @@ class _Routes:
         except RequestError as error:
             return error.answer, method != b"HEAD"
         except Exception:
-            log.exception("cannot make a page")
+            log.exception("The answer to an HTTP request could not be made.")
             return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"See the gateway's log.\n"), True
 
     def _route(self, method: str, path: str, host: str) -> _Answer:

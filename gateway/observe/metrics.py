@@ -136,9 +136,9 @@ class GatewayCollector:
     def _lag(self) -> Iterable[Metric]:
         now, oldest = self.now(), self.spool.oldest()
         lags = {stream: max(0.0, now - oldest.get(stream, 1000 * now) / 1000) for stream in self.ledger.books}
-        text = "Age of the stream's oldest reading that waits for Kafka; or 0."
+        text = "Age of the stream's oldest reading that waits for Kafka, or 0 when none waits."
         yield _gauge("gateway_lag_seconds", text, ["stream"], (([stream], lag) for stream, lag in lags.items()))
-        text = "Lag: age of the oldest reading that Kafka has not acknowledged; or 0."
+        text = "Lag: age of the oldest reading that Kafka has not acknowledged, or 0 when there is none."
         yield GaugeMetricFamily("gateway_oldest_unsettled_seconds", text, value=max(lags.values(), default=0.0))
 
     def _sizes(self) -> Iterable[Metric]:

@@ -1,4 +1,4 @@
-"""The status of a gateway as blocks, for a browser and a terminal: peers, streams, books, spool.
+"""The status of a gateway as blocks, for a browser and a terminal: peers, streams, ledger, spool.
 
 `StatusPage` makes the page at `/` of a running gateway: HTML without a script, made on request and reloaded by the
 browser every few seconds. A script that polls was rejected: it would update more smoothly, but needs a second
@@ -82,10 +82,10 @@ def overview(verdict: str, peers: Sequence[PeerState], snapshot: Snapshot, rates
 
 
 def balance(snapshot: Snapshot) -> str:
-    """Say whether the books balance."""
+    """Say whether the ledger balances."""
     if not snapshot.missing:
-        return "The books balance."
-    return f"The books do NOT balance: {snapshot.missing} reading(s) unexplained. Please report this with the log."
+        return "The ledger balances."
+    return f"The ledger does NOT balance: {snapshot.missing} reading(s) are unaccounted for. Please report this with the log."
 
 
 def _peer(state: PeerState) -> tuple[Phrase, ...]:

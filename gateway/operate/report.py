@@ -15,6 +15,7 @@ import json
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from rich.text import Text
 
 from gateway import __version__
 from gateway.errors import ConfigurationError, ExitCode, Finding, GatewayError
+from gateway.signals import map_in_threads
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
@@ -84,6 +86,25 @@ class Report(NamedTuple):
         members = [member for _, member, _ in self.form.columns]
         findings = [dict(zip(members, self.form.values(one), strict=True)) for one in self.findings]
         return {"exit_code": self.exit_code, self.form.name: findings}
+
+
+Say = Callable[[str], None]  # shows a line
+
+
+def silent(_line: str) -> None:
+    """Show nothing."""
+
+
+def collect_all(places: Sequence[tuple[str, Iterable[Finding]]], say: Say) -> list[Finding]:
+    """Collect what the checks of all places find, each in a thread, and say which are done: most wait for peers."""
+    say(f"Checking {', '.join(name for name, _ in places)}; a server that does not answer takes up to half a minute.")
+
+    def collect_one(place: tuple[str, Iterable[Finding]]) -> list[Finding]:
+        findings = collect(*place)
+        say(f"{place[0]}: checked")
+        return findings
+
+    return map_in_threads(collect_one, places)
 
 
 def collect(peer: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -195,7 +195,7 @@ def _from_disk(reason: str, spool_path: Path) -> Status:
         text = f"{reason}, but process {holder} holds the spool. It may hang: see its log. {shown}"
         return Status("silent", text, figures=snapshot)
     return Status(
-        "stopped", f"{reason}: the gateway is stopped. Start it with `gateway run`. {shown}", figures=snapshot
+        "stopped", f"{reason}: the gateway is stopped. Start it with `gateway run -c FILE`. {shown}", figures=snapshot
     )
 
 
@@ -208,7 +208,9 @@ def _saved_ledger(path: Path) -> dict[str, Any]:
         saved = json.loads(row[0]) if row else {}
     except (sqlite3.Error, ValueError, TypeError) as error:
         text = f"No answer, and the spool {printable(str(path))} cannot be read: {printable(cut(str(error)))}."
-        raise GatewayError(text, "Run this as the gateway's user; `gateway run` repairs a damaged spool.") from None
+        raise GatewayError(
+            text, "Run this as the gateway's user; `gateway run -c FILE` repairs a damaged spool."
+        ) from None
     return saved if isinstance(saved, dict) else {}
 
 

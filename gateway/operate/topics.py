@@ -29,7 +29,7 @@ from gateway.errors import Finding, GatewayError
 from gateway.kafka.errors import ClientErrors, sentence
 from gateway.kafka.topic_settings import describe
 from gateway.operate.report import table
-from gateway.text import printable
+from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,9 +66,11 @@ Hidden = dict[str, GatewayError]  # topics whose settings this user may not read
 class Need(Enum):
     """What it takes to make a change."""
 
-    NOTHING = "Run `gateway topics apply`."
-    MORE_PARTITIONS = "Run `gateway topics apply --allow-more-partitions`: keys move, and their order breaks once."
-    LOWERING = "Run `gateway topics apply --allow-lowering`: it may delete records or weaken guarantees."
+    NOTHING = "Run `gateway topics apply -c FILE`."
+    MORE_PARTITIONS = (
+        "Run `gateway topics apply -c FILE --allow-more-partitions`: keys move, and their order breaks once."
+    )
+    LOWERING = "Run `gateway topics apply -c FILE --allow-lowering`: it may delete records or weaken guarantees."
     HAND = "Move replicas with kafka-reassign-partitions, or correct the contract."
     FEWER_PARTITIONS = "Correct the contract: Kafka cannot remove partitions."
 
@@ -185,7 +187,7 @@ class Cluster:
         if reason.code() in _FIXES:
             place = f"{topic}: " if topic else ""
             return GatewayError(printable(f"{place}Kafka reports: {reason.str().rstrip('.')}."), _FIXES[reason.code()])
-        return GatewayError(printable(f"Kafka reports: {sentence(reason, topic)}."))
+        return GatewayError(*sentences(printable(f"Kafka reports an error: {sentence(reason, topic)}")))
 
 
 def wanted(contract: Contract) -> dict[str, Topic]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
 from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.errors import GatewayError
 from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
@@ -41,7 +43,7 @@ from gateway.spool.file import SpoolFile
 from gateway.spool.spool import Policy, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.core.model import Contract, MqttServer, Stream
     from gateway.page.html import Page
@@ -84,7 +86,7 @@ class Service:
         self.schema_ids.start()
         self.credentials.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
-        log.info("started", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
+        log.info("The gateway has started.", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
 
     def _loop(self, stopping: StopFlag) -> None:
         beat_seconds = self.notifier.watchdog_seconds / 3
@@ -105,13 +107,28 @@ class Service:
         until = time.monotonic() + DRAIN_SECONDS
         while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka acknowledge what it can
             self.bridge.run_once()
-        self.bridge.store()  # 3. write the rest to disk, and acknowledge it to the brokers
-        for source in self.sources:  # 4. disconnect; the broker keeps the session and what was not acknowledged
-            source.close(DISCONNECT_SECONDS)
-        self.bridge.close()  # 5. the books, and the spool's file
-        if self.http:
-            self.http.stop()
-        log.info("ledger", extra=self.ledger.totals())
+        run_each(
+            self.bridge.store,  # 3. write the rest to disk, and acknowledge it to the brokers
+            # 4. disconnect; the broker keeps the session and what was not acknowledged
+            *(partial(source.close, DISCONNECT_SECONDS) for source in self.sources),
+            self.bridge.close,  # 5. close the ledger and the spool's file
+            *([self.http.stop] if self.http else []),
+            lambda: log.info("ledger", extra=self.ledger.totals()),
+        )
+
+
+def run_each(*steps: Callable[[], None]) -> None:
+    """Run all steps in order, also after one that failed; then raise the first GatewayError, if there was one."""
+    failed: GatewayError | None = None
+    for step in steps:
+        try:
+            step()
+        except GatewayError as error:
+            failed = failed or error
+        except Exception:
+            log.exception("A step of the stop failed. The next steps are done all the same.")
+    if failed:
+        raise failed
 
 
 def build(
@@ -133,23 +150,27 @@ def build(
 
     ledger = Ledger(dead_letter_topics)
     sources = _sources(contract, settings, streams, filters, payload_limit)
-    spool = _spool(settings, ledger)
     retained = RetainedMessages(settings.mqtt.retained)
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
     rules = Rules(dead_letter_topics, payload_limit, retained, monitors, Pacing(linger_seconds), record_times)
-    bridge = Bridge(sources, spool, sink, ledger, rules)
     schema_ids = SchemaIdResolver(partial(registry_of, contract, settings), streams, record_times, payload_limit)
     kafka = contract.kafka.name
     credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)
-
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
-    health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics)
-    collector = GatewayCollector(ledger, sources, spool, time.time, health)
-    http = None
-    if settings.http.listen:
-        status = StatusPage(contract.title, health, collector.collect)
-        http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
+
+    # Opened last, and closed if the HTTP port is taken: a start that fails must not look like a crash to the next one.
+    with ExitStack() as on_failure:
+        file = on_failure.enter_context(SpoolFile(settings.resolve(settings.spool.path)))
+        spool = Spool(_policy(settings), ledger, file)
+        bridge = Bridge(sources, spool, sink, ledger, rules)
+        health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics, settings.file)
+        collector = GatewayCollector(ledger, sources, spool, time.time, health)
+        http = None
+        if settings.http.listen:
+            status = StatusPage(contract.title, health, collector.collect)
+            http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
+        on_failure.pop_all()
     return Service(sources, bridge, ledger, record_times, schema_ids, credentials, http, Notifier(environ))
 
 
@@ -171,10 +192,9 @@ def _sink(contract: Contract, settings: Settings) -> tuple[KafkaSink, float]:
     return KafkaSink(in_flight | properties, settings.spool.memory // 2), linger_seconds
 
 
-def _spool(settings: Settings, ledger: Ledger) -> Spool:
+def _policy(settings: Settings) -> Policy:
     given = settings.spool
-    policy = Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
-    return Spool(policy, ledger, SpoolFile(settings.resolve(given.path)))
+    return Policy(given.memory, given.when == "always", given.after, given.limit, given.on_full)
 
 
 def _sequence_monitors(streams: list[Stream], ledger: Ledger) -> dict[str, SequenceMonitor]:

@@ -13,7 +13,7 @@ key: two readings of one machine go to two workers, and the second may reach Kaf
   stays the same. The standard has no retained messages for such subscriptions, but Mosquitto 2.0 sends them to every
   worker, and each accepts them unless `mqtt.retained` is `never`.
 
-In both cases, every reading is delivered at least once, and the books of each worker balance.
+In both cases, every reading is delivered at least once, and the ledger of each worker balances.
 
 Worker 1 is what `gateway run` is without workers: same client id, spool and port. So its session and backlog continue
 when a second worker is added or the last one removed. Worker N has
@@ -120,11 +120,11 @@ def prepare_worker(contract: Contract, settings: Settings, number: int) -> Worke
     """Derive a worker and make its folder, with the schema ids of worker 1; ConfigurationError if that fails."""
     own = worker(contract, settings, number)
     if number > settings.workers.count:
-        detail = "it receives nothing new; once its status shows nothing on disk, stop it and remove its folder"
-        log.warning("this worker is retired", extra={"detail": detail})
+        detail = "once its status shows nothing on disk, stop it and remove its folder"
+        log.warning("This worker is retired: it receives nothing new.", extra={"detail": detail})
     elif settings.workers.split == "shared":
         detail = "workers.split is shared; to keep the order, set it to streams"
-        log.warning("order per key does not hold", extra={"detail": detail})
+        log.warning("The order of the readings of a key does not hold.", extra={"detail": detail})
     try:
         _prepare_folder(lock_path_of(settings), lock_path_of(own.settings))
     except OSError as error:

@@ -97,7 +97,7 @@ class WorkerProcess:
         """Wait until it has ended, kill it after so many seconds, and return its exit code."""
         with self._socket, suppress(subprocess.TimeoutExpired):
             return self._process.wait(max(seconds, 0))
-        log.error("worker does not stop", extra={"peer": f"worker {self.number}", "detail": "sending SIGKILL"})
+        log.error("A worker does not stop and is killed.", extra={"peer": f"worker {self.number}"})
         self._process.kill()
         return self._process.wait()
 
@@ -137,7 +137,7 @@ def _command(config: Path, settings: Settings, number: int) -> list[str]:
 
 def _log_start(process: WorkerProcess, worker: split.Worker) -> None:
     extra = {"peer": f"worker {process.number}", "pid": process.pid, "http": worker.settings.http.listen or "off"}
-    log.info("worker started", extra=extra | {"streams": ", ".join(worker.filters) or "none: retired"})
+    log.info("A worker has started.", extra=extra | {"streams": ", ".join(worker.filters) or "none: retired"})
 
 
 def _watch(workers: list[WorkerProcess], notifier: Notifier, stopping: StopFlag) -> int:
@@ -149,7 +149,7 @@ def _watch(workers: list[WorkerProcess], notifier: Notifier, stopping: StopFlag)
         if not is_ready and all(worker.is_ready for worker in workers):
             is_ready = True
             notifier(f"READY=1\nSTATUS={len(workers)} workers are running; each has its own /readyz")
-            log.info("all workers are running", extra={"workers": len(workers)})
+            log.info("All workers are running.", extra={"workers": len(workers)})
         if all(worker.has_beaten for worker in workers):
             notifier("WATCHDOG=1")
             for worker in workers:
@@ -164,7 +164,7 @@ def _report_end(worker: WorkerProcess) -> int:
     code = worker.exit_code or 0
     cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     detail = f"{cause}; its last log lines say why. The gateway stops all workers and exits"
-    log.error("worker has ended", extra={"peer": f"worker {worker.number}", "detail": detail})
+    log.error("A worker has ended.", extra={"peer": f"worker {worker.number}", "detail": detail})
     return max(code, 1)
 
 

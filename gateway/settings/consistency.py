@@ -45,9 +45,18 @@ def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
         *_unknown(settings, "streams", settings.streams, contract.streams),
         *_lowered(settings, contract),
     ]
+    findings += _sizes(settings)
     for broker in contract.mqtt_servers.values():
         findings += _Server(settings, broker).check_mqtt()
     return findings + list(_Server(settings, contract.kafka).check_kafka(contract.kafka))
+
+
+def _sizes(settings: Settings) -> Iterator[Finding]:
+    spool = settings.spool
+    if spool.limit < spool.memory:
+        message = f"The limit is below spool.memory ({spool.memory:,} bytes), all of which goes to disk without Kafka."
+        fix = "Raise it to several times spool.memory, or lower spool.memory."
+        yield settings.finding(("spool", "limit"), message, fix, "warning")
 
 
 def _unknown(settings: Settings, section: str, names: Iterable[str], known: Iterable[str]) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationEr
 
 from gateway.documents import yaml_file
 from gateway.documents.source import Place, Source, dotted, explain, read_bytes, refuse, remedy
-from gateway.documents.spelling import suggestion
+from gateway.documents.spelling import nearest, suggestion
 from gateway.errors import ConfigurationError, FileError, Finding
 from gateway.settings import pem, producer_properties, secret, values
 from gateway.settings.secret import UnfitFileError
@@ -107,7 +107,7 @@ class SpoolSettings(_Settings):
 
     path: values.FileName = "spool.db"
     when: Literal["outage", "always"] = "outage"
-    after: values.Duration = 5.0
+    after: values.After = 5.0
     memory: values.Size = 32 * 2**20
     limit: values.Size = 2 * 2**30
     on_full: Literal["block", "drop_oldest"] = "block"
@@ -216,6 +216,11 @@ class Settings(_Settings):
     def contract_path(self) -> Path:
         """The path of the contract; ConfigurationError names this setting when the file cannot be read."""
         return self._origin.contract_path(self.contract)
+
+    @property
+    def file(self) -> Path:
+        """The path of gateway.yaml, for commands that messages quote."""
+        return self._origin.document.path.absolute()
 
     def resolve(self, path: str) -> Path:
         """The path of the spool, relative to gateway.yaml's folder."""
@@ -412,15 +417,29 @@ def _override(
 
 def _place_of(variable: str, data: dict[str, Any]) -> Place:
     place: Place = ()
-    for segment in variable.removeprefix(PREFIX).split("__"):
-        place = (*place, _match(segment, _shape(place), _at(data, place)))
+    segments = variable.removeprefix(PREFIX).split("__")
+    for index, segment in enumerate(segments):
+        shape, value = _shape(place), _at(data, place)
+        place = (*place, _match(segment, shape, value, _Renamed(segments, index)))
     shape = _shape(place)
     if typing.get_origin(shape) is dict or (isinstance(shape, type) and issubclass(shape, BaseModel)):
         raise UnknownVariableError("This names a section, not a setting.", "Add __ and the setting's name.")
     return place
 
 
-def _match(segment: str, shape: Any, value: Any) -> str:
+class _Renamed(NamedTuple):
+    """The parts of a variable's name, and which of them is to be replaced."""
+
+    segments: list[str]
+    at: int
+
+    def __call__(self, name: str) -> str:
+        """The variable with another name in this place."""
+        own = re.sub("[^A-Z0-9]", "_", name.upper())
+        return PREFIX + "__".join([*self.segments[: self.at], own, *self.segments[self.at + 1 :]])
+
+
+def _match(segment: str, shape: Any, value: Any, renamed: _Renamed) -> str:
     known: list[str]
     if typing.get_origin(shape) is dict:
         known = list(value) if isinstance(value, dict) else []
@@ -438,12 +457,19 @@ def _match(segment: str, shape: Any, value: Any) -> str:
             raise UnknownVariableError(
                 "A secret is not allowed in the environment.", f"Put it into a file, and name that file in {inline}."
             )
-        fix = (
-            _spelled(segment, known)
-            or "Add the server or stream to the file; only those in the file can be overridden."
-        )
-        raise UnknownVariableError("No setting has this name.", fix)
+        raise UnknownVariableError("No setting has this name.", _respelled(segment, known, renamed))
     return matching.pop()
+
+
+def _respelled(segment: str, known: list[str], renamed: _Renamed) -> str:
+    """The fix of an unknown variable: the name of the most similar one, if there is one."""
+    if not known:
+        return "Add the server or stream to the file; only those in the file can be overridden."
+    section = next((name for name in known if segment.upper().startswith(f"{name.upper()}_")), None)
+    if section:  # one underscore between the parts, instead of two
+        return f"Did you mean {renamed(section)}__{segment[len(section) + 1 :]}?"
+    near = nearest(segment, known)
+    return f"Did you mean {renamed(near)}?" if near else _spelled(segment, known)
 
 
 def _plain(name: str) -> str:

@@ -49,6 +49,22 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
+SMALLEST_SIZE: Final = 256 * 2**10  # some hundred readings
+LONGEST_AFTER_SECONDS: Final = 3_600.0
+
+
+def _check_size(size: int) -> int:
+    if size < SMALLEST_SIZE:
+        raise wrong("This is too small to be useful.", "Write at least 256KiB; a number without a unit is bytes.")
+    return size
+
+
+def _check_after(seconds: float) -> float:
+    if seconds > LONGEST_AFTER_SECONDS:
+        raise wrong("Readings would wait in memory only for more than an hour.", "Write at most 1h, such as 5s.")
+    return seconds
+
+
 def _quantity(value: object, units: Mapping[str, float], refusal: PydanticCustomError) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise refusal
@@ -95,7 +111,8 @@ _PRIVATE: Final = tuple(map(ipaddress.ip_network, _NETWORKS))
 
 
 def _check_hosts(text: str) -> str:
-    split_hosts(text)
+    if any(port == 0 for _, port in split_hosts(text)):
+        raise wrong("0 is not a port.", "Write a port from 1 to 65535, or remove it.")
     return text
 
 
@@ -114,7 +131,7 @@ def _check_listen(value: object) -> object:
 def _check_url(text: str) -> str:
     try:
         url = urlsplit(text)
-        is_good = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0
+        is_good = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
         is_good = False
     if not is_good or url.query or url.fragment or any(map(str.isspace, text)):
@@ -169,8 +186,8 @@ def _empty_section(value: object) -> object:
 
 
 Section = BeforeValidator(_empty_section)
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]
+After = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_after)]
+Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]
 Property = Annotated[Any, BeforeValidator(_check_property)]

@@ -4,7 +4,7 @@ Invariants:
 
     1. A row exists from the commit that wrote it until the commit that deletes it. A commit includes an fsync (WAL,
        synchronous=FULL), and `write` returns only after it.
-    2. Rows, deletions and the ledger change in one transaction, so the books on disk match the rows on disk.
+    2. Rows, deletions and the ledger change in one transaction, so the ledger on disk matches the rows on disk.
     3. Deletion may lag behind Kafka's acknowledgement: after a crash a reading may be sent twice, but is never lost.
     4. After any failure except a full disk, the file is set aside and its readable rows are written to a new one. A
        failed fsync is never repeated: the kernel forgets the pages it could not write, so a second fsync would
@@ -29,6 +29,7 @@ import fcntl
 import json
 import logging
 import os
+import shlex
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from itertools import starmap
@@ -129,7 +130,7 @@ class SpoolFile:
             self._release()
             raise
         if self.next_offset < noted_offset:
-            log.error("the spool was replaced by an older copy: readings since then are missing or sent again",
+            log.error("The spool file was replaced by an older copy: later readings are missing, or are sent again.",
                       extra={"first": self.next_offset, "last": noted_offset - 1})  # fmt: skip
             self.next_offset = noted_offset
         _write_owner(self._lock, os.getpid(), self.next_offset)
@@ -139,7 +140,7 @@ class SpoolFile:
     def write(
         self, entries: Iterable[tuple[int, Reading]], deleted: Iterable[int], ledger: dict[str, Any], next_offset: int
     ) -> int:
-        """Write rows, delete rows by offset and save the books in one transaction; durable when this returns.
+        """Write rows, delete rows by offset and save the ledger in one transaction; durable when this returns.
 
         Returns the size of the pages in use, in bytes. After DiskFullError nothing was written and the call may be
         repeated; after DiskBrokenError what was written is unknown.
@@ -222,8 +223,8 @@ class SpoolFile:
             if damage := salvage.what_is_wrong(self.path):
                 self.replace_file(damage)
                 return
-            if is_wal_missing and self.path.exists():
-                log.error("the spool's -wal file is missing: the readings written last may be lost",
+            if is_wal_missing and self.path.exists() and not _is_unused(self.path):
+                log.error("The spool's -wal file is missing: the last readings written may be lost.",
                           extra={"detail": self.path.name})  # fmt: skip
             self._connect()
             self._load()
@@ -247,7 +248,7 @@ class SpoolFile:
         self._check_format(self._database)
 
     def _load(self) -> None:
-        """Read backlogs, next offset and books. This walks the whole index, so that damage to it shows now."""
+        """Read backlogs, next offset and ledger. This walks the whole index, so that damage to it shows now."""
         assert self._database, "just connected"
         query = "SELECT stream, min(offset), max(offset), count(*) FROM readings GROUP BY stream"
         self.backlogs = {stream: Backlog(*figures) for stream, *figures in self._database.execute(query)}
@@ -262,7 +263,9 @@ class SpoolFile:
             self.ledger = dict(json.loads(facts.get("ledger", "{}")))
         except ValueError as error:
             self.next_offset, self.ledger = newest + 1, {}
-            log.warning("the spool's books were damaged and start again at zero", extra={"detail": str(error)})
+            log.warning(
+                "The ledger in the spool file was damaged and starts again at zero.", extra={"detail": str(error)}
+            )
 
     def _check_format(self, database: sqlite3.Connection) -> None:
         database.execute("INSERT OR IGNORE INTO facts VALUES ('format', ?)", (str(FORMAT),))
@@ -287,7 +290,10 @@ class SpoolFile:
             for number in range(version, FORMAT):
                 self._upgrades[number](database)
             database.execute("UPDATE facts SET value = ? WHERE name = 'format'", (str(FORMAT),))
-        log.info("the spool was upgraded", extra={"detail": f"format {version} to {FORMAT}", "kept_as": backup.name})
+        log.info(
+            "The spool file was upgraded to the format of this version.",
+            extra={"detail": f"format {version} to {FORMAT}", "kept_as": backup.name},
+        )
 
     # --- damage --------------------------------------------------------------------------------------------------
 
@@ -308,7 +314,10 @@ class SpoolFile:
             self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
         self._load()
         saved = sum(backlog.rows for backlog in self.backlogs.values())
-        log.error("the spool was damaged", extra={"detail": why, "saved": saved, "kept_as": aside.name})
+        log.error(
+            "The spool file was damaged. A new one has all readings that could be read.",
+            extra={"detail": why, "saved": saved, "kept_as": aside.name},
+        )
 
     def _set_aside(self) -> Path:
         self._disconnect()  # before it is renamed: SQLite knows which commit failed, and leaves it out
@@ -333,6 +342,15 @@ def _used_bytes(database: sqlite3.Connection) -> int:
     return int(size * (pages - free))
 
 
+def _is_unused(path: Path) -> bool:
+    """Return True when a file was made and closed in order before anything was written: no reading can be lost."""
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            return not database.execute("SELECT count(*) FROM facts WHERE name != 'format'").fetchone()[0]
+    except sqlite3.DatabaseError:
+        return False
+
+
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
@@ -344,7 +362,7 @@ def _take_lock(path: Path) -> tuple[int, bool, int]:
     except OSError as error:
         user = os.geteuid()
         message = f"The spool's folder {path.parent} cannot be written by user {user}: {error.strerror}."
-        fix = f"Create it for that user: install -d -m 700 -o {user} {path.parent}"
+        fix = f"Create it for that user: install -d -m 700 -o {user} {shlex.quote(str(path.parent))}"
         raise ConfigurationError([Finding(str(path), 0, "spool.path", message, fix)]) from None
     owner, noted_offset = _read_owner(lock)
     try:

@@ -98,7 +98,7 @@ class Lane:
         (self.newer if self.has_backlog else self.waiting).extend(entries)
 
     def sendable(self, now: float) -> int:
-        """Return how many readings may be sent now; a probe shares its batch with none."""
+        """Return how many readings may be sent now; a probe is sent alone."""
         if self._failed or self.probe or now < self.retry_at:
             return 0
         if self.is_isolating:
@@ -115,7 +115,7 @@ class Lane:
         return [popleft() for _ in range(count)]
 
     def sent(self, entries: Sequence[Entry], left: Sequence[Entry], now: float) -> None:
-        """Note that readings which were taken are in flight, except those `left`, which wait in front again."""
+        """Note that the taken readings are in flight; those in `left` were not sent and return to the front."""
         if len(entries) > len(left) and entries[0].offset <= self._isolate_until:
             self.probe = entries[0]
         self.sent_at = now

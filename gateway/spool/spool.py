@@ -104,11 +104,12 @@ class Spool:
         self._ledger.restore(self._file.ledger, {stream: backlog.rows for stream, backlog in backlogs.items()})
         by_name = {lane.name: lane for lane in lanes}
         for stream, backlog in backlogs.items():
-            log.info("readings on disk", extra={"stream": stream, "count": backlog.rows})
+            log.info("Readings of an earlier run are on disk.", extra={"stream": stream, "count": backlog.rows})
             if lane := by_name.get(stream):
                 lane.disk_next, lane.disk_until, lane.disk_since = backlog.first, backlog.last + 1, backlog.since
             else:
-                log.error("the contract no longer has this stream: its readings stay on disk", extra={"stream": stream})
+                text = "Readings stay on disk, because the contract no longer has their stream. Add it to deliver them."
+                log.error(text, extra={"stream": stream})
 
     # --- in and out ----------------------------------------------------------------------------------------------
 
@@ -296,7 +297,7 @@ class Spool:
             self._ledger.books[stream].dropped["spool_full"] += count
         if offsets:
             extra = {"count": len(offsets), "first": offsets[0], "last": offsets[-1]}
-            log.error("dropped the oldest readings: the spool is full", extra=extra)
+            log.error("The spool is full: the oldest readings were dropped.", extra=extra)
         return bool(offsets)
 
     def _relieve_memory(self) -> None:
@@ -335,10 +336,10 @@ class Spool:
 
     def _block(self, reason: str) -> None:
         self.blocked_reason = reason
-        log.error("spool", extra={"detail": reason})
+        log.error("The spool cannot store readings on disk.", extra={"detail": reason})
 
     def close(self, now: float) -> None:
-        """Write unsafe readings, delete settled rows, save the books, close the file."""
+        """Write unsafe readings, delete settled rows, save the ledger, close the file."""
         if self._file:
             self.persist(now)
             self._file.close()

@@ -379,12 +379,12 @@ def test_turn_counts_missing_and_repeated_numbers(
     plant.source.publish(name, payload(8, key="k\n"))
     plant.source.publish(name, payload(8))
     plant.settle()
-    plant.turn_until(lambda: "readings are not continuous" in caplog.text, "the line in the log")
+    plant.turn_until(lambda: "The readings of a key are not continuous." in caplog.text, "the line in the log")
     books = plant.ledger.books[name]
     assert (books.delivered, books.dead_lettered.total(), books.dropped.total()) == (7, 1, 0)
     assert +books.continuity == {"gaps": 2, "missing": 3, "repeated": 1}
     (said,) = [vars(line) for line in caplog.records if "continuous" in line.getMessage()]
-    assert (said["stream"], said["key"], said["detail"]) == (name, b"k", "after number 6 came 8")
+    assert (said["stream"], said["key"], said["detail"]) == (name, b"k", "number 8 arrived after 6")
 
 
 def test_turn_books_retained_messages_that_repeat_and_acknowledges_them_in_their_place(
@@ -864,7 +864,7 @@ def test_turn_says_a_lasting_trouble_once(
     for number in range(100):
         plant.source.publish("one", payload(number, key=f"k{number}"))
     plant.settle()
-    lines = [line for line in caplog.records if line.getMessage() == "Kafka did not take a record"]
+    lines = [line for line in caplog.records if line.getMessage() == "Kafka did not store a record."]
     assert 1 <= len(lines) <= 3  # once a try
 
 

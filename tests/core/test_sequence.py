@@ -79,7 +79,7 @@ def test_note_takes_what_the_broker_sends_again_for_repeats_however_old() -> Non
 def test_note_keeps_keys_apart() -> None:
     watched = Watched().come(1, 2).come(7, key=b"gate").come(3).come(8, key=b"gate").come(10, key=b"gate")
     assert watched.figures == {"gaps": 1, "missing": 1}
-    assert watched.monitor.last_anomaly == (b"gate", "after number 8 came 10")
+    assert watched.monitor.last_anomaly == (b"gate", "number 10 arrived after 8")
 
 
 def test_note_counts_a_reading_once_however_often_it_is_sent() -> None:
@@ -113,7 +113,7 @@ def test_expire_counts_keys_that_have_been_silent_for_too_long() -> None:
     for now, silent in ((110, 0), (110.5, 1), (115.5, 2)):
         watched.monitor.expire(now)
         assert watched.monitor.silent_keys == silent
-    assert watched.monitor.last_anomaly == (b"gate", "nothing has come for 10 s")
+    assert watched.monitor.last_anomaly == (b"gate", "no reading for 10 s")
     watched.come(None, key=b"dock", now=116)
     watched.monitor.expire(116)
     assert watched.monitor.silent_keys == 1

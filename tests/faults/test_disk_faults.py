@@ -65,7 +65,7 @@ def test_run_on_a_full_disk_holds_acknowledgements_and_goes_on(site: StartSite, 
         away_kafka.freeze()
         _fill(ballast)
         here.device.wait_for_more(1_500)
-        wait_for(lambda: '"spool"' in gateway.log, 60, "the trouble in the log")
+        wait_for(lambda: "The spool cannot store readings on disk." in gateway.log, 60, "the trouble in the log")
         assert gateway.is_alive()
         away_kafka.thaw()
         ballast.unlink()

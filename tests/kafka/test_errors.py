@@ -66,10 +66,7 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
         (
             TRANSPORT,
             "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
-            (
-                "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused; "
-                "check the address, for a new one restart; does Kafka listen there?"
-            ),
+            ("Kafka at h:9092: connection refused; check the address, for a new one restart; does Kafka listen there?"),
         ),
     ],
 )
@@ -109,7 +106,7 @@ def test_refused_compression_is_named_with_the_setting(code: int) -> None:
 def test_sentence_of_a_records_error_begins_with_its_topic() -> None:
     error = KafkaError(KafkaError.NOT_ENOUGH_REPLICAS, "Broker: Not enough in-sync replicas")
     assert sentence(error, "doors") == (
-        "doors: Broker: Not enough in-sync replicas; too few in-sync replicas: start the missing Kafka brokers"
+        "doors: Not enough in-sync replicas; too few in-sync replicas: start the missing Kafka brokers"
     )
 
 
@@ -129,5 +126,5 @@ def test_client_errors_explain_a_request_that_times_out(free_port: FreePort) -> 
     def text() -> str:
         return str(errors.no_answer(admin))
 
-    wait_for(lambda: f"127.0.0.1:{port} failed: Connection refused; check the address" in text(), 30, text)
+    wait_for(lambda: f"Kafka at 127.0.0.1:{port}: connection refused. Check the address" in text(), 30, text)
     assert str(no_answer("no metadata")).startswith("Kafka does not answer: no metadata. Check the address")

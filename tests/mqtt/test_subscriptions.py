@@ -78,7 +78,7 @@ def test_a_damaged_file_is_a_warning_and_is_replaced(
     path.write_bytes(content)
     file = SubscriptionFile(path)
     assert file.filters("broker", "gateway") == frozenset()
-    assert "subscriptions file" in caplog.text
+    assert "The file of MQTT subscriptions cannot be used." in caplog.text
     file.write("broker", "gateway", {"a"})
     assert file.filters("broker", "gateway") == {"a"}
 

@@ -57,7 +57,7 @@ def test_stream_tells_rate_lag_and_what_came_last() -> None:
     last, dead_letter = "2026-10-09 11:59:56 UTC, 4 s ago", "empty, 2026-10-09 11:58:30 UTC, 90 s ago"
     assert found[2] == ["doors", "2.5", "1,050", "10 min", last, dead_letter]
     assert found[4] == ["doors", "1,250", "190", "10", "1,000", "50", "0"]
-    assert found[5] == ["The books balance."]
+    assert found[5] == ["The ledger balances."]
 
 
 def test_spool_tells_how_long_it_lasts() -> None:
@@ -73,7 +73,7 @@ def test_spool_tells_how_long_it_lasts() -> None:
 
 def test_books_that_do_not_balance_stand_out() -> None:
     page = html.write_live(titled(status(book=Books(received=3))), (), 3).text
-    assert "<strong>The books do NOT balance: 3 reading(s) unexplained." in page
+    assert "<strong>The ledger does NOT balance: 3 reading(s) are unaccounted for." in page
 
 
 def titled(blocks: list[Block]) -> list[Block]:
@@ -159,7 +159,7 @@ def look_at(browser: Browser, address: str, width: int, scheme: str) -> None:
     is_dark = browser.ask("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert is_dark == (scheme == "dark")
     text = flat(browser.ask("document.body.innerText"))
-    for shown in ("Running and ready.", "The books balance.", "kafka", "hours without Kafka at this rate"):
+    for shown in ("Running and ready.", "The ledger balances.", "kafka", "hours without Kafka at this rate"):
         assert shown in text
     assert "secret-dock" not in text
     assert browser.ask("document.querySelectorAll('strong').length + document.scripts.length") == 0
@@ -175,7 +175,7 @@ def watch_an_outage(browser: Browser, publisher: Publisher) -> None:
     color = "getComputedStyle(document.querySelector('strong') ?? document.body).color"
     wait_for(lambda: browser.ask(color) == "rgb(179, 20, 29)", 30, "red")
     wait_for(lambda: cells(browser, "receiveDoors").get("age of oldest"), 30, "the age of what waits")
-    wait_for(lambda: "The books balance." in browser.ask("document.body?.innerText ?? ''"), 30, "the books")
+    wait_for(lambda: "The ledger balances." in browser.ask("document.body?.innerText ?? ''"), 30, "the books")
 
 
 def wait_for_waiting(browser: Browser, waiting: str) -> None:

@@ -242,7 +242,7 @@ def test_drift_goes_away_when_the_broker_takes_it_for_the_gateway(
         with Publisher(broker.port, credentials=("device", "secret")) as publisher:
             publisher.publish([READING] * 50)
         seen = Site(gateway, topics, broker).drift()
-        assert "has a session for our random client id" in seen.rows["factoryBroker", "answer"].message
+        assert "has a session for the probe's random client id" in seen.rows["factoryBroker", "answer"].message
         assert seen.exit_code == UNAVAILABLE
         gateway.start()
         gateway.wait_settled(50)

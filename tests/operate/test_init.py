@@ -114,7 +114,7 @@ def test_init_of_a_broker_that_wants_a_password(mosquitto: StartMosquitto, folde
     asked = ("--yes", "--broker", broker.address, "--seconds", "0.2", *ELSEWHERE)
     refused = init(folder, *asked)
     assert refused.returncode == 1
-    assert "Credentials needed: --username NAME --password-file FILE." in refused.stderr
+    assert "Name a user of the broker: --username NAME --password-file FILE." in refused.stderr
     (folder / "password").write_text("s3cret\n")
     (folder / "password").chmod(0o600)
     done = init(folder, *asked, "--username", "gateway", "--password-file", "password")

@@ -59,7 +59,7 @@ def test_status_over_the_life_of_a_gateway(
         assert (doors["received"], doors["delivered"], doors["dead_lettered"]) == (7, 5, {"wrong_type": 2})
         text = gateway.command("status", "-c", str(gateway.settings_file)).stdout
         assert re.search(r"^receiveDoors +7 +5 +2 +0 +0 +0  wrong_type 2$", text, re.MULTILINE), text
-        assert "The books balance." in text
+        assert "The ledger balances." in text
         assert "factoryBroker  ok" in text
 
         broker.stop()
@@ -72,7 +72,7 @@ def test_status_over_the_life_of_a_gateway(
         code, answer = asked(gateway)
         assert (code, answer["state"], answer["balanced"]) == (69, "stopped", True)
         assert answer["streams"]["receiveDoors"] == doors | {"lag_seconds": None}
-        assert "Start it with `gateway run`." in answer["told"]
+        assert "Start it with `gateway run -c " in answer["told"]
 
 
 def test_status_of_a_frozen_gateway_names_its_process(

@@ -31,7 +31,7 @@ from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.core.model import Stream
     from tests.stack.registry import Registry
@@ -195,6 +195,21 @@ def test_tail_says_that_a_topic_is_not_there(cluster: MockCluster) -> None:
     """A topic that is not there is named."""
     with pytest.raises(GatewayError, match="has no topic nobody-made-me"):
         TopicConsumer({"bootstrap.servers": cluster.bootstrap}, ["nobody-made-me"], "end")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda topic: topic[:-1], "Did you mean '{topic}'?"),
+        (lambda _topic: "receiveDoors", "Did you mean '{topic}'? It is the topic of 'receiveDoors'."),
+        (lambda _topic: "receveDoors", "Did you mean '{topic}'? It is the topic of 'receiveDoors'."),
+    ],
+    ids=["misspelt", "a stream", "a misspelt stream"],
+)
+def test_tail_suggests_a_topic(cluster: MockCluster, topic: str, wrong: Callable[[str], str], hint: str) -> None:
+    with pytest.raises(GatewayError) as raised:
+        TopicConsumer({"bootstrap.servers": cluster.bootstrap}, [wrong(topic)], "end", streams={"receiveDoors": topic})
+    assert raised.value.hint == hint.format(topic=topic)
 
 
 @pytest.mark.parametrize(

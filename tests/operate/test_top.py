@@ -70,7 +70,7 @@ def test_top_over_the_life_of_a_gateway(
     with Gateway(servers(broker, kafka, registry), topics.contract) as gateway:
         gateway.start()
         terminal = Terminal(gateway, "--interval", "0.2")
-        terminal.wait_for("The books balance.")
+        terminal.wait_for("The ledger balances.")
         assert terminal.shown.startswith("\x1b[?1049h")
         with Publisher(broker.port) as publisher:
             publisher.publish([("doors/secret-dock", b'{"state":"open"}')] * 5 + [("doors/d", b'{"state":7}')] * 2)
@@ -91,4 +91,4 @@ def test_top_over_the_life_of_a_gateway(
         gateway.stop_and_read_ledger()
         done = gateway.command("top", "-c", str(gateway.settings_file), "--once")
         assert done.returncode == 69
-        assert "Start it with `gateway run`." in done.stdout
+        assert "Start it with `gateway run -c " in done.stdout

@@ -165,7 +165,7 @@ def test_apply_tells_what_kafka_refuses_and_goes_on(
 def test_plan_tells_why_kafka_does_not_answer(free_port: FreePort) -> None:
     """Nobody listens there: it says so, and what to look at."""
     nowhere = Cluster({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, answer_seconds=1)
-    reason = "Kafka does not answer: .* Connection refused; check the address"
+    reason = "Kafka does not answer: Kafka at .*: connection refused. Check the address"
     with pytest.raises(GatewayError, match=reason):
         plan({"any": Topic("any")}, nowhere)
 
@@ -224,10 +224,7 @@ def test_plan_and_apply_bring_a_cluster_to_the_contract(site: tuple[Gateway, Top
 
     left = run(gateway, "apply", "--yes", exit_code=2)
     assert f"{name} topic: missing -> partitions=6, replicas=1" in left
-    assert (
-        f"{topics('smart-meter')} partitions: 3 -> 6: not made. Run `gateway topics apply --allow-more-partitions`"
-        in left
-    )
+    assert f"{topics('smart-meter')} partitions: 3 -> 6: not made. Run `gateway topics apply -c " in left
     assert "partitions: 3 -> 6: done" in run(gateway, "apply", "--yes", "--allow-more-partitions", exit_code=0)
     wait_for(lambda: gateway.command("topics", "plan", "-c", str(gateway.settings_file)).returncode == 0, 30, "no plan")
     assert "The cluster matches the contract." in run(gateway, "apply", exit_code=0)

@@ -40,9 +40,9 @@ WRONG: dict[str, Values] = {
     "servers.kafka.registry.url": (*TEXT, "", "registry", "ftp://a", "http://u:p@a", "http://a:x"),
     "streams.receiveDoors.qos": ("one", 1.5, True, [], -1, 2, 3),
     "http.listen": (5, True, [], {}, "", "localhost", "a:1,b:2", "127.0.0.1:99999"),
-    "spool.after": QUANTITY,
-    "spool.memory": (*QUANTITY, 0, 1.5),
-    "spool.limit": (*QUANTITY, 0, 1.5),
+    "spool.after": (*QUANTITY, "2h"),
+    "spool.memory": (*QUANTITY, 0, 1.5, 1, "100KiB"),
+    "spool.limit": (*QUANTITY, 0, 1.5, 5, "100KiB"),
     "workers.count": (*NUMBER, 0, 65),
     "workers.share": (*TEXT, "", "a/b", "+"),
 }

@@ -9,6 +9,8 @@ import pytest
 
 from bench.contract import write_contract
 from bench.load_broker import greeting, split
+from gateway.errors import SpoolBrokenError
+from gateway.service.service import run_each
 from tests.stack.gateway import Gateway
 from tests.stack.wait import wait_for
 
@@ -46,6 +48,24 @@ def test_run_lets_a_broker_send_further_ahead_where_there_are_many_streams(
                     data += chunk
             [(_, connect)], _ = split(data)
             assert greeting(connect) == (True, ahead)
+
+
+def test_each_step_of_a_stop_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    """One that fails is logged; an error with an exit code of its own is raised in the end."""
+    done = []
+
+    def fail() -> None:
+        raise OSError("no")
+
+    def break_disk() -> None:
+        raise SpoolBrokenError("The disk fails.")
+
+    with pytest.raises(SpoolBrokenError):
+        run_each(fail, lambda: done.append(1), break_disk, fail, lambda: done.append(2))
+    assert done == [1, 2]
+    assert [record.getMessage() for record in caplog.records] == 2 * [
+        "A step of the stop failed. The next steps are done all the same."
+    ]
 
 
 def test_run_tells_what_librdkafka_says_where_it_is_asked_to(free_port: FreePort) -> None:

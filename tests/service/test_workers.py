@@ -94,7 +94,9 @@ class Workers(Gateway):
 
     def pid_of(self, number: int) -> int:
         """Process id of a worker."""
-        return int([line for line in self.events("worker started") if line["peer"] == f"worker {number}"][-1]["pid"])
+        return int(
+            [line for line in self.events("A worker has started.") if line["peer"] == f"worker {number}"][-1]["pid"]
+        )
 
     def wait_for_end(self) -> int:
         """Wait until the parent ends and give its exit code."""
@@ -342,7 +344,7 @@ def test_workers_that_share_take_each_reading_once(
         publish(broker.port, readings)
         gateway.wait_settled(len(readings))
         ledgers = gateway.stop_and_read_ledgers()
-        warned = gateway.events("order per key does not hold")
+        warned = gateway.events("The order of the readings of a key does not hold.")
     assert {name: topics.count(name) for name in TOPICS} == expected(readings)
     assert [ledger["balanced"] for ledger in ledgers] == [True, True]
     assert sum(ledger["received"] for ledger in ledgers) == len(readings)
@@ -380,7 +382,7 @@ def test_killed_worker_ends_all_and_the_next_start_goes_on(
         gateway.start()
         os.kill(gateway.pid_of(2), signal.SIGKILL)
         assert gateway.wait_for_end() == 1
-        (ended,) = gateway.events("worker has ended")
+        (ended,) = gateway.events("A worker has ended.")
         assert ended["peer"] == "worker 2"
         assert ended["detail"].startswith("signal SIGKILL;")
         assert [ledger["worker"] for ledger in gateway.events("ledger")] == [1]

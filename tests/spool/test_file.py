@@ -178,6 +178,16 @@ def test_open_reports_a_missing_wal(path: Path, caplog: pytest.LogCaptureFixture
     assert "-wal file is missing" in caplog.text
 
 
+def test_open_reports_nothing_of_a_file_that_was_never_written(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A start that failed leaves such a file: SQLite has closed it in order, and no reading can be missing."""
+    SpoolFile(path)._release()  # noqa: SLF001 - an end without the note of the process
+    assert path.exists()
+    assert not path.with_name("spool.db-wal").exists()
+    with SpoolFile(path) as file:
+        assert readings(file) == {}
+    assert not caplog.records
+
+
 def test_open_reports_nothing_after_a_kill(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A kill -9 or a power cut is no damage: nothing is set aside, nothing is alarmed."""
     kill_after(path, "f = SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")

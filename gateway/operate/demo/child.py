@@ -1,4 +1,4 @@
-"""A child process of the demo: its output goes to a file, and it never outlives the demo.
+"""A child process of the demo: it writes its output to a file, and ends with the demo at the latest.
 
 It runs in a session of its own, so that Ctrl-C reaches only the demo, which then stops its children in order. With
 `setpriv` (util-linux) the kernel stops the child when the demo is killed.

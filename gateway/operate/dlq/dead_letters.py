@@ -146,7 +146,7 @@ def parse_place(text: str) -> tuple[int, int]:
     if not (match := _PLACE.fullmatch(text)):
         raise GatewayError(
             f"{printable(cut(text))} is not a partition and an offset.",
-            "Write PARTITION:OFFSET, as `gateway dlq list` shows it.",
+            "Write PARTITION:OFFSET, as `gateway dlq list -c FILE` shows it.",
         )
     return int(match[1]), int(match[2])
 

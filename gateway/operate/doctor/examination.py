@@ -6,18 +6,18 @@ If contract or settings are wrong, the findings of `gateway check` and the check
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import ConfigurationError, Finding
 from gateway.installation import open_installation
+from gateway.operate.check import check
 from gateway.operate.doctor import certificates, clock, machine, peers, running, storage
 from gateway.operate.drift import registry
-from gateway.operate.report import Form, Report, collect
-from gateway.signals import map_in_threads
+from gateway.operate.report import Form, Report, Say, collect_all, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from gateway.installation import Installation
     from gateway.signals import Stopping
@@ -36,13 +36,14 @@ FORM = Form(
 )
 
 
-def examine(config: Path, environ: Mapping[str, str], stopping: Stopping) -> Report:
-    """Make all checks of an installation; `stopping` ends listening early."""
+def examine(config: Path, environ: Mapping[str, str], stopping: Stopping, say: Say = silent) -> Report:
+    """Make all checks of an installation; `stopping` ends listening early, and `say` shows the progress."""
     try:
         installation = open_installation(config, environ)
-        findings = map_in_threads(lambda place: collect(*place), list(_places(installation, stopping)))
+        findings = collect_all(list(_places(installation, stopping)), say)
     except ConfigurationError as error:
-        findings = [*machine.examine(), *map(_of_file, error.findings)]
+        found = dict.fromkeys([*check(config, Path(), environ).findings, *error.findings])
+        findings = [*machine.examine(), *map(_of_file, found)]
     return Report(tuple(map(_with_contract, findings)), FORM)
 
 
@@ -61,7 +62,7 @@ def _places(installation: Installation, stopping: Stopping) -> Iterator[tuple[st
 
 def _of_file(finding: Finding) -> Finding:
     place = f"{finding.source}:{finding.line} {finding.path}".rstrip()
-    return Finding.at(FILES, place, "error", finding.message, finding.fix)
+    return Finding.at(FILES, place, finding.severity, finding.message, finding.fix)
 
 
 def _with_contract(finding: Finding) -> Finding:

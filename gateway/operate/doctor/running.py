@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Finding
 from gateway.operate.status import status
+from gateway.text import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,4 +36,5 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield Finding.at(PLACE, IDS, "ok", "no other client seems to use them")
     for peer in answer.peers:
         if peer.state != "ok" and peer not in shared:
-            yield Finding.at(PLACE, peer.peer, "warning", f"{peer.state}: {peer.detail}")
+            detail, fix = sentences(peer.detail)
+            yield Finding.at(PLACE, peer.peer, "warning", f"{peer.state}: {detail}", fix)

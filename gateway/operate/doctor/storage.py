@@ -33,10 +33,10 @@ REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph"}
 def examine(spool: Path, limit_bytes: int, mounts: str | None = None) -> Iterator[Finding]:
     """Check the folder of a spool file, which need not exist yet; `mounts` is as in proc_pid_mountinfo(5)."""
     folder = spool.absolute().parent
-    if not folder.is_dir():
-        yield Finding.at(PLACE, "folder", "error", f"{folder} does not exist", "Create it for the gateway's user.")
-        return
     try:
+        if not folder.is_dir():
+            yield Finding.at(PLACE, "folder", "error", f"{folder} does not exist", "Create it for the gateway's user.")
+            return
         files = [one for one in folder.iterdir() if one.name.startswith(spool.name) and one.is_file()]
     except PermissionError:
         fix = "Run this command as the gateway's user."

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.operate.drift import broker, kafka, registry
-from gateway.operate.report import Form, Report, collect
-from gateway.signals import map_in_threads
+from gateway.operate.report import Form, Report, Say, collect_all, silent
 
 if TYPE_CHECKING:
     from gateway.installation import Installation
@@ -26,12 +25,15 @@ FORM = Form(
 )
 
 
-def survey(installation: Installation, seconds: float, stopping: Stopping) -> Report:
-    """Compare every peer of an installation with its contract; listen to each broker for so many seconds at most."""
+def survey(installation: Installation, seconds: float, stopping: Stopping, say: Say = silent) -> Report:
+    """Compare every peer of an installation with its contract; listen to each broker for so many seconds at most.
+
+    `say` shows the progress.
+    """
     contract = installation.contract
     peers = [
         *((server.name, broker.compare(installation, server, seconds, stopping)) for server in contract.brokers),
         (contract.kafka.name, kafka.compare(installation)),
         (registry.PEER, registry.compare(installation)),
     ]
-    return Report(tuple(map_in_threads(lambda peer: collect(*peer), peers)), FORM)
+    return Report(tuple(collect_all(peers, say)), FORM)

@@ -82,7 +82,7 @@ def _sample_traffic(seconds: float, contract: Contract, answers: Answers, termin
             if REFUSED not in error.message:
                 raise GatewayError(error.message, f"{error.hint} To go on without listening: --seconds 0.") from None
             if terminal.ask is None or answers.username:
-                message = "Credentials needed: --username NAME --password-file FILE."
+                message = "Name a user of the broker: --username NAME --password-file FILE."
                 raise GatewayError(error.message, message) from None
             answers = with_login(answers, terminal.ask)
         else:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
+from gateway.documents.spelling import nearest
 from gateway.errors import GatewayError
-from gateway.kafka.errors import ClientErrors
-from gateway.text import printable
+from gateway.kafka.errors import ClientErrors, sentence
+from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Start = Literal["beginning", "end"]
 
 METADATA_SECONDS = 10.0
+MAXIMUM_NAMES = 20  # of topics that a message lists
 OWN_PROPERTIES = {
     "group.id": "gateway-tail",  # required by the client; nothing is committed
     "enable.auto.commit": False,
@@ -29,7 +31,8 @@ TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PA
 class TopicConsumer:
     """Consumes all partitions of some topics, from the oldest records or new ones only; a context manager.
 
-    `properties` are librdkafka's. GatewayError when Kafka does not answer in time, or a topic does not exist.
+    `properties` are librdkafka's; `streams` are topics by stream, for suggestions. GatewayError when Kafka does not
+    answer in time, or a topic does not exist.
     """
 
     def __init__(
@@ -38,10 +41,12 @@ class TopicConsumer:
         topics: Sequence[str],
         start: Start,
         answer_seconds: float = METADATA_SECONDS,
+        streams: Mapping[str, str] | None = None,
     ) -> None:
         self._errors = ClientErrors({**properties, **OWN_PROPERTIES})
         self._consumer = Consumer(self._errors.properties)
         self._answer_seconds = answer_seconds
+        self._streams = dict(streams or {})
         offset = OFFSET_BEGINNING if start == "beginning" else OFFSET_END
         self._consumer.assign([TopicPartition(name, number, offset) for name, number in self._partitions(topics)])
 
@@ -60,7 +65,18 @@ class TopicConsumer:
             return record
         if error.code() in TRANSIENT:
             return None
-        raise GatewayError(f"Kafka reports: {printable(error.str())}.", "Check the topic and the user's rights on it.")
+        raise GatewayError(*sentences(printable(f"Kafka reports an error: {sentence(error, record.topic() or '')}")))
+
+    def _similar(self, name: str) -> str:
+        """Suggest a topic for a name that none has; the name may be a stream's."""
+        topics = {one: one for one in self._consumer.list_topics(timeout=self._answer_seconds).topics}
+        known = {one: topic for one, topic in (self._streams | topics).items() if not one.startswith("__")}
+        near = nearest(name, known)
+        if near is None:
+            return (
+                f"Its topics are {', '.join(sorted(known.values())[:MAXIMUM_NAMES])}." if known else "It has no topics."
+            )
+        return f"Did you mean {known[near]!r}?" + (f" It is the topic of {near!r}." if near in self._streams else "")
 
     def _partitions(self, topics: Sequence[str]) -> Iterator[tuple[str, int]]:
         for name in topics:
@@ -69,7 +85,5 @@ class TopicConsumer:
             except KafkaException as error:
                 raise self._errors.no_answer(self._consumer, error.args[0].str()) from None
             if metadata.error is not None or not metadata.partitions:
-                raise GatewayError(
-                    f"Kafka has no topic {printable(name)}.", "`gateway check` lists the contract's topics."
-                )
+                raise GatewayError(f"Kafka has no topic {printable(name)}.", self._similar(name))
             yield from ((name, number) for number in metadata.partitions)

@@ -48,8 +48,10 @@ def prepare(  # noqa: PLR0913, PLR0917 - each is one option of the command
     properties = {"bootstrap.servers": bootstrap} if bootstrap else sources.properties
     if not properties:
         raise GatewayError("No Kafka address.", "Pass --bootstrap HOST:PORT or -c gateway.yaml.")
+    contract = sources.contract
     registry = _registry(registry_url, sources.lock_path) if registry_url else sources.registry
-    return TopicConsumer(properties, [topic], start), Decoder(sources.contract, sources.lock_path, registry)
+    streams = {one.name: one.route.topic.name for one in contract.streams.values()} if contract else {}
+    return TopicConsumer(properties, [topic], start, streams=streams), Decoder(contract, sources.lock_path, registry)
 
 
 def follow(consumer: TopicConsumer, decoder: Decoder, count: int | None) -> Iterator[ShownRecord]:

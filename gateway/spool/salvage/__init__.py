@@ -71,7 +71,7 @@ def facts(path: Path) -> list[tuple[str, str]]:
     """Read the table `facts` of a damaged file, if SQLite can."""
     with suppress(*UNREADABLE), closing(_open(path)) as database:
         return list(database.execute("SELECT name, value FROM facts NOT INDEXED"))
-    log.warning("the books of the damaged spool cannot be read")
+    log.warning("The ledger in the damaged spool file cannot be read.")
     return []
 
 
