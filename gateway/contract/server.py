@@ -121,7 +121,7 @@ def _client_id(name: str, binding: Node, findings: Findings) -> str:
     findings.warning(
         stated,
         f"clientId is missing; {fallback!r} is used.",
-        "Add a clientId: the broker keeps the session of this name.",
+        "Add a clientId: the broker keeps the session under this name.",
     )
     return fallback
 

@@ -49,7 +49,7 @@ COLLATERAL = _codes("_FATAL _PURGE_QUEUE _PURGE_INFLIGHT OUT_OF_ORDER_SEQUENCE_N
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # the time differs in each report of the same error
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 # gateway.yaml is not named: `tail` also takes the address from its command line.
-_REACH = "check the address, for a new one restart; does Kafka listen there?"
+_REACH = "check the address (a new one needs a restart), and that Kafka listens there"
 _LOGIN = f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
 _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, each in its own words
     (re.compile("certificate verify failed"), rejected("certificate verify failed")),

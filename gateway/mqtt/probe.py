@@ -57,7 +57,7 @@ class BrokerProbe:
         self._client.disconnect()
         if is_taken:
             raise GatewayError(
-                "The broker has a session for the probe's random client id; the check ended, because it would delete that session.",
+                "The broker has a session for the probe's random client id; going on would delete that session.",
                 "Do not let the broker replace client ids (Mosquitto: remove `use_username_as_clientid`).",
             )
         self._connect(is_clean=True)

@@ -85,7 +85,8 @@ def balance(snapshot: Snapshot) -> str:
     """Say whether the ledger balances."""
     if not snapshot.missing:
         return "The ledger balances."
-    return f"The ledger does NOT balance: {snapshot.missing} reading(s) are unaccounted for. Please report this with the log."
+    missing = f"{snapshot.missing} reading(s) are unaccounted for"
+    return f"The ledger does NOT balance: {missing}. Please report this with the log."
 
 
 def _peer(state: PeerState) -> tuple[Phrase, ...]:

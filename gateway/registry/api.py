@@ -53,6 +53,12 @@ class NoUrlError(PeerError):
     """This installation has no registry."""
 
 
+def _reason(error: object) -> str:
+    """The words of the operating system, without its number."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{text[:1].lower()}{text[1:]}" if text[1:2].islower() else text
+
+
 class UnreachableError(PeerError):
     """No response; the text is the cause, and `tls` OpenSSL's error where there is one."""
 
@@ -110,9 +116,9 @@ class RegistryApi:
                 raise _refused(error) from None
         except URLError as error:
             tls = error.reason if isinstance(error.reason, ssl.SSLError) else None
-            raise UnreachableError(str(error.reason), tls) from None
+            raise UnreachableError(_reason(error.reason), tls) from None
         except (OSError, HTTPException) as error:
-            raise UnreachableError(str(error) or type(error).__name__) from None
+            raise UnreachableError(_reason(error)) from None
 
     @cached_property
     def _opener(self) -> OpenerDirector:

@@ -28,8 +28,7 @@ _FIXES = {  # by HTTP status
     409: "Change the schema so that it is compatible, or the subject's compatibility level.",
     422: "Correct the schema file.",
 }
-_RETRY = "Will retry."
-_PERHAPS_ANOTHER = f"A captive portal or a proxy may have answered instead. {_RETRY}"
+_PERHAPS_ANOTHER = "A captive portal or a proxy may have answered instead."
 _NO_PATH = "registry.url must be the base of the Confluent API (Apicurio: .../apis/ccompat/v7)."
 
 
@@ -55,7 +54,7 @@ def explain(error: PeerError | FileError, register: bool) -> tuple[bool, str]:  
         case RefusedError():
             return _explain_refusal(error, register)
         case UnreachableError():
-            return True, f"{_explain_unreachable(error)} {_RETRY}"
+            return True, _explain_unreachable(error)
     return True, f"invalid response: {error}. {_PERHAPS_ANOTHER}"
 
 
@@ -74,7 +73,7 @@ def _explain_unreachable(error: UnreachableError) -> str:
         return f"{rejected(error.tls.verify_message)}."
     if error.tls and error.tls.reason == "WRONG_VERSION_NUMBER":
         return "the port does not use TLS. Check registry.url: is it http, or another port?"
-    return f"no answer: {_clean(str(error))}."
+    return f"no answer: {_clean(str(error))}. Check its address, and that it runs."
 
 
 def _explain_no_json(status: int) -> str:
@@ -90,7 +89,7 @@ def _explain_refusal(error: RefusedError, register: bool) -> tuple[bool, str]:  
     status, is_unregistered = error.status, error.code in NOT_FOUND_CODES and not register
     text = f"{_clean(error.message)} (HTTP {status}, code {error.code})."
     if status >= 500 or status in {408, 429}:
-        return True, f"{text} {_RETRY}"
+        return True, text
     if status == 404 and is_unregistered:
         return False, f"{text} Register it with `gateway schemas register -c FILE`, or set registry.register: true."
     return False, f"{text} {_NO_PATH if status == 404 else _FIXES.get(status, '')}".rstrip()

@@ -107,4 +107,4 @@ class RecordTimes(dict[str, RecordTime]):
         dated = set().union(*self._needs.values())
         hidden = sorted(name for name in dated if name in actual and actual[name] is None)
         if hidden and self._conditions.begins(detail := f"{', '.join(hidden)}: {HIDDEN}"):
-            log.warning("Kafka does not show the settings of topics", extra={"detail": detail})
+            log.warning("Kafka does not show the settings of topics to this user.", extra={"detail": detail})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RETRY = "The gateway tries again."
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 RESTART = "A change of gateway.yaml, the contract or a schema file needs a restart."
@@ -103,7 +104,8 @@ class SchemaIdResolver:
     def _check(self, streams: Sequence[Stream]) -> bool:
         """Look up or confirm the ids of streams; whether the registry confirms them all."""
         answer = self._ask([route for stream in streams for route in stream.routes])
-        self._unverified = answer.unverified  # first, or `states` would show `ok` in between
+        # First, or `states` would show `ok` in between.
+        self._unverified = answer.unverified and f"{answer.unverified} {RETRY}"
         refusals = {refusal.subject: refusal for refusal in answer.refusals}
         for stream in streams:
             self._adopt(stream, answer.ids, refusals)
@@ -128,9 +130,9 @@ class SchemaIdResolver:
             self._use(stream, [ids[route.subject] for route in stream.routes])
             self._refusals.pop(stream.name, None)
         elif refusal.retryable and stream.name in self._ids:  # the lock file is gone, or could never be written
-            self._unverified = refusal.reason
+            self._unverified = f"{refusal.reason} {RETRY}"
         else:
-            self._refusals[stream.name] = refusal.reason if refusal.retryable else f"{refusal.reason} {RESTART}"
+            self._refusals[stream.name] = f"{refusal.reason} {RETRY if refusal.retryable else RESTART}"
             if self._ids.pop(stream.name, None):
                 self._record_times.hand_over(stream.name, None)
 
@@ -144,12 +146,14 @@ class SchemaIdResolver:
         waiting = _by_reason(self._refusals)
         for detail, streams in waiting.items():
             if self._conditions.begins(detail):
-                log.warning("no schema id; readings wait", extra={"stream": ", ".join(streams), "detail": detail})
+                extra = {"stream": ", ".join(streams), "detail": detail}
+                log.warning("Readings wait, because their schema has no id.", extra=extra)
         for detail in notes:
             if self._conditions.begins(detail):
-                log.warning("schema registry", extra={"detail": detail})
+                log.warning("The schema registry or the lock file has a problem.", extra={"detail": detail})
         if self._unverified and self._conditions.begins(self._unverified):
-            log.warning("schema ids are not confirmed", extra={"detail": self._unverified})
+            text = "The registry does not confirm the schema ids of the lock file."
+            log.warning(text, extra={"detail": self._unverified})
         self._conditions.end(but={*waiting, *notes, self._unverified})
 
 

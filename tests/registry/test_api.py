@@ -57,7 +57,7 @@ def test_a_success_that_is_not_json_is_an_invalid_response(body: str) -> None:
 
 def test_a_closed_port_is_unreachable() -> None:
     port = HeldPort()
-    with pytest.raises(UnreachableError, match="Connection refused"):
+    with pytest.raises(UnreachableError, match="connection refused"):
         RegistryApi(Endpoint(f"http://{port}")).request("GET", "subjects")
     port.release()
 

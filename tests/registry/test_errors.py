@@ -19,12 +19,12 @@ PIN = Pin(7, "", registry="https://old:8081", cluster="kafka-cluster=k")
 @pytest.mark.parametrize(
     ("error", "is_retryable", "text"),
     [
-        (UnreachableError("timed out"), True, "no answer: timed out. Will retry."),
+        (UnreachableError("timed out"), True, "no answer: timed out. Check its address, and that it runs."),
         (InvalidResponseError("it has no schema id"), True, "invalid response: it has no schema id. A captive portal"),
         (RefusedError(401, None, ""), True, "HTTP 401 without JSON. Check registry.username"),
         (RefusedError(302, None, ""), True, "HTTP 302 with a redirect, which is not followed."),
         (RefusedError(401, 40101, "No."), False, "No (HTTP 401, code 40101). Check registry.username"),
-        (RefusedError(503, 50301, "Busy"), True, "Busy (HTTP 503, code 50301). Will retry."),
+        (RefusedError(503, 50301, "Busy"), True, "Busy (HTTP 503, code 50301)."),
         (RefusedError(404, 404, "No path"), False, "No path (HTTP 404, code 404). registry.url must be the base"),
         (NoUrlError(), False, "No registry is configured, and the lock file has no id"),
         (CaFileError("No such file"), False, "registry.ca_file cannot be used: No such file. Set it"),

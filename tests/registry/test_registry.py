@@ -301,7 +301,8 @@ def test_ids_needs_no_registry_once_the_lock_file_is_there(lock: Path, registry:
     found = SchemaRegistry(Endpoint(registry.url), lock).ids([wanted])
     offline = SchemaRegistry(Endpoint("http://127.0.0.1:9"), lock).ids([wanted])
     assert offline == found._replace(unverified=offline.unverified)
-    assert offline.unverified == "Registry http://127.0.0.1:9: no answer: [Errno 111] Connection refused. Will retry."
+    reason = "no answer: connection refused. Check its address, and that it runs."
+    assert offline.unverified == f"Registry http://127.0.0.1:9: {reason}"
 
 
 # --- the lock file ---------------------------------------------------------------------------------------------------
@@ -455,7 +456,7 @@ def test_ids_asks_again_when_nobody_listens(lock: Path) -> None:
     refusal = refusal_of(f"http://{port}", lock)
     port.release()
     assert refusal.retryable
-    assert refusal.reason.endswith("Connection refused. Will retry.")
+    assert refusal.reason.endswith("no answer: connection refused. Check its address, and that it runs.")
 
 
 def test_ids_forgets_a_strange_answer(lock: Path) -> None:

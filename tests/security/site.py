@@ -206,7 +206,9 @@ def details(gateway: Gateway) -> dict[str, list[str]]:
     for line in gateway.log.splitlines():
         event = json.loads(line)
         if event["level"] in {"warning", "error"} and "detail" in event:
-            found[event.get("server") or PEERS[event["logger"]]].append(event["detail"])
+            found[event.get("server") or PEERS[event["logger"]]].append(
+                event["detail"].replace(str(gateway.settings_file), "FILE")
+            )
     return found
 
 

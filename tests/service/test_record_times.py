@@ -98,5 +98,6 @@ def test_settings_that_a_user_may_not_read_are_those_of_the_contract_or_kafkas_d
     with running(dated("readings", "dead"), properties) as (times, passed):
         wait_for(lambda: passed, 30, "the transform")
         assert now() - 169 * HOUR < times["readings"].earliest < now() - 167 * HOUR
-    (line,) = [line for line in caplog.records if line.message == "Kafka does not show the settings of topics"]
+    text = "Kafka does not show the settings of topics to this user."
+    (line,) = [line for line in caplog.records if line.message == text]
     assert "DESCRIBE_CONFIGS" in vars(line)["detail"]

@@ -91,7 +91,7 @@ def test_run_waits_where_the_registry_is_another_one(
     wait_for(lambda: "receiveDoors" in waiting(gateway).partition("lock file")[2], 30, lambda: waiting(gateway))
     detail = waiting(gateway)
     assert f"Registry {another.url}: schema id" in detail
-    assert f"It was given by {registry.url}. Run `gateway schemas register -c FILE`" in detail
+    assert f"It was given by {registry.url}. Run `gateway schemas register -c {gateway.settings_file}`" in detail
     publish(broker, gateway)
     wait_for(lambda: gateway.metric("gateway_received_total") == 10, 30, "readings to come in")
     assert not gateway.is_ready()
@@ -119,7 +119,7 @@ def test_run_waits_where_the_registry_is_another_one(
     assert topics.count("door-sensors") == 10
     ledger = gateway.stop_and_read_ledger()
     assert (ledger["delivered"], ledger["spooled"]) == (10, 10)
-    assert gateway.log.count('"message": "no schema id; readings wait"') <= 2 * len(OTHERS)
+    assert gateway.log.count('"message": "Readings wait, because their schema has no id."') <= 2 * len(OTHERS)
 
 
 def test_run_goes_on_with_pinned_ids_that_no_registry_confirms(
@@ -136,14 +136,15 @@ def test_run_goes_on_with_pinned_ids_that_no_registry_confirms(
         gateway.wait_settled(10)
         expected = (
             f"The schema ids are those of the lock file, and not confirmed. Registry {refusing.url}: Unauthorized "
-            "(HTTP 401, code 40101). Check registry.username and registry.password_file, or registry.token_file."
+            "(HTTP 401, code 40101). Check registry.username and registry.password_file, or registry.token_file. "
+            "The gateway tries again."
         )
         assert registry_states(gateway) == [("pinned", expected)]
         gateway.stop_and_read_ledger()
     assert topics.count("door-sensors") == 10
-    assert gateway.log.count('"message": "schema ids are not confirmed"') == 1
+    assert gateway.log.count('"message": "The registry does not confirm the schema ids of the lock file."') == 1
     fault = f"The entry hand-written of the schema lock file {lock} is not used: schema: expected text, found null."
-    assert gateway.log.count(json.dumps(f"{fault} Run `gateway schemas lock -c FILE`.")) == 1
+    assert gateway.log.count(json.dumps(f"{fault} Run `gateway schemas lock -c {gateway.settings_file}`.")) == 1
 
 
 def test_run_takes_the_schemas_that_others_registered_as_the_files_stand(

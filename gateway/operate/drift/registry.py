@@ -36,7 +36,8 @@ def compare(installation: Installation) -> Iterator[Finding]:
 def _registered(status: SubjectStatus) -> Finding:
     what, schema = f"subject {status.subject}", status.schema
     if not status.is_answered:
-        raise GatewayError(status.registry)
+        message, _, fix = status.registry.partition(". ")
+        raise GatewayError(f"{message.removesuffix('.')}.", fix)
     if status.registry == AGREES:
         return Finding.at(PEER, what, "ok", f"id {status.id}, version {status.version}", expected=schema)
     return Finding.at(PEER, what, "error", status.registry, REGISTER if status.id is None else DIFF, expected=schema)
