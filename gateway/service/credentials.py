@@ -58,9 +58,9 @@ class KafkaCredentials:
             if credentials != self._used:
                 self._sink.renew(credentials)
                 self._used = credentials
-                log.info("credentials renewed", extra={"server": self._server})
+                log.info("New credentials are in use.", extra={"server": self._server})
             self._conditions.end()
         except GatewayError as error:
             if self._conditions.begins(str(error)):
                 fields = {"server": self._server, "detail": str(error)}
-                log.warning("credentials cannot be renewed; the former are used", extra=fields)
+                log.warning("New credentials cannot be read; the former ones stay in use.", extra=fields)

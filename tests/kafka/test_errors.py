@@ -67,7 +67,8 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
             TRANSPORT,
             "h:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms in state CONNECT)",
             (
-                "Kafka at h:9092: connection refused; check the address (a new one needs a restart), and that Kafka listens there"
+                "Kafka at h:9092: connection refused; "
+                "check the address (a new one needs a restart), and that Kafka listens there"
             ),
         ),
     ],

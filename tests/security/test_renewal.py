@@ -112,7 +112,7 @@ def test_run_goes_on_while_its_passwords_are_renewed(site: Site) -> None:
         site.admit(renewed)
         site.front.login = basic("gateway", renewed["registry"])
         replace_link(gateway, {name: renewed[name].encode() for name in PASSWORDS})
-        wait_for(lambda: "credentials renewed" in gateway.log, 60, lambda: gateway.log[-4000:])
+        wait_for(lambda: "New credentials are in use." in gateway.log, 60, lambda: gateway.log[-4000:])
         gateway.wait_subscribed()
         site.publish(COUNT)
         wait_arrived(site, before, gateway, 2 * COUNT)
