@@ -443,6 +443,15 @@ def test_advice_says_what_would_fit_an_element_of_an_array() -> None:
     ]
 
 
+def test_advice_lists_the_limits_of_a_value() -> None:
+    """Those of the JSON Schema at the place, and of the array around."""
+    schema = {"properties": {"t": {"type": "number", "minimum": -40, "description": "Degrees."}}}
+    made = made_stream("t", record(("id", "string"), ("t", "double")), address="t", keys=("/id",))
+    made = replace(made, payload_schema=schema, array_schema={"type": "array", "maxItems": 2}, is_array=True)
+    assert "limits: minimum -40" in advice(made, DeadLetter(Reason.OUT_OF_RANGE, "/7/t", ""))
+    assert "limits: maxItems 2" in advice(made, DeadLetter(Reason.OUT_OF_RANGE, "", ""))
+
+
 def test_advice_tells_of_a_factor() -> None:
     """A number in the payload is not what the field's words speak of."""
     value = {"name": "t", "type": "double", "doc": "Degrees.", "x-source": {"factor": "0.1"}}

@@ -159,7 +159,7 @@ def scaled_streams() -> list[Stream]:
         contract(stream("no-parameter", everything(), address="lab", keys=("/id",))),
         contract(*whole_streams()),
         contract(*(replace(each, is_array=True) for each in whole_streams() if each.content == "json")),
-        load(OURS.parent / "docs" / "steps" / "11" / "asyncapi.yaml"),
+        load(OURS.parent / "docs" / "steps" / "13" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(
             stream(
@@ -178,6 +178,46 @@ def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""
     results = transformed(made, 4_000, 0.5)
     assert [each for each in results if isinstance(each[1], DeadLetter) != each[0].is_broken] == []
+
+
+CONSTRAINED = record(
+    ("id", "string"), ("a", "double"), ("b", "int"), ("c", "string"), ("d", ["null", "string"]), ("f", "bytes"),
+    {"name": "e", "type": {"type": "array", "items": "double"}, "default": []},
+    ("g", {"type": "fixed", "name": "F", "size": 4}),
+    {"name": "h", "type": {"type": "map", "values": "int"}, "default": {}},
+    ("t", {"type": "long", "logicalType": "timestamp-millis"}),
+    {"name": "z", "type": "double", "x-source": {"factor": "0.1"}},
+)  # fmt: skip
+CONSTRAINTS = {
+    "required": ["id", "e", "h"],
+    "properties": {
+        "id": {"pattern": "^[a-c]{2}[0-9]$"},
+        "a": {"minimum": 0.5, "exclusiveMaximum": 2.5, "multipleOf": 0.25},
+        "b": {"allOf": [{"maximum": -7}, {"exclusiveMinimum": -9}]},
+        "c": {"enum": ["on", "off"]},
+        "d": {"type": "string", "minLength": 12},
+        "e": {"minItems": 2, "maxItems": 3, "items": {"minimum": 100}},
+        "f": {"contentEncoding": "base64"},
+        "g": {"contentEncoding": "base16"},
+        "h": {"minProperties": 2, "additionalProperties": {"maximum": 3}},
+        "t": {"type": "integer"},
+        "z": {"minimum": 5, "maximum": 9},
+    },
+}
+
+
+@pytest.mark.parametrize("address", ["lab/{id}", "lab"])
+@pytest.mark.parametrize("is_array", [False, True])
+def test_simulator_keeps_to_the_constraints_of_the_payload(address: str, *, is_array: bool) -> None:
+    """And breaks them on purpose only: a number beyond its limits is one of the defects."""
+    locations = {"id": "/id"} if "{" in address else {}
+    made = stream("limited", CONSTRAINED, address=address, keys=("/id",), locations=locations)
+    around = {"minItems": 3, "maxItems": 4} if is_array else None
+    limited = replace(made, payload_schema=CONSTRAINTS, is_array=is_array, array_schema=around)
+    results = transformed(contract(limited), 400, 0.5)
+    assert [each for each in results if isinstance(each[1], DeadLetter) != each[0].is_broken] == []
+    reasons = {(sent.kind, result.reason) for sent, result in results if isinstance(result, DeadLetter)}
+    assert ("out of range", "out_of_range") in reasons
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -220,7 +260,7 @@ def test_simulator_keeps_to_the_broken_share() -> None:
 
 def test_simulator_sends_the_user_properties_that_examples_show() -> None:
     """And what else the record has of MQTT's properties; a stream whose record asks for none sends none."""
-    made = load(OURS.parent / "docs" / "steps" / "11" / "asyncapi.yaml")
+    made = load(OURS.parent / "docs" / "steps" / "13" / "asyncapi.yaml")
     found = defaultdict(list)
     for sent in islice(Simulator(made, 1, 0.1, lambda: NOON), 100):
         found[sent.stream].append((sent.properties, sent.content_type, len(sent.correlation)))

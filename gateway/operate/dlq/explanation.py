@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contract.message import ADDITIONAL
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.keywords import TESTS
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.reading import DeadLetter, Reason
 from gateway.operate.dlq.dead_letters import iso
 from gateway.operate.dlq.verdict import Fits, Undecidable
+from gateway.operate.simulate.limits import schemas_at
 from gateway.operate.simulate.plausible import ABSENT, value_at
 from gateway.text import cut, printable
 
@@ -92,6 +94,8 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
         lines.append(f"schema: field {field.name} of {schema.path.name}{doc}{times}")
     if avro_type:
         lines.append(f"what would fit: {_words(avro_type)}")
+    if limits := _limits(stream, path, dead_letter):
+        lines.append(f"limits: {limits}")
     examples = (value_at(example, path) for example in stream.example_readings)
     if (example := next((value for value in examples if value not in (None, ABSENT)), None)) is not None:
         lines.append(f"for example: {cut(json.dumps(example, ensure_ascii=False))}")
@@ -103,6 +107,14 @@ def _switch(stream: Stream) -> str:
     if stream.payload_schema is None:
         return f"write {ADDITIONAL}: true in the MQTT message"
     return "write additionalProperties: true in the JSON Schema of the MQTT message"
+
+
+def _limits(stream: Stream, path: Path, dead_letter: DeadLetter) -> str:
+    """List the constraints of a place in the JSON Schema."""
+    is_array = stream.is_array and not dead_letter.pointer
+    schemas = [stream.array_schema or {}] if is_array else schemas_at(stream.payload_schema, path)
+    limits = ((key, value) for schema in schemas for key, value in schema.items() if key in TESTS and key != "type")
+    return ", ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in limits)
 
 
 class SchemaPlace(NamedTuple):

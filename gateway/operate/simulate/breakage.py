@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
+from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.plausible import ABSENT, RANGES, FieldPlace, Sample, value_at
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ def _wrong_type(case: Case) -> bytes | None:
 def _out_of_range(case: Case) -> bytes | None:
     beyond: dict[str, Any] = {name: high + 1 for name, (_, high) in RANGES.items()}
     beyond |= {"float": Decimal("1e39"), "double": Decimal("1e400")}
+    for _, path in case.places():
+        if (value := Limits(case.stream.payload_schema, path).beyond()) is not None:
+            return case.with_value(path, value)
     for place, path in case.places():
         if not place.is_scaled and place.only_kind in beyond:
             return case.with_value(path, beyond[place.only_kind])

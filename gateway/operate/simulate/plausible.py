@@ -20,6 +20,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.conversion import Conversion
+from gateway.core.codec.payload_schema import rules_of
+from gateway.operate.simulate.limits import ATTEMPTS, ENCODERS, Limits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
@@ -138,18 +143,22 @@ class Plausible:
     """Makes the samples of one stream; the same seed of `random` gives the same samples.
 
     `in_topic` are the paths of the members that the topic holds as well: they may be left out. `clock` gives seconds
-    since 1970 UTC.
+    since 1970 UTC. `schema` is the JSON Schema of the payload, if it has its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a stream has of its devices
         self,
         record: AvroType,
         examples: tuple[Any, ...],
         in_topic: frozenset[Path],
         random: Random,
         clock: Callable[[], float],
+        schema: Any = None,
     ) -> None:
         self._root = record
+        self._schema = schema
+        self._known_limits: dict[Path, Limits] = {}
+        self._rules = rules_of(Conversion(record, (), schema=schema))
         self._examples = [example for example in examples if isinstance(example, dict)]
         self._in_topic = in_topic
         self._random = random
@@ -186,8 +195,11 @@ class Plausible:
     def sample(self, device: Device) -> Sample:
         """Make a device's next sample, which is valid; its counters advance."""
         self._now = max(self._now, self._clock())  # the devices' time never goes back, even if the clock does
-        self._places = []
-        value = self._record(_Slot(device, (), "", device.example), self._root)
+        for _ in range(ATTEMPTS):
+            self._places = []
+            value = self._record(_Slot(device, (), "", device.example), self._root)
+            if self._rules is None or not self._rules.error(value.get(PAYLOAD, value)):
+                break
         return Sample(value, self._places)
 
     # --- records, arrays, maps, unions -------------------------------------------------------------------------------
@@ -208,6 +220,7 @@ class Plausible:
     def _fill(self, slot: _Slot, field_: Field, hint: Any, value: dict[str, Any]) -> None:
         places = tuple(slot.path + path for path in field_.paths)
         is_required = not field_.has_default and self._in_topic.isdisjoint(places)
+        is_required |= len(places) == 1 and self._is_required(places[0])
         for path in self._chosen(slot, field_.paths, hint, value, is_required=is_required):
             mark = len(self._places)
             inner = slot.inner(path, field_.name, value_at(hint, path))
@@ -218,6 +231,15 @@ class Plausible:
                 _put(value, path, made)
         is_scaled = not self._factors.keys().isdisjoint(places)
         self._places.append(FieldPlace(places, field_.type, is_required, is_scaled))
+
+    def _is_required(self, path: Path) -> bool:
+        """Tell whether the JSON Schema requires a member, or an object around it."""
+        return any(self._limits(path[:depth]).requires(path[depth]) for depth in range(len(path)))
+
+    def _limits(self, path: Path) -> Limits:
+        if path not in self._known_limits:
+            self._known_limits[path] = Limits(self._schema, path)
+        return self._known_limits[path]
 
     def _chosen(
         self, slot: _Slot, paths: tuple[Path, ...], hint: Any, value: dict[str, Any], *, is_required: bool
@@ -233,7 +255,7 @@ class Plausible:
 
     def _made_or_absent(self, slot: _Slot, avro_type: AvroType, *, is_required: bool) -> Any:
         if slot.path in slot.device.fixed:
-            is_left_out = slot.path in self._in_topic and self._random.random() < 0.2
+            is_left_out = slot.path in self._in_topic and not is_required and self._random.random() < 0.2
             return ABSENT if is_left_out else slot.device.fixed[slot.path]
         if not is_required:
             likelihood = 0.95 if slot.hint is not ABSENT else 0.7 if slot.device.example is None else 0.3
@@ -255,12 +277,14 @@ class Plausible:
     def _array(self, slot: _Slot, array: AvroType) -> list[Any]:
         hints = slot.hint if isinstance(slot.hint, list) else []
         count = 0 if slot.is_deep else max(len(hints), self._random.randint(0, 3))
+        count = self._limits(slot.path).size(count, "minItems", "maxItems")
         hint_of = {str(index): hints[index % len(hints)] if hints else ABSENT for index in range(count)}
         return list(self._members(slot, array, hint_of).values())
 
     def _map(self, slot: _Slot, of_map: AvroType) -> dict[str, Any]:
         hints = slot.hint if isinstance(slot.hint, dict) else {}
         count = 0 if slot.is_deep else self._random.randint(0, 3)
+        count = self._limits(slot.path).size(count, "minProperties", "maxProperties")
         names = [f"{slot.name}-{number}" for number in range(1, count + 1)]
         return self._members(slot, of_map, hints | {name: ABSENT for name in names if name not in hints})
 
@@ -284,18 +308,30 @@ class Plausible:
         if factor and raw_hint is not None:
             slot = slot._replace(hint=_number_of(Decimal(str(raw_hint)) * factor))
         # An optional value is left out rather than null.
-        may_be_null = avro_type.is_nullable and not is_optional
+        limits = self._limits(slot.path)
+        may_be_null = avro_type.is_nullable and not is_optional and limits.allow(None)
         if not branches or (may_be_null and (slot.hint is None or slot.is_deep or self._random.random() < 0.05)):
             return None
         mark = len(self._places)
         branch = self._branch(slot, branches)
+        if branch.time and not limits.allows_type("string"):
+            slot = slot._replace(hint=0)
         made = self._of_type(slot, branch)
         if factor and isinstance(made, int | float | Decimal) and not isinstance(made, bool):
             is_integral = any(each.kind in RANGES for each in branches)
             made = _unscaled(made, factor, branch, raw_hint, is_integral=is_integral)
+        if self._schema is not None:
+            made = self._encoded(made, branch, limits) or limits.fitted(made, self._random)
         if len(branches) > 1:
             del self._places[mark:]  # a value that is invalid for one branch may be valid for another
         return made
+
+    def _encoded(self, made: Any, branch: AvroType, limits: Limits) -> str | None:
+        """Write bytes in their `contentEncoding`."""
+        encode = next(map(ENCODERS.get, limits.of("contentEncoding")), None)
+        if encode is None or branch.kind not in {"bytes", "fixed"} or branch.logical or not isinstance(made, str):
+            return None
+        return encode(made.encode("latin-1")).decode()
 
     def _hint_from_any_example(self, path: Path) -> Any:
         values = (value_at(example, path) for example in self._examples)

@@ -18,6 +18,7 @@ from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
+from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.plausible import ABSENT, Device, Path, Plausible, nth, value_at
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class _Source:
         self._random = random
         self._content_type = MEDIA_TYPES[stream.content] if CONTENT_TYPE_HEADER in headers else ""
         self._has_correlation = CORRELATION_DATA_HEADER in headers
-        self._devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)]))
-        self._plausible = Plausible(record, examples, in_topic, random, clock)
+        self._devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)], random))
+        self._plausible = Plausible(record, examples, in_topic, random, clock, stream.payload_schema)
         self._breaker = Breaker(stream, record, random, defects)
 
     def publication(self, *, is_broken: bool) -> Publication:
@@ -113,31 +114,44 @@ class _Source:
 
     def _in_array(self, payload: bytes, device: Device) -> bytes:
         """Write an array of the device's samples: some valid ones, then this one."""
-        others = [self._plausible.sample(device).value for _ in range(self._random.randint(0, MAX_PRECEDING))]
+        count = 1 + self._random.randint(0, MAX_PRECEDING)
+        count = Limits(self._stream.array_schema, ()).size(count, "minItems", "maxItems")
+        others = [self._plausible.sample(device).value for _ in range(count - 1)]
         return b"[" + b",".join([*(written(other, "json") for other in others), payload]) + b"]"
 
 
-def _devices(stream: Stream, record: AvroType, examples: list[dict[str, Any]]) -> Iterator[tuple[Device, str]]:
+def _devices(
+    stream: Stream, record: AvroType, examples: list[dict[str, Any]], random: Random
+) -> Iterator[tuple[Device, str]]:
     """Make a stream's devices and their topics: ten, or ten times three where the address has two parameters."""
     keys = _key_paths(stream, record)
     choices = [
-        [_parameter_value(stream, place, number, examples) for number in range(NAMES if place == 0 else NAMES_BELOW)]
+        [
+            _parameter_value(stream, place, number, examples, random)
+            for number in range(NAMES if place == 0 else NAMES_BELOW)
+        ]
         for place in range(len(stream.parameters))
     ]
     values_of = list(product(*choices)) if choices else [()] * NAMES
     for number, values in enumerate(values_of):
         example = examples[number % len(examples)] if examples else None
         fixed = _key_values(keys, example, number) if not stream.parameters else {}
+        fixed = {path: _fitted(stream, path, value, random) for path, value in fixed.items()}
         fixed |= {tokens(p.pointer): value for p, value in zip(stream.parameters, values, strict=True) if p.pointer}
         yield Device(number, example, fixed), _topic(stream, values)
 
 
-def _parameter_value(stream: Stream, place: int, number: int, examples: list[dict[str, Any]]) -> str:
+def _fitted(stream: Stream, path: Path, name: Any, random: Random) -> Any:
+    """Keep a name within the constraints of the JSON Schema."""
+    return name if name is ABSENT else Limits(stream.payload_schema, path).fitted(name, random)
+
+
+def _parameter_value(stream: Stream, place: int, number: int, examples: list[dict[str, Any]], random: Random) -> str:
     parameter = stream.parameters[place]
     path = tokens(parameter.pointer) if parameter.pointer else ("",)
     values = [value_at(example, path) for example in examples]
     first = next((text for text in values if isinstance(text, str) and text), f"{parameter.name}-1")
-    return nth(first, number).translate(TOPIC_FORBIDDEN)
+    return str(_fitted(stream, path, nth(first, number), random)).translate(TOPIC_FORBIDDEN)
 
 
 def _topic(stream: Stream, values: tuple[str, ...]) -> str:
