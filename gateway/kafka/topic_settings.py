@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Settings = Mapping[str, str]
 
-NO_CONTROLLER = -1  # the cluster has none to ask, as librdkafka's mock cluster
-
 
 def describe(admin: AdminClient, names: Collection[str], timeout_seconds: float) -> dict[str, Settings | KafkaError]:
     """Look up the settings of topics, with one request; for each that Kafka does not describe, why not."""
@@ -49,6 +47,6 @@ def actual_settings(
     except KafkaException:
         return {}
     present = [name for name in names if name in metadata.topics and not metadata.topics[name].error]
-    can_ask = metadata.controller_id != NO_CONTROLLER
+    can_ask = metadata.controller_id in metadata.brokers  # librdkafka's mock cluster names a controller that it lacks
     answers = describe(admin, present, timeout_seconds) if can_ask else dict.fromkeys(present)
     return {name: None if isinstance(answer, KafkaError) else answer for name, answer in answers.items()}
