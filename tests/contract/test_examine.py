@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -91,11 +92,9 @@ TEXTS = {
 def test_examine_finds_what_is_wrong_with_the_text(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "asyncapi.yaml"
     path.write_text(text)
-    started = time.monotonic()
     contract, findings = examine(path)
     assert contract is None
     assert any(message in one.message for one in findings), findings
-    assert time.monotonic() - started < 5
 
 
 def test_examine_reports_all_that_an_empty_contract_lacks(tmp_path: Path) -> None:
@@ -115,7 +114,7 @@ def test_examine_finds_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_examine_stops_at_references_that_grow_without_bound(copy: Copy) -> None:
-    """Thirty schemas that each refer twice to the next would be a billion when written out."""
+    """Thirty schemas that each refer twice to the next would be a billion when written out: this test would not end."""
     chain = "".join(
         f"    s{n}: {{type: object, properties: {{a: {{$ref: '#/components/schemas/s{n + 1}'}}, "
         f"b: {{$ref: '#/components/schemas/s{n + 1}'}}}}}}\n"
@@ -123,9 +122,7 @@ def test_examine_stops_at_references_that_grow_without_bound(copy: Copy) -> None
     )
     copy.edit("  schemas:\n", f"  schemas:\n{chain}    s30: {{type: string}}\n")
     copy.edit("time: {type: integer, ", "time: {$ref: '#/components/schemas/s0', ")
-    started = time.monotonic()
     assert any("too large" in one.message for one in copy.findings())
-    assert time.monotonic() - started < 10
 
 
 REFERENCE_KNOTS = [
@@ -299,7 +296,20 @@ def test_examine_reports_which_of_two_files_to_correct(
 
 
 DOCUMENT = yaml_file.read(REPOSITORY / "asyncapi.yaml").data
-SHARES = 8  # so that a failure names a part, and parts can run side by side
+NAMED = {"servers": 2, "channels": 2, "operations": 2, "components": 3}  # steps to an object with a name of our choice
+SHARES = 8  # so that a failure names a part
+
+
+def kind(place: tuple[Any, ...]) -> object:
+    """What a place has in common with those that are checked as it is: its path in an object with the same members."""
+    steps = NAMED.get(place[0], 0)
+    if len(place) < steps or not steps:
+        return place
+    named = reduce(getitem, place[:steps], DOCUMENT)
+    return place[: steps - 1], frozenset(named), tuple("" if isinstance(key, int) else key for key in place[steps:])
+
+
+PLACES = list({kind(place): place for place in places(DOCUMENT)}.values())
 
 
 def changed(place: tuple[Any, ...], index: int) -> str:
@@ -327,12 +337,12 @@ def check_is_reported(copy: Copy, text: str) -> list[Finding]:
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_examine_never_raises_when_a_value_is_missing(copy: Copy, share: int) -> None:
-    for place in list(places(DOCUMENT))[share::SHARES]:
+    for place in PLACES[share::SHARES]:
         findings = check_is_reported(copy, changed(place, -1))
         assert len(place) > 1 or place[0] in {"id", "defaultContentType"} or findings, place
 
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_examine_never_raises_when_a_value_is_another(copy: Copy, share: int) -> None:
-    for index, place in list(enumerate(places(DOCUMENT)))[share :: SHARES * 4]:
+    for index, place in list(enumerate(PLACES))[share :: SHARES * 2]:
         check_is_reported(copy, changed(place, index // SHARES))
