@@ -959,8 +959,12 @@ def test_turn_waits_as_long_as_nothing_is_to_do(kafka: Kafka, topic: NewTopic, p
     plant.bridge.run_once()
     assert time.monotonic() - started >= 0.25
     plant.source.wait_seconds = 60
-    plant.source.publish(name, payload(1))
-    started = time.monotonic()
-    plant.bridge.run_once()
-    assert time.monotonic() - started < LONGEST_WAIT_SECONDS
-    assert plant.ledger.books[name].received == 2
+
+    def wakes(number: int) -> bool:
+        plant.source.publish(name, payload(number))
+        started = time.monotonic()
+        plant.bridge.run_once()
+        assert plant.ledger.books[name].received == 1 + number
+        return time.monotonic() - started < LONGEST_WAIT_SECONDS
+
+    assert any(map(wakes, range(1, 20))), "none of them waited: a loaded machine can delay one turn, not all"

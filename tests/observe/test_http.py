@@ -258,9 +258,7 @@ def test_header_one_byte_a_time_is_understood(server: HttpServer) -> None:
 
 
 def test_client_that_stops_in_the_header_is_sent_away(impatient: HttpServer) -> None:
-    started = time.monotonic()
     assert exchange(impatient, b"GET /livez HT").startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - started < DEADLINE_SECONDS / 2
 
 
 def test_client_that_drips_is_sent_away_all_the_same(impatient: HttpServer) -> None:
