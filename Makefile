@@ -33,7 +33,7 @@ PYTHON ?=
 ARGS ?=
 QUICK ?=
 SECONDS ?=
-# Tests mostly wait for servers, so one job more than cores; each job has its own Kafka and registry.
+# Tests mostly wait for servers, so one job more than cores.
 JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 4 ? cores + 1 : 4)))
 
 BIN := .venv/bin

@@ -1,13 +1,14 @@
 """Fixtures: real servers, started when the first test asks for them, stopped when the last one is done.
 
 Tests of the pure part ask for none and take seconds. The servers themselves are described in `tests/stack/`.
-`kafka` and `registry` are shared by the whole run, so a test takes new topics from `topic` and leaves the servers
+`kafka` and `registry` are shared by all jobs of a run, so a test takes new topics from `topic` and leaves the servers
 as they are; a test that stops, kills or freezes takes its own from `kafka_cluster` or `own_registry`. Mosquitto
 starts in 20 ms: every test has its own.
 """
 
 from __future__ import annotations
 
+import os
 import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +21,7 @@ from tests.stack.kafka import Kafka
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, Mosquitto
 from tests.stack.ports import HeldPort
 from tests.stack.registry import Registry
+from tests.stack.shared import SharedServers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 # The files that take longest, the longest first. A job takes a whole file, so one that begins last is waited for.
 LONG = (
     "test_bridge.py", "test_examine.py", "test_logins.py", "test_end_to_end.py", "test_schemas.py", "test_workers.py",
-    "test_mqtt.py", "test_dead_letters.py", "test_canary.py", "test_process_faults.py", "test_soak.py",
-    "test_servers.py", "test_kafka.py", "test_kafka_faults.py", "test_kubernetes.py", "test_doctor.py",
+    "test_source.py", "test_dead_letters.py", "test_canary.py", "test_process_faults.py", "test_soak.py",
+    "test_servers.py", "test_sink.py", "test_kafka_faults.py", "test_kubernetes.py", "test_doctor.py",
     "test_topics.py", "test_status_page.py", "test_demo.py", "test_deb.py", "test_continuity.py", "test_prometheus.py",
     "test_payloads.py", "test_headers.py", "test_codec.py", "test_spool.py", "test_surface.py", "test_init.py",
     "test_documentation.py", "test_load_broker.py", "test_status.py",
@@ -82,17 +84,23 @@ class FreePort(Protocol):
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Kafka]:
-    """Start one Kafka node without TLS or passwords for the whole run."""
-    with Kafka() as cluster:
-        yield cluster
+def shared_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServers]:
+    """Share servers with the other jobs of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    with SharedServers(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")
-def registry() -> Iterator[Registry]:
-    """Start one schema registry for the whole run."""
-    with Registry() as server:
-        yield server
+def kafka(shared_servers: SharedServers) -> Kafka:
+    """Give one Kafka node without TLS or passwords for the whole run."""
+    return shared_servers.get(Kafka)
+
+
+@pytest.fixture(scope="session")
+def registry(shared_servers: SharedServers) -> Registry:
+    """Give one schema registry for the whole run."""
+    return shared_servers.get(Registry)
 
 
 @pytest.fixture(scope="session")

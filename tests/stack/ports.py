@@ -25,6 +25,10 @@ class HeldPort:
         self._socket.bind(("127.0.0.1", 0))
         self.number: int = self._socket.getsockname()[1]
 
+    def __getstate__(self) -> dict[str, object]:
+        """A copy in another process does not hold the port."""
+        return {"number": self.number}
+
     def __str__(self) -> str:
         """`127.0.0.1:PORT`, as clients and configuration files write it."""
         return f"127.0.0.1:{self.number}"

@@ -64,6 +64,10 @@ class Server:
         """What the server has written so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
+    def __getstate__(self) -> dict[str, object]:
+        """A copy in another process knows the folder and has no process to stop."""
+        return self.__dict__ | {"_process": None}
+
     def launch(self, arguments: Sequence[str | Path]) -> None:
         """Start the process; it need not be ready when this returns."""
         assert not self.is_running, f"{self.name} is running already"
