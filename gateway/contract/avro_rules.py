@@ -241,7 +241,7 @@ class AvroRules:
         for one in fields.entries():
             name = one.at("name")
             if not name.text:
-                self.wrong(one, "The field has no name.", 'Add it, as in "name": "value".')
+                self.wrong(one, "The field has no name.", 'Add it, as in "name": "temperature".')
             elif not NAME.match(name.text):
                 self.wrong(one, f"{quoted(name.value)} is not an Avro name.", NAMES)
             elif name.text in seen:

@@ -257,7 +257,9 @@ class _Builder:
         if TEXT.match(stated.text or ""):
             return "text"
         if stated.text is not None and not JSON.match(stated.text):
-            text = f"The content type {stated.text!r} is not supported; readings are JSON, or plain text in UTF-8."
+            text = (
+                f"The content type {quoted(stated.value)} is not supported; readings are JSON or plain text in UTF-8."
+            )
             self.findings.error(stated, text, "Write application/json, or text/plain for one bare value.")
         return "json"
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.contract.document import ReferenceFault
+from gateway.contract.document import ReferenceFault, quoted
 from gateway.contract.server import protocol
 from gateway.core.address import Address, AddressError
 from gateway.documents.spelling import nearest
@@ -124,7 +124,7 @@ def _check_values(parameter: Node, findings: Findings) -> None:
     allowed = [one.text for one in parameter.at("enum").entries()]
     for one in (parameter.at("default"), *parameter.at("examples").entries(), *parameter.at("enum").entries()):
         if one.text is not None and (not one.text or set(one.text) & set("/+#")):
-            findings.error(one, f"{one.text!r} cannot be a level of a topic.", "Write one level, without / + #.")
+            findings.error(one, f"{quoted(one.value)} cannot be a level of a topic.", "Write one level, without / + #.")
         elif one.text is not None and allowed and one.text not in allowed:
             fix = f"Use {', '.join(map(str, allowed))}."
-            findings.error(one, f"{one.text!r} is not one of the values in `enum`.", fix)
+            findings.error(one, f"{quoted(one.value)} is not one of the values in `enum`.", fix)

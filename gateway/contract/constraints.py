@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.document import quoted
 from gateway.core.codec.keywords import ENCODINGS, TESTS
 from gateway.core.codec.pattern import Pattern, UnsupportedPatternError
 from gateway.core.codec.payload_schema import ENFORCED, UNENFORCED, Place, outermost, unenforced
@@ -63,13 +64,15 @@ def _explained(keyword: str, stated: Node, place: Place) -> tuple[str, str] | No
                 "Write additionalProperties: true in the outermost schema of the payload to ignore all such members.",
             )
         case "contentEncoding":
-            return f"The gateway does not know the encoding {stated.text!r}.", f"Use {', '.join(ENCODINGS)}."
+            return f"The gateway does not know the encoding {quoted(stated.value)}.", f"Use {', '.join(ENCODINGS)}."
         case "pattern" if reason := _reason(stated.text or ""):
             return f"The gateway does not enforce this pattern; it does not support {reason}.", "Write it without that."
         case "format":
             fix = "Give the field an Avro type that checks it, or write a pattern."
             is_checked = _is_checked(stated, place)
-            return None if is_checked else (f"The gateway does not enforce the format {stated.text!r} here.", fix)
+            return (
+                None if is_checked else (f"The gateway does not enforce the format {quoted(stated.value)} here.", fix)
+            )
     if keyword in UNENFORCED | TESTS.keys():
         text = f"The gateway does not enforce {keyword!r}: values that violate it pass."
         return text, "Use other keywords, or remove it."

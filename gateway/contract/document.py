@@ -31,6 +31,8 @@ MAX_FILES = 200
 JSON_SUFFIXES = {".json", ".avsc"}
 MAX_WRITTEN_OUT = 20_000  # values of one schema, references written out
 
+JSON = {"None": "null", "True": "true", "False": "false"}
+PYTHON = re.compile(rf"\b(?:{'|'.join(JSON)})\b")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//")
 
 
@@ -56,6 +58,15 @@ def quoted(value: Any) -> str:
     if value is ABSENT:
         return "nothing"
     return repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=plain)
+
+
+def explained(error: Any) -> str:
+    """The message of an error of jsonschema, with values as JSON instead of Python."""
+    text = str(error.message)
+    for value in (error.instance, error.validator_value):
+        text = text.replace(repr(value), quoted(value), 1)
+    outside = (part for part in re.split(r"('[^']*'|\"[^\"]*\")", text))  # texts are quoted, and stay
+    return "".join(part if part[:1] in {"'", '"'} else PYTHON.sub(lambda word: JSON[word[0]], part) for part in outside)
 
 
 class ReferenceFault(DataError):  # noqa: N818 - a fault of the document, which becomes a finding

@@ -15,7 +15,7 @@ import jsonschema
 from jsonschema.validators import extend
 from referencing import Registry
 
-from gateway.contract.document import TooLargeError, quoted
+from gateway.contract.document import TooLargeError, explained, quoted
 from gateway.contract.headers import described
 from gateway.contract.schema import without_extensions
 from gateway.core.avro_schema import build
@@ -70,7 +70,7 @@ def check_names(message: Node, findings: Findings) -> None:
     for one in message.at("examples").entries():
         name = one.own("name")
         if name.text in seen:
-            findings.error(name, f"The message has two examples with the name {name.text!r}.", "Rename one.")
+            findings.error(name, f"The message has two examples with the name {quoted(name.value)}.", "Rename one.")
         seen.add(name.text or "")
 
 
@@ -89,22 +89,14 @@ def check_json(node: Node, described: Any, findings: Findings) -> bool:
     """Check an example against a JSON Schema (references written out); returns True when it matches."""
     errors = _errors(node.value, described)
     for error in errors:
-        message = f"The example does not match the message's schema: {explained(error)}."
+        message = f"The example does not match the message's schema: {cut(explained(error))}."
         findings.error(below(node, map(str, error.absolute_path)), message, "Correct the example or the schema.")
     return not errors
 
 
 def mismatches(value: Any, described: Any) -> list[str]:
     """Why a value does not match a JSON Schema, a clause for each error."""
-    return [explained(error) for error in _errors(value, described)]
-
-
-def explained(error: Any) -> str:
-    """The message of a validation error, with values as JSON instead of Python."""
-    text = str(error.message)
-    for value in (error.instance, error.validator_value):
-        text = text.replace(repr(value), quoted(value), 1)
-    return cut(text)
+    return [cut(explained(error)) for error in _errors(value, described)]
 
 
 def _errors(value: Any, described: Any) -> list[Any]:

@@ -64,7 +64,7 @@ def of_dead_letters(message: Node, findings: Findings) -> frozenset[str]:
 
 def _declared(message: Node, known: frozenset[str], findings: Findings) -> frozenset[str]:
     names = properties(message)
-    ours = f"Use one of {', '.join(sorted(known - (names.keys() - OF_READINGS - OF_DEAD_LETTERS)))}."
+    ours = f"Remove it, or use one of {', '.join(sorted(known - (names.keys() - OF_READINGS - OF_DEAD_LETTERS)))}."
     for name, node in names.items():
         if name not in known:
             findings.error(node, f"The gateway has no value for the header {name!r}.", suggestion(name, known) or ours)
@@ -72,7 +72,7 @@ def _declared(message: Node, known: frozenset[str], findings: Findings) -> froze
             findings.error(node.at("type"), f"The header {name!r} must be text.", "Write type: string.")
     for one in described(message).at("required").entries():
         if one.text is not None and one.text not in known:
-            findings.error(one, f"The gateway has no value for the required header {one.text!r}.", ours)
+            findings.error(one, f"The gateway has no value for the required header {quoted(one.value)}.", ours)
     return known & names.keys()
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from gateway.contract import examples
-from gateway.contract.document import TooLargeError
+from gateway.contract.document import TooLargeError, quoted
 from gateway.contract.findings import Findings
 from gateway.contract.headers import properties
 from gateway.core.avro_schema import build
@@ -146,7 +146,7 @@ def _check_topics(leading: list[Mapping], findings: Findings) -> None:
         header = example.own("headers").own(TOPIC_HEADER)
         is_known = any(each is None or each.match(header.text or "") is not None for each in addresses)
         if header.text is not None and not is_known:
-            message = f"No stream of this record subscribes to the topic {header.text!r}."
+            message = f"No stream of this record subscribes to the topic {quoted(header.value)}."
             expected = " or ".join([each.text for each in addresses if each][:MOST])
             findings.error(header, message, f"Write a topic of the form {expected}.")
 

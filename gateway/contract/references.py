@@ -58,7 +58,7 @@ class _Walk:
             return
         if target.place in self.inside:
             message = f"The reference {node.reference!r} is cyclic: its target contains it."
-            self.findings.error(node, message, "Remove it.")
+            self.findings.error(node, message, "Describe the value without this reference.")
         elif len(self.inside) > MAX_CHAIN:
             message = f"The reference leads through more than {MAX_CHAIN} others."
             self.findings.error(node, message, "Refer to the target directly.")

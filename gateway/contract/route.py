@@ -89,7 +89,7 @@ def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, de
 
 def _check_content_type(stated: Node, findings: Findings) -> None:
     if stated.text is not None and "avro" not in stated.text:
-        message = f"Records are Avro, but contentType is {stated.text!r}."
+        message = f"Records are Avro, but contentType is {quoted(stated.value)}."
         findings.warning(stated, message, "Write application/vnd.apache.avro.")
 
 
@@ -135,7 +135,7 @@ def _framing(binding: Node, findings: Findings) -> Literal["payload", "header"]:
     location = "header" if binding.at("schemaIdLocation").text == "header" else "payload"
     if location == "payload" and encoding.text is not None and encoding.text not in ENCODINGS:
         fix = "Write '4' for a zero byte and four bytes of id."
-        findings.error(encoding, f"The gateway cannot frame records as {encoding.text!r}.", fix)
+        findings.error(encoding, f"The gateway cannot frame records as {quoted(encoding.value)}.", fix)
     return cast("Literal['payload', 'header']", location)
 
 
@@ -145,7 +145,7 @@ def _strategy(
     stated = binding.at("schemaLookupStrategy")
     if stated.text is not None and stated.text not in STRATEGIES:
         fix = suggestion(stated.text, STRATEGIES) or f"Use {', '.join(STRATEGIES)}."
-        findings.error(stated, f"The lookup strategy {stated.text!r} is not supported.", fix)
+        findings.error(stated, f"The lookup strategy {quoted(stated.value)} is not supported.", fix)
     chosen = stated.text if stated.text in STRATEGIES else STRATEGIES[0]
     return cast("Literal['TopicNameStrategy', 'RecordNameStrategy', 'TopicRecordNameStrategy']", chosen)
 

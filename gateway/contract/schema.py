@@ -19,6 +19,7 @@ import fastavro
 
 from gateway.contract import scale
 from gateway.contract.avro_rules import AvroRules, fullname_of
+from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, parse
 from gateway.core.avro_schema import PRIMITIVES, build
 from gateway.core.model import AvroSchema
@@ -158,7 +159,7 @@ class _Sources:
 
     def _pointer(self, node: Node) -> str | None:
         try:
-            expression = parse(str(node.value))
+            expression = parse(node.text or quoted(node.value))
         except ExpressionError as error:
             self.wrong(node, f"{error}.", "Write $message.payload#/member.")
             return None

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from gateway.contract.document import quoted
 from gateway.core.model import KafkaServer, LastWill, MqttServer
 from gateway.documents.spelling import suggestion
 
@@ -88,7 +89,7 @@ def _variable(node: Node, name: str, findings: Findings) -> str:
         fix = "Add one; gateway.yaml can override the host."
         findings.error(variable, f"The variable {name!r} has no default.", fix)
     elif variable.at("enum").value and default.text not in [one.text for one in variable.at("enum").entries()]:
-        message = f"The default {default.text!r} is not one of the values in `enum`."
+        message = f"The default {quoted(default.value)} is not one of the values in `enum`."
         findings.error(default, message, "Write one of them.")
     return default.text or "unknown"
 
@@ -109,7 +110,7 @@ def _with_port(host: str, port: int, node: Node, findings: Findings) -> str:
 
 def _version(node: Node, findings: Findings) -> Literal["3.1.1", "5.0"]:
     if node.text is not None and node.text not in VERSIONS:
-        findings.error(node, f"MQTT {node.text!r} is not supported.", "Write '5.0' or '3.1.1'.")
+        findings.error(node, f"MQTT {quoted(node.value)} is not supported.", "Write '5.0' or '3.1.1'.")
     return VERSIONS.get(node.text or "", "5.0")
 
 
@@ -202,8 +203,8 @@ def _security(node: Node, known: frozenset[str], findings: Findings) -> tuple[st
     report = findings.warning if supported else findings.error
     for kind in kinds:
         if kind.text is not None and kind.text not in known:
-            fix = suggestion(kind.text, known) or f"Use one of {', '.join(sorted(known))}."
-            report(kind, f"The gateway cannot log in with {kind.text!r} here.", fix)
+            fix = suggestion(kind.text, known) or f"Write only the type, one of {', '.join(sorted(known))}."
+            report(kind, f"The gateway cannot log in with {quoted(kind.value)} here.", fix)
     return supported
 
 
@@ -217,4 +218,4 @@ def _check_url(node: Node, findings: Findings) -> None:
         findings.error(node, "The URL contains a user or password.", IN_FILES)
     elif not is_valid:
         fix = "Write http://host:port or https://host:port."
-        findings.error(node, f"{node.text!r} is not an http or https URL.", fix)
+        findings.error(node, f"{quoted(node.value)} is not an http or https URL.", fix)

@@ -19,7 +19,7 @@ import jsonschema
 from jsonschema.validators import extend
 from referencing import Registry
 
-from gateway.contract.document import Node
+from gateway.contract.document import Node, explained, quoted
 from gateway.contract.findings import Findings
 from gateway.documents.source import Place
 from gateway.documents.spelling import nearest, suggestion
@@ -45,7 +45,7 @@ def check_version(document: Document, findings: Findings) -> str | None:
         findings.error(stated, "The version of AsyncAPI must be text.", "Write '3.1.0', in quotes.")
     else:
         fix = "Convert it with `asyncapi convert`." if stated.text.startswith("2.") else "Write 3.0.0 or 3.1.0."
-        findings.error(stated, f"AsyncAPI {stated.text!r} is not supported.", fix)
+        findings.error(stated, f"AsyncAPI {quoted(stated.value)} is not supported.", fix)
     return None
 
 
@@ -162,7 +162,7 @@ def _explained(error: Any) -> tuple[str, str]:
     if error.validator in {"oneOf", "anyOf"}:
         fix = "Compare it with the AsyncAPI specification."
         return "It matches none of the forms that the specification allows here.", fix
-    return f"{_short(error.message)}.", "Correct the value."
+    return f"{_short(explained(error))}.", "Correct the value."
 
 
 def _explained_type(value: Any, types: list[str]) -> tuple[str, str]:
@@ -174,7 +174,7 @@ def _explained_type(value: Any, types: list[str]) -> tuple[str, str]:
 
 
 def _explained_choice(value: Any, allowed: list[Any]) -> tuple[str, str]:
-    message = f"{_short(value)} is not one of {', '.join(map(str, allowed))}."
+    message = f"{_short(value)} is not one of {', '.join(map(_short, allowed))}."
     if isinstance(value, str) and value in [str(one) for one in allowed if type(one) is int]:
         return message, "Remove the quotes."
     near = suggestion(value, map(str, allowed)) if isinstance(value, str) else ""

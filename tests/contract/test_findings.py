@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from gateway.contract import load
+from gateway.contract import examine, load
+from gateway.contract.avro_rules import AvroRules
+from gateway.contract.document import Document
+from gateway.contract.findings import Findings
 from gateway.errors import ConfigurationError
+from tests.contract.prose import PROSE
+from tests.fixes import PYTHON, apply
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.errors import Finding
     from tests.contract.conftest import Copy
 
 
@@ -351,12 +359,65 @@ ALL = SPECIFICATION + REFERENCES + SERVERS + CHANNELS + MESSAGES + EXAMPLES + AV
 @pytest.mark.parametrize("fault", ALL, ids=lambda fault: fault.message.replace(" ", "_"))
 def test_examine_finds(copy: Copy, fault: Fault) -> None:
     copy.edit(fault.old, fault.new, fault.file)
-    errors = [one for one in copy.findings() if one.severity == "error"]
+    contract, findings = examine(copy.document)
+    errors = [one for one in findings if one.severity == "error"]
     matching = [one for one in errors if one.path == fault.path and fault.message in f"{one.message} {one.fix}"]
     assert matching, "\n".join(map(str, errors))
     assert all(one.line > 0 for one in errors), "\n".join(map(str, errors))
     assert all(one.fix for one in errors), "\n".join(map(str, errors))
-    with pytest.raises(ConfigurationError):
+    assert contract is None
+    assert_fixed(copy, matching[0], findings)
+
+
+def assert_fixed(copy: Copy, finding: Finding, before: list[Finding]) -> None:
+    """Apply the fix that a finding quotes: it is gone, and there is no new one. Other fixes are known to be prose.
+
+    Only examples may have new ones: while a schema is invalid, they cannot be checked.
+    """
+    assert not [str(one) for one in before if PYTHON.search(f"{one.message} {one.fix}")]
+    if not apply(finding):
+        assert finding.fix in PROSE, "Quote what can be copied, or add this fix to PROSE."
+        return
+    after = {(one.path, one.message): str(one) for one in copy.findings() if "/examples/" not in one.path}
+    assert after.keys() <= {(one.path, one.message) for one in before} - {(finding.path, finding.message)}, after
+
+
+NOT_PYTHON = [
+    ("asyncapi.yaml", "examples: [dock-2]", "examples: [null, true, dock-2]"),
+    ("asyncapi.yaml", "payload: {location: gate-1, state: closed}", "payload: {location: null, state: [true, null]}"),
+    ("asyncapi.yaml", "temp_celcius: 23\n", "temp_celcius: [null, true]\n"),
+    ("asyncapi.yaml", "temp_celcius: {type: number}", "temp_celcius: {const: null, maximum: true}"),
+    ("asyncapi.yaml", "temp_celcius: {type: number}", "temp_celcius: {enum: [null, true, 'None']}"),
+    ("asyncapi.yaml", "temp_celcius: {type: number}", "temp_celcius: false"),
+    ("asyncapi.yaml", "protocolVersion: 3.1.1", "protocolVersion: null"),
+    ("asyncapi.yaml", "schemaLookupStrategy: TopicNameStrategy", "schemaLookupStrategy: true"),
+    ("asyncapi.yaml", "schemaIdPayloadEncoding: '4'", "schemaIdPayloadEncoding: null"),
+    ("asyncapi.yaml", "retention.ms: 604800000", "retention.ms: null"),
+    ("asyncapi.yaml", "required: [mqtt.topic]\n", "required: [null, true]\n"),
+    ("asyncapi.yaml", "qos: 1", "qos: null"),
+    (MACHINE, '"type": "float"', '"type": null'),
+    (MACHINE, '"type": "float"', '"type": "float", "default": [null, true, {"a": false}]'),
+    (MACHINE, '"type": "float"', '"type": {"type": true, "logicalType": null}, "logicalType": false, "order": null'),
+    (MACHINE, '"name": "sensor"', '"name": null, "aliases": [null, true], "x-source": null'),
+    (MACHINE, '"name": "sensor"', '"name": "sensor", "x-source": {"factor": null, "location": [true]}'),
+    (MACHINE, '"gateway.factory"', "true"),
+    (DOOR, '"open", "closed"', '"open", null, true], "default": false, "aliases": [null'),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new"), NOT_PYTHON)
+def test_messages_say_null_true_and_false(copy: Copy, file: str, old: str, new: str) -> None:
+    """The words of JSON and YAML, not those of Python, whatever is wrong."""
+    copy.edit(old, new, file)
+    findings = [str(one) for one in copy.findings()]
+    assert [one for one in findings if PYTHON.search(one.replace('"None"', ""))] == []
+    assert findings
+
+
+def test_load_raises_what_examine_finds(copy: Copy) -> None:
+    """An invalid contract is not loaded."""
+    copy.edit("action: receive", "action: recieve")
+    with pytest.raises(ConfigurationError, match="Did you mean 'receive'"):
         load(copy.document)
 
 
@@ -402,3 +463,51 @@ def test_a_parameter_renamed_in_the_address_is_one_finding_whose_fix_works(copy:
     assert errors_of(copy) == [("#/channels/doors/parameters/location", f"Rename it to {name!r}.")]
     copy.edit("      location: {", f"      {name}: {{")
     assert errors_of(copy) == []
+
+
+NEXT_TO_TYPE = [
+    ('"long", "logicalType": "timestamp-millis"', '{"type": "long", "logicalType": "timestamp-millis"}'),
+    ('["null", "long"], "logicalType": "timestamp-millis"',
+     '["null", {"type": "long", "logicalType": "timestamp-millis"}]'),
+    ('["null", {"type": "long", "x-unit": "ms"}], "logicalType": "timestamp-nanos"',
+     '["null", {"type": "long", "x-unit": "ms", "logicalType": "timestamp-nanos"}]'),
+    ('["string", "bytes"], "logicalType": "decimal", "precision": 4, "scale": 1',
+     '["string", {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 1}]'),
+    ('{"type": "fixed", "name": "U", "size": 16}, "logicalType": "uuid"',
+     '{"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}'),
+    ('{"type": "fixed", "name": "U", "size": 15}, "logicalType": "uuid"', None),
+    ('"string", "logicalType": "date"', None),
+    ('["null", "bytes"], "logicalType": "decimal"', None),
+    ('{"type": "array", "items": "long"}, "logicalType": "timestamp-millis"', None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("written", "right"), NEXT_TO_TYPE)
+def test_a_logical_type_next_to_a_type_is_moved_into_it(tmp_path: Path, written: str, right: str | None) -> None:
+    """The quoted type is accepted as it is; where none can carry the logical type, it is removed."""
+    path = tmp_path / "t.avsc"
+    path.write_text(f'{{"type": "record", "name": "R", "fields": [{{"name": "t", "type": {written}}}]}}')
+    (finding,) = schema_findings(path)
+    assert finding.fix == ("Remove it." if right is None else f'Write "type": {right}, and remove it here.')
+    assert apply(finding)
+    assert schema_findings(path) == []
+
+
+WRONG_BASE = ["date", "uuid", "decimal", "big-decimal", "duration", "timestamp-nanos"]
+
+
+@pytest.mark.parametrize("name", WRONG_BASE)
+def test_a_logical_type_of_another_type_names_its_own(tmp_path: Path, name: str) -> None:
+    """All that the right type needs is quoted."""
+    path = tmp_path / "t.avsc"
+    fields = f'[{{"name": "t", "type": {{"type": "boolean", "logicalType": "{name}"}}}}]'
+    path.write_text(f'{{"type": "record", "name": "R", "fields": {fields}}}')
+    (finding,) = schema_findings(path)
+    assert apply(finding)
+    assert schema_findings(path) == []
+
+
+def schema_findings(path: Path) -> list[Finding]:
+    findings = Findings()
+    AvroRules(findings, is_strict=True).check(Document(path).root)
+    return findings.ordered(str(path))

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from gateway.contract import examine
+from tests.contract.test_findings import assert_fixed
+
 if TYPE_CHECKING:
     from tests.contract.conftest import Copy
 
@@ -94,10 +97,12 @@ def test_examine_warns_of_unknown_logical_types(copy: Copy, name: str) -> None:
 def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
     copy.edit("  widgetLine:\n", GATES)  # a channel that no operation uses is no error
     copy.edit(doubt.old, doubt.new)
-    copy.contract()
-    (finding,) = [one for one in copy.findings() if doubt.message in one.message]
+    contract, findings = examine(copy.document)
+    assert contract is not None, findings
+    (finding,) = [one for one in findings if doubt.message in one.message]
     assert (finding.severity, finding.path) == ("warning", doubt.path)
     assert finding.line > 0
+    assert_fixed(copy, finding, findings)
 
 
 def test_load_subscribes_at_qos_1_when_the_contract_says_2(copy: Copy) -> None:

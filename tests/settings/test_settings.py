@@ -18,6 +18,7 @@ from gateway.settings.consistency import check_consistency
 from gateway.settings.producer_properties import take_linger
 from gateway.settings.settings import Settings, load
 from gateway.settings.values import is_local, parse_duration, parse_size, split_hosts
+from tests.fixes import PYTHON, apply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,19 @@ EXAMPLE = Path(__file__).parents[2] / "deploy" / "gateway.yaml"
 SECRET = "canary-5f0c"
 ALWAYS = "The gateway sets it, because a reading is acknowledged only when it is stored safely. Remove it."
 BOOLEANS = "Write true or false; in YAML 1.2 on, off, yes and no are text."
+PROSE = frozenset(
+    {  # fixes that quote nothing to copy
+        "Add `mechanism:` with its value.",
+        "Add password_file.",
+        "Remove scheme, user and path; the contract defines the protocol.",
+        "See the producer's properties in librdkafka's CONFIGURATION.md.",
+        "Write indented `key: value` lines below it.",
+        "Write it in digits, without quotes.",
+        "Write one of these.",
+        "Write the path of the file.",
+        BOOLEANS,
+    }
+)
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -277,6 +291,21 @@ def test_load_refuses(tmp_path: Path, line: str, message: str) -> None:
     findings = refuse(tmp_path, f"contract: a.yaml\n{line}\n")
     assert message in " ".join(texts(findings))
     assert {finding.line for finding in findings} == {2}
+    for finding in findings:
+        assert not PYTHON.search(f"{finding.message} {finding.fix}"), str(finding)
+    if apply(findings[0]):
+        after = {text.partition(" ")[2] for text in texts(all_findings(tmp_path / "gateway.yaml"))}
+        assert after < {text.partition(" ")[2] for text in texts(findings)}
+    else:
+        assert findings[0].fix in PROSE, "Quote what can be copied, or add this fix to PROSE."
+
+
+def all_findings(path: Path) -> list[Finding]:
+    try:
+        load(path, {})
+    except ConfigurationError as error:
+        return list(error.findings)
+    return []
 
 
 GUARANTEE, ELSEWHERE, NOT_OFFERED = "would break a guarantee", "from another setting", "does not offer"
