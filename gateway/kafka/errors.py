@@ -46,6 +46,8 @@ REFUSED = _codes(
 )
 # What a fatal producer reports for records that are not at fault.
 COLLATERAL = _codes("_FATAL _PURGE_QUEUE _PURGE_INFLIGHT OUT_OF_ORDER_SEQUENCE_NUMBER")
+ADVERTISED = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ")  # begins an error about a broker; the number is its id
+ADVERTISED_FIX = "start that broker, or correct its advertised.listeners: this machine must reach the address"
 _CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # the time differs in each report of the same error
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 # gateway.yaml is not named: `tail` also takes the address from its command line.
@@ -123,9 +125,10 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     if fault := next((fault for pattern, fault in _CONNECTION_FAULTS if pattern.search(message)), ""):
         server = _SERVER.match(message)
         return f"Kafka{f' at {server[1]}' if server else ''}: {fault}"
+    fix = ADVERTISED_FIX if ADVERTISED.match(message) else _REACH
     for pattern, fault in _UNREACHED:
         if match := pattern.match(message):
-            return f"Kafka at {match[1]}: {fault.format(match[2][:1].lower() + match[2][1:])}; {_REACH}"
+            return f"Kafka at {match[1]}: {fault.format(match[2][:1].lower() + match[2][1:])}; {fix}"
     by_text = next((fix for pattern, fix in _FIXES_BY_TEXT if pattern.search(message)), _SEE_LOG)
     place = f"{topic}: " if topic else ""
     return f"{place}{_PREFIX.sub('', message)}; {_FIXES.get(error.code(), by_text)}"
@@ -138,12 +141,15 @@ class ClientErrors:
         self.properties = {**properties, "log_level": 0, "error_cb": self._on_error}
         self._first: KafkaError | None = None  # those that follow only report that all brokers are down
 
+    def first(self, client: AdminClient | Consumer) -> str:
+        """The first error that the client has reported, with its fix; empty if there is none."""
+        client.poll(0)  # serves pending error callbacks; a consumer is not consuming yet
+        return sentence(self._first) if self._first else ""
+
     def no_answer(self, client: AdminClient | Consumer, reason: str = "") -> GatewayError:
         """Make the error of a request that timed out; `reason` counts if the client has reported no error."""
-        client.poll(0)  # serves pending error callbacks; a consumer is not consuming yet
-        if self._first:
-            cause, fix = sentences(printable(f"Kafka does not answer: {sentence(self._first)}"))
-            return GatewayError(cause, fix)
+        if first := self.first(client):
+            return GatewayError(*sentences(printable(f"Kafka does not answer: {first}")))
         return no_answer(reason)
 
     def _on_error(self, error: KafkaError) -> None:

@@ -42,6 +42,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from gateway.errors import GatewayError
 from gateway.kafka.errors import COLLATERAL, Outcome, cause, is_collateral, outcome, sentence
+from gateway.kafka.leaders import Leaders
 from gateway.log import Conditions
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ class KafkaSink:
         merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
         self._producer = _producer(self._properties)
+        self._leaders = Leaders()
         self.record_limit = int(merged["message.max.bytes"])
         self.settled: list[list[Entry]] = []
         self.failed: list[tuple[Entry, KafkaError]] = []
@@ -365,13 +367,17 @@ class KafkaSink:
     def missing_topics(self, names: set[str], timeout_seconds: float) -> set[str]:
         """Look up which topics do not exist, or are hidden from this user. Blocks; any thread may call it.
 
-        ConnectionError when no broker answers; the text is the cause as far as it is known.
+        ConnectionError when no broker answers, or a leader of a topic does not; the text is the cause as far as it is
+        known.
         """
         try:
-            present = self._producer.list_topics(timeout=timeout_seconds).topics
+            metadata = self._producer.list_topics(timeout=timeout_seconds)
         except KafkaException as error:
             raise ConnectionError(self.blocked_reason or sentence(error.args[0])) from None
+        if unreachable := self._leaders.unreachable(self._properties, metadata, names, timeout_seconds):
+            raise ConnectionError(unreachable)
         self._note_success()
+        present = metadata.topics
         return {name for name in names if name not in present or present[name].error}
 
     def _note_success(self) -> None:
@@ -387,6 +393,7 @@ class KafkaSink:
             self._producer.close()
 
     def _on_error(self, error: KafkaError) -> None:
+        self._leaders.note_error(error.str())
         if self.blocked_reason and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
             return  # it follows the error that has the cause
         self.blocked_reason = sentence(error)

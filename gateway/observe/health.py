@@ -1,7 +1,8 @@
 """Health for `/livez` and `/readyz`: the state of every peer, with the next step.
 
 Alive: the loop runs. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
-every stream has its schema id, of the lock file at least, the disk works, and no lane is blocked.
+the leaders of their partitions answer, every stream has its schema id, of the lock file at least, the disk works, and
+no lane is blocked.
 
 This code runs in the HTTP server's threads, so it only reads single values. Asking Kafka blocks; therefore a thread of
 its own asks, and its answer is kept for a few seconds.

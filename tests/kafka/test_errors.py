@@ -71,6 +71,14 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
                 "check the address (a new one needs a restart), and that Kafka listens there"
             ),
         ),
+        (
+            KafkaError._RESOLVE,  # noqa: SLF001 - as above
+            "kafka.internal:9092/1: Failed to resolve 'kafka.internal:9092': Name or service not known",
+            (
+                "Kafka at kafka.internal:9092: its name cannot be resolved: name or service not known; start that "
+                "broker, or correct its advertised.listeners: this machine must reach the address"
+            ),
+        ),
     ],
 )
 def test_sentence_has_place_cause_and_fix_of_a_connection_error(code: int, text: str, expected: str) -> None:
