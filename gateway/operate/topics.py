@@ -133,10 +133,13 @@ class Cluster:
     def topics(self, names: Sequence[str], hidden: Hidden | None = None) -> dict[str, Topic]:
         """Look up topics; those that exist are returned with all their settings.
 
-        A topic whose settings this user may not read is an error or, if `hidden` is given, goes there and has none.
+        A topic whose settings this user may not read is an error or, if `hidden` is given, goes there and has none. One
+        that this user may not see at all is an error.
         """
         settings = self._settings(names, hidden)
         metadata = self._metadata() if settings else {}
+        if refusal := next((one for name, one in (hidden or {}).items() if name not in metadata), None):
+            raise refusal
         return {
             name: Topic(name, len(metadata[name]), min(map(len, metadata[name])), entries)
             for name, entries in settings.items()

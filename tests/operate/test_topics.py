@@ -170,6 +170,14 @@ def test_plan_tells_why_kafka_does_not_answer(free_port: FreePort) -> None:
         plan({"any": Topic("any")}, nowhere)
 
 
+def allowed(topic: Topic, cluster: Cluster, hidden: Hidden) -> bool:
+    """Tell whether a user may see a topic."""
+    try:
+        return bool(cluster.topics([topic.name], hidden))
+    except GatewayError:
+        return False
+
+
 def test_plan_and_apply_tell_what_a_user_may_not(kafka_cluster: StartKafka) -> None:
     """Without the rights the sentence names the topic and the rights to ask for."""
     guarded = kafka_cluster(
@@ -190,6 +198,7 @@ def test_plan_and_apply_tell_what_a_user_may_not(kafka_cluster: StartKafka) -> N
     guarded.allow("gateway", topic.name, "WRITE")
     hidden: Hidden = {}
     seen = Topic(topic.name, partitions=2, configuration={"retention.ms": "1"})
+    wait_for(lambda: allowed(seen, user, hidden), 30, "the right to reach the broker")
     assert [one.setting for one in plan({topic.name: seen}, user, hidden).changes] == ["partitions"]
     assert "DESCRIBE_CONFIGS" in hidden[topic.name].hint
 
