@@ -88,7 +88,8 @@ class Transform:
         dead_letters: dict[int, DeadLetter] = {}
         topic, fast, limit, earliest = self._topic, self._fast, self._payload_limit, self.record_time.earliest
         # Readings come in order, unless the clock was set: so the oldest is at one of the ends.
-        is_plain = self._is_plain and all(end.received_at >= earliest for end in (*readings[:1], *readings[-1:]))
+        is_old = bool(readings) and (readings[0].received_at < earliest or readings[-1].received_at < earliest)
+        is_plain = self._is_plain and not is_old
         known = map(self._topics.get, [reading.topic for reading in readings])
         for reading, facts in zip(readings, known, strict=True):
             payload = reading.payload

@@ -339,6 +339,7 @@ ARRIVED = {"message.timestamp.type": "LogAppendTime"}
         (HOUR, WEEK, True, "ok", "1 h"),  # a difference, which has a row of its own
         (WEEK, {}, True, "warning", "168 h, which the contract does not state"),
         ({"retention.ms": "-1"}, {}, True, "ok", "without limit"),
+        (WEEK | {"retention.bytes": "1000"}, {}, False, "ok", "168 h, at most 1000 bytes a partition"),
         (WEEK | {"cleanup.policy": "compact"}, {}, False, "warning", "only the newest record of each key"),
         (WEEK | {"cleanup.policy": "compact"}, {"cleanup.policy": "compact"}, True, "ok", "168 h"),
         (WEEK | {"cleanup.policy": "compact,delete"}, {"cleanup.policy": "compact,delete"}, True, "ok", "168 h"),

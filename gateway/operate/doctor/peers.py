@@ -133,6 +133,8 @@ def check_kept(
     """Check how long Kafka keeps the records of a topic, where the contract does not state it."""
     what, kept = f"topic {topic.name} retention", topic.configuration.get("retention.ms", "-1")
     text = f"{int(kept) // 3_600_000} h" if int(kept) >= 0 else "without limit"
+    if (most := topic.configuration.get("retention.bytes", "-1")) != "-1":
+        text += f", at most {most} bytes a partition"
     if topic.is_compacted and "cleanup.policy" not in stated:
         fix = "Set cleanup.policy of the topic to delete, or state cleanup.policy in the contract."
         text = "Kafka keeps only the newest record of each key"
