@@ -53,9 +53,7 @@ class Leaders:
                 unknown[address] = TopicPartition(name, partition.id)
         return self._ask(properties, unknown, timeout_seconds) if unknown else ""
 
-    def _ask(
-        self, properties: Mapping[str, Any], leaders: Mapping[str, TopicPartition], timeout_seconds: float
-    ) -> str:
+    def _ask(self, properties: Mapping[str, Any], leaders: Mapping[str, TopicPartition], timeout_seconds: float) -> str:
         errors = ClientErrors(properties)
         admin, latest = AdminClient(errors.properties), OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library does not type it
         answers = {

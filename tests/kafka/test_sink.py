@@ -292,7 +292,7 @@ def test_send_to_a_missing_topic_fails_with_the_next_step(kafka: Kafka, topic: N
     assert settled == [1]
     assert outcome(failed[0]) is Outcome.RETRY
     assert sentence(failed[0], missing) == (
-        f"{missing}: Broker: Unknown topic or partition; "
+        f"{missing}: Unknown topic or partition; "
         "the topic does not exist: `gateway topics apply -c FILE` creates it as the contract describes it"
     )
     kafka.create_topic(missing)
