@@ -2,15 +2,15 @@
 
 Tests of the pure part ask for none and take seconds. The servers themselves are described in `tests/stack/`.
 `kafka` and `registry` are shared by all jobs of a run, so a test takes new topics from `topic` and leaves the servers
-as they are; a test that stops, kills or freezes takes its own from `kafka_cluster` or `own_registry`. Mosquitto
-starts in 20 ms: every test has its own.
+as they are. A test that stops, kills or freezes takes `away_kafka`, which its job has for such tests and which runs
+again after each, or its own from `kafka_cluster` or `own_registry`. Mosquitto starts in 20 ms: every test has its own.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -101,6 +101,22 @@ def kafka(shared_servers: SharedServers) -> Kafka:
 def registry(shared_servers: SharedServers) -> Registry:
     """Give one schema registry for the whole run."""
     return shared_servers.get(Registry)
+
+
+@pytest.fixture(scope="session")
+def breakable_kafka() -> Iterator[Kafka]:
+    """Start one Kafka node for the tests of this job that break it."""
+    with Kafka(users={"gateway": "secret"}) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def away_kafka(breakable_kafka: Kafka) -> Iterator[Kafka]:
+    """Give that node to a test that freezes, stops or kills it; afterwards it runs again."""
+    yield breakable_kafka
+    with suppress(AssertionError):  # it was killed
+        breakable_kafka.thaw()
+    breakable_kafka.start()
 
 
 @pytest.fixture(scope="session")

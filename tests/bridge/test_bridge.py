@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from tests.conftest import NewTopic, StartKafka
+    from tests.conftest import NewTopic
     from tests.stack.kafka import Kafka
 
 LIMIT = 900_000
@@ -298,14 +298,13 @@ def test_turn_moves_readings_and_acknowledges_them(kafka: Kafka, topic: NewTopic
 
 
 def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
-    kafka_cluster: StartKafka, plants: Callable[..., Plant]
+    away_kafka: Kafka, plants: Callable[..., Plant]
 ) -> None:
     """Few readings of a lane are sent together once they fill a request, or after some time, whatever Kafka does."""
-    cluster = kafka_cluster()
     names = [f"line{number}" for number in range(PACING.many_lanes + 1)]
-    for name in [*names, "dead"]:
-        cluster.create_topic(name)
-    plant = plants(cluster.bootstrap, names, "dead", memory=2**27, pacing=Pacing(gather_seconds=3.0))
+    for name in [*names, "dead-lines"]:
+        away_kafka.create_topic(name)
+    plant = plants(away_kafka.bootstrap, names, "dead-lines", memory=2**27, pacing=Pacing(gather_seconds=3.0))
     lanes = [plant.bridge.lanes[name] for name in names]
     counts: Counter[str] = Counter()
 
@@ -318,7 +317,7 @@ def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
 
     publish(1, names)
     plant.settle()
-    cluster.freeze()
+    away_kafka.freeze()
     publish(PACING.many_readings // PACING.many_lanes, names)
     assert not any(each.waiting for each in lanes), "nothing was under way"
     publish(1, names)
@@ -326,10 +325,10 @@ def test_turn_lets_lanes_with_few_readings_wait_while_much_is_under_way(
     publish(PACING.full_request - 1, names[:1])
     assert [len(each.waiting) for each in lanes] == [0] + [1] * (len(lanes) - 1)
     plant.turn_until(lambda: not any(each.waiting for each in lanes), "the waiting to end")
-    cluster.thaw()
+    away_kafka.thaw()
     plant.settle()
     for name in names:
-        assert numbers_by_key(records(cluster.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}
+        assert numbers_by_key(records(away_kafka.bootstrap, name, counts[name])) == {"k": list(range(counts[name]))}
 
 
 @pytest.mark.parametrize(
@@ -547,18 +546,17 @@ def test_turn_sends_neighbours_of_a_refused_record_again_only_once(
 
 
 def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
-    kafka_cluster: StartKafka, plants: Callable[..., Plant]
+    away_kafka: Kafka, plants: Callable[..., Plant]
 ) -> None:
     """No distance while few are in flight, and less after a turn that read enough for a request."""
     pacing = NotedPacing(distance_seconds=0.005, longest_distance_seconds=0.4, full_distance_seconds=0.1)
-    cluster = kafka_cluster()
-    for name in ("sensors", "dead"):
-        cluster.create_topic(name)
-    plant = plants(cluster.bootstrap, ["sensors"], "dead", pacing=pacing)
+    for name in ("distant", "dead-distant"):
+        away_kafka.create_topic(name)
+    plant = plants(away_kafka.bootstrap, ["distant"], "dead-distant", pacing=pacing)
 
     def turn(count: int) -> None:
         for _ in range(count):
-            plant.source.publish("sensors", payload(len(plant.source.published)))
+            plant.source.publish("distant", payload(len(plant.source.published)))
         plant.bridge.run_once()
         assert plant.bridge.turned_at >= pacing.noted[-1].wait.pause_until
 
@@ -572,7 +570,7 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
 
     turn(1)
     plant.settle()
-    cluster.freeze()
+    away_kafka.freeze()
     assert keeps(lambda _: 0.0, 6)
     turn(15)
     assert keeps(lambda in_flight: in_flight * 0.005, 1)
@@ -580,7 +578,7 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
     assert keeps(lambda _: 0.4, PACING.full_request - 1)
     assert keeps(lambda _: 0.1, PACING.full_request)
     assert plant.sink.in_flight == len(plant.source.published) - 1
-    cluster.thaw()
+    away_kafka.thaw()
     plant.settle()
 
 
@@ -735,32 +733,29 @@ def test_turn_keeps_the_order_while_credentials_are_renewed(
     }
 
 
-def test_turn_acknowledges_nothing_while_kafka_is_frozen(
-    kafka_cluster: StartKafka, plants: Callable[..., Plant]
-) -> None:
+def test_turn_acknowledges_nothing_while_kafka_is_frozen(away_kafka: Kafka, plants: Callable[..., Plant]) -> None:
     """Only Kafka's acknowledgement makes a reading safe; with memory full, reading stops, and goes on later."""
-    cluster = kafka_cluster()
-    for name in ("sensors", "dead"):
-        cluster.create_topic(name)
-    plant = plants(cluster.bootstrap, ["sensors"], "dead", memory=100_000)
-    plant.source.publish("sensors", payload(0))
+    for name in ("patient", "dead-patient"):
+        away_kafka.create_topic(name)
+    plant = plants(away_kafka.bootstrap, ["patient"], "dead-patient", memory=100_000)
+    plant.source.publish("patient", payload(0))
     plant.settle()
-    cluster.freeze()
+    away_kafka.freeze()
     for number in range(1, 1_001):
-        plant.source.publish("sensors", payload(number))
+        plant.source.publish("patient", payload(number))
     plant.turn_until(lambda: not plant.source.is_reading, "memory to fill")
     for number in range(1_001, 1_011):
-        plant.source.publish("sensors", payload(number))
+        plant.source.publish("patient", payload(number))
     for _ in range(20):
         plant.bridge.run_once()
         plant.check()
     assert plant.source.acknowledged == [1]
-    assert plant.ledger.books["sensors"].received == 1_001, "what came later was not read"
-    cluster.thaw()
-    plant.turn_until(lambda: plant.ledger.books["sensors"].received == 1_011, "reading to go on")
+    assert plant.ledger.books["patient"].received == 1_001, "what came later was not read"
+    away_kafka.thaw()
+    plant.turn_until(lambda: plant.ledger.books["patient"].received == 1_011, "reading to go on")
     plant.settle()
     assert plant.source.is_reading
-    assert numbers_by_key(records(cluster.bootstrap, "sensors", 1_011)) == {"k": list(range(1_011))}
+    assert numbers_by_key(records(away_kafka.bootstrap, "patient", 1_011)) == {"k": list(range(1_011))}
 
 
 def test_close_books_what_is_left(topic: NewTopic, kafka: Kafka, plants: Callable[..., Plant]) -> None:

@@ -1,11 +1,10 @@
-"""Fixtures of the fault tests: one Kafka that they may freeze and kill, healed after each, and sites on it.
+"""Fixtures of the fault tests: sites on a Kafka that they may freeze and kill.
 
 `README.md` lists the faults, and the test of each.
 """
 
 from __future__ import annotations
 
-import contextlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,15 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.faults.site import Site
-from tests.stack.kafka import Kafka
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.stack.kafka import Kafka
     from tests.stack.registry import Registry
 
 FOLDER = Path(__file__).parent
-USERS = {"gateway": "secret"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,22 +34,6 @@ class StartSite(Protocol):
 
     def __call__(self, **settings: Any) -> Site:
         """Make a site; the gateway is not started."""
-
-
-@pytest.fixture(scope="session")
-def breakable_kafka() -> Iterator[Kafka]:
-    """Start one Kafka node that the fault tests share."""
-    with Kafka(users=USERS) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def away_kafka(breakable_kafka: Kafka) -> Iterator[Kafka]:
-    """Give the shared node to a test that freezes, stops or kills it; afterwards it runs again."""
-    yield breakable_kafka
-    with contextlib.suppress(AssertionError):  # it was killed
-        breakable_kafka.thaw()
-    breakable_kafka.start()
 
 
 @pytest.fixture

@@ -21,13 +21,14 @@ from tests.stack.browser import Browser
 from tests.stack.gateway import Gateway
 from tests.stack.publisher import Publisher
 from tests.stack.wait import wait_for
-from tests.test_end_to_end import TOPICS, servers
+from tests.test_end_to_end import Topics, servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from gateway.page.blocks import Block
-    from tests.conftest import StartKafka, StartMosquitto
+    from tests.conftest import StartMosquitto
     from tests.stack.kafka import Kafka
     from tests.stack.registry import Registry
 
@@ -101,15 +102,6 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
-def cluster(kafka_cluster: StartKafka) -> Kafka:
-    """Give a Kafka that the test may freeze, with the contract's topics."""
-    cluster = kafka_cluster()
-    for name in TOPICS:
-        cluster.create_topic(name, 3)
-    return cluster
-
-
 def cells(browser: Browser, stream: str) -> dict[str, str]:
     """A stream's cells in all tables, by their column's head."""
     found: Any = browser.ask(
@@ -121,11 +113,12 @@ def cells(browser: Browser, stream: str) -> dict[str, str]:
 
 
 def test_browser_shows_what_happens(
-    browser: Browser, cluster: Kafka, registry: Registry, mosquitto: StartMosquitto
+    browser: Browser, away_kafka: Kafka, registry: Registry, mosquitto: StartMosquitto, tmp_path: Path
 ) -> None:
     """On a phone and on a desk, light and dark; with Kafka away the state is red and what waits grows, by itself."""
     broker = mosquitto()
-    with Gateway(servers(broker, cluster, registry), spool={"after": "100ms"}) as gateway:
+    contract = Topics(away_kafka, tmp_path).contract
+    with Gateway(servers(broker, away_kafka, registry), contract, spool={"after": "100ms"}) as gateway:
         gateway.start()
         with Publisher(broker.port) as publisher:
             publisher.publish([("doors/secret-dock", b'{"state":"open"}')] * 5 + [("doors/d", b'{"state":7}')] * 2)
@@ -139,13 +132,13 @@ def test_browser_shows_what_happens(
             assert doors["last reading"].endswith(" ago")
             assert doors["last dead letter"].startswith("wrong_type, ")
 
-            cluster.freeze()
+            away_kafka.freeze()
             try:
                 watch_an_outage(browser, publisher)
                 loaded = browser.load(address, width=360)
                 assert (loaded.complaints, set(loaded.requests)) == ([], {address})
             finally:
-                cluster.thaw()
+                away_kafka.thaw()
             gateway.wait_settled(57)
         wait_for_waiting(browser, "0")
         assert gateway.stop_and_read_ledger()["balanced"]

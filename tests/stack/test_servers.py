@@ -22,6 +22,7 @@ from tests.stack.wait import wait_for
 if TYPE_CHECKING:
     from tests.conftest import FreePort, StartKafka, StartMosquitto
     from tests.stack.certificates import Certificates
+    from tests.stack.kafka import Kafka
     from tests.stack.mosquitto import Mosquitto
     from tests.stack.registry import Registry
 
@@ -122,27 +123,25 @@ def test_mosquitto_with_a_bad_setting_fails_with_what_it_wrote(mosquitto: StartM
         mosquitto("listener 1883\nno_such_setting 1")
 
 
-def test_kafka_killed_comes_back_with_its_records(kafka_cluster: StartKafka) -> None:
-    kafka = kafka_cluster()
-    kafka.create_topic("kept")
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "acks": "all", "log_level": 0})
+def test_kafka_killed_comes_back_with_its_records(away_kafka: Kafka) -> None:
+    away_kafka.create_topic("kept")
+    producer = Producer({"bootstrap.servers": away_kafka.bootstrap, "acks": "all", "log_level": 0})
     producer.produce("kept", b"before")
     assert producer.flush(30) == 0
-    kafka.kill()
+    away_kafka.kill()
     producer.produce("kept", b"while it is away")
-    kafka.start_node()
+    away_kafka.start_node()
     assert producer.flush(60) == 0
-    assert [record.value for record in records(kafka.bootstrap, "kept", 2)] == [b"before", b"while it is away"]
+    assert [record.value for record in records(away_kafka.bootstrap, "kept", 2)] == [b"before", b"while it is away"]
 
 
-def test_kafka_frozen_acknowledges_nothing_until_thawed(kafka_cluster: StartKafka) -> None:
-    kafka = kafka_cluster()
-    kafka.create_topic("frozen")
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
-    kafka.freeze()
+def test_kafka_frozen_acknowledges_nothing_until_thawed(away_kafka: Kafka) -> None:
+    away_kafka.create_topic("frozen")
+    producer = Producer({"bootstrap.servers": away_kafka.bootstrap, "log_level": 0})
+    away_kafka.freeze()
     producer.produce("frozen", b"patience")
     assert producer.flush(1) == 1
-    kafka.thaw()
+    away_kafka.thaw()
     assert producer.flush(60) == 0
 
 
