@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY = "The gateway tries again."
+RETRY = "Will retry."
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 RESTART = "A change of gateway.yaml, the contract or a schema file needs a restart."

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.stack.gateway import Gateway
 
-RETRY = "The gateway tries again."
+RETRY = "Will retry."
 PORTAL = f"A captive portal or a proxy may have answered instead. {RETRY}"
 COUNT = 10  # readings of each of two streams
 

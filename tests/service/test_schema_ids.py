@@ -138,7 +138,7 @@ def test_run_goes_on_with_pinned_ids_that_no_registry_confirms(
             f"The schema ids are those of the lock file, and not confirmed. Registry {refusing.url}: Unauthorized "
             "(HTTP 401, code 40101). Check registry.username and registry.password_file, or registry.token_file; "
             "a renewed file is read again. "
-            "The gateway tries again."
+            "Will retry."
         )
         assert registry_states(gateway) == [("pinned", expected)]
         gateway.stop_and_read_ledger()
