@@ -110,8 +110,9 @@ class SchemaCode:
         if keyword == "pattern":
             return f"{self._program.bind('passed', _Passed(test.passes))}[{value}]"
         if keyword == "type":
-            names = argument if isinstance(argument, list) else [argument]
-            classes = frozenset().union(*(KINDS.get(name, {int}) for name in names))
+            classes = _classes(argument)
+            if len(classes) == 1:
+                return f"{value}.__class__ is {self._program.bind('class', *classes)}"
             return f"{value}.__class__ in {self._program.bind('classes', classes)}"
         choices = argument if keyword == "enum" else [argument]
         if keyword in {"enum", "const"} and all(isinstance(one, str) for one in choices):
@@ -135,8 +136,9 @@ class SchemaCode:
             if name not in rules.members:
                 self._program.line(f"{value}[{name!r}]")
         for name, below in rules.members.items():
-            is_present = name in rules.required
-            expression = f"{value}[{name!r}]" if is_present else f"{value}.get({name!r}, ABSENT)"
+            absent = _passing(below)
+            is_present = name in rules.required or absent != "ABSENT"
+            expression = f"{value}[{name!r}]" if name in rules.required else f"{value}.get({name!r}, {absent})"
             self._below(below, self._program.let("c", expression), f"{value}[{name!r}]", is_present=is_present)
         if rules.others is NO_MEMBER:
             self._program.line(f"if not {value}.keys() <= {self._program.bind('named', rules.named)}: raise FallBack")
@@ -145,7 +147,9 @@ class SchemaCode:
 
     def _each(self, rules: Rules, pairs: str, value: str, but: frozenset[str] = frozenset()) -> None:
         token, item = self._program.name("k"), self._program.name("c")
-        with self._program.block(f"for {token}, {item} in {pairs}:"):
+        is_plain = not but and not rules.decodes and pairs.endswith(".items()")
+        head = f"{item} in {value}.values()" if is_plain else f"{token}, {item} in {pairs}"
+        with self._program.block(f"for {head}:"):
             if but:
                 self._program.line(f"if {token} in {self._program.bind('named', but)}: continue")
             self._below(rules, item, f"{value}[{token}]", is_present=True)
@@ -154,6 +158,20 @@ class SchemaCode:
         self.write(rules, value, is_present=is_present)
         if rules.decode or any(each.decodes for each in rules.also):
             self._program.line(f"if {value} is not ABSENT: {place} = {value}")
+
+
+def _classes(argument: Any) -> frozenset[type]:
+    """Give the classes whose values all have a type of JSON Schema."""
+    names = argument if isinstance(argument, list) else [argument]
+    return frozenset().union(*(KINDS.get(name, {int}) for name in names))
+
+
+def _passing(rules: Rules) -> str:
+    """Write a value that stands for an absent member and passes at once, where that is simple."""
+    if [test.keyword for test in rules.tests] != ["type"] or rules.below or rules.decode:
+        return "ABSENT"
+    classes = _classes(rules.tests[0].argument)
+    return next((repr(value) for value in (0, "", None) if type(value) in classes), "ABSENT")
 
 
 def _ratio(divisor: float) -> tuple[int, int]:

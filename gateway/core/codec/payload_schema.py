@@ -33,6 +33,7 @@ UNENFORCED = frozenset({
     "else", "format", "if", "maxContains", "minContains", "not", "nullable", "oneOf", "patternProperties",
     "prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
 })  # fmt: skip
+OF_OBJECTS = frozenset({"additionalProperties", "properties", "required"})
 ENFORCED = frozenset({*TESTS, "additionalProperties", "allOf", "items", "properties", "required"})
 
 
@@ -169,6 +170,11 @@ class Place(NamedTuple):
         kinds |= {"object" for _, field in self.parts if len(field.paths) == 1}
         return kinds if kinds and self.is_certain else None
 
+    @property
+    def may_be_object(self) -> bool:
+        """True when an object may pass."""
+        return "object" in (self.kinds or {"object"})
+
     def _reads(self) -> Iterator[tuple[Path, Field]]:
         yield from self.parts
         yield from ((path, field) for each in self.types for field in each.fields for path in field.paths if path)
@@ -253,6 +259,8 @@ class _Reducer:
                 others = first  # it demands no less than what it replaces: one rule for all costs less
             else:
                 members |= read
+        if isinstance(others, dict) and others.keys() <= OF_OBJECTS:  # which is nothing for members that cannot be one
+            members = {name: one for name, one in members.items() if one != {} or place.member(name).may_be_object}
         required = [name for name in _list(schema.get("required")) if not self._is_demanded(name, place, path)]
         is_needed = others != {} or any(each != {} for each in members.values())
         return (
