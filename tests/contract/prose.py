@@ -5,8 +5,8 @@ from __future__ import annotations
 PROSE = frozenset(
     {
         "Add `asyncapi: 3.1.0` at the top.",
-        "Add a clientId; the kept session belongs to it.",
-        "Add a field of the key.",
+        "Add a clientId: the broker keeps the session under this name.",
+        "Give one of the fields of the key a value.",
         "Add a field to the record, or remove the member.",
         "Add a field, as in [$message.payload#/field].",
         "Add it to `parameters`.",
@@ -43,7 +43,7 @@ PROSE = frozenset(
         "Name one message; the gateway validates readings against it.",
         "Point at a text field of the record.",
         "Point at a text member that a field of the record reads.",
-        "Read each place once.",
+        "Let one field read each place.",
         "Refer to #/channels/...",
         "Refer to #/channels/doors/messages/...",
         "Refer to #/servers/...",
