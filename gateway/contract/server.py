@@ -171,7 +171,7 @@ def _maximum_packet_size(node: Node, findings: Findings) -> int | None:
     size = _number(node, 0, 2**32 - 1, findings) or None
     if size and size < SMALL_PAYLOAD:
         message = f"Readings of more than {size} bytes will be dead letters."
-        findings.warning(node, message, "Write the size of the largest payload in bytes, such as 65536, or remove it.")
+        findings.warning(node, message, "Write the size of the largest payload in bytes, such as 65536.")
     return size
 
 

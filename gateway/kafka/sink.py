@@ -15,9 +15,6 @@ together or not at all, and reported once: settled when Kafka has all of them, f
 
 `batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone, not with its neighbours.
 
-Arguments go to `produce` by position: names cost half a microsecond a record. None fills the positional slot of
-`on_delivery`, an alias of `callback`.
-
 **Runs.** A delivery report costs as much as producing the record: Python copies key and value, and calls back. So one
 report covers a *run*: the readings of one partition in one `send`. By the gap-less guarantee Kafka has all records of a
 run when it has the last; otherwise all are sent again. Only librdkafka's partitioner knows the partition of a key: the
@@ -249,6 +246,7 @@ class KafkaSink:
         produce, taken = self._producer.produce, 0
         try:
             for record, report in zip(records, reports, strict=True):
+                # By position, as names cost half a microsecond a record. None is for `on_delivery`: `callback` again.
                 produce(
                     record.topic, record.value, record.key, partition, report, None, record.timestamp, record.headers
                 )

@@ -62,6 +62,8 @@ _REFUSED: Final = {
     "sticky.partitioning.linger.ms": ("This property would have no effect: every record has a key.", "Remove it."),
     "default.topic.config": ("This property hides others.", "Write its members beside it, and remove it."),
 }
+LONGEST_LINGER_MILLISECONDS: Final = 100  # as `bridge/pacing.py` applies it
+SMALLEST_RECORD_BYTES: Final = 16_384  # of which `kafka/sink.py` keeps 4 KiB for headers
 _UNKNOWN: Final = "librdkafka has no such property."
 _IN_FLIGHT: Final = {"max.in.flight", "max.in.flight.requests.per.connection"}
 _ORDERED: Final = {"1", "2", "3", "4", "5"}  # requests in flight whose order Kafka keeps
@@ -95,6 +97,15 @@ def refuse(name: str, value: object) -> tuple[str, str] | None:
         return "Expected a number of milliseconds.", "Write a number such as 5."
     if reason := _librdkafka_refuses(name, value):
         return reason, "See the producer's properties in librdkafka's CONFIGURATION.md."
+    return _has_no_use(plain, float(value)) if _MILLISECONDS.fullmatch(str(value)) else None
+
+
+def _has_no_use(name: str, number: float) -> tuple[str, str] | None:
+    """What is wrong with a number that librdkafka takes, but the gateway cannot use, and the fix; or None."""
+    if name in _LINGER and number > LONGEST_LINGER_MILLISECONDS:
+        return "The gateway holds readings back for at most 100 ms.", "Write a number from 0 to 100, such as 5."
+    if name == "message.max.bytes" and number < SMALLEST_RECORD_BYTES:
+        return "Hardly a reading fits into a record of this size.", "Write at least 16384 bytes, such as 1000000."
     return None
 
 

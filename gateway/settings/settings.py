@@ -267,8 +267,7 @@ class Settings(_Settings):
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Load gateway.yaml and apply the environment: `GATEWAY_` variables, and systemd's `CREDENTIALS_DIRECTORY`.
 
-    Every file that the settings name, except the contract, existed and could be used; else ConfigurationError has all
-    findings.
+    ConfigurationError has all findings, also those about the files that the settings name; the contract is read later.
     """
     settings, _, found = _read(path, environ)
     if settings is None or found:

@@ -55,13 +55,18 @@ LONGEST_AFTER_SECONDS: Final = 3_600.0
 
 def _check_size(size: int) -> int:
     if size < SMALLEST_SIZE:
-        raise wrong("This is too small to be useful.", "Write at least 256KiB; a number without a unit is bytes.")
+        raise wrong(
+            "This is too small to be useful.", "Write a number with a unit, such as 32MiB, and at least 256KiB."
+        )
     return size
 
 
 def _check_after(seconds: float) -> float:
     if seconds > LONGEST_AFTER_SECONDS:
-        raise wrong("Readings would wait in memory only for more than an hour.", "Write at most 1h, such as 5s.")
+        raise wrong(
+            "Readings would wait in memory only for more than an hour.",
+            "Write a number with a unit, such as 5s, and at most 1h.",
+        )
     return seconds
 
 
@@ -112,7 +117,7 @@ _PRIVATE: Final = tuple(map(ipaddress.ip_network, _NETWORKS))
 
 def _check_hosts(text: str) -> str:
     if any(port == 0 for _, port in split_hosts(text)):
-        raise wrong("0 is not a port.", "Write a port from 1 to 65535, or remove it.")
+        raise wrong("0 is not a port.", "Remove it, or write a port from 1 to 65535.")
     return text
 
 

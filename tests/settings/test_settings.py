@@ -267,6 +267,8 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         ("servers: {kafka: {producer: {linger.ms: .nan}}}", "Expected a number of milliseconds"),
         ("servers: {kafka: {producer: {linger.ms: 1000000}}}", "rejects this value"),
         ("servers: {kafka: {producer: {lingr.ms: 5}}}", "no such property"),
+        ("servers: {kafka: {producer: {linger.ms: 5000}}}", "at most 100 ms"),
+        ("servers: {kafka: {producer: {message.max.bytes: 1000}}}", "at least 16384"),
         ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "Expected 'PLAIN'"),
         ("servers: {kafka: {sasl: {username: a}}}", "This setting is missing."),
         ("servers: {kafka: {tls: {cert_file: ''}}}", "Expected a file name"),
