@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract import channel, references, rules, specification
+from gateway.contract import channel, forms, references, rules, specification, uses
 from gateway.contract.build import build, contract
 from gateway.contract.findings import Findings
 
@@ -21,6 +21,8 @@ def examine(document: Document) -> tuple[Contract | None, list[Finding]]:
     if version is None:  # another version has other rules, and more findings would mislead
         references.check(document, findings)
         return None, findings.ordered(str(document.path))
+    forms.check(document, findings)
+    uses.check(document, findings)
     specification.check(document, version, findings)
     references.check(document, findings)
     rules.check_spelling(document, findings)

@@ -97,7 +97,8 @@ class Payloads:
 
     def _json_schema(self, node: Node, place: Node, *, of_element: bool) -> Payload | None:
         if node.source.path.suffix == ".avsc" or (node.is_mapping and node.value.get("type") == "record"):
-            fix = "Write payload: {schemaFormat: application/vnd.apache.avro;version=1.9.0, schema: {$ref: ...}}."
+            what = f"{{$ref: '{place.reference}'}}" if place.reference else "..."
+            fix = f"Write payload: {{schemaFormat: application/vnd.apache.avro;version=1.9.0, schema: {what}}}."
             self.findings.error(place, "Expected JSON Schema, not an Avro schema.", fix)
             return None
         try:
@@ -136,7 +137,9 @@ def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:
     if target is not None and target.tokens[:-1] == ("channels", channel.name, "messages"):
         return True
     if target is not None:
-        fix = f"Refer to #/channels/{channel.name}/messages/..."
+        messages = channel.node.at("messages")
+        own = [messages.own(name).path for name, one in messages.members() if one.place == target.followed().place]
+        fix = f"Refer to {own[0] if own else messages.path + '/...'}."
         findings.error(node, f"{node.reference!r} is not a message of the operation's channel.", fix)
     return False
 

@@ -44,7 +44,9 @@ def check_version(document: Document, findings: Findings) -> str | None:
     elif stated.text is None:
         findings.error(stated, "The version of AsyncAPI must be text.", "Write '3.1.0', in quotes.")
     else:
-        fix = "Convert it with `asyncapi convert`." if stated.text.startswith("2.") else "Write 3.0.0 or 3.1.0."
+        name = document.path.name
+        convert = f"Convert it with AsyncAPI's own tool: `asyncapi convert {name} -t 3.0.0 -o {name}`."
+        fix = convert if stated.text.startswith(("1.", "2.")) else "Write 3.0.0 or 3.1.0."
         findings.error(stated, f"AsyncAPI {quoted(stated.value)} is not supported.", fix)
     return None
 
@@ -116,7 +118,7 @@ def _report(node: Node, error: Any, findings: Findings, misspelt: Misspelt) -> N
                     misspelt[place.place, key] = place, name
                 else:
                     findings.error(place.own(key), f"Unknown member {key!r}.", suggestion(key, known) or "Remove it.")
-        else:
+        elif cause.validator != "type" or "enum" not in cause.schema:  # else it is none of the allowed values either
             findings.error(place, *_explained(cause))
 
 
@@ -167,10 +169,22 @@ def _explained(error: Any) -> tuple[str, str]:
 
 def _explained_type(value: Any, types: list[str]) -> tuple[str, str]:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    fix = "Put it in quotes." if "string" in types and isinstance(value, int | float) else "Correct the value."
+    fix = "Correct the value."
+    if "string" in types and isinstance(value, int | float):
+        fix = "Put it in quotes."
+    elif "array" in types and isinstance(value, str | int | float):
+        fix = "Put it in brackets."
+    elif isinstance(value, str) and _is_of(value, types):
+        fix = "Remove the quotes."
     expected = " or ".join(EXPECTED[one] for one in types)
     kind = f"the number {value}" if is_number else KINDS[type(value)]
     return f"Expected {expected}, not {kind}.", fix
+
+
+def _is_of(text: str, types: list[str]) -> bool:
+    """Whether a text would be a value of one of the types without its quotes."""
+    kinds = {"integer": r"-?\d+", "number": r"-?\d+(\.\d+)?", "boolean": "true|false"}
+    return any(re.fullmatch(kinds[one], text) for one in types if one in kinds)
 
 
 def _explained_choice(value: Any, allowed: list[Any]) -> tuple[str, str]:

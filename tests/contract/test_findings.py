@@ -114,7 +114,7 @@ SERVERS = [
           "Remove the quotes"),
     Fault("cleanSession: false", "cleanSession: no", "#/servers/factoryBroker/bindings/mqtt/cleanSession",
           "true or false, not text"),
-    Fault("protocol: kafka", "protocol: amqp", "#/servers", "no Kafka server"),
+    Fault("protocol: kafka", "protocol: amqp", "#/servers/kafka/protocol", "'kafka' has the protocol 'amqp'"),
     Fault("channels:\n", "  kafka2: {host: other, protocol: kafka}\n\nchannels:\n", "#/servers/kafka2",
           "more than one Kafka server"),
     Fault("    title: Kafka cluster\n", "    security: [{type: httpApiKey, name: k, in: header}]\n",
