@@ -51,10 +51,15 @@ class Installation(NamedTuple):
 def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
     """Load gateway.yaml, with overrides from the environment, and its contract."""
     settings = load(config, environ)
-    contract = contracts.load(settings.contract_path())
+    contract = contract_of(settings)
     if errors := [finding for finding in check_consistency(settings, contract) if finding.severity == "error"]:
         raise ConfigurationError(errors)
     return Installation(settings, contract)
+
+
+def contract_of(settings: Settings) -> Contract:
+    """Load the part of the contract that the settings choose."""
+    return contracts.load(settings.contract_path(), settings.choice)
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gateway.contract import Contract
+    from gateway.contract import Choice, Contract
     from gateway.page.html import Page
 
 
@@ -45,7 +45,7 @@ def run(
 
     settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format, config=config.absolute())
-    loaded = loading(settings.contract_path())
+    loaded = loading((settings.contract_path(), settings.choice))
 
     from gateway.service.service import build
     from gateway.service.workers import run_workers
@@ -62,15 +62,15 @@ def run(
     build(own.contract, own.settings, os.environ, own.filters, page).run()
 
 
-def _loader() -> Callable[[Path], tuple[Contract, Page]]:
+def _loader() -> Callable[[tuple[Path, Choice]], tuple[Contract, Page]]:
     """Import what reads a contract and writes its page; a running gateway does not need these modules."""
     from gateway import contract
     from gateway.contract import examination  # noqa: F401 - `contract.read` imports it
     from gateway.operate import docs
     from gateway.operate.docs import content  # noqa: F401 - `docs.page` imports it
 
-    def load(path: Path) -> tuple[Contract, Page]:
-        model, document = contract.read(path)
+    def load(chosen: tuple[Path, Choice]) -> tuple[Contract, Page]:
+        model, document = contract.read(*chosen)
         return model, docs.page(document)
 
     return load

@@ -9,6 +9,8 @@
     examples.py        examples match their schemas
     mapping.py         MQTT examples become the records of the Kafka examples
     build.py           operations -> streams
+    forms.py  uses.py  forms of other versions and tools, and what contradicts its use
+    stage.py           the servers of an installation, of a document with those of several stages
     rules.py           rules between the parts
 
 These modules are imported only while a contract is loaded, which `gateway run` does in a fork
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.model import Contract
+from gateway.core.model import Choice, Contract
 from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
@@ -27,16 +29,19 @@ if TYPE_CHECKING:
 
     from gateway.contract.document import Document
 
-__all__ = ["Contract", "examine", "load", "read"]
+__all__ = ["Choice", "Contract", "examine", "load", "read"]
 
 
-def load(path: Path) -> Contract:
-    """Load a contract that is to be used; raises ConfigurationError with all errors."""
-    return read(path)[0]
+def load(path: Path, choice: Choice | None = None) -> Contract:
+    """Load a contract that is to be used; raises ConfigurationError with all errors.
+
+    The choice is that of an installation; None for a contract alone.
+    """
+    return read(path, choice)[0]
 
 
-def read(path: Path) -> tuple[Contract, Document]:
-    """Load a contract that is to be used, together with its document, which then need not be read again.
+def read(path: Path, choice: Choice | None = None) -> tuple[Contract, Document]:
+    """Load a contract that is to be used, together with the document of the servers in use.
 
     It raises ConfigurationError with all errors.
     """
@@ -44,13 +49,13 @@ def read(path: Path) -> tuple[Contract, Document]:
     from gateway.contract.document import Document  # noqa: PLC0415 - as above
 
     document = Document(path)
-    contract, findings = examination.examine(document)
+    contract, findings = examination.examine(document, choice)
     if contract is None:
         raise ConfigurationError([one for one in findings if one.severity == "error"])
     return contract, document
 
 
-def examine(path: Path) -> tuple[Contract | None, list[Finding]]:
+def examine(path: Path, choice: Choice | None = None) -> tuple[Contract | None, list[Finding]]:
     """Load a contract; returns it, or None when a finding is an error, and all findings, warnings included."""
     from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
     from gateway.contract.document import Document  # noqa: PLC0415 - as above
@@ -59,4 +64,4 @@ def examine(path: Path) -> tuple[Contract | None, list[Finding]]:
         document = Document(path)
     except ConfigurationError as error:
         return None, list(error.findings)
-    return examination.examine(document)
+    return examination.examine(document, choice)

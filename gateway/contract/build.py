@@ -63,12 +63,12 @@ def build(document: Document, findings: Findings) -> Built:
     return _Builder(document, findings).built(mqtt, kafka)
 
 
-def contract(document: Document, built: Built) -> Contract:
-    """Make the contract of a document without errors."""
+def contract(document: Document, built: Built, elsewhere: frozenset[str]) -> Contract:
+    """Make the contract of a document without errors; `elsewhere` are names of what this installation does not use."""
     info = document.root.at("info")
     (kafka,) = built.kafka_servers.values()
     title, version = info.at("title").text or "", info.at("version").text or ""
-    return Contract(document.path, title, version, built.mqtt_servers, kafka, built.streams)
+    return Contract(document.path, title, version, built.mqtt_servers, kafka, built.streams, elsewhere)
 
 
 class _Builder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from gateway.contract import stage
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -44,9 +45,8 @@ def _check_servers(document: Document, built: Built, findings: Findings) -> None
     servers = document.root.at("servers")
     if not built.kafka_servers:
         findings.error(servers, "The contract has no Kafka server.", "Add one with protocol kafka or kafka-secure.")
-    for name in list(built.kafka_servers)[1:]:
-        message = f"The contract has more than one Kafka server: {', '.join(built.kafka_servers)}."
-        findings.error(servers.own(name), message, "Write the hosts of one cluster in one server, separated by commas.")
+    if len(built.kafka_servers) > 1:
+        findings.error(*stage.choose(document))
     used = {name for stream in built.streams.values() for name in stream.servers}
     for name in built.mqtt_servers.keys() - used:
         if not findings.has_errors:

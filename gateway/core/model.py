@@ -7,7 +7,7 @@ Plain frozen values, which can be pickled. Everything that is specific to an ins
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gateway.core.headers import carried
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.core.address import Address
     from gateway.core.avro_schema import AvroType
+    from gateway.errors import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,13 @@ class Stream:
         return self.sequence is not None or self.silent_after is not None
 
 
+class Choice(NamedTuple):
+    """What an installation says about the servers of the contract that it uses."""
+
+    servers: tuple[str, ...]  # their names; () for all
+    place: Finding  # of this setting, for findings about it
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """All that `asyncapi.yaml` says."""
@@ -173,6 +181,7 @@ class Contract:
     mqtt_servers: dict[str, MqttServer]  # by name
     kafka: KafkaServer
     streams: dict[str, Stream]  # by name, in document order
+    elsewhere: frozenset[str] = frozenset()  # servers and operations that this installation does not use
 
     @property
     def brokers(self) -> list[MqttServer]:

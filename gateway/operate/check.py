@@ -108,7 +108,7 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
     """Check gateway.yaml and the contract that it names, whatever is wrong with either; or only `contract`."""
     settings, named, findings = examine(config, environ) if config else (None, contract, [])
     dates = _dates(settings) if settings and not findings else ()
-    loaded, of_contract = contracts.examine(named) if named else (None, [])
+    loaded, of_contract = contracts.examine(named, settings.choice if settings else None) if named else (None, [])
     findings += of_contract
     if settings and loaded:
         findings += [*check_consistency(settings, loaded), *split.examine(loaded, settings), *dates]

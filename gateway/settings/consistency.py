@@ -41,8 +41,8 @@ _KAFKA_ONLY: Final = ("sasl", "producer", "registry")
 def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
     """Compare settings with their contract; returns the findings, in no order."""
     findings = [
-        *_unknown(settings, "servers", settings.servers, (*contract.mqtt_servers, contract.kafka.name)),
-        *_unknown(settings, "streams", settings.streams, contract.streams),
+        *_unknown(settings, "servers", settings.servers, (*contract.mqtt_servers, contract.kafka.name), contract),
+        *_unknown(settings, "streams", settings.streams, contract.streams, contract),
         *_lowered(settings, contract),
     ]
     findings += _sizes(settings)
@@ -59,9 +59,11 @@ def _sizes(settings: Settings) -> Iterator[Finding]:
         yield settings.finding(("spool", "limit"), message, fix, "warning")
 
 
-def _unknown(settings: Settings, section: str, names: Iterable[str], known: Iterable[str]) -> Iterator[Finding]:
+def _unknown(
+    settings: Settings, section: str, names: Iterable[str], known: Iterable[str], contract: Contract
+) -> Iterator[Finding]:
     for name in names:
-        if name not in (listed := list(known)):
+        if name not in (listed := list(known)) and name not in contract.elsewhere:
             fix = suggestion(name, listed) or f"Known names are {', '.join(listed)}."
             message = f"The contract has no {section.removesuffix('s')} of this name."
             yield settings.finding((section, name), message, fix)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Se
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
+from gateway.core.model import Choice
 from gateway.documents import yaml_file
 from gateway.documents.source import Place, Source, dotted, explain, read_bytes, refuse, remedy
 from gateway.documents.spelling import nearest, suggestion
@@ -181,6 +182,7 @@ class Settings(_Settings):
     """gateway.yaml with the environment's overrides, checked."""
 
     contract: values.FileName
+    use_servers: values.Names = ()
     servers: Annotated[dict[str, Annotated[ServerSettings, values.Section]], values.Section] = {}
     streams: Annotated[dict[str, Annotated[StreamSettings, values.Section]], values.Section] = {}
     spool: Annotated[SpoolSettings, values.Section] = SpoolSettings()
@@ -216,6 +218,11 @@ class Settings(_Settings):
     def contract_path(self) -> Path:
         """The path of the contract; ConfigurationError names this setting when the file cannot be read."""
         return self._origin.contract_path(self.contract)
+
+    @property
+    def choice(self) -> Choice:
+        """The servers of the contract that this installation uses."""
+        return Choice(self.use_servers, self.finding(("use_servers",), ""))
 
     @property
     def file(self) -> Path:
@@ -508,9 +515,11 @@ Problem = tuple[Place, str, str]  # the place, what is wrong, and the fix
 
 
 def _servers(data: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
-    servers = data.get("servers")
+    """The servers that are used; the files of others are on other machines."""
+    servers, names = data.get("servers"), data.get("use_servers")
+    used = [one.strip() for one in names.split(",")] if isinstance(names, str) else names
     for name, server in servers.items() if isinstance(servers, dict) else ():
-        if isinstance(server, dict):
+        if isinstance(server, dict) and (not isinstance(used, list | tuple) or not used or name in used):
             yield ("servers", name), server
 
 

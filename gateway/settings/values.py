@@ -190,7 +190,15 @@ def _empty_section(value: object) -> object:
     return {} if value is None else value  # `spool:` whose lines are all commented out
 
 
+def _split_names(value: object) -> object:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(one, str) and one.strip() for one in names):
+        raise wrong("Expected a list of names.", "Write it as in [broker, kafka].")
+    return tuple(one.strip() for one in names)
+
+
 Section = BeforeValidator(_empty_section)
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 After = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_after)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]

@@ -32,6 +32,9 @@ def _lines(output: Path, contract: Contract, answers: Answers) -> Iterator[str]:
     yield "# All other settings with their defaults: deploy/gateway.yaml, or /usr/share/doc/gateway."
     yield "# After a change run `gateway check -c` with this file, and `gateway doctor -c` to check the servers too."
     yield f"contract: {json.dumps(os.path.relpath(contract.path.absolute(), folder))}"
+    if contract.elsewhere:
+        used = ", ".join([*contract.mqtt_servers, contract.kafka.name])
+        yield f"use_servers: [{used}]  # of the contract, which has the servers of several stages"
     yield ""
     yield "servers:"
     for name in contract.mqtt_servers:

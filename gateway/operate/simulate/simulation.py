@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import contract as contracts
 from gateway.errors import GatewayError
-from gateway.installation import PORT, Login, broker_of
+from gateway.installation import PORT, Login, broker_of, contract_of
 from gateway.operate.simulate.publisher import Publisher, publish_all, summary
 from gateway.operate.simulate.simulator import Simulator
 from gateway.settings.settings import load
@@ -39,7 +39,7 @@ def prepare(
     be allowed to publish. GatewayError when a file is wrong or an override names no server.
     """
     settings = load(config, os.environ) if config else None
-    contract = contracts.load(settings.contract_path() if settings else contract_path)
+    contract = contract_of(settings) if settings else contracts.load(contract_path)
     addresses = _addresses(overrides, contract)
     return contract, [broker_of(server, settings, addresses.get(server.name), login) for server in contract.brokers]
 

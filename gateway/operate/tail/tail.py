@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
 from gateway.errors import GatewayError
-from gateway.installation import connection_properties, lock_path_of, registry_of
+from gateway.installation import connection_properties, contract_of, lock_path_of, registry_of
 from gateway.operate.tail.consumer import Start, TopicConsumer
 from gateway.operate.tail.decoder import Decoder, ShownRecord
 from gateway.registry.api import Endpoint
@@ -74,7 +74,7 @@ def _of_contract(path: Path) -> _Sources:
 
 
 def _of_settings(settings: Settings) -> _Sources:
-    contract = contracts.load(settings.contract_path())
+    contract = contract_of(settings)
     server = settings.server(contract.kafka.name)
     properties = connection_properties(contract.kafka, server.model_copy(update={"producer": {}}), settings)
     return _Sources(properties, contract, lock_path_of(settings), registry_of(contract, settings, may_register=False))
