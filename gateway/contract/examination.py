@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract import channel, forms, references, rules, specification, stage, uses
+from gateway.contract import channel, disclosure, forms, references, rules, specification, stage, uses
 from gateway.contract.build import Built, build, contract
 from gateway.contract.document import Document
 from gateway.contract.findings import Findings
@@ -37,6 +37,7 @@ def examine(document: Document, choice: Choice | None) -> tuple[Contract | None,
 def _is_known(document: Document, findings: Findings) -> bool:
     """Check the whole document; False when it is of another version, where more findings would mislead."""
     version = specification.check_version(document, findings)
+    disclosure.check([document.root], findings)  # before forms are changed
     if version is None:
         references.check(document, findings)
         return False
@@ -44,6 +45,7 @@ def _is_known(document: Document, findings: Findings) -> bool:
     uses.check(document, findings)
     specification.check(document, version, findings)
     references.check(document, findings)
+    disclosure.check(document.other_roots(), findings)
     rules.check_spelling(document, findings)
     return True
 
