@@ -166,6 +166,7 @@ class _Builder:
             if incoming.content == "text":
                 payload_rules.check_text(self._content_type(incoming.message), payload, record, self.findings)
             payload_rules.check_whole(record, tied, self.findings)
+            payload_rules.warn_of_open(payload, record, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
             constraints.check(incoming.message, payload, record, self.findings)
         return Mapping(

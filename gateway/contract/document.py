@@ -178,6 +178,19 @@ class Node:
         """The value when it is true or false."""
         return self.value if isinstance(self.value, bool) else None
 
+    @property
+    def field(self) -> str:
+        """The names of the Avro fields that it is in, joined by dots; "" for none."""
+        names, is_field = [], False
+        node = replace(self, tokens=(), value=self.source.data, below=())
+        for key in self.tokens:
+            is_list = key == "fields" and node.own("type").text == "record"
+            node = node.own(key)
+            if is_field and (name := node.own("name").text):
+                names.append(name)
+            is_field = is_list
+        return ".".join(names)
+
     def own(self, key: str) -> Node:
         """A member of the value itself: reference not followed, traits not applied."""
         value: Any = ABSENT

@@ -20,11 +20,11 @@ class Findings:
 
     def error(self, node: Node, message: str, fix: str) -> None:
         """Add a finding that keeps the gateway from running."""
-        self.add(Finding(node.source.name, node.line, node.path, message, fix))
+        self.add(Finding(node.source.name, node.line, node.path, _with_field(node, message), fix))
 
     def warning(self, node: Node, message: str, fix: str) -> None:
         """Add a finding that does not keep the gateway from running."""
-        self.add(Finding(node.source.name, node.line, node.path, message, fix, "warning"))
+        self.add(Finding(node.source.name, node.line, node.path, _with_field(node, message), fix, "warning"))
 
     def extend(self, other: Findings) -> None:
         """Add the findings of another collection."""
@@ -45,3 +45,9 @@ class Findings:
     def ordered(self, main: str) -> list[Finding]:
         """All findings, those of the main file first, then by file and line."""
         return sorted(self._all, key=lambda one: (one.source != main, one))
+
+
+def _with_field(node: Node, message: str) -> str:
+    """Name the Avro field that a node is in, where the message does not: its place says only the index."""
+    name = node.field
+    return message if not name or repr(name) in message else f"Field {name!r}: {message}"

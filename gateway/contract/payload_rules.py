@@ -67,6 +67,18 @@ def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
             findings.error(node, text, "Add a field to the record, or remove the member.")
 
 
+def warn_of_open(payload: Payload, record: Record, findings: Findings) -> None:
+    """Warn of a JSON Schema that allows members that no field reads, or does not say so: the gateway rejects them."""
+    described = payload.json_schema
+    is_object = isinstance(described, dict) and "properties" in described
+    if not is_object or payload.unknown == "ignore" or WHOLE in record.sources.values():
+        return
+    if described.get("additionalProperties") is not False:
+        text = "The schema allows other members, but a reading with a member that no field reads is a dead letter."
+        fix = "Write additionalProperties: true to ignore such members, or false."
+        findings.warning(payload.node.at("additionalProperties"), text, fix)
+
+
 def check_text(stated: Node, payload: Payload, record: Record, findings: Findings) -> None:
     """A payload of plain text is one value, and one field of the record takes it; `stated` is the content type."""
     if payload.is_array:

@@ -511,3 +511,12 @@ def schema_findings(path: Path) -> list[Finding]:
     findings = Findings()
     AvroRules(findings, is_strict=True).check(Document(path).root)
     return findings.ordered(str(path))
+
+
+def test_findings_in_an_avro_schema_name_the_field(copy: Copy) -> None:
+    """The place has its index only."""
+    inner = '{"type": "record", "name": "Inner", "fields": [{"name": "deep", "type": "flot"}]}'
+    copy.edit('"type": "float"', f'"type": {inner}', MACHINE)
+    (finding,) = [one for one in copy.findings() if "flot" in one.message]
+    assert finding.path == "#/fields/2/type/fields/0/type"
+    assert finding.message == "Field 'value.deep': Unknown Avro type \"flot\"."

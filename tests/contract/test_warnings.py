@@ -64,6 +64,11 @@ DOUBTS = [
           "receives every value"),
     Doubt("widget_type, temp_celcius, widget_weight_g]", "widget_type]",
           "#/components/messages/widgetReadingJson/payload", "does not require /temp_celcius, /widget_weight_g"),
+    Doubt("        additionalProperties: false\n        required: [reading_ts", "        required: [reading_ts",
+          "#/components/messages/widgetReadingJson/payload/additionalProperties", "allows other members"),
+    Doubt("        additionalProperties: false\n        required: [reading_ts",
+          "        additionalProperties: {type: number}\n        required: [reading_ts",
+          "#/components/messages/widgetReadingJson/payload/additionalProperties", "allows other members"),
     Doubt("payload: {$ref: '#/components/schemas/doorSensor'}",
           "payload: {$ref: '#/components/schemas/doorSensor', title: x}",
           "#/components/messages/doorSensorJson/payload", "next to $ref are ignored"),
@@ -108,3 +113,9 @@ def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
 def test_load_subscribes_at_qos_1_when_the_contract_says_2(copy: Copy) -> None:
     copy.edit("qos: 1", "qos: 2")
     assert {stream.qos for stream in copy.contract().streams.values()} == {1}
+
+
+def test_examine_does_not_warn_where_the_schema_says_what_happens_to_other_members(copy: Copy) -> None:
+    copy.edit("additionalProperties: false\n        required: [reading_ts",
+              "additionalProperties: true\n        required: [reading_ts")  # fmt: skip
+    assert copy.findings() == []
