@@ -290,4 +290,7 @@ class _Builder:
         for name, node in self.document.root.at("operations").members():
             if node.at("action").text == "send" and name not in used and not self.findings.has_errors:
                 message = f"No stream sends to {name!r}, so the gateway ignores the operation."
-                self.findings.warning(node, message, "Remove it, or name it in x-forward-to.")
+                servers = node.at("channel", "servers").entries()
+                is_mqtt = bool(servers) and protocol(servers[0]) == "mqtt"
+                fix = "Write action: receive, if devices publish there." if is_mqtt else "Name it in x-forward-to."
+                self.findings.warning(node, message, f"Remove it. {fix}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.document import Node, ReferenceFault
+from gateway.documents.source import pointer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +55,11 @@ class _Walk:
         try:
             target = node.hop()
         except ReferenceFault as fault:
-            self.findings.error(node, f"The reference {node.reference!r} leads nowhere: {fault}.", fault.fix)
+            within = _within(node)
+            fix = f"Write {within!r}: a reference starts at the top of the file." if within else fault.fix
+            self.findings.error(node, f"The reference {node.reference!r} leads nowhere: {fault}.", fix)
+            if within:  # so that what it is part of is no schema without end too
+                node.value["$ref"] = within
             return
         if target.place in self.inside:
             message = f"The reference {node.reference!r} is cyclic: its target contains it."
@@ -64,6 +69,16 @@ class _Walk:
             self.findings.error(node, message, "Refer to the target directly.")
         elif target.place not in self.done:
             self.expand(target)
+
+
+def _within(node: Node) -> str:
+    """The reference that one means which starts at a schema around it, as in JSON Schema alone; "" for none."""
+    start = node.reference or ""
+    for length in range(len(node.tokens) - 1, 0, -1) if start.startswith("#/") else ():
+        longer = pointer(node.tokens[:length]) + start[1:]
+        if not Node(node.document, node.source, (), {"$ref": longer}).followed().is_absent:
+            return longer
+    return ""
 
 
 def references(node: Node) -> Iterator[Node]:

@@ -139,6 +139,11 @@ def _unknown(error: Any, known: list[str]) -> list[str]:
     ]
 
 
+OTHER_TYPES = {  # of other languages, and what JSON Schema has
+    "float": "number", "double": "number", "decimal": "number", "int": "integer", "long": "integer", "str": "string",
+    "text": "string", "date": "string", "datetime": "string", "timestamp": "string", "bool": "boolean", "map": "object",
+    "dict": "object", "record": "object", "list": "array",
+}  # fmt: skip
 KINDS = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "empty"}
 EXPECTED = {
     "object": "a mapping", "array": "a list", "string": "text", "boolean": "true or false", "null": "empty",
@@ -162,8 +167,12 @@ def _explained(error: Any) -> tuple[str, str]:
     if error.validator in {"enum", "const"}:
         return _explained_choice(value, rule if error.validator == "enum" else [rule])
     if error.validator in {"oneOf", "anyOf"}:
-        fix = "Compare it with the AsyncAPI specification."
-        return "It matches none of the forms that the specification allows here.", fix
+        allowed = [one for each in error.context if each.validator == "enum" for one in each.validator_value]
+        right = OTHER_TYPES.get(value) if isinstance(value, str) else None
+        near = suggestion(value, map(str, allowed)) if isinstance(value, str) else ""
+        fix = f"Write {right}." if right in allowed else near
+        message = "It matches none of the forms that the specification allows here."
+        return message, fix or "Compare it with the AsyncAPI specification."
     return f"{_short(explained(error))}.", "Correct the value."
 
 

@@ -220,3 +220,31 @@ def test_a_form_of_others_has_one_finding_with_a_fix_that_works(tmp_path: Path, 
     assert [(one.path, one.fix) for one in errors] == [(path, form.fix)], "\n".join(map(str, found))
     follow(written, path, form.fix)
     assert [one for one in findings(tmp_path, written) if one.severity == "error"] == []
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["oven", "temperature"],
+    "properties": {"oven": {"type": "string"}, "temperature": {"type": "number"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("temperature", "more", "path", "fix"),
+    [
+        ({"type": "float"}, {}, "/type", "Write number."),
+        ({"type": "int"}, {}, "/type", "Write integer."),
+        ({"$ref": "#/$defs/t"}, {"$defs": {"t": {"type": "number"}}}, "",
+         f"Write '#/{SENT}/payload/$defs/t': a reference starts at the top of the file."),
+    ],
+)  # fmt: skip
+def test_a_schema_of_others_has_one_finding(
+    tmp_path: Path, temperature: Any, more: dict[str, Any], path: str, fix: str
+) -> None:
+    written = document()
+    properties = {**SCHEMA["properties"], "temperature": temperature}
+    at(written, SENT)["payload"] = {**SCHEMA, **more, "properties": properties}
+    at(written, SENT)["examples"].pop()
+    (finding,) = findings(tmp_path, written)
+    assert (finding.path, finding.fix) == (f"#/{SENT}/payload/properties/temperature{path}", fix)
