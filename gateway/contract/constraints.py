@@ -22,6 +22,10 @@ FORMATS: dict[str, str | tuple[str, ...]] = {
     "date-time": "timestamp-", "date": "date", "time": "time-", "uuid": "uuid",
     "int32": "int", "int64": ("int", "long"), "float": "float", "double": ("float", "double"),
 }  # fmt: skip
+OF_OPENAPI = {
+    "nullable": ("JSON Schema has no keyword 'nullable'; it is OpenAPI's.", "Write type: [..., 'null']."),
+}
+JSON_TYPES = frozenset({None, "array", "boolean", "integer", "null", "number", "object", "string"})
 ANNOTATIONS = frozenset({
     "$comment", "$id", "$schema", "contentMediaType", "default", "definitions", "deprecated", "description", "examples",
     "externalDocs", "readOnly", "title", "writeOnly",
@@ -41,6 +45,8 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
 def _check(node: Node, schema: Any, place: Place, payload: Payload, findings: Findings) -> None:
     for path, keyword, inner in unenforced(schema, place):
         stated = node.at(*path, keyword)
+        if keyword == "type" and not JSON_TYPES.issuperset([stated.text, *(one.text for one in stated.entries())]):
+            continue  # reported as a violation of the specification
         if explained := _explained(keyword, stated, inner):
             # in the outermost schema, true and false are the switch for all members that no field reads
             is_switch = keyword == "additionalProperties" and not path and stated.boolean is not None
@@ -75,7 +81,7 @@ def _explained(keyword: str, stated: Node, place: Place) -> tuple[str, str] | No
             )
     if keyword in UNENFORCED | TESTS.keys():
         text = f"The gateway does not enforce {keyword!r}: values that violate it pass."
-        return text, "Use other keywords, or remove it."
+        return OF_OPENAPI.get(keyword, (text, "Use other keywords, or remove it."))
     near = "" if keyword in ANNOTATIONS or keyword.startswith("x-") else suggestion(keyword, ENFORCED, SIMILAR)
     return (f"JSON Schema has no keyword {keyword!r}.", near) if near else None
 

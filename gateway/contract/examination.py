@@ -23,13 +23,18 @@ def examine(document: Document, choice: Choice | None) -> tuple[Contract | None,
     findings = Findings()
     if not _is_known(document, findings):
         return None, findings.ordered(str(document.path))
-    elsewhere: frozenset[str] = frozenset()
-    if choice is not None and choice.servers:
-        if not stage.is_valid(document, choice, findings):
-            return None, findings.ordered(str(document.path))
-        elsewhere = stage.reduce(document, choice.servers, findings)
     several = stage.stages(document) if choice is None else []
-    built = _built_of_stages(document, several, findings) if several else _built(document, findings)
+    if several:
+        findings.warning(*stage.choose(document))
+        stages = [_stage(document, servers, findings) for servers in several]
+        built, elsewhere = stages[0]
+    elif choice is None or not choice.servers:
+        built, elsewhere = _built(document, findings), frozenset()
+    elif stage.is_valid(document, choice, findings):
+        elsewhere = stage.reduce(document, choice.servers, findings)
+        built = _built(document, findings)
+    else:
+        return None, findings.ordered(str(document.path))
     result = None if findings.has_errors else contract(document, built, elsewhere)
     return result, findings.ordered(str(document.path))
 
@@ -57,17 +62,11 @@ def _built(document: Document, findings: Findings) -> Built:
     return built
 
 
-def _built_of_stages(document: Document, several: list[list[str]], findings: Findings) -> Built:
-    """Check every stage of a document, each alone; returns what the first one has."""
-    findings.warning(*stage.choose(document))
-    used = stage.servers_in_use(document)
-    first = None
-    for servers in several:
-        part = Document(document.path)
-        _is_known(part, Findings())
-        stage.reduce(part, servers, findings)
-        stage.drop_idle(part, used)
-        built = _built(part, findings)
-        first = first or built
-    assert first is not None, "there are several"
-    return first
+def _stage(document: Document, servers: list[str], findings: Findings) -> tuple[Built, frozenset[str]]:
+    """Check one stage of a document; returns it, and the names of what it does not use."""
+    part = Document(document.path)
+    _is_known(part, Findings())  # for the changes in memory; the whole document has these findings
+    used = stage.servers_in_use(part)
+    elsewhere = stage.reduce(part, servers, findings)
+    elsewhere |= stage.drop_idle(part, used)
+    return _built(part, findings), elsewhere

@@ -68,12 +68,12 @@ def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
 
 
 def warn_of_open(payload: Payload, record: Record, findings: Findings) -> None:
-    """Warn of a JSON Schema that allows members that no field reads, or does not say so: the gateway rejects them."""
+    """Warn of a JSON Schema that does not say whether there are other members: they are allowed, and rejected."""
     described = payload.json_schema
     is_object = isinstance(described, dict) and "properties" in described
     if not is_object or payload.unknown == "ignore" or WHOLE in record.sources.values():
         return
-    if described.get("additionalProperties") is not False:
+    if "additionalProperties" not in described:
         text = "The schema allows other members, but a reading with a member that no field reads is a dead letter."
         fix = "Write additionalProperties: true to ignore such members, or false."
         findings.warning(payload.node.at("additionalProperties"), text, fix)

@@ -86,10 +86,13 @@ def reduce(document: Document, chosen: Collection[str], findings: Findings) -> f
     return frozenset(gone_servers | gone)
 
 
-def drop_idle(document: Document, used: Collection[str]) -> None:
-    """Remove those of the used servers that no operation uses any more."""
-    for name in set(used) - servers_in_use(document):
-        document.root.at("servers").value.pop(name, None)
+def drop_idle(document: Document, used: set[str]) -> frozenset[str]:
+    """Remove those of the used servers that no operation uses any more; gives their names."""
+    servers = document.root.at("servers").value
+    idle = frozenset(name for name in used - servers_in_use(document) if name in servers)
+    for name in idle:
+        del servers[name]
+    return idle
 
 
 def servers_in_use(document: Document) -> set[str]:
