@@ -139,7 +139,7 @@ def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:
     if target is not None:
         messages = channel.node.at("messages")
         own = [messages.own(name).path for name, one in messages.members() if one.place == target.followed().place]
-        fix = f"Refer to {own[0] if own else messages.path + '/...'}."
+        fix = f"Refer to {own[0]}." if own else f"Refer to {messages.path}/..."
         findings.error(node, f"{node.reference!r} is not a message of the operation's channel.", fix)
     return False
 

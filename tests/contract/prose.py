@@ -19,7 +19,7 @@ PROSE = frozenset(
         "Add x-forward-to: {$ref: '#/operations/...'}.",
         "Check commas, brackets and quotes before this line.",
         "Compare it with the AsyncAPI specification.",
-        "Convert it with `asyncapi convert`.",
+        "Convert it with AsyncAPI's own tool: `asyncapi convert asyncapi.yaml -t 3.0.0 -o asyncapi.yaml`.",
         "Correct the example or the schema.",
         "Correct the example.",
         "Correct the reference.",
@@ -40,6 +40,10 @@ PROSE = frozenset(
         "Move them to the target of the reference, or copy that target here.",
         "Name an operation whose channel is on a Kafka server.",
         "Name an operation with action: send.",
+        (
+            "Name the servers of an installation in its gateway.yaml, as in `use_servers: [factoryBroker, kafka]`; "
+            "or write the hosts of one cluster in one server, separated by commas."
+        ),
         "Name one message; the gateway validates readings against it.",
         "Point at a text field of the record.",
         "Point at a text member that a field of the record reads.",
@@ -72,6 +76,7 @@ PROSE = frozenset(
         "Write host:port, without protocol and path.",
         "Write http://host:port or https://host:port.",
         "Write it in `topic`.",
+        "Write kafka, or kafka-secure for TLS.",
         "Write levels of plain text or {parameter}, joined by /.",
         "Write names, separated by dots. Use A-Z, a-z, 0-9 and _, and no digit first.",
         "Write one level, without / + #.",
@@ -79,7 +84,6 @@ PROSE = frozenset(
         "Write one of these.",
         "Write payload: {schemaFormat: application/vnd.apache.avro;version=1.9.0, schema: {$ref: ...}}.",
         "Write the MQTT topic, with {parameters} for its levels.",
-        "Write the hosts of one cluster in one server, separated by commas.",
         "Write the same value in topic and payload.",
         'Write {"type": "array", ...}.',
         "Write {$ref: '#/operations/...'}.",
