@@ -10,8 +10,7 @@ from gateway.contract.document import Document
 from gateway.contract.findings import Findings
 
 if TYPE_CHECKING:
-    from gateway.contract import Choice
-    from gateway.core.model import Contract
+    from gateway.core.model import Choice, Contract
     from gateway.errors import Finding
 
 
