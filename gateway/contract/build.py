@@ -292,5 +292,5 @@ class _Builder:
                 message = f"No stream sends to {name!r}, so the gateway ignores the operation."
                 servers = node.at("channel", "servers").entries()
                 is_mqtt = bool(servers) and protocol(servers[0]) == "mqtt"
-                fix = "Write action: receive, if devices publish there." if is_mqtt else "Name it in x-forward-to."
-                self.findings.warning(node, message, f"Remove it. {fix}")
+                fix = "write action: receive if devices publish there." if is_mqtt else "name it in x-forward-to."
+                self.findings.warning(node, message, f"Remove it, or {fix}")

@@ -42,7 +42,8 @@ def actual_settings(
     Empty when Kafka does not answer.
     """
     try:  # to make the client fails as well, while a certificate is being replaced
-        admin = AdminClient({**properties, "log_level": 0})
+        # With `debug` this client would print lines to standard error, past the log.
+        admin = AdminClient({name: value for name, value in properties.items() if name != "debug"} | {"log_level": 0})
         metadata = admin.list_topics(timeout=timeout_seconds)
     except KafkaException:
         return {}

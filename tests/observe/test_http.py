@@ -153,7 +153,7 @@ def test_page_that_fails_is_500_without_traceback(gateway: Gateway, caplog: pyte
         status, _, body = ask(server, "/metrics")
         assert (status, body) == (500, b"See the gateway's log.\n")
         assert ask(server, "/livez")[0] == 200
-    assert [record.message for record in caplog.records] == ["cannot make a page"]
+    assert [record.message for record in caplog.records] == ["The answer to an HTTP request could not be made."]
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

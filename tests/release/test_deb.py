@@ -69,7 +69,7 @@ def test_control_asks_for_debians_python_and_no_other_package_manager(package: P
     assert (field(package, "Package"), field(package, "Architecture")) == ("gateway", ARCHITECTURE)
     depends = {each.split()[0] for each in field(package, "Depends").split(", ")}
     assert depends == {"python3", "libc6", "libgcc-s1", "libstdc++6"}
-    assert "python3 (>= 3.11), python3 (<< 3.14)" in field(package, "Depends")
+    assert "python3 (>= 3.11), python3 (<< 3.15)" in field(package, "Depends")
 
 
 @pytest.mark.parametrize("candidate", ["1.0rc1", "1.0b2", "1.0.dev3"])
