@@ -181,7 +181,7 @@ class _Sources:
                     place = record.at("fields", str(index), "x-source")
                     what = f"{pointer} or what contains it" if pointer else "the whole payload"
                     message = f"Field {other!r} also reads {what}."
-                    self.wrong(one if place.is_absent else place, message, "Read each place once.")
+                    self.wrong(one if place.is_absent else place, message, "Let one field read each place.")
                 taken[pointer] = name
 
     def _no_source_inside(self, node: Node) -> None:
