@@ -74,9 +74,11 @@ def warn_of_open(payload: Payload, record: Record, findings: Findings) -> None:
     if not is_object or payload.unknown == "ignore" or WHOLE in record.sources.values():
         return
     if "additionalProperties" not in described:
-        text = "The schema allows other members, but a reading with a member that no field reads is a dead letter."
-        fix = "Write additionalProperties: true to ignore such members, or false."
-        findings.warning(payload.node.at("additionalProperties"), text, fix)
+        text = (
+            "The schema allows other members, but a reading with a member that no field reads is a dead letter; "
+            "true here ignores such members, and false states that there are none."
+        )
+        findings.warning(payload.node.at("additionalProperties"), text, "Write additionalProperties: true.")
 
 
 def check_text(stated: Node, payload: Payload, record: Record, findings: Findings) -> None:
