@@ -43,6 +43,7 @@ WRONG: dict[str, Values] = {
     "spool.after": (*QUANTITY, "2h"),
     "spool.memory": (*QUANTITY, 0, 1.5, 1, "100KiB"),
     "spool.limit": (*QUANTITY, 0, 1.5, 5, "100KiB"),
+    "use_servers": (5, True, {}, [5], [[]]),
     "workers.count": (*NUMBER, 0, 65),
     "workers.share": (*TEXT, "", "a/b", "+"),
 }
