@@ -5,6 +5,9 @@ thread that serves all devices. And it means other things: `\d` takes Arabic dig
 So a pattern is compiled here to a nondeterministic automaton, and while texts are matched to a deterministic one, which
 takes one step for each character. The steps that texts have taken are kept, up to `MAX_STEPS`.
 
+A step that is not kept takes as long as the pattern is. So a text matches no pattern if its characters times the
+instructions of the pattern are more than `MAX_WORK`: no message may keep the thread busy for more than about two seconds.
+
 What no automaton can do, or ECMA-262 does not have, raises UnsupportedPatternError with its name: looking around, back
 references, word boundaries, inline flags, properties of Unicode.
 """
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_INSTRUCTIONS = 2_000  # of a pattern, its repetitions written out
 MAX_STEPS = 4_096  # of a pattern, remembered
+MAX_WORK = 1_000_000  # characters times instructions: 50,000 characters for a pattern of 20
 _MAX_NESTING = 20
 
 Ranges = tuple[tuple[int, int], ...]  # of code points, sorted, first and last included
@@ -315,7 +319,9 @@ class Pattern:
         self._first = _State(self._step, start, accepts=accepts)
 
     def matches(self, text: str) -> bool:
-        """Tell whether the pattern occurs in a text."""
+        """Tell whether the pattern occurs in a text that is not too long for it."""
+        if len(text) * len(self._code) > MAX_WORK:
+            return False
         state = self._first
         for character in text:
             state = state[character]

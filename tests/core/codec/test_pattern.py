@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec.pattern import MAX_STEPS, Pattern, UnsupportedPatternError
+from gateway.core.codec.pattern import MAX_STEPS, MAX_WORK, Pattern, UnsupportedPatternError
 
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -70,6 +70,13 @@ def test_matches_as_ecma_262_says(pattern: str, matching: list[str], others: lis
 def test_matching_never_tracks_back(pattern: str) -> None:
     """Each of these keeps a matcher that tries one path after the other busy for longer than the test may take."""
     assert not Pattern(pattern).matches("a" * 20_000 + "!")
+
+
+def test_a_text_that_is_too_long_for_its_pattern_matches_not() -> None:
+    """Its steps may be new ones, each as long as the pattern."""
+    pattern = Pattern("^(?:a?){98}a*$")  # about 200 instructions
+    assert pattern.matches("a" * (MAX_WORK // 400))
+    assert not pattern.matches("a" * (MAX_WORK // 100))
 
 
 def test_steps_are_remembered_up_to_a_limit() -> None:
