@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,12 +41,23 @@ def make(cluster: Kafka, name: str) -> None:
     wait_for(lambda: producer.list_topics(name, timeout=5).topics[name].partitions, 30, f"topic {name}")
 
 
+def said_of(sink: KafkaSink, topic: str) -> str:
+    """What the sink says of a topic's leader, or its missing topics; metadata may be late on a loaded machine."""
+
+    def said() -> str:
+        try:
+            return f"missing: {sink.missing_topics({topic}, 2)}"
+        except ConnectionError as error:
+            return "" if "metadata" in str(error) else str(error)
+
+    return wait_for(said, 60, f"an answer about {topic}")
+
+
 def test_a_leader_at_a_closed_port_is_named(strange: Kafka) -> None:
     make(strange, "doors")
     sink = KafkaSink({"bootstrap.servers": strange.bootstrap})
-    with pytest.raises(ConnectionError, match=f"{CLOSED}: connection refused; .*advertised.listeners"):
-        sink.missing_topics({"doors"}, 2)
-    assert sink.missing_topics({"windows"}, 2) == {"windows"}
+    assert re.search(f"{CLOSED}: connection refused; .*advertised.listeners", said_of(sink, "doors"))
+    assert said_of(sink, "windows") == "missing: {'windows'}"
     sink.close(0.1)
 
 
@@ -54,8 +66,7 @@ def test_a_leader_whose_name_does_not_resolve_is_named(strange: Kafka, certifica
     make(strange, "doors")
     tls = {"security.protocol": "SSL", "ssl.ca.location": str(certificates.ca)}
     sink = KafkaSink({"bootstrap.servers": strange.servers("OPEN_SSL"), **tls})
-    with pytest.raises(ConnectionError, match=f"{UNKNOWN}: its name cannot be resolved.*advertised.listeners"):
-        sink.missing_topics({"doors"}, 2)
+    assert re.search(f"{UNKNOWN}: its name cannot be resolved.*advertised.listeners", said_of(sink, "doors"))
     sink.close(0.1)
 
 
