@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,13 @@ def test_every_volume_and_every_service_that_is_waited_for_exists() -> None:
     }
     assert named == set(COMPOSE["volumes"])
     assert {name for service in SERVICES.values() for name in service.get("depends_on", {})} <= set(SERVICES)
+
+
+def test_the_cluster_id_is_one_that_kafka_accepts() -> None:
+    """Kafka reads it as 16 bytes in base64 for URLs, without padding; see org.apache.kafka.common.Uuid."""
+    given = SERVICES["kafka"]["environment"]["CLUSTER_ID"]
+    assert len(base64.b64decode(f"{given}==", altchars=b"-_", validate=True)) == 16
+    assert not given.startswith("-"), "kafka-storage.sh would take it for an option"
 
 
 def test_the_gateway_accepts_its_settings(tmp_path: Path) -> None:
