@@ -6,7 +6,8 @@ So a pattern is compiled here to a nondeterministic automaton, and while texts a
 takes one step for each character. The steps that texts have taken are kept, up to `MAX_STEPS`.
 
 A step that is not kept takes as long as the pattern is. So a text matches no pattern if its characters times the
-instructions of the pattern are more than `MAX_WORK`: no message may keep the thread busy for more than about two seconds.
+instructions of the pattern are more than `MAX_WORK`: no message may keep the thread busy for more than about two
+seconds.
 
 What no automaton can do, or ECMA-262 does not have, raises UnsupportedPatternError with its name: looking around, back
 references, word boundaries, inline flags, properties of Unicode.
