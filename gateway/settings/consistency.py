@@ -90,7 +90,7 @@ class _Server:
         satisfied = {"userPassword": self._settings.username is not None, "X509": self._has_certificate()}
         yield from self._security(satisfied, _MQTT_NEEDS)
         if self._settings.username is not None:
-            yield from self._plain(("username",), "The password")
+            yield from self._plain(("username",), "The password" if self._settings.password_file else "The user name")
         else:
             yield from self._plain((), "Readings")
         if self._settings.host is not None and len(split_hosts(self._settings.host)) > 1:
@@ -163,7 +163,7 @@ class _Server:
 
 _PLAIN_FIX: Final = "Add `tls: {}` to use TLS, or add `allow_plain: true` to this server."
 _CERTIFICATE: Final = "tls with cert_file and key_file"
-_MQTT_NEEDS: Final = {"userPassword": "username and password_file", "X509": _CERTIFICATE}
+_MQTT_NEEDS: Final = {"userPassword": "username, and password_file unless the broker takes none", "X509": _CERTIFICATE}
 _KAFKA_NEEDS: Final = {"X509": _CERTIFICATE} | {
     scheme: f"sasl with mechanism {mechanism}" for scheme, mechanism in _MECHANISMS.items()
 }

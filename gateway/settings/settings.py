@@ -313,7 +313,7 @@ def _read(path: Path, environ: Mapping[str, str]) -> tuple[Settings | None, tupl
     origin = _Origin(document, Path(directory) if directory else None)
     data = _override(document.data, environ, origin, found)
     settings = _validate(data, origin, found)
-    for check in (_check_pairs, _check_producers, _check_files, _check_tls):
+    for check in (_check_needs, _check_producers, _check_files, _check_tls):
         found += [origin.finding(place, message, fix, "error") for place, message, fix in check(data, origin)]
     return settings, (data.get("contract"), origin), found
 
@@ -523,23 +523,24 @@ def _servers(data: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
             yield ("servers", name), server
 
 
-_PAIRS: Final[tuple[tuple[Place, str, str], ...]] = (
-    ((), "username", "password_file"),
+# Settings that need another one. A user name of a broker needs no password: some take a token as the user name.
+_NEEDS: Final[tuple[tuple[Place, str, str], ...]] = (
+    ((), "password_file", "username"),
     (("tls",), "cert_file", "key_file"),
+    (("tls",), "key_file", "cert_file"),
+    (("tls",), "key_password_file", "key_file"),
     (("registry",), "username", "password_file"),
+    (("registry",), "password_file", "username"),
 )
 
 
-def _check_pairs(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
+def _check_needs(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
     for place, server in _servers(data):
-        for section, *pair in _PAIRS:
+        for section, setting, needed in _NEEDS:
             settings = _at(server, section)
-            given = [key for key in pair if isinstance(settings, dict) and settings.get(key) is not None]
-            if len(given) == 1:
-                [missing] = set(pair) - set(given)
-                yield (*place, *section, given[0]), f"{missing} is required with this setting.", f"Add {missing}."
-        if _at(server, ("tls", "key_password_file")) and not _at(server, ("tls", "key_file")):
-            yield (*place, "tls", "key_password_file"), "key_file is required with this setting.", "Add key_file."
+            has = {key for key, value in settings.items() if value is not None} if isinstance(settings, dict) else set()
+            if setting in has and needed not in has:
+                yield (*place, *section, setting), f"{needed} is required with this setting.", f"Add {needed}."
         registry = _at(server, ("registry",))
         if isinstance(registry, dict) and registry.get("token_file") and registry.get("username"):
             yield (*place, "registry", "token_file"), "The registry has both a token and a user.", "Remove one of them."

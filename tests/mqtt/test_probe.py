@@ -89,6 +89,23 @@ def test_a_refused_login_is_an_error_with_its_fix(mosquitto: StartMosquitto, *, 
         pass
 
 
+def test_a_user_name_needs_no_password(mosquitto: StartMosquitto, *, is_mqtt5: bool) -> None:
+    """Some brokers take a token as the user name; this one grants the topic to that name only."""
+    acl = "topic write meters/1\nuser token-5\ntopic read meters/#\n"
+    broker, topics, stop = mosquitto(f"{OPEN_AND_PERSISTENT}acl_file acl\n", {"acl": acl}), list[bytes](), StopFlag()
+
+    def take(topic: bytes, _payload: bytes) -> None:
+        topics.append(topic)
+        stop.set()
+
+    given = broker_at(broker, is_mqtt5=is_mqtt5, username="token-5")
+    with Publisher(broker.port) as publisher, BrokerProbe(given, 60) as probe:
+        probe.subscribe({"meters/#": 1})
+        publisher.publish([("meters/1", b"21.5")], 1)
+        probe.listen(take, LISTEN_SECONDS, stop)
+    assert topics == [b"meters/1"]
+
+
 def test_a_broker_that_is_away_is_an_error_with_its_fix() -> None:
     port = HeldPort()
     with pytest.raises(GatewayError) as raised, BrokerProbe(Broker("b", "127.0.0.1", port.number), 60):

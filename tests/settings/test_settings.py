@@ -633,13 +633,14 @@ def test_repr_shows_no_secret(tmp_path: Path) -> None:
 
 def test_half_a_pair_is_found(tmp_path: Path) -> None:
     (tmp_path / "c.pem").write_text("x")
+    write_secret(tmp_path, "password")
     findings = refuse(
         tmp_path,
         "contract: a.yaml\nservers:\n"
-        "  b: {username: u}\n  c: {tls: {cert_file: c.pem}}\n  d: {registry: {username: u}}\n",
+        "  b: {password_file: password}\n  c: {tls: {cert_file: c.pem}}\n  d: {registry: {username: u}}\n",
     )
     assert [finding.message for finding in findings] == [
-        "password_file is required with this setting.",
+        "username is required with this setting.",
         "key_file is required with this setting.",
         "password_file is required with this setting.",
     ]
@@ -693,6 +694,7 @@ def pem_files(tmp_path: Path, certificates: Certificates) -> None:
 
 
 USER = "username: u, password_file: password"
+TOKEN = "username: u"
 SCRAM = "sasl: {mechanism: SCRAM-SHA-512, username: u, password_file: password}"
 
 
@@ -721,7 +723,7 @@ def test_check_consistency_names_unknown_servers_and_streams(tmp_path: Path) -> 
         (
             "meterBroker: {}",
             make_contract(host="b.example", tls=True, security=("userPassword",)),
-            "Add username and password_file.",
+            "Add username, and password_file unless the broker takes none.",
         ),
         (
             "meterBroker: {}",
@@ -742,6 +744,7 @@ def test_check_consistency_names_unknown_servers_and_streams(tmp_path: Path) -> 
         ),
         (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:1883"), "public network unencrypted"),
         (f"meterBroker: {{host: '8.8.8.8', {USER}}}", make_contract(), "public network unencrypted"),
+        (f"meterBroker: {{{TOKEN}}}", make_contract(host="mqtt.example:1883"), "The user name would cross a public"),
         (f"kafka: {{{USER}}}", make_contract(), "Move it into the section sasl."),
         ("kafka: {}", make_contract(kafka=secure_kafka()), "Add sasl with mechanism SCRAM-SHA-512."),
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain",))), "The contract requires PLAIN."),
@@ -768,7 +771,11 @@ def test_check_consistency_finds(tmp_path: Path, servers: str, contract: Contrac
 @pytest.mark.parametrize(
     ("servers", "contract", "finding"),
     [
-        ("meterBroker: {}", make_contract(security=("userPassword",)), "Add username and password_file."),
+        (
+            "meterBroker: {}",
+            make_contract(security=("userPassword",)),
+            "Add username, and password_file unless the broker takes none.",
+        ),
         (f"kafka: {{{SCRAM}}}", make_contract(), "The contract does not require SASL."),
     ],
 )
@@ -793,6 +800,7 @@ def test_check_consistency_warns_of_a_lowered_qos(tmp_path: Path) -> None:
         (f"meterBroker: {{{USER}}}", make_contract(host="192.168.1.9:1883")),
         (f"meterBroker: {{{USER}}}", make_contract(host="mqtt.example:8883", tls=True)),
         (f"meterBroker: {{{USER}}}", make_contract(security=("X509", "userPassword"))),
+        (f"meterBroker: {{{TOKEN}}}", make_contract(host="b.example", tls=True, security=("userPassword",))),
         (f"meterBroker: {{tls: {{ca_file: ca}}, {USER}}}", make_contract(host="mqtt.example:8883")),
         ("meterBroker: {tls: {cert_file: cert, key_file: key}}", make_contract(tls=True, security=("X509",))),
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain", "scramSha512")))),
