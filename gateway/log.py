@@ -22,9 +22,11 @@ This module alone decides which events are repeated:
 
 - `RateLimit` writes the same event once in ten seconds: a bad sensor may fail ten thousand times a second. The next
   line carries `suppressed=9999`. Once the log is closed, the number of lines plus the sum of `suppressed` is the number
-  of events. Two events are the same if logger, level, message template and the fields of `IDENTITY` are equal. The
-  values of these fields come from the contract, so the table stays small, and an event of one broker never hides one
-  of another. DEBUG is never rate-limited: it is only used to read the output of librdkafka.
+  of events. Two events are the same if logger, level, message template and the fields of `IDENTITY` are equal. So
+  an event of one broker never hides one of another, and one cause (`detail`) of a broken link never the next. Most
+  values of these fields come from the contract, so the table stays small. The `detail` of an event that names a `key`
+  does not count: devices send as many as they like. DEBUG is never rate-limited: it is only used to
+  read the output of librdkafka.
 - `Conditions` is for states that last for hours, such as an unreachable peer: each is logged once, when it begins.
 """
 
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_MESSAGE_BYTES: Final = 1_024
 MAXIMUM_FRAMES: Final = 8
-IDENTITY: Final = ("server", "stream", "reason", "peer", "state")
+IDENTITY: Final = ("server", "stream", "reason", "peer", "state", "detail")
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
@@ -295,4 +297,5 @@ def _scalar(value: object) -> Scalar:
 
 
 def _identity(record: logging.LogRecord) -> tuple[object, ...]:
-    return (record.name, record.levelno, str(record.msg), *(str(getattr(record, key, "")) for key in IDENTITY))
+    fields = IDENTITY[:-1] if hasattr(record, "key") else IDENTITY
+    return (record.name, record.levelno, str(record.msg), *(str(getattr(record, key, "")) for key in fields))

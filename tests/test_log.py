@@ -268,6 +268,17 @@ def test_rate_limit_tells_events_apart(text_log: Log) -> None:
     assert len(text_log.lines) == 4
 
 
+def test_rate_limit_hides_no_second_cause(text_log: Log) -> None:
+    """A link that is down for another cause is news at once; what differs for each of a device's messages is not."""
+    for detail in ("connection refused", "connection refused", "not authorised"):
+        text_log.logger.warning("down", extra={"server": "a", "detail": detail})
+    for number in range(3):
+        text_log.logger.warning("not continuous", extra={"key": f"k{number}", "detail": f"{number} readings missing"})
+    assert [line.partition("detail=")[2] for line in text_log.lines] == [
+        '"connection refused"', '"not authorised"', '"0 readings missing"'
+    ]  # fmt: skip
+
+
 def test_rate_limit_forgets_the_oldest_and_tells_its_count() -> None:
     log = Log(TextFormatter(), capacity=2)
     for message in ("a", "a", "a", "b", "c"):
