@@ -15,7 +15,7 @@ from binascii import a2b_base64, b2a_base64, unhexlify
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
@@ -52,12 +52,15 @@ class Test(NamedTuple):
     reason: Reason
     clause: str  # follows the value in a detail
     passes: Passes  # for values of these kinds
+    longest: float = inf  # characters of the texts that are tested; longer ones fail
 
     def error(self, value: Any) -> ValidationError | None:
         """Give the error for a value that fails, else None."""
         if (self.kinds and type(value) not in self.kinds) or self.passes(value):
             return None
-        return ValidationError(self.reason, f"{_quoted(value)} {self.clause}")
+        is_long = type(value) is str and len(value) > self.longest
+        limit = f"is too long to be tested: more than {self.longest:,} characters ({self.keyword})"
+        return ValidationError(self.reason, f"{_quoted(value)} {limit if is_long else self.clause}")
 
 
 def _quoted(value: Any) -> str:
@@ -139,7 +142,7 @@ def _pattern(keyword: str, argument: Any) -> Test | None:
     except UnsupportedPatternError:
         return None
     clause = f"does not match {_cut(argument)} ({keyword})"
-    return Test(keyword, argument, TEXT, Reason.NOT_ALLOWED, clause, pattern.matches)
+    return Test(keyword, argument, TEXT, Reason.NOT_ALLOWED, clause, pattern.matches, pattern.longest)
 
 
 def _choice(keyword: str, argument: Any) -> Test | None:

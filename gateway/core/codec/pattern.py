@@ -319,9 +319,14 @@ class Pattern:
         accepts = self._match in self._closure(start, at_start=True, at_end=True)
         self._first = _State(self._step, start, accepts=accepts)
 
+    @property
+    def longest(self) -> int:
+        """How many characters a text may have: longer ones do not match."""
+        return MAX_WORK // len(self._code)
+
     def matches(self, text: str) -> bool:
         """Tell whether the pattern occurs in a text that is not too long for it."""
-        if len(text) * len(self._code) > MAX_WORK:
+        if len(text) > self.longest:
             return False
         state = self._first
         for character in text:

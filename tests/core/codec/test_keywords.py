@@ -23,6 +23,12 @@ from gateway.core.codec.keywords import TESTS, canonical
         ("const", None, {}, "the object is not null (const)"),
         ("type", ["integer", "null"], True, "true is not an integer or null (type)"),
         ("pattern", "^a$", "b" * 500, f"'{'b' * 39}... does not match ^a$ (pattern)"),
+        (
+            "pattern",
+            "^a{99}$",
+            "a" * 9_805,
+            f"'{'a' * 39}... is too long to be tested: more than 9,803 characters (pattern)",
+        ),
         ("multipleOf", 1, Unrepresentable(), "the number is not a multiple of 1 (multipleOf)"),
         ("minimum", 0, Unrepresentable(), "the number is less than 0 (minimum)"),
     ],
