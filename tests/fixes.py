@@ -128,7 +128,7 @@ EDITS: list[tuple[str, Callable[[Target, re.Match[str]], None]]] = [
     (r"Write '([^']+)'.*", lambda target, match: target.put(match[1])),
     (r"Write ([\w.-]+): ((?!.*\.\.\.).+?)(?: to lose no reading| to ignore such members, or false)?\.", _yaml_member),
     (r".*such as (\d+)(?: for a week)?\.", lambda target, match: target.put(int(match[1]))),
-    (r"Write ((?=[^ ]*[/:#])(?!http://host|host:port|\$message.payload#/member)[\w$#/.;:=-]*[\w])(?:\.|,.*)",
+    (r"Write ((?=[^ ]*[/:#])(?!http://host|host:port|\$message.payload#/member)[\w$#/.;:=+-]*[\w])(?:\.|,.*)",
      lambda target, match: target.put(match[1])),
     (r"Write only the type, one of ([\w-]+)(?:, [\w-]+)*\.", _only_type),
     (r"Use (?:one of )?([\w.-]+)(?:, [\w.-]+)*\.", lambda target, match: target.put(match[1])),

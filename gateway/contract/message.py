@@ -25,6 +25,8 @@ JSON_SCHEMA = re.compile(
     r"application/(schema\+(json|yaml);version=draft-07|vnd\.aai\.asyncapi(\+json|\+yaml)?;version=[23]\.\d+\.\d+)\Z"
 )
 
+_AVRO = "application/vnd.apache.avro;version=1.9.0"
+_DRAFT_7 = "application/schema+json;version=draft-07"
 ADDITIONAL = "x-additional-properties"  # what `additionalProperties` of JSON Schema is, for Avro
 
 
@@ -83,8 +85,7 @@ class Payloads:
             return self._json_schema(inner, place, of_element=of_element)
         if AVRO.match(form.text or ""):
             return self._avro(inner.at("items") if of_element else inner)
-        fix = "Write application/vnd.apache.avro;version=1.9.0, or remove schemaFormat for JSON Schema."
-        self.findings.error(form, f"The schema format {quoted(form.value)} is not supported.", fix)
+        self.findings.error(form, *_unsupported(form, inner))
         return None
 
     def _avro(self, node: Node) -> Payload | None:
@@ -96,7 +97,7 @@ class Payloads:
         return None if record is None else Payload(node, record=record)
 
     def _json_schema(self, node: Node, place: Node, *, of_element: bool) -> Payload | None:
-        if node.source.path.suffix == ".avsc" or (node.is_mapping and node.value.get("type") == "record"):
+        if _is_avro(node):
             what = f"{{$ref: '{place.reference}'}}" if place.reference else "..."
             fix = f"Write payload: {{schemaFormat: application/vnd.apache.avro;version=1.9.0, schema: {what}}}."
             self.findings.error(place, "Expected JSON Schema, not an Avro schema.", fix)
@@ -109,6 +110,22 @@ class Payloads:
             message = "The schema is too large or infinite when its references are written out."
             self.findings.error(node, message, "Make it smaller.")
             return None
+
+
+def _is_avro(node: Node) -> bool:
+    """Whether a schema is clearly meant to be Avro's."""
+    return node.source.path.suffix == ".avsc" or (node.is_mapping and node.value.get("type") == "record")
+
+
+def _unsupported(form: Node, schema: Node) -> tuple[str, str]:
+    """What is wrong with a schema format, and the one that was meant."""
+    text = (form.text or "").lower()
+    wrong = f"The schema format {quoted(form.value)} is not supported"
+    if "avro" in text or _is_avro(schema):
+        return f"{wrong}: AsyncAPI names Avro 1.9.0, whose schemas are those of 1.8 to 1.12.", f"Write {_AVRO}."
+    if "schema" in text or "asyncapi" in text:
+        return f"{wrong}: AsyncAPI names draft 7 of JSON Schema.", f"Write {_DRAFT_7}."
+    return f"{wrong}.", "Describe the payload in Avro, or in JSON Schema without schemaFormat."
 
 
 def only_message(operation: Node, channel: Channel, findings: Findings) -> Node | None:

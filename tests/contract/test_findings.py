@@ -201,6 +201,24 @@ MESSAGES = [
     Fault("schemaFormat: application/vnd.apache.avro;version=1.9.0",
           "schemaFormat: application/vnd.apache.avro;version=1.11.0",
           "#/components/schemas/machineSensor/schemaFormat", "is not supported"),
+    *[
+        Fault("schemaFormat: application/vnd.apache.avro;version=1.9.0", f"schemaFormat: {name}",
+              "#/components/schemas/machineSensor/schemaFormat", named)
+        for name, named in (
+            ("application/vnd.avro", "Write application/vnd.apache.avro;version=1.9.0."),
+            ("'application/vnd.apache.avro; version=1.9.0'", "Write application/vnd.apache.avro;version=1.9.0."),
+            ("application/schema+json;version=draft-07x", "Write application/vnd.apache.avro;version=1.9.0."),
+        )
+    ],
+    *[
+        Fault("      payload:\n        type: object\n        required:",
+              f"      payload:\n       schemaFormat: {name}\n       schema:\n        type: object\n        required:",
+              "#/components/messages/smartMeterJson/payload/schemaFormat", named)
+        for name, named in (
+            ("application/schema+json;version=draft-2020-12", "Write application/schema+json;version=draft-07."),
+            ("application/vnd.google.protobuf;version=3", "Describe the payload in Avro"),
+        )
+    ],
     Fault("payload: {$ref: '#/components/schemas/doorSensor'}", "payload: {$ref: ./schemas/door_sensor.avsc}",
           "#/components/messages/doorSensorJson/payload", "Expected JSON Schema, not an Avro schema"),
     Fault("payload: {$ref: '#/components/schemas/doorSensor'}", "payload: {$ref: '#/components/schemas/machineSensor'}",
