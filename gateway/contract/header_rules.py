@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract.headers import OF_READINGS, properties
+from gateway.contract.document import quoted
+from gateway.contract.headers import OF_READINGS, described, properties
 from gateway.contract.mapping import grouped
+from gateway.core.codec.keywords import TESTS
+from gateway.core.codec.payload_schema import UNENFORCED
 from gateway.core.dead_letter import PROPERTIES_HEADER
 from gateway.core.headers import OF_PUBLISH, OWN
 from gateway.documents.spelling import suggestion
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.core.model import MqttServer, Stream
 
 _OLD = "3.1.1"
+_RESTRICTING = (TESTS.keys() | UNENFORCED) - {"type"}
 
 
 def check(mappings: Sequence[StreamMapping], servers: Mapping[str, MqttServer], findings: Findings) -> None:
@@ -33,6 +37,10 @@ def check(mappings: Sequence[StreamMapping], servers: Mapping[str, MqttServer], 
                 _check_source(name, node, leading, old, findings)
                 if name in sending.route.required_headers:
                     _check_required(name, leading, old, findings)
+        _warn_of_unenforced(sending.message, findings)
+    for sharing in grouped(mappings, lambda one: one.message.place):
+        _warn_of_unenforced(sharing[0].message, findings)
+        _warn_of_not_required(sharing, findings)
 
 
 def check_dead_letters(stream: Stream, failing: Sending, findings: Findings) -> None:
@@ -40,6 +48,24 @@ def check_dead_letters(stream: Stream, failing: Sending, findings: Findings) -> 
     if stream.keeps_properties and PROPERTIES_HEADER not in failing.route.headers:
         warning = f"Dead letters have the header {PROPERTIES_HEADER!r}, which is not declared."
         findings.warning(failing.message.at("headers"), warning, "Declare it; it has the MQTT 5 properties for replay.")
+
+
+def _warn_of_unenforced(message: Node, findings: Findings) -> None:
+    """Warn of keywords that restrict the values that devices send."""
+    for name, node in properties(message).items():
+        for keyword, stated in node.members() if name not in OWN - {*OF_PUBLISH.values()} else ():
+            if keyword in _RESTRICTING:
+                text = f"The gateway does not enforce {keyword!r} of the header {name!r}: values that violate it pass."
+                findings.warning(stated, text, "Write it in the description, or put the value into the payload.")
+
+
+def _warn_of_not_required(sharing: Sequence[StreamMapping], findings: Findings) -> None:
+    """Warn of a header that the MQTT message requires, and not the record: only then readings without it pass."""
+    records = [one.sending.route.required_headers for one in sharing if one.sending]
+    for node in described(sharing[0].message).at("required").entries():
+        if any(node.text not in required for required in records):
+            text = f"Readings without the header {quoted(node.value)} pass, because the record does not require it."
+            findings.warning(node, text, "Write it in `required` of the Kafka message's headers, too.")
 
 
 def _supplies(mapping: StreamMapping, name: str) -> bool:

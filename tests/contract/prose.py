@@ -38,6 +38,7 @@ PROSE = frozenset(
         "Make the outermost type a record.",
         "Move its branches into the outer union.",
         "Move them to the target of the reference, or copy that target here.",
+        "Describe the payload in Avro, or in JSON Schema without schemaFormat.",
         "Name an operation whose channel is on a Kafka server.",
         "Name an operation with action: send.",
         (
@@ -76,6 +77,8 @@ PROSE = frozenset(
         "Write host:port, without protocol and path.",
         "Write http://host:port or https://host:port.",
         "Write it in `topic`.",
+        "Write it in `required` of the Kafka message's headers, too.",
+        "Write it in the description, or put the value into the payload.",
         "Write kafka, or kafka-secure for TLS.",
         "Write levels of plain text or {parameter}, joined by /.",
         "Write names, separated by dots. Use A-Z, a-z, 0-9 and _, and no digit first.",

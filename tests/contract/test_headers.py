@@ -159,6 +159,38 @@ def test_check_warns_when_dead_letters_do_not_declare_the_properties(step: Copy)
     assert message == "Dead letters have the header 'mqtt.properties', which is not declared."
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "path", "message"),
+    [
+        ("firmware: {type: string,", "firmware: {type: string, pattern: '^[0-9.]+$',",
+         f"{JSON}/headers/properties/firmware/pattern",
+         "The gateway does not enforce 'pattern' of the header 'firmware': values that violate it pass."),
+        ("firmware: {type: string,", "firmware: {oneOf: [{const: '2.4'}],",
+         f"{JSON}/headers/properties/firmware/oneOf", "does not enforce 'oneOf'"),
+        ("          traceparent: {type: string}\n", "          traceparent: {type: string, maxLength: 55}\n",
+         f"{AVRO}/headers/properties/traceparent/maxLength", "does not enforce 'maxLength'"),
+        ("mqtt.content_type: {type: string}", "mqtt.content_type: {const: application/json}",
+         f"{AVRO}/headers/properties/mqtt.content_type/const", "does not enforce 'const'"),
+        ("      headers:\n        type: object\n        properties:\n          traceparent",
+         "      headers:\n        required: [traceparent, firmware]\n        properties:\n          traceparent",
+         f"{JSON}/headers/required/1", "Readings without the header 'firmware' pass"),
+    ],
+)  # fmt: skip
+def test_check_warns_of_constraints_that_headers_do_not_have(
+    step: Copy, old: str, new: str, path: str, message: str
+) -> None:
+    """What devices send in a user property is passed on unchanged."""
+    step.edit(old, new)
+    ((place, text),) = warnings(step)
+    assert (place, message in text) == (path, True)
+
+
+def test_a_constraint_of_what_the_gateway_writes_is_no_finding(step: Copy) -> None:
+    rest = "          mqtt.retain: {type: string}\n          mqtt.content"
+    step.edit(f"          mqtt.qos: {{type: string}}\n{rest}", f"          mqtt.qos: {{enum: ['0', '1']}}\n{rest}")
+    assert warnings(step) == []
+
+
 def test_check_warns_when_kafka_dates_the_records_itself(step: Copy) -> None:
     step.edit("topicConfiguration: {cleanup", "topicConfiguration: {message.timestamp.type: LogAppendTime, cleanup")
     ((path, message),) = warnings(step)
