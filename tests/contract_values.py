@@ -33,7 +33,7 @@ def record(*fields: dict[str, Any] | tuple[str, Any], name: str = "MadeByHand") 
 
 def codec_of(
     definition: dict[str, Any],
-    keys: tuple[str, ...],
+    keys: tuple[str | int, ...],
     parameters: Sequence[str | None] = (),
     *,
     is_fast: bool = True,

@@ -169,6 +169,8 @@ class _Builder:
             payload_rules.warn_of_open(payload, record, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
             constraints.check(incoming.message, payload, record, self.findings)
+        if sending is not None and where is not None and not self._has_key(incoming.channel, names, sending):
+            where = None
         return Mapping(
             message=incoming.message,
             payload=payload,
@@ -181,6 +183,10 @@ class _Builder:
             servers=incoming.channel.servers,
             content=incoming.content,
         )
+
+    def _has_key(self, source: Channel, names: tuple[str, ...], sending: Sending) -> bool:
+        binding = sending.message.at("bindings", "kafka")
+        return pointers.check_key(binding, sending.route.keys, source, names, self.findings)
 
     def _is_mqtt(self, operation: Node, source: Channel) -> bool:
         if source.protocol == "mqtt":

@@ -3,6 +3,7 @@
 AsyncAPI's own `parameters.*.location` uses it (a place in the MQTT payload), and four extensions do: `x-source` on an
 Avro field and `x-sequence` on a receive operation (in the MQTT payload), `x-location` in the schema of a Kafka key and
 `x-timestamp` on a Kafka message (in the record). After the `#` comes one pointer of RFC 6901, or nothing for the whole.
+A key may also be `$message.parameter#/name`, a parameter of the MQTT address, which AsyncAPI has no expression for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from gateway.core.codec.validation_error import tokens
 from gateway.errors import DataError
 
-EXPRESSION = re.compile(r"\$message\.(payload|header)#((?:/.*)?)\Z", re.DOTALL)
+EXPRESSION = re.compile(r"\$message\.(payload|header|parameter)#((?:/.*)?)\Z", re.DOTALL)
 BAD_ESCAPE = re.compile(r"~(?![01])")
 
 
@@ -25,7 +26,7 @@ class ExpressionError(DataError):
 class Expression:
     """A parsed expression."""
 
-    part: str  # `payload` or `header`
+    part: str  # `payload`, `header` or `parameter`
     pointer: str  # RFC 6901, "" for the whole
 
     @property

@@ -33,6 +33,7 @@ from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
 from gateway.core.reading import DeadLetter, Reason
+from gateway.core.transform import key_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -75,9 +76,15 @@ class Mapping:
         return self.sending and self.sending.message.place
 
     @property
-    def keys(self) -> tuple[str, ...]:
-        """Pointers into the record."""
-        return self.sending.route.keys if self.sending else ()
+    def keys(self) -> tuple[str | int, ...]:
+        """The parts of the key, as a codec takes them."""
+        names = [parameter.name for parameter in self.parameters]
+        return key_parts(self.sending.route.keys, names) if self.sending else ()
+
+    @property
+    def separator(self) -> str | None:
+        """What joins them."""
+        return self.sending.route.separator if self.sending else None
 
 
 def check(mappings: list[Mapping], findings: Findings) -> None:
@@ -205,30 +212,31 @@ class _Trial:
     @cached_property
     def codec(self) -> Codec:
         """The codec of the stream, made when it is needed."""
-        mapping, pointers = self.mapping, tuple(parameter.pointer for parameter in self.mapping.parameters)
+        mapping, pointers = self.mapping, [parameter.pointer for parameter in self.mapping.parameters]
         avro = self.record.schema.record
-        conversion = Conversion(avro, mapping.keys, pointers, mapping.unknown, content=mapping.content,
-                                schema=mapping.payload.json_schema)  # fmt: skip
+        conversion = Conversion(avro, mapping.keys, (*pointers, None), mapping.unknown, content=mapping.content,
+                                separator=mapping.separator, schema=mapping.payload.json_schema)  # fmt: skip
         return Codec(conversion, is_fast=bool(mapping.keys))
 
     def run(self, node: Node, namesake: Node | None) -> Findings:
         """Run the example of a reading, and compare the result with the Kafka example of its name."""
         self.findings = Findings()
-        sent = examples.as_sent(node.value, self.mapping.content)
-        encoded = self.codec.encode(sent, self._values(node.value, _topic(namesake)))
+        sent, texts = examples.as_sent(node.value, self.mapping.content), self._texts(node.value, _topic(namesake))
+        encoded = self.codec.encode(sent, texts)
         if isinstance(encoded, DeadLetter):
             self._report(node, encoded)
             return self.findings
         key, record, *_ = encoded
         self._check_key(node, key)
         if namesake is not None and not namesake.own("payload").is_absent:
-            self._compare(namesake.own("payload"), key, record)
+            self._compare(namesake.own("payload"), texts, key, record)
         return self.findings
 
-    def _values(self, value: Any, topic: str | None) -> tuple[str, ...]:
-        """The values of the address's parameters."""
+    def _texts(self, value: Any, topic: str | None) -> tuple[str, ...]:
+        """What the topic contributes: the values of the address's parameters, and the topic."""
         stated = None if topic is None else self.address.match(topic)
-        return stated or tuple(self._made_value(value, parameter) for parameter in self.mapping.parameters)
+        values = stated or tuple(self._made_value(value, parameter) for parameter in self.mapping.parameters)
+        return *values, topic or self.address.topic(values)
 
     def _made_value(self, value: Any, parameter: Parameter) -> str:
         for token in tokens(parameter.pointer or ""):
@@ -259,11 +267,12 @@ class _Trial:
         except TooLargeError:
             return
 
-    def _compare(self, node: Node, key: bytes, record: bytes) -> None:
+    def _compare(self, node: Node, texts: tuple[str, ...], key: bytes, record: bytes) -> None:
         """Report where record and key differ from the Kafka example of the same name."""
         try:
             expected = examples.encoded(node.value, self.schema)
-            expected_key = Key(build(self.schema), self.mapping.keys).of(parse(examples.as_sent(node.value)))
+            key_of = Key(build(self.schema), self.mapping.keys, self.mapping.separator).of
+            expected_key = key_of(parse(examples.as_sent(node.value)), texts)
         except ValidationError as error:
             if error.reason is Reason.NO_KEY:
                 place = examples.below(node, error.tokens)

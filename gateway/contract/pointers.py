@@ -3,8 +3,9 @@
 - `location` of a parameter: the place in the payload that repeats a level of the topic. A text field must read it.
 - `x-sequence` of a receive operation: the place of a sequence number in the payload. A field must read it as int or
   long, so that a payload without a valid number becomes a dead letter.
-- `x-location` of a Kafka key: the field of the record, or several of which the first non-empty one is taken. The key is
-  text; a single field must not be nullable, because records without a key have no order.
+- `x-location` of a Kafka key: a field of the record, a parameter of the MQTT address or the whole topic; or several of
+  these, of which the first that is not empty is taken, or which `x-separator` joins. The key is text; a field without
+  an alternative must not be nullable, because records without a key have no order.
 - `x-timestamp` of a Kafka message: the field of the record that is its timestamp in Kafka. It has one of Avro's
   timestamp types, and may be null. A plain `long` is rejected, because its unit is unknown: seconds, read as
   milliseconds, would date the record to 1970, and Kafka's retention would delete it. A local timestamp has no zone.
@@ -13,16 +14,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, parse
 from gateway.contract.message import unread
+from gateway.core.dead_letter import TOPIC_HEADER
+from gateway.core.model import OfTopic
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from gateway.contract.channel import Channel
     from gateway.contract.document import Node
     from gateway.contract.expression import Expression
     from gateway.contract.findings import Findings
@@ -32,7 +36,16 @@ if TYPE_CHECKING:
     from gateway.core.model import Topic
 
 PREFIX = "$message.payload#"
+OF_PARAMETER = "$message.parameter#/"
+INTEGRAL = {"boolean", "int", "long"}
 TIMESTAMP = '{"type": "long", "logicalType": "timestamp-millis"}'
+
+
+class Keys(NamedTuple):
+    """The key of a record, as the contract states it."""
+
+    parts: tuple[str | OfTopic, ...] = ()  # a text is a pointer into the record
+    separator: str | None = None
 
 
 def location(node: Node, payload: Payload, record: Record, findings: Findings) -> str | None:
@@ -62,26 +75,57 @@ def sequence(operation: Node, payload: Payload, record: Record, findings: Findin
     return None if stated.is_absent else _checked(stated, _sources(record), fault, fix, findings)
 
 
-def keys(binding: Node, record: Record, findings: Findings) -> tuple[str, ...]:
-    """Read the key of a message's Kafka binding: pointers into the record."""
+def keys(binding: Node, record: Record, findings: Findings) -> Keys:
+    """Read the key of a message's Kafka binding."""
     key = binding.at("key")
     stated = key.at("x-location")
     if key.is_absent or stated.is_absent:
         fix = "Add key: {type: string, x-location: $message.payload#/field} to the message's Kafka binding."
         findings.error(binding if key.is_absent else key, "The record has no key, so it would have no order.", fix)
-        return ()
+        return Keys()
     if not key.at("type").is_absent and key.at("type").value != "string":
         findings.error(key.at("type"), "The key must be text.", "Write type: string.")
     entries = stated.entries() if isinstance(stated.value, list) else [stated]
     if not entries:
         findings.error(stated, "The list of key fields is empty.", "Add a field, as in [$message.payload#/field].")
+    separator = _separator(key.at("x-separator"), len(entries), findings)
 
     def fault(expression: Expression) -> str:
-        return _key_fault(expression, record, is_only=len(entries) == 1)
+        return _key_fault(expression, record, has_alternative=len(entries) > 1 and separator is None)
 
-    fix = "Point at a text field of the record."
-    pointers = [_checked(one, _fields(record), fault, fix, findings) for one in entries]
-    return tuple(one for one in pointers if one is not None)
+    fix = "Point at a field of the record that is text, a whole number or a boolean."
+    read = [_expression(one, _fields(record), fault, fix, findings) for one in entries]
+    return Keys(tuple(_part(one) for one in read if one is not None), separator)
+
+
+def _separator(stated: Node, parts: int, findings: Findings) -> str | None:
+    """Read `x-separator` of a Kafka key; None when it is absent or invalid."""
+    if not stated.is_absent and not stated.text:
+        findings.error(stated, f"{quoted(stated.value)} cannot separate the parts of a key.", "Write x-separator: '/'.")
+    elif not stated.is_absent and parts == 1:
+        findings.error(stated, "x-separator joins several parts, but x-location has one.", "Remove it.")
+    return stated.text or None
+
+
+def _part(expression: Expression) -> str | OfTopic:
+    if expression.part == "payload":
+        return expression.pointer
+    return OfTopic() if expression.part == "header" else OfTopic(expression.tokens[0])
+
+
+def check_key(
+    binding: Node, keys: Sequence[str | OfTopic], source: Channel, names: Sequence[str], findings: Findings
+) -> bool:
+    """Tell whether an address has the parameters that a key needs; report those that it has not."""
+    needed = [part.parameter for part in keys if isinstance(part, OfTopic) and part.parameter is not None]
+    missing = [name for name in needed if name not in names]
+    for name in missing:
+        address = source.node.at("address")
+        text = f"The key needs the parameter {name!r}, which {address.path} ({address.text}) does not have."
+        near = nearest(name, names)
+        fix = f"Did you mean {OF_PARAMETER + near!r}?" if near else f"Use {' or '.join(names)}." if names else ""
+        findings.error(binding.at("key", "x-location"), text, fix or f"Add {{{name}}} to the address.")
+    return not missing
 
 
 def timestamp(message: Node, record: Record, topic: Topic, channel: Node, findings: Findings) -> str | None:
@@ -109,7 +153,15 @@ def _is_only_compacted(topic: Topic) -> bool:
 def _checked(
     node: Node, known: Iterable[str], fault_of: Callable[[Expression], str], fix: str, findings: Findings
 ) -> str | None:
-    """The pointer of an expression; None, with a finding, when it is invalid.
+    """The pointer of an expression; None, with a finding, when it is invalid."""
+    expression = _expression(node, known, fault_of, fix, findings)
+    return None if expression is None else expression.pointer
+
+
+def _expression(
+    node: Node, known: Iterable[str], fault_of: Callable[[Expression], str], fix: str, findings: Findings
+) -> Expression | None:
+    """Read an expression; None, with a finding, when it is invalid.
 
     `fault_of` gives what is wrong with an expression, or "". `fix` is used when none of the known pointers is similar.
     """
@@ -120,7 +172,7 @@ def _checked(
         return None
     fault = fault_of(expression)
     if not fault:
-        return expression.pointer
+        return expression
     pointers = [one for one in known if one]
     near = None if expression.pointer in pointers else nearest(expression.pointer, pointers)
     findings.error(node, fault, f"Did you mean {PREFIX + near!r}?" if near else fix)
@@ -148,17 +200,33 @@ def _kinds_at(pointer: str, record: Record) -> set[str]:
     return {branch.kind for branch in avro_type.branches} if avro_type else set()
 
 
-def _key_fault(expression: Expression, record: Record, *, is_only: bool) -> str:
-    if expression.part != "payload" or not expression.tokens:
+def _key_fault(expression: Expression, record: Record, *, has_alternative: bool) -> str:
+    match expression.part:
+        case "header":
+            return (
+                "" if expression.tokens == (TOPIC_HEADER,) else f"The only header that can be a key is {TOPIC_HEADER}."
+            )
+        case "parameter":
+            return (
+                "" if len(expression.tokens) == 1 else f"A parameter of the address has one name: {OF_PARAMETER}name."
+            )
+    if not expression.tokens:
         return f"A key must be a field of the record: {PREFIX}/field."
     avro_type = record.type_at(expression.tokens)
-    if avro_type is None:
-        return _no_field(record, expression)
-    if [branch.kind for branch in avro_type.non_null] != ["string"]:
-        return f"The field at {expression.pointer!r} is not text, so it cannot be a key."
-    if avro_type.is_nullable and is_only:
-        return f"The field at {expression.pointer!r} may be null, so it cannot be the only key."
+    return _no_field(record, expression) if avro_type is None else _field_fault(expression, avro_type, has_alternative)
+
+
+def _field_fault(expression: Expression, avro_type: AvroType, has_alternative: bool) -> str:  # noqa: FBT001 - a word of the caller
+    if len(avro_type.non_null) != 1 or not _is_text(avro_type.non_null[0]):
+        return f"The field at {expression.pointer!r} is not text, a whole number or a boolean, so it cannot be a key."
+    if avro_type.is_nullable and not has_alternative:
+        return f"The field at {expression.pointer!r} may be null, so it needs an alternative."
     return ""
+
+
+def _is_text(avro_type: AvroType) -> bool:
+    """Whether values of a type are text, or have one text in the record's JSON and in the payload's."""
+    return avro_type.kind in {"string", "enum"} or (avro_type.kind in INTEGRAL and not avro_type.logical)
 
 
 def _timestamp_fault(expression: Expression, record: Record) -> str:

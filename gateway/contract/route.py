@@ -80,8 +80,9 @@ def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, de
         _check_content_type(message.at("contentType"), findings)
         keys = pointers.keys(binding, payload.record, findings)
         route = Route(
-            name, topic, payload.record.schema, keys, declared, framing, strategy,
+            name, topic, payload.record.schema, keys.parts, declared, framing, strategy,
             required_headers=declared & headers.required(message),
+            separator=keys.separator,
             timestamp=pointers.timestamp(message, payload.record, topic, channel.node, findings),
         )  # fmt: skip
     return Sending(route, message, payload)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gateway.core.model import Route, Stream
 
 EXTENSIONS = (
-    "x-forward-to", "x-dead-letter-to", "x-location", "x-source", "x-timestamp", "x-sequence", "x-silent-after",
-    "x-additional-properties",
+    "x-forward-to", "x-dead-letter-to", "x-location", "x-separator", "x-source", "x-timestamp", "x-sequence",
+    "x-silent-after", "x-additional-properties",
 )  # fmt: skip
 SIMILAR = 0.8
 

@@ -8,8 +8,12 @@ belong to the settings of an installation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_BYTES = 65_535  # an MQTT string carries its length in two bytes
 
@@ -62,6 +66,11 @@ class Address:
         if self.levels[0] is None and topic.startswith("$"):
             return None  # wildcards at the start do not match $-topics [MQTT-4.7.2-1]
         return tuple(values)
+
+    def topic(self, values: Sequence[str]) -> str:
+        """Make the topic that has these values of the parameters, in the address's order."""
+        left = iter(values)
+        return "/".join(next(left) if level is None else level for level in self.levels)
 
     def overlaps(self, other: Address) -> bool:
         """Tell whether some topic matches both addresses."""

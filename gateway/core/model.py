@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import carried
 
 if TYPE_CHECKING:
@@ -91,6 +92,15 @@ class AvroSchema:
     record: AvroType = field(compare=False, repr=False)  # the outermost type, built from the definition
 
 
+class OfTopic(NamedTuple):
+    """A part of a key that the MQTT topic gives."""
+
+    parameter: str | None = None  # of the address; None for the whole topic
+
+    def __str__(self) -> str:
+        return TOPIC_HEADER if self.parameter is None else f"{{{self.parameter}}}"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A send operation: where readings of a stream go in Kafka."""
@@ -98,7 +108,7 @@ class Route:
     operation: str  # name of the send operation
     topic: Topic
     schema: AvroSchema | None  # None for the dead-letter channel
-    keys: tuple[str, ...]  # RFC 6901 pointers into the record, tried in order; the first non-empty text is the key
+    keys: tuple[str | OfTopic, ...]  # the parts of the key; a text is an RFC 6901 pointer into the record
     headers: frozenset[str]  # names of those that the message declares
     framing: Literal["payload", "header"] = "payload"  # where the schema id goes
     subject_strategy: Literal["TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy"] = (
@@ -106,6 +116,7 @@ class Route:
     )
     required_headers: frozenset[str] = frozenset()  # those of the headers that every record must have
     timestamp: str | None = None  # RFC 6901 pointer into the record; None to use the time of arrival
+    separator: str | None = None  # joins the parts of the key; None when the first one that is not empty is the key
 
     @property
     def subject(self) -> str:

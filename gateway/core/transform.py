@@ -23,10 +23,11 @@ from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
+from gateway.core.model import OfTopic
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.core.avro_schema import AvroType
     from gateway.core.codec.conversion import Prepared
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
 
-# What a topic contributes to each of its records: the parameters' values, encoded for the compiled path; the headers;
-# and the values themselves.
+# What a topic contributes to each of its records: its texts, which are the parameters' values and the topic itself,
+# encoded for the compiled path; the headers; and the texts themselves.
 _TopicFacts = tuple["Prepared", Headers, tuple[str, ...]]
 
 
@@ -56,10 +57,11 @@ class Transform:
     ) -> None:
         route = route or stream.route
         self._stream = stream
-        self._key_level = _key_level(stream, route) if route.topic.is_compacted else None
         self._topic = route.topic.name
         framed = frame(schema_id)
-        self._codec = Codec(conversion(stream, route, framed if route.framing == "payload" else b""))
+        converted = conversion(stream, route, framed if route.framing == "payload" else b"")
+        self._codec = Codec(converted)
+        self._ended = _key_of_topic(converted) if route.topic.is_compacted else None
         self._fast = self._codec.fast
         self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
         self._names_topic = TOPIC_HEADER in route.headers
@@ -75,7 +77,7 @@ class Transform:
     @property
     def ends_keys(self) -> bool:
         """True when an empty payload ends the key that its topic names."""
-        return self._key_level is not None
+        return self._ended is not None
 
     def __call__(self, reading: Reading) -> Record | DeadLetter:
         """Transform one reading of this stream: give its record, or why there is none."""
@@ -128,15 +130,15 @@ class Transform:
         facts = self._topics.get(reading.topic) or self._refused.get(reading.topic) or self._learn(reading.topic)
         if isinstance(facts, DeadLetter):
             return facts
-        _, headers, values = facts
+        _, headers, texts = facts
         size = max(reading.size, len(reading.payload))
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
-        if not reading.payload and self._key_level is not None:
-            return self._record(values[self._key_level].encode(), None, None, None, headers, reading)
+        if not reading.payload and self._ended is not None:
+            return self._record(self._ended(texts), None, None, None, headers, reading)
         if reading.size >= 0:  # the source sets it only above the limit of its own server
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
-        encoded = self._codec.encode_precisely(reading.payload, values)
+        encoded = self._codec.encode_precisely(reading.payload, texts)
         if isinstance(encoded, DeadLetter):
             return encoded
         return self._record(*encoded, headers, reading)
@@ -171,30 +173,40 @@ class Transform:
 
     def _facts_of(self, topic: bytes) -> _TopicFacts | DeadLetter:
         try:
-            values = self._stream.address.match(topic.decode())
+            text = topic.decode()
         except UnicodeDecodeError as error:
             return DeadLetter(Reason.BAD_TOPIC, "", f"byte {error.start} of the topic is not valid UTF-8")
+        values = self._stream.address.match(text)
         if values is None:
             return DeadLetter(Reason.UNMAPPED_TOPIC, "", f"the topic does not match {self._stream.address.text}")
         if not all(values):
             return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
         headers = [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
-        return self._codec.prepare(values), headers, values
+        texts = (*values, text)
+        return self._codec.prepare(texts), headers, texts
 
 
 def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
     """Say how readings of a stream become records of one of its routes; `prefix` precedes the Avro body."""
+    names = [parameter.name for parameter in stream.parameters]
     return Conversion(
         _record_of(route),
-        route.keys,
-        tuple(parameter.pointer for parameter in stream.parameters),
+        key_parts(route.keys, names),
+        (*(parameter.pointer for parameter in stream.parameters), None),
         stream.unknown,
         prefix,
         stream.content,
         route.timestamp,
         stream.sequence if route is stream.route else None,  # the contract checks only the first route's fields for it
+        route.separator,
         stream.payload_schema,
     )
+
+
+def key_parts(keys: Sequence[str | OfTopic], names: Sequence[str]) -> tuple[str | int, ...]:
+    """Find the topic's parts of a key among its texts: the values of the parameters, by name, and then the topic."""
+    places = {name: place for place, name in enumerate([*names, None])}
+    return tuple(places[part.parameter] if isinstance(part, OfTopic) else part for part in keys)
 
 
 def _record_of(route: Route) -> AvroType:
@@ -202,8 +214,20 @@ def _record_of(route: Route) -> AvroType:
     return route.schema.record
 
 
-def _key_level(stream: Stream, route: Route) -> int | None:
-    """Which parameter of the address is always the key; None when only the payload has it."""
-    place = _record_of(route).located(tokens(route.keys[0])).paths[0]  # the topic fills in the first source, if absent
-    levels = (level for level, each in enumerate(stream.parameters) if each.pointer and tokens(each.pointer) == place)
-    return next(levels, None)
+def _key_of_topic(converted: Conversion) -> Callable[[Sequence[str]], bytes] | None:
+    """Make the function that gives the key from the topic's texts; None when only the payload has it."""
+    parts = converted.keys if converted.separator is not None else converted.keys[:1]
+    places = [_place_in_topic(converted, part) for part in parts]
+    known = [place for place in places if place is not None]
+    if len(known) < len(places):
+        return None
+    return lambda texts: (converted.separator or "").join([texts[place] for place in known]).encode()
+
+
+def _place_in_topic(converted: Conversion, part: str | int) -> int | None:
+    """Which of the topic's texts is always a part of the key; None when the payload has it."""
+    if isinstance(part, int):
+        return part
+    path = converted.record.located(tokens(part)).paths[0]  # the topic fills in the first source, if absent
+    tied = (place for place, pointer in enumerate(converted.parameters) if pointer and tokens(pointer) == path)
+    return next(tied, None)

@@ -14,6 +14,7 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,17 +45,19 @@ class StreamSummary:
     servers: tuple[str, ...]
     filter: str
     topics: tuple[str, ...]
-    key: tuple[str, ...]  # JSON pointers into the record, tried in order
+    key: tuple[str, ...]  # JSON pointers into the record, {parameters} of the address, `mqtt.topic`
     codec: str  # `compiled`, or `precise` where the compiled encoder does not support the schema
     because: str  # why it is `precise`, else empty
     enabled: bool
     is_array: bool = False
+    separator: str | None = None  # joins the parts of the key; else the first one that is not empty is the key
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
         each = ", a record for each element" if self.is_array else ""
         route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
-        facts = f"{route}, key {' or '.join(self.key)}{each}, {codec}"
+        between = "or" if self.separator is None else json.dumps(self.separator, ensure_ascii=False)
+        facts = f"{route}, key {f' {between} '.join(self.key)}{each}, {codec}"
         return printable(f"{self.name}: {facts}" if self.enabled else f"{self.name}: switched off; {facts}")
 
 
@@ -133,6 +136,6 @@ def _summary(stream: Stream, *, is_enabled: bool) -> StreamSummary:
     because = Codec(conversion(stream, route)).not_fast_because
     name = "precise" if because else "compiled"
     return StreamSummary(
-        stream.name, stream.servers, stream.address.filter, topics, route.keys, name, because, is_enabled,
-        stream.is_array,
+        stream.name, stream.servers, stream.address.filter, topics, tuple(map(str, route.keys)), name, because,
+        is_enabled, stream.is_array, route.separator,
     )  # fmt: skip

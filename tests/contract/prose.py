@@ -46,7 +46,7 @@ PROSE = frozenset(
             "or write the hosts of one cluster in one server, separated by commas."
         ),
         "Name one message; the gateway validates readings against it.",
-        "Point at a text field of the record.",
+        "Point at a field of the record that is text, a whole number or a boolean.",
         "Point at a text member that a field of the record reads.",
         "Let one field read each place.",
         "Refer to #/channels/...",

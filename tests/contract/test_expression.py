@@ -15,6 +15,7 @@ from gateway.contract.expression import Expression, ExpressionError, parse
         ("$message.payload#", "payload", ""),
         ("$message.payload#/", "payload", "/"),
         ("$message.header#/mqtt.topic", "header", "/mqtt.topic"),
+        ("$message.parameter#/site", "parameter", "/site"),
     ],
 )
 def test_parse_takes_the_grammar(text: str, part: str, pointer: str) -> None:

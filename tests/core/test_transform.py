@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.codec.framing import frame
-from gateway.core.model import Topic
+from gateway.core.model import OfTopic, Topic
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
 from gateway.core.transform import Transform
 from tests.contract_values import record, stream
@@ -174,6 +174,26 @@ def test_transform_ends_the_key_that_readings_have_had() -> None:
     dead_letter = Transform(made, 7, LIMIT)(reading(b"m/a", payload=b""))
     assert isinstance(dead_letter, DeadLetter)
     assert dead_letter.reason == Reason.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("keys", "separator", "key"),
+    [
+        ((OfTopic("sensor"),), None, b"b"),
+        ((OfTopic(),), None, b"factory/a/b"),
+        ((OfTopic("sensor"), "/value"), None, b"b"),
+        (("/machine", OfTopic("sensor")), ":", b"a:b"),
+        ((OfTopic("sensor"), "/value"), ":", None),
+        (("/value", OfTopic("sensor")), None, None),
+    ],
+)
+def test_transform_ends_a_key_whose_parts_the_topic_names(keys: Any, separator: str | None, key: bytes | None) -> None:
+    transform = Transform(sensors(topic=LATEST, keys=keys, separator=separator), 7, LIMIT)
+    ended = transform(reading(payload=b""))
+    assert (ended.key if isinstance(ended, Record) else None) == key
+    record_ = transform(reading())
+    assert isinstance(record_, Record)
+    assert key is None or record_.key == key
 
 
 def test_transform_gives_a_tombstone_the_headers_of_a_reading() -> None:

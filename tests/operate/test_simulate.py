@@ -160,6 +160,7 @@ def scaled_streams() -> list[Stream]:
         contract(*whole_streams()),
         contract(*(replace(each, is_array=True) for each in whole_streams() if each.content == "json")),
         load(OURS.parent / "docs" / "steps" / "13" / "asyncapi.yaml"),
+        load(OURS.parent / "docs" / "steps" / "14" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(
             stream(
@@ -172,7 +173,7 @@ def scaled_streams() -> list[Stream]:
         ),
         contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
     ],
-    ids=["ours", "every shape", "one topic", "one value", "arrays", "steps", "scaled", "empty", "ignoring"],
+    ids=["ours", "every shape", "one topic", "one value", "arrays", "steps", "keys", "scaled", "empty", "ignoring"],
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""

@@ -46,7 +46,7 @@ class Codec:
         self._prefix = conversion.prefix
         self._rules = rules_of(conversion)
         self._encode = compile_encoder(record, conversion.unknown)
-        self._key = Key(record, conversion.keys)
+        self._key = Key(record, conversion.keys, conversion.separator)
         self._event_time = EventTime(record, conversion.event_time) if conversion.event_time else None
         self._sequence = tokens(conversion.sequence) if conversion.sequence else None
         self._parameters = [tokens(pointer) if pointer else None for pointer in conversion.parameters]
@@ -79,7 +79,7 @@ class Codec:
             if error:
                 raise error
             moment = self._event_time.of(value) if self._event_time else None
-            return self._key.of(value), bytes(out), moment, self._number(value)
+            return self._key.of(value, values), bytes(out), moment, self._number(value)
         except ValidationError as error:
             return (unwrapped(error) if self._is_whole else error).dead_letter()
 

@@ -24,7 +24,7 @@ the code for a record of three fields; the topic and the key are the first one:
         else:
             if v2.__class__ is not int: raise FallBack
             u3 = LONG_02[v2]
-        if not utf0: raise FallBack
+        if not (utf0): raise FallBack
         return utf0, join((head1, pack_d(v1), u3)), None, None
 
 The nesting is checked for the sake of members that are repeated: the parser drops all of them but the last.
@@ -91,7 +91,7 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None) -> Compiled
         # the Avro bytes of the record; key, time and number are read from the variables that this leaves
         counted = tokens(conversion.sequence) if conversion.sequence else None
         parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled, counted)]
-        key = _write_key(program, types, [types.records.text("v0", tokens(pointer)) for pointer in conversion.keys])
+        key = _write_key(program, [_key_part(types, part) for part in conversion.keys], conversion.separator)
         moment = types.event_time("v0", tokens(conversion.event_time)) if conversion.event_time else None
         number = types.records.number("v0", counted) if counted else None
         program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}")
@@ -146,15 +146,39 @@ def _write_whole(program: SourceWriter, field: Field, content: Content) -> None:
     program.line(f"v0 = {{{PAYLOAD!r}: v0}}")
 
 
-def _write_key(program: SourceWriter, types: TypeCode, values: list[str]) -> str:
-    """Write the choice of the key; give its expression."""
-    if not values:
+class _KeyPart(NamedTuple):
+    """A part of the key: a condition that holds where it is not empty, and its bytes."""
+
+    is_there: str
+    data: Part
+
+
+def _key_part(types: TypeCode, part: str | int) -> _KeyPart:
+    if isinstance(part, int):
+        return _KeyPart(f"utf{part}", Known(f"utf{part}"))
+    avro_type, value = types.records.key("v0", tokens(part))
+    match avro_type.kind:
+        case "string" | "enum":
+            data = types.encoded.get(value, f"{value}.encode()")
+            if value in types.prepared:
+                return _KeyPart(data, Known(data))
+            return _KeyPart(f"{value}.__class__ is str and {value}", data)
+        case "int" | "long" if not avro_type.logical:
+            return _KeyPart(f"{value}.__class__ is int", f"b'%d' % {value}")
+        case "boolean":
+            return _KeyPart(f"{value}.__class__ is bool", f"(b'true' if {value} else b'false')")
+    raise UnsupportedSchemaError(f"a key that is {avro_type}")
+
+
+def _write_key(program: SourceWriter, parts: list[_KeyPart], separator: str | None) -> str:
+    """Write the choice or the joining of the key; give its expression."""
+    if not parts:
         raise UnsupportedSchemaError("a record without a key")
-    if len(values) == 1 and (encoded := types.encoded.get(values[0])):
-        program.line(f"if not {encoded}: raise FallBack")
-        return encoded
-    for place, value in enumerate(values):
-        word, encoded = "elif" if place else "if", types.encoded.get(value, f"{value}.encode()")
-        program.line(f"{word} {value}.__class__ is str and {value}: key = {encoded}")
+    if len(parts) == 1 or separator is not None:
+        program.line(f"if not ({' and '.join(part.is_there for part in parts)}): raise FallBack")
+        between = (separator or "").encode()
+        return program.joined([data for part in parts for data in (between, part.data)][1:])
+    for place, part in enumerate(parts):
+        program.line(f"{'elif' if place else 'if'} {part.is_there}: key = {program.joined([part.data])}")
     program.line("else: raise FallBack")
     return "key"

@@ -133,12 +133,14 @@ class RecordCode:
                 raise UnsupportedSchemaError("a key or time inside a record with several sources")
         return field, value
 
-    def text(self, value: str, names: Path) -> str:
-        """Find the variable of a field's value that is text; see `find`."""
+    def key(self, value: str, names: Path) -> tuple[AvroType, str]:
+        """Find a field of the key, its type without null, and the variable of its value; see `find`."""
         field, variable = self.find(value, names)
         if field.default is not None:
             raise UnsupportedSchemaError("a key with a default that a payload cannot contain")
-        return variable
+        if len(field.type.non_null) != 1:
+            raise UnsupportedSchemaError(f"a key that is {field.type}")
+        return field.type.non_null[0], self.products.get(variable, variable)
 
     def number(self, value: str, path: Path) -> str:
         """Give the expression of a member that counts, or of None; `path` leads to it from the record's object."""

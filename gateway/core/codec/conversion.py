@@ -22,13 +22,14 @@ class Conversion(NamedTuple):
     """What the contract says of a stream's payload and a route's record."""
 
     record: AvroType
-    keys: tuple[str, ...]  # JSON pointers into the record, tried in order
-    # For each parameter of the address a JSON pointer into the payload, or None. The member there is filled in when it
-    # is absent, and must be equal when it is present.
+    keys: tuple[str | int, ...]  # JSON pointers into the record, and places among `parameters`
+    # For each text that the topic contributes a JSON pointer into the payload, or None. The member there is filled in
+    # when it is absent, and must be equal when it is present.
     parameters: tuple[str | None, ...] = ()
     unknown: Unknown = "reject"  # what to do with members that no field reads
     prefix: bytes = b""  # bytes before the Avro body in the record's value
     content: Content = "json"
     event_time: str | None = None  # JSON pointer into the record, to a timestamp that may be null
     sequence: str | None = None  # JSON pointer into the payload, to the sequence number
+    separator: str | None = None  # joins all keys; None when the first one that is not empty is the key
     schema: Any = None  # JSON Schema of the payload as it is sent, if it has its own, references written out

@@ -27,8 +27,10 @@ def read_from(field: Field) -> Phrase:
     return ("Read from ", *place(source), *times, ".")
 
 
-def keyed_by(location: Any) -> Phrase:
-    """Say what `x-location` means: one field, or the first of several that is not empty."""
+def keyed_by(location: Any, separator: Any = None) -> Phrase:
+    """Say what `x-location` means: one place, the first of several that is not empty, or all of them, joined."""
+    if isinstance(location, list) and isinstance(separator, str):
+        return (*joined([keyed_by(one) for one in location], " and "), ", joined by ", Code(separator))
     if isinstance(location, list):
         return joined([keyed_by(one) for one in location], " or, if that is empty, ")
     try:
@@ -36,7 +38,8 @@ def keyed_by(location: Any) -> Phrase:
     except ExpressionError:
         return value(location)
     name = Code(".".join(parsed.tokens))
-    return ("the header ", name) if parsed.part == "header" else (name,)
+    lead = {"header": "the header ", "parameter": "the topic's "}.get(parsed.part)
+    return (lead, name) if lead else (name,)
 
 
 def dated_by(location: Any) -> Phrase:

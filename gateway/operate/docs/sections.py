@@ -81,8 +81,8 @@ def links(operations: list[Operation], *, by_name: bool = False) -> Phrase:
 
 def key(operation: Operation) -> Phrase:
     """Say what the key of a record is."""
-    locations = [one.at("x-location") for one in _keys(operation)]
-    return joined([keyed_by(one.value) for one in locations if not one.is_absent])
+    keys = [one for one in _keys(operation) if not one.at("x-location").is_absent]
+    return joined([_place(one) for one in keys])
 
 
 def described(node: Node, *shown: str) -> Phrase:
@@ -122,9 +122,14 @@ def _keys(operation: Operation) -> list[Node]:
 
 
 def _keyed(node: Node) -> Phrase:
-    location = node.at("x-location")
-    lead = () if location.is_absent else (*keyed_by(location.value), ";")
-    return sentence(("Keyed by",), lead, ("records with the same key stay in order.",), described(node, "x-location"))
+    lead = () if node.at("x-location").is_absent else (*_place(node), ";")
+    known = described(node, "x-location", "x-separator")
+    return sentence(("Keyed by",), lead, ("records with the same key stay in order.",), known)
+
+
+def _place(key: Node) -> Phrase:
+    separator = key.at("x-separator")
+    return keyed_by(key.at("x-location").value, None if separator.is_absent else separator.value)
 
 
 def _parameters(channel: Node) -> list[Block]:

@@ -166,11 +166,13 @@ def _topic_mismatch(case: Case) -> bytes | None:
 
 
 def _no_key(case: Case) -> bytes | None:
-    if case.stream.parameters or not case.stream.route.keys:
+    keys = case.stream.route.keys
+    names = {key.removeprefix("/") for key in keys if isinstance(key, str)}
+    if case.stream.parameters or not keys or len(names) < len(keys):
         return None  # the topic may hold the key
-    names = {key.removeprefix("/") for key in case.stream.route.keys}
     fields = [field for field in case.record.fields if field.name in names]
-    if len(fields) < len(names) or any(field.default for field in fields):
+    is_text = all(branch.kind == "string" for field in fields for branch in field.type.non_null)
+    if len(fields) < len(names) or not is_text or any(field.default for field in fields):
         return None
     paths = tuple(path for field in fields for path in field.paths)
     return case.changed(paths, lambda parent, name: parent.update({name: ""}))

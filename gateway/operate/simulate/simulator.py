@@ -138,7 +138,7 @@ def _devices(
         fixed = _key_values(keys, example, number) if not stream.parameters else {}
         fixed = {path: _fitted(stream, path, value, random) for path, value in fixed.items()}
         fixed |= {tokens(p.pointer): value for p, value in zip(stream.parameters, values, strict=True) if p.pointer}
-        yield Device(number, example, fixed), _topic(stream, values)
+        yield Device(number, example, fixed), stream.address.topic(values)
 
 
 def _fitted(stream: Stream, path: Path, name: Any, random: Random) -> Any:
@@ -154,14 +154,9 @@ def _parameter_value(stream: Stream, place: int, number: int, examples: list[dic
     return str(_fitted(stream, path, nth(first, number), random)).translate(TOPIC_FORBIDDEN)
 
 
-def _topic(stream: Stream, values: tuple[str, ...]) -> str:
-    left = iter(values)
-    return "/".join(next(left) if level is None else level for level in stream.address.levels)
-
-
 def _key_paths(stream: Stream, record: AvroType) -> list[tuple[Path, bool]]:
     """List the paths of the key's fields in the JSON, and whether each may be absent; in the order of the contract."""
-    names = [tokens(key) for key in stream.route.keys]
+    names = [tokens(key) for key in stream.route.keys if isinstance(key, str)]
     fields = [field for name in names if len(name) == 1 and (field := record.field_named(name[0]))]
     return [(field.paths[0], field.has_default) for field in fields if _is_text(field.type)]
 
