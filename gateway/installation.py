@@ -6,6 +6,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
+from gateway.core.filters import plan
+from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.mqtt.broker import Broker
 from gateway.registry.api import Endpoint
@@ -19,10 +21,10 @@ from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from gateway.core.model import Contract, KafkaServer, MqttServer
+    from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
     from gateway.settings.settings import ServerSettings, Settings
 
 
@@ -60,6 +62,20 @@ def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
 def contract_of(settings: Settings) -> Contract:
     """Load the part of the contract that the settings choose."""
     return contracts.load(settings.contract_path(), settings.choice)
+
+
+def subscriptions(contract: Contract, settings: Settings, server: str) -> dict[str, list[Stream]]:
+    """Find the filters that all workers together subscribe to on a server, each with the streams that it is for."""
+    served = [one for one in contract.streams.values() if server in one.servers and settings.is_enabled(one.name)]
+    planned = plan(one.address.filter for one in served)
+    return {each: [one for one in served if one.address.filter in covered] for each, covered in planned.items()}
+
+
+def topics_at(contract: Contract, settings: Settings, servers: Collection[str]) -> Callable[[bytes], str]:
+    """Make the function that finds the stream of a topic on some servers; one that is switched off is UNMAPPED."""
+    off = {name for name in contract.streams if not settings.is_enabled(name)}
+    addresses = [(UNMAPPED if name in off else name, address) for name, address in contract.addresses(servers)]
+    return topic_index(addresses, [each for server in servers for each in subscriptions(contract, settings, server)])
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:

@@ -23,8 +23,8 @@ from msgspec import structs
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn
 from gateway.core.codec.event_time import NOW
 from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
-from gateway.core.reading import DeadLetter, Reason, TransformResults
-from gateway.core.topic_index import UNMAPPED
+from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults
+from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.spool.lane import Lane
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.event_time import RecordTime
     from gateway.core.entry import Entry
     from gateway.core.ledger import Books, Ledger
-    from gateway.core.reading import Reading, Record
+    from gateway.core.reading import Record
     from gateway.core.retained import RetainedMessages
     from gateway.core.sequence import SequenceMonitor
     from gateway.kafka.sink import KafkaSink
@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
 LONGEST_WAIT_SECONDS = 1.0
+_DROPPED = Reading(UNMAPPED, b"", b"", 0)  # takes the place of a reading that is dropped, to free its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Rules:
     monitors: Mapping[str, SequenceMonitor] = field(default_factory=dict)  # by stream
     pacing: Pacing = field(default_factory=Pacing)
     record_times: Mapping[str, RecordTime] = field(default_factory=dict)  # by Kafka topic
+    ignored: frozenset[str] = frozenset()  # operations whose messages are dropped
 
 
 class Bridge:
@@ -89,6 +91,8 @@ class Bridge:
         self._sink = sink
         self._ledger = ledger
         self._rules = rules
+        self._drops = {NOT_ADDRESSED: (UNMAPPED, "not_addressed")}  # stream of a reading -> books, reason
+        self._drops |= {name: (name, "ignored") for name in rules.ignored}
         self._pacing = rules.pacing
         self._received_last_turn = 0
         self._reported_at = self.turned_at  # the last delivery report, or when the first record in flight was sent
@@ -210,8 +214,11 @@ class Bridge:
         return count
 
     def _append(self, entries: list[Entry]) -> None:
+        groups = _by_stream(entries)
+        if not self._drops.keys().isdisjoint(groups):
+            entries = self._drop_unwanted(entries, groups)
         self._spool.append(entries, self.turned_at)
-        for stream, group in _by_stream(entries).items():
+        for stream, group in groups.items():
             books = self._ledger.books[stream]
             books.received += len(group)
             books.in_flight += len(group)
@@ -219,6 +226,23 @@ class Bridge:
             flagged = [entry for entry in group if entry.reading.dup or entry.reading.retain]
             books.repeated += sum([entry.reading.dup for entry in flagged])
             self._add(self.lanes[stream], self._drop_retained_duplicates(stream, group) if flagged else group)
+
+    def _drop_unwanted(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
+        """Drop messages that no stream wants; give those that go into the log.
+
+        One with a packet id stays in the log, settled and without its payload, because acknowledgements keep the order
+        of arrival.
+        """
+        for stream in self._drops.keys() & groups:
+            name, reason = self._drops[stream]
+            dropped, books = groups.pop(stream), self._ledger.books[name]
+            books.received += len(dropped)
+            books.dropped[reason] += len(dropped)
+            books.repeated += sum([entry.reading.dup for entry in dropped])
+            books.last_reading_at = dropped[-1].reading.received_at
+            for entry in dropped:
+                entry.reading, entry.is_settled = _DROPPED, True
+        return [entry for entry in entries if entry.packet_id or not entry.is_settled]
 
     def _drop_retained_duplicates(self, stream: str, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Drop retained messages that repeat a reading.
@@ -445,7 +469,7 @@ def _dated_now(record: Record | list[Record]) -> Record | list[Record]:
     return structs.replace(record, timestamp=NOW)
 
 
-def _by_stream(entries: Sequence[Entry]) -> Mapping[str, Sequence[Entry]]:
+def _by_stream(entries: list[Entry]) -> dict[str, list[Entry]]:
     streams = {entry.reading.stream for entry in entries}
     if len(streams) == 1:
         return {streams.pop(): entries}

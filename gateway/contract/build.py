@@ -14,14 +14,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.contract import constraints, examples, header_rules, headers, mapping, payload_rules, pointers, route
+from gateway.contract import (
+    constraints,
+    examples,
+    header_rules,
+    headers,
+    mapping,
+    payload_rules,
+    pointers,
+    route,
+    stage,
+)
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.document import quoted
 from gateway.contract.mapping import Mapping
 from gateway.contract.message import Payload, Payloads, only_message
 from gateway.contract.server import kafka_server, mqtt_server, protocol
-from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
-from gateway.core.topic_index import UNMAPPED
+from gateway.core.model import Contract, Ignored, KafkaServer, MqttServer, Stream
+from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
+IGNORED = "x-ignored"
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
 
 
@@ -39,7 +50,8 @@ class Built:
     """The valid parts of the document, by name, with the nodes that rules refer to."""
 
     streams: dict[str, Stream]
-    operations: dict[str, Node]  # the receive operation of each stream
+    ignored: dict[str, Ignored]
+    operations: dict[str, Node]  # the receive operation of each
     mqtt_servers: dict[str, MqttServer]
     kafka_servers: dict[str, KafkaServer]  # one in a valid contract
 
@@ -68,7 +80,7 @@ def contract(document: Document, built: Built, elsewhere: frozenset[str]) -> Con
     info = document.root.at("info")
     (kafka,) = built.kafka_servers.values()
     title, version = info.at("title").text or "", info.at("version").text or ""
-    return Contract(document.path, title, version, built.mqtt_servers, kafka, built.streams, elsewhere)
+    return Contract(document.path, title, version, built.mqtt_servers, kafka, built.streams, elsewhere, built.ignored)
 
 
 class _Builder:
@@ -83,20 +95,42 @@ class _Builder:
 
     def built(self, mqtt: dict[str, MqttServer], kafka: dict[str, KafkaServer]) -> Built:
         streams: dict[str, Stream] = {}
+        ignored: dict[str, Ignored] = {}
         nodes: dict[str, Node] = {}
         for name, node in self.document.root.at("operations").members():
             operation = node.with_traits()
-            stream = self._stream(name, operation) if operation.at("action").text == "receive" else None
-            if stream is not None:
-                streams[name], nodes[name] = stream, operation
+            read = self._receiving(name, operation) if operation.at("action").text == "receive" else None
+            if isinstance(read, Stream):
+                streams[name], nodes[name] = read, operation
+            elif read is not None:
+                ignored[name], nodes[name] = read, operation
         mapping.check(self.mappings, self.findings)
         header_rules.check(self.mappings, mqtt, self.findings)
         self._warn_of_unused()
-        return Built(streams, nodes, mqtt, kafka)
+        return Built(streams, ignored, nodes, mqtt, kafka)
 
     def _channel(self, operation: Node) -> Channel | None:
         name = referred(operation.own("channel"), "channels", self.findings)
         return None if name is None else channel(self.document, name, self.findings)
+
+    def _receiving(self, name: str, operation: Node) -> Stream | Ignored | None:
+        if name in {UNMAPPED, NOT_ADDRESSED}:
+            self.findings.error(operation, f"The name {name!r} is reserved for metrics.", "Rename the operation.")
+        stated = operation.at(IGNORED)
+        if not stated.is_absent and stated.boolean is None:
+            self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
+        return self._ignored(name, operation) if stated.boolean else self._stream(name, operation)
+
+    def _ignored(self, name: str, operation: Node) -> Ignored | None:
+        for key in (stage.FORWARD, stage.DEAD_LETTER):
+            if not operation.stated(key).is_absent:
+                message = f"The operation has {IGNORED}, so its messages go nowhere."
+                self.findings.error(operation.stated(key), message, f"Remove {key}, or {IGNORED}.")
+        source = self._channel(operation)
+        if source is None or source.protocol == "unknown" or not self._is_mqtt(operation, source):
+            return None
+        where = address(source, self.findings)
+        return None if where is None else Ignored(name, source.servers, where)
 
     def _stream(self, name: str, operation: Node) -> Stream | None:
         source = self._channel(operation)
@@ -106,8 +140,6 @@ class _Builder:
             return None
         self._require(operation, "x-forward-to", "where readings go")
         self._require(operation, "x-dead-letter-to", "where dead letters go")
-        if name == UNMAPPED:
-            self.findings.error(operation, f"The name {name!r} is reserved for metrics.", "Rename the operation.")
         qos = self._qos(operation)
         incoming = self._incoming(operation, source)
         if incoming is None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
     from gateway.contract.findings import Findings
 
+MULTI_LEVEL = "x-multi-level"
 PARAMETER = re.compile(r"\{([^{}/]+)\}")
 
 
@@ -69,12 +70,12 @@ def address(one: Channel, findings: Findings) -> Address | None:
         findings.error(stated, "The channel has no address.", "Write the MQTT topic, with {parameters} for its levels.")
         return None
     try:
-        parsed = Address.parse(stated.text)
+        parsed = Address.parse(stated.text, _multi_level(one.node.at("parameters"), findings))
     except AddressError as error:
-        fix = "Write levels of plain text or {parameter}, joined by /."
+        fix = "Write levels of plain text, each with one {parameter} at most, joined by /."
         findings.error(stated, f"No MQTT subscription can express this address: {error}.", fix)
         return None
-    if any(level is not None and level.strip() != (level or " ") for level in parsed.levels):
+    if any(level.name is None and level.before.strip() != (level.before or " ") for level in parsed.levels):
         message = "A level of the address is empty, or begins or ends with a space. MQTT takes it literally."
         findings.warning(stated, message, "Remove the slash or space, unless devices publish with it.")
     for name in parsed.names:
@@ -85,12 +86,24 @@ def address(one: Channel, findings: Findings) -> Address | None:
     return parsed
 
 
+def _multi_level(parameters: Node, findings: Findings) -> list[str]:
+    """The parameters that take several levels of a topic."""
+    names = []
+    for name, node in parameters.members():
+        stated = node.at(MULTI_LEVEL)
+        if stated.boolean:
+            names.append(name)
+        elif not stated.is_absent and stated.boolean is None:
+            findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
+    return names
+
+
 def check_parameters(document: Document, findings: Findings) -> None:
     """Report parameters that are only in the address or only under `parameters`."""
     for _, node in document.root.at("channels").members():
         _check_names(node.at("address"), node.at("parameters"), findings)
         for _, one in node.at("parameters").members():
-            _check_values(one, findings)
+            _check_values(one, "+#" if one.at(MULTI_LEVEL).boolean else "/+#", findings)
 
 
 def _check_names(stated: Node, parameters: Node, findings: Findings) -> None:
@@ -119,12 +132,13 @@ def _renamed(missing: list[str], unused: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _check_values(parameter: Node, findings: Findings) -> None:
+def _check_values(parameter: Node, forbidden: str, findings: Findings) -> None:
     """The default, examples and enum of a parameter must be levels of a topic, and in the enum if there is one."""
     allowed = [one.text for one in parameter.at("enum").entries()]
     for one in (parameter.at("default"), *parameter.at("examples").entries(), *parameter.at("enum").entries()):
-        if one.text is not None and (not one.text or set(one.text) & set("/+#")):
-            findings.error(one, f"{quoted(one.value)} cannot be a level of a topic.", "Write one level, without / + #.")
+        if one.text is not None and (not one.text or set(one.text) & set(forbidden)):
+            fix = f"Write one level, without {' '.join(forbidden)}."
+            findings.error(one, f"{quoted(one.value)} cannot be a level of a topic.", fix)
         elif one.text is not None and allowed and one.text not in allowed:
             fix = f"Use {', '.join(map(str, allowed))}."
             findings.error(one, f"{quoted(one.value)} is not one of the values in `enum`.", fix)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.contract import stage
+from gateway.core.filters import overlap, plan
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gateway.contract.build import Built
     from gateway.contract.document import Document
     from gateway.contract.findings import Findings
-    from gateway.core.model import Route, Stream
+    from gateway.core.model import Ignored, Route, Stream
 
 EXTENSIONS = (
     "x-forward-to", "x-dead-letter-to", "x-location", "x-separator", "x-source", "x-timestamp", "x-sequence",
-    "x-silent-after", "x-additional-properties",
+    "x-silent-after", "x-additional-properties", "x-multi-level", "x-ignored",
 )  # fmt: skip
 SIMILAR = 0.8
 
@@ -27,7 +26,9 @@ def check(document: Document, built: Built, findings: Findings) -> None:
     """Report parts that contradict each other."""
     _check_servers(document, built, findings)
     _check_client_ids(document, built, findings)
-    _check_overlaps(built, findings)
+    _check_ambiguous(built, findings)
+    _check_widened(built, findings)
+    _check_ignored(built, findings)
     _check_topics(built, findings)
     _check_any(document, built, findings)
 
@@ -65,27 +66,51 @@ def _check_client_ids(document: Document, built: Built, findings: Findings) -> N
             )
 
 
-def _check_overlaps(built: Built, findings: Findings) -> None:
-    for other, earlier in _with_earlier(built):
+def _check_ambiguous(built: Built, findings: Findings) -> None:
+    """Of the addresses that match a topic one must be the most specific; at most one finding per operation."""
+    same_form: dict[Any, list[Stream | Ignored]] = {}  # by specificity
+    every: list[Stream | Ignored] = [*built.streams.values(), *built.ignored.values()]
+    for other in every:
+        earlier = same_form.setdefault(other.address.specificity, [])
         one = next((one for one in earlier if _shared(one, other) and one.address.overlaps(other.address)), None)
         if one is not None:
+            place = built.operations[one.name].at("channel", "address")
             message = (
-                f"The subscriptions of {one.name!r} ({one.address.text}) and {other.name!r} ({other.address.text}) "
-                f"overlap on {_shared(one, other)[0]!r}: a message could belong to both."
+                f"The addresses of {one.name!r} ({one.address.text}, {place.source.path.name}:{place.line}) and "
+                f"{other.name!r} ({other.address.text}) are equally specific and overlap on "
+                f"{_shared(one, other)[0]!r}: a message could belong to both."
             )
-            findings.error(
-                built.operations[other.name], message, "Make the addresses differ in a level that is plain text."
-            )
+            fix = "Make the addresses differ in a level that is plain text."
+            findings.error(built.operations[other.name].at("channel", "address"), message, fix)
+        earlier.append(other)
 
 
-def _with_earlier(built: Built) -> Iterator[tuple[Stream, list[Stream]]]:
-    """Each stream with those before it, for at most one finding per stream."""
-    streams = list(built.streams.values())
-    for index, stream in enumerate(streams):
-        yield stream, streams[:index]
+def _check_widened(built: Built, findings: Findings) -> None:
+    """Warn of a subscription that is wider than those of the contract, because two of these overlap."""
+    for server in built.mqtt_servers:
+        served = {each.name: each.address.filter for each in built.streams.values() if server in each.servers}
+        for wider, own in plan(served.values()).items():
+            if wider not in own:
+                last = [name for name, each in served.items() if each in own][-1]
+                message = (
+                    f"The subscriptions {' and '.join(sorted(own))} overlap on {server!r}, so the gateway subscribes "
+                    f"to {wider} instead. It drops what no address describes."
+                )
+                fix = "If that is much, make the addresses differ in a level that is plain text."
+                findings.warning(built.operations[last], message, fix)
 
 
-def _shared(one: Stream, other: Stream) -> list[str]:
+def _check_ignored(built: Built, findings: Findings) -> None:
+    """Messages to ignore are not subscribed to, so another stream's subscription must bring them."""
+    for one in built.ignored.values():
+        streams = [stream for stream in built.streams.values() if _shared(stream, one)]
+        planned = plan(stream.address.filter for stream in streams)
+        if not findings.has_errors and not any(overlap(each, one.address.filter) for each in planned):
+            message = f"No subscription of a stream brings messages of {one.address.text}, so there is none to ignore."
+            findings.warning(built.operations[one.name], message, "Remove the operation.")
+
+
+def _shared(one: Stream | Ignored, other: Stream | Ignored) -> list[str]:
     return [name for name in one.servers if name in other.servers]
 
 

@@ -46,8 +46,8 @@ class _Use(NamedTuple):
 
     @property
     def is_stream(self) -> bool:
-        """True when the operation says where its readings go."""
-        return any(self.targets)
+        """True when the operation says where its readings go, or that they go nowhere."""
+        return any(self.targets) or self.node.at("x-ignored").boolean is True
 
 
 def check(document: Document, findings: Findings) -> None:

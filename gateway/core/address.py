@@ -1,19 +1,32 @@
 """Channel addresses: `factory/{machine}/{sensor}` as a subscription filter, and topics matched back to parameters.
 
-Rules (MQTT 5.0 section 4.7): a parameter is exactly one level. The level that a parameter takes must not be empty,
-because an empty machine name would be an empty key. An address cannot contain `#` or `$share/`; shared subscriptions
-belong to the settings of an installation.
+A level of an address is one of these, the most specific first:
+
+    factory           literal text; the filter has the same
+    shelly-{id}       literal text around a parameter; the filter has `+`
+    {machine}         a parameter: one level; the filter has `+`
+    {path}            a parameter of several levels, the last of the address: one or more levels; the filter has `#`
+
+**Several addresses may match a topic: the most specific one has it.** Two addresses are compared level by level from
+the left. Of two levels that are partly literal, the one with more literal text is more specific. Two addresses of equal
+specificity that some topic matches are ambiguous; `gateway check` refuses them.
+
+Matching follows MQTT 5.0 section 4.7, and is narrower than the filter in two ways. The address `a/{path}` does not
+match the topic `a`, although the filter `a/#` does. And `shelly-{id}` matches only levels with its literal text. What a
+parameter takes may be empty, or only slashes: the transform refuses such a topic, because an empty machine name would
+be an empty key. An address cannot contain `#` or `$share/`; shared subscriptions belong to the settings of an
+installation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 MAX_BYTES = 65_535  # an MQTT string carries its length in two bytes
 
@@ -22,71 +35,132 @@ class AddressError(DataError):
     """An address that no MQTT filter can express."""
 
 
+class Level(NamedTuple):
+    """One level of an address, or all its last ones."""
+
+    before: str  # literal text; all of it when there is no parameter
+    name: str | None = None  # of the parameter
+    after: str = ""
+    is_multi: bool = False  # the parameter takes all levels from here on
+
+    @property
+    def filter(self) -> str:
+        """The level of the subscription filter."""
+        return self.before if self.name is None else "#" if self.is_multi else "+"
+
+    @property
+    def specificity(self) -> tuple[int, int]:
+        """How specific it is; the smaller, the more."""
+        if self.name is None:
+            return 0, 0
+        literal = len(self.before) + len(self.after)
+        return (1, -literal) if literal else (3 if self.is_multi else 2, 0)
+
+    def value(self, text: str) -> str | None:
+        """What the parameter takes of a level of a topic; None when the level does not match."""
+        end = len(text) - len(self.after)
+        fits = len(self.before) <= end and text.startswith(self.before) and text.endswith(self.after)
+        return text[len(self.before) : end] if fits else None
+
+    def overlaps(self, other: Level) -> bool:
+        """Tell whether some level matches both; neither takes several."""
+        if self.name is None or other.name is None:
+            literal, level = (self, other) if self.name is None else (other, self)
+            return literal.before == level.before if level.name is None else level.value(literal.before) is not None
+        befores, afters = sorted((self.before, other.before), key=len), sorted((self.after, other.after), key=len)
+        return befores[1].startswith(befores[0]) and afters[1].endswith(afters[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A parsed channel address."""
 
     text: str  # as the contract writes it
-    levels: tuple[str | None, ...]  # the literal text of each level, or None for a parameter
-    names: tuple[str, ...]  # of the parameters, in order
+    levels: tuple[Level, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """Parse levels separated by `/`, each literal text or `{name}`; raises AddressError, whose text says why."""
+    def parse(cls, text: str, multi_level: Collection[str] = ()) -> Address:
+        """Parse levels separated by `/`; raises AddressError, whose text says why.
+
+        Each is literal text, or has one `{name}`. The parameters in `multi_level` take several levels.
+        """
         try:
             size = len(text.encode())
         except UnicodeEncodeError:
             raise AddressError("the address holds half of a surrogate pair, which is not a character") from None
         if not 1 <= size <= MAX_BYTES:
             raise AddressError(f"an address has 1 to {MAX_BYTES:,} bytes")
-        levels = tuple(_level(level) for level in text.split("/"))
-        names = tuple(level[1:-1] for level in text.split("/") if level.startswith("{"))
+        levels = tuple(_level(level, multi_level) for level in text.split("/"))
+        names = [level.name for level in levels if level.name is not None]
         if len(set(names)) < len(names):
             raise AddressError("the address has two parameters of one name")
-        if levels[0] is not None and levels[0].startswith("$"):
-            raise AddressError(f"{levels[0]!r} is reserved for the broker")
-        return cls(text, levels, names)
+        if levels[0].before.startswith("$"):
+            raise AddressError(f"{levels[0].before!r} is reserved for the broker")
+        if any(level.is_multi for level in levels[:-1]):
+            raise AddressError("only the last level of an address can take several levels of a topic")
+        return cls(text, levels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters, in order."""
+        return tuple(level.name for level in self.levels if level.name is not None)
 
     @property
     def filter(self) -> str:
         """The subscription filter: `factory/+/+`."""
-        return "/".join("+" if level is None else level for level in self.levels)
+        return "/".join(level.filter for level in self.levels)
+
+    @property
+    def specificity(self) -> tuple[tuple[int, int], ...]:
+        """How specific it is, level by level; of the addresses that match a topic, the smallest has it."""
+        return tuple(level.specificity for level in self.levels)
 
     def match(self, topic: str) -> tuple[str, ...] | None:
         """Match a topic: give the parameters' values in the address's order, which may be empty; None for no match."""
-        parts = topic.split("/")
+        if topic.startswith("$"):
+            return None  # wildcards at the start do not match $-topics [MQTT-4.7.2-1], and no address begins with $
+        parts = topic.split("/", len(self.levels) - 1 if self.levels[-1].is_multi else -1)
         if len(parts) != len(self.levels):
             return None
         values = []
         for part, level in zip(parts, self.levels, strict=True):
-            if level is None:
-                values.append(part)
-            elif part != level:
+            value = level.value(part)
+            if value is None or (value and level.name is None):
                 return None
-        if self.levels[0] is None and topic.startswith("$"):
-            return None  # wildcards at the start do not match $-topics [MQTT-4.7.2-1]
+            if level.name is not None:
+                values.append(value)
         return tuple(values)
 
     def topic(self, values: Sequence[str]) -> str:
         """Make the topic that has these values of the parameters, in the address's order."""
         left = iter(values)
-        return "/".join(next(left) if level is None else level for level in self.levels)
+        return "/".join(
+            level.before if level.name is None else f"{level.before}{next(left)}{level.after}" for level in self.levels
+        )
 
     def overlaps(self, other: Address) -> bool:
         """Tell whether some topic matches both addresses."""
-        return len(self.levels) == len(other.levels) and all(
-            a is None or b is None or a == b for a, b in zip(self.levels, other.levels, strict=True)
-        )
+        mine, others = len(self.levels), len(other.levels)
+        for one, two in zip(self.levels, other.levels, strict=False):
+            if one.is_multi or two.is_multi:
+                return True  # any levels are left on both sides
+            if not one.overlaps(two):
+                return False
+        return mine == others
 
 
-def _level(level: str) -> str | None:
-    """Read one level: its literal text, or None for a parameter."""
-    if level.startswith("{") and level.endswith("}") and level.count("{") == level.count("}") == 1 and level != "{}":
-        return None
-    if "{" in level or "}" in level:
-        raise AddressError(f"level {level!r} is not a parameter: write a whole level as {{name}}")
-    if "+" in level or "#" in level:
-        raise AddressError(f"level {level!r} holds an MQTT wildcard: use a {{parameter}}")
-    if "\0" in level:
+def _level(text: str, multi_level: Collection[str]) -> Level:
+    """Read one level of an address."""
+    before, brace, rest = text.partition("{")
+    name, end, after = rest.partition("}")
+    if (brace and (not end or not name)) or any(mark in f"{before}{name}{after}" for mark in "{}"):
+        raise AddressError(f"level {text!r} is not one {{parameter}} with text around it")
+    if "+" in text or "#" in text:
+        raise AddressError(f"level {text!r} holds an MQTT wildcard: use a {{parameter}}")
+    if "\0" in text:
         raise AddressError("the address holds a NUL character")
-    return level
+    if not brace:
+        return Level(text)
+    if name in multi_level and (before or after):
+        raise AddressError(f"level {text!r} has text beside a parameter that takes several levels")
+    return Level(before, name, after, name in multi_level)

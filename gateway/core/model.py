@@ -13,6 +13,7 @@ from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import carried
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from gateway.core.address import Address
@@ -175,6 +176,15 @@ class Stream:
         return self.sequence is not None or self.silent_after is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A receive operation whose messages are not wanted: what a wider filter brings of them is dropped and counted."""
+
+    name: str
+    servers: tuple[str, ...]
+    address: Address
+
+
 class Choice(NamedTuple):
     """What an installation says about the servers of the contract that it uses."""
 
@@ -193,9 +203,15 @@ class Contract:
     kafka: KafkaServer
     streams: dict[str, Stream]  # by name, in document order
     elsewhere: frozenset[str] = frozenset()  # servers and operations that this installation does not use
+    ignored: dict[str, Ignored] = field(default_factory=dict)  # by name, in document order
 
     @property
     def brokers(self) -> list[MqttServer]:
         """The MQTT servers that a stream comes from."""
         used = {name for stream in self.streams.values() for name in stream.servers}
         return [server for name, server in self.mqtt_servers.items() if name in used]
+
+    def addresses(self, servers: Collection[str] | None = None) -> list[tuple[str, Address]]:
+        """The addresses of all receive operations, or of those on some servers, each with the operation's name."""
+        every: list[Stream | Ignored] = [*self.streams.values(), *self.ignored.values()]
+        return [(one.name, one.address) for one in every if servers is None or not set(one.servers).isdisjoint(servers)]

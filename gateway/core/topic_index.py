@@ -1,39 +1,118 @@
-"""Which stream a topic belongs to."""
+"""Which stream a topic belongs to: the one with the most specific address that matches (`address.py`).
+
+The addresses are a tree by level, whose branches are tried from the most specific on. So the first address that is
+found has the topic, and the search ends after at most as many steps as the addresses have levels. The result is
+remembered.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from gateway.core.address import Address, Level
+from gateway.core.filters import ANY
 
-    from gateway.core.address import Address
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 UNMAPPED = "unmapped"  # the bucket of topics that no stream describes; no operation may have this name
+NOT_ADDRESSED = "not_addressed"  # topics that no address has, and that only a filter wider than an address brings
 MAX_TOPICS = 65_536  # remembered; when there are more, the memory is cleared
+MAX_BYTES = 2**24  # of the topics that are remembered
 
 
-def topic_index(addresses: Iterable[tuple[str, Address]], max_topics: int = MAX_TOPICS) -> Callable[[bytes], str]:
-    """Make the function that finds the name of a topic's stream, or UNMAPPED; no two addresses may overlap.
+def topic_index(
+    addresses: Iterable[tuple[str, Address]], filters: Iterable[str] = (), max_topics: int = MAX_TOPICS
+) -> Callable[[bytes], str]:
+    """Make the function that finds the name of a topic's stream.
 
+    A topic that no address matches, or one of the name UNMAPPED, is NOT_ADDRESSED when one of the filters brings it.
     It is the look-up of a dict: a topic that was seen before costs no Python at all.
     """
-    return _TopicIndex(addresses, max_topics).__getitem__
+    return _TopicIndex(addresses, filters, max_topics).__getitem__
 
 
 class _TopicIndex(dict[bytes, str]):
     """The streams of the topics seen so far."""
 
-    def __init__(self, addresses: Iterable[tuple[str, Address]], max_topics: int) -> None:
+    def __init__(self, addresses: Iterable[tuple[str, Address]], filters: Iterable[str], max_topics: int) -> None:
         super().__init__()
-        self._addresses = list(addresses)
+        self._addresses = _Branch()
+        for name, address in addresses:
+            self._addresses.add(address.levels, name)
+        self._filters = _Branch()
+        for one in filters:
+            for levels in _levels_of(one):
+                self._filters.add(levels, NOT_ADDRESSED)
         self._max_topics = max_topics
+        self._bytes = 0
 
     def __missing__(self, topic: bytes) -> str:
-        if len(self) >= self._max_topics:
+        if len(self) >= self._max_topics or self._bytes > MAX_BYTES:
             self.clear()
+            self._bytes = 0
         # Levels with invalid UTF-8 still match parameters: the transform then refuses the topic with a reason.
-        text = topic.decode(errors="replace")
-        name = next((name for name, address in self._addresses if address.match(text) is not None), UNMAPPED)
+        levels = topic.decode(errors="replace").split("/")
+        name = self._addresses.find(levels) or UNMAPPED
+        if name == UNMAPPED:
+            name = self._filters.find(levels) or UNMAPPED
         self[topic] = name
+        self._bytes += len(topic)
         return name
+
+
+def _levels_of(topic_filter: str) -> Iterator[list[Level]]:
+    """Read a filter as addresses; a/# matches a too [MQTT 5.0 section 4.7.1.2]."""
+    parts = topic_filter.split("/")
+    levels = [Level("", part, "", part == ANY) if part in {"+", ANY} else Level(part) for part in parts]
+    yield levels
+    if levels[-1].is_multi:
+        yield levels[:-1]
+
+
+class _Branch:
+    """The addresses that have the same first levels."""
+
+    __slots__ = ("literal", "name", "others")
+
+    def __init__(self) -> None:
+        self.name = ""  # of the stream whose address ends here
+        self.literal: dict[str, _Branch] = {}  # by the text of the next level
+        self.others: list[tuple[Level, _Branch]] = []  # whose next level has a parameter, the most specific first
+
+    def add(self, levels: Sequence[Level], name: str) -> None:
+        """Add an address; one of the same form that was added before stays."""
+        branch = self
+        for level in levels:
+            branch = branch._next(level)
+        branch.name = branch.name or name
+
+    def _next(self, level: Level) -> _Branch:
+        if level.name is None:
+            return self.literal.setdefault(level.before, _Branch())
+        same = level._replace(name="")
+        if (known := dict(self.others).get(same)) is None:
+            known = _Branch()
+            self.others = sorted([*self.others, (same, known)], key=lambda each: each[0].specificity)
+        return known
+
+    def find(self, levels: Sequence[str]) -> str:
+        """Find the stream with the most specific address that matches a topic; "" for none."""
+        if levels[0].startswith("$"):
+            return ""  # wildcards do not match it [MQTT-4.7.2-1], and no address begins so
+        untried = [(self, 0)]
+        while untried:
+            branch, place = untried.pop()
+            if place == len(levels):
+                if branch.name:
+                    return branch.name
+                continue
+            text = levels[place]
+            untried += [
+                (below, len(levels) if level.is_multi else place + 1)
+                for level, below in reversed(branch.others)
+                if level.value(text) is not None
+            ]
+            if (below := branch.literal.get(text)) is not None:
+                untried.append((below, place + 1))
+        return ""

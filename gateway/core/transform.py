@@ -179,7 +179,7 @@ class Transform:
         values = self._stream.address.match(text)
         if values is None:
             return DeadLetter(Reason.UNMAPPED_TOPIC, "", f"the topic does not match {self._stream.address.text}")
-        if not all(values):
+        if not all(value.strip("/") for value in values):
             return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
         headers = [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
         texts = (*values, text)

@@ -7,9 +7,10 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
      "findings": [{"severity": "error", "file": "asyncapi.yaml", "line": 58, "path": "#/channels/doors/address",
                    "message": "...", "fix": "..."}],
      "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topics": ["door-sensors"],
-                  "key": ["/location"], "codec": "compiled", "because": "", "enabled": true}]}
+                  "key": ["/location"], "codec": "compiled", "because": "", "enabled": true}],
+     "ignored": [{"name": "ignoreLights", "servers": ["factoryBroker"], "filter": "doors/+/light"}]}
 
-`line` is null where a finding has none; `streams` is empty unless `fit`.
+`line` is null where a finding has none; `streams` and `ignored` are empty unless `fit`.
 """
 
 from __future__ import annotations
@@ -61,12 +62,25 @@ class StreamSummary:
         return printable(f"{self.name}: {facts}" if self.enabled else f"{self.name}: switched off; {facts}")
 
 
+@dataclass(frozen=True, slots=True)
+class IgnoredSummary:
+    """An operation whose messages are dropped; its fields are members of the JSON."""
+
+    name: str
+    servers: tuple[str, ...]
+    filter: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.name}: {self.filter} ({', '.join(self.servers)}), ignored")
+
+
 class Result(NamedTuple):
     """The outcome of a check."""
 
     checked: str  # the file
     findings: tuple[Finding, ...]
     streams: tuple[StreamSummary, ...] = ()  # none when there are errors
+    ignored: tuple[IgnoredSummary, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -88,7 +102,12 @@ class Result(NamedTuple):
         if self.errors:
             return f"{self.errors} error(s), {self.warnings} warning(s)"
         warnings = f", {self.warnings} warning(s)" if self.warnings else ""
-        return "\n".join([f"{printable(self.checked)}: fit to run{warnings}", *(f"  {one}" for one in self.streams)])
+        return "\n".join(
+            [
+                f"{printable(self.checked)}: fit to run{warnings}",
+                *(f"  {one}" for one in (*self.streams, *self.ignored)),
+            ]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The members that the module's docstring lists."""
@@ -104,6 +123,7 @@ class Result(NamedTuple):
             "summary": {"errors": self.errors, "warnings": self.warnings},
             "findings": findings,
             "streams": [asdict(one) for one in self.streams],
+            "ignored": [asdict(one) for one in self.ignored],
         }
 
 
@@ -119,8 +139,9 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
     if loaded is None or result.errors:
         return result
     is_enabled = settings.is_enabled if settings else lambda _: True
-    streams = loaded.streams.values()
-    return result._replace(streams=tuple(_summary(one, is_enabled=is_enabled(one.name)) for one in streams))
+    streams = tuple(_summary(one, is_enabled=is_enabled(one.name)) for one in loaded.streams.values())
+    ignored = tuple(IgnoredSummary(one.name, one.servers, one.address.filter) for one in loaded.ignored.values())
+    return result._replace(streams=streams, ignored=ignored)
 
 
 def _dates(settings: Settings) -> Iterator[Finding]:

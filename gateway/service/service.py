@@ -19,9 +19,9 @@ from gateway.bridge.pacing import Pacing
 from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
-from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.core.topic_index import UNMAPPED
 from gateway.errors import GatewayError
-from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of
+from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of, topics_at
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.mqtt.reader import Intake
@@ -135,12 +135,12 @@ def build(
     contract: Contract,
     settings: Settings,
     environ: Mapping[str, str],
-    filters: Mapping[str, str],
+    filters: Mapping[str, Mapping[str, int]],
     documentation: Page,
 ) -> Service:
     """Build a gateway that is not started, from settings that are consistent with the contract.
 
-    `filters` are those to subscribe with, by stream (`split.py`); other streams are not subscribed to.
+    `filters` are those to subscribe with, by server, and their QoS (`split.py`).
     ConfigurationError if a secret or certificate cannot be used, GatewayError if the spool or the HTTP port is taken.
     """
     streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
@@ -148,12 +148,13 @@ def build(
     sink, linger_seconds = _sink(contract, settings)
     payload_limit = sink.record_limit - RECORD_OVERHEAD
 
-    ledger = Ledger(dead_letter_topics)
+    ledger = Ledger([*dead_letter_topics, *contract.ignored])
     sources = _sources(contract, settings, streams, filters, payload_limit)
     retained = RetainedMessages(settings.mqtt.retained)
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
-    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, Pacing(linger_seconds), record_times)
+    pacing, ignored = Pacing(linger_seconds), frozenset(contract.ignored)
+    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored)
     schema_ids = SchemaIdResolver(partial(registry_of, contract, settings), streams, record_times, payload_limit)
     kafka = contract.kafka.name
     credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)
@@ -208,7 +209,11 @@ def _sequence_monitors(streams: list[Stream], ledger: Ledger) -> dict[str, Seque
 
 
 def _sources(
-    contract: Contract, settings: Settings, streams: list[Stream], filters: Mapping[str, str], payload_limit: int
+    contract: Contract,
+    settings: Settings,
+    streams: list[Stream],
+    filters: Mapping[str, Mapping[str, int]],
+    payload_limit: int,
 ) -> list[MqttSource]:
     """One source per broker of the streams, and per broker that may hold subscriptions of a previous run."""
     file = SubscriptionFile(settings.resolve(settings.spool.path).with_name(FILE_NAME))
@@ -216,32 +221,31 @@ def _sources(
     for server in contract.mqtt_servers.values():
         served = [stream for stream in streams if server.name in stream.servers]
         if served or file.filters(server.name, server.client_id):
-            sources.append(_source(server, settings, served, filters=filters, payload_limit=payload_limit, file=file))
+            intake = _intake(contract, settings, server, served, payload_limit)
+            subscriptions = _subscriptions(server, settings, filters.get(server.name, {}), file)
+            sources.append(MqttSource(server, partial(broker_of, server, settings), subscriptions, intake))
     return sources
 
 
-def _source(  # noqa: PLR0913 - what the source is made of, the last three by name
-    server: MqttServer,
-    settings: Settings,
-    streams: list[Stream],
-    *,
-    filters: Mapping[str, str],
-    payload_limit: int,
-    file: SubscriptionFile,
-) -> MqttSource:
-    given = settings.server(server.name)
-    ahead = RECEIVE_MAXIMUM if len(streams) <= MANY_STREAMS else 2 * RECEIVE_MAXIMUM
-    subscriptions = Subscriptions(
-        filters={filters[each.name]: settings.qos_of(each) for each in streams if each.name in filters},
+def _subscriptions(
+    server: MqttServer, settings: Settings, filters: Mapping[str, int], file: SubscriptionFile
+) -> Subscriptions:
+    return Subscriptions(
+        filters=filters,
         retained=settings.mqtt.retained,
         known_filters=file.filters(server.name, server.client_id),
-        on_filters_changed=lambda filters: file.write(server.name, server.client_id, filters),
+        on_filters_changed=lambda changed: file.write(server.name, server.client_id, changed),
     )
-    intake = Intake(
-        stream_of=topic_index((stream.name, stream.address) for stream in streams),
+
+
+def _intake(
+    contract: Contract, settings: Settings, server: MqttServer, streams: list[Stream], payload_limit: int
+) -> Intake:
+    ahead = RECEIVE_MAXIMUM if len(streams) <= MANY_STREAMS else 2 * RECEIVE_MAXIMUM
+    return Intake(
+        stream_of=topics_at(contract, settings, [server.name]),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         property_streams=frozenset(each.name for each in streams if each.keeps_properties),
-        receive_maximum=given.receive_maximum or ahead,
+        receive_maximum=settings.server(server.name).receive_maximum or ahead,
         is_fast=settings.mqtt.reader == "fast",
     )
-    return MqttSource(server, partial(broker_of, server, settings), subscriptions, intake)

@@ -4,9 +4,10 @@
 key: two readings of one machine go to two workers, and the second may reach Kafka first.
 
 - `split: streams`, the default, keeps the order. Each worker subscribes to whole streams. Streams that go to the same
-  Kafka topic stay together, so the records of a topic come from one worker. There can be no more workers than topics,
-  and a topic is never faster than one worker. A stream that is too much for one worker has to be divided in the
-  contract, into streams with an address and a topic each: MQTT filters cannot hash a machine's name.
+  Kafka topic stay together, so the records of a topic come from one worker, and so do streams that one subscription
+  brings. There can be no more workers than such groups, and a topic is never faster than one worker. A stream that is
+  too much for one worker has to be divided in the contract, into streams with an address and a topic each: MQTT filters
+  cannot hash a machine's name.
 - `split: shared` distributes every stream to all workers: `$share/GROUP/FILTER`, MQTT 5.0 section 4.8.2; Mosquitto
   supports it in MQTT 3.1.1, too. Order per key does **not** hold, and a warning says so. Use it if consumers sort by
   the time in the readings, or if the broker chooses the worker by topic (EMQX: `hash_topic`) and the number of workers
@@ -42,7 +43,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import files
 from gateway.errors import ConfigurationError
-from gateway.installation import lock_path_of
+from gateway.installation import lock_path_of, subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,37 +64,58 @@ class Worker(NamedTuple):
 
     contract: Contract  # with its own client ids
     settings: Settings  # with its own spool and port
-    filters: dict[str, str]  # stream -> filter that it subscribes to
+    streams: list[str]  # that it subscribes to
+    filters: dict[str, dict[str, int]]  # server -> filter that it subscribes to -> QoS
 
 
 def worker(contract: Contract, settings: Settings, number: int) -> Worker:
     """Derive a worker from the contract and settings of all; its number starts at 1, above the count it is retired."""
-    return Worker(_with_own_ids(contract, number), own_settings(settings, number), filters(contract, settings, number))
+    streams = _streams(contract, settings, number)
+    own = _filters(contract, settings, streams)
+    return Worker(_with_own_ids(contract, number), own_settings(settings, number), streams, own)
 
 
-def filters(contract: Contract, settings: Settings, number: int) -> dict[str, str]:
-    """Subscription filters of a worker, by stream; none for a retired worker."""
-    workers, streams = settings.workers, _enabled(contract, settings)
+def _streams(contract: Contract, settings: Settings, number: int) -> list[str]:
+    """The streams that a worker subscribes to; none for a retired worker."""
+    workers = settings.workers
     if number > workers.count:
-        return {}
+        return []
     if workers.split == "shared":
-        return {stream.name: f"$share/{workers.share}/{stream.address.filter}" for stream in streams}
-    own = _topic_groups(streams)[number - 1 :: workers.count]
-    return {stream.name: stream.address.filter for group in own for stream in group}
+        return [stream.name for stream in _enabled(contract, settings)]
+    return list(chain.from_iterable(_groups(contract, settings)[number - 1 :: workers.count]))
+
+
+def _filters(contract: Contract, settings: Settings, own: list[str]) -> dict[str, dict[str, int]]:
+    """The filters of streams that share no subscription with others, with their QoS, by server."""
+    workers = settings.workers
+    shared = f"$share/{workers.share}/" if workers.split == "shared" else ""
+    return {
+        server: {
+            f"{shared}{each}": max(map(settings.qos_of, streams))
+            for each, streams in subscriptions(contract, settings, server).items()
+            if streams[0].name in own
+        }
+        for server in contract.mqtt_servers
+    }
 
 
 def _enabled(contract: Contract, settings: Settings) -> list[Stream]:
     return [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
 
 
-def _topic_groups(streams: list[Stream]) -> list[list[Stream]]:
-    """Group streams that share a Kafka topic, directly or through other streams."""
-    group_of: dict[str, list[Stream]] = {}  # by topic
-    for stream in streams:
-        topics = [route.topic.name for route in stream.routes]
-        groups = {id(group): group for topic in topics if (group := group_of.get(topic))}
-        joined = [*chain.from_iterable(groups.values()), stream]
-        group_of |= dict.fromkeys((route.topic.name for one in joined for route in one.routes), joined)
+def _groups(contract: Contract, settings: Settings) -> list[list[str]]:
+    """Group the streams that share a Kafka topic or a subscription, directly or through other streams."""
+    ties = [[one.name for one in streams] for server in contract.mqtt_servers
+            for streams in subscriptions(contract, settings, server).values()]  # fmt: skip
+    by_topic: dict[str, list[str]] = {}
+    for stream in _enabled(contract, settings):
+        for route in stream.routes:
+            by_topic.setdefault(route.topic.name, []).append(stream.name)
+    group_of: dict[str, list[str]] = {}  # by stream
+    for tied in [*by_topic.values(), *ties]:
+        groups = {id(group): group for name in tied if (group := group_of.get(name))}
+        joined = list(dict.fromkeys([*chain.from_iterable(groups.values()), *tied]))
+        group_of |= dict.fromkeys(joined, joined)
     return list({id(group): group for group in group_of.values()}.values())
 
 
@@ -141,7 +163,7 @@ def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:
         message = f"The ports of all workers do not fit between this port and {HIGHEST_PORT}."
         yield settings.finding(("http", "listen"), message, "Use a lower port.")
     if workers.split == "streams":
-        groups = _topic_groups(_enabled(contract, settings))
+        groups = _groups(contract, settings)
         if workers.count > max(len(groups), 1):
             message = f"There are more workers than Kafka topics to split among them ({len(groups)})."
             fix = "Use fewer workers, or split: shared, which does not keep the order per key."

@@ -137,7 +137,7 @@ def _command(config: Path, settings: Settings, number: int) -> list[str]:
 
 def _log_start(process: WorkerProcess, worker: split.Worker) -> None:
     extra = {"peer": f"worker {process.number}", "pid": process.pid, "http": worker.settings.http.listen or "off"}
-    log.info("A worker has started.", extra=extra | {"streams": ", ".join(worker.filters) or "none: retired"})
+    log.info("A worker has started.", extra=extra | {"streams": ", ".join(worker.streams) or "none: retired"})
 
 
 def _watch(workers: list[WorkerProcess], notifier: Notifier, stopping: StopFlag) -> int:

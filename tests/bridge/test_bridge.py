@@ -26,7 +26,7 @@ from gateway.core.reading import Reading, Reason
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
 from gateway.core.stream_transform import transform_of
-from gateway.core.topic_index import UNMAPPED
+from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.core.transform import Transform
 from gateway.kafka.sink import KafkaSink
 from gateway.mqtt.source import Link, MqttSource
@@ -49,6 +49,7 @@ READING = record(("key", "string"), ("number", "int"), {"name": "text", "type": 
 # Kafka's protocol error codes: some that librdkafka outlasts, some that end a batch, one that ends the producer.
 PASSING, FINAL, FATAL = (6, 19, 20), (-1, 29), 45
 INVALID_TIMESTAMP = 32
+IGNORED = frozenset({"ignoreLights"})
 TIGHT = {"max.message.bytes": "2000"}  # of a topic
 
 
@@ -165,14 +166,14 @@ class Plant:
         given = {name.replace("_", "."): value for name, value in producer.items()}
         self.sink = KafkaSink({"bootstrap.servers": bootstrap, "compression.type": "none"} | quick | given)
         topics = dict.fromkeys([*streams, UNMAPPED], dead_letters)
-        self.ledger = Ledger(topics)
+        self.ledger = Ledger([*topics, *IGNORED])
         self.spool = Spool(Policy(memory, after_seconds=0), self.ledger, file)
         self.source = ScriptedSource()
         sources = [cast("MqttSource", self.source)]  # it has all that the bridge uses
         counters = {name: self.ledger.books[name].continuity for name in streams if sequence}
         monitors = {name: SequenceMonitor(counter, None, is_numbered=True) for name, counter in counters.items()}
         retained = RetainedMessages("once")
-        rules = Rules(topics, LIMIT, retained, monitors, pacing)
+        rules = Rules(topics, LIMIT, retained, monitors, pacing, ignored=IGNORED)
         self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, rules)
         self._streams = streams
         self._sequence = sequence
@@ -399,6 +400,26 @@ def test_turn_books_retained_messages_that_repeat_and_acknowledges_them_in_their
     plant.find_ids()
     plant.settle()
     assert plant.figures(name) == (2, {}, {"retained": 2})
+
+
+def test_turn_drops_and_acknowledges_what_is_not_wanted_while_kafka_is_away(plants: Callable[..., Plant]) -> None:
+    """Messages to ignore, and those that no address has, wait for nothing, and take no memory behind a reading."""
+    plant = plants("127.0.0.1:1", ["sensors"], "dead", memory=100_000)
+    for number in range(100):
+        plant.source.publish("ignoreLights", 50_000 * b"x", dup=number < 3)
+        plant.source.publish(NOT_ADDRESSED, 50_000 * b"x", qos=number % 2)
+    plant.turn_until(lambda: plant.source.acknowledged == plant.source.published, "the acknowledgements")
+    assert len(plant.source.published) == 150
+    assert plant.figures("ignoreLights") == (0, {}, {"ignored": 100})
+    assert plant.figures(UNMAPPED) == (0, {}, {"not_addressed": 100})
+    assert plant.ledger.books["ignoreLights"].repeated == 3
+    plant.source.publish("sensors", payload(1))
+    for _ in range(100):
+        plant.source.publish("ignoreLights", 50_000 * b"x")
+        plant.source.publish(NOT_ADDRESSED, 50_000 * b"x", qos=0)
+    plant.turn_until(lambda: plant.figures("ignoreLights")[2] == {"ignored": 200}, "all to be dropped")
+    assert len(plant.source.acknowledged) == 150
+    assert plant.spool.has_room
 
 
 def test_turn_sends_bad_readings_to_the_dead_letters(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.matcher import MQTTMatcher
 
-from gateway.core.address import MAX_BYTES, Address, AddressError
+from gateway.core.address import MAX_BYTES, Address, AddressError, Level
 
 # Few letters, so that random topics and addresses meet; `$` because MQTT treats it apart, "" because levels may be.
 words = st.sampled_from(["a", "b", "", "$a", "ä", " "])
@@ -15,11 +15,12 @@ values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/+
 
 
 @st.composite
-def addresses(draw: st.DrawFn) -> str:
-    levels = draw(st.lists(words | st.just("{}"), min_size=1, max_size=4))
-    named = [f"{{p{place}}}" if level == "{}" else level for place, level in enumerate(levels)]
-    text = "/".join(named)
-    return text if text and not text.startswith("$") else f"x/{text}"
+def addresses(draw: st.DrawFn) -> Address:
+    """Addresses with levels of every kind."""
+    levels = draw(st.lists(words | st.sampled_from(["{}", "a{}", "{}a", "aa{}"]), max_size=3))
+    levels += draw(words.map(lambda word: [word]) | st.sampled_from([["{}"], ["{rest}"]]))
+    text = "/".join(level.replace("{}", f"{{p{place}}}") for place, level in enumerate(levels))
+    return Address.parse(text if text and not text.startswith("$") else f"x/{text}", ["rest"])
 
 
 topics = st.lists(words, min_size=1, max_size=4).map("/".join).filter(bool)
@@ -37,11 +38,14 @@ topics = st.lists(words, min_size=1, max_size=4).map("/".join).filter(bool)
         ("/a/", "/a/", ()),
         ("lab/$raw", "lab/$raw", ()),
         ("Größe/{ß}", "Größe/+", ("ß",)),
+        ("shelly-{id}/{kind}-sensor", "+/+", ("id", "kind")),
+        ("N/{site}/{rest}", "N/+/#", ("site", "rest")),
+        ("{rest}", "#", ("rest",)),
     ],
 )
 def test_parse_gives_filter_and_names(text: str, subscription: str, names: tuple[str, ...]) -> None:
-    """Each parameter is one `+` of the subscription filter; the names keep their order."""
-    address = Address.parse(text)
+    """Each parameter is one `+` of the subscription filter, or its `#`; the names keep their order."""
+    address = Address.parse(text, ["rest"])
     assert (address.text, address.filter, address.names) == (text, subscription, names)
 
 
@@ -51,12 +55,12 @@ def test_parse_gives_filter_and_names(text: str, subscription: str, names: tuple
         ("", "1 to 65,535 bytes"),
         ("a" * (MAX_BYTES + 1), "1 to 65,535 bytes"),
         ("ä" * (MAX_BYTES // 2 + 1), "1 to 65,535 bytes"),
-        ("a/{b", "write a whole level as {name}"),
-        ("a/b}", "write a whole level as {name}"),
-        ("a/x{b}", "write a whole level as {name}"),
-        ("{a}{b}", "write a whole level as {name}"),
-        ("{{a}}", "write a whole level as {name}"),
-        ("{}", "write a whole level as {name}"),
+        ("a/{b", "not one {parameter}"),
+        ("a/b}", "not one {parameter}"),
+        ("a/x{b}y{c}", "not one {parameter}"),
+        ("{a}{b}", "not one {parameter}"),
+        ("{{a}}", "not one {parameter}"),
+        ("{}", "not one {parameter}"),
         ("{a}/{a}", "two parameters of one name"),
         ("a/+", "wildcard"),
         ("a/#", "wildcard"),
@@ -64,12 +68,14 @@ def test_parse_gives_filter_and_names(text: str, subscription: str, names: tuple
         ("$SYS/{name}", "reserved for the broker"),
         ("$share/group/a", "reserved for the broker"),
         ("a/\0", "NUL"),
+        ("a/x{rest}", "beside a parameter that takes several levels"),
+        ("a/{rest}/b", "only the last level"),
     ],
 )
 def test_parse_refuses_what_no_filter_can_say(text: str, why: str) -> None:
     """What MQTT cannot subscribe to is refused, and the error says why."""
     with pytest.raises(AddressError, match=why):
-        Address.parse(text)
+        Address.parse(text, ["rest"])
 
 
 def test_parse_takes_the_longest_address() -> None:
@@ -93,32 +99,45 @@ def test_parse_takes_the_longest_address() -> None:
         ("{all}/b", "$SYS/b", None),
         ("sma", "sma", ()),
         ("sma", "sma/", None),
+        ("shelly-{id}/state", "shelly-1pm/state", ("1pm",)),
+        ("shelly-{id}/state", "shelly-/state", ("",)),
+        ("shelly-{id}/state", "shelly/state", None),
+        ("{id}-power", "a-b-power", ("a-b",)),
+        ("{id}-power", "$a-power", None),
+        ("aa{id}aa", "aaa", None),
+        ("a/{rest}", "a/b", ("b",)),
+        ("a/{rest}", "a/b//c/", ("b//c/",)),
+        ("a/{rest}", "a/", ("",)),
+        ("a/{rest}", "a", None),
+        ("{rest}", "a/b", ("a/b",)),
+        ("{rest}", "$SYS/b", None),
+        ("/{site}/{rest}", "/x/y/z", ("x", "y/z")),
     ],
 )
 def test_match_gives_the_values(address: str, topic: str, found: tuple[str, ...] | None) -> None:
     """A topic gives the parameters' values, empty ones too, or does not match."""
-    assert Address.parse(address).match(topic) == found
+    assert Address.parse(address, ["rest"]).match(topic) == found
 
 
-@given(text=addresses(), data=st.data())
-def test_match_gives_back_what_a_topic_was_made_of(text: str, data: st.DataObject) -> None:
+@given(address=addresses(), data=st.data())
+def test_match_gives_back_what_a_topic_was_made_of(address: Address, data: st.DataObject) -> None:
     """A topic built from values matches, and gives just these values back."""
-    address = Address.parse(text)
-    drawn = [data.draw(values if level is None else st.just(level)) for level in address.levels]
-    if address.levels[0] is None and drawn[0].startswith("$"):
-        drawn[0] = "v"
-    expected = tuple(value for value, level in zip(drawn, address.levels, strict=True) if level is None)
-    assert address.match("/".join(drawn)) == expected
+    drawn = tuple(data.draw(values) for _ in address.names)
+    topic = address.topic(drawn)
+    assert topic.startswith("$") or address.match(topic) == drawn
 
 
-@given(text=addresses(), topic=topics)
-def test_match_agrees_with_paho(text: str, topic: str) -> None:
-    """An address matches exactly the topics that its filter matches in paho-mqtt."""
-    address = Address.parse(text)
+@given(address=addresses(), topic=topics)
+def test_match_agrees_with_paho(address: Address, topic: str) -> None:
+    """An address of whole levels matches the topics that its filter matches in paho-mqtt, but not a parent level."""
     matcher = MQTTMatcher()  # type: ignore[no-untyped-call]  # paho types it not
     matcher[address.filter] = True
     matches = any(matcher.iter_match(topic))  # type: ignore[no-untyped-call]  # as above
-    assert (address.match(topic) is not None) == matches
+    is_parent = address.levels[-1].is_multi and topic.count("/") + 2 == len(address.levels)
+    if address.match(topic) is not None:
+        assert matches
+    elif not is_parent and all(level.specificity[0] != 1 for level in address.levels):
+        assert not matches
 
 
 @pytest.mark.parametrize(
@@ -131,17 +150,44 @@ def test_match_agrees_with_paho(text: str, topic: str) -> None:
         ("a/b", "a/c", False),
         ("a/{x}", "b/{x}", False),
         ("a/{x}", "a/{x}/c", False),
+        ("a/{rest}", "a", False),
+        ("a/{rest}", "a/b/c", True),
+        ("a/{rest}", "{x}/b", True),
+        ("a/{rest}", "{x}/b/{rest}", True),
+        ("a/{rest}", "b/{rest}", False),
+        ("a-{x}", "a-b", True),
+        ("a-{x}", "b-{x}", False),
+        ("a-{x}", "ab-{x}", False),
+        ("a{x}", "ab-{x}", True),
+        ("a{x}", "{x}b", True),
+        ("a{x}b", "{x}c", False),
     ],
 )
 def test_overlaps_names_addresses_that_share_topics(one: str, other: str, overlap: bool) -> None:  # noqa: FBT001 - a column of the table
     """Two addresses overlap when a topic may match both."""
-    assert Address.parse(one).overlaps(Address.parse(other)) is overlap
-    assert Address.parse(other).overlaps(Address.parse(one)) is overlap
+    first, second = Address.parse(one, ["rest"]), Address.parse(other, ["rest"])
+    assert first.overlaps(second) is overlap
+    assert second.overlaps(first) is overlap
 
 
 @given(one=addresses(), other=addresses(), topic=topics)
-def test_overlaps_whenever_a_topic_matches_both(one: str, other: str, topic: str) -> None:
+def test_overlaps_whenever_a_topic_matches_both(one: Address, other: Address, topic: str) -> None:
     """No topic matches two addresses that do not overlap."""
-    first, second = Address.parse(one), Address.parse(other)
-    if first.match(topic) is not None and second.match(topic) is not None:
-        assert first.overlaps(second)
+    if one.match(topic) is not None and other.match(topic) is not None:
+        assert one.overlaps(other)
+
+
+@given(one=addresses(), other=addresses(), topic=topics)
+def test_specificity_compares_the_first_level_that_differs(one: Address, other: Address, topic: str) -> None:
+    """Of two addresses that match a topic, the more specific is so at the first level whose kinds differ."""
+    if one.match(topic) is not None and other.match(topic) is not None:
+        kinds = [(_kind(mine), _kind(others)) for mine, others in zip(one.levels, other.levels, strict=False)]
+        first = next((pair for pair in kinds if pair[0] != pair[1]), None)
+        assert first is None or (one.specificity < other.specificity) == (first[0] < first[1])
+
+
+def _kind(level: Level) -> tuple[int, int]:
+    """Literal, partly literal with the length of its text, one level, several."""
+    if level.name is None:
+        return 0, 0
+    return (3, 0) if level.is_multi else (1, -len(level.before + level.after)) if level.before + level.after else (2, 0)

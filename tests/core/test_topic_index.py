@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.address import Address
-from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.core.topic_index import MAX_BYTES, NOT_ADDRESSED, UNMAPPED, topic_index
+from tests.core.test_address import addresses, topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,3 +56,55 @@ def test_topics_beyond_the_memory_are_still_found() -> None:
         assert {stream_of(b"doors/%d" % number) for number in range(1_000)} == {"doors"}
         assert {stream_of(b"stranger/%d" % number) for number in range(1_000)} == {UNMAPPED}
     assert len(stream_of.__self__) <= 100  # type: ignore[attr-defined]  # it is the look-up of a dict
+
+
+def test_the_memory_is_bounded_in_bytes_too() -> None:
+    """Devices that publish to long topics, each once, do not fill the memory."""
+    stream_of = topic_index([("doors", Address.parse("doors/{location}"))])
+    for number in range(1_000):
+        assert stream_of(b"doors/%d" % number + 65_000 * b"x") == "doors"
+    assert sum(len(topic) for topic in stream_of.__self__) <= MAX_BYTES + 65_535  # type: ignore[attr-defined, misc]  # as above
+
+
+@given(st.lists(addresses(), max_size=12), topics)
+def test_the_most_specific_address_has_a_topic(given_addresses: list[Address], topic: str) -> None:
+    """Of the addresses that match, the one of the smallest specificity has the topic."""
+    named = [(str(place), address) for place, address in enumerate(given_addresses)]
+    matching = [address for address in given_addresses if address.match(topic) is not None]
+    found = topic_index(named)(topic.encode())
+    if not matching:
+        assert found == UNMAPPED
+    else:
+        assert given_addresses[int(found)] in matching
+        assert given_addresses[int(found)].specificity == min(each.specificity for each in matching)
+
+
+@pytest.mark.parametrize(
+    ("topic", "stream"),
+    [
+        (b"zigbee2mqtt/bridge/info", "bridge"),
+        (b"zigbee2mqtt/bridge", "devices"),
+        (b"zigbee2mqtt/bridge/a/b", "devices"),
+        (b"zigbee2mqtt/kitchen/plug", "devices"),
+        (b"zigbee2mqtt/kitchen/availability", "availability"),
+        (b"zigbee2mqtt", NOT_ADDRESSED),
+        (b"zigbee2mqtt/off", NOT_ADDRESSED),
+        (b"other/off", UNMAPPED),
+        (b"other", UNMAPPED),
+    ],
+)
+def test_a_topic_that_only_a_filter_brings_is_not_addressed(topic: bytes, stream: str) -> None:
+    """What a wide filter brings has the most specific address, or none; one that is UNMAPPED counts as none."""
+    texts = {
+        "devices": "zigbee2mqtt/{name}", "bridge": "zigbee2mqtt/bridge/{what}",
+        "availability": "zigbee2mqtt/{room}/availability", UNMAPPED: "zigbee2mqtt/off",
+    }  # fmt: skip
+    named = [(name, Address.parse(text, ["name"])) for name, text in texts.items()]
+    assert topic_index(named, ["zigbee2mqtt/#"])(topic) == stream
+
+
+def test_an_address_of_many_levels_is_found() -> None:
+    """The search needs no stack."""
+    deep = "/".join(["a"] * 32_000)
+    stream_of = topic_index([("deep", Address.parse(deep)), ("other", Address.parse("a/{rest}", ["rest"]))])
+    assert (stream_of(deep.encode()), stream_of(f"{deep}/b".encode())) == ("deep", "other")

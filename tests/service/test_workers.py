@@ -16,7 +16,7 @@ import pytest
 
 from gateway.errors import ConfigurationError
 from gateway.registry.lock_file import LOCK_FILE
-from gateway.service.split import examine, filters, numbers, prepare_worker, worker
+from gateway.service.split import examine, numbers, prepare_worker, worker
 from gateway.service.workers import run_workers
 from gateway.settings.settings import Settings, load
 from tests.contract_values import contract, record, stream
@@ -155,8 +155,8 @@ def settings(folder: Path, **sections: Any) -> Settings:
 def test_streams_are_split_so_that_each_has_one_worker(tmp_path: Path) -> None:
     """With `split: streams` every stream that is switched on is subscribed to by exactly one worker."""
     given = settings(tmp_path, workers={"count": 3}, streams={"c": {"enabled": False}})
-    taken = [filters(FIVE, given, number) for number in (1, 2, 3)]
-    assert taken == [{"a": "a/+", "e": "e/+"}, {"b": "b/+"}, {"d": "d/+"}]
+    taken = [worker(FIVE, given, number).filters["broker"] for number in (1, 2, 3)]
+    assert taken == [{"a/+": 1, "e/+": 1}, {"b/+": 1}, {"d/+": 1}]
 
 
 def test_streams_of_one_kafka_topic_have_one_worker(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_streams_of_one_kafka_topic_have_one_worker(tmp_path: Path) -> None:
     given = settings(tmp_path, workers={"count": 2})
     one, two, three = (stream(name, OTHERS, address=f"{name}/{{place}}", keys=("/place",)) for name in "abc")
     joined = contract(one, two, type(three)(**{**_fields(three), "route": one.route}))
-    assert [set(filters(joined, given, number)) for number in (1, 2)] == [{"a", "c"}, {"b"}]
+    assert [set(worker(joined, given, number).streams) for number in (1, 2)] == [{"a", "c"}, {"b"}]
 
 
 def test_streams_that_share_a_topic_through_another_have_one_worker(tmp_path: Path) -> None:
@@ -173,7 +173,20 @@ def test_streams_that_share_a_topic_through_another_have_one_worker(tmp_path: Pa
     one, two, three, four = (stream(name, OTHERS, address=f"{name}/{{place}}", keys=("/place",)) for name in "abcd")
     both = type(four)(**{**_fields(four), "route": one.route, "also": (three.route,)})
     joined = contract(one, two, three, both)
-    assert [list(filters(joined, given, number)) for number in (1, 2)] == [["a", "c", "d"], ["b"]]
+    workers = [worker(joined, given, number) for number in (1, 2)]
+    assert [sorted(one.streams) for one in workers] == [["a", "c", "d"], ["b"]]
+
+
+def test_streams_of_one_subscription_have_one_worker(tmp_path: Path) -> None:
+    """A worker that is subscribed to `a/+` gets the messages of `a/b` too, so it has both streams."""
+    given = settings(tmp_path, workers={"count": 2})
+    addresses = {"a": "a/{place}", "b": "b", "c": "a/b"}
+    streams = [stream(name, OTHERS, address=text, keys=("/place",)) for name, text in addresses.items()]
+    workers = [worker(contract(*streams), given, number) for number in (1, 2)]
+    assert [(one.streams, one.filters) for one in workers] == [
+        (["a", "c"], {"broker": {"a/+": 1}}),
+        (["b"], {"broker": {"b": 1}}),
+    ]
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -183,8 +196,9 @@ def _fields(value: Any) -> dict[str, Any]:
 def test_shared_streams_are_subscribed_to_by_all(tmp_path: Path) -> None:
     """With `split: shared` each worker subscribes to all streams, as a member of the group."""
     given = settings(tmp_path, workers={"count": 2, "split": "shared", "share": "ours"})
-    assert filters(FIVE, given, 1) == filters(FIVE, given, 2)
-    assert filters(FIVE, given, 1)["a"] == "$share/ours/a/+"
+    one, two = worker(FIVE, given, 1), worker(FIVE, given, 2)
+    assert one.filters == two.filters
+    assert one.filters["broker"]["$share/ours/a/+"] == 1
 
 
 def test_first_worker_calls_its_own_what_a_lone_gateway_does(tmp_path: Path) -> None:
@@ -205,7 +219,7 @@ def test_worker_above_the_count_is_started_while_it_has_a_spool(tmp_path: Path) 
     for name in ("worker-2", "worker-4", "worker-x"):
         (tmp_path / name / "spool.db").touch()
     assert numbers(given) == [1, 2, 4]
-    assert filters(FIVE, given, 4) == {}
+    assert worker(FIVE, given, 4).streams == []
 
 
 @pytest.mark.parametrize(

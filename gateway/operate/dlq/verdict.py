@@ -1,8 +1,8 @@
 """The verdict on a dead letter under the current contract: it fits, it is rejected, or neither can be said.
 
-The stream is the operation that rejected the reading, if the contract still has it and the topic still matches its
-address; otherwise the stream that the topic belongs to now. This also covers an operation that was renamed, and an
-`unmapped_topic` whose stream was added later.
+The stream is the one that the topic belongs to now, on the servers of the operation that rejected the reading, if the
+contract still has it; otherwise on all servers. This also covers an operation that was renamed, and an `unmapped_topic`
+whose stream was added later. A topic that the contract ignores now has no verdict.
 
 Only the first topic of a stream is checked and gets the record: an old reading is not the latest, which is what a
 compacted topic holds.
@@ -55,10 +55,11 @@ class Rejected:
 class Undecidable:
     """There is no verdict, or not yet."""
 
-    outcome: str  # `cut`, `foreign` or `no_schema_id`
+    outcome: str  # `cut`, `foreign`, `ignored` or `no_schema_id`
     reason: str  # one sentence
 
 
+CUT = Undecidable("cut", "Only the beginning of the payload was kept, so it is never replayed.")
 Verdict = Fits | Rejected | Undecidable
 
 
@@ -76,12 +77,15 @@ class Revalidator:
         schema_id: Callable[[Stream], int | str] = lambda _: NO_ID,
         record_times: Mapping[str, RecordTime] = NO_LIMITS,
     ) -> None:
-        self._streams = contract.streams
-        self._routes = topic_index((stream.name, stream.address) for stream in contract.streams.values())
+        self._contract = contract
+        self._indexes: dict[str, Callable[[bytes], str]] = {}  # by the operation that rejected the reading
         self._payload_limit = payload_limit
         self._schema_id = schema_id
         self._record_times = record_times
-        self._transforms: dict[str, Transform | FanOut | ArrayTransform | str] = {}
+        self._transforms: dict[str, Transform | FanOut | ArrayTransform | Undecidable] = {
+            name: Undecidable("ignored", f"The contract ignores messages of this topic ({name}).")
+            for name in contract.ignored
+        }
 
     def __call__(self, dead_letter: StoredDeadLetter) -> Verdict:
         """Check a dead letter. It never raises on data."""
@@ -92,29 +96,31 @@ class Revalidator:
         stream = self._stream_of(dead_letter)
         if stream == UNMAPPED:
             return Rejected(stream, DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic"))
-        if dead_letter.is_cut:
-            return Undecidable("cut", "Only the beginning of the payload was kept, so it is never replayed.")
-        transform = self._transform(stream)
-        if isinstance(transform, str):
-            return Undecidable("no_schema_id", transform)
+        transform = CUT if dead_letter.is_cut and stream not in self._contract.ignored else self._transform(stream)
+        if isinstance(transform, Undecidable):
+            return transform
         result = transform(dead_letter.reading)
         if isinstance(result, DeadLetter):
             return Rejected(stream, result)
         return Fits(stream, tuple(result) if isinstance(result, list) else (result,))
 
     def _stream_of(self, dead_letter: StoredDeadLetter) -> str:
-        topic = dead_letter.reading.topic
-        former = self._streams.get(dead_letter.reading.stream)
-        if former and former.address.match(topic.decode(errors="replace")) is not None:
-            return former.name
-        return self._routes(topic)
+        topic, former = dead_letter.reading.topic, self._contract.streams.get(dead_letter.reading.stream)
+        found = self._index(former)(topic)
+        return self._index(None)(topic) if found == UNMAPPED else found
 
-    def _transform(self, name: str) -> Transform | FanOut | ArrayTransform | str:
+    def _index(self, former: Stream | None) -> Callable[[bytes], str]:
+        name = former.name if former else ""
+        if name not in self._indexes:
+            self._indexes[name] = topic_index(self._contract.addresses(former.servers if former else None))
+        return self._indexes[name]
+
+    def _transform(self, name: str) -> Transform | FanOut | ArrayTransform | Undecidable:
         if name not in self._transforms:
-            stream = replace(self._streams[name], also=())
+            stream = replace(self._contract.streams[name], also=())
             schema_id = self._schema_id(stream)
             self._transforms[name] = (
-                schema_id
+                Undecidable("no_schema_id", schema_id)
                 if isinstance(schema_id, str)
                 else transform_of(stream, [schema_id], self._payload_limit, self._record_times)
             )

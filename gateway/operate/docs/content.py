@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.operate.docs.details import facts, link
 from gateway.operate.docs.message import record, summary
 from gateway.operate.docs.operations import DEAD_LETTER, FORWARD, operations
-from gateway.operate.docs.sections import key, links, server, server_links, stream, topic
+from gateway.operate.docs.sections import ignored, key, links, server, server_links, stream, topic
 from gateway.page.blocks import Block, Box, Code, Flow, Heading, Paragraph, Phrase, Table, joined
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def content(document: Document) -> list[Block]:
     every = operations(document)
     streams = [one for one in every if one.targets(FORWARD)]
     dead_letters = _distinct(streams, DEAD_LETTER)
-    sending = [one for one in every if one not in streams and one not in dead_letters]
+    dropped = [one for one in every if one.is_ignored]
+    sending = [one for one in every if one not in streams and one not in dead_letters and one not in dropped]
     elsewhere = [one for one in sending if not one.uses("kafka")]
     servers = document.root.at("servers").members()
     page = [
@@ -37,6 +38,8 @@ def content(document: Document) -> list[Block]:
         *_chapter("Topics", "topics", [topic(one) for one in sending if one not in elsewhere]),
         *_chapter("Dead letters", "dead-letters", list(map(topic, dead_letters))),
     ]
+    if dropped:
+        page += _chapter("Ignored messages", "ignored", list(map(ignored, dropped)))
     if elsewhere:
         note: list[Block] = [Paragraph(("The gateway does not use these.",))]
         page += _chapter("Other operations", "other", [note, *map(topic, elsewhere)])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FORWARD = "x-forward-to"
 DEAD_LETTER = "x-dead-letter-to"
+IGNORED = "x-ignored"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,11 @@ class Operation:
         stated = self.node.at("messages")
         nodes = [one for _, one in self.channel.at("messages").members()] if stated.is_absent else stated.entries()
         return [one.with_traits() for one in nodes]
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether its messages are not wanted."""
+        return self.node.at(IGNORED).boolean is True
 
     def targets(self, extension: str) -> list[Operation]:
         """The operations that an extension refers to, by one reference or a list of them."""

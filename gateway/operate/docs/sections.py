@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.contract.channel import MULTI_LEVEL
 from gateway.operate.docs.details import facts, plain
 from gateway.operate.docs.expressions import dated_by, keyed_by, place
 from gateway.operate.docs.message import elements, message, summary
-from gateway.operate.docs.operations import DEAD_LETTER, FORWARD
+from gateway.operate.docs.operations import DEAD_LETTER, FORWARD, IGNORED
 from gateway.operate.docs.prose import phrase, rest, sentence, value
 from gateway.page.blocks import Block, Bullets, Code, Heading, Link, Paragraph, Phrase, Table, joined
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _SERVER_SHOWN = {"host", "protocol", "protocolVersion", "pathname", "variables"}
 _CHANNEL_SHOWN = {"address", "servers", "messages", "parameters"}
-_OPERATION_SHOWN = {"action", "channel", "messages", FORWARD, DEAD_LETTER}
+_OPERATION_SHOWN = {"action", "channel", "messages", FORWARD, DEAD_LETTER, IGNORED}
 _PARAMETER_HEADS = ("Topic level", "Meaning", "Also in the payload at", "Examples")
 _PARAMETERS_NOTE = (
     "If the payload lacks a member that the topic states, the gateway fills it in. If the two differ, the reading is "
@@ -44,6 +45,14 @@ def server(name: str, node: Node) -> list[Block]:
 def stream(operation: Operation) -> list[Block]:
     """Describe an operation that receives over MQTT."""
     return _operation(operation, operation.name, _stream_routes(operation), _parameters(operation.channel))
+
+
+def ignored(operation: Operation) -> list[Block]:
+    """Describe an operation whose messages are dropped."""
+    routes = iter(
+        [("Messages to ", Code(operation.address), " on ", *server_links(operation), " are dropped and counted.")]
+    )
+    return _operation(operation, operation.name, routes, _parameters(operation.channel))
 
 
 def topic(operation: Operation) -> list[Block]:
@@ -140,5 +149,6 @@ def _parameters(channel: Node) -> list[Block]:
 def _parameter(name: str, node: Node) -> tuple[Phrase, ...]:
     location = node.at("location")
     examples = joined([value(one.value) for one in node.at("examples").entries()])
-    meaning = described(node, "location", "examples")
+    several = ("Several levels.",) if node.at(MULTI_LEVEL).boolean else ()
+    meaning = sentence(several, described(node, "location", "examples", MULTI_LEVEL))
     return (Code(name),), meaning, () if location.is_absent else place(location.value), examples

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.core.topic_index import topic_index
 from gateway.core.undescribed import UndescribedTopics
 from gateway.errors import Finding
-from gateway.installation import broker_of
+from gateway.installation import broker_of, subscriptions
 from gateway.mqtt.probe import EVERYTHING, BrokerProbe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from gateway.core.model import MqttServer, Stream
+    from gateway.core.model import MqttServer
     from gateway.installation import Installation
     from gateway.signals import Stopping
 
@@ -46,12 +46,9 @@ def compare(installation: Installation, server: MqttServer, seconds: float, stop
 
 
 def _filters(installation: Installation, server: MqttServer) -> dict[str, int]:
-    settings = installation.settings
-    return {
-        stream.address.filter: settings.qos_of(stream)
-        for stream in installation.contract.streams.values()
-        if server.name in stream.servers and settings.is_enabled(stream.name)
-    }
+    settings, contract = installation.settings, installation.contract
+    planned = subscriptions(contract, settings, server.name)
+    return {each: max(map(settings.qos_of, streams)) for each, streams in planned.items()}
 
 
 def _grant(peer: str, topic_filter: str, qos: int, reason: ReasonCode) -> Finding:
@@ -73,9 +70,7 @@ def _messages(
         text = f"the broker denies the subscription to {EVERYTHING}: {reason}"
         yield Finding.at(server.name, "messages", "unknown", text, expected=expected)
         return
-    topics = UndescribedTopics(
-        topic_index((stream.name, stream.address) for stream in _streams_at(installation, server))
-    )
+    topics = UndescribedTopics(topic_index(installation.contract.addresses(_servers_at(installation, server))))
     listened = probe.listen(lambda topic, _payload: topics.take(topic), seconds, stopping)
     text = f"{topics.described:,} described, {topics.undescribed:,} not, in {listened:.1f} s"
     yield Finding.at(server.name, "messages", "ok" if topics.described else "unknown", text, expected=expected)
@@ -85,9 +80,8 @@ def _messages(
         yield Finding.at(server.name, what, "error", text, fix, expected="no stream")
 
 
-def _streams_at(installation: Installation, server: MqttServer) -> list[Stream]:
-    """The streams of all servers that are at the same address."""
+def _servers_at(installation: Installation, server: MqttServer) -> set[str]:
+    """All servers that are at the same address."""
     settings, contract = installation.settings, installation.contract
     places = {name: settings.server(name).host or one.host for name, one in contract.mqtt_servers.items()}
-    here = {name for name, place in places.items() if place == places[server.name]}
-    return [stream for stream in contract.streams.values() if here & set(stream.servers)]
+    return {name for name, place in places.items() if place == places[server.name]}

@@ -30,7 +30,7 @@ class TrafficSample:
 
     def __init__(self, contract: Contract) -> None:
         self.streams = Counter(dict.fromkeys(contract.streams, 0))
-        self._stream_of = topic_index((stream.name, stream.address) for stream in contract.streams.values())
+        self._stream_of = topic_index(contract.addresses())
         self.undescribed = UndescribedTopics(self._stream_of)
         self.similar: dict[str, str] = {}  # stream -> an undescribed topic whose payload looks like the stream's
         self._members = {name: members for name, each in contract.streams.items() if (members := _members(each))}

@@ -180,12 +180,10 @@ def _no_key(case: Case) -> bytes | None:
 
 def _empty_level(case: Case) -> str | None:
     """Empty a parameter of the topic: `factory//oven_temp` still matches the subscription `factory/+/+`."""
-    levels = case.topic.split("/")
-    places = [index for index, level in enumerate(case.stream.address.levels) if level is None]
-    if not places or len(levels) == 1:  # an empty topic cannot be published
-        return None
-    levels[case.random.choice(places)] = ""
-    return "/".join(levels)
+    values = list(case.stream.address.match(case.topic) or ())
+    if values:
+        values[case.random.randrange(len(values))] = ""
+    return case.stream.address.topic(values) if values else None
 
 
 class Defect(NamedTuple):
