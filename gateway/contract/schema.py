@@ -1,10 +1,11 @@
 """The record of a topic: an `.avsc` file, or a schema in the document itself.
 
 - `avro_rules.py` checks it as an Avro schema. `fastavro.parse_schema` runs last: other parts of the gateway use it.
-- `x-source` is allowed on fields of the outermost record only: it is a pointer that starts at the payload. A list of
-  pointers means the first that is present. A pointer to the whole payload means, on a map field, all members that no
-  other field reads; on any other field, the payload itself, which is one value.
-- `x-source` may be an object with a factor (`scale.py`).
+- A location in `x-source` is allowed on fields of the outermost record only: it is a pointer that starts at the
+  payload. A list of pointers means the first that is present. A pointer to the whole payload means, on a map field, all
+  members that no other field reads; on any other field, the payload itself, which is one value.
+- `x-source` may be an object, which also says how the device writes the value (`source_rules.py`). Fields inside other
+  records may have such an object too, without a location.
 - Attributes that begin with `x-` belong to the gateway. They are not sent to the registry, where every change of them
   would make a new version of the same schema.
 """
@@ -17,14 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 
-from gateway.contract import scale
-from gateway.contract.avro_rules import AvroRules, fullname_of
+from gateway.contract import source_rules
+from gateway.contract.avro_rules import AvroRules
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, parse
-from gateway.core.avro_schema import PRIMITIVES, build
+from gateway.core.avro_schema import LOCATION, SOURCE, build
 from gateway.core.model import AvroSchema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.core.avro_schema import AvroType, Field
@@ -69,7 +72,9 @@ def load(node: Node, findings: Findings) -> Record | None:
         rules.wrong(node, f"Expected the Avro schema of a record{what}.", "Make the outermost type a record.")
         return None
     rules.check(node)
-    sources = _Sources(rules, node).read()
+    for fault in () if rules.faults else source_rules.faults(node, build(node.value)):
+        rules.wrong(*fault)
+    sources = _Sources(rules.wrong, node).read()
     if rules.faults or not _accepted_by_fastavro(node, findings):
         return None
     return _record(node, sources)
@@ -110,11 +115,9 @@ def without_extensions(schema: Any, untyped: tuple[str, ...] = ()) -> Any:
 class _Sources:
     """Reads the sources of a record's fields."""
 
-    def __init__(self, rules: AvroRules, record: Node) -> None:
-        self.rules = rules
-        self.wrong = rules.wrong
+    def __init__(self, wrong: Callable[[Node, str, str], None], record: Node) -> None:
+        self.wrong = wrong
         self.record = record
-        self.namespace = fullname_of(record.value).rpartition(".")[0]
 
     def read(self) -> dict[str, tuple[str, ...]]:
         """Read the sources of each field of the outermost record."""
@@ -128,11 +131,9 @@ class _Sources:
         return sources
 
     def _source(self, node: Node, name: str) -> tuple[str, ...]:
-        stated = node.at("x-source")
+        stated = node.at(SOURCE)
         if stated.is_mapping:
-            for fault in scale.faults(stated, self._resolved(node.at("type").value)):
-                self.wrong(*fault)
-            stated = stated.own("location")
+            stated = stated.own(LOCATION)
         if stated.is_absent:
             return (f"/{name}",)
         entries = stated.entries() if isinstance(stated.value, list) else [stated]
@@ -148,14 +149,6 @@ class _Sources:
                 "Write one expression instead of a list.",
             )
         return pointers
-
-    def _resolved(self, avro_type: Any) -> Any:
-        """The type with its own name, or those of its branches, looked up."""
-        if isinstance(avro_type, list):
-            return [self._resolved(branch) for branch in avro_type]
-        if isinstance(avro_type, str) and avro_type not in PRIMITIVES:
-            return self.rules.definition(avro_type, self.namespace) or avro_type
-        return avro_type
 
     def _pointer(self, node: Node) -> str | None:
         try:
@@ -186,9 +179,11 @@ class _Sources:
 
     def _no_source_inside(self, node: Node) -> None:
         for one in node.inside():
-            if one.is_mapping and "x-source" in one.value:
-                message = "x-source is allowed on fields of the outermost record only."
-                self.wrong(one.own("x-source"), message, "Remove it.")
+            stated = one.own(SOURCE)
+            location = stated.own(LOCATION) if stated.is_mapping else stated
+            if not location.is_absent:
+                message = "A location is allowed on fields of the outermost record only."
+                self.wrong(location, message, "Remove it.")
 
 
 def _overlap(one: str, other: str) -> bool:

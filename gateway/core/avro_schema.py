@@ -7,8 +7,8 @@ it has visited, or use `types`. The JSON must be a valid Avro schema; the contra
 Sources of a record's fields: a field reads the member of its name, or what `x-source` names, a JSON pointer from the
 record's own object: `$message.payload#/1-0:1.8.0/value`. A list is tried in order. The bare `$message.payload#` on a
 map field collects the members that no other field reads; on any other field it is the payload as a whole, which the
-codec puts into an object under the name `PAYLOAD` (`codec/scalar_payload.py`). An object with `location`, any of these,
-and `factor` gives a number in another unit (`codec/scale.py`); a default is in the field's own unit.
+codec puts into an object under the name `PAYLOAD` (`codec/scalar_payload.py`). An object has any of these as its
+`location`, and says how the device writes the value (`codec/value_reader.py`). A default is in the field's own unit.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "str
 NAMED = frozenset({"record", "enum", "fixed"})
 PAYLOAD = "$message.payload#"
 SOURCE = "x-source"
+LOCATION = "location"  # the member of an `x-source` that is a place; all others are about the form of the value
+LISTS = ("nulls", "trues", "falses")  # those that are lists of values
+_KIND_OF = {bool: "boolean", int: "integer", float: "number", str: "text"}
 _JSON_KINDS = {
     "null": (), "boolean": ("boolean",), "int": ("integer",), "long": ("integer",), "float": ("number",),
     "double": ("number",), "string": ("text",), "bytes": ("text",), "enum": ("text",), "fixed": ("text",),
@@ -211,7 +214,7 @@ class Field:
     def location(self) -> Any:
         """What `x-source` says of the place: an expression, a list of them, or None for the member of its name."""
         source = self.attributes.get(SOURCE)
-        return source.get("location") if isinstance(source, dict) else source
+        return source.get(LOCATION) if isinstance(source, dict) else source
 
     @property
     def takes_whole(self) -> bool:
@@ -235,10 +238,22 @@ class Field:
         return tuple(tokens(expression.removeprefix(PAYLOAD)) for expression in expressions)
 
     @property
+    def words(self) -> Mapping[str, Any]:
+        """What `x-source` says of the form of the value: `factor`, `parse` and so on; empty when it is as in JSON."""
+        source = self.attributes.get(SOURCE)
+        return {word: said for word, said in source.items() if word != LOCATION} if isinstance(source, dict) else {}
+
+    @property
     def factor(self) -> Decimal | None:
         """What the numbers of the payload are multiplied by; None when they are taken as they are."""
-        source = self.attributes.get(SOURCE)
-        return Decimal(str(source["factor"])) if isinstance(source, dict) and "factor" in source else None
+        return Decimal(str(self.words["factor"])) if "factor" in self.words else None
+
+    @property
+    def json_kinds(self) -> frozenset[str]:
+        """The kinds of JSON values that the field takes, except null; see `AvroType.json_kinds`."""
+        named = [each for word in LISTS for each in self.words.get(word, ())]
+        read = {"text"} if "parse" in self.words else set()
+        return self.type.json_kinds | read | {_KIND_OF[type(each)] for each in named if type(each) in _KIND_OF}
 
 
 class Located(NamedTuple):

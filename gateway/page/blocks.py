@@ -35,6 +35,11 @@ Inline = str | Code | Strong | Link
 Phrase = tuple[Inline, ...]
 
 
+def plain(phrase: Phrase) -> str:
+    """Give a phrase's text."""
+    return "".join(part if isinstance(part, str) else part.text for part in phrase)
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """A heading of plain text."""

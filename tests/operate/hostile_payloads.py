@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.operate.simulate.breakage import DEFECTS, TO_BYTES, Case, Defect, Shape, json_types
-from gateway.operate.simulate.plausible import RANGES, FieldPlace, value_at
+from gateway.operate.simulate.plausible import FieldPlace, value_at
+from gateway.operate.simulate.written import RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ HOSTILE = DEFECTS | {
     "HTML": Defect(Shape.LITERAL, always(b"<html><body>502 Bad Gateway</body></html>")),
     "fraction in integer": Defect(
         Shape.TEXT,
-        text_at(lambda place: not place.is_scaled and place.only_kind in RANGES, b"21.5"),
+        text_at(lambda place: not place.is_converted and place.only_kind in RANGES, b"21.5"),
     ),
     "in an array": Defect(Shape.OBJECT, lambda case: b"[" + case.payload + b"]"),
     "byte order mark": Defect(Shape.TEXT, lambda case: b"\xef\xbb\xbf" + case.payload),

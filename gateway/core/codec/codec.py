@@ -18,6 +18,7 @@ from gateway.core.codec.precise_encoder import compile_encoder, member
 from gateway.core.codec.scalar_payload import reader, unwrapped
 from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
 from gateway.core.codec.validation_error import ValidationError, shown, tokens
+from gateway.core.codec.value_reader import reader_of
 from gateway.core.reading import DeadLetter, Reason
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Codec:
         self._key = Key(record, conversion.keys, conversion.separator)
         self._event_time = EventTime(record, conversion.event_time) if conversion.event_time else None
         self._sequence = tokens(conversion.sequence) if conversion.sequence else None
+        counting = (each for each in record.fields if self._sequence and each.paths == (self._sequence,))
+        self._counter = next(filter(None, map(reader_of, counting)), None)
         self._parameters = [tokens(pointer) if pointer else None for pointer in conversion.parameters]
         self.fast: Encode = _fall_back
         self.prepare: Callable[[Sequence[str]], Prepared] = tuple
@@ -96,6 +99,7 @@ class Codec:
     def _number(self, value: Any) -> int | None:
         try:
             number = None if self._sequence is None else member(value, self._sequence)
+            number = self._counter.before_factor(number) if self._counter else number
         except ValidationError:  # a sequence number never refuses a reading that its schema accepts
             return None
         return number if type(number) is int and number >= 0 else None

@@ -142,7 +142,7 @@ def _write_decoding(program: SourceWriter, facts: SchemaFacts, unknown: Unknown)
 def _write_whole(program: SourceWriter, field: Field, content: Content) -> None:
     """Put the value that one field takes as a whole into an object."""
     if content == "text":
-        program.bound["decode"] = text_reader(field.type, program.bound["decode"])
+        program.bound["decode"] = text_reader(field, program.bound["decode"])
     program.line(f"v0 = {{{PAYLOAD!r}: v0}}")
 
 

@@ -32,19 +32,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.core.codec.compiled_values import ReaderCode
 from gateway.core.codec.precise_encoder import encode_default
-from gateway.core.codec.scale import factor_of
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import ValidationError
+from gateway.core.codec.value_reader import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gateway.core.avro_schema import AvroType, Field, Path
     from gateway.core.codec.conversion import Unknown
-    from gateway.core.codec.scale import Factor
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import Part, SourceWriter
+    from gateway.core.codec.value_reader import ValueReader
 
 Tree = dict[str, Any]  # name of a member -> None when it is read whole, or the tree of what is read of it
 
@@ -55,7 +56,7 @@ class FieldCode(NamedTuple):
     source: Field
     absent: str = ""  # the expression that stands for an absent member; empty when there must be one
     default: bytes | None = None  # the bytes of its default, where `absent` is not a value that the type takes
-    scale: Factor | None = None  # what multiplies its numbers; the default is not multiplied
+    reader: ValueReader | None = None  # what reads its value; the default is not read
 
     @property
     def type(self) -> AvroType:
@@ -88,7 +89,8 @@ class RecordCode:
         self._program = program
         self._facts = facts
         self._unknown = unknown
-        self.products: dict[str, str] = {}  # variable of a number in another unit -> that of the product
+        self._readers = ReaderCode(program, has_decimals=facts.has_decimals)
+        self._read_as: dict[str, str] = {}  # variable of a value in the payload -> of what its reader makes of it
         self._functions: dict[int, str] = {}  # identity of a record that is used again -> its function
         self._unwritten: list[AvroType] = []  # records whose function is still to be written
         self._begun: set[int] = set()  # identities of the records whose code is written in place
@@ -126,9 +128,9 @@ class RecordCode:
         than the one that is written could be meant, this raises UnsupportedSchemaError.
         """
         for depth, name in enumerate(names, start=1):
-            if value not in self._written:
+            if self.read_as(value) not in self._written:
                 raise UnsupportedSchemaError("a key or time inside a record that is used twice")
-            field, value = self._written[value][name]
+            field, value = self._written[self.read_as(value)][name]
             if depth < len(names) and len(field.paths) > 1:
                 raise UnsupportedSchemaError("a key or time inside a record with several sources")
         return field, value
@@ -140,14 +142,20 @@ class RecordCode:
             raise UnsupportedSchemaError("a key with a default that a payload cannot contain")
         if len(field.type.non_null) != 1:
             raise UnsupportedSchemaError(f"a key that is {field.type}")
-        return field.type.non_null[0], self.products.get(variable, variable)
+        return field.type.non_null[0], self.read_as(variable)
+
+    def read_as(self, variable: str) -> str:
+        """Give the variable of a field's value after its reader, if it has one."""
+        return self._read_as.get(variable, variable)
 
     def number(self, value: str, path: Path) -> str:
         """Give the expression of a member that counts, or of None; `path` leads to it from the record's object."""
         variable = self._members[value].get(path)
         if variable is None:
             raise UnsupportedSchemaError("a sequence number that no field reads")
-        return f"{variable} if {variable}.__class__ is int and {variable} >= 0 else None"
+        counted = self._readers.before_factor.get(variable, variable)
+        is_there = "" if counted == variable else f"{variable} is not ABSENT and "  # else nothing has set the other one
+        return f"{counted} if {is_there}{counted}.__class__ is int and {counted} >= 0 else None"
 
     def _call(self, record: AvroType, value: str) -> str:
         """Write the call of a record's function; give the expression of its bytes."""
@@ -168,27 +176,21 @@ class RecordCode:
 
     def _value(self, field: FieldCode, value: str) -> list[Part]:
         if field.default is None:
-            return self._write_value(field.type, self._scaled(field, value))  # ABSENT passes no check
+            return self._write_value(field.type, self._after_reading(field, value))  # ABSENT passes no check
         # a default that a payload cannot contain was encoded when the code was made
         part, default = self._program.name("p"), self._program.bind("default", field.default)
         self._program.line(f"if {value} is ABSENT: {part} = {default}")
         with self._program.block("else:"):
-            parts = self._write_value(field.type, self._scaled(field, value))
+            parts = self._write_value(field.type, self._after_reading(field, value))
             self._program.line(f"{part} = {self._program.joined(parts)}")
         return [part]
 
-    def _scaled(self, field: FieldCode, value: str) -> str:
-        """Write the product; give its variable."""
-        if not (scale := field.scale):
+    def _after_reading(self, field: FieldCode, value: str) -> str:
+        """Write what the field's reader does; give the variable of the result."""
+        if not field.reader:
             return value
-        if scale.is_integral or not any(branch.label in {"float", "double"} for branch in field.type.branches):
-            product = f"{self._program.bind('scale', scale)}({value})"
-        else:  # Python divides integers to the nearest float, which is what the product rounds to
-            whole = f"{value} * {scale.numerator} / {scale.denominator} if {value}.__class__ is int"
-            fraction = f"finite(multiply({value}, {self._program.bind('factor', scale.factor)}))"
-            product = f"{whole} else {fraction} if {value}.__class__ is Decimal else {value}"
-        self.products[value] = variable = self._program.let("n", product)
-        return variable
+        self._read_as[value] = read = self._readers.write(field.reader, field.type, value)
+        return read
 
     # --- members ---------------------------------------------------------------------------------------------------
 
@@ -231,16 +233,17 @@ class RecordCode:
 
 
 def _field_code(field: Field, counted: Path | None = None) -> FieldCode:
-    scale = factor_of(field)
+    reader = reader_of(field)
     if not field.has_default or field.collects:
-        return FieldCode(field, scale=scale)
+        return FieldCode(field, reader=reader)
     try:
         default = encode_default(field)
     except ValidationError:
         raise UnsupportedSchemaError(f"the default of {field.name}, which its type does not take") from None
-    if not scale and field.paths != (counted,) and _is_sayable(field, default):
-        return FieldCode(field, repr(field.default))
-    return FieldCode(field, "ABSENT", default, scale)
+    is_unread = reader is None or field.default is None  # a reader leaves null as it is
+    if is_unread and field.paths != (counted,) and _is_sayable(field, default):
+        return FieldCode(field, repr(field.default), reader=reader)
+    return FieldCode(field, "ABSENT", default, reader)
 
 
 def _is_sayable(field: Field, default: bytes) -> bool:

@@ -123,11 +123,11 @@ class TypeCode:
         form = field.type.non_null[0].time
         assert form is not None, "the contract takes no field but a timestamp"
         # the integer that was checked above, after a text was read and a factor applied
-        product = self.records.products.get(variable, variable)
-        moment = f"{self._integers[product]} // {form.per_millisecond}"
+        read = self.records.read_as(variable)
+        moment = f"{self._integers[read]} // {form.per_millisecond}"
         # null and an absent member come before it
         if field.type.is_nullable:
-            moment = f"None if {product} is None else {moment}"
+            moment = f"None if {read} is None else {moment}"
         if field.default is None:
             return moment
         default = field.source.default

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.field_value import FieldValue
-from gateway.core.codec.scale import factor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,18 +38,14 @@ class EventTime:
         self._value = FieldValue(record, pointer)
         form = self._value.field.type.non_null[0].time
         assert form is not None, "the contract takes no field but a timestamp"
-        self._form, self._scale = form, factor_of(self._value.field)
+        self._form = form
 
     def of(self, value: dict[str, Any]) -> int | None:
         """Read the time, milliseconds since 1970 UTC, from JSON that the schema has accepted; None when it is null."""
-        found, is_default = self._value.of(value)
+        found = self._value.of(value)
         if found is None:
             return None
-        if type(found) is str:
-            found = self._form.read(found)
-        elif self._scale and not is_default:
-            found = self._scale(found)
-        return int(found) // self._form.per_millisecond
+        return int(self._form.read(found) if type(found) is str else found) // self._form.per_millisecond
 
 
 class RecordTime:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.precise_encoder import ABSENT, first_member
 from gateway.core.codec.validation_error import tokens
+from gateway.core.codec.value_reader import reader_of
 
 if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field, Path
+    from gateway.core.codec.value_reader import ValueReader
 
 
 class FieldValue:
@@ -21,11 +23,13 @@ class FieldValue:
 
     def __init__(self, record: AvroType, pointer: str) -> None:
         self._fields: list[Field] = []  # from the record down
+        self._readers: list[ValueReader | None] = []
         for name in tokens(pointer):
             field = next((each for branch in record.branches if (each := branch.field_named(name))), None)
             if field is None:
                 raise KeyError(name)
             self._fields.append(field)
+            self._readers.append(reader_of(field))
             record = field.type
 
     @property
@@ -38,18 +42,20 @@ class FieldValue:
         """Where its first source is in the payload."""
         return tuple(token for field in self._fields for token in field.paths[0])
 
-    def of(self, value: Any) -> tuple[Any, bool]:
-        """Give the value in JSON that the schema has accepted, and whether it is a default.
+    def of(self, value: Any) -> Any:
+        """Give the value in JSON that the schema has accepted, read as `x-source` says, or the default.
 
-        A default names its members as the schema does, and is in the field's own unit. None is null, at any level.
+        A default names its members as the schema does, and is a value of the field's own type. None is null, at any
+        level.
         """
-        for depth, field in enumerate(self._fields, start=1):
+        for depth, (field, read) in enumerate(zip(self._fields, self._readers, strict=True), start=1):
             value = first_member(value, field.paths)
             if value is ABSENT:
-                return _in_default(field.default, self._fields[depth:]), True
+                return _in_default(field.default, self._fields[depth:])
+            value = read(value) if read else value
             if value is None:
                 break
-        return value, False
+        return value
 
 
 def _in_default(default: Any, fields: list[Field]) -> Any:

@@ -86,6 +86,11 @@ def _too_deep() -> ValidationError:
     return ValidationError(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
 
 
+def number(text: str) -> int | Decimal | Unrepresentable:
+    """Read a number of JSON's grammar."""
+    return _integer(text) if text.removeprefix("-").isdecimal() else _fraction(text)
+
+
 def _integer(text: str) -> int | Unrepresentable:
     return int(text) if len(text) <= MAX_DIGITS else Unrepresentable()
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.field_value import FieldValue
-from gateway.core.codec.scale import factor_of
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
@@ -60,14 +59,11 @@ class _Field:
 
     def __init__(self, record: AvroType, pointer: str) -> None:
         self._value = FieldValue(record, pointer)
-        self._scale = factor_of(self._value.field)
         self.place = self._value.place
 
     def text(self, value: dict[str, Any]) -> str:
         """Give the text of the value; empty when there is none."""
-        found, is_default = self._value.of(value)
-        if self._scale and not is_default:
-            found = self._scale(found)
+        found = self._value.of(value)
         if type(found) is bool:
             return "true" if found else "false"
         return str(found) if type(found) in {str, int} else ""

@@ -4,7 +4,7 @@ A new logical type is a row of `LOGICAL_TYPES`: both encoders, the contract chec
 read what they need from there. A logical type that is not in the table, or annotates a type that it does not belong to,
 is ignored, as the specification demands.
 
-    timestamp-*        ISO 8601 text with zone, or an integer in the type's unit
+    timestamp-*        ISO 8601 text with zone (Z, +01:00, +0100 or +01), or an integer in the type's unit
     local-timestamp-*  ISO 8601 text without zone, or an integer
     date, time-*       ISO 8601 text, or an integer (days; units since midnight)
     decimal            a number; text is refused, because JSON numbers are exact here
@@ -12,8 +12,8 @@ is ignored, as the specification demands.
     uuid               text in the 8-4-4-4-12 form
     duration           ISO 8601 text such as P1Y2M10DT2H30M; 12 months a year, 7 days a week
 
-ISO 8601 is read in the profile of RFC 3339. Digits that the type cannot keep are refused, not cut: a contract that
-wants microseconds says timestamp-micros.
+ISO 8601 is read in the profile of RFC 3339, with two more forms of an offset. Digits that the type cannot keep are
+refused, not cut: a contract that wants microseconds says timestamp-micros, or `round` in the field's `x-source`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
@@ -32,6 +33,7 @@ from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
 ToInteger = Callable[[str], int]
+Offset = Callable[[datetime], timedelta]  # of a local time; raises ValidationError
 
 
 class Annotated(NamedTuple):
@@ -68,6 +70,8 @@ class TimeForm(NamedTuple):
     read: ToInteger  # text to integer
     limits: tuple[int, int]  # of the integer, both included
     per_millisecond: int = 0  # units in a millisecond; 0 when the integer does not name a moment
+    # makes another `read`: `is_floor` cuts digits off, `offset` gives a local time's offset; None where neither applies
+    reader: Callable[..., ToInteger] | None = None
 
 
 def logical_type(annotated: Annotated) -> LogicalType | None:
@@ -90,11 +94,12 @@ def _is_decimal(annotated: Annotated) -> bool:
     return 0 <= annotated.scale <= precision > 0 and (not annotated.size or precision <= digits_of(annotated.size))
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - offsets are subtracted
 _EPOCH_DAY = date(1970, 1, 1)
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?", re.ASCII)
-_DATE_TIME = re.compile(_DATE.pattern + r"[Tt ]" + _TIME.pattern + r"(?:([Zz])|([+-])(\d\d):([0-5]\d))?", re.ASCII)
+_OFFSET = r"(?:([Zz])|([+-])(\d\d)(?::?([0-5]\d))?)?"
+_DATE_TIME = re.compile(_DATE.pattern + r"[Tt ]" + _TIME.pattern + _OFFSET, re.ASCII)
 _DURATION = re.compile(
     r"P(?=.)(?:(\d{1,10})Y)?(?:(\d{1,10})M)?(?:(\d{1,10})W)?(?:(\d{1,10})D)?"
     r"(?:T(?=.)(?:(\d{1,10})H)?(?:(\d{1,10})M)?(?:(\d{1,10})(?:\.(\d+))?S)?)?",
@@ -113,10 +118,11 @@ def days(text: str) -> int:
         raise _bad(text, "a date of the calendar") from None
 
 
-def time_of_day(digits: int) -> ToInteger:
+def time_of_day(digits: int, *, is_floor: bool = False) -> ToInteger:
     """Make a reader of times HH:MM:SS[.fraction] as units since midnight.
 
-    A second's fraction has 3 or 6 `digits`. The reader raises ValidationError, BAD_FORMAT or NOT_EXACT.
+    A second's fraction has 3 or 6 `digits`; with `is_floor` more are cut off. The reader raises ValidationError,
+    BAD_FORMAT or NOT_EXACT.
     """
     per_second = int(10**digits)
 
@@ -127,16 +133,17 @@ def time_of_day(digits: int) -> ToInteger:
         if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
             raise _bad(text, "a time of the day")
         seconds = int(hour) * 3600 + int(minute) * 60 + int(second)
-        return seconds * per_second + _fraction(fraction, digits)
+        return seconds * per_second + _fraction(fraction, digits, is_floor=is_floor)
 
     return read
 
 
-def timestamp(digits: int, *, zoned: bool) -> ToInteger:
+def timestamp(digits: int, *, zoned: bool, is_floor: bool = False, offset: Offset | None = None) -> ToInteger:
     """Make a reader of timestamps as units since 1970-01-01T00:00:00.
 
-    A second's fraction has 3, 6 or 9 `digits`. The text of timestamp-* (`zoned`) must name its zone, that of
-    local-timestamp-* must not. The reader raises ValidationError, BAD_FORMAT or NOT_EXACT.
+    A second's fraction has 3, 6 or 9 `digits`; with `is_floor` more are cut off. The text of timestamp-* (`zoned`) must
+    name its zone, unless `offset` gives that of a local time; that of local-timestamp-* must not. The reader raises
+    ValidationError, BAD_FORMAT or NOT_EXACT.
     """
     per_second = int(10**digits)
 
@@ -145,16 +152,18 @@ def timestamp(digits: int, *, zoned: bool) -> ToInteger:
         if not match:
             raise _bad(text, "an ISO 8601 time such as 2020-02-19T12:22:45Z")
         *moment, fraction, utc, sign, hours, minutes = match.groups()
-        if zoned != bool(utc or sign):
+        has_zone = bool(utc or sign)
+        if zoned != has_zone and not (zoned and offset):
             raise _bad(text, "a time with its zone (Z or +01:00)" if zoned else "a time without zone")
         try:
-            offset = timedelta(hours=int(hours), minutes=int(minutes)) if sign else timedelta()
-            zone = timezone(-offset if sign == "-" else offset)
+            ahead = timedelta(hours=int(hours), minutes=int(minutes or 0)) if sign else timedelta()
+            zone = timezone(-ahead if sign == "-" else ahead)
             year, month, day, hour, minute, second = map(int, moment)
-            since = datetime(year, month, day, hour, minute, second, tzinfo=zone) - _EPOCH
+            local = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the next line subtracts the zone
         except ValueError:
             raise _bad(text, "a time of the calendar") from None
-        return (since.days * 86_400 + since.seconds) * per_second + _fraction(fraction, digits)
+        since = local - _EPOCH - (offset(local) if offset and not has_zone else zone.utcoffset(None))
+        return (since.days * 86_400 + since.seconds) * per_second + _fraction(fraction, digits, is_floor=is_floor)
 
     return read
 
@@ -222,10 +231,10 @@ def unscaled(value: int | Decimal, precision: int, scale: int) -> int:
     return -magnitude if sign else magnitude
 
 
-def _fraction(text: str | None, digits: int) -> int:
+def _fraction(text: str | None, digits: int, *, is_floor: bool = False) -> int:
     if not text:
         return 0
-    if text[digits:].strip("0"):
+    if not is_floor and text[digits:].strip("0"):
         raise ValidationError(Reason.NOT_EXACT, f"more than {digits} digits of a second's fraction")
     return int(text[:digits].ljust(digits, "0"))
 
@@ -300,18 +309,20 @@ def _time(base: str, description: str, form: TimeForm) -> LogicalType:
 def _of_day(base: str, unit: str, digits: int) -> LogicalType:
     day = 86_400 * 10**digits
     description = f"a time HH:MM:SS, or {unit} since midnight as an integer"
-    return _time(base, description, TimeForm(time_of_day(digits), (0, day - 1)))
+    return _time(base, description, TimeForm(time_of_day(digits), (0, day - 1), 0, partial(time_of_day, digits)))
 
 
 def _timestamp(unit: str, digits: int) -> LogicalType:
     text = 'an ISO 8601 time with zone such as "2020-02-19T12:22:45Z"'
-    form = TimeForm(timestamp(digits, zoned=True), LONG, 10 ** (digits - 3))
+    reader = partial(timestamp, digits, zoned=True)
+    form = TimeForm(reader(), LONG, 10 ** (digits - 3), reader)
     return _time("long", f"{text}, or {unit} since 1970 as an integer", form)
 
 
 def _local_timestamp(unit: str, digits: int) -> LogicalType:
     description = f"an ISO 8601 time without zone, or {unit} since 1970 as an integer"
-    return _time("long", description, TimeForm(timestamp(digits, zoned=False), LONG))
+    reader = partial(timestamp, digits, zoned=False)
+    return _time("long", description, TimeForm(reader(), LONG, 0, reader))
 
 
 LOGICAL_TYPES = {

@@ -189,8 +189,8 @@ class Place(NamedTuple):
         types = [branch for path, field in read if not path for branch in field.type.branches]
         types += [branch for each in self.types if each.kind == "map" for branch in each.inner[0].branches]
         parts = tuple((path, field) for path, field in read if path)
-        # a member that another one comes before is not looked at, and a factor makes whole numbers of others
-        is_certain = all(len(field.paths) == 1 and field.factor is None for path, field in read if not path)
+        # a member that another one comes before is not looked at, and `x-source` may take what the types do not
+        is_certain = all(len(field.paths) == 1 and not field.words for path, field in read if not path)
         return Place(tuple(types), parts, is_certain) if types or parts else self.other()
 
     def other(self) -> Place:

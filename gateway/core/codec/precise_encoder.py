@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.primitives import ENCODERS, Encoder, code_points, long, string, wrong_type
-from gateway.core.codec.scale import factor_of
 from gateway.core.codec.validation_error import ValidationError, shown
+from gateway.core.codec.value_reader import reader_of
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ class _Compiler:
         return encode_around
 
     def field(self, field: Field) -> _Field:
-        encode, scale = self.encoder(field.type), factor_of(field)
+        encode, read = self.encoder(field.type), reader_of(field)
         default = cache(lambda: encode_default(field)) if field.has_default else None
-        return _Field(field.name, field.paths, field.collects, _scaled(encode, scale) if scale else encode, default)
+        return _Field(field.name, field.paths, field.collects, _after(read, encode) if read else encode, default)
 
     def _union(self, union: AvroType) -> Encoder:
         compiled = [(long(index), branch, self.encoder(branch)) for index, branch in enumerate(union.inner)]
@@ -152,11 +152,11 @@ def _nearest(errors: list[ValidationError]) -> ValidationError | None:
     return near[0] if len(near) == 1 else None
 
 
-def _scaled(encode: Encoder, scale: Callable[[Any], Any]) -> Encoder:
-    def encode_scaled(value: Any, out: bytearray) -> None:
-        encode(scale(value), out)
+def _after(read: Callable[[Any], Any], encode: Encoder) -> Encoder:
+    def encode_read(value: Any, out: bytearray) -> None:
+        encode(read(value), out)
 
-    return encode_scaled
+    return encode_read
 
 
 # --- records -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ The content type says how the value is written. JSON is parsed as such. Plain te
     a field that takes text      the text, without spaces and line ends around it, as in JSON around a value
     a field that does not        a JSON number, true, false or null; no other notation of numbers (NaN, 0x10 or 21,5)
     a field that takes both      a number where the text is one, else the text
+
+A field whose `x-source` reads other texts takes these as text: `ON` for a boolean with `trues`.
 """
 
 from __future__ import annotations
@@ -23,38 +25,40 @@ from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from gateway.core.avro_schema import AvroType
+    from gateway.core.avro_schema import AvroType, Field
     from gateway.core.codec.conversion import Content
 
 Parse = Callable[[bytes], Any]
 
 _AROUND = " \t\r\n"  # RFC 8259 section 2
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_LITERAL = re.compile(rf"{_NUMBER.pattern}|true|false|null", re.ASCII)
 
 
 def reader(record: AvroType, content: Content) -> Parse:
     """Make the reader of a stream's payloads: payload to the value that the record is read from, or ValidationError."""
     if not (field := record.whole_field):
         return parse
-    read = text_reader(field.type, parse) if content == "text" else parse
+    read = text_reader(field, parse) if content == "text" else parse
     return lambda payload: {PAYLOAD: read(payload)}
 
 
-def text_reader(avro_type: AvroType, parse_json: Parse) -> Parse:
+def text_reader(field: Field, parse_json: Parse) -> Parse:
     """Make the reader of a value in plain text; it raises ValidationError, and what `parse_json` raises."""
-    kinds = avro_type.json_kinds
+    own = field.type.json_kinds
+    literal = _NUMBER if "text" in own else _LITERAL
 
     def read_literal(payload: bytes) -> Any:
         _text(payload)
         return parse_json(payload)
 
-    def read_number_or_text(payload: bytes) -> Any:
+    def read_literal_or_text(payload: bytes) -> Any:
         text = _text(payload)
-        return parse_json(payload) if _NUMBER.fullmatch(text) else text
+        return parse_json(payload) if literal.fullmatch(text) else text
 
-    if "text" not in kinds:
+    if "text" not in field.json_kinds:
         return read_literal
-    return _text if kinds == {"text"} else read_number_or_text
+    return _text if own == {"text"} else read_literal_or_text
 
 
 def _text(payload: bytes) -> str:

@@ -10,33 +10,35 @@ Rejected: rounding first and multiplying then, as a consumer would; two rounding
 
 from __future__ import annotations
 
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import TYPE_CHECKING, Any
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_FLOOR, Context, Decimal
+from typing import Any
 
 from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
-if TYPE_CHECKING:
-    from gateway.core.avro_schema import Field
-
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
 
-def factor_of(field: Field) -> Factor | None:
-    """Make the factor of a field; None for a field that takes numbers as they are."""
-    if field.factor is None:
-        return None
-    return Factor(field.factor, is_integral=any(branch.kind in {"int", "long"} for branch in field.type.branches))
+def whole(exact: Decimal, *, is_floor: bool) -> int | Unrepresentable | None:
+    """Give a number as an integer, with `is_floor` the next smaller one; None when it is not whole."""
+    if exact and exact.adjusted() > MAX_DIGITS:  # too long for an integer
+        return Unrepresentable()
+    integer = int(exact.to_integral_value(ROUND_FLOOR, EXACT))
+    return integer if is_floor or integer == exact else None
 
 
 class Factor:
-    """Multiplies the numbers of one field by a finite factor, not zero; `is_integral` demands a whole product."""
+    """Multiplies the numbers of one field by a finite factor, not zero.
 
-    def __init__(self, factor: Decimal, *, is_integral: bool) -> None:
+    `is_integral` demands a whole product; with `is_floor` that is the next one towards smaller numbers.
+    """
+
+    def __init__(self, factor: Decimal, *, is_integral: bool, is_floor: bool = False) -> None:
         self.numerator, self.denominator = factor.as_integer_ratio()
         self.is_integral = is_integral
         self.factor = factor
+        self._is_floor = is_floor
 
     def __call__(self, value: Any) -> Any:
         """Multiply a value from `json_text.parse`; one that is not a number is returned unchanged.
@@ -47,20 +49,17 @@ class Factor:
         if type(value) is not int and type(value) is not Decimal:
             return value
         if self.is_integral and type(value) is int:
-            product, rest = divmod(value * self.numerator, self.denominator)
-            if rest:
+            quotient, rest = divmod(value * self.numerator, self.denominator)
+            if rest and not self._is_floor:
                 raise self._not_whole(value)
-            return product
+            return quotient
         exact = EXACT.multiply(Decimal(value), self.factor) if value or type(value) is Decimal else Decimal(0)
         if not exact.is_finite():
             return Unrepresentable()
-        return self._whole(exact, value) if self.is_integral else exact
-
-    def _whole(self, exact: Decimal, value: int | Decimal) -> int | Unrepresentable:
-        if exact and exact.adjusted() > MAX_DIGITS:  # too long for an integer
-            return Unrepresentable()
-        product = int(exact)
-        if product != exact:
+        if not self.is_integral:
+            return exact
+        product = whole(exact, is_floor=self._is_floor)
+        if product is None:
             raise self._not_whole(value)
         return product
 

@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.core.avro_schema import types
+from gateway.core.codec.value_reader import reader_of
 
 if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType
@@ -18,7 +19,7 @@ class SchemaFacts:
     """Facts of the schema below its outermost type.
 
     Attributes:
-        has_decimals: the payload's fractions must be read as Decimal, not as float, for a decimal or to be scaled.
+        has_decimals: the payload's fractions must be read as Decimal, not as float: for a decimal, a factor and so on.
         levels: upper bound of the levels of JSON that pass the generated code; infinite where a record is used again,
             because it may hold itself, or where a value that nests may be passed over for another one.
     """
@@ -26,8 +27,8 @@ class SchemaFacts:
     def __init__(self, root: AvroType) -> None:
         every = list(types(root))
         fields = [field for avro_type in every for field in avro_type.fields]
-        scaled = any(field.factor is not None for field in fields)
-        self.has_decimals = scaled or any(avro_type.is_exact for avro_type in every)
+        computes = any((reader := reader_of(field)) and reader.computes for field in fields)
+        self.has_decimals = computes or any(avro_type.is_exact for avro_type in every)
         uses = [root, *(below for avro_type in every for below in avro_type.below)]
         is_endless = sum(use.kind == "record" for use in uses) > sum(each.kind == "record" for each in every)
         if is_endless or any(len(field.paths) > 1 and self.nests(field.type) for field in fields):

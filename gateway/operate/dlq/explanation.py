@@ -18,8 +18,10 @@ from gateway.core.codec.validation_error import tokens
 from gateway.core.reading import DeadLetter, Reason
 from gateway.operate.dlq.dead_letters import iso
 from gateway.operate.dlq.verdict import Fits, Undecidable
+from gateway.operate.docs import expressions
 from gateway.operate.simulate.limits import schemas_at
 from gateway.operate.simulate.plausible import ABSENT, value_at
+from gateway.page.blocks import plain
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
@@ -91,7 +93,8 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
     if field:
         doc = f": {field.doc}" if field.doc else ""
         times = f" (the payload's number times {field.factor:f})" if field.factor else ""
-        lines.append(f"schema: field {field.name} of {schema.path.name}{doc}{times}")
+        forms = "".join(f". {plain(each).rstrip('.')}" for each in expressions.forms(field.words))
+        lines.append(f"schema: field {field.name} of {schema.path.name}{doc}{times}{forms}")
     if avro_type:
         lines.append(f"what would fit: {_words(avro_type)}")
     if limits := _limits(stream, path, dead_letter):

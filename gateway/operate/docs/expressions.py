@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.expression import ExpressionError, parse
-from gateway.operate.docs.prose import value
+from gateway.operate.docs.prose import sentence, value
 from gateway.page.blocks import Code, Phrase, joined
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from gateway.core.avro_schema import Field
 
 _REST, _WHOLE = "all members that no other field reads", "the whole payload"
+_READ_AS = {"number": "a number", "boolean": "true or false"}
+_MEANINGS = {"nulls": "null", "trues": "true", "falses": "false"}
 
 
 def read_from(field: Field) -> Phrase:
-    """Say what `x-source` of a field means."""
+    """Say what `x-source` of a field means: where the value is, and how the device writes it."""
+    return sentence(_located(field), *forms(field.words))
+
+
+def _located(field: Field) -> Phrase:
     source, factor = field.location, field.factor
     times: Phrase = () if factor is None else (" times ", Code(f"{factor:f}"))
     if source is None:
@@ -25,6 +33,21 @@ def read_from(field: Field) -> Phrase:
     if isinstance(source, list):
         return ("Read from the first of these that is present: ", *joined([place(one) for one in source]), *times, ".")
     return ("Read from ", *place(source), *times, ".")
+
+
+def forms(words: Mapping[str, Any]) -> Iterator[Phrase]:
+    """Say how the device writes a value, except for its factor: a sentence a word."""
+    if parse := words.get("parse"):
+        yield (f"A text is read as {_READ_AS.get(parse, parse)}.",)
+    for word, meaning in _MEANINGS.items():
+        if listed := words.get(word):
+            verb = "means" if len(listed) == 1 else "mean"
+            yield (*joined([value(one) for one in listed]), f" {verb} {meaning}.")
+    if zone := words.get("zone"):
+        which = "second" if words.get("repeated") == "second" else "first"
+        yield (f"A time without a zone is local time in {zone}; in the hour that repeats in autumn, the {which} one.",)
+    if "round" in words:
+        yield ("Digits that the type cannot hold are cut off.",)
 
 
 def keyed_by(location: Any, separator: Any = None) -> Phrase:

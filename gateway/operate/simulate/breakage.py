@@ -16,7 +16,8 @@ import msgspec
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
 from gateway.operate.simulate.limits import Limits
-from gateway.operate.simulate.plausible import ABSENT, RANGES, FieldPlace, Sample, value_at
+from gateway.operate.simulate.plausible import ABSENT, FieldPlace, Sample, value_at
+from gateway.operate.simulate.written import RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -97,6 +98,7 @@ class Case(NamedTuple):
 def json_types(place: FieldPlace) -> set[str]:
     """List the JSON types that are valid at a place."""
     types = {"null"} if place.type.is_nullable else set()
+    types |= {"number" if kind == "integer" else kind for kind in place.also}
     for branch in place.type.non_null:
         types |= {"number" if kind == "integer" else kind for kind in branch.json_kinds}
         if branch.is_exact:
@@ -132,7 +134,7 @@ def _out_of_range(case: Case) -> bytes | None:
         if (value := Limits(case.stream.payload_schema, path).beyond()) is not None:
             return case.with_value(path, value)
     for place, path in case.places():
-        if not place.is_scaled and place.only_kind in beyond:
+        if not place.is_converted and place.only_kind in beyond:
             return case.with_value(path, beyond[place.only_kind])
     return None
 
@@ -142,7 +144,8 @@ def _bad_format(case: Case) -> bytes | None:
         if place.only_kind == "enum":
             return case.with_value(path, "ajar?")
         if place.only_kind and place.type.non_null[0].time:
-            return case.with_value(path, case.random.choice(["yesterday", "2026-02-30T12:00:00Z", "19.2.2020", ""]))
+            texts = ["yesterday", "2026-02-30T12:00:00Z", "19.2.2020", *([] if place.is_converted else [""])]
+            return case.with_value(path, case.random.choice(texts))
     return None
 
 

@@ -24,6 +24,7 @@ from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.payload_schema import rules_of
 from gateway.operate.simulate.limits import ATTEMPTS, ENCODERS, Limits
+from gateway.operate.simulate.written import Form, decimals, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +37,7 @@ Path = tuple[str, ...]
 ABSENT: Any = object()  # the value at a path that leads nowhere
 MAX_DEPTH = 5  # of recursive records
 MAX_EXTRAS = 4  # members that a device sends beside those of the examples, for a field that collects them
-RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
-EXACT_IN_FLOAT = 2**24
 
 _CLOCK = re.compile(r"(^|_)(time|timestamp|ts|at|date|clock)(_|$)", re.IGNORECASE)
 _COUNTER = re.compile(r"energy|count|total|uptime|(^|\D)\d+\.8\.\d", re.IGNORECASE)  # the last: OBIS time integrals
@@ -64,7 +63,8 @@ class FieldPlace(NamedTuple):
     paths: tuple[Path, ...]  # unescaped JSON pointer tokens from the root; the first path that exists is read
     type: AvroType
     is_required: bool = False  # a sample without the value is invalid
-    is_scaled: bool = False  # a number that has a factor
+    is_converted: bool = False  # `x-source` says how the device writes it
+    also: frozenset[str] = frozenset()  # kinds of JSON values that it takes beside those of its type
 
     @property
     def only_kind(self) -> str:
@@ -126,6 +126,7 @@ class _Slot(NamedTuple):
     path: Path
     name: str
     hint: Any
+    form: Form | None = None  # how the device writes it, unless as JSON has it
 
     @property
     def is_deep(self) -> bool:
@@ -165,8 +166,6 @@ class Plausible:
         self._clock = clock
         self._now = 0.0
         self._places: list[FieldPlace] = []
-        scaled = [(field, factor) for field in record.fields if (factor := field.factor)]
-        self._factors = {path: factor for field, factor in scaled for path in field.paths}
         self._makers: dict[str, Callable[[_Slot, AvroType], Any]] = {
             "boolean": lambda _slot, _type: random.random() < 0.5,
             "int": self._number,
@@ -220,17 +219,17 @@ class Plausible:
     def _fill(self, slot: _Slot, field_: Field, hint: Any, value: dict[str, Any]) -> None:
         places = tuple(slot.path + path for path in field_.paths)
         is_required = not field_.has_default and self._in_topic.isdisjoint(places)
+        form = Form(field_) if field_.words else None
         is_required |= len(places) == 1 and self._is_required(places[0])
         for path in self._chosen(slot, field_.paths, hint, value, is_required=is_required):
             mark = len(self._places)
-            inner = slot.inner(path, field_.name, value_at(hint, path))
+            inner = slot.inner(path, field_.name, value_at(hint, path))._replace(form=form)
             made = self._made_or_absent(inner, field_.type, is_required=is_required)
             if made is ABSENT or value_at(value, path) is not ABSENT:
                 del self._places[mark:]
             else:
                 _put(value, path, made)
-        is_scaled = not self._factors.keys().isdisjoint(places)
-        self._places.append(FieldPlace(places, field_.type, is_required, is_scaled))
+        self._places.append(FieldPlace(places, field_.type, is_required, form is not None, field_.json_kinds))
 
     def _is_required(self, path: Path) -> bool:
         """Tell whether the JSON Schema requires a member, or an object around it."""
@@ -303,23 +302,22 @@ class Plausible:
     def _value(self, slot: _Slot, avro_type: AvroType, *, is_optional: bool = False) -> Any:
         if slot.hint is ABSENT:
             slot = slot._replace(hint=self._hint_from_any_example(slot.path))
-        raw_hint, branches = slot.number, avro_type.non_null
-        factor = self._factors.get(slot.path)
-        if factor and raw_hint is not None:
-            slot = slot._replace(hint=_number_of(Decimal(str(raw_hint)) * factor))
+        example, branches, form = None if slot.hint is ABSENT else slot.hint, avro_type.non_null, slot.form
+        if form and slot.hint is not ABSENT:
+            slot = slot._replace(hint=form.hint(slot.hint))
         # An optional value is left out rather than null.
         limits = self._limits(slot.path)
-        may_be_null = avro_type.is_nullable and not is_optional and limits.allow(None)
+        null = form.null(limits, self._random) if form else None
+        may_be_null = avro_type.is_nullable and not (is_optional and null is None) and limits.allow(null)
         if not branches or (may_be_null and (slot.hint is None or slot.is_deep or self._random.random() < 0.05)):
-            return None
+            return null
         mark = len(self._places)
         branch = self._branch(slot, branches)
         if branch.time and not limits.allows_type("string"):
             slot = slot._replace(hint=0)
         made = self._of_type(slot, branch)
-        if factor and isinstance(made, int | float | Decimal) and not isinstance(made, bool):
-            is_integral = any(each.kind in RANGES for each in branches)
-            made = _unscaled(made, factor, branch, raw_hint, is_integral=is_integral)
+        if form:
+            made = form.written(made, branch, example, self._random)
         if self._schema is not None:
             made = self._encoded(made, branch, limits) or limits.fitted(made, self._random)
         if len(branches) > 1:
@@ -367,19 +365,19 @@ class Plausible:
             number = self._counted(slot, hint, 1.0 if is_clock else 5.0)
         else:
             number = self._near(slot, hint)
-        return _fitting(avro_type.kind, number)
+        return fitting(avro_type.kind, number)
 
     def _counted(self, slot: _Slot, hint: float | None, step: float) -> float:
         levels = slot.device.levels
         start = self._random.randint(0, 10_000) if hint is None else hint * (1 + 0.1 * slot.device.number)
         level = levels.get(slot.path, start) + self._random.uniform(0, step)
         levels[slot.path] = level
-        return round(level, _decimals(hint))
+        return round(level, decimals(hint))
 
     def _near(self, slot: _Slot, hint: float | None) -> float:
         start = round(self._random.uniform(10, 99), 1) if hint is None else hint
         level = slot.device.levels.setdefault(slot.path, start)
-        return round(level + (abs(level) or 1) * self._random.gauss(0, 0.03), max(1, _decimals(hint)))
+        return round(level + (abs(level) or 1) * self._random.gauss(0, 0.03), max(1, decimals(hint)))
 
     # --- logical types -----------------------------------------------------------------------------------------------
 
@@ -413,37 +411,7 @@ class Plausible:
         return datetime.fromtimestamp(self._now, UTC)
 
 
-def _number_of(product: Decimal) -> int | float:
-    return int(product) if product == int(product) else float(product)
-
-
-def _unscaled(
-    value: float | Decimal, factor: Decimal, avro_type: AvroType, hint: float | None, *, is_integral: bool
-) -> int | float:
-    """Make a raw number near a value whose product its type holds; exactly, where the type must hold it exactly."""
-    exact = Decimal(str(value))
-    if not is_integral and avro_type.logical_name != "decimal":
-        raw = float(f"{exact / factor:.12g}")
-        return _fitting(avro_type.kind, raw if hint is None else round(raw, _decimals(hint)))
-    step, unit = factor.scaleb(avro_type.scale).as_integer_ratio()  # `unit` of the raw number is `step` of the type
-    return int(exact.scaleb(avro_type.scale)) // step * unit
-
-
 def _is_of(avro_type: AvroType, hint: Any) -> bool:
     if isinstance(hint, bool) and avro_type.kind != "boolean":
         return False
     return isinstance(hint, _PYTHON_TYPES.get(avro_type.kind, ()))
-
-
-def _decimals(number: float | None) -> int:
-    return len(str(number).partition(".")[2].rstrip("0")) if isinstance(number, float) else 0
-
-
-def _fitting(kind: str, number: float) -> int | float:
-    """Make a number that its Avro type holds exactly, or rounds as every reader does."""
-    if kind in RANGES:
-        low, high = RANGES[kind]
-        return max(low, min(high, round(number)))
-    if isinstance(number, int) or number.is_integer():
-        return int(number) if abs(number) < EXACT_IN_FLOAT else float(number)
-    return number
