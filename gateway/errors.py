@@ -14,7 +14,8 @@
     ├── ExpressionError             a text that is not a runtime expression -> finding
     ├── UnsupportedPatternError     a pattern of JSON Schema that cannot be matched in linear time -> finding
     ├── ReferenceFault              a `$ref` that leads nowhere -> finding
-    └── TooLargeError               a schema without end -> finding
+    ├── TooLargeError               a schema without end -> finding
+    └── FlowStyleError              a mapping in YAML that gets no more members -> finding
 
     FileError                       a file that the operator named cannot be used -> finding, or the peer's state
     ├── UnfitFileError              a secret or certificate

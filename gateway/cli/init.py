@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.check import check
-from gateway.cli.options import exit_codes
+from gateway.cli.options import CONTRACT, contract_of, exit_codes
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 @exit_codes({0: "the gateway can run with the file", 1: "the file is not written"}, 78)
 def init(  # noqa: PLR0913 - each is one option of the command
+    file: Annotated[
+        Path | None, typer.Argument(help="With --family: the contract, or the gateway.yaml that names it.")
+    ] = None,
     *,
+    family: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add a family of devices to the contract; ? lists them.")
+    ] = None,
+    server: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With --family: the server to use, if there are several.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="With --family: the gateway.yaml that names the contract.")
+    ] = None,
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")] = None,
     kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka; several separated by commas.")] = None,
     registry: Annotated[str | None, typer.Option(metavar="URL", help="The schema registry.")] = None,
@@ -34,17 +46,44 @@ def init(  # noqa: PLR0913 - each is one option of the command
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; use the options and defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a first gateway.yaml: ask for the servers, listen to what is published, check the file."""
+    """Write a first gateway.yaml: ask for the servers, listen to what is published, check the file.
+
+    With --family, add a ready description of devices to the contract; where there is none, begin with it.
+    """
     from gateway.operate.init.answers import Flags
     from gateway.operate.init.start import Options, Terminal, next_steps, start
     from gateway.signals import stop_on_signals
 
-    flags = Flags(broker, kafka, registry, username, password_file)
-    start(
-        Options(output, contract, seconds, force, flags), Terminal(_asker(is_silent=yes), typer.echo, stop_on_signals)
-    )
+    if family is None and (file or config or server):
+        raise typer.BadParameter("FILE, -c and --server are for --family.")
+    created: list[Path] = []
+    if family is not None:
+        contract = contract_of(file, config, contract or output.parent / CONTRACT)
+        is_new = not contract.exists()
+        created = _add(family, contract, server or [])
+        if not is_new:
+            check(config=config) if config else check(contract=contract)
+            return
+    options = Options(output, contract, seconds, force, Flags(broker, kafka, registry, username, password_file))
+    try:
+        start(options, Terminal(_asker(is_silent=yes), typer.echo, stop_on_signals))
+    except BaseException:
+        for path in created:
+            path.unlink()
+        raise
     check(config=output)
     typer.echo(next_steps(output))
+
+
+def _add(name: str, contract: Path, servers: list[str]) -> list[Path]:
+    """Add a family of devices to the contract, and say so; gives the files that are new."""
+    from gateway.operate.init import family
+
+    created = family.add(family.family(name), contract, servers)
+    typer.echo(f"Added {name} to {contract}.")
+    for path in created:
+        typer.echo(f"Wrote {path}.")
+    return created
 
 
 def _asker(*, is_silent: bool) -> Ask | None:

@@ -25,6 +25,7 @@ from gateway.core.model import Choice, Contract
 from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from gateway.contract.document import Document
@@ -55,13 +56,18 @@ def read(path: Path, choice: Choice | None = None) -> tuple[Contract, Document]:
     return contract, document
 
 
-def examine(path: Path, choice: Choice | None = None) -> tuple[Contract | None, list[Finding]]:
-    """Load a contract; returns it, or None when a finding is an error, and all findings, warnings included."""
+def examine(
+    path: Path, choice: Choice | None = None, unsaved: Mapping[Path, str] | None = None
+) -> tuple[Contract | None, list[Finding]]:
+    """Load a contract; returns it, or None when a finding is an error, and all findings, warnings included.
+
+    `unsaved` has the text of files, by absolute path, that are to be checked before they are written.
+    """
     from gateway.contract import examination  # noqa: PLC0415 - imports jsonschema, see above
     from gateway.contract.document import Document  # noqa: PLC0415 - as above
 
     try:
-        document = Document(path)
+        document = Document(path, unsaved=unsaved)
     except ConfigurationError as error:
         return None, list(error.findings)
     return examination.examine(document, choice)

@@ -20,11 +20,11 @@ from urllib.parse import unquote
 
 from gateway.core.codec.validation_error import tokens
 from gateway.documents import json_file, yaml_file
-from gateway.documents.source import Place, Source, pointer
+from gateway.documents.source import Place, Source, pointer, read_text
 from gateway.errors import ConfigurationError, DataError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MAX_HOPS = 32  # references that lead to references
 MAX_FILES = 200
@@ -82,10 +82,14 @@ class TooLargeError(DataError):
 
 
 class Document:
-    """The files of one contract, each read once; `path` is the main file, which the source may have read already."""
+    """The files of one contract, each read once; `path` is the main file, which the source may have read already.
 
-    def __init__(self, path: Path, source: Source | None = None) -> None:
+    `unsaved` has the text of files, by absolute path, that are to be checked before they are written.
+    """
+
+    def __init__(self, path: Path, source: Source | None = None, unsaved: Mapping[Path, str] | None = None) -> None:
         self.path = path
+        self._unsaved = unsaved or {}
         self._sources: dict[Path, Source | ConfigurationError] = {}
         main = source or self.open(Path(_normal(path.absolute())), str(path))
         self.root = Node(self, main, (), main.data)
@@ -107,7 +111,9 @@ class Document:
             message = f"The contract has more than {MAX_FILES} files."
             return ConfigurationError([Finding(name, 0, "", message, "Merge some of them.")])
         try:
-            return json_file.read(path, name) if path.suffix in JSON_SUFFIXES else yaml_file.read(path, name, pointer)
+            text = self._unsaved[path] if path in self._unsaved else read_text(path, name)
+            is_json = path.suffix in JSON_SUFFIXES
+            return json_file.parse(text, path, name) if is_json else yaml_file.parse(text, path, name, pointer)
         except ConfigurationError as error:
             return error
 

@@ -59,15 +59,19 @@ def read(path: Path, name: str | None = None, write: Callable[[Place], str] = do
 
     It raises ConfigurationError, with every finding, when the rest of the file cannot be read.
     """
-    source = Source(path, name or str(path), {})
-    return _Reader(source, write).read(read_text(path, source.name))
+    return parse(read_text(path, name or str(path)), path, name or str(path), write)
+
+
+def parse(text: str, path: Path, name: str, write: Callable[[Place], str] = dotted) -> Source:
+    """Parse the text of a YAML file; as `read`."""
+    return _Reader(Source(path, name, {}), write).read(text)
 
 
 class _TooDeepError(yaml.MarkedYAMLError):
     """A node below `MAXIMUM_DEPTH` levels; raised before the composer recurses into it."""
 
 
-class _Composer(yaml.SafeLoader):
+class Composer(yaml.SafeLoader):
     """PyYAML's composer with a limit of depth. It keeps what the composer resolves: anchors, aliases and tags.
 
     `tag` of a node is the syntax to reject (`*`, `&`, `!`, or several of them), and empty for all other nodes.
@@ -76,6 +80,7 @@ class _Composer(yaml.SafeLoader):
     _depth = -1
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        """Compose a node, unless it is too deep; an alias becomes a scalar."""
         parser: Any = self  # the types of PyYAML cover its nodes, not its events
         event = parser.peek_event()
         if parser.check_event(yaml.AliasEvent):
@@ -118,7 +123,7 @@ class _Reader:
 
     def read(self, text: str) -> Source:
         try:
-            loader = _Composer(text)
+            loader = Composer(text)
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             self._stop(line, f"Character U+{error.character:04X} is not allowed in YAML.", "Remove it.")
@@ -130,7 +135,7 @@ class _Reader:
             self._stop(loader.line + 1, "An escape sequence names no character.", "Write the character itself.")
         return self._source
 
-    def _top(self, loader: _Composer) -> dict[str, Any]:
+    def _top(self, loader: Composer) -> dict[str, Any]:
         top = loader.get_single_node()
         if top is None or (isinstance(top, yaml.ScalarNode) and not (top.value or top.tag)):
             self._stop(0, "The file is empty.", "Check that it is the right file; it needs `key: value` lines.")

@@ -1,0 +1,104 @@
+"""Members of a block mapping as text, and a YAML text with members added; comments and form of the rest stay.
+
+No dependency writes YAML with comments, so members are moved as lines. Those of a member begin with the comments above
+its key and end before the next key. Mappings in flow style (`{a: 1}`) have no lines of their own, and are refused.
+"""
+
+from __future__ import annotations
+
+from textwrap import dedent, indent
+from typing import TYPE_CHECKING
+
+import yaml
+
+from gateway.documents.yaml_file import Composer
+from gateway.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.documents.source import Place
+
+STEP = "  "  # indentation of what is created
+
+
+class FlowStyleError(DataError):
+    """A mapping that is to get members is written in flow style, or is no mapping; carries the line."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"line {line} is not a mapping in block style")
+        self.line = line
+
+
+def members(text: str, place: Place) -> dict[str, str]:
+    """The members of the mapping at a place, each as text that begins at the left margin; none if it is absent."""
+    node = _find(_root(text), place)
+    if node is None:
+        return {}
+    lines = text.splitlines(keepends=True)
+    keys = [key for key, _ in node.value]
+    starts = [_with_comments(lines, key.start_mark.line) for key in keys]
+    ends = [*starts[1:], _end(node, lines)]
+    parts = ["".join(lines[start:end]).rstrip() + "\n" for start, end in zip(starts, ends, strict=True)]
+    return {key.value: dedent(part) for key, part in zip(keys, parts, strict=True)}
+
+
+def insert(text: str, place: Place, added: Mapping[str, str]) -> str:
+    """Add members, as `members` gives them, at the end of the mapping at a place; creates the mapping if it is absent.
+
+    It raises FlowStyleError where that mapping, or the one around it, is in flow style.
+    """
+    if not added:
+        return text
+    node = _find(_root(text), place)
+    if node is None:
+        body = "".join(indent(part, STEP) for part in added.values())
+        return insert(text, place[:-1], {place[-1]: f"{place[-1]}:\n{body}"})
+    lines = text.splitlines(keepends=True)
+    at = _end(node, lines)
+    margin = " " * node.value[0][0].start_mark.column
+    ending = "\r\n" if lines[0].endswith("\r\n") else "\n"
+    written = indent("".join(added.values()), margin).replace("\n", ending)
+    if at and not lines[at - 1].endswith("\n"):
+        lines[at - 1] += ending
+    return "".join([*lines[:at], written, *lines[at:]])
+
+
+def _root(text: str) -> yaml.MappingNode:
+    node = Composer(text).get_single_node()
+    assert isinstance(node, yaml.MappingNode), "the file was read before, and its top is a mapping"
+    return node
+
+
+def _find(node: yaml.MappingNode, place: Place) -> yaml.MappingNode | None:
+    """The mapping at a place; None if a member on the way to it is absent."""
+    for key in place:
+        value = next((value for name, value in node.value if name.value == key), None)
+        if value is None:
+            return None
+        if not isinstance(value, yaml.MappingNode) or value.flow_style:
+            raise FlowStyleError(value.start_mark.line + 1)
+        node = value
+    if node.flow_style:
+        raise FlowStyleError(node.start_mark.line + 1)
+    return node
+
+
+def _with_comments(lines: list[str], line: int) -> int:
+    """The first line of a member: its key's, or that of the comments above it."""
+    while line and lines[line - 1].lstrip().startswith("#"):
+        line -= 1
+    return line
+
+
+def _end(node: yaml.Node, lines: list[str]) -> int:
+    """The line after the last one of a value. Marks of block collections and block scalars lie behind blank lines."""
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    line = int(node.end_mark.line)
+    if isinstance(node, yaml.ScalarNode) and node.style in {"|", ">"}:
+        while not lines[line - 1].strip():
+            line -= 1
+        return line
+    return line + 1

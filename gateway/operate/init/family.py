@@ -1,0 +1,199 @@
+"""A family of devices, added to a contract: its channels, operations and components become part of the text.
+
+A family is a contract of its own, `families/NAME/asyncapi.yaml` with its .avsc files, so `gateway check` tests it.
+Added to another contract it uses that contract's servers and dead-letter operation. What all families share (traits and
+bindings of readings) is added only where the contract has nothing of that name; otherwise the contract's own is used.
+Every other name must be new.
+
+The result is checked before anything is written, and the .avsc files go beside the contract. No file is overwritten.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gateway
+from gateway import contract as contracts
+from gateway import files
+from gateway.contract.document import Document
+from gateway.contract.server import protocol
+from gateway.contract.stage import DEAD_LETTER
+from gateway.documents import yaml_edit
+from gateway.documents.source import Place, pointer, read_text
+from gateway.documents.spelling import suggestion
+from gateway.errors import ConfigurationError, Finding, GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+FOLDER = Path(gateway.__file__).parent / "families"
+CONTRACT = "asyncapi.yaml"
+SENDING = "sendDeadLetter"  # a family's dead-letter operation, its channel and its message
+DEAD_LETTERS = {("operations", SENDING), ("channels", "deadLetters"), ("components", "messages", "deadLetter")}
+SHARED = {
+    ("components", "channelBindings", "readings"),
+    ("components", "operationTraits", "subscription"),
+    ("components", "messageTraits", "record"),
+}
+SERVERS = {"mqtt": "broker", "kafka": "kafka"}  # protocol -> a family's server
+
+
+class Family(NamedTuple):
+    """One of the families that come with the gateway."""
+
+    name: str
+    text: str  # its contract
+    schemas: Mapping[str, str]  # file name -> text
+
+    def parts(self) -> Iterator[tuple[Place, str]]:
+        """Its channels, operations and components, each with its place and its text."""
+        data = Document(FOLDER / self.name / CONTRACT).root
+        kinds = [("components", kind) for kind, _ in data.at("components").members()]
+        for section in [("channels",), ("operations",), *kinds]:
+            for name, text in yaml_edit.members(self.text, section).items():
+                yield (*section, name), text
+
+
+def names() -> list[str]:
+    """The families that there are."""
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{CONTRACT}"))
+
+
+def family(name: str) -> Family:
+    """Read a family; GatewayError, which lists them, when there is none of that name."""
+    known = names()
+    if name not in known:
+        fix = f"{suggestion(name, known)} Families: {', '.join(known)}.".lstrip()
+        raise GatewayError(f"There is no family {name!r}.", fix)
+    folder = FOLDER / name
+    return Family(
+        name,
+        read_text(folder / CONTRACT, CONTRACT),
+        {path.name: read_text(path, path.name) for path in sorted(folder.glob("*.avsc"))},
+    )
+
+
+def add(chosen: Family, path: Path, servers: Sequence[str]) -> list[Path]:
+    """Add a family to a contract, or make it the contract when there is none; returns the files that are new.
+
+    `servers` names those to use where the contract has several. GatewayError, with nothing written, when it cannot be
+    added or the result is not fit to run.
+    """
+    text = _merged(chosen, path, servers) if path.exists() else chosen.text
+    schemas = {path.parent / name: content for name, content in chosen.schemas.items()}
+    unsaved = {each.absolute(): content for each, content in {path: text, **schemas}.items()}
+    _, findings = contracts.examine(path, unsaved=unsaved)
+    if errors := [one for one in findings if one.severity == "error"]:
+        raise ConfigurationError(errors)
+    return _write(path, text, schemas)
+
+
+def _write(path: Path, text: str, schemas: Mapping[Path, str]) -> list[Path]:
+    missing = {each: content for each, content in schemas.items() if not _is_same(each, content)}
+    if not path.exists():
+        missing[path] = text
+    created: list[Path] = []
+    try:
+        for each, content in missing.items():
+            with each.open("x", encoding="utf-8") as file:
+                created.append(each)
+                file.write(content)
+        if path not in missing:
+            files.replace(path, text)
+    except OSError as error:
+        for each in created:
+            each.unlink()
+        raise GatewayError(f"{error.filename or path} cannot be written: {error.strerror}.") from None
+    return created
+
+
+def _is_same(path: Path, text: str) -> bool:
+    """Whether a file exists with this text; GatewayError when it has another one."""
+    if not path.exists():
+        return False
+    if read_text(path, str(path)) != text:
+        raise GatewayError(f"{path} exists already.", "Rename it, and the reference to it.")
+    return True
+
+
+def _merged(chosen: Family, path: Path, servers: Sequence[str]) -> str:
+    text = read_text(path, str(path))
+    document = Document(path)
+    if document.findings or path.suffix == ".json":
+        raise ConfigurationError(
+            document.findings or [_finding(path, (), "The contract is JSON.", "Write it as YAML.")]
+        )
+    targets, dropped = _targets(document, servers)
+    added = {}
+    for place, part in chosen.parts():
+        node = document.root
+        for key in place:
+            node = node.own(key)
+        if place in dropped or (place in SHARED and not node.is_absent):
+            continue
+        if not node.is_absent:
+            message = f"The contract has this name already; the family {chosen.name} needs it."
+            raise ConfigurationError([_finding(path, place, message, "Rename it.", node.line)])
+        added[place] = _retargeted(part, targets)
+    return _with(text, added, path)
+
+
+def _with(text: str, added: Mapping[Place, str], path: Path) -> str:
+    for section in dict.fromkeys(place[:-1] for place in added):
+        try:
+            text = yaml_edit.insert(
+                text, section, {place[-1]: part for place, part in added.items() if place[:-1] == section}
+            )
+        except yaml_edit.FlowStyleError as error:
+            message = "This is not in block style, so nothing can be added here."
+            fix = "Write each member on lines of its own, without braces."
+            raise ConfigurationError([_finding(path, section, message, fix, error.line)]) from None
+    return text
+
+
+def _targets(document: Document, servers: Sequence[str]) -> tuple[dict[str, str], set[Place]]:
+    """What replaces a family's references to servers and dead letters, and which parts are not added."""
+    root = document.root
+    found = {kind: [name for name, node in root.at("servers").members() if protocol(node) == kind] for kind in SERVERS}
+    if unknown := set(servers) - {name for names in found.values() for name in names}:
+        raise GatewayError(f"The contract has no server {min(unknown)!r}.", "Name one of its servers with --server.")
+    targets = {}
+    for kind, name in SERVERS.items():
+        used = [one for one in found[kind] if one in servers] or found[kind]
+        targets[pointer(("servers", name))] = pointer(("servers", _only(used, kind, document.path)))
+    if not (sending := _dead_letter_operations(root)):
+        return targets, set()
+    if len(sending) > 1 and root.at("components", "operationTraits", "subscription").is_absent:
+        message = (
+            f"Dead letters go to {' and '.join(sending)}, and no operation trait 'subscription' says which to use."
+        )
+        fix = f"Add components/operationTraits/subscription with {DEAD_LETTER}."
+        raise ConfigurationError([_finding(document.path, ("components",), message, fix)])
+    return {**targets, pointer(("operations", SENDING)): pointer(("operations", sending[0]))}, DEAD_LETTERS
+
+
+def _only(candidates: list[str], kind: str, path: Path) -> str:
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise ConfigurationError([_finding(path, ("servers",), f"The contract has no {kind} server.", "Add one.")])
+    raise GatewayError(
+        f"{path} has several {kind} servers: {', '.join(candidates)}.", f"Name one: --server {candidates[0]}."
+    )
+
+
+def _dead_letter_operations(root: Any) -> list[str]:
+    stated = [*root.at("operations").members(), *root.at("components", "operationTraits").members()]
+    references = (node.own(DEAD_LETTER).reference for _, node in stated)
+    return list(dict.fromkeys(one.rpartition("/")[2] for one in references if one))
+
+
+def _retargeted(part: str, targets: Mapping[str, str]) -> str:
+    for reference, target in targets.items():
+        part = part.replace(f"'{reference}'", f"'{target}'")
+    return part
+
+
+def _finding(path: Path, place: Place, message: str, fix: str, line: int = 0) -> Finding:
+    return Finding(str(path), line, pointer(place), message, fix)
