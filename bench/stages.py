@@ -100,7 +100,7 @@ class Bench:
 
     def encode(self) -> Callable[[], object]:
         """Check and encode each payload."""
-        codec = self.transform._codec  # noqa: SLF001 - as the transform has set it up
+        codec = self.transform._targets[()].codec  # noqa: SLF001 - as the transform has set it up
         encode = codec.fast
         prepared = map(codec.prepare, self.topic_values)
         pairs = [(payload, each) for (_, payload), each in zip(self.messages, prepared, strict=True)]

@@ -201,7 +201,7 @@ class _Builder:
             payload_rules.warn_of_open(payload, record, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
             constraints.check(incoming.message, payload, record, self.findings)
-        if sending is not None and where is not None and not self._has_key(incoming.channel, names, sending):
+        if sending is not None and where is not None and not self._has_parameters(incoming.channel, names, sending):
             where = None
         return Mapping(
             message=incoming.message,
@@ -216,9 +216,11 @@ class _Builder:
             content=incoming.content,
         )
 
-    def _has_key(self, source: Channel, names: tuple[str, ...], sending: Sending) -> bool:
+    def _has_parameters(self, source: Channel, names: tuple[str, ...], sending: Sending) -> bool:
+        """Tell whether an address has the parameters that the key and the topic need."""
         binding = sending.message.at("bindings", "kafka")
-        return pointers.check_key(binding, sending.route.keys, source, names, self.findings)
+        has_key = pointers.check_key(binding, sending.route.keys, source, names, self.findings)
+        return route.check_choice(sending, source, names, self.findings) and has_key
 
     def _is_mqtt(self, operation: Node, source: Channel) -> bool:
         if source.protocol == "mqtt":
@@ -252,9 +254,10 @@ class _Builder:
         read = [self._sending(place, "x-forward-to", dead_letters=False) for place in places]
         topics: set[str] = set()
         for place, one in zip(places, read, strict=True):
-            if one is not None and one.route.topic.name in topics:
-                self.findings.error(place, f"The topic {one.route.topic.name!r} is repeated.", "Remove one.")
-            topics.add(one.route.topic.name if one else "")
+            names = {each.topic.name for each in one.route.each} if one else set()
+            for name in names & topics:
+                self.findings.error(place, f"The topic {name!r} is repeated.", "Remove one.")
+            topics |= names
         sendings = [one for one in read if one is not None]
         return sendings if len(sendings) == len(places) else []
 

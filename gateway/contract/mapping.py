@@ -222,7 +222,7 @@ class _Trial:
         """Run the example of a reading, and compare the result with the Kafka example of its name."""
         self.findings = Findings()
         sent, texts = examples.as_sent(node.value, self.mapping.content), self._texts(node.value, _topic(namesake))
-        encoded = self.codec.encode(sent, texts)
+        encoded = self._refused(texts) or self.codec.encode(sent, texts)
         if isinstance(encoded, DeadLetter):
             self._report(node, encoded)
             return self.findings
@@ -231,6 +231,12 @@ class _Trial:
         if namesake is not None and not namesake.own("payload").is_absent:
             self._compare(namesake.own("payload"), texts, key, record)
         return self.findings
+
+    def _refused(self, texts: tuple[str, ...]) -> DeadLetter | None:
+        """The dead letter of a topic that chooses no Kafka topic."""
+        choice = self.mapping.sending and self.mapping.sending.route.choice
+        detail = choice.fault(dict(zip(self.address.names, texts, strict=False))) if choice else ""
+        return DeadLetter(Reason.NOT_ALLOWED, "", detail) if detail else None
 
     def _texts(self, value: Any, topic: str | None) -> tuple[str, ...]:
         """What the topic contributes: the values of the address's parameters, and the topic."""

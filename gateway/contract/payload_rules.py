@@ -31,7 +31,8 @@ def parameters(
         pointer = None
         if stated.text is not None and record is not None:
             pointer = pointers.location(stated, payload, record, findings)
-        read.append((stated, Parameter(name, pointer)))
+        shown = source.node.at("parameters", name, "examples").entries()
+        read.append((stated, Parameter(name, pointer, tuple(one.text for one in shown if one.text))))
     if record is not None and any(stated.text is not None and one.pointer is None for stated, one in read):
         return None
     return tuple(one for _, one in read)

@@ -2,6 +2,8 @@
 
 - A record needs a key (`pointers.py`). Dead letters are keyed by their MQTT topic, and need no `x-location`.
 - Headers are those that the message declares (`headers.py`).
+- An address with parameters has a topic for each of their values, which `enum` lists: so all topics are known at the
+  start, and no device makes one. The value is that of the MQTT address's parameter of the same name.
 - The schema id is in the payload, after a zero byte (`4` in the binding), or in a header.
 """
 
@@ -9,22 +11,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gateway.contract import examples, headers, pointers
+from gateway.contract.channel import MULTI_LEVEL, PARAMETER
 from gateway.contract.document import quoted
 from gateway.contract.message import only_message
-from gateway.core.model import Route, Topic
+from gateway.core.model import Route, Topic, TopicChoice
 from gateway.core.reading import Reason
 from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.contract.channel import Channel
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload, Payloads
 
 TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
+MOST_TOPICS = 1_000  # of one address
 STRATEGIES = ("TopicNameStrategy", "RecordNameStrategy", "TopicRecordNameStrategy")
 ENCODINGS = frozenset({"4", "confluent"})
 SETTINGS = frozenset({
@@ -46,6 +54,7 @@ class Sending:
     route: Route
     message: Node
     payload: Payload
+    channel: Channel
 
 
 def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, dead_letters: bool) -> Sending | None:
@@ -54,7 +63,7 @@ def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, de
     The payload of dead letters is the message's own.
     """
     findings = payloads.findings
-    topic = _topic(channel, findings)
+    topic, choice = _topics(channel, findings, dead_letters=dead_letters)
     message = only_message(operation, channel, findings)
     if message is None:
         return None
@@ -83,9 +92,10 @@ def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, de
             name, topic, payload.record.schema, keys.parts, declared, framing, strategy,
             required_headers=declared & headers.required(message),
             separator=keys.separator,
+            choice=choice,
             timestamp=pointers.timestamp(message, payload.record, topic, channel.node, findings),
         )  # fmt: skip
-    return Sending(route, message, payload)
+    return Sending(route, message, payload, channel)
 
 
 def _check_content_type(stated: Node, findings: Findings) -> None:
@@ -94,11 +104,72 @@ def _check_content_type(stated: Node, findings: Findings) -> None:
         findings.warning(stated, message, "Write application/vnd.apache.avro.")
 
 
-def _topic(channel: Channel, findings: Findings) -> Topic:
-    """The topic; its name is "" when it is invalid, so that the rest is still checked."""
-    binding = channel.node.at("bindings", "kafka")
-    stated = binding.at("topic") if not binding.at("topic").is_absent else channel.node.at("address")
-    name = stated.text
+def _topics(channel: Channel, findings: Findings, *, dead_letters: bool) -> tuple[Topic, TopicChoice | None]:
+    """The topic, and the choice of topics where the address has parameters; then it is the first of these.
+
+    Its name is "" when it is invalid, so that the rest is still checked.
+    """
+    binding, address = channel.node.at("bindings", "kafka"), channel.node.at("address")
+    stated = binding.at("topic") if not binding.at("topic").is_absent else address
+    used = PARAMETER.findall(stated.text or "") if stated is address else []
+    if used and dead_letters:
+        findings.error(address, "Dead letters go to one topic, so its name has no parameters.", "Write a plain name.")
+        return Topic(""), None
+    if not used:
+        return _topic(stated, stated.text, binding, findings), None
+    allowed = {name: _allowed(name, channel.node.at("parameters", name), findings) for name in used}
+    count = prod(map(len, allowed.values()))
+    if count > MOST_TOPICS:
+        message = f"The values of the parameters make {count:,} topics; the limit is {MOST_TOPICS:,}."
+        findings.error(address, message, "Use fewer values.")
+    if not 1 <= count <= MOST_TOPICS:
+        return Topic(""), None
+    values = [dict(zip(allowed, each, strict=True)) for each in product(*allowed.values())]
+    names = [_filled(stated.text or "", each) for each in values]
+    for name in {name for name in names if names.count(name) > 1}:
+        message = f"Several values of the parameters make the topic {name!r}."
+        findings.error(address, message, "Write text between the parameters.")
+    topics = tuple(_topic(stated, name, binding, findings) for name in names)
+    return topics[0], TopicChoice(allowed, topics)
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    return PARAMETER.sub(lambda match: values[match[1]], text)
+
+
+def _allowed(name: str, parameter: Node, findings: Findings) -> tuple[str, ...]:
+    """The values of a parameter of a Kafka address, each of which is a part of a topic's name."""
+    values = tuple(one.text for one in parameter.at("enum").entries() if one.text)
+    if not values and not parameter.is_absent:
+        message = f"The parameter {name!r} has no `enum`, so the topics are not known before a device publishes."
+        findings.error(parameter, message, "Add `enum` with all its values.")
+    if not parameter.at("location").is_absent:
+        message = f"The gateway takes the value of {name!r} from the MQTT address, and not from `location`."
+        findings.warning(parameter.at("location"), message, "Remove it.")
+    if not parameter.at(MULTI_LEVEL).is_absent:
+        findings.error(parameter.at(MULTI_LEVEL), "A Kafka topic has no levels.", "Remove it.")
+    return values
+
+
+def check_choice(sending: Sending, source: Channel, names: Sequence[str], findings: Findings) -> bool:
+    """Tell whether an MQTT address has the parameters that choose the topic, with values that have one."""
+    choice, has_all = sending.route.choice, True
+    for name, allowed in choice.allowed.items() if choice else ():
+        if name not in names:
+            has_all = False
+            address = source.node.at("address")
+            message = f"The topic needs the parameter {name!r}, which {address.path} ({address.text}) does not have."
+            findings.error(sending.channel.node.at("address"), message, f"Add {{{name}}} to that address.")
+        described = source.node.at("parameters", name)
+        stated = [described.at("default"), *described.at("examples").entries(), *described.at("enum").entries()]
+        for one in stated:
+            if one.text is not None and one.text not in allowed:
+                message = f"A reading with {quoted(one.value)} would be a dead letter, not_allowed: it has no topic."
+                findings.error(one, message, f"Use {' or '.join(allowed)}, or add it to the topic's parameter.")
+    return has_all
+
+
+def _topic(stated: Node, name: str | None, binding: Node, findings: Findings) -> Topic:
     if name is None or not TOPIC.match(name) or name in {".", ".."}:
         fix = "Use 1 to 249 of: letters, digits, dot, underscore, hyphen."
         findings.error(stated, f"{name!r} is not a valid topic name." if name else "The topic has no name.", fix)

@@ -147,8 +147,9 @@ def _check_colliding_names(built: Built, findings: Findings) -> None:
         for name, stream in reversed(built.streams.items())
         for route in (*stream.routes, stream.dead_letters)
     }
-    for one, other in combinations(sorted(streams), 2):
-        if one.replace(".", "_") == other.replace(".", "_"):
+    seen: dict[str, str] = {}
+    for other in sorted(streams):
+        if (one := seen.setdefault(other.replace(".", "_"), other)) != other:
             message = f"The topics {one!r} and {other!r} collide, because Kafka treats . and _ as the same character."
             findings.error(built.operations[streams[other]], message, "Rename one.")
 

@@ -34,7 +34,6 @@ MAX_ELEMENTS = 10_000
 AT_ONCE = 64  # elements that are transformed before the size of their records is checked
 MAX_BYTES = 16 * 2**20  # of the keys, values and headers of a message's records
 
-_OF_THE_TOPIC = {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}
 _cut_out = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -76,7 +75,7 @@ class ArrayTransform:
         if not reading.payload or reading.size >= 0 or len(reading.payload) > self._payload_limit:
             return self._transform_whole(reading)
         try:
-            self._transform.check_headers(reading)
+            self._transform.check_message(reading)
             payloads = elements(reading.payload)
         except ValidationError as error:
             return error.dead_letter()
@@ -115,6 +114,4 @@ def _size(record: Record) -> int:
 
 def _placed(dead_letter: DeadLetter, index: int) -> DeadLetter:
     """Let the pointer begin at the whole message."""
-    if dead_letter.reason in _OF_THE_TOPIC:
-        return dead_letter
     return structs.replace(dead_letter, pointer=f"/{index}{dead_letter.pointer}")

@@ -44,10 +44,10 @@ class FanOut:
             results = [_without(each, dead_letters, len(readings)) for each in results]
         return TransformResults(list(map(list, zip(*[each.records for each in results], strict=True))), dead_letters)
 
-    def check_headers(self, reading: Reading) -> None:
-        """Raise ValidationError when the properties of a message do not give what the headers need."""
+    def check_message(self, reading: Reading) -> None:
+        """Raise ValidationError when the topic or the properties of a message do not give what its records need."""
         for transform in self._transforms:
-            transform.check_headers(reading)
+            transform.check_message(reading)
 
 
 def _without(results: TransformResults[Record], places: Collection[int], count: int) -> TransformResults[Record]:

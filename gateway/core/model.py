@@ -6,14 +6,15 @@ Plain frozen values, which can be pickled. Everything that is specific to an ins
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from gateway.core.codec.validation_error import shown
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import carried
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from gateway.core.address import Address
@@ -65,6 +66,7 @@ class Parameter:
 
     name: str
     pointer: str | None  # RFC 6901, to the payload member with the same value
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,26 @@ class OfTopic(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class TopicChoice:
+    """The topics of a Kafka address with parameters, which has a topic for each of their values."""
+
+    allowed: dict[str, tuple[str, ...]]  # parameter, also of the MQTT address -> its values
+    topics: tuple[Topic, ...]  # of each combination of values, the last parameter changing first
+
+    def fault(self, values: Mapping[str, str]) -> str:
+        """Say which value of the parameters has no topic; "" when there is none."""
+        for name, allowed in self.allowed.items():
+            if values[name] not in allowed:
+                return f"the topic has {shown(values[name])} for {name}; allowed are {', '.join(allowed)}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A send operation: where readings of a stream go in Kafka."""
 
     operation: str  # name of the send operation
-    topic: Topic
+    topic: Topic  # the first one, where there is a choice
     schema: AvroSchema | None  # None for the dead-letter channel
     keys: tuple[str | OfTopic, ...]  # the parts of the key; a text is an RFC 6901 pointer into the record
     headers: frozenset[str]  # names of those that the message declares
@@ -118,6 +135,13 @@ class Route:
     required_headers: frozenset[str] = frozenset()  # those of the headers that every record must have
     timestamp: str | None = None  # RFC 6901 pointer into the record; None to use the time of arrival
     separator: str | None = None  # joins the parts of the key; None when the first one that is not empty is the key
+    choice: TopicChoice | None = None  # when parameters of the MQTT address choose the topic
+
+    @property
+    def each(self) -> tuple[Route, ...]:
+        """The routes to each of its topics."""
+        topics = self.choice.topics if self.choice else (self.topic,)
+        return tuple(replace(self, topic=topic, choice=None) for topic in topics)
 
     @property
     def subject(self) -> str:
@@ -155,8 +179,8 @@ class Stream:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Everywhere that valid readings go."""
-        return (self.route, *self.also)
+        """Everywhere that valid readings go: the routes to each topic."""
+        return tuple(each for route in (self.route, *self.also) for each in route.each)
 
     @property
     def keeps_properties(self) -> bool:

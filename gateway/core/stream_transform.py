@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.core.array import ArrayTransform
 from gateway.core.fan_out import FanOut
-from gateway.core.transform import Transform
+from gateway.core.transform import NO_LIMITS, Transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.core.codec.event_time import RecordTime
     from gateway.core.model import Stream
-
-NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
 
 
 def transform_of(
@@ -28,9 +26,10 @@ def transform_of(
 
     `record_times` choose the timestamps, by topic.
     """
-    routes = zip(stream.routes, schema_ids, strict=True)
-    transforms = [Transform(stream, schema_id, payload_limit, route) for route, schema_id in routes]
-    for transform, route in zip(transforms, stream.routes, strict=True):
-        transform.record_time = record_times.get(route.topic.name, transform.record_time)
+    ids = iter(schema_ids)
+    transforms = [
+        Transform(stream, list(islice(ids, len(route.each))), payload_limit, route, record_times)
+        for route in (stream.route, *stream.also)
+    ]
     one = FanOut(transforms) if stream.also else transforms[0]
     return ArrayTransform(one, payload_limit, stream.array_schema) if stream.is_array else one

@@ -9,12 +9,15 @@ latest reading of each key; an empty payload, with which MQTT clears a retained 
 there, and a dead letter in a stream without such a topic.
 
 Readings are transformed many at a time, because a call for each would cost as much as finding the facts of its topic.
-These facts are a plain tuple, because a named one is unpacked as any iterable, which is slower.
+These facts are a plain tuple, because a named one is unpacked as any iterable, which is slower. They have the
+Kafka topic too, so that a route whose topic depends on a parameter of the address costs no more.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import product
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
@@ -23,56 +26,66 @@ from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
-from gateway.core.model import OfTopic
+from gateway.core.model import OfTopic, TopicChoice
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.core.avro_schema import AvroType
-    from gateway.core.codec.conversion import Prepared
+    from gateway.core.codec.conversion import Encode, Prepared
     from gateway.core.model import Route, Stream
 
+NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
 MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
+MAX_BYTES = 2**24  # of these topics
 
-# What a topic contributes to each of its records: its texts, which are the parameters' values and the topic itself,
-# encoded for the compiled path; the headers; and the texts themselves.
-_TopicFacts = tuple["Prepared", Headers, tuple[str, ...]]
+
+class _Target(NamedTuple):
+    """A Kafka topic of the route."""
+
+    topic: str
+    codec: Codec  # with the schema id
+    headers: Headers  # that are the same for all records
+    record_time: RecordTime  # chooses the timestamps
+
+
+# What an MQTT topic contributes to each of its records: the codec's compiled path; the topic's texts, which are the
+# parameters' values and the topic itself, encoded for that path; the Kafka topic; the headers; its target; the texts.
+_TopicFacts = tuple["Encode", "Prepared", str, Headers, _Target, tuple[str, ...]]
 
 
 class Transform:
-    """Checks and encodes the readings of one stream for one topic, that of its first route by default.
+    """Checks and encodes the readings of one stream for one route, the first by default.
 
-    A payload longer than `payload_limit` bytes is a dead letter TOO_LARGE; `max_topics` are remembered.
-    `record_time` chooses the timestamps of the records.
+    `schema_ids` are those of each of the route's topics, or one for all. A payload longer than `payload_limit` bytes is
+    a dead letter TOO_LARGE; `max_topics` are remembered. `record_times` choose the timestamps of the records, by topic.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of; most have a default
         self,
         stream: Stream,
-        schema_id: int,
+        schema_ids: int | Sequence[int],
         payload_limit: int,
         route: Route | None = None,
+        record_times: Mapping[str, RecordTime] = NO_LIMITS,
         max_topics: int = MAX_TOPICS,
     ) -> None:
         route = route or stream.route
         self._stream = stream
-        self._topic = route.topic.name
-        framed = frame(schema_id)
-        converted = conversion(stream, route, framed if route.framing == "payload" else b"")
-        self._codec = Codec(converted)
-        self._ended = _key_of_topic(converted) if route.topic.is_compacted else None
-        self._fast = self._codec.fast
-        self._fixed_headers: Headers = [] if route.framing == "payload" else [(SCHEMA_ID_HEADER, framed)]
+        self._choice = route.choice or TopicChoice({}, ())
+        self._targets = _targets(stream, route, schema_ids, record_times)
+        self._record_times = [target.record_time for target in self._targets.values()]
+        self._ended = _key_of_topic(conversion(stream, route)) if route.topic.is_compacted else None
         self._names_topic = TOPIC_HEADER in route.headers
         varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
         self._varying = varying or None
-        self.record_time = RecordTime()
         self._is_plain = self._varying is None and route.timestamp is None and stream.sequence is None
         self._payload_limit = payload_limit
         self._max_topics = max_topics
         self._topics: dict[bytes, _TopicFacts] = {}
         self._refused: dict[bytes, DeadLetter] = {}
+        self._bytes = 0  # of the topics that are remembered
 
     @property
     def ends_keys(self) -> bool:
@@ -88,7 +101,7 @@ class Transform:
         """Transform readings, all of them."""
         records: list[Record] = []
         dead_letters: dict[int, DeadLetter] = {}
-        topic, fast, limit, earliest = self._topic, self._fast, self._payload_limit, self.record_time.earliest
+        limit, earliest = self._payload_limit, max([each.earliest for each in self._record_times])
         # Readings come in order, unless the clock was set: so the oldest is at one of the ends.
         is_old = bool(readings) and (readings[0].received_at < earliest or readings[-1].received_at < earliest)
         is_plain = self._is_plain and not is_old
@@ -97,12 +110,12 @@ class Transform:
             payload = reading.payload
             try:  # the fast path of a reading that fits; the precise path decides on all others
                 if reading.size < 0 and len(payload) <= limit:
-                    prepared, headers, _ = facts  # type: ignore[misc]  # None for a topic that is new: it raises
+                    fast, prepared, topic, headers, _, _ = facts  # type: ignore[misc]  # it raises for a new topic
                     key, value, moment, number = fast(payload, prepared)
                     if is_plain:
                         records.append(Record(topic, key, value, headers, reading.received_at))
                     else:
-                        records.append(self._record(key, value, moment, number, headers, reading))
+                        records.append(self._record(key, value, moment, number, facts, reading))  # type: ignore[arg-type]  # as above
                     continue
             except Exception:  # noqa: BLE001, S110 - the compiled path may raise anything
                 pass
@@ -121,27 +134,30 @@ class Transform:
         except Exception as error:  # noqa: BLE001 - a bug here: one dead letter, not a service that restarts for ever
             return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
-    def check_headers(self, reading: Reading) -> None:
-        """Raise ValidationError when the properties of a message do not give what the headers need."""
+    def check_message(self, reading: Reading) -> None:
+        """Raise ValidationError when the topic or the properties of a message do not give what its records need."""
+        facts = self._facts(reading.topic)
+        if isinstance(facts, DeadLetter):
+            raise ValidationError(facts.reason, facts.detail)
         if self._varying is not None:
             self._varying(reading)
 
     def _transform_one(self, reading: Reading) -> Record | DeadLetter:
-        facts = self._topics.get(reading.topic) or self._refused.get(reading.topic) or self._learn(reading.topic)
+        facts = self._facts(reading.topic)
         if isinstance(facts, DeadLetter):
             return facts
-        _, headers, texts = facts
+        *_, target, texts = facts
         size = max(reading.size, len(reading.payload))
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
         if not reading.payload and self._ended is not None:
-            return self._record(self._ended(texts), None, None, None, headers, reading)
+            return self._record(self._ended(texts), None, None, None, facts, reading)
         if reading.size >= 0:  # the source sets it only above the limit of its own server
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
-        encoded = self._codec.encode_precisely(reading.payload, texts)
+        encoded = target.codec.encode_precisely(reading.payload, texts)
         if isinstance(encoded, DeadLetter):
             return encoded
-        return self._record(*encoded, headers, reading)
+        return self._record(*encoded, facts, reading)
 
     def _record(  # noqa: PLR0913, PLR0917 - the codec's result, taken apart; a tuple would cost more here
         self,
@@ -149,21 +165,27 @@ class Transform:
         value: bytes | None,
         moment: int | None,
         number: int | None,
-        headers: Headers,
+        facts: _TopicFacts,
         reading: Reading,
     ) -> Record:
         """Make a record with headers, time or number of its own; raises ValidationError."""
+        _, _, topic, headers, target, _ = facts
         if self._varying is not None:
             headers = [*headers, *self._varying(reading)]
         at = reading.received_at
-        if moment is not None or at < self.record_time.earliest:
-            at = self.record_time(moment, at)
-        return Record(self._topic, key, value, headers, at, number)
+        if moment is not None or at < target.record_time.earliest:
+            at = target.record_time(moment, at)
+        return Record(topic, key, value, headers, at, number)
+
+    def _facts(self, topic: bytes) -> _TopicFacts | DeadLetter:
+        return self._topics.get(topic) or self._refused.get(topic) or self._learn(topic)
 
     def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
-        if len(self._topics) + len(self._refused) >= self._max_topics:
+        self._bytes += len(topic)
+        if len(self._topics) + len(self._refused) >= self._max_topics or self._bytes > MAX_BYTES:
             self._topics.clear()
             self._refused.clear()
+            self._bytes = len(topic)
         facts = self._facts_of(topic)
         if isinstance(facts, DeadLetter):
             self._refused[topic] = facts
@@ -181,9 +203,39 @@ class Transform:
             return DeadLetter(Reason.UNMAPPED_TOPIC, "", f"the topic does not match {self._stream.address.text}")
         if not all(value.strip("/") for value in values):
             return DeadLetter(Reason.BAD_TOPIC, "", "a level of the topic that names a parameter is empty")
-        headers = [*self._fixed_headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
+        chosen = self._chosen(values)
+        if isinstance(chosen, DeadLetter):
+            return chosen
+        headers = [*chosen.headers, *([(TOPIC_HEADER, topic)] if self._names_topic else [])]
         texts = (*values, text)
-        return self._codec.prepare(texts), headers, texts
+        return chosen.codec.fast, chosen.codec.prepare(texts), chosen.topic, headers, chosen, texts
+
+    def _chosen(self, values: tuple[str, ...]) -> _Target | DeadLetter:
+        """Choose the Kafka topic by the parameters' values."""
+        named = dict(zip(self._stream.address.names, values, strict=True))
+        if detail := self._choice.fault(named):
+            return DeadLetter(Reason.NOT_ALLOWED, "", detail)
+        return self._targets[tuple(named[name] for name in self._choice.allowed)]
+
+
+def _targets(
+    stream: Stream, route: Route, schema_ids: int | Sequence[int], record_times: Mapping[str, RecordTime]
+) -> dict[tuple[str, ...], _Target]:
+    """Make the targets of a route by the parameters' values that choose them; topics of one schema id share a codec."""
+    values = product(*route.choice.allowed.values()) if route.choice else [()]
+    routes = route.each
+    ids = [schema_ids] * len(routes) if isinstance(schema_ids, int) else schema_ids
+    in_payload = route.framing == "payload"
+    codecs = {each: Codec(conversion(stream, route, frame(each) if in_payload else b"")) for each in set(ids)}
+    return {
+        chosen: _Target(
+            one.topic.name,
+            codecs[schema_id],
+            [] if in_payload else [(SCHEMA_ID_HEADER, frame(schema_id))],
+            record_times.get(one.topic.name) or RecordTime(),
+        )
+        for chosen, one, schema_id in zip(values, routes, ids, strict=True)
+    }
 
 
 def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:

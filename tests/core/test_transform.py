@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.array import ArrayTransform
+from gateway.core.codec.event_time import RecordTime
 from gateway.core.codec.framing import frame
-from gateway.core.model import OfTopic, Topic
+from gateway.core.model import OfTopic, Topic, TopicChoice
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
 from gateway.core.transform import Transform
 from tests.contract_values import record, stream
@@ -138,6 +140,51 @@ def test_transform_remembers_a_bounded_number_of_topics() -> None:
         assert isinstance(transform(reading(b"factory/%d/b" % number)), Record)
         assert isinstance(transform(reading(b"factory//%d" % number)), DeadLetter)
     assert len(transform._topics) <= 50  # noqa: SLF001 - that memory is bounded shows nowhere else
+
+
+def test_transform_forgets_long_topics() -> None:
+    """Topics of many bytes are fewer in memory."""
+    transform = Transform(sensors(), 7, LIMIT)
+    for number in range(600):
+        assert isinstance(transform(reading(b"factory/%d/" % number + 60_000 * b"s")), Record)
+    assert len(transform._topics) <= 300  # noqa: SLF001 - as above
+
+
+def by_site(framing: Any = "payload") -> Stream:
+    """Give a stream whose Kafka topic the machine chooses."""
+    topics = (Topic("readings-a"), Topic("readings-b"))
+    choice = TopicChoice({"machine": ("a", "b")}, topics)
+    return sensors(framing=framing, topic=topics[0], choice=choice)
+
+
+@pytest.mark.parametrize("ids", [[7, 7], [7, 8]])
+@pytest.mark.parametrize("framing", ["payload", "header"])
+def test_a_parameter_chooses_topic_and_schema_id(ids: list[int], framing: str) -> None:
+    """Each value of the parameter has its topic, whose schema id may differ; the compiled and precise path agree."""
+    transform = Transform(by_site(framing), ids, LIMIT)
+    readings = [reading(b"factory/%b/s" % name) for name in (b"a", b"a", b"b", b"b")]
+    records = [*transform.transform_all(readings).records, *transform.transform_all(readings).records]
+    assert [one.topic for one in records] == ["readings-a", "readings-a", "readings-b", "readings-b"] * 2
+    given = [dict(one.headers).get("__value_schema_id") or (one.value or b"")[:5] for one in records]
+    assert given == [frame(ids[0]), frame(ids[0]), frame(ids[1]), frame(ids[1])] * 2
+
+
+def test_a_value_without_a_topic_is_a_dead_letter() -> None:
+    """A device cannot make a Kafka topic."""
+    transform = Transform(by_site(), [7, 7], LIMIT)
+    expected = DeadLetter(Reason.NOT_ALLOWED, "", "the topic has 'c' for machine; allowed are a, b")
+    assert transform(reading(b"factory/c/s")) == transform(reading(b"factory/c/s", b"{")) == expected
+    of_array = ArrayTransform(transform, LIMIT)
+    assert of_array(reading(b"factory/c/s", b"[" + GOOD + b"]")) == expected
+
+
+def test_each_topic_dates_its_records() -> None:
+    """A topic that keeps records for a shorter time gets the time of sending earlier."""
+    short = RecordTime()
+    short.limit({"retention.ms": "1000"}, 1_582_114_965_123 + 5_000)
+    transform = Transform(by_site(), [7, 7], LIMIT, record_times={"readings-b": short})
+    records = transform.transform_all([reading(b"factory/a/s"), reading(b"factory/b/s")]).records
+    assert [one.timestamp for one in records] == [1_582_114_965_123, 0]
 
 
 @given(topic=st.binary(max_size=20) | st.just(b"factory/a/b"), payload=st.binary(max_size=20) | st.just(GOOD))

@@ -270,7 +270,7 @@ def replay(installation: Installation, reason: str | None, stream: str | None) -
     """Replay dead letters; GatewayError without Kafka, with an unusable journal, or while another replay runs."""
     partitions = Partitions(installation.kafka(producing=False))
     sink = KafkaSink(installation.kafka(producing=True))
-    targets = {each.route.topic.name for each in installation.contract.streams.values()}
+    targets = {route.topic.name for each in installation.contract.streams.values() for route in each.route.each}
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     times = RecordTimes(installation.contract.streams.values(), partial(installation.kafka, producing=True))
     times.look_up()
@@ -309,13 +309,17 @@ def _journal_path(installation: Installation) -> Path:
     return installation.spool_path.parent / JOURNAL_FILE
 
 
-def _schema_ids(registry: SchemaRegistry) -> Callable[[Stream], int | str]:
-    def schema_id(stream: Stream) -> int | str:
-        resolved = registry.ids([stream.route])
+def _schema_ids(registry: SchemaRegistry) -> Callable[[Stream], list[int] | str]:
+    def schema_ids(stream: Stream) -> list[int] | str:
+        routes = stream.route.each
+        resolved = registry.ids(list(routes))
+        missing = next((route.topic.name for route in routes if route.subject not in resolved.ids), None)
         reason = next((refusal.reason for refusal in resolved.refusals), "")
-        return resolved.ids.get(stream.route.subject, f"{stream.route.topic.name} has no schema id. {reason}")
+        if missing is not None:
+            return f"{missing} has no schema id. {reason}"
+        return [resolved.ids[route.subject] for route in routes]
 
-    return schema_id
+    return schema_ids
 
 
 def _waves(jobs: Iterable[Job]) -> Iterator[list[Job]]:

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import DeadLetter, Reason, Record
-from gateway.core.stream_transform import NO_LIMITS, transform_of
+from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.core.transform import NO_LIMITS
 from gateway.operate.dlq.dead_letters import FOREIGN
 
 if TYPE_CHECKING:
@@ -66,21 +67,22 @@ Verdict = Fits | Rejected | Undecidable
 class Revalidator:
     """Checks dead letters against a contract.
 
-    `schema_id` gives the id of a stream's schema, or the reason why there is none; without it records carry the id 0
-    and must not be produced. `payload_limit` is how many bytes a record may hold; `record_times` choose timestamps.
+    `schema_ids` gives the ids of the topics of a stream's first route, or the reason why there is none; without it
+    records carry the id 0 and must not be produced. `payload_limit` is how many bytes a record may hold; `record_times`
+    choose timestamps.
     """
 
     def __init__(
         self,
         contract: Contract,
         payload_limit: int,
-        schema_id: Callable[[Stream], int | str] = lambda _: NO_ID,
+        schema_ids: Callable[[Stream], list[int] | str] = lambda stream: [NO_ID] * len(stream.route.each),
         record_times: Mapping[str, RecordTime] = NO_LIMITS,
     ) -> None:
         self._contract = contract
         self._indexes: dict[str, Callable[[bytes], str]] = {}  # by the operation that rejected the reading
         self._payload_limit = payload_limit
-        self._schema_id = schema_id
+        self._schema_ids = schema_ids
         self._record_times = record_times
         self._transforms: dict[str, Transform | FanOut | ArrayTransform | Undecidable] = {
             name: Undecidable("ignored", f"The contract ignores messages of this topic ({name}).")
@@ -118,10 +120,10 @@ class Revalidator:
     def _transform(self, name: str) -> Transform | FanOut | ArrayTransform | Undecidable:
         if name not in self._transforms:
             stream = replace(self._contract.streams[name], also=())
-            schema_id = self._schema_id(stream)
+            ids = self._schema_ids(stream)
             self._transforms[name] = (
-                Undecidable("no_schema_id", schema_id)
-                if isinstance(schema_id, str)
-                else transform_of(stream, [schema_id], self._payload_limit, self._record_times)
+                Undecidable("no_schema_id", ids)
+                if isinstance(ids, str)
+                else transform_of(stream, ids, self._payload_limit, self._record_times)
             )
         return self._transforms[name]

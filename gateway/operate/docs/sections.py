@@ -115,6 +115,10 @@ def _topic_routes(operation: Operation) -> Iterator[Phrase]:
     address = operation.channel.at("address").text
     if address and address != operation.address:
         yield ("The channel's address is ", Code(address), ".")
+    for name, node in operation.channel.at("parameters").members():
+        values = [value(one.value) for one in node.at("enum").entries()]
+        chooses = ("The parameter ", Code(name), " of the MQTT topic chooses the topic: ", *joined(values, " or "), ".")
+        yield sentence(chooses, described(node, "enum"))
     for extension, lead in ((FORWARD, "Valid readings come from "), (DEAD_LETTER, "Invalid readings come from ")):
         if sources := operation.sources(extension):
             yield (lead, *links(sources, by_name=True), ".")

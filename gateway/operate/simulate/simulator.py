@@ -126,10 +126,10 @@ def _devices(
     """Make a stream's devices and their topics: ten, or ten times three where the address has two parameters."""
     keys = _key_paths(stream, record)
     choices = [
-        [
+        dict.fromkeys(
             _parameter_value(stream, place, number, examples, random)
             for number in range(NAMES if place == 0 else NAMES_BELOW)
-        ]
+        )
         for place in range(len(stream.parameters))
     ]
     values_of = list(product(*choices)) if choices else [()] * NAMES
@@ -148,10 +148,21 @@ def _fitted(stream: Stream, path: Path, name: Any, random: Random) -> Any:
 
 def _parameter_value(stream: Stream, place: int, number: int, examples: list[dict[str, Any]], random: Random) -> str:
     parameter = stream.parameters[place]
+    if allowed := _allowed(stream, parameter.name):
+        return allowed[number % len(allowed)]
     path = tokens(parameter.pointer) if parameter.pointer else ("",)
     values = [value_at(example, path) for example in examples]
-    first = next((text for text in values if isinstance(text, str) and text), f"{parameter.name}-1")
-    return str(_fitted(stream, path, nth(first, number), random)).translate(TOPIC_FORBIDDEN)
+    stated = [text for text in (*values, *parameter.examples) if isinstance(text, str) and text]
+    value = str(_fitted(stream, path, nth([*stated, f"{parameter.name}-1"][0], number), random))
+    is_multi = any(level.is_multi and level.name == parameter.name for level in stream.address.levels)
+    return "/".join(each.translate(TOPIC_FORBIDDEN) for each in (value.split("/") if is_multi else [value]))
+
+
+def _allowed(stream: Stream, name: str) -> list[str]:
+    """The values of a parameter that have a Kafka topic; none when all have."""
+    choices = [route.choice.allowed for route in (stream.route, *stream.also) if route.choice]
+    allowed = [choice[name] for choice in choices if name in choice]
+    return [value for value in allowed[0] if all(value in each for each in allowed)] if allowed else []
 
 
 def _key_paths(stream: Stream, record: AvroType) -> list[tuple[Path, bool]]:

@@ -43,8 +43,9 @@ def dated(
     made = stream("s", schema, address="s", keys=("/m",))
     route: Any = replace(made.route, timestamp="/at", framing=framing)
     payload = b'{"m":"a","last":"","at":' + value.encode() + b"}"
-    transform = Transform(replace(made, route=route), 7, 1_000)
-    transform.record_time.limit(configuration or {}, NOW)
+    record_time = RecordTime()
+    record_time.limit(configuration or {}, NOW)
+    transform = Transform(replace(made, route=route), 7, 1_000, record_times={"s": record_time})
     found = transform(Reading("s", b"s", payload, NOW))
     assert isinstance(found, Record), found
     return found.timestamp
@@ -121,8 +122,10 @@ def test_an_arrival_that_kafka_would_not_keep_gives_way_to_the_time_of_sending(
 ) -> None:
     """After a long outage, or where the clock was not set: librdkafka takes 0 for now."""
     made = stream("s", record(("m", "string"), {"name": "at", "type": ["null", MILLIS]}), address="s", keys=("/m",))
-    transform = Transform(replace(made, route=replace(made.route, timestamp=timestamp)), 7, 1_000)
-    transform.record_time.limit({"retention.ms": str(HOUR)}, NOW)
+    record_time = RecordTime()
+    record_time.limit({"retention.ms": str(HOUR)}, NOW)
+    dated_by = replace(made.route, timestamp=timestamp)
+    transform = Transform(replace(made, route=dated_by), 7, 1_000, record_times={"s": record_time})
     arrivals = [NOW - HOUR if place in places else NOW - 1 for place in range(3)]
     found = transform.transform_all([Reading("s", b"s", b'{"m":"a","at":null}', at) for at in arrivals]).records
     assert [one.timestamp for one in found] == [0 if place in places else NOW - 1 for place in range(3)]
