@@ -23,6 +23,7 @@ RULES = {  # in the words of the specification's "Schema Resolution", shortened
     "double; float to double; string to bytes and back.",
     Rule.NAME: "Records, enums and fixed must have the same name without namespace, or the reader an alias.",
     Rule.DEFAULT: "A reader's field that the writer's record lacks must have a default.",
+    Rule.TWICE: "A reader's field must be one field of the writer's record, by its name or an alias; else Java throws.",
     Rule.SYMBOLS: "A symbol that is not in the reader's enum is an error, unless that enum has a default.",
     Rule.SIZE: "Both fixed must have the same size.",
     Rule.UNION: "Each branch that the writer may write must match the reader's type or one of its branches.",
@@ -32,6 +33,7 @@ _MESSAGES = {
     Rule.TYPE: "{readers} expect {expected}, {records} hold {found}.",
     Rule.NAME: "{readers} expect the {reader.kind} {reader.name}, {records} hold {writer.name}.",
     Rule.DEFAULT: "{readers} need this field, {records} lack it, and it has no default.",
+    Rule.TWICE: "{records} hold {several}, and in {readers} all of them are this field.",
     Rule.SYMBOLS: "{records} may hold {unknown}, which {readers} do not know, without a default symbol.",
     Rule.SIZE: "{readers} expect {reader.size} bytes, {records} hold {writer.size}.",
     Rule.UNION: "{records} may hold {found}, {readers} expect {expected}.",
@@ -48,6 +50,10 @@ _CHANGES: dict[Rule, dict[Direction, str]] = {
         "backward": 'Make it optional: "type": {optional}, "default": null.',
         "forward": "Keep the field. To drop it: give it a default in a version of its own, wait until all readers "
         "have that, then drop it.",
+    },
+    Rule.TWICE: {
+        "backward": "Remove the aliases that old records hold as fields of their own.",
+        "forward": "Give the new field another name: old readers have this one as an alias.",
     },
     Rule.SYMBOLS: {
         "backward": 'Keep the symbols, or give the enum a "default" symbol.',
@@ -100,6 +106,7 @@ def _facts(problem: Problem) -> dict[str, Any]:
         "expected": str(reader),
         "found": str(writer) if writer else "",
         "unknown": ", ".join(one for one in (writer.symbols if writer else ()) if one not in reader.symbols),
+        "several": " and ".join(problem.fault.candidates),
         "optional": json.dumps(["null", *map(_short, reader.non_null)]),
     }
     return facts | _SIDES[problem.direction]
@@ -112,7 +119,8 @@ def _short(branch: AvroType) -> str:
 
 
 def _renamed(problem: Problem) -> str:
-    known = problem.fault.candidates if problem.direction == "backward" else ()
+    is_missing = problem.fault.rule is Rule.DEFAULT and problem.direction == "backward"
+    known = problem.fault.candidates if is_missing else ()
     aliases = " or ".join(f'"aliases": ["{name}"]' for name in known)
     return f" If it is an old field renamed, add {aliases} to it." if known else ""
 

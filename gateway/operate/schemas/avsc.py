@@ -6,6 +6,7 @@ in a registry or in git, which cannot be corrected any more: it takes all that c
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contract.avro_rules import AvroRules
@@ -19,9 +20,9 @@ from gateway.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from gateway.core.avro_schema import AvroType, Place
+    from gateway.documents.source import Source
 
 
 class Schema(NamedTuple):
@@ -40,22 +41,36 @@ class Schema(NamedTuple):
 
 def read(path: Path) -> Schema:
     """Read a schema file, which may be a pipe, with all its errors in one ConfigurationError."""
-    source, findings = json_file.parse(_text(path), path, str(path)), Findings()
+    source = json_file.parse(_text(path), path, str(path))
+    if errors := _errors(source, str(path)):
+        raise ConfigurationError(errors)
+    return Schema(str(path), build(source.data), source.lines)
+
+
+def _errors(source: Source, label: str) -> list[Finding]:
+    findings = Findings()
     for finding in source.findings:
         findings.add(finding)
-    AvroRules(findings, is_strict=False).check(Document(path, source).root)
-    if findings.has_errors:
-        raise ConfigurationError([one for one in findings.ordered(str(path)) if one.severity == "error"])
-    return Schema(str(path), build(source.data), source.lines)
+    AvroRules(findings, is_strict=False).check(Document(source.path, source).root)
+    return [one for one in findings.ordered(label) if one.severity == "error"]
 
 
 def parse(text: str, label: str, references: Sequence[str] = ()) -> Schema:
     """Parse the JSON of a schema, which may refer to types of others (`registry/canonical_form.py`)."""
     try:
         return Schema(label, canonical_form.parse(text, references), {})
-    except Exception as error:  # noqa: BLE001 - malformed schemas raise exceptions of many types
-        message = printable(f"This is not an Avro schema: {error or type(error).__name__}.")
-        raise ConfigurationError([Finding(label, getattr(error, "lineno", 0), "", message)]) from None
+    except Exception:  # noqa: BLE001 - malformed schemas raise exceptions of many types
+        first = _first_error(text, label, references)
+        message = f"This is not an Avro schema: {first.message}"
+        raise ConfigurationError([Finding(label, first.line, first.path, message)]) from None
+
+
+def _first_error(text: str, label: str, references: Sequence[str]) -> Finding:
+    try:
+        errors = [] if references else _errors(json_file.parse(text, Path(label), label), label)
+    except ConfigurationError as error:
+        errors = [*error.findings]
+    return next(iter(errors), Finding(label, 0, "", "It has an error, or a schema that it refers to."))
 
 
 def _text(path: Path) -> str:

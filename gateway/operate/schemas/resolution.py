@@ -1,8 +1,8 @@
 """Avro's schema resolution: what keeps a reader's schema from reading what a writer's schema wrote.
 
 The rules are those of the Avro specification, section "Schema Resolution", as Apache Avro's SchemaCompatibility applies
-them: names match without their namespace or by an alias of the reader; a field is found by its name, then by its
-aliases; a union of the reader resolves what any of its branches resolves.
+them: names match without their namespace or by an alias of the reader; a field is found by its name or by one of its
+aliases, and must not be found twice; a union of the reader resolves what any of its branches resolves.
 
 All faults are returned at once, each with its place. A pair of types that is visited again, as in a recursive schema,
 counts as compatible: if it is not, the first visit has returned the fault. When a branch of a reader's union fails,
@@ -41,6 +41,7 @@ class Rule(Enum):
     TYPE = "type"
     NAME = "name"
     DEFAULT = "default"
+    TWICE = "twice"
     SYMBOLS = "symbols"
     SIZE = "size"
     UNION = "union"
@@ -56,7 +57,7 @@ class Fault(NamedTuple):
     reader: AvroType
     writer: AvroType | None  # None when it has nothing there
     field: Field | None = None  # the reader's innermost; None outside of records
-    candidates: tuple[str, ...] = ()  # the writer's that the reader does not know but could read: perhaps renamed
+    candidates: tuple[str, ...] = ()  # the writer's that the field may be: perhaps renamed, or several that it matches
 
     @property
     def is_caution(self) -> bool:
@@ -139,9 +140,11 @@ class _Walk:
 
     def _field(self, record: AvroType, field: Field, writer: AvroType, position: _Position) -> list[Fault]:
         inside = position.inside(record, field)
-        for name in (field.name, *field.aliases):
-            if (written := writer.field_named(name)) is not None:
-                return self.resolve(field.type, written.type, inside)
+        found = [one for one in writer.fields if one.name in {field.name, *field.aliases}]
+        if len(found) > 1:
+            return [inside.fault(Rule.TWICE, field.type, None, tuple(one.name for one in found))]
+        if found:
+            return self.resolve(field.type, found[0].type, inside)
         if field.has_default:
             return []
         return [inside.fault(Rule.DEFAULT, field.type, None, _renamed(record, field, writer))]
