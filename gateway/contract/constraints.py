@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.document import quoted
 from gateway.core.codec.keywords import ENCODINGS, TESTS
-from gateway.core.codec.pattern import Pattern, UnsupportedPatternError
-from gateway.core.codec.payload_schema import ENFORCED, UNENFORCED, Place, outermost, unenforced
-from gateway.documents.spelling import suggestion
+from gateway.core.codec.pattern import Pattern, UnsupportedPatternError, why_broken
+from gateway.core.codec.payload_schema import ENFORCED, UNENFORCED, Place, contradiction, outermost, schemas, unenforced
+from gateway.documents.spelling import nearest, suggestion
 
 if TYPE_CHECKING:
     from gateway.contract.document import Node
@@ -26,6 +27,8 @@ OF_OPENAPI = {
     "nullable": ("JSON Schema has no keyword 'nullable'; it is OpenAPI's.", "Write type: [..., 'null']."),
 }
 JSON_TYPES = frozenset({None, "array", "boolean", "integer", "null", "number", "object", "string"})
+MEANT = {"divisibleBy": "multipleOf", "max": "maximum", "min": "minimum", "regex": "pattern", "regexp": "pattern"}
+UNCHANGED = {"7bit", "8bit", "binary"}  # encodings of MIME that leave a text as it is
 ANNOTATIONS = frozenset({
     "$comment", "$id", "$schema", "contentMediaType", "default", "definitions", "deprecated", "description", "examples",
     "externalDocs", "readOnly", "title", "writeOnly",
@@ -43,15 +46,29 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
 
 
 def _check(node: Node, schema: Any, place: Place, payload: Payload, findings: Findings) -> None:
-    for path, keyword, inner in unenforced(schema, place):
-        stated = node.at(*path, keyword)
-        if keyword == "type" and not JSON_TYPES.issuperset([stated.text, *(one.text for one in stated.entries())]):
-            continue  # reported as a violation of the specification
-        if explained := _explained(keyword, stated, inner):
-            # in the outermost schema, true and false are the switch for all members that no field reads
-            is_switch = keyword == "additionalProperties" and not path and stated.boolean is not None
-            if not is_switch and (keyword != "additionalProperties" or payload.unknown == "reject"):
-                findings.warning(stated, *explained)
+    for path, below, inner in schemas(schema, place):
+        for keyword in unenforced(below, inner):
+            stated = node.at(*path, keyword)
+            if not _is_violation(keyword, stated) and (explained := _explained(keyword, stated, inner)):
+                # in the outermost schema, true and false are the switch for all members that no field reads
+                is_switch = keyword == "additionalProperties" and not path and stated.boolean is not None
+                if not is_switch and (keyword != "additionalProperties" or payload.unknown == "reject"):
+                    findings.warning(stated, *explained)
+        if keyword := contradiction(below):
+            text = "No value passes, because the other keywords here exclude all that this one allows."
+            findings.warning(node.at(*path, keyword), text, "Correct one of them.")
+
+
+def _is_violation(keyword: str, stated: Node) -> bool:
+    """Tell whether the value of a keyword is none that JSON Schema allows."""
+    match keyword:
+        case "type":
+            return not JSON_TYPES.issuperset([stated.text, *(one.text for one in stated.entries())])
+        case "pattern":
+            return stated.text is None or bool(why_broken(stated.text))
+        case "contentEncoding":
+            return stated.text is None
+    return keyword in TESTS
 
 
 def _is_checked(stated: Node, place: Place) -> bool:
@@ -63,32 +80,57 @@ def _is_checked(stated: Node, place: Place) -> bool:
 
 def _explained(keyword: str, stated: Node, place: Place) -> tuple[str, str] | None:
     """What is wrong with a keyword that the codec does not enforce, and the fix; None when nothing is."""
-    match keyword:
-        case "additionalProperties":
-            return (
-                "additionalProperties has no effect here: readings with members that no field reads are dead letters.",
-                "Write additionalProperties: true in the outermost schema of the payload to ignore all such members.",
-            )
-        case "contentEncoding":
-            return f"The gateway does not know the encoding {quoted(stated.value)}.", f"Use {', '.join(ENCODINGS)}."
-        case "pattern" if reason := _reason(stated.text or ""):
-            return f"The gateway does not enforce this pattern; it does not support {reason}.", "Write it without that."
-        case "format":
-            fix = "Give the field an Avro type that checks it, or write a pattern."
-            is_checked = _is_checked(stated, place)
-            return (
-                None if is_checked else (f"The gateway does not enforce the format {quoted(stated.value)} here.", fix)
-            )
+    if explain := _OF_KEYWORDS.get(keyword):
+        return explain(stated, place)
     if keyword in UNENFORCED | TESTS.keys():
         text = f"The gateway does not enforce {keyword!r}: values that violate it pass."
         return OF_OPENAPI.get(keyword, (text, "Use other keywords, or remove it."))
+    if keyword in MEANT:
+        return f"JSON Schema has no keyword {keyword!r}.", f"Did you mean {MEANT[keyword]!r}?"
     near = "" if keyword in ANNOTATIONS or keyword.startswith("x-") else suggestion(keyword, ENFORCED, SIMILAR)
     return (f"JSON Schema has no keyword {keyword!r}.", near) if near else None
 
 
-def _reason(pattern: str) -> str:
+def _fixed(text: str, fix: str) -> _Explain:
+    return lambda _stated, _place: (text, fix)
+
+
+def _unknown_encoding(stated: Node, _place: Place) -> tuple[str, str] | None:
+    name = (stated.text or "").lower()
+    if name in UNCHANGED:
+        return None
+    near = {"hex": "base16"}.get(name) or nearest(name, ENCODINGS, SIMILAR)
+    fix = f"Did you mean {near!r}?" if near else f"Use {', '.join(ENCODINGS)}."
+    return f"The gateway does not know the encoding {quoted(stated.value)}.", fix
+
+
+def _unchecked_format(stated: Node, place: Place) -> tuple[str, str] | None:
+    if _is_checked(stated, place):
+        return None
+    text = f"The gateway does not enforce the format {quoted(stated.value)} here."
+    if stated.text in {"base64", "byte"}:
+        return text, "Instead, write contentEncoding: base64."
+    return text, "Give the field an Avro type that checks it, or write a pattern."
+
+
+def _unsupported_pattern(stated: Node, _place: Place) -> tuple[str, str] | None:
     try:
-        Pattern(pattern)
+        Pattern(stated.text or "")
     except UnsupportedPatternError as error:
-        return str(error)
-    return ""
+        return f"The gateway does not enforce this pattern; it does not support {error}.", "Write it without that."
+    return None
+
+
+_Explain = Callable[["Node", "Place"], "tuple[str, str] | None"]
+_OF_KEYWORDS: dict[str, _Explain] = {
+    "additionalProperties": _fixed(
+        "additionalProperties has no effect here: readings with members that no field reads are dead letters.",
+        "Write additionalProperties: true in the outermost schema of the payload to ignore all such members.",
+    ),
+    "contentEncoding": _unknown_encoding,
+    "format": _unchecked_format,
+    "items": _fixed(
+        "The gateway does not enforce a schema for each item.", "Write one schema for all items, or remove it."
+    ),
+    "pattern": _unsupported_pattern,
+}

@@ -76,7 +76,8 @@ class Payloads:
     def _payload(self, message: Node, *, of_element: bool) -> Payload | None:
         stated, place = message.at("payload"), message.stated("payload")
         if stated.is_absent:
-            self.findings.error(message, "The message has no payload schema.", "Add `payload`.")
+            if place.reference is None:  # else it is reported that it leads nowhere
+                self.findings.error(message, "The message has no payload schema.", "Add `payload`.")
             return None
         if not (stated.is_mapping and "schema" in stated.value):
             return self._json_schema(stated, place, of_element=of_element)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
 
 BESIDE = ("$ref", "summary", "description")  # texts for people, which some tools show
+SCHEMAS = {"additionalProperties", "allOf", "anyOf", "definitions", "items", "oneOf", "patternProperties", "properties"}
 MAX_CHAIN = 60  # references inside what references lead to
 
 
@@ -58,17 +59,27 @@ class _Walk:
             within = _within(node)
             fix = f"Write {within!r}: a reference starts at the top of the file." if within else fault.fix
             self.findings.error(node, f"The reference {node.reference!r} leads nowhere: {fault}.", fix)
-            if within:  # so that what it is part of is no schema without end too
+            if within:
                 node.value["$ref"] = within
+            else:
+                _take_anything(node)
             return
         if target.place in self.inside:
             message = f"The reference {node.reference!r} is cyclic: its target contains it."
             self.findings.error(node, message, "Describe the value without this reference.")
+            _take_anything(node)
         elif len(self.inside) > MAX_CHAIN:
             message = f"The reference leads through more than {MAX_CHAIN} others."
             self.findings.error(node, message, "Refer to the target directly.")
         elif target.place not in self.done:
             self.expand(target)
+
+
+def _take_anything(node: Node) -> None:
+    """Make a reference inside a JSON Schema the schema of any value, so that no later check finds its fault again."""
+    if SCHEMAS.intersection(node.tokens):
+        node.value.clear()
+        node.value["additionalProperties"] = True
 
 
 def _within(node: Node) -> str:

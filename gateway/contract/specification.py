@@ -21,6 +21,7 @@ from referencing import Registry
 
 from gateway.contract.document import Node, explained, quoted
 from gateway.contract.findings import Findings
+from gateway.core.codec.pattern import why_broken
 from gateway.documents.source import Place
 from gateway.documents.spelling import nearest, suggestion
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from gateway.contract.document import Document
 
 VERSION = re.compile(r"3\.([01])\.\d+\Z")
+FORMATS = jsonschema.FormatChecker(formats=[])
+FORMATS.checks("regex")(lambda text: not why_broken(text))
 LONG = 60  # characters of a value that a message quotes
 
 
@@ -95,9 +98,8 @@ def _validator(schema: Any, references: list[tuple[str, Any]]) -> Any:
         if isinstance(instance, dict) and isinstance(instance.get("$ref"), str):
             references.append((instance["$ref"], target))
 
-    formats = jsonschema.FormatChecker(formats=["regex"])
     kind = extend(jsonschema.Draft7Validator, {"x-target": note})
-    return kind(schema, format_checker=formats, registry=Registry())
+    return kind(schema, format_checker=FORMATS, registry=Registry())
 
 
 def _referred(node: Node, reference: str) -> Node:
@@ -142,8 +144,20 @@ def _unknown(error: Any, known: list[str]) -> list[str]:
 OTHER_TYPES = {  # of other languages, and what JSON Schema has
     "float": "number", "double": "number", "decimal": "number", "int": "integer", "long": "integer", "str": "string",
     "text": "string", "date": "string", "datetime": "string", "timestamp": "string", "bool": "boolean", "map": "object",
-    "dict": "object", "record": "object", "list": "array",
+    "dict": "object", "record": "object", "list": "array", "float32": "number", "float64": "number", "int8": "integer",
+    "int16": "integer", "int32": "integer", "int64": "integer", "uint8": "integer", "uint16": "integer",
+    "uint32": "integer", "uint64": "integer", "short": "integer", "byte": "integer", "varchar": "string",
+    "uuid": "string", "enum": "string", "bytes": "string", "binary": "string", "struct": "object", "json": "object",
 }  # fmt: skip
+_OF_DRAFT_4 = "Draft 4 of JSON Schema has true or false here, and draft 7 the limit itself."
+OF_EARLIER_DRAFTS = {  # of JSON Schema; with true or false
+    "exclusiveMaximum": (_OF_DRAFT_4, "If it is true, write the number of `maximum` here, and remove `maximum`."),
+    "exclusiveMinimum": (_OF_DRAFT_4, "If it is true, write the number of `minimum` here, and remove `minimum`."),
+    "required": (
+        "Draft 3 of JSON Schema has true or false here, and draft 7 a list of names in the object around it.",
+        "If it is true, write the member's name in `required` of the object around it. Remove it here.",
+    ),
+}
 KINDS = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "empty"}
 EXPECTED = {
     "object": "a mapping", "array": "a list", "string": "text", "boolean": "true or false", "null": "empty",
@@ -154,6 +168,8 @@ EXPECTED = {
 def _explained(error: Any) -> tuple[str, str]:
     """What is wrong, and the fix."""
     value, rule = error.instance, error.validator_value
+    if known := _known(error):
+        return known
     if error.validator == "required":
         missing = [key for key in rule if key not in value]
         names = " and ".join(map(repr, missing))
@@ -174,6 +190,16 @@ def _explained(error: Any) -> tuple[str, str]:
         message = "It matches none of the forms that the specification allows here."
         return message, fix or "Compare it with the AsyncAPI specification."
     return f"{_short(explained(error))}.", "Correct the value."
+
+
+def _known(error: Any) -> tuple[str, str] | None:
+    """What is wrong with the value of a keyword of JSON Schema, and the fix."""
+    key = next(reversed(error.absolute_path), None)
+    if isinstance(error.instance, bool) and key in OF_EARLIER_DRAFTS:
+        return OF_EARLIER_DRAFTS[key]
+    if error.validator == "format":
+        return f"The pattern is no regular expression: it has {why_broken(error.instance)}.", "Correct the pattern."
+    return None
 
 
 def _explained_type(value: Any, types: list[str]) -> tuple[str, str]:

@@ -36,6 +36,18 @@ VALID = '{"reading_ts":1,"sensor_id":"a","widget_type":"w","widget_weight_g":1,"
         ("sensor_id: {type: string}", "sensor_id: {type: string, contentEncoding: quoted-printable}",
          "/properties/sensor_id/contentEncoding",
          "The gateway does not know the encoding 'quoted-printable'. Use base64, base64url, base16."),
+        ("sensor_id: {type: string}", "sensor_id: {type: string, pattern: '^\\p{L}+$'}",
+         "/properties/sensor_id/pattern", "does not support properties of Unicode"),
+        ("sensor_id: {type: string}", "sensor_id: {type: string, contentEncoding: hex}",
+         "/properties/sensor_id/contentEncoding", "Did you mean 'base16'?"),
+        ("sensor_id: {type: string}", "sensor_id: {type: string, contentEncoding: base32}",
+         "/properties/sensor_id/contentEncoding", "Use base64, base64url, base16."),
+        ("sensor_id: {type: string}", "sensor_id: {type: string, format: byte}",
+         "/properties/sensor_id/format", "Instead, write contentEncoding: base64."),
+        (TEMPERATURE, "temp_celcius: {type: number, max: 5}", "/properties/temp_celcius/max",
+         "JSON Schema has no keyword 'max'. Did you mean 'maximum'?"),
+        (TEMPERATURE, "temp_celcius: {type: number, items: [{type: number}]}", "/properties/temp_celcius/items",
+         "The gateway does not enforce a schema for each item."),
         ("        additionalProperties: false\n        required: [reading_ts",
          "        patternProperties: {'^x-': {type: string}}\n        required: [reading_ts", "/patternProperties",
          "enforce 'patternProperties'"),
@@ -55,11 +67,32 @@ def test_a_keyword_without_effect_is_a_warning(copy: Copy, old: str, new: str, p
 
 
 @pytest.mark.parametrize(
+    ("schema", "keyword"),
+    [
+        ("type: number, minimum: 10, maximum: 5", "minimum"),
+        ("minLength: 2, maxLength: 1", "minLength"),
+        ("type: string, enum: [1, 2]", "enum"),
+        ("type: number, const: 5, maximum: 4", "const"),
+        ("enum: [1, 2], multipleOf: 5", "enum"),
+        ("minimum: 5, maximum: 5", ""),
+        ("enum: [1, a], type: string", ""),
+        ("enum: [], minimum: 5, maximum: '4'", ""),
+    ],
+)
+def test_keywords_that_exclude_each_other_are_a_warning(copy: Copy, schema: str, keyword: str) -> None:
+    """Every reading would be a dead letter."""
+    copy.edit(TEMPERATURE, f"temp_celcius: {{{schema}}}")
+    paths = [one.path for one in copy.findings() if "No value passes" in one.message]
+    assert paths == [f"{PAYLOAD}/properties/temp_celcius/{keyword}"] * bool(keyword)
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         ("reading_ts: {type: [string, integer]", "reading_ts: {type: [string, integer], format: date-time"),
         (TEMPERATURE, "temp_celcius: {type: number, format: double, minimum: -40.5, maximum: 1e3, multipleOf: 0.1}"),
         ("sensor_id: {type: string}", "sensor_id: {type: string, pattern: '^[a-z]+-\\d+$', title: x, $comment: y}"),
+        ("sensor_id: {type: string}", "sensor_id: {type: string, pattern: '^[\\w-.]+$', contentEncoding: 8bit}"),
         ("sensor_id: {type: string}", "sensor_id: {allOf: [{minLength: 1}, {maxLength: 9}], x-other: 1, unit: none}"),
     ],
 )

@@ -202,6 +202,13 @@ MESSAGES = [
     Fault("schemaFormat: application/vnd.apache.avro;version=1.9.0",
           "schemaFormat: application/vnd.apache.avro;version=1.11.0",
           "#/components/schemas/machineSensor/schemaFormat", "is not supported"),
+    Fault("temp_celcius: {type: number}", "temp_celcius: {type: number, exclusiveMinimum: true}",
+          "#/components/messages/widgetReadingJson/payload/properties/temp_celcius/exclusiveMinimum", "Draft 4"),
+    Fault("temp_celcius: {type: number}", "temp_celcius: {type: number, required: true}",
+          "#/components/messages/widgetReadingJson/payload/properties/temp_celcius/required", "Draft 3"),
+    Fault("sensor_id: {type: string}", "sensor_id: {type: string, pattern: '['}",
+          "#/components/messages/widgetReadingJson/payload/properties/sensor_id/pattern",
+          "no regular expression: it has an end in the middle of it"),
     *[
         Fault("schemaFormat: application/vnd.apache.avro;version=1.9.0", f"schemaFormat: {name}",
               "#/components/schemas/machineSensor/schemaFormat", named)
@@ -400,6 +407,28 @@ def test_examine_finds(copy: Copy, fault: Fault) -> None:
     assert all(one.fix for one in errors), "\n".join(map(str, errors))
     assert contract is None
     assert_fixed(copy, matching[0], findings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("temp_celcius: {type: number}", "temp_celcius: {type: number, minimum: '0'}",
+         "/properties/temp_celcius/minimum"),
+        ("temp_celcius: {type: number}", "temp_celcius: {exclusiveMaximum: false}",
+         "/properties/temp_celcius/exclusiveMaximum"),
+        ("temp_celcius: {type: number}", "temp_celcius: {$ref: '#/components/schemas/no'}", "/properties/temp_celcius"),
+        ("temp_celcius: {type: number}", "temp_celcius: {$ref: '#/components/messages/widgetReadingJson/payload'}",
+         "/properties/temp_celcius"),
+        ("sensor_id: {type: string}", "sensor_id: {type: string, pattern: '(a'}", "/properties/sensor_id/pattern"),
+        ("      payload:\n        type: object\n        additionalProperties: false\n        required: [reading",
+         "      payload:\n        $ref: no.yaml\n        additionalProperties: false\n        required: [reading", ""),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_schema_is_one_finding(copy: Copy, old: str, new: str, path: str) -> None:
+    """No other check finds cause again."""
+    copy.edit(old, new)
+    errors = [one for one in copy.findings() if one.severity == "error" or "not enforce" in one.message]
+    assert [one.path for one in errors] == [f"#/components/messages/widgetReadingJson/payload{path}"]
 
 
 def assert_fixed(copy: Copy, finding: Finding, before: list[Finding]) -> None:

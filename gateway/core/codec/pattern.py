@@ -10,13 +10,15 @@ instructions of the pattern are more than `MAX_WORK`: no message may keep the th
 seconds.
 
 What no automaton can do, or ECMA-262 does not have, raises UnsupportedPatternError with its name: looking around, back
-references, word boundaries, inline flags, properties of Unicode.
+references, word boundaries, inline flags, properties of Unicode. As in browsers, a brace that begins no quantifier, and
+a hyphen beside a class such as `\w`, are characters.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gateway.errors import DataError
 
@@ -37,13 +39,19 @@ _WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
 _LINE_ENDS: Ranges = ((10, 10), (13, 13), (0x2028, 0x2029))
 _CLASSES: dict[str, Ranges] = {"d": ((48, 57),), "s": _SPACE, "w": _WORD}
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
-_QUANTIFIER = re.compile(r"(?:([*+?])|\{(\d{1,4})(?:(,)(\d{1,4})?)?\})\??")
+_QUANTIFIER = re.compile(r"(?:([*+?])|\{(\d{1,9})(?:(,)(\d{1,9})?)?\})\??")
 _CODE_POINT = re.compile(r"x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}")
+_BRACES = re.compile(r"\{[\d,]+\}")
+_SURROGATES = re.compile(r"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}")
 _GROUP = re.compile(r"\((?:\?:|\?<[A-Za-z_$][\w$]*>|(?!\?))", re.ASCII)
 
 
 class UnsupportedPatternError(DataError):
-    """A pattern that cannot be matched; the text names why."""
+    """A pattern that cannot be matched; the text names why. `is_broken`: it is no pattern anywhere."""
+
+    def __init__(self, why: str, *, is_broken: bool = False) -> None:
+        super().__init__(why)
+        self.is_broken = is_broken
 
 
 class Characters(NamedTuple):
@@ -91,6 +99,15 @@ Node = Characters | Anchor | Sequence | Choice | Repeat
 _Instruction = Characters | Anchor | _Fork | None  # None is the end: the text matches
 
 
+def why_broken(text: Any) -> str:
+    """Say why a text is no pattern; "" when it is one, supported or not, or no text."""
+    try:
+        Pattern(text) if isinstance(text, str) else None
+    except UnsupportedPatternError as error:
+        return str(error) if error.is_broken else ""
+    return ""
+
+
 def negated(ranges: Iterable[tuple[int, int]]) -> Ranges:
     """Give all other code points."""
     gaps, begin = [], 0
@@ -113,7 +130,7 @@ class _Parser:
     def parse(self) -> Node:
         node = self._choice()
         if self._at < len(self._text):
-            self._refuse("a closing parenthesis without its opening one")
+            self._refuse("a closing parenthesis without its opening one", is_broken=True)
         return node
 
     def _next(self) -> str:
@@ -122,12 +139,12 @@ class _Parser:
     def _take(self) -> str:
         taken = self._next()
         if not taken:
-            self._refuse("an end in the middle of it")
+            self._refuse("an end in the middle of it", is_broken=True)
         self._at += 1
         return taken
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise UnsupportedPatternError(what)
+    def _refuse(self, what: str, *, is_broken: bool = False) -> NoReturn:
+        raise UnsupportedPatternError(what, is_broken=is_broken)
 
     def _choice(self) -> Node:
         options = [self._sequence()]
@@ -154,7 +171,7 @@ class _Parser:
             return Repeat(atom, int(symbol == "+"), 1 if symbol == "?" else None)
         most = int(high) if high else None if comma else int(low)
         if most is not None and most < int(low):
-            self._refuse("a quantifier whose numbers are out of order")
+            self._refuse("a quantifier whose numbers are out of order", is_broken=True)
         return Repeat(atom, int(low), most)
 
     def _atom(self) -> Node:
@@ -169,8 +186,10 @@ class _Parser:
                 return Characters(negated(_LINE_ENDS))
             case "\\":
                 return Characters(self._escaped())
-            case "*" | "+" | "?" | "{":
-                self._refuse(f"{taken} without something to repeat")
+            case "*" | "+" | "?":
+                self._refuse(f"{taken} without something to repeat", is_broken=True)
+            case "{" if _BRACES.match(self._text, self._at - 1):
+                self._refuse("braces without something to repeat, or without a first number")
         return Characters(((ord(taken), ord(taken)),))
 
     def _group(self) -> Node:
@@ -184,7 +203,7 @@ class _Parser:
             self._refuse(f"more than {_MAX_NESTING} groups inside each other")
         node = self._choice()
         if self._take() != ")":
-            self._refuse("an opening parenthesis without its closing one")
+            self._refuse("an opening parenthesis without its closing one", is_broken=True)
         self._depth -= 1
         return node
 
@@ -192,6 +211,8 @@ class _Parser:
         if match := _CODE_POINT.match(self._text, self._at):
             self._at = match.end()
             point = int(next(filter(None, match.groups())), 16)
+            if pair := _SURROGATES.match(self._text, match.start() - 1):
+                self._at, point = pair.end(), ord(json.loads(f'"{pair[0]}"'))
             if point > _LAST or 0xD800 <= point <= 0xDFFF:
                 self._refuse("half of a surrogate pair, or no code point")
             return ((point, point),)
@@ -221,9 +242,11 @@ class _Parser:
         return Characters(negated(ranges) if is_negated else tuple(ranges))
 
     def _range(self, first: Ranges, last: Ranges) -> Ranges:
-        ((low, _), *more), ((_, high), *others) = first, last
-        if more or others or low > high or {first, last} & {*_CLASSES.values()}:
-            self._refuse("a range without two ends in order")
+        if any(len(end) > 1 or end[0][0] < end[0][1] for end in (first, last)):  # one of them is a class
+            return (*first, (ord("-"), ord("-")), *last)
+        (low, _), (_, high) = *first, *last
+        if low > high:
+            self._refuse("a range whose ends are out of order", is_broken=True)
         return ((low, high),)
 
     def _in_class(self) -> Ranges:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test
+from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.reading import Reason
 
@@ -33,6 +33,7 @@ UNENFORCED = frozenset({
     "else", "format", "if", "maxContains", "minContains", "not", "nullable", "oneOf", "patternProperties",
     "prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
 })  # fmt: skip
+SIZES = ("Length", "Items", "Properties")
 OF_OBJECTS = frozenset({"additionalProperties", "properties", "required"})
 ENFORCED = frozenset({*TESTS, "additionalProperties", "allOf", "items", "properties", "required"})
 
@@ -299,10 +300,16 @@ def outermost(record: AvroType) -> Place:
     return Place(whole.type.branches if whole else (record,))
 
 
-def unenforced(schema: Any, place: Place, path: Path = ()) -> Iterator[tuple[Path, str, Place]]:
-    """List keywords without an effect: the path to theirs in the schema, the keyword, and the place of the payload."""
-    if not isinstance(schema, dict):
-        return
+def schemas(schema: Any, place: Place, path: Path = ()) -> Iterator[tuple[Path, dict[str, Any], Place]]:
+    """List a schema and those inside it that are objects: the path to each, and its place in the payload."""
+    if isinstance(schema, dict):
+        yield path, schema, place
+        for keyword, token, below, inner in _below_schema(schema, place):
+            yield from schemas(below, inner, (*path, keyword, *token))
+
+
+def unenforced(schema: dict[str, Any], place: Place) -> Iterator[str]:
+    """List the keywords of a schema, not of those inside it, that have no effect."""
     for keyword, argument in schema.items():
         if keyword in TESTS:
             is_made = TESTS[keyword](keyword, argument) is not None
@@ -313,9 +320,19 @@ def unenforced(schema: Any, place: Place, path: Path = ()) -> Iterator[tuple[Pat
         else:
             is_made = keyword in ENFORCED
         if not is_made:
-            yield path, keyword, place
-    for keyword, token, below, inner in _below_schema(schema, place):
-        yield from unenforced(below, inner, (*path, keyword, *token))
+            yield keyword
+
+
+def contradiction(schema: dict[str, Any]) -> str:
+    """Name a keyword of a schema whose values the other keywords exclude, all of them; "" for none."""
+    for low, high in (("minimum", "maximum"), *((f"min{what}", f"max{what}") for what in SIZES)):
+        limits: list[Any] = [schema.get(low), schema.get(high)]
+        if all(map(is_number, limits)) and limits[0] > limits[1]:
+            return low
+    tests = [test for key, value in schema.items() if key in TESTS and (test := TESTS[key](key, value))]
+    choices = [schema["const"]] if "const" in schema else _list(schema.get("enum"))
+    is_excluded = bool(choices) and all(any(test.error(one) for test in tests) for one in choices)
+    return ("const" if "const" in schema else "enum") if is_excluded else ""
 
 
 def _below_schema(schema: dict[str, Any], place: Place) -> Iterator[tuple[str, Path, Any, Place]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec.pattern import MAX_STEPS, MAX_WORK, Pattern, UnsupportedPatternError
+from gateway.core.codec.pattern import MAX_STEPS, MAX_WORK, Pattern, UnsupportedPatternError, why_broken
 
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -58,12 +58,25 @@ def test_matches_what_python_matches(pattern: str, text: str) -> None:
         (r"^[\b]$", ["\b"], ["b"]),
         ("", ["", "x"], []),
         ("a|^b|c$", ["xa", "bx", "xc"], ["xb", "cx"]),
+        (r"^[\w-.]+$", ["a-b.c"], ["a b"]),
+        (r"^[\d-z]$", ["5", "-", "z"], ["e"]),
+        (r"^{[^}]*}$", ["{}", "{x}"], ["x"]),
+        (r"^\ud83d\ude00$", ["😀"], ["\ud83d", "😁"]),
+        (r"^[\ud83d\ude00-\ud83d\ude02]$", ["😁"], ["😃"]),
     ],
 )
 def test_matches_as_ecma_262_says(pattern: str, matching: list[str], others: list[str]) -> None:
     """Where Python's `re` differs."""
     made = Pattern(pattern)
     assert [made.matches(text) for text in (*matching, *others)] == [True] * len(matching) + [False] * len(others)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("[", "an end in the middle of it"), ("a**", "* without something to repeat"), (r"\p{L}", ""), ("a", ""), (5, "")],
+)
+def test_only_what_is_no_pattern_anywhere_is_broken(text: object, why: str) -> None:
+    assert why_broken(text) == why
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "^(a|aa)+$", "(.*)*x", r"^(\w+\s?)*$", "a*a*a*a*a*$b"])
@@ -92,10 +105,13 @@ def test_steps_are_remembered_up_to_a_limit() -> None:
         ("(?<!a)b", "looking behind"), ("(?i)a", "inline flags"), ("(?P<n>a)", "inline flags"), (r"(a)\1", "escape"),
         (r"(?<n>a)\k<n>", "escape"), (r"\bx", "word boundaries"), (r"\p{L}", "properties of Unicode"),
         (r"\Aa\Z", "escape"), ("a**", "without something to repeat"), ("a++", "without something to repeat"),
-        ("a{,3}", "without something to repeat"), ("^*", "repeated ^ or $"), ("a{2,1}", "out of order"),
+
+        ("a{,3}", "without a first number"), ("{3}", "braces without something to repeat"),
+        ("^*", "repeated ^ or $"), ("a{2,1}", "out of order"),
         ("(a", "end in the middle"), ("a)", "closing parenthesis"), ("[a", "end in the middle"), ("\\", "end"),
-        ("[z-a]", "range"), (r"[\d-z]", "range"), (r"\ud83d", "surrogate"), (r"\u{110000}", "no code point"),
-        (r"\01", "octal"), ("((a{50}){50}){50}", "repetitions"), ("((()){9999}){9999}", "repetitions"),
+        ("[z-a]", "range"), (r"\udc00\ud83d", "surrogate"), (r"\ud83d", "surrogate"), (r"\u{110000}", "no code point"),
+        (r"\01", "octal"),
+        ("a{0,10000}", "repetitions"), ("((a{50}){50}){50}", "repetitions"), ("((()){9999}){9999}", "repetitions"),
         ("(" * 100 + ")" * 100, "inside each other"),
     ],
 )  # fmt: skip
