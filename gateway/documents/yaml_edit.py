@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from gateway.documents.yaml_file import Composer
 from gateway.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def insert(text: str, place: Place, added: Mapping[str, str]) -> str:
 
 
 def _root(text: str) -> yaml.MappingNode:
-    node = Composer(text).get_single_node()
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
     assert isinstance(node, yaml.MappingNode), "the file was read before, and its top is a mapping"
     return node
 

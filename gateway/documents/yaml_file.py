@@ -1,7 +1,8 @@
 """A YAML file -> plain data and lines.
 
-PyYAML composes a tree of nodes with their positions. Its constructor is not used, because YAML 1.1 would read `on`,
-`012` and `12:30` as true, 10 and 750. This file decides instead:
+libyaml, which the wheels of PyYAML contain, parses the text into events with their positions; PyYAML's own parser takes
+20 times as long. What PyYAML makes of the events is not used, because YAML 1.1 would read `on`, `012` and `12:30` as
+true, 10 and 750. This file decides instead:
 
 - Plain scalars are numbers only in the forms of JSON, and `true`, `false` and `null` only in the spellings of YAML 1.2.
   Everything else is text: `on`, `no`, `012`, `12:30`, `1_000`, `0x1F`, `.inf`, `2026-01-05`. If a setting needs a
@@ -24,7 +25,7 @@ from gateway.documents.source import MAXIMUM_DEPTH, Place, Source, dotted, read_
 from gateway.errors import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MAXIMUM_FINDINGS = 100
@@ -35,7 +36,6 @@ _WORDS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _OMITTED: Any = object()  # stands for a rejected value, which is left out
 
 
@@ -67,175 +67,135 @@ def parse(text: str, path: Path, name: str, write: Callable[[Place], str] = dott
     return _Reader(Source(path, name, {}), write).read(text)
 
 
-class _TooDeepError(yaml.MarkedYAMLError):
-    """A node below `MAXIMUM_DEPTH` levels; raised before the composer recurses into it."""
-
-
-class Composer(yaml.SafeLoader):
-    """PyYAML's composer with a limit of depth. It keeps what the composer resolves: anchors, aliases and tags.
-
-    `tag` of a node is the syntax to reject (`*`, `&`, `!`, or several of them), and empty for all other nodes.
-    """
-
-    _depth = -1
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        """Compose a node, unless it is too deep; an alias becomes a scalar."""
-        parser: Any = self  # the types of PyYAML cover its nodes, not its events
-        event = parser.peek_event()
-        if parser.check_event(yaml.AliasEvent):
-            parser.get_event()
-            return yaml.ScalarNode("*", "", event.start_mark, event.end_mark)
-        self._depth += 1
-        if self._depth > MAXIMUM_DEPTH:
-            raise _TooDeepError(problem_mark=event.start_mark)
-        self.anchors.clear()  # no alias looks one up, and two equal ones would end the parsing
-        node = super().compose_node(parent, index)
-        assert node is not None, "every event but an alias has a node"
-        self._depth -= 1
-        node.tag = "&" * (event.anchor is not None) + "!" * (event.tag is not None)
-        return node
-
-    def descend_resolver(self, parent: yaml.Node | None, index: Any) -> None:
-        """Skip PyYAML's choice of tags by YAML 1.1: `scalar` decides."""
-
-    def ascend_resolver(self) -> None:
-        """As above."""
-
-    def resolve(self, *_: Any) -> str:
-        """As above."""
-        return ""
-
-
-_SYNTAX = {
-    "*": ("An alias (`*name`) is not allowed.", "Write the value out."),
-    "&": ("An anchor (`&name`) is not allowed.", "Write the value out where it is used."),
-    "!": ("A tag (`!name`) is not allowed.", "Remove it; put text in quotes."),
-}
+_NO_MAPPING = "Check that it is the right file; it needs `key: value` lines."
 
 
 class _Reader:
-    """Turns the composed nodes of one file into data."""
+    """Turns the events of one file into data."""
 
     def __init__(self, source: Source, write: Callable[[Place], str]) -> None:
         self._source = source
         self._write = write
+        self._events: Iterator[Any] = iter(())
 
     def read(self, text: str) -> Source:
+        self._events = yaml.parse(text, Loader=yaml.CSafeLoader)
         try:
-            loader = Composer(text)
+            self._source.data.update(self._document())
         except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            self._stop(line, f"Character U+{error.character:04X} is not allowed in YAML.", "Remove it.")
-        try:
-            self._source.data.update(self._top(loader))
+            character = chr(int(error.character))
+            line = text.count("\n", 0, text.find(character)) + 1
+            self._stop(line, f"Character U+{ord(character):04X} is not allowed in YAML.", "Remove it.")
         except yaml.MarkedYAMLError as error:
-            self._stop(*_explained(error))
-        except (ValueError, OverflowError):  # PyYAML passes the number of "\U00110000" to chr()
-            self._stop(loader.line + 1, "An escape sequence names no character.", "Write the character itself.")
+            self._stop(*_explained(error, text))
         return self._source
 
-    def _top(self, loader: Composer) -> dict[str, Any]:
-        top = loader.get_single_node()
-        if top is None or (isinstance(top, yaml.ScalarNode) and not (top.value or top.tag)):
-            self._stop(0, "The file is empty.", "Check that it is the right file; it needs `key: value` lines.")
+    def _document(self) -> dict[str, Any]:
+        next(self._events)  # the start of the stream
+        is_empty = isinstance(next(self._events), yaml.StreamEndEvent)
+        top = None if is_empty else next(self._events)
+        if top is None or (isinstance(top, yaml.ScalarEvent) and not top.value):
+            self._stop(0, "The file is empty.", _NO_MAPPING)
         data = self._value(top, ())
+        next(self._events)  # the end of the document
+        end = next(self._events)
+        if not isinstance(end, yaml.StreamEndEvent):
+            self._stop(_line(end), "A second document begins here.", "Keep one document in the file.")
         if not isinstance(data, dict):
             kind = "a list" if isinstance(data, list) else "one value"
-            fix = "Check that it is the right file; it needs `key: value` lines."
-            self._stop(_line(top), f"The top of the file is {kind}, not a mapping.", fix)
+            self._stop(_line(top), f"The top of the file is {kind}, not a mapping.", _NO_MAPPING)
         return data
 
-    def _value(self, node: Any, place: Place) -> Any:
-        self._check_syntax(node, place)
-        if "*" in node.tag:
+    def _value(self, event: Any, place: Place) -> Any:
+        if len(place) > MAXIMUM_DEPTH:
+            self._stop(_line(event), f"The file is nested more than {MAXIMUM_DEPTH} levels deep.", "Use fewer levels.")
+        self._check_syntax(event, place)
+        if isinstance(event, yaml.AliasEvent):
             return _OMITTED
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, place)
-        if isinstance(node, yaml.SequenceNode):
-            return self._sequence(node, place)
-        return self._scalar(node, place)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(place)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(place)
+        return self._scalar(event, place)
 
-    def _check_syntax(self, node: yaml.Node, place: Place) -> None:
-        for syntax in node.tag:
-            self._find(node, place, *_SYNTAX[syntax])
+    def _check_syntax(self, event: Any, place: Place) -> None:
+        """Report an alias, an anchor or a tag."""
+        if isinstance(event, yaml.AliasEvent):
+            self._find(event, place, "An alias (`*name`) is not allowed.", "Write the value out.")
+            return
+        if event.anchor is not None:
+            self._find(event, place, "An anchor (`&name`) is not allowed.", "Write the value out where it is used.")
+        if event.tag is not None:
+            self._find(event, place, "A tag (`!name`) is not allowed.", "Remove it; put text in quotes.")
 
-    def _mapping(self, node: yaml.Node, place: Place) -> dict[str, Any]:
+    def _mapping(self, place: Place) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = self._key(key_node, place)
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, place)
             here = (*place, key)
             first = self._source.lines.get(here)
             if first is None:
-                self._source.lines[here] = _line(key_node)
+                self._source.lines[here] = _line(event)
             else:
-                self._find(key_node, here, f"The key is repeated; it is first on line {first}.", "Remove one of them.")
-            value = self._value(value_node, here)
+                self._find(event, here, f"The key is repeated; it is first on line {first}.", "Remove one of them.")
+            value = self._value(next(self._events), here)
             if value is not _OMITTED and first is None:
                 mapping[key] = value
         return mapping
 
-    def _key(self, node: yaml.Node, place: Place) -> str:
-        if not isinstance(node, yaml.ScalarNode) or "*" in node.tag:
-            self._find(node, place, "A key must be text.", "Put it in quotes.")
-            self._value(node, (*place, ""))
+    def _key(self, event: Any, place: Place) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            self._find(event, place, "A key must be text.", "Put it in quotes.")
+            self._value(event, (*place, ""))
             return ""
-        self._check_syntax(node, place)
-        if not node.value:
-            self._find(node, place, "A key is empty.", "Write its name before the colon.")
-        if node.style is None and node.value == "<<":
-            self._find(node, place, "A merge key (`<<`) is not allowed.", "Write the keys out.")
-        self._check_surrogates(node, place)
-        return _SURROGATE.sub("\ufffd", str(node.value))
+        self._check_syntax(event, place)
+        if not event.value:
+            self._find(event, place, "A key is empty.", "Write its name before the colon.")
+        if not event.style and event.value == "<<":
+            self._find(event, place, "A merge key (`<<`) is not allowed.", "Write the keys out.")
+        return str(event.value)
 
-    def _sequence(self, node: yaml.Node, place: Place) -> list[Any]:
+    def _sequence(self, place: Place) -> list[Any]:
         sequence: list[Any] = []
-        for index, item in enumerate(node.value):
-            here = (*place, str(index))
-            self._source.lines[here] = _line(item)
-            value = self._value(item, here)
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            here = (*place, str(len(sequence)))
+            self._source.lines[here] = _line(event)
+            value = self._value(event, here)
             sequence.append(None if value is _OMITTED else value)
         return sequence
 
-    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
-        self._check_surrogates(node, place)
-        if node.style is not None or node.tag:
-            return str(node.value)
+    def _scalar(self, event: Any, place: Place) -> Any:
+        if event.style or event.tag is not None:
+            return str(event.value)
         try:
-            return scalar(node.value)
+            return scalar(event.value)
         except ValueError:
-            self._find(node, place, "The number is too large.", "Put it in quotes if it is text.")
+            self._find(event, place, "The number is too large.", "Put it in quotes if it is text.")
             return _OMITTED
 
-    def _check_surrogates(self, node: yaml.Node, place: Place) -> None:
-        if _SURROGATE.search(node.value):
-            self._find(node, place, "The text contains half of a surrogate pair.", "Write the character itself.")
-
-    def _find(self, node: yaml.Node, place: Place, message: str, fix: str) -> None:
+    def _find(self, event: Any, place: Place, message: str, fix: str) -> None:
         found = self._source.findings
-        found.append(Finding(self._source.name, _line(node), self._write(place), message, fix))
+        found.append(Finding(self._source.name, _line(event), self._write(place), message, fix))
         if len(found) >= MAXIMUM_FINDINGS:
-            self._stop(_line(node), f"The file has {MAXIMUM_FINDINGS} findings up to this line.", "Fix these first.")
+            self._stop(_line(event), f"The file has {MAXIMUM_FINDINGS} findings up to this line.", "Fix these first.")
 
     def _stop(self, line: int, message: str, fix: str) -> NoReturn:
         refuse(self._source.name, line, message, fix, self._source.findings)
 
 
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
 
 
-def _explained(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
+def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str, str]:
     """The line of an error in the syntax, what is wrong, and the fix."""
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 0
-    problem = error.problem or "unknown error"
-    if isinstance(error, _TooDeepError):
-        return line, f"The file is nested more than {MAXIMUM_DEPTH} levels deep.", "Use fewer levels."
-    if "another document" in problem:
-        return line, "A second document begins here.", "Keep one document in the file."
-    if "'\\t'" in problem:
+    if mark and "".join(text.splitlines()[mark.line : line])[mark.column : mark.column + 1] == "\t":
         return line, "The line is indented with a tab.", "Indent with spaces."
+    problem = error.problem or "unknown error"
+    if "escape code" in problem:
+        return line, "An escape sequence names no character.", "Write the character itself."
     context = f" ({error.context})" if error.context else ""
     fix = "Check indentation, colons, brackets and quotes above this line."
     return line, f"The YAML is invalid: {problem}{context}.", fix
