@@ -48,9 +48,10 @@ def check(roots: Iterable[Node], findings: Findings) -> None:
 def _scalars(root: Node) -> Iterator[tuple[Node, str]]:
     """Every value that is neither a mapping nor a list, with the name of the member that has it or its list."""
     for node in root.inside():
-        members = [(node.own(key), key) for key in node.value] if node.is_mapping else []
-        members += [(one, (node.tokens or ("",))[-1]) for one in node.own_entries()]
-        yield from (each for each in members if not isinstance(each[0].value, dict | list))
+        of_list = "" if node.is_mapping else (node.tokens or ("",))[-1]
+        for key, value in node.items():
+            if not isinstance(value, dict | list):
+                yield node.own(key), of_list or key
 
 
 def _is_secret(node: Node, name: str) -> bool:

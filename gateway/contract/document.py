@@ -225,11 +225,17 @@ class Node:
 
     def entries(self) -> list[Node]:
         """Items of a list, references followed; nothing for other values."""
-        return [self.at(str(index)) for index in range(len(self.value))] if isinstance(self.value, list) else []
+        return [self.at(key) for key, _ in self.items()] if isinstance(self.value, list) else []
 
     def own_entries(self) -> list[Node]:
         """Items of a list, references not followed; nothing for other values."""
-        return [self.own(str(index)) for index in range(len(self.value))] if isinstance(self.value, list) else []
+        return [self.own(key) for key, _ in self.items()] if isinstance(self.value, list) else []
+
+    def items(self) -> list[tuple[str, Any]]:
+        """Keys and plain values of a mapping, or of a list, whose keys are its indexes; nothing for other values."""
+        if isinstance(self.value, list):
+            return [(str(index), value) for index, value in enumerate(self.value)]
+        return [*self.value.items()] if isinstance(self.value, dict) else []
 
     def inside(self, skipped_list: str = "") -> Iterator[Node]:
         """This value and all mappings and lists in it, in order, except lists of a key; references not followed."""
@@ -237,11 +243,10 @@ class Node:
         while pending:
             node = pending.pop()
             yield node
-            below = [node.own(key) for key in node.value] if node.is_mapping else node.own_entries()
             pending += [
-                one
-                for one in reversed(below)
-                if isinstance(one.value, dict) or (isinstance(one.value, list) and one.tokens[-1] != skipped_list)
+                node.own(key)
+                for key, value in reversed(node.items())
+                if isinstance(value, dict) or (isinstance(value, list) and key != skipped_list)
             ]
 
     def correct(self, key: str, name: str) -> None:

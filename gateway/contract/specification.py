@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache, reduce
 from importlib.resources import files
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +76,8 @@ Misspelt = dict[tuple[tuple[Path, Place], str], tuple[Node, str]]  # a place and
 
 
 def _check(document: Document, version: str, findings: Findings, misspelt: Misspelt) -> None:
-    schema = json.loads((files("gateway.contract") / "official" / f"asyncapi-{version}.json").read_text("utf-8"))
     references: list[tuple[str, Any]] = []
-    validator = _validator(schema, references)
+    validator = _validator(_official(version), references)
     pending: list[tuple[Node, Any]] = [(document.root, None)]
     seen: set[Any] = set()
     while pending:
@@ -91,14 +92,29 @@ def _check(document: Document, version: str, findings: Findings, misspelt: Missp
         references.clear()
 
 
+@cache
+def _official(version: str) -> Any:
+    return json.loads((files("gateway.contract") / "official" / f"asyncapi-{version}.json").read_text("utf-8"))
+
+
 def _validator(schema: Any, references: list[tuple[str, Any]]) -> Any:
-    """A validator that collects references with the schemas of their targets."""
+    """A validator that collects references with the schemas of their targets.
+
+    It looks up the definitions of the official schema itself, because the library's resolver takes a third of the time.
+    """
+
+    @cache
+    def target(reference: str) -> Any:
+        return reduce(getitem, reference.split("/")[1:], schema)
+
+    def refer(validator: Any, reference: str, instance: Any, _schema: Any) -> Iterator[Any]:
+        yield from validator.descend(instance, target(reference))
 
     def note(_validator: Any, target: Any, instance: Any, _schema: Any) -> None:
         if isinstance(instance, dict) and isinstance(instance.get("$ref"), str):
             references.append((instance["$ref"], target))
 
-    kind = extend(jsonschema.Draft7Validator, {"x-target": note})
+    kind = extend(jsonschema.Draft7Validator, {"x-target": note, "$ref": refer})
     return kind(schema, format_checker=FORMATS, registry=Registry())
 
 

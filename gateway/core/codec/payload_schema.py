@@ -9,7 +9,9 @@ Text with a `contentEncoding` is decoded where an Avro type of bytes takes it; e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number
 from gateway.core.codec.validation_error import ValidationError, tokens
@@ -157,7 +159,8 @@ NO_MEMBER = _always(FORBIDDEN._replace(reason=Reason.EXTRA_FIELD, clause="is the
 # --- reducing ----------------------------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """What the codec does with the value at a place of the payload."""
 
     types: tuple[AvroType, ...] = ()  # that take it; the branches of a union
@@ -176,17 +179,22 @@ class Place(NamedTuple):
         """True when an object may pass."""
         return "object" in (self.kinds or {"object"})
 
-    def _reads(self) -> Iterator[tuple[Path, Field]]:
-        yield from self.parts
-        yield from ((path, field) for each in self.types for field in each.fields for path in field.paths if path)
+    @cached_property
+    def _reads(self) -> dict[str, list[tuple[Path, Field]]]:
+        """The fields that read a member, by its name, with the rest of their paths."""
+        fields = [(path, field) for each in self.types for field in each.fields for path in field.paths if path]
+        reads: dict[str, list[tuple[Path, Field]]] = {}
+        for path, field in [*self.parts, *fields]:
+            reads.setdefault(path[0], []).append((path[1:], field))
+        return reads
 
     def names(self) -> set[str]:
         """The members that are read by name."""
-        return {path[0] for path, _ in self._reads()}
+        return set(self._reads)
 
     def member(self, name: str) -> Place:
         """Give the place of a member of an object."""
-        read = [(path[1:], field) for path, field in self._reads() if path[0] == name]
+        read = self._reads.get(name, [])
         types = [branch for path, field in read if not path for branch in field.type.branches]
         types += [branch for each in self.types if each.kind == "map" for branch in each.inner[0].branches]
         parts = tuple((path, field) for path, field in read if path)
@@ -210,7 +218,7 @@ class Place(NamedTuple):
         """Tell whether an object without the member is refused."""
         if len([each for each in self.types if each.kind != "null"]) > 1 or not self.is_certain:
             return False
-        read = [field for path, field in self._reads() if path == (name,)]
+        read = [field for path, field in self._reads.get(name, []) if not path]
         return any(not field.has_default and len(field.paths) == 1 for field in read)
 
     def refuses_others(self) -> bool:
