@@ -42,12 +42,15 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
 LOCKED := $(INSTALL) --require-hashes
 FAILED := { echo "Python packages could not be installed; see the lines above. Check the network." >&2; exit 1; }
 JAVA := .cache/kafka/.complete .cache/registry/.complete .cache/reader/.complete
+SERVERS := $(JAVA) .cache/kafka/classes.jsa .cache/prometheus/.complete
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# Compile the gateway as an installation does: the tests start it hundreds of times, also where Python may not write.
-setup: .venv/.installed-dev $(JAVA) .cache/prometheus/.complete
+# Downloads of Maven and of pip run at the same time. Compile the gateway as an installation does: the tests start it
+# hundreds of times, also where Python may not write.
+setup: | system-test
+	@$(MAKE) --no-print-directory --jobs=3 .venv/.installed-dev $(SERVERS)
 	@$(BIN)/python -m compileall -q gateway
 
 # A job takes whole files, in the order that tests/conftest.py sets.
@@ -148,6 +151,9 @@ $(BIN)/python: | system-run
 
 .cache/prometheus/.complete: requirements/prometheus.sh | system-test
 	@requirements/prometheus.sh .cache/prometheus
+
+.cache/kafka/classes.jsa: .cache/kafka/.complete | .venv/.installed-dev
+	@$(BIN)/python -m tests.stack.archive
 
 .cache/%/.complete: tests/stack/java/fetch.sh $(wildcard tests/stack/java/*.xml tests/stack/java/*.java) | system-test
 	@tests/stack/java/fetch.sh $* .cache/$*

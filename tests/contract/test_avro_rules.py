@@ -54,7 +54,7 @@ def test_apache_avro_gives_the_same_verdicts() -> None:
     """Except on the last group, where its parser is more lenient than the specification."""
     schemas = VALID + INVALID + BY_SPECIFICATION
     libraries = f"{fetched('reader') / 'lib'}/*"
-    program = java("256m", "-Dfile.encoding=UTF-8", "-cp", libraries, TESTS / "stack" / "java" / "Verdicts.java")
+    program = java("reader", "-Dfile.encoding=UTF-8", "-cp", libraries, TESTS / "stack" / "java" / "Verdicts.java")
     done = subprocess.run(program, input="\n".join(schemas), text=True, capture_output=True, check=True, timeout=120)
     verdicts = dict(zip(schemas, done.stdout.split(), strict=True))
     assert [text for text in VALID + BY_SPECIFICATION if verdicts[text] != "true"] == []

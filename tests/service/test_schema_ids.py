@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from gateway.installation import open_installation
@@ -110,7 +111,8 @@ def test_run_waits_where_the_registry_is_another_one(
     assert int.from_bytes(value[1:5]) == pin["id"]
 
     another.stop()
-    another.start()  # empty
+    another.start()
+    assert httpx.get(f"{another.url}/subjects").json() == []
     fill(another)
     wait_for(lambda: "receiveDoors" in waiting(gateway), 90, "the registry's new contents to be noticed")
     assert not gateway.is_ready()

@@ -88,7 +88,7 @@ def read_with_java(bootstrap: str, registry_url: str, topic: str, count: int) ->
     class_path = f"{folder / 'classes'}:{folder / 'lib'}/*"
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
     arguments = (bootstrap, registry_url, topic, str(count), str(READ_SECONDS))
-    output = _output(java("256m", quiet, "-Dfile.encoding=UTF-8", "-cp", class_path, "Reader", *arguments))
+    output = _output(java("reader", quiet, "-Dfile.encoding=UTF-8", "-cp", class_path, "Reader", *arguments))
     return [json.loads(line) for line in output.splitlines()]
 
 

@@ -52,7 +52,7 @@ class Registry(Server):
             "apicurio.storage.sql.kind": "h2",
             "apicurio.datasource.url": "jdbc:h2:mem:registry",
         }
-        self.launch(java("256m", *(f"-D{name}={value}" for name, value in settings.items()), "-jar", jar))
+        self.launch(java("registry", *(f"-D{name}={value}" for name, value in settings.items()), "-jar", jar))
         self.wait_ready(self._answers, READY_SECONDS)
         httpx.put(f"{self.url}/config", json={"compatibility": "BACKWARD"}, timeout=10).raise_for_status()
         return self
