@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,8 @@ from gateway.core.address import Address
 from gateway.core.avro_schema import build
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
-from gateway.core.model import AvroSchema, Contract, KafkaServer, MqttServer, Parameter, Route, Stream, Topic
+from gateway.core.message_demands import Demands, demands_of
+from gateway.core.model import AvroSchema, Contract, KafkaServer, Message, MqttServer, Parameter, Route, Stream, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +69,25 @@ def stream(  # every argument is by name and has the usual value
     to = route(name, definition, keys)
     failing = route("dead-letters")
     return Stream(name, servers, parsed, parameters, 1, unknown, to, failing, tuple(examples), content=content)
+
+
+def several(**kinds: Stream | dict[str, Any]) -> Stream:
+    """A receive operation of several messages, by name: a stream of one, or the JSON Schema of one that is ignored."""
+    messages = tuple(
+        Message(name, demands_of_stream(one), one)
+        if isinstance(one, Stream)
+        else Message(name, demands_of(one, None), None)
+        for name, one in kinds.items()
+    )
+    return replace(next(one.stream for one in messages if one.stream), messages=messages)
+
+
+def demands_of_stream(made: Stream) -> Demands:
+    """The demands of a stream's only message."""
+    assert made.route.schema is not None
+    return demands_of(
+        made.payload_schema, made.route.schema.record, rejects=made.unknown == "reject", is_array=made.is_array
+    )
 
 
 def contract(*streams: Stream, servers: Sequence[str] = ("broker",)) -> Contract:

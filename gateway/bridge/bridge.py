@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
         def transform_all(
             self, readings: Sequence[Reading]
-        ) -> TransformResults[Record] | TransformResults[list[Record]]:
+        ) -> TransformResults[Record] | TransformResults[list[Record]] | TransformResults[Record | list[Record]]:
             """Transform the readings in order: all, or as many as produce a limited number of records."""
 
 
@@ -325,7 +325,12 @@ class Bridge:
         if results.dead_letters:
             dead_letters = [(entries[number], dead_letter) for number, dead_letter in results.dead_letters.items()]
             self._dead_letter(self.dead_lanes[lane.stream], dead_letters)
-            entries = [entry for number, entry in enumerate(entries) if number not in results.dead_letters]
+        if results.ignored:
+            ignored = [entries[number] for number in results.ignored]
+            self._book_out(lane.stream, ignored).dropped["ignored"] += len(ignored)
+        if results.dead_letters or results.ignored:
+            others = {*results.dead_letters, *results.ignored}
+            entries = [entry for number, entry in enumerate(entries) if number not in others]
         if monitor := self._rules.monitors.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result

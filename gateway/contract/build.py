@@ -11,7 +11,7 @@ devices publish at QoS 0 still arrive at 0, and a forgotten binding loses no rea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.contract import (
@@ -20,6 +20,7 @@ from gateway.contract import (
     header_rules,
     headers,
     mapping,
+    message_choices,
     payload_rules,
     pointers,
     route,
@@ -28,7 +29,8 @@ from gateway.contract import (
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.document import quoted
 from gateway.contract.mapping import Mapping
-from gateway.contract.message import Payload, Payloads, only_message
+from gateway.contract.message import FORWARD, Payload, Payloads, messages_of
+from gateway.contract.message_choices import MessageNode
 from gateway.contract.server import kafka_server, mqtt_server, protocol
 from gateway.core.model import Contract, Ignored, KafkaServer, MqttServer, Stream
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
@@ -62,9 +64,11 @@ class _Incoming:
 
     channel: Channel
     address: Address | None
+    name: str  # of the message in the channel
     message: Node
     payload: Payload
     content: Content
+    is_ignored: bool
 
 
 def build(document: Document, findings: Findings) -> Built:
@@ -116,16 +120,9 @@ class _Builder:
     def _receiving(self, name: str, operation: Node) -> Stream | Ignored | None:
         if name in {UNMAPPED, NOT_ADDRESSED}:
             self.findings.error(operation, f"The name {name!r} is reserved for metrics.", "Rename the operation.")
-        stated = operation.at(IGNORED)
-        if not stated.is_absent and stated.boolean is None:
-            self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
-        return self._ignored(name, operation) if stated.boolean else self._stream(name, operation)
+        return self._ignored(name, operation) if self._is_ignored(operation) else self._stream(name, operation)
 
     def _ignored(self, name: str, operation: Node) -> Ignored | None:
-        for key in (stage.FORWARD, stage.DEAD_LETTER):
-            if not operation.stated(key).is_absent:
-                message = f"The operation has {IGNORED}, so its messages go nowhere."
-                self.findings.error(operation.stated(key), message, f"Remove {key}, or {IGNORED}.")
         source = self._channel(operation)
         if source is None or source.protocol == "unknown" or not self._is_mqtt(operation, source):
             return None
@@ -134,16 +131,30 @@ class _Builder:
 
     def _stream(self, name: str, operation: Node) -> Stream | None:
         source = self._channel(operation)
-        sendings = self._sendings(operation)
+        default = self._sendings(operation)
         failing = self._sending(operation.stated("x-dead-letter-to"), "x-dead-letter-to", dead_letters=True)
         if source is None or source.protocol == "unknown" or not self._is_mqtt(operation, source):
             return None
-        self._require(operation, "x-forward-to", "where readings go")
+        messages = self._incoming(operation, source)
+        if not messages or not all(one.is_ignored or _states_forward(one.message) for one in messages):
+            self._require(operation, "x-forward-to", "where readings go")
         self._require(operation, "x-dead-letter-to", "where dead letters go")
-        qos = self._qos(operation)
-        incoming = self._incoming(operation, source)
-        if incoming is None:
+        wanted = [one for one in messages if not one.is_ignored]
+        streams = {one.name: self._stream_of(name, operation, one, default, failing) for one in wanted}
+        kinds = message_choices.check([_kind(one, streams) for one in messages], self.findings)
+        if failing is None or not wanted or not all(streams.values()):
             return None
+        first = streams[wanted[0].name]
+        assert first is not None, "all are there"
+        header_rules.check_dead_letters(first, failing, self.findings)
+        return replace(first, messages=kinds) if len(messages) > 1 else first
+
+    def _stream_of(
+        self, name: str, operation: Node, incoming: _Incoming, default: list[Sending], failing: Sending | None
+    ) -> Stream | None:
+        """Make the stream of one of an operation's messages alone."""
+        message, source = incoming.message, incoming.channel
+        sendings = self._sendings(message) if _states_forward(message) else default
         targets: list[Sending] | list[None] = sendings or [None]
         mappings = [self._mapping(incoming, sending) for sending in targets]
         self.mappings += mappings
@@ -152,10 +163,10 @@ class _Builder:
             return None
         self._check_watched(operation, payload)
         sequence = pointers.sequence(operation, payload, record, self.findings)
-        silent_after = self._silent_after(operation)
+        silent_after, qos = self._silent_after(operation), self._qos(operation)
         if incoming.address is None or failing is None:
             return None
-        stream = Stream(
+        return Stream(
             name=name,
             servers=source.servers,
             address=incoming.address,
@@ -165,26 +176,41 @@ class _Builder:
             route=sendings[0].route,
             also=tuple(sending.route for sending in sendings[1:]),
             dead_letters=failing.route,
-            examples=examples.payloads(incoming.message),
+            examples=examples.payloads(message),
             payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
             array_schema=payload.around,
             sequence=sequence,
             silent_after=silent_after,
-            user_properties=frozenset(headers.properties(incoming.message)),
-            example_headers=headers.example_texts(incoming.message),
+            user_properties=frozenset(headers.properties(message)),
+            example_headers=headers.example_texts(message),
             content=incoming.content,
             is_array=payload.is_array,
         )
-        header_rules.check_dead_letters(stream, failing, self.findings)
-        return stream
 
-    def _incoming(self, operation: Node, source: Channel) -> _Incoming | None:
+    def _incoming(self, operation: Node, source: Channel) -> list[_Incoming]:
+        """The messages of a stream; [] when one is invalid."""
         where = address(source, self.findings)
-        message = only_message(operation, source, self.findings)
-        payload = None if message is None else self.payloads.readings(message)
-        if message is None or payload is None:
-            return None
-        return _Incoming(source, where, message, payload, self._content(message))
+        messages = messages_of(operation, source, self.findings)
+        read = [(name, one, self.payloads.readings(one), self._is_ignored(one)) for name, one in messages]
+        if read and all(is_ignored for *_, is_ignored in read):
+            text = "All messages of the operation are ignored."
+            self.findings.error(read[0][1].at(IGNORED), text, "Write x-ignored: true at the operation instead.")
+        return [
+            _Incoming(source, where, name, one, payload, self._content(one), is_ignored)
+            for name, one, payload, is_ignored in read
+            if payload is not None
+        ]
+
+    def _is_ignored(self, node: Node) -> bool:
+        """Whether an operation or a message is not wanted, so that it goes nowhere."""
+        stated = node.at(IGNORED)
+        if not stated.is_absent and stated.boolean is None:
+            self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
+        for key in (FORWARD, stage.DEAD_LETTER) if stated.boolean else ():
+            if not node.stated(key).is_absent:
+                text = f"With {IGNORED} its readings go nowhere."
+                self.findings.error(node.stated(key), text, f"Remove {key}, or {IGNORED}.")
+        return stated.boolean is True
 
     def _mapping(self, incoming: _Incoming, sending: Sending | None) -> Mapping:
         """The mapping from a stream's messages to the records of one topic, checked."""
@@ -335,3 +361,11 @@ class _Builder:
                 is_mqtt = bool(servers) and protocol(servers[0]) == "mqtt"
                 fix = "write action: receive if devices publish there." if is_mqtt else "name it in x-forward-to."
                 self.findings.warning(node, message, f"Remove it, or {fix}")
+
+
+def _states_forward(message: Node) -> bool:
+    return not message.stated(FORWARD).is_absent
+
+
+def _kind(incoming: _Incoming, streams: dict[str, Stream | None]) -> MessageNode:
+    return MessageNode(incoming.name, incoming.message, incoming.payload, incoming.content, streams.get(incoming.name))

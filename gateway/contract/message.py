@@ -1,4 +1,4 @@
-"""Messages: the one message of an operation, and the schema of its payload.
+"""Messages: those of an operation, and the schema of their payloads.
 
 A payload is described in Avro or JSON Schema. Schema formats are compared with exact names, because tools silently skip
 schemas in formats that they do not know.
@@ -27,6 +27,7 @@ JSON_SCHEMA = re.compile(
 
 _AVRO = "application/vnd.apache.avro;version=1.9.0"
 _DRAFT_7 = "application/schema+json;version=draft-07"
+FORWARD = "x-forward-to"
 ADDITIONAL = "x-additional-properties"  # what `additionalProperties` of JSON Schema is, for Avro
 
 
@@ -130,21 +131,40 @@ def _unsupported(form: Node, schema: Node) -> tuple[str, str]:
 
 
 def only_message(operation: Node, channel: Channel, findings: Findings) -> Node | None:
-    """The message of an operation, with its traits; None when it does not have exactly one."""
+    """The message of an operation that sends, with its traits; None when it does not have exactly one."""
+    messages = messages_of(operation, channel, findings)
+    if len(messages) > 1:
+        stated = operation.at("messages")
+        place = channel.node.at("messages") if stated.is_absent else stated
+        fix = "Name one message; all records of a topic have one schema."
+        findings.error(place, "The operation has more than one message.", fix)
+    return messages[0][1] if len(messages) == 1 else None
+
+
+def forwards(operation: Node) -> list[Node]:
+    """Every `x-forward-to` of an operation and of its messages."""
+    channel = operation.at("channel", "messages").members()
+    messages = operation.at("messages").entries() or [one for _, one in channel]
+    layers = [operation, *(one.with_traits() for one in messages if one.is_mapping)]
+    return [stated for one in layers if not (stated := one.stated(FORWARD)).is_absent]
+
+
+def messages_of(operation: Node, channel: Channel, findings: Findings) -> list[tuple[str, Node]]:
+    """The messages of an operation, with their names in the channel and their traits; [] when one is invalid."""
     stated = operation.at("messages")
     if stated.is_absent:
-        place, messages = channel.node.at("messages"), [one for _, one in channel.node.at("messages").members()]
+        place, messages = channel.node.at("messages"), channel.node.at("messages").members()
     else:
-        entries = zip(stated.entries(), stated.own_entries(), strict=True)
-        place, messages = stated, [one for one, own in entries if _is_of_channel(own, channel, findings)]
-        if len(messages) < len(stated.entries()):
-            return None
-    if len(messages) == 1:
-        return messages[0].with_traits() if messages[0].is_mapping else None
-    what = "more than one message" if messages else "no message"
-    fix = "Name one message; the gateway validates readings against it."
-    findings.error(place, f"The operation has {what}.", fix)
-    return None
+        entries = list(zip(stated.entries(), stated.own_entries(), strict=True))
+        place = stated
+        messages = [(own.hop().tokens[-1], one) for one, own in entries if _is_of_channel(own, channel, findings)]
+        if len(messages) < len(entries):
+            return []
+    if not messages:
+        findings.error(
+            place, "The operation has no message.", "Name one message; the gateway validates readings against it."
+        )
+    return [(name, one.with_traits()) for name, one in messages] if all(one.is_mapping for _, one in messages) else []
 
 
 def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:

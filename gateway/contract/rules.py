@@ -122,6 +122,7 @@ def _check_topics(built: Built, findings: Findings) -> None:
     leading.pop("", None)  # an invalid name, which is reported
     for topic, routes in leading.items():
         _check_topic(topic, routes, built, findings)
+    _check_messages(built, findings)
     _check_dead_letter_topics(built, findings)
     _check_colliding_names(built, findings)
 
@@ -138,6 +139,15 @@ def _check_topic(topic: str, routes: dict[str, Route], built: Built, findings: F
     for other in routes.keys() - alike:
         message = f"{one!r} and {other!r} go to the same topic {topic!r} with different schemas."
         findings.error(built.operations[other].stated("x-forward-to"), message, "Use a topic for each.")
+
+
+def _check_messages(built: Built, findings: Findings) -> None:
+    """Messages of one stream may share a topic only with the same schema."""
+    for name, stream in built.streams.items():
+        for one, other in combinations(stream.routes, 2):
+            if one.topic.name == other.topic.name and one.schema != other.schema:
+                message = f"Two messages go to the same topic {one.topic.name!r} with different schemas."
+                findings.error(built.operations[name], message, "Use a topic for each.")
 
 
 def _check_colliding_names(built: Built, findings: Findings) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.contract.document import ReferenceFault
+from gateway.contract.message import forwards
 from gateway.contract.server import protocol
 from gateway.documents.spelling import suggestion
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.core.model import Choice
 
-FORWARD, DEAD_LETTER = "x-forward-to", "x-dead-letter-to"
+DEAD_LETTER = "x-dead-letter-to"
 
 
 def stages(document: Document) -> list[list[str]]:
@@ -75,11 +76,15 @@ def reduce(document: Document, chosen: Collection[str], findings: Findings) -> f
     gone = {name for name, node in operations.members() if _name(node.own("channel")) in gone_channels}
     for name, node in operations.members():
         operation = node.with_traits()
-        if _leaves(operation.stated(FORWARD), gone):
+        forward = forwards(operation)
+        leaving = [one for one in forward if _leaves(one, gone)]
+        if leaving and len(leaving) == len(forward):
             gone.add(name)
-        elif name not in gone and _leaves(operation.stated(DEAD_LETTER), gone):
-            message = f"{DEAD_LETTER} leads only to servers that this installation does not use."
-            findings.error(operation.stated(DEAD_LETTER), message, "Name a send operation to the Kafka server in use.")
+        elif name not in gone:
+            dead_letters = operation.stated(DEAD_LETTER)
+            for one in (*leaving, *([dead_letters] if _leaves(dead_letters, gone) else ())):
+                message = f"{one.tokens[-1]} leads only to servers that this installation does not use."
+                findings.error(one, message, "Name a send operation to the Kafka server in use.")
     for section, names in ((servers, gone_servers), (channels, gone_channels), (operations, gone)):
         for name in names:
             del section.value[name]

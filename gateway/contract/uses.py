@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.contract.message import forwards
 from gateway.contract.server import KAFKA_PROTOCOLS, MQTT_PROTOCOLS, protocol
 from gateway.documents.spelling import nearest
 
@@ -39,8 +40,7 @@ class _Use(NamedTuple):
     @property
     def targets(self) -> Iterator[str]:
         """The operations that it sends readings and dead letters to."""
-        for key in ("x-forward-to", "x-dead-letter-to"):
-            stated = self.node.stated(key)
+        for stated in (*forwards(self.node), self.node.stated("x-dead-letter-to")):
             for one in stated.own_entries() or [stated]:
                 yield (one.reference or "").rpartition("/")[2]
 

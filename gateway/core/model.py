@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.core.address import Address
     from gateway.core.avro_schema import AvroType
+    from gateway.core.message_demands import Demands
     from gateway.errors import Finding
 
 
@@ -176,16 +177,26 @@ class Stream:
     example_headers: tuple[dict[str, str], ...] = ()  # user properties of the examples
     content: Literal["json", "text"] = "json"
     is_array: bool = False  # a payload is an array of readings, each of which becomes a record
+    messages: tuple[Message, ...] = ()  # where there are several; all above is of the first that is not ignored
+
+    @property
+    def by_message(self) -> tuple[Stream, ...]:
+        """Each message that is not ignored, as a stream of one message; the stream itself if it has only one."""
+        return tuple(one.stream for one in self.messages if one.stream) or (self,)
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """Everywhere that valid readings go: the routes to each topic."""
-        return tuple(each for route in (self.route, *self.also) for each in route.each)
+        """Everywhere that valid readings go, message by message: the routes to each topic."""
+        return tuple(each for one in self.by_message for route in (one.route, *one.also) for each in route.each)
 
     @property
     def keeps_properties(self) -> bool:
         """True when a header comes from MQTT 5 properties, so that readings must keep them."""
-        return any(carried(route.headers, self.user_properties) for route in self.routes)
+        return any(
+            carried(route.headers, each.user_properties)
+            for each in self.by_message
+            for route in (each.route, *each.also)
+        )
 
     @property
     def example_readings(self) -> tuple[Any, ...]:
@@ -207,6 +218,15 @@ class Ignored:
     name: str
     servers: tuple[str, ...]
     address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One of several messages of a stream."""
+
+    name: str  # its key in the channel
+    demands: Demands  # that tell it apart from the others
+    stream: Stream | None  # of this message alone; None when it is ignored
 
 
 class Choice(NamedTuple):

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # a number that its Avro type cannot hold, or a number or size beyond the schema's
     NOT_EXACT = "not_exact"  # a number that would be rounded where it must not be
     BAD_FORMAT = "bad_format"  # text that is not a timestamp, uuid, enum symbol, fixed of this size ...
+    NO_MESSAGE = "no_message"  # none of the operation's messages fits
     NOT_ALLOWED = "not_allowed"  # a value that enum, const, pattern, multipleOf or uniqueItems excludes
     TOPIC_MISMATCH = "topic_mismatch"  # payload and topic name different machines
     BAD_TOPIC = "bad_topic"  # topic with empty or non-UTF-8 levels
@@ -75,7 +76,13 @@ class DeadLetter(Struct, frozen=True, gc=False):
     detail: str  # one sentence for people; it quotes at most the beginning of a value
 
 
-Made = TypeVar("Made", Record, list[Record])
+class IgnoredReading(Struct, frozen=True, gc=False):
+    """The contract says that a message is not wanted: it is dropped and counted."""
+
+
+IGNORED = IgnoredReading()
+
+Made = TypeVar("Made", Record, list[Record], Record | list[Record])
 
 
 MANY_RECORDS = 10_000  # of readings with several records each; then these are handed over before more are made
@@ -86,11 +93,12 @@ class TransformResults(NamedTuple, Generic[Made]):
 
     records: list[Made]  # of those that fit, in order: one of each, or a list of several of each
     dead_letters: dict[int, DeadLetter]  # place among the readings -> why that one does not fit
+    ignored: tuple[int, ...] = ()  # the places of those that the contract ignores
 
     @property
     def readings(self) -> int:
         """How many readings have been transformed."""
-        return len(self.records) + len(self.dead_letters)
+        return len(self.records) + len(self.dead_letters) + len(self.ignored)
 
 
 def transform_each(

@@ -1,4 +1,4 @@
-"""The transform of a stream: one topic, several topics, or arrays of readings."""
+"""The transform of a stream: one topic, several topics, arrays of readings, or several messages of all these kinds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.core.array import ArrayTransform
+from gateway.core.choice_transform import ChoiceTransform, Kind
 from gateway.core.fan_out import FanOut
 from gateway.core.transform import NO_LIMITS, Transform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.core.codec.event_time import RecordTime
     from gateway.core.model import Stream
+
+StreamTransform = Transform | FanOut | ArrayTransform | ChoiceTransform
 
 
 def transform_of(
@@ -21,15 +24,33 @@ def transform_of(
     schema_ids: Sequence[int],
     payload_limit: int,
     record_times: Mapping[str, RecordTime] = NO_LIMITS,
-) -> Transform | FanOut | ArrayTransform:
+) -> StreamTransform:
     """Make the transform of a stream from the schema ids of its routes, in their order, and a limit in bytes.
 
     `record_times` choose the timestamps, by topic.
     """
     ids = iter(schema_ids)
-    transforms = [
+    if not stream.messages:
+        return _transform_of_one(stream, _topics(stream, ids, payload_limit, record_times), payload_limit)
+    kinds = []
+    for one in stream.messages:
+        topics = _topics(one.stream, ids, payload_limit, record_times) if one.stream else []
+        transform = _transform_of_one(one.stream, topics, payload_limit) if one.stream else None
+        kinds.append(Kind(one.name, one.demands, transform, topics))
+    return ChoiceTransform(kinds, payload_limit)
+
+
+def _topics(
+    stream: Stream, ids: Iterator[int], payload_limit: int, record_times: Mapping[str, RecordTime]
+) -> list[Transform]:
+    return [
         Transform(stream, list(islice(ids, len(route.each))), payload_limit, route, record_times)
         for route in (stream.route, *stream.also)
     ]
-    one = FanOut(transforms) if stream.also else transforms[0]
+
+
+def _transform_of_one(
+    stream: Stream, topics: Sequence[Transform], payload_limit: int
+) -> Transform | FanOut | ArrayTransform:
+    one = FanOut(topics) if stream.also else topics[0]
     return ArrayTransform(one, payload_limit, stream.array_schema) if stream.is_array else one

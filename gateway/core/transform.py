@@ -3,7 +3,8 @@
 A stream without a schema id has no transform: its readings wait in the spool and are not dead letters. The transform
 is made when the id is known.
 
-A stream may go to several topics (`fan_out.py`), and a message may hold an array of readings (`array.py`). Then a
+A stream may have several messages (`choice_transform.py`), each as a stream of its own. It may go to several topics
+(`fan_out.py`), and a message may hold an array of readings (`array.py`). Then a
 reading becomes several records or one dead letter: what one topic cannot hold goes to none. A compacted topic holds the
 latest reading of each key; an empty payload, with which MQTT clears a retained message, becomes a tombstone for the key
 there, and a dead letter in a stream without such a topic.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
@@ -94,8 +95,8 @@ class Transform:
 
     def __call__(self, reading: Reading) -> Record | DeadLetter:
         """Transform one reading of this stream: give its record, or why there is none."""
-        records, dead_letters = self.transform_all([reading])
-        return records[0] if records else dead_letters[0]
+        results = self.transform_all([reading])
+        return results.records[0] if results.records else results.dead_letters[0]
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
         """Transform readings, all of them."""
@@ -126,13 +127,27 @@ class Transform:
                 records.append(result)
         return TransformResults(records, dead_letters)
 
+    def of_parsed(self, reading: Reading, parsed: Any) -> Record:
+        """Transform a reading with what `parse_plain` gives of it on the fast path; raises, anything, if it fails."""
+        facts = self._topics[reading.topic]
+        _, prepared, topic, headers, target, _ = facts
+        key, value, moment, number = target.codec.fast_parsed(reading.payload, prepared, parsed)
+        if self._is_plain and reading.received_at >= target.record_time.earliest:
+            return Record(topic, key, value, headers, reading.received_at)
+        return self._record(key, value, moment, number, facts, reading)
+
     def _transform_precisely(self, reading: Reading) -> Record | DeadLetter:
         try:
             return self._transform_one(reading)
         except ValidationError as error:
             return error.dead_letter()
         except Exception as error:  # noqa: BLE001 - a bug here: one dead letter, not a service that restarts for ever
-            return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
+            return fault(error)
+
+    def topic_error(self, topic: bytes) -> DeadLetter | None:
+        """Say why no reading of a topic fits; None when some may."""
+        facts = self._facts(topic)
+        return facts if isinstance(facts, DeadLetter) else None
 
     def check_message(self, reading: Reading) -> None:
         """Raise ValidationError when the topic or the properties of a message do not give what its records need."""
@@ -236,6 +251,11 @@ def _targets(
         )
         for chosen, one, schema_id in zip(values, routes, ids, strict=True)
     }
+
+
+def fault(error: Exception) -> DeadLetter:
+    """Make the dead letter of a reading on which the gateway failed."""
+    return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
 
 def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:

@@ -182,7 +182,7 @@ class KafkaSink:
     def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
         """Hand records to librdkafka, in order for each partition; give the readings that it did not accept, by offset.
 
-        A reading has one record, all for the same topic, or a list of records. Readings are left when the window or
+        A reading has one record, or all have a list of records. Readings are left when the window or
         librdkafka's queue is full, when the producer is fatal, or behind a record that was refused at once, which
         counts as accepted. A later `poll` adds the accepted ones to `settled` or `failed`.
         """
@@ -210,8 +210,24 @@ class KafkaSink:
         return len(sizes) if sum(sizes) <= room else min(len(sizes), 1 + bisect_left(list(accumulate(sizes)), room))
 
     def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[list[Entry], Refusal | None]:
+        """Hand over records topic by topic; give those left, the refused first, and its error."""
+        topics = [record.topic for record in records]
+        if topics.count(topics[0]) == len(topics):
+            return self._produce_to(topics[0], records, entries)
+        left: list[Entry] = []
+        error: Refusal | None = None
+        for topic in dict.fromkeys(topics):
+            places = [place for place, each in enumerate(topics) if each == topic]
+            some = [entries[place] for place in places]
+            if error is None:
+                some, error = self._produce_to(topic, [records[place] for place in places], some)
+            left += some
+        return left, error
+
+    def _produce_to(
+        self, topic: str, records: Sequence[Record], entries: Sequence[Entry]
+    ) -> tuple[list[Entry], Refusal | None]:
         """Hand over the records of one topic, a run a partition; give those left, the refused first, and its error."""
-        topic = records[0].topic
         # The partition of each record, or ANY_PARTITION where it is not known or each record gets a report.
         known = self._known_partitions(topic)
         partitions = [*map(known.__getitem__, [record.key for record in records])]

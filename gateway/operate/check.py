@@ -7,7 +7,8 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
      "findings": [{"severity": "error", "file": "asyncapi.yaml", "line": 58, "path": "#/channels/doors/address",
                    "message": "...", "fix": "..."}],
      "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topics": ["door-sensors"],
-                  "key": ["/location"], "codec": "compiled", "because": "", "enabled": true}],
+                  "key": ["/location"], "codec": "compiled", "because": "", "enabled": true, "is_array": false,
+                  "messages": []}],
      "ignored": [{"name": "ignoreLights", "servers": ["factoryBroker"], "filter": "doors/+/light"}]}
 
 `line` is null where a finding has none; `streams` and `ignored` are empty unless `fit`.
@@ -52,10 +53,12 @@ class StreamSummary:
     enabled: bool
     is_array: bool = False
     separator: str | None = None  # joins the parts of the key; else the first one that is not empty is the key
+    messages: tuple[str, ...] = ()  # their names, where there are several
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
         each = ", a record for each element" if self.is_array else ""
+        each += f", one of the messages {', '.join(self.messages)}" if self.messages else ""
         route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
         between = "or" if self.separator is None else json.dumps(self.separator, ensure_ascii=False)
         facts = f"{route}, key {f' {between} '.join(self.key)}{each}, {codec}"
@@ -153,10 +156,12 @@ def _dates(settings: Settings) -> Iterator[Finding]:
 
 
 def _summary(stream: Stream, *, is_enabled: bool) -> StreamSummary:
-    route, topics = stream.route, tuple(route.topic.name for route in stream.routes)
-    because = Codec(conversion(stream, route)).not_fast_because
-    name = "precise" if because else "compiled"
+    topics = tuple(dict.fromkeys(route.topic.name for route in stream.routes))
+    keys = tuple(dict.fromkeys(str(key) for each in stream.by_message for key in each.route.keys))
+    reasons = (Codec(conversion(each, each.route)).not_fast_because for each in stream.by_message)
+    because = next(filter(None, reasons), "")
+    names = tuple(one.name if one.stream else f"{one.name} (ignored)" for one in stream.messages)
     return StreamSummary(
-        stream.name, stream.servers, stream.address.filter, topics, tuple(map(str, route.keys)), name, because,
-        is_enabled, stream.is_array, route.separator,
+        stream.name, stream.servers, stream.address.filter, topics, keys, "precise" if because else "compiled", because,
+        is_enabled, stream.is_array, stream.route.separator, names,
     )  # fmt: skip

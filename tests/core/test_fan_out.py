@@ -51,7 +51,7 @@ def test_transform_all_gives_for_many_readings_what_each_gives_alone(payloads: l
     many: Transform | FanOut = FANNED_OUT if is_fan_out else TRANSFORM
     readings = [reading(payload=payload) for payload in payloads]
     alone = [many(each) for each in readings]
-    records, dead_letters = many.transform_all(readings)
+    records, dead_letters, _ = many.transform_all(readings)
     assert records == [each for each in alone if not isinstance(each, DeadLetter)]
     assert list(dead_letters.items()) == [(n, each) for n, each in enumerate(alone) if isinstance(each, DeadLetter)]
 

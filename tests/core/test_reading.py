@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.reading import MANY_RECORDS, DeadLetter, Reading, Reason, Record, transform_each
+from gateway.core.reading import (
+    MANY_RECORDS,
+    DeadLetter,
+    Reading,
+    Reason,
+    Record,
+    TransformResults,
+    transform_each,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +24,9 @@ DEAD = DeadLetter(Reason.EMPTY, "", "")
 
 def test_transform_each_keeps_dead_letters_by_their_place() -> None:
     results: Iterator[list[Record] | DeadLetter] = iter([[RECORD], DEAD, [RECORD, RECORD]])
-    assert transform_each(lambda _: next(results), [READING] * 3) == ([[RECORD], [RECORD, RECORD]], {1: DEAD})
+    assert transform_each(lambda _: next(results), [READING] * 3) == TransformResults(
+        [[RECORD], [RECORD, RECORD]], {1: DEAD}
+    )
 
 
 def test_transform_each_stops_at_many_records() -> None:

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
 from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA
-from gateway.core.reading import DeadLetter, Reading, Record
+from gateway.core.reading import DeadLetter, IgnoredReading, Reading, Record
 from gateway.core.stream_transform import transform_of
 from gateway.mqtt.broker import Broker
 from gateway.operate.simulate.breakage import DEFECTS
@@ -47,7 +47,7 @@ NOON = 1_791_547_200.0
 
 def transformed(
     made: Contract, count: int, broken_share: float, seed: int = 1, defects: Mapping[str, Defect] = HOSTILE
-) -> list[tuple[Publication, Record | list[Record] | DeadLetter]]:
+) -> list[tuple[Publication, Record | list[Record] | DeadLetter | IgnoredReading]]:
     """Give what the simulator made, and what the gateway makes of it."""
     transforms = {name: transform_of(each, [1], 1_000_000) for name, each in made.streams.items()}
     publications = islice(Simulator(made, seed, broken_share, lambda: NOON, defects), count)

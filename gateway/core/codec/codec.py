@@ -7,6 +7,7 @@ a dead letter, why and where.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro_schema import PAYLOAD
@@ -24,7 +25,7 @@ from gateway.core.reading import DeadLetter, Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.core.codec.conversion import Conversion, Encode, Encoded, Prepared
+    from gateway.core.codec.conversion import Conversion, Encode, Encoded, EncodeParsed, Prepared
 
 
 class Codec:
@@ -42,6 +43,7 @@ class Codec:
 
     def __init__(self, conversion: Conversion, *, is_fast: bool = True) -> None:
         record = conversion.record
+        self._conversion = conversion
         self._read = reader(record, conversion.content)
         self._is_whole = record.whole_field is not None
         self._prefix = conversion.prefix
@@ -61,6 +63,13 @@ class Codec:
                 self.prepare, self.fast = compile_fast(conversion, self._rules)
             except UnsupportedSchemaError as error:
                 self.not_fast_because = str(error)
+
+    @cached_property
+    def fast_parsed(self) -> EncodeParsed:
+        """The compiled path that takes the payload and what `parse_plain` gives of it, which it changes."""
+        if self.not_fast_because:
+            return _fall_back
+        return compile_fast(self._conversion, self._rules, is_parsed=True).encode
 
     def encode(self, payload: bytes, values: tuple[str, ...] = ()) -> Encoded | DeadLetter:
         """Check and encode a payload with the topic's parameter values; it never raises on data."""
@@ -105,7 +114,7 @@ class Codec:
         return number if type(number) is int and number >= 0 else None
 
 
-def _fall_back(_payload: bytes, _prepared: Prepared) -> NoReturn:
+def _fall_back(_payload: bytes, _prepared: Prepared, _parsed: Any = None) -> NoReturn:
     raise FallBack
 
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.core.avro_schema import Field
-    from gateway.core.codec.conversion import Content, Conversion, Encode, Prepared, Unknown
+    from gateway.core.codec.conversion import Content, Conversion, Encoded, Prepared, Unknown
     from gateway.core.codec.payload_schema import Rules
     from gateway.core.codec.source_text import Part
 
@@ -62,6 +62,7 @@ _OF_PARAMETER = "text", "utf", "avro"  # its text, its UTF-8, and its Avro strin
 _NAME = re.compile(r"\b[a-z]+\d+\b")
 _SHORT = MAX_NESTING * len("[]")  # bytes of a text that cannot nest deeper
 _FLAT = MAX_NESTING * len('{"":}')  # the same without arrays
+_decode_plain = msgspec.json.Decoder().decode
 
 
 class Compiled(NamedTuple):
@@ -72,18 +73,28 @@ class Compiled(NamedTuple):
     """
 
     prepare: Callable[[Sequence[str]], Prepared]
-    encode: Encode
+    encode: Callable[..., Encoded]
 
 
-def compile_fast(conversion: Conversion, rules: Rules | None = None) -> Compiled:
-    """Generate and compile the encoder of a stream; raises UnsupportedSchemaError for a shape without code."""
+def parse_plain(payload: bytes) -> Any:
+    """Parse a payload as the encoders do that read no Decimals; raises, anything, when it is not JSON."""
+    if len(payload) > _SHORT and (b"[" in payload or len(payload) > _FLAT):
+        check_nesting(payload)
+    return _decode_plain(payload)
+
+
+def compile_fast(conversion: Conversion, rules: Rules | None = None, *, is_parsed: bool = False) -> Compiled:
+    """Generate and compile the encoder of a stream; raises UnsupportedSchemaError for a shape without code.
+
+    If `is_parsed`, the encoder also takes what `parse_plain` gives, and changes it.
+    """
     record, parameters = conversion.record, conversion.parameters
     program, facts = SourceWriter(), SchemaFacts(record)
     types = TypeCode(program, facts, conversion.unknown)
-    with program.block("def encode(payload, prepared):"):
+    with program.block(f"def encode(payload, prepared{', v0' * is_parsed}):"):
         # the payload becomes Python objects, and passes its schema; what the topic contributes has variables
         filled = _topic(types, parameters)
-        _write_decoding(program, facts, conversion.unknown)
+        _write_decoding(program, facts, conversion.unknown, is_parsed=is_parsed and not facts.has_decimals)
         if rules:
             SchemaCode(program, has_decimals=facts.has_decimals).write(rules, "v0")
         if whole := record.whole_field:
@@ -101,7 +112,7 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None) -> Compiled
     if used:
         program.insert(1, f"{', '.join(used)}, = prepared")
     types.records.write_functions()
-    encode: Encode = program.compile(f"<encoder of {record.name}>")["encode"]
+    encode = program.compile(f"<encoder of {record.name}>")["encode"]
     return Compiled(partial(_prepare, used, program.heads), encode)
 
 
@@ -128,13 +139,14 @@ def _topic(types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
     return filled
 
 
-def _write_decoding(program: SourceWriter, facts: SchemaFacts, unknown: Unknown) -> None:
+def _write_decoding(program: SourceWriter, facts: SchemaFacts, unknown: Unknown, *, is_parsed: bool) -> None:
     """Write the parsing, and the check of the depth where the code that follows may not refuse what is too deep."""
     decode = msgspec.json.Decoder(float_hook=Decimal if facts.has_decimals else None).decode
     program.bound |= {"check_depth": check_depth, "check_nesting": check_nesting, "decode": decode}
-    may_nest = f"len(payload) > {_SHORT} and ({ord('[')} in payload or len(payload) > {_FLAT})"
-    program.line(f"if {may_nest}: check_nesting(payload)")
-    program.line("v0 = decode(payload)")
+    if not is_parsed:
+        may_nest = f"len(payload) > {_SHORT} and ({ord('[')} in payload or len(payload) > {_FLAT})"
+        program.line(f"if {may_nest}: check_nesting(payload)")
+        program.line("v0 = decode(payload)")
     if unknown == "ignore" or facts.levels > MAX_DEPTH:
         program.line(f"if payload.count(b'[') + payload.count(b'{{') > {MAX_DEPTH}: check_depth(v0)")
 

@@ -16,6 +16,7 @@ Content = Literal["json", "text"]
 Encoded = tuple[bytes, bytes, int | None, int | None]
 Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the compiled encoder takes it
 Encode = Callable[[bytes, Prepared], Encoded]
+EncodeParsed = Callable[[bytes, Prepared, Any], Encoded]  # the same with the parsed payload
 
 
 class Conversion(NamedTuple):

@@ -60,10 +60,11 @@ class Test(NamedTuple):
             return None
         is_long = type(value) is str and len(value) > self.longest
         limit = f"is too long to be tested: more than {self.longest:,} characters ({self.keyword})"
-        return ValidationError(self.reason, f"{_quoted(value)} {limit if is_long else self.clause}")
+        return ValidationError(self.reason, f"{quoted(value)} {limit if is_long else self.clause}")
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
+    """Write a value for a detail."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return {list: "the array", dict: "the object", Unrepresentable: "the number"}.get(type(value)) or shown(value)

@@ -311,7 +311,7 @@ def _journal_path(installation: Installation) -> Path:
 
 def _schema_ids(registry: SchemaRegistry) -> Callable[[Stream], list[int] | str]:
     def schema_ids(stream: Stream) -> list[int] | str:
-        routes = stream.route.each
+        routes = stream.routes
         resolved = registry.ids(list(routes))
         missing = next((route.topic.name for route in routes if route.subject not in resolved.ids), None)
         reason = next((refusal.reason for refusal in resolved.refusals), "")

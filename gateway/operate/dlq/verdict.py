@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.core.reading import DeadLetter, Reason, Record
+from gateway.core.reading import DeadLetter, IgnoredReading, Reason, Record
 from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.core.transform import NO_LIMITS
@@ -26,11 +26,9 @@ from gateway.operate.dlq.dead_letters import FOREIGN
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gateway.core.array import ArrayTransform
     from gateway.core.codec.event_time import RecordTime
-    from gateway.core.fan_out import FanOut
     from gateway.core.model import Contract, Stream
-    from gateway.core.transform import Transform
+    from gateway.core.stream_transform import StreamTransform
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
 
 NO_ID = 0
@@ -76,7 +74,7 @@ class Revalidator:
         self,
         contract: Contract,
         payload_limit: int,
-        schema_ids: Callable[[Stream], list[int] | str] = lambda stream: [NO_ID] * len(stream.route.each),
+        schema_ids: Callable[[Stream], list[int] | str] = lambda stream: [NO_ID] * len(stream.routes),
         record_times: Mapping[str, RecordTime] = NO_LIMITS,
     ) -> None:
         self._contract = contract
@@ -84,12 +82,12 @@ class Revalidator:
         self._payload_limit = payload_limit
         self._schema_ids = schema_ids
         self._record_times = record_times
-        self._transforms: dict[str, Transform | FanOut | ArrayTransform | Undecidable] = {
+        self._transforms: dict[str, StreamTransform | Undecidable] = {
             name: Undecidable("ignored", f"The contract ignores messages of this topic ({name}).")
             for name in contract.ignored
         }
 
-    def __call__(self, dead_letter: StoredDeadLetter) -> Verdict:
+    def __call__(self, dead_letter: StoredDeadLetter) -> Verdict:  # noqa: PLR0911 - one return an outcome
         """Check a dead letter. It never raises on data."""
         if dead_letter.reason == FOREIGN:
             return Undecidable(
@@ -101,10 +99,15 @@ class Revalidator:
         transform = CUT if dead_letter.is_cut and stream not in self._contract.ignored else self._transform(stream)
         if isinstance(transform, Undecidable):
             return transform
-        result = transform(dead_letter.reading)
-        if isinstance(result, DeadLetter):
-            return Rejected(stream, result)
-        return Fits(stream, tuple(result) if isinstance(result, list) else (result,))
+        match transform(dead_letter.reading):
+            case DeadLetter() as rejected:
+                return Rejected(stream, rejected)
+            case IgnoredReading():
+                return Undecidable("ignored", "The contract ignores such messages now.")
+            case Record() as record:
+                return Fits(stream, (record,))
+            case records:
+                return Fits(stream, tuple(records))
 
     def _stream_of(self, dead_letter: StoredDeadLetter) -> str:
         topic, former = dead_letter.reading.topic, self._contract.streams.get(dead_letter.reading.stream)
@@ -117,9 +120,9 @@ class Revalidator:
             self._indexes[name] = topic_index(self._contract.addresses(former.servers if former else None))
         return self._indexes[name]
 
-    def _transform(self, name: str) -> Transform | FanOut | ArrayTransform | Undecidable:
+    def _transform(self, name: str) -> StreamTransform | Undecidable:
         if name not in self._transforms:
-            stream = replace(self._contract.streams[name], also=())
+            stream = _with_first_topics(self._contract.streams[name])
             ids = self._schema_ids(stream)
             self._transforms[name] = (
                 Undecidable("no_schema_id", ids)
@@ -127,3 +130,8 @@ class Revalidator:
                 else transform_of(stream, ids, self._payload_limit, self._record_times)
             )
         return self._transforms[name]
+
+
+def _with_first_topics(stream: Stream) -> Stream:
+    messages = [replace(one, stream=one.stream and _with_first_topics(one.stream)) for one in stream.messages]
+    return replace(stream, also=(), messages=tuple(messages))

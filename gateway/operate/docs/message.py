@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
     from gateway.page.blocks import Phrase
 
-_SHOWN = {"payload", "headers", "examples", "name", "contentType", "x-timestamp", ADDITIONAL}
+_SHOWN = {
+    "payload", "headers", "examples", "name", "contentType", "x-timestamp", "x-forward-to", "x-ignored", ADDITIONAL,
+}  # fmt: skip
 
 
-def message(node: Node, default_content_type: str) -> list[Block]:
-    """Describe a message, given with its traits."""
+def message(node: Node, default_content_type: str, target: Phrase = ()) -> list[Block]:
+    """Describe a message, given with its traits; `target` is where its readings go, if it differs by message."""
     name = node.at("name").text
     content_type = node.at("contentType").text or default_content_type
     rows: list[tuple[str, Phrase]] = [("content type", (Code(content_type),))] if content_type else []
     rows += [("name", (Code(name),))] if name else []
     rows += [("members that no field reads", ("ignored",))] if node.at(ADDITIONAL).boolean else []
+    rows += [("valid readings", target)] if target else []
     return [
         Heading(4, f"Message: {node.at('title').text or name or node.tokens[-1]}"),
         *summary(node),

@@ -63,8 +63,19 @@ class Operation:
         return self.node.at(IGNORED).boolean is True
 
     def targets(self, extension: str) -> list[Operation]:
-        """The operations that an extension refers to, by one reference or a list of them."""
-        stated = self.node.stated(extension)
+        """The operations that an extension refers to, by one reference or a list of them, message by message."""
+        if extension != FORWARD:
+            return self._referred(self.node.stated(extension))
+        return list(dict.fromkeys(target for one in self.messages for target in self.message_targets(one)))
+
+    def message_targets(self, message: Node) -> list[Operation]:
+        """The operations that readings of one of its messages go to."""
+        if message.at(IGNORED).boolean:
+            return []
+        own = message.stated(FORWARD)
+        return self._referred(self.node.stated(FORWARD) if own.is_absent else own)
+
+    def _referred(self, stated: Node) -> list[Operation]:
         if isinstance(stated.value, list):
             return [self.by_name[_key(stated.own(str(index)))] for index in range(len(stated.value))]
         return [] if stated.is_absent else [self.by_name[_key(stated)]]

@@ -26,6 +26,7 @@ _PARAMETERS_NOTE = (
     "If the payload lacks a member that the topic states, the gateway fills it in. If the two differ, the reading is "
     "rejected."
 )
+_MESSAGES_NOTE = "A payload must fit exactly one of the messages below; if it fits none, the reading is invalid."
 _ARRAY_NOTE = "A message is an array of readings. Each becomes a record; if one of them is invalid, the message is."
 
 
@@ -73,8 +74,16 @@ def _operation(operation: Operation, heading: str, routes: Iterator[Phrase], par
         *parameters,
         *facts(node, _OPERATION_SHOWN),
         *facts(channel, _CHANNEL_SHOWN),
-        *(block for one in operation.messages for block in message(one, default)),
+        *(block for one in operation.messages for block in message(one, default, _target(operation, one))),
     ]
+
+
+def _target(operation: Operation, one: Node) -> Phrase:
+    """Where the readings of a message go, if that is not where all of the operation go."""
+    if one.at(IGNORED).boolean:
+        return ("are dropped and counted",)
+    targets = operation.message_targets(one)
+    return () if targets == operation.targets(FORWARD) else ("go to ", *links(targets))
 
 
 def server_links(operation: Operation) -> Phrase:
@@ -106,6 +115,8 @@ def _stream_routes(operation: Operation) -> Iterator[Phrase]:
     yield ("Received from ", Code(operation.address), " on ", *server_links(operation), f"{with_qos}.")
     yield ("Valid readings go to ", *links(operation.targets(FORWARD)), ".")
     yield ("Invalid readings go, unchanged, to ", *links(operation.targets(DEAD_LETTER)), ".")
+    if len(operation.messages) > 1:
+        yield (_MESSAGES_NOTE,)
     if any(elements(one.at("payload")) for one in operation.messages):
         yield (_ARRAY_NOTE,)
 

@@ -64,7 +64,8 @@ class Simulator:
     ) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable on purpose, no secret depends on it
         self._broken_share = broken_share
-        self._sources = [_Source(stream, self._random, clock, defects) for stream in contract.streams.values()]
+        streams = [each for stream in contract.streams.values() for each in stream.by_message]
+        self._sources = [_Source(stream, self._random, clock, defects) for stream in streams]
 
     def __iter__(self) -> Iterator[Publication]:
         return self

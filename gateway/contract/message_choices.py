@@ -1,0 +1,154 @@
+"""Operations of several messages: any two are told apart by members of their payloads (`core/message_demands.py`).
+
+Two that nothing tells apart are an error, with a payload that fits both where one is found: an example of one, the
+members of two examples, or the least that both demand.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations, product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.contract import examples
+from gateway.core.codec.codec import Codec
+from gateway.core.codec.validation_error import tokens
+from gateway.core.message_choice import MessageChoice, telling
+from gateway.core.message_demands import Demand, Demands, demands_of, value_at
+from gateway.core.model import Message
+from gateway.core.reading import DeadLetter
+from gateway.core.transform import conversion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.contract.document import Node
+    from gateway.contract.findings import Findings
+    from gateway.contract.message import Payload
+    from gateway.core.avro_schema import AvroType, Path
+    from gateway.core.codec.conversion import Content
+    from gateway.core.model import Stream
+
+SAMPLES = {"text": "a", "number": 1, "boolean": True, "null": None, "array": [], "object": {}}  # a value of each kind
+NAME = re.compile(r"[\w-]+\Z")
+
+
+class MessageNode(NamedTuple):
+    """A message of a receive operation."""
+
+    name: str
+    node: Node
+    payload: Payload
+    content: Content
+    stream: Stream | None  # of this message alone; None when it is ignored, or invalid
+
+
+def check(messages: Sequence[MessageNode], findings: Findings) -> tuple[Message, ...]:
+    """Report messages that nothing tells apart; gives all with their demands, or nothing for a single one."""
+    if len(messages) < 2:
+        return ()
+    demands = [_demands(one) for one in messages]
+    for one in messages:
+        if one.content == "text":
+            text = f"The message {one.name!r} is plain text, which has no members that tell it apart from others."
+            findings.error(one.node.at("contentType"), text, "Give it an address of its own.")
+    for (one, its), (other, others) in combinations(list(zip(messages, demands, strict=True)), 2):
+        if not telling(its, others):
+            _report(one, its, other, others, findings)
+    _check_ignored(messages, MessageChoice(demands), findings)
+    return tuple(Message(one.name, its, one.stream) for one, its in zip(messages, demands, strict=True))
+
+
+def _demands(one: MessageNode) -> Demands:
+    record: AvroType | None = None
+    tied: set[Path] = set()
+    if one.stream and one.stream.route.schema:
+        record = one.stream.route.schema.record
+        tied = {tokens(each.pointer) for each in one.stream.parameters if each.pointer}
+    elif one.payload.record:
+        record = one.payload.record.schema.record
+    schema = None if one.payload.record else one.payload.json_schema
+    rejects = one.payload.unknown == "reject"
+    return demands_of(schema, record, tied, rejects=rejects, is_array=one.payload.is_array)
+
+
+def _check_ignored(messages: Sequence[MessageNode], choice: MessageChoice, findings: Findings) -> None:
+    """Examples of ignored messages choose their message; `mapping.py` runs those of all others."""
+    for number, one in enumerate(messages):
+        for example in examples.payload_nodes(one.node) if one.node.at("x-ignored").boolean else ():
+            if not findings.has_errors and choice.remaining(example.value) != [number]:
+                text = f"The example is not told to be of the message {one.name!r}."
+                findings.error(example, text, "Correct the example or the schema.")
+
+
+# --- messages that nothing tells apart ---------------------------------------------------------------------------
+
+
+def _report(one: MessageNode, its: Demands, other: MessageNode, others: Demands, findings: Findings) -> None:
+    fitting = _fits_both(one, its, other, others)
+    text = f"Nothing tells this message apart from {one.name!r} ({one.node.path})"
+    text += f": {examples.shown(fitting[0])} fits both." if fitting else "."
+    properties = other.payload.node.at("properties")
+    if properties.is_mapping and (member := _missing(its, others)):
+        findings.error(properties, text, f"Write {member}: false.")
+        return
+    fix = "Give a member another `const` in each, or write `member: false` into the `properties` of one."
+    findings.error(other.node, text, fix)
+
+
+def _missing(its: Demands, others: Demands) -> str:
+    """Name a member that one message requires and the other does not describe; "" for none."""
+    names = [path[0] for path, demand in its.places.items() if len(path) == 1 and "absent" not in demand.kinds]
+    return next((name for name in names if (name,) not in others.places and NAME.match(name)), "")
+
+
+def _fits_both(one: MessageNode, its: Demands, other: MessageNode, others: Demands) -> list[Any]:
+    """Find a payload that fits both messages, by their own validation: a list of it, or an empty one."""
+    return [
+        value
+        for value in _candidates(one, its, other, others)
+        if _fits(one, its, value) and _fits(other, others, value)
+    ][:1]
+
+
+def _candidates(one: MessageNode, its: Demands, other: MessageNode, others: Demands) -> Iterator[Any]:
+    left, right = examples.payloads(one.node), examples.payloads(other.node)
+    yield from (*left, *right)
+    yield from ({**a, **b} for a, b in product(left, right) if isinstance(a, dict) and isinstance(b, dict))
+    yield _least(its, others)
+
+
+def _least(its: Demands, others: Demands) -> Any:
+    """Make the least that both messages demand."""
+    value: Any = {}
+    for path in sorted({*its.places, *others.places}, key=len):
+        demand = its.at(path).both(others.at(path))
+        if "absent" in demand.kinds or not isinstance(parent := value_at(value, path[:-1]), dict):
+            continue
+        if path:
+            parent[path[-1]] = _sample(demand)
+        else:
+            value = _sample(demand)
+    return value
+
+
+def _sample(demand: Demand) -> Any:
+    if demand.values:
+        first = min(demand.values, key=repr)
+        return first[1] if isinstance(first, tuple) else first
+    kind = next((kind for kind in SAMPLES if kind in demand.kinds), "null")
+    sample = SAMPLES[kind]
+    return type(sample)() if isinstance(sample, list | dict) else sample
+
+
+def _fits(one: MessageNode, its: Demands, value: Any) -> bool:
+    if one.stream is None or one.payload.is_array:
+        return not its.failed(value)
+    codec = Codec(conversion(one.stream, one.stream.route), is_fast=False)
+    texts = tuple(_text(value, each.pointer, each.name) for each in one.stream.parameters)
+    return not isinstance(codec.encode(examples.as_sent(value), (*texts, "topic")), DeadLetter)
+
+
+def _text(value: Any, pointer: str | None, name: str) -> str:
+    found = value_at(value, tokens(pointer)) if pointer else None
+    return found if isinstance(found, str) and found else name

@@ -1,0 +1,152 @@
+"""Which of several messages a payload is, by the members that tell them apart.
+
+Exactly one message must fit. No two of them share a payload, because the contract is refused otherwise; so at most one
+message is left when all places that tell two apart have been looked at, and its own validation decides.
+
+There are two ways with one result. The compiled one looks at as few places as tell all pairs apart, each by a table
+from value or class to a set of messages, and intersects the sets; none is tried. It may leave a message that does not
+fit, which its validation then shows, or raise. `remaining` looks at all these places, and decides on every payload that
+did not become a record at once. A value that no message takes at a place, such as text for a number, says nothing there
+unless a message lists its values: the message that the other places leave reports it as its own error.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.codec.source_text import SourceWriter
+from gateway.core.codec.unsupported import FallBack
+from gateway.core.message_demands import ABSENT, value_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from gateway.core.avro_schema import Path
+    from gateway.core.message_demands import Demand, Demands
+
+_CLASSES: Mapping[str, tuple[type, ...]] = {
+    "null": (type(None),), "boolean": (bool,), "number": (int, float), "text": (str,), "array": (list,),
+    "object": (dict,), "absent": (object,),
+}  # fmt: skip
+
+
+def telling(one: Demands, other: Demands) -> list[Path]:
+    """List the places at which no payload meets the demands of both."""
+    places = {*one.places, *other.places}
+    places |= {(*path, name) for each in (one, other) for path, names in each.closed.items() for name in names}
+    return sorted((path for path in places if one.at(path).excludes(other.at(path))), key=_order)
+
+
+def _order(path: Path) -> tuple[int, Path]:
+    return len(path), path
+
+
+class MessageChoice:
+    """Chooses among messages by their demands, any two of which are told apart."""
+
+    def __init__(self, demands: Sequence[Demands]) -> None:
+        self._demands = demands
+        pairs = {pair: telling(*(demands[each] for each in pair)) for pair in combinations(range(len(demands)), 2)}
+        self._places = sorted({(), *(path for paths in pairs.values() for path in paths)}, key=_order)
+        self._few = _fewest(pairs, self._places)
+
+    def remaining(self, value: Any) -> list[int]:
+        """List the messages whose demands a payload meets at the places that tell messages apart."""
+        left = list(range(len(self._demands)))
+        for path in self._places:
+            found = value_at(value, path)
+            taking = [each for each in left if self._demands[each].at(path).takes(found)]
+            if taking or found is ABSENT or not path or self._is_listed(path):
+                left = taking
+            else:
+                left = [each for each in left if self._demands[each].at(path).kinds != {"absent"}]
+        return left
+
+    def nearest(self, value: Any, among: Iterable[int]) -> tuple[int, Path]:
+        """Find of some messages the one with the fewest failed demands, and the first place that tells it apart.
+
+        Of equal messages it is the first. The payload fits none.
+        """
+        number = min(among, key=lambda each: len(self._demands[each].failed(value)))
+        demands = self._demands[number]
+        return number, next(path for path in self._places if not demands.at(path).takes(value_at(value, path)))
+
+    def _is_listed(self, path: Path) -> bool:
+        return any(each.at(path).values is not None for each in self._demands)
+
+    # --- compiled ----------------------------------------------------------------------------------------------------
+
+    def compiled(self, targets: Sequence[Any]) -> Callable[[Any], Any]:
+        """Compile the choice: a payload, parsed without Decimals, to the target of its message; it may raise, anything.
+
+        This is the code for two places, the second inside `params`:
+
+            v1 = payload.get('method', ABSENT)
+            set2 = values3.get(v1) or kinds4[v1.__class__]
+            v5 = payload.get('params', ABSENT)
+            v6 = v5.get('em:0', ABSENT) if v5.__class__ is dict else ABSENT
+            set7 = kinds8[v6.__class__]
+            return targets9[set2 & set7]
+        """
+        program = SourceWriter()
+        program.bound |= {"ABSENT": ABSENT, "FallBack": FallBack}
+        with program.block("def choose(payload):"):
+            sets = [self._write_place(program, path) for path in self._few]
+            known = program.bind("targets", {1 << each: target for each, target in enumerate(targets)})
+            program.line(f"return {known}[{' & '.join(sets)}]")
+        choose: Callable[[Any], Any] = program.compile("<choice of a message>")["choose"]
+        return choose
+
+    def _write_place(self, program: SourceWriter, path: Path) -> str:
+        """Write the look-up of the messages that take what is at a place; give the variable of their set."""
+        value = "payload"
+        for depth, name in enumerate(path):
+            is_object = not depth and all(each.at(()).kinds == {"object"} for each in self._demands)
+            guard = "" if is_object else f" if {value}.__class__ is dict else ABSENT"
+            value = program.let("v", f"{value}.get({name!r}, ABSENT){guard}")
+        kinds = program.bind("kinds", self._sets_of_kinds(path))
+        values = self._sets_of_values(path)
+        if all(of is str for of, _ in values):
+            texts = program.bind("texts", {each: members for (_, each), members in values.items()})
+            listed = f"({value}.__class__ is str and {texts}.get({value})) or " if values else ""
+        else:  # true is not 1, and digits of a fraction may be lost
+            program.line(f"if {value}.__class__ is float: raise FallBack")
+            listed = f"{program.bind('values', values)}.get(({value}.__class__, {value})) or "
+        return program.let("set", f"{listed}{kinds}[{value}.__class__]")
+
+    def _sets_of_kinds(self, path: Path) -> dict[type, int]:
+        """The messages that take any value of a class; of those that list values, what they take beside them."""
+
+        def takes(each: Demand, kind: str) -> bool:
+            return kind in each.kinds and (each.values is None or kind == "absent")
+
+        sets = {kind: _set(takes(each.at(path), kind) for each in self._demands) for kind in _CLASSES}
+        return {one: sets[kind] for kind, classes in _CLASSES.items() for one in classes}
+
+    def _sets_of_values(self, path: Path) -> dict[tuple[type, Any], int]:
+        """The messages that take each value that one of them lists, by class and value; numbers are integers."""
+        demands = [each.at(path) for each in self._demands]
+        listed = [value[1] if isinstance(value, tuple) else value for each in demands for value in each.values or ()]
+        values = [int(value) if isinstance(value, Decimal) and value == int(value) else value for value in listed]
+        return {(type(value), value): _set(each.takes(value) for each in demands) for value in values}
+
+
+def _set(is_member: Iterable[bool]) -> int:
+    """Write a set of messages as bits."""
+    return sum(1 << number for number, each in enumerate(is_member) if each)
+
+
+def _fewest(pairs: Mapping[tuple[int, int], Sequence[Path]], places: Sequence[Path]) -> list[Path]:
+    """Choose few places that tell all pairs apart: again and again the one that does so for the most that are left."""
+    left = set(pairs)
+    few: list[Path] = []
+    while left:
+        best = max(places, key=lambda path: sum(path in pairs[pair] for pair in left), default=None)
+        covered = {pair for pair in left if best in pairs[pair]}
+        if best is None or not covered:
+            return few
+        few.append(best)
+        left -= covered
+    return few

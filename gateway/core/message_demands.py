@@ -1,0 +1,257 @@
+"""What a message demands of members of its payload, as far as that tells it apart from other messages.
+
+A demand is necessary: a payload that does not meet it does not fit the message. It is not sufficient: patterns, limits
+and what is below `MAX_LEVELS` are left to the message's own validation. A demand says which kinds of JSON value a place
+may hold, `absent` included, and which values, where the schema lists them. Integers and fractions are one kind, because
+JSON Schema counts 1.0 as an integer.
+
+Two messages are told apart where no value meets the demands of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.core.avro_schema import SOURCE
+from gateway.core.codec.json_text import Unrepresentable
+from gateway.core.codec.keywords import canonical, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterable
+
+    from gateway.core.avro_schema import AvroType, Field, Path
+
+MAX_LEVELS = 3  # members of members that are looked at
+ABSENT: Any = object()  # the value at a path that leads nowhere
+_KIND_OF = {
+    type(None): "null", bool: "boolean", int: "number", float: "number", Decimal: "number", Unrepresentable: "number",
+    str: "text", list: "array", dict: "object", object: "absent",
+}  # fmt: skip
+_OF_TYPE = {"string": "text", "integer": "number"}  # types of JSON Schema and kinds of Avro with another name here
+_WORDS = {
+    "null": "null", "boolean": "true or false", "number": "a number", "text": "text", "array": "an array",
+    "object": "an object",
+}  # fmt: skip
+_PRESENT = frozenset({"null", "boolean", "number", "text", "array", "object"})
+_NESTING = frozenset({"array", "object"})
+
+
+def kind_of(value: Any) -> str:
+    """Name the kind of a JSON value, or of ABSENT."""
+    return _KIND_OF[type(value)]
+
+
+def value_at(value: Any, path: Path) -> Any:
+    """Follow the names of members; ABSENT where they lead nowhere."""
+    for name in path:
+        value = value.get(name, ABSENT) if type(value) is dict else ABSENT
+    return value
+
+
+class Demand(NamedTuple):
+    """What may be at a place."""
+
+    kinds: frozenset[str]
+    values: frozenset[Hashable] | None = None  # those allowed, as `canonical`; None for all of the kinds
+
+    def takes(self, value: Any) -> bool:
+        """Tell whether a value, or ABSENT, is allowed."""
+        is_listed = self.values is None or value is ABSENT or canonical(value) in self.values
+        return kind_of(value) in self.kinds and is_listed
+
+    def excludes(self, other: Demand) -> bool:
+        """Tell whether no value meets both."""
+        kinds = self.kinds & other.kinds
+        if self.values is None and other.values is None:
+            return not kinds
+        listed = [values for values in (self.values, other.values) if values is not None]
+        return "absent" not in kinds and not any(
+            _kind_of_listed(one) in kinds for one in frozenset.intersection(*listed)
+        )
+
+    def both(self, other: Demand) -> Demand:
+        """Demand what this one and another do."""
+        listed = [values for values in (self.values, other.values) if values is not None]
+        return Demand(self.kinds & other.kinds, frozenset.intersection(*listed) if listed else None)
+
+    def difference(self, value: Any) -> str:
+        """Say how a value that is not allowed differs from what is."""
+        if value is ABSENT:
+            return "this member is missing"
+        if self == ONLY_ABSENT:
+            return "this member is not allowed"
+        if self.values is None:
+            return f"expected {' or '.join(_WORDS[kind] for kind in sorted(self.kinds & _WORDS.keys()))}"
+        listed = sorted(quoted(one[1] if isinstance(one, tuple) else one) for one in self.values)
+        return f"{quoted(value)} is not {' or '.join(listed)}"
+
+    @property
+    def or_absent(self) -> Demand:
+        """The same of a member that may be absent."""
+        return self._replace(kinds=self.kinds | {"absent"})
+
+
+ANY = Demand(_PRESENT)
+ONLY_ABSENT = Demand(frozenset({"absent"}))
+OBJECT = Demand(frozenset({"object"}))
+
+
+def _kind_of_listed(value: Hashable) -> str:
+    return "boolean" if isinstance(value, tuple) else kind_of(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """All demands of one message."""
+
+    places: dict[Path, Demand] = field(default_factory=dict)
+    closed: dict[Path, frozenset[str]] = field(default_factory=dict)  # objects -> the only members that they may have
+
+    def at(self, path: Path) -> Demand:
+        """Give the demand at a place, stated or not."""
+        if path in self.places:
+            return self.places[path]
+        if not path:
+            return ANY
+        above = path[:-1]
+        may_be_there = "object" in self.at(above).kinds and path[-1] in self.closed.get(above, path[-1:])
+        return ANY.or_absent if may_be_there else ONLY_ABSENT
+
+    def failed(self, value: Any) -> list[Path]:
+        """List the places of a payload that do not meet the demands."""
+        others = [
+            (*path, name)
+            for path, names in self.closed.items()
+            if type(found := value_at(value, path)) is dict
+            for name in found
+            if name not in names
+        ]
+        return [path for path, demand in self.places.items() if not demand.takes(value_at(value, path))] + others
+
+
+def demands_of(
+    schema: Any, record: AvroType | None, tied: Collection[Path] = (), *, rejects: bool = False, is_array: bool = False
+) -> Demands:
+    """Read the demands of a message.
+
+    Args:
+        schema: its JSON Schema, references written out; None when `record` describes the payload as well.
+        record: that the payload becomes; None when it becomes none.
+        tied: members that the topic fills in.
+        rejects: the payload may have no member that the record does not read.
+        is_array: the payload is an array of readings.
+    """
+    reader = _Reader(rejects=rejects and record is not None)
+    if is_array:
+        reader.put((), Demand(frozenset({"array"})))
+        return reader.demands
+    whole = record.whole_field if record else None
+    if record and not whole:
+        reader.put((), OBJECT)
+        reader.close_record(record, ())
+    if schema is not None:
+        reader.read_schema(schema, (), is_sure=True)
+    elif whole:
+        reader.put((), _of_type(whole))
+    elif record:
+        reader.read_record(record, (), frozenset(tied), is_sure=True)
+    return reader.demands
+
+
+class _Reader:
+    """Collects demands; `is_sure` says that the place holds a value in every payload that fits."""
+
+    def __init__(self, *, rejects: bool) -> None:
+        self.demands = Demands()
+        self._rejects = rejects
+
+    def put(self, path: Path, demand: Demand) -> None:
+        self.demands.places[path] = demand.both(self.demands.places.get(path, ANY.or_absent))
+
+    def _close(self, path: Path, names: Iterable[str]) -> None:
+        self.demands.closed[path] = frozenset(names) & self.demands.closed.get(path, frozenset(names))
+
+    def _is_object(self, path: Path) -> bool:
+        return self.demands.places[path].kinds == OBJECT.kinds
+
+    # --- JSON Schema -------------------------------------------------------------------------------------------------
+
+    def read_schema(self, schema: Any, path: Path, *, is_sure: bool) -> None:
+        demand = _of_schema(schema)
+        self.put(path, demand if is_sure else demand.or_absent)
+        if not isinstance(schema, dict):
+            return
+        for each in _items(schema.get("allOf")):
+            self.read_schema(each, path, is_sure=is_sure)
+        if len(path) < MAX_LEVELS:
+            self._read_members(schema, path)
+
+    def _read_members(self, schema: dict[str, Any], path: Path) -> None:
+        described = schema.get("properties")
+        properties = described if isinstance(described, dict) else {}
+        required = [name for name in _items(schema.get("required")) if isinstance(name, str)]
+        is_object = self._is_object(path)
+        for name in dict.fromkeys([*properties, *required]):
+            self.read_schema(properties.get(name, True), (*path, name), is_sure=is_object and name in required)
+        if schema.get("additionalProperties") is False and "patternProperties" not in schema:
+            self._close(path, properties)
+
+    # --- Avro --------------------------------------------------------------------------------------------------------
+
+    def read_record(self, record: AvroType, path: Path, tied: Collection[Path], *, is_sure: bool) -> None:
+        for one in record.fields:
+            if len(one.paths) == 1 and one.paths[0]:
+                needs = is_sure and not one.has_default and (*path, *one.paths[0]) not in tied
+                self._read_field(one, path, needs=needs)
+
+    def _read_field(self, one: Field, above: Path, *, needs: bool) -> None:
+        *outer, _ = places = [(*above, *one.paths[0][:length]) for length in range(1, len(one.paths[0]) + 1)]
+        demand = _of_type(one)
+        for place, its in [*((each, OBJECT) for each in outer), (places[-1], demand)]:
+            self.put(place, its if needs else its.or_absent)
+        (inner, *others) = one.type.non_null or (one.type,)
+        if inner.kind == "record" and not others and len(places[-1]) < MAX_LEVELS:
+            self.close_record(inner, places[-1])
+            self.read_record(inner, places[-1], (), is_sure=needs and self._is_object(places[-1]))
+
+    def close_record(self, record: AvroType, path: Path) -> None:
+        if self._rejects and not any(one.collects for one in record.fields):
+            self._close(path, [read[0] for one in record.fields for read in one.paths])
+
+
+def _of_schema(schema: Any) -> Demand:
+    if not isinstance(schema, dict):
+        return ANY if schema is not False else Demand(frozenset())
+    demand = ANY
+    types = [_OF_TYPE.get(name, name) for name in _items(schema.get("type"), alone=True) if isinstance(name, str)]
+    if types and _PRESENT.issuperset(types):
+        demand = Demand(frozenset(types))
+    for listed in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
+        if isinstance(listed, list):
+            demand = demand.both(_of_values(listed))
+    return demand
+
+
+def _of_values(listed: list[Any]) -> Demand:
+    kinds = frozenset(map(kind_of, listed))
+    return Demand(kinds, None if kinds & _NESTING else frozenset(map(canonical, listed)))
+
+
+def _of_type(one: Field) -> Demand:
+    """Read the type of a field; a value that `x-source` says how to read may be of any kind."""
+    source = one.attributes.get(SOURCE)
+    if isinstance(source, dict) and not source.keys() <= {"location", "factor"}:
+        return ANY
+    kinds = {_OF_TYPE.get(kind, kind) for kind in one.type.json_kinds} | ({"null"} if one.type.is_nullable else set())
+    if one.factor is not None:
+        kinds.add("number")
+    if all(each.kind == "enum" for each in one.type.non_null):
+        listed = [symbol for each in one.type.non_null for symbol in each.symbols]
+        return Demand(frozenset(kinds), frozenset([*listed, None] if one.type.is_nullable else listed))
+    return Demand(frozenset(kinds))
+
+
+def _items(value: Any, *, alone: bool = False) -> list[Any]:
+    return value if isinstance(value, list) else [value] if alone else []

@@ -1,0 +1,117 @@
+"""The choice among messages: by the places that tell them apart, compiled or not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.codec.json_text import parse
+from gateway.core.codec.unsupported import FallBack
+from gateway.core.message_choice import MessageChoice, telling
+from gateway.core.message_demands import demands_of
+from tests.core.test_message_demands import schema
+
+NUMBER = {"type": "number"}
+BY_METHOD = [schema(["method"], method={"const": name}, params={}) for name in ("status", "full", "event")]
+BY_MEMBERS = [
+    schema(["contact"], contact={"type": "boolean"}, battery=NUMBER),
+    schema(["temperature", "humidity"], temperature=NUMBER, humidity=NUMBER, battery=NUMBER),
+    schema(["power"], power=NUMBER, state={"enum": ["ON", "OFF"]}, update={"type": "object"}),
+    schema(["power", "temperature"], power=NUMBER, temperature=NUMBER),
+]
+BY_KINDS = [schema(["v"], v={"type": kind}) for kind in ("string", "number", "object", "null", "boolean")]
+BY_VALUES = [schema(["v"], v={"enum": values}) for values in ([1, "a"], [True, 2.5], [None, 0])]
+BY_ROOT = [{"type": "array"}, {"type": "number"}, schema(["v"], v={"const": "x"}), schema([], v={"const": "y"})]
+BELOW = [schema(["p"], p=schema(["a"], a=NUMBER)), schema(["p"], p=schema(["b"], b=NUMBER)), schema(["q"], q=NUMBER)]
+ALL = {
+    "method": BY_METHOD, "members": BY_MEMBERS, "kinds": BY_KINDS, "values": BY_VALUES, "root": BY_ROOT, "below": BELOW,
+}  # fmt: skip
+CHOICES = {name: MessageChoice([demands_of(each, None) for each in schemas]) for name, schemas in ALL.items()}
+
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [0, 1, 2.5, True, False, None, "a", "x", "y", "status", "event", "ON", [], {}, {"a": 1}, {"b": 2}]
+)
+NAMES = st.sampled_from(["method", "v", "contact", "temperature", "humidity", "power", "state", "p", "q", "battery"])
+PAYLOADS = st.one_of(VALUES, st.dictionaries(NAMES, VALUES, max_size=4))
+
+
+def meeting(name: str, value: Any) -> list[int]:
+    """The messages all of whose demands a payload meets."""
+    return [number for number, each in enumerate(ALL[name]) if not demands_of(each, None).failed(value)]
+
+
+@given(name=st.sampled_from(sorted(ALL)), payload=PAYLOADS)
+def test_choice_leaves_the_message_whose_demands_a_payload_meets(name: str, payload: Any) -> None:
+    """There is at most one such message. The compiled choice finds it, or raises."""
+    expected = meeting(name, payload)
+    assert len(expected) <= 1
+    choice = CHOICES[name]
+    value = parse(json.dumps(payload).encode())
+    remaining = choice.remaining(value)
+    try:
+        chosen = choice.compiled(range(len(ALL[name])))(payload)
+    except Exception:  # noqa: BLE001 - the precise choice decides
+        chosen = None
+    if expected:
+        assert remaining == expected
+        assert chosen in {*expected, None}
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "expected"),
+    [
+        ("method", {"method": "full"}, [1]),
+        ("method", {"method": "other"}, []),  # no message lists the value
+        ("method", {"method": 5}, []),
+        ("method", {}, []),
+        ("members", {"temperature": 1, "humidity": 2}, [1]),
+        ("members", {"temperature": "1", "humidity": 2}, [1]),  # of the wrong type, but still of this message
+        ("members", {"temperature": 1}, []),
+        ("members", {}, []),
+        ("members", {"contact": 1}, [0]),
+    ],
+)
+def test_choice_leaves_none_or_one(name: str, payload: Any, expected: list[int]) -> None:
+    assert CHOICES[name].remaining(payload) == expected
+
+
+@pytest.mark.parametrize(("name", "payload"), [
+    ("method", {"method": "event", "params": []}), ("members", {"power": 1, "state": "ON"}), ("kinds", {"v": {}}),
+    ("kinds", {"v": 1.5}), ("values", {"v": 1}), ("values", {"v": True}), ("values", {"v": None}), ("root", [1]),
+    ("root", 5), ("root", {"v": "x"}), ("root", {}), ("below", {"p": {"b": 1}}), ("below", {"q": 1}),
+])  # fmt: skip
+def test_compiled_choice_decides_alone(name: str, payload: Any) -> None:
+    assert [CHOICES[name].compiled(range(len(ALL[name])))(payload)] == meeting(name, payload)
+
+
+def test_compiled_choice_leaves_fractions_beside_listed_numbers_to_the_precise_one() -> None:
+    """A float has lost digits; the precise choice has all of them."""
+    with pytest.raises(FallBack):
+        CHOICES["values"].compiled(range(3))({"v": 2.5})
+    assert CHOICES["values"].remaining({"v": 2.5}) == [1]
+
+
+def test_nearest_is_the_message_with_the_fewest_failed_demands() -> None:
+    assert CHOICES["members"].nearest({"temperature": 1, "battery": 3}, range(4)) == (1, ("humidity",))
+    assert CHOICES["members"].nearest({}, [2, 3]) == (2, ("power",))
+    assert CHOICES["method"].nearest({"method": "other"}, range(3)) == (0, ("method",))
+    assert CHOICES["kinds"].nearest({"v": []}, range(5)) == (0, ("v",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "places"),
+    [
+        (BY_METHOD[0], BY_METHOD[1], [("method",)]),
+        (BY_MEMBERS[0], BY_MEMBERS[1], [("contact",), ("humidity",), ("temperature",)]),
+        (BELOW[0], BELOW[1], [("p", "a"), ("p", "b")]),
+        ({"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}, []),
+        ({"type": "object", "required": ["a"]}, {"type": "object", "properties": {"a": False}}, [("a",)]),
+        (schema([], v=NUMBER), schema([], v={"type": "string"}), []),  # a payload without v fits both
+    ],
+)
+def test_telling_names_the_places_that_no_payload_shares(one: Any, other: Any, places: list[tuple[str, ...]]) -> None:
+    assert telling(demands_of(one, None), demands_of(other, None)) == places
