@@ -28,6 +28,8 @@ TEXTS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "a private key"),
     (re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"), "a token"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "an access key"),
+    (re.compile(r"(?i)\b(?:SharedAccess|Account)Key\s*=\s*[a-z0-9+/]{16}"), "an access key"),
+    (re.compile(r"\bSharedAccessSignature sr=\S+&sig=(?![{<$])|\bgh[oprsu]_[A-Za-z0-9]{36}\b"), "a token"),
     (re.compile(r"(?i)(?:basic|bearer) [a-z0-9+/_.-]{16,}=*"), "a login"),
     (re.compile(r"(?i)\bpassw(?:or)?d\s*=\s*[\"']?(?![\s\"'<${*.])"), "a password"),
     (re.compile(r"(?i)[a-z][a-z0-9+.-]*://[^\s/@:]*:(?!(?:pass(?:word)?|pwd)@)[^\s/@<${*]+@"), "a password in a URL"),

@@ -33,6 +33,9 @@ PLACE = "#/servers/kafka"
         ('x-jaas: \'ScramLoginModule required username="g" password="hunter2";\'', "x-jaas"),
         ("x-headers: {Authorization: Basic Z2F0ZXdheTpodW50ZXIyMg==}", "x-headers/Authorization"),
         ("x-aws: AKIAIOSFODNN7EXAMPLE", "x-aws"),
+        ("x-hub: 'Endpoint=sb://n.example/;SharedAccessKeyName=g;SharedAccessKey=hunter2hunter2hunter2='", "x-hub"),
+        ("x-sas: SharedAccessSignature sr=n.example&sig=hunter2%3D&se=1767592800&skn=g", "x-sas"),
+        (f"description: 'token ghp_{'3f9a' * 9}'", "description"),
     ],
 )
 def test_check_warns_of_what_looks_like_a_secret_and_does_not_quote_it(copy: Copy, members: str, path: str) -> None:
@@ -48,6 +51,7 @@ def test_check_warns_of_what_looks_like_a_secret_and_does_not_quote_it(copy: Cop
     "members",
     [
         "x-password-file: kafka-password",
+        "description: 'SharedAccessKeyName=gateway; SharedAccessKey={key}'",
         "x-password: ${KAFKA_PASSWORD}",
         "x-password: '{password}'",
         "x-password: '***'",
