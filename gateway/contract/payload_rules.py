@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.contract.schema import Record
     from gateway.core.avro_schema import AvroType
 
+OF_OBJECTS = {"allOf", "anyOf", "oneOf", "properties"}  # one of them describes the members of a payload
 NESTING = {"array", "map", "record"}
 
 
@@ -71,7 +72,7 @@ def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
 def warn_of_open(payload: Payload, record: Record, findings: Findings) -> None:
     """Warn of a JSON Schema that does not say whether there are other members: they are allowed, and rejected."""
     described = payload.json_schema
-    is_object = isinstance(described, dict) and "properties" in described
+    is_object = isinstance(described, dict) and not OF_OBJECTS.isdisjoint(described)
     if not is_object or payload.unknown == "ignore" or WHOLE in record.sources.values():
         return
     if "additionalProperties" not in described:

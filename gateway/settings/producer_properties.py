@@ -44,6 +44,7 @@ _LOGIN: Final = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file:
 _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
     **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _HOST),
     "security.protocol": "tls: {}",
+    "schema.registry.url": "registry: {url: URL}",
     **dict.fromkeys(("ssl.ca.location", "ssl.ca.pem", "ssl_ca", "ssl.truststore.location"), _CA),
     **dict.fromkeys(("ssl.certificate.location", "ssl.certificate.pem", "ssl_certificate"), _PAIR),
     **dict.fromkeys(("ssl.key.location", "ssl.key.pem", "ssl_key", "ssl.keystore.location"), _PAIR),
@@ -62,6 +63,14 @@ _REFUSED: Final = {
     "sticky.partitioning.linger.ms": ("This property would have no effect: every record has a key.", "Remove it."),
     "default.topic.config": ("This property hides others.", "Write its members beside it, and remove it."),
 }
+_JAVA: Final = "Remove it: Java's producers have it, and nothing here needs it."
+_OF_OTHERS: Final = {  # what to write instead of names that librdkafka does not have
+    **dict.fromkeys(("key.serializer", "value.serializer", "max.block.ms", "interceptor.classes"), _JAVA),
+    "buffer.memory": "Did you mean 'queue.buffering.max.kbytes'?",
+    "compression": "Did you mean 'compression.type'?",
+    "max.request.size": "Did you mean 'message.max.bytes'?",
+}
+MECHANISMS_NOT_OFFERED: Final = {"AWS_MSK_IAM", "GSSAPI", "OAUTHBEARER"}  # of SASL
 LONGEST_LINGER_MILLISECONDS: Final = 100  # as `bridge/pacing.py` applies it
 SMALLEST_RECORD_BYTES: Final = 16_384  # of which `kafka/sink.py` keeps 4 KiB for headers
 _UNKNOWN: Final = "librdkafka has no such property."
@@ -84,10 +93,17 @@ def _refusal(name: str) -> tuple[str, str] | None:
     return _REFUSED.get(name)
 
 
+def _not_offered(name: str, value: object) -> tuple[str, str] | None:
+    mechanism = str(value).upper()
+    if name not in {"sasl.mechanism", "sasl.mechanisms"} or mechanism not in MECHANISMS_NOT_OFFERED:
+        return None
+    return f"The gateway does not offer {mechanism} yet.", f"Remove it; write {_LOGIN} beside producer."
+
+
 def refuse(name: str, value: object) -> tuple[str, str] | None:
     """What is wrong with a producer property, named as in librdkafka's CONFIGURATION.md, and the fix; or None."""
     plain = name.strip().lower()
-    if refusal := _refusal(plain):
+    if refusal := _not_offered(plain, value) or _refusal(plain):
         return refusal
     if plain in _IN_FLIGHT and str(value) not in _ORDERED:
         return f"This value would break a guarantee. {_ORDER_IN_FLIGHT}", "Write a number from 1 to 5, or remove it."
@@ -96,7 +112,7 @@ def refuse(name: str, value: object) -> tuple[str, str] | None:
     if plain in _LINGER and not _MILLISECONDS.fullmatch(str(value)):
         return "Expected a number of milliseconds.", "Write a number such as 5."
     if reason := _librdkafka_refuses(name, value):
-        return reason, "See the producer's properties in librdkafka's CONFIGURATION.md."
+        return reason, _OF_OTHERS.get(plain, "See the producer's properties in librdkafka's CONFIGURATION.md.")
     return _has_no_use(plain, float(value)) if _MILLISECONDS.fullmatch(str(value)) else None
 
 

@@ -344,7 +344,7 @@ def _from_pydantic(error: ErrorDetails, origin: _Origin) -> Finding:
     elif kind == "missing":
         message, fix = "This setting is missing.", f"Add `{place[-1]}:` with its value."
     elif kind == "literal_error":
-        message, fix = f"Expected {context['expected']}.", _choice(error)
+        message, fix = f"{_not_offered(error['input'])}Expected {context['expected']}.", _choice(error)
     elif kind == "gateway":
         message, fix = context["message"], context["fix"]
     else:
@@ -362,6 +362,11 @@ def _unknown_key(place: Place) -> tuple[str, str]:
             f"Put it into a file that only the gateway can read, and name that file in {_INLINE[key]}.",
         )
     return "There is no such setting.", _spelled(key, keys)
+
+
+def _not_offered(mechanism: object) -> str:
+    is_known = isinstance(mechanism, str) and mechanism.upper() in producer_properties.MECHANISMS_NOT_OFFERED
+    return f"The gateway does not offer {mechanism} yet. " if is_known else ""
 
 
 def _choice(error: ErrorDetails) -> str:

@@ -33,6 +33,8 @@ PROSE = frozenset(
     {  # fixes that quote nothing to copy
         "Add `mechanism:` with its value.",
         "Add password_file.",
+        "Remove it; write registry: {url: URL} beside producer.",
+        "Remove it; write sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE} beside producer.",
         "Remove scheme, user and path; the contract defines the protocol.",
         "See the producer's properties in librdkafka's CONFIGURATION.md.",
         "Write indented `key: value` lines below it.",
@@ -270,6 +272,13 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         ("servers: {kafka: {producer: {linger.ms: 5000}}}", "at most 100 ms"),
         ("servers: {kafka: {producer: {message.max.bytes: 1000}}}", "at least 16384"),
         ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "Expected 'PLAIN'"),
+        (
+            "servers: {kafka: {sasl: {mechanism: OAUTHBEARER, username: a, password_file: b}}}",
+            "does not offer OAUTHBEARER yet",
+        ),
+        ("servers: {kafka: {producer: {sasl.mechanism: oauthbearer}}}", "does not offer OAUTHBEARER yet"),
+        ("servers: {kafka: {producer: {max.request.size: 500000}}}", "Did you mean 'message.max.bytes'?"),
+        ("servers: {kafka: {producer: {schema.registry.url: 'http://a:1'}}}", "write registry: {url: URL} beside"),
         ("servers: {kafka: {sasl: {username: a}}}", "This setting is missing."),
         ("servers: {kafka: {tls: {cert_file: ''}}}", "Expected a file name"),
         ("streams: {doors: {qos: true}}", "Expected a QoS."),
