@@ -79,11 +79,12 @@ class Target:
 def _rename(target: Target, match: re.Match[str]) -> None:
     """Replace the name that the message quotes: the key, or all or part of the value."""
     quoted = [one for pair in re.findall(r"'([^']*)'|\"([^\"]*)\"", target.message) for one in pair if one]
-    if target.key in quoted or "no such setting" in target.message or f"{{{target.key}}}" in target.message:
+    if target.key in quoted or "no such " in target.message or f"{{{target.key}}}" in target.message:
         target.parent[match[1]] = target.parent.pop(target.key)
     else:
         is_part = not match[1].startswith("$")  # an expression is never part of a value
         wrong = next((one for one in quoted if is_part and one in str(target.value)), target.value)
+        wrong = target.value if target.value in quoted else wrong
         target.put(str(target.value).replace(wrong, match[1]))
 
 
