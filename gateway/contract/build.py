@@ -206,10 +206,11 @@ class _Builder:
         stated = node.at(IGNORED)
         if not stated.is_absent and stated.boolean is None:
             self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
-        for key in (FORWARD, stage.DEAD_LETTER) if stated.boolean else ():
-            if not node.stated(key).is_absent:
-                text = f"With {IGNORED} its readings go nowhere."
-                self.findings.error(node.stated(key), text, f"Remove {key}, or {IGNORED}.")
+        text = f"With {IGNORED} its readings go nowhere."
+        if stated.boolean and not node.stated(FORWARD).is_absent:
+            self.findings.error(node.stated(FORWARD), text, f"Remove {FORWARD}, or {IGNORED}.")
+        if stated.boolean and not node.stated(stage.DEAD_LETTER).is_absent:
+            self.findings.warning(node.stated(stage.DEAD_LETTER), text, "Remove it.")
         return stated.boolean is True
 
     def _mapping(self, incoming: _Incoming, sending: Sending | None) -> Mapping:

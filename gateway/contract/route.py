@@ -165,7 +165,7 @@ def check_choice(sending: Sending, source: Channel, names: Sequence[str], findin
         for one in stated:
             if one.text is not None and one.text not in allowed:
                 message = f"A reading with {quoted(one.value)} would be a dead letter, not_allowed: it has no topic."
-                findings.error(one, message, f"Use {' or '.join(allowed)}, or add it to the topic's parameter.")
+                findings.error(one, message, f"Use {', '.join(allowed)}.")
     return has_all
 
 

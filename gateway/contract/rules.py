@@ -81,7 +81,7 @@ def _check_ambiguous(built: Built, findings: Findings) -> None:
                 f"{_shared(one, other)[0]!r}: a message could belong to both."
             )
             fix = "Make the addresses differ in a level that is plain text."
-            findings.error(built.operations[other.name].at("channel", "address"), message, fix)
+            findings.error(built.operations[other.name], message, fix)
         earlier.append(other)
 
 
@@ -107,7 +107,7 @@ def _check_ignored(built: Built, findings: Findings) -> None:
         planned = plan(stream.address.filter for stream in streams)
         if not findings.has_errors and not any(overlap(each, one.address.filter) for each in planned):
             message = f"No subscription of a stream brings messages of {one.address.text}, so there is none to ignore."
-            findings.warning(built.operations[one.name], message, "Remove the operation.")
+            findings.warning(built.operations[one.name], message, "Remove it.")
 
 
 def _shared(one: Stream | Ignored, other: Stream | Ignored) -> list[str]:

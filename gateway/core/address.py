@@ -5,22 +5,24 @@ A level of an address is one of these, the most specific first:
     factory           literal text; the filter has the same
     shelly-{id}       literal text around a parameter; the filter has `+`
     {machine}         a parameter: one level; the filter has `+`
-    {path}            a parameter of several levels, the last of the address: one or more levels; the filter has `#`
+    {path}            a parameter of one or more levels, at most one in an address; the filter ends there with `#`
 
 **Several addresses may match a topic: the most specific one has it.** Two addresses are compared level by level from
-the left. Of two levels that are partly literal, the one with more literal text is more specific. Two addresses of equal
-specificity that some topic matches are ambiguous; `gateway check` refuses them.
+the left; one that goes on is more specific than one that ends there. Of two levels that are partly literal, the one
+with more literal text is more specific. Two addresses of equal specificity that some topic matches are ambiguous;
+`gateway check` refuses them.
 
-Matching follows MQTT 5.0 section 4.7, and is narrower than the filter in two ways. The address `a/{path}` does not
-match the topic `a`, although the filter `a/#` does. And `shelly-{id}` matches only levels with its literal text. What a
-parameter takes may be empty, or only slashes: the transform refuses such a topic, because an empty machine name would
-be an empty key. An address cannot contain `#` or `$share/`; shared subscriptions belong to the settings of an
-installation.
+Matching follows MQTT 5.0 section 4.7, and is narrower than the filter in some ways. The address `a/{path}` does not
+match the topic `a`, although the filter `a/#` does; `shelly-{id}` matches only levels with its literal text; and what
+stands behind `{path}` is not in the filter. What a parameter takes may be empty, or only slashes: the transform refuses
+such a topic, because an empty machine name would be an empty key. An address cannot contain `#` or `$share/`; shared
+subscriptions belong to the settings of an installation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import DataError
@@ -28,6 +30,7 @@ from gateway.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+END = 4, 0  # the specificity of the end of an address
 MAX_BYTES = 65_535  # an MQTT string carries its length in two bytes
 
 
@@ -36,17 +39,17 @@ class AddressError(DataError):
 
 
 class Level(NamedTuple):
-    """One level of an address, or all its last ones."""
+    """One level of an address, or several."""
 
     before: str  # literal text; all of it when there is no parameter
     name: str | None = None  # of the parameter
     after: str = ""
-    is_multi: bool = False  # the parameter takes all levels from here on
+    is_multi: bool = False  # the parameter takes one or more levels
 
     @property
     def filter(self) -> str:
-        """The level of the subscription filter."""
-        return self.before if self.name is None else "#" if self.is_multi else "+"
+        """The level of the subscription filter; it does not take several."""
+        return self.before if self.name is None else "+"
 
     @property
     def specificity(self) -> tuple[int, int]:
@@ -62,11 +65,16 @@ class Level(NamedTuple):
         fits = len(self.before) <= end and text.startswith(self.before) and text.endswith(self.after)
         return text[len(self.before) : end] if fits else None
 
+    def matches(self, text: str) -> bool:
+        """Tell whether a level of a topic matches."""
+        value = self.value(text)
+        return value is not None and (self.name is not None or not value)
+
     def overlaps(self, other: Level) -> bool:
         """Tell whether some level matches both; neither takes several."""
         if self.name is None or other.name is None:
             literal, level = (self, other) if self.name is None else (other, self)
-            return literal.before == level.before if level.name is None else level.value(literal.before) is not None
+            return level.matches(literal.before)
         befores, afters = sorted((self.before, other.before), key=len), sorted((self.after, other.after), key=len)
         return befores[1].startswith(befores[0]) and afters[1].endswith(afters[0])
 
@@ -96,9 +104,24 @@ class Address:
             raise AddressError("the address has two parameters of one name")
         if levels[0].before.startswith("$"):
             raise AddressError(f"{levels[0].before!r} is reserved for the broker")
-        if any(level.is_multi for level in levels[:-1]):
-            raise AddressError("only the last level of an address can take several levels of a topic")
+        if sum(level.is_multi for level in levels) > 1:
+            raise AddressError("only one parameter of an address can take several levels of a topic")
         return cls(text, levels)
+
+    @property
+    def is_multi(self) -> bool:
+        """True when a parameter takes several levels."""
+        return any(level.is_multi for level in self.levels)
+
+    @property
+    def _head(self) -> tuple[Level, ...]:
+        """The levels before the parameter that takes several; all when there is none."""
+        return tuple(takewhile(lambda level: not level.is_multi, self.levels))
+
+    @property
+    def _tail(self) -> tuple[Level, ...]:
+        """The levels behind it; all when there is none."""
+        return tuple(takewhile(lambda level: not level.is_multi, self.levels[::-1]))[::-1]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,27 +131,29 @@ class Address:
     @property
     def filter(self) -> str:
         """The subscription filter: `factory/+/+`."""
-        return "/".join(level.filter for level in self.levels)
+        return "/".join([*(level.filter for level in self._head), *(["#"] if self.is_multi else [])])
 
     @property
     def specificity(self) -> tuple[tuple[int, int], ...]:
         """How specific it is, level by level; of the addresses that match a topic, the smallest has it."""
-        return tuple(level.specificity for level in self.levels)
+        return (*(level.specificity for level in self.levels), END)
 
     def match(self, topic: str) -> tuple[str, ...] | None:
         """Match a topic: give the parameters' values in the address's order, which may be empty; None for no match."""
         if topic.startswith("$"):
             return None  # wildcards at the start do not match $-topics [MQTT-4.7.2-1], and no address begins with $
-        parts = topic.split("/", len(self.levels) - 1 if self.levels[-1].is_multi else -1)
+        parts = topic.split("/")
+        if self.is_multi and len(parts) > len(self.levels):
+            first, end = len(self._head), len(parts) - len(self._tail)
+            parts[first:end] = ["/".join(parts[first:end])]
         if len(parts) != len(self.levels):
             return None
         values = []
         for part, level in zip(parts, self.levels, strict=True):
-            value = level.value(part)
-            if value is None or (value and level.name is None):
+            if not level.matches(part):
                 return None
             if level.name is not None:
-                values.append(value)
+                values.append(level.value(part) or "")
         return tuple(values)
 
     def topic(self, values: Sequence[str]) -> str:
@@ -141,12 +166,11 @@ class Address:
     def overlaps(self, other: Address) -> bool:
         """Tell whether some topic matches both addresses."""
         mine, others = len(self.levels), len(other.levels)
-        for one, two in zip(self.levels, other.levels, strict=False):
-            if one.is_multi or two.is_multi:
-                return True  # any levels are left on both sides
-            if not one.overlaps(two):
-                return False
-        return mine == others
+        if (mine < others and not self.is_multi) or (mine > others and not other.is_multi):
+            return False
+        heads = zip(self._head, other._head, strict=False)
+        tails = zip(reversed(self._tail), reversed(other._tail), strict=False)
+        return all(one.overlaps(two) for one, two in (*heads, *tails))
 
 
 def _level(text: str, multi_level: Collection[str]) -> Level:
@@ -156,7 +180,8 @@ def _level(text: str, multi_level: Collection[str]) -> Level:
     if (brace and (not end or not name)) or any(mark in f"{before}{name}{after}" for mark in "{}"):
         raise AddressError(f"level {text!r} is not one {{parameter}} with text around it")
     if "+" in text or "#" in text:
-        raise AddressError(f"level {text!r} holds an MQTT wildcard: use a {{parameter}}")
+        fix = "use a {parameter} with x-multi-level: true" if "#" in text else "use a {parameter}"
+        raise AddressError(f"level {text!r} holds an MQTT wildcard: {fix}")
     if "\0" in text:
         raise AddressError("the address holds a NUL character")
     if not brace:

@@ -2,18 +2,20 @@
 
 The addresses are a tree by level, whose branches are tried from the most specific on. So the first address that is
 found has the topic, and the search ends after at most as many steps as the addresses have levels. The result is
-remembered.
+remembered. What follows a parameter of several levels is compared with the end of the topic.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.address import Address, Level
+from gateway.core.address import END, Level
 from gateway.core.filters import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from gateway.core.address import Address
 
 UNMAPPED = "unmapped"  # the bucket of topics that no stream describes; no operation may have this name
 NOT_ADDRESSED = "not_addressed"  # topics that no address has, and that only a filter wider than an address brings
@@ -73,17 +75,22 @@ def _levels_of(topic_filter: str) -> Iterator[list[Level]]:
 class _Branch:
     """The addresses that have the same first levels."""
 
-    __slots__ = ("literal", "name", "others")
+    __slots__ = ("literal", "multi", "name", "others")
 
     def __init__(self) -> None:
         self.name = ""  # of the stream whose address ends here
         self.literal: dict[str, _Branch] = {}  # by the text of the next level
         self.others: list[tuple[Level, _Branch]] = []  # whose next level has a parameter, the most specific first
+        self.multi: list[tuple[Sequence[Level], str]] = []  # those with several levels here: what follows, and the name
 
     def add(self, levels: Sequence[Level], name: str) -> None:
         """Add an address; one of the same form that was added before stays."""
         branch = self
-        for level in levels:
+        for place, level in enumerate(levels):
+            if level.is_multi:
+                every = [*branch.multi, (levels[place + 1 :], name)]
+                branch.multi = sorted(every, key=lambda each: [*(one.specificity for one in each[0]), END])
+                return
             branch = branch._next(level)
         branch.name = branch.name or name
 
@@ -100,19 +107,25 @@ class _Branch:
         """Find the stream with the most specific address that matches a topic; "" for none."""
         if levels[0].startswith("$"):
             return ""  # wildcards do not match it [MQTT-4.7.2-1], and no address begins so
-        untried = [(self, 0)]
+        untried: list[tuple[_Branch | str, int]] = [(self, 0)]  # a text is what was found, if nothing else is
         while untried:
             branch, place = untried.pop()
+            if isinstance(branch, str):
+                return branch
             if place == len(levels):
                 if branch.name:
                     return branch.name
                 continue
+            untried += [(name, 0) for tail, name in reversed(branch.multi) if _ends(levels, place + 1, tail)]
             text = levels[place]
-            untried += [
-                (below, len(levels) if level.is_multi else place + 1)
-                for level, below in reversed(branch.others)
-                if level.value(text) is not None
-            ]
+            untried += [(below, place + 1) for level, below in reversed(branch.others) if level.matches(text)]
             if (below := branch.literal.get(text)) is not None:
                 untried.append((below, place + 1))
         return ""
+
+
+def _ends(levels: Sequence[str], place: int, tail: Sequence[Level]) -> bool:
+    """Tell whether the levels of a topic from a place on, or the last of them, are those at the end of an address."""
+    count = len(tail)
+    ends = levels[len(levels) - count :]
+    return len(levels) - place >= count and all(level.matches(text) for level, text in zip(tail, ends, strict=True))

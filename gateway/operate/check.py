@@ -9,7 +9,7 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
      "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topics": ["door-sensors"],
                   "key": ["/location"], "codec": "compiled", "because": "", "enabled": true, "is_array": false,
                   "messages": []}],
-     "ignored": [{"name": "ignoreLights", "servers": ["factoryBroker"], "filter": "doors/+/light"}]}
+     "ignored": [{"name": "ignoreLights", "servers": ["factoryBroker"], "address": "doors/{location}/light"}]}
 
 `line` is null where a finding has none; `streams` and `ignored` are empty unless `fit`.
 """
@@ -71,10 +71,10 @@ class IgnoredSummary:
 
     name: str
     servers: tuple[str, ...]
-    filter: str
+    address: str
 
     def __str__(self) -> str:
-        return printable(f"{self.name}: {self.filter} ({', '.join(self.servers)}), ignored")
+        return printable(f"{self.name}: {self.address} ({', '.join(self.servers)}), ignored")
 
 
 class Result(NamedTuple):
@@ -143,7 +143,7 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
         return result
     is_enabled = settings.is_enabled if settings else lambda _: True
     streams = tuple(_summary(one, is_enabled=is_enabled(one.name)) for one in loaded.streams.values())
-    ignored = tuple(IgnoredSummary(one.name, one.servers, one.address.filter) for one in loaded.ignored.values())
+    ignored = tuple(IgnoredSummary(one.name, one.servers, one.address.text) for one in loaded.ignored.values())
     return result._replace(streams=streams, ignored=ignored)
 
 

@@ -34,6 +34,11 @@ class Fault(NamedTuple):
 METER = "schemas/smart_meter.avsc"
 MACHINE = "schemas/machine_sensor.avsc"
 DOOR = "schemas/door_sensor.avsc"
+TOPIC = "address: door-sensors\n"
+LOCATION = (
+    "address: doors/{location}\n    title: Doors (MQTT)\n    servers: [{$ref: '#/servers/factoryBroker'}]\n"
+    "    parameters:\n      location: {"
+)
 WIDGET = "schemas/widget_reading.avsc"
 MACHINE_KEY = "{kafka: {key: {type: string, description: The machine., x-location: $message.payload#/machine}}}"
 KEY_PATH = "#/components/messages/machineSensorAvro/bindings/kafka/key"
@@ -167,6 +172,38 @@ CHANNELS = [
           "#/operations/receiveDoors/messages",
           "no message"),
     Fault("address: doors/{location}\n", "address: factory/{x}/{location}\n", "#/operations/receiveDoors", "overlap"),
+    Fault("examples: [dock-2]}", "examples: [dock-2], x-multi-level: 1}",
+          "#/channels/doors/parameters/location/x-multi-level", "neither true nor false"),
+    Fault(LOCATION, LOCATION.replace("{location}", "x{location}") + "x-multi-level: true, ", "#/channels/doors/address",
+          "beside a parameter that takes several levels"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}",
+          "x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n    x-ignored: true",
+          "#/operations/receiveDoors/x-forward-to", "go nowhere"),
+    Fault("x-forward-to: {$ref: '#/operations/sendDoorSensors'}", "x-ignored: 'yes'",
+          "#/operations/receiveDoors/x-ignored", "neither true nor false"),
+    Fault("  sendMachineSensors:\n",
+          "  again: {action: receive, channel: {$ref: '#/channels/doors'}, x-ignored: true}\n  sendMachineSensors:\n",
+          "#/operations/again", "a message could belong to both"),
+    Fault(TOPIC, "address: 'door-{location}'\n    parameters: {location: {description: Where.}}\n",
+          "#/channels/doorSensorsTopic/parameters/location", "has no `enum`"),
+    Fault(TOPIC, "address: 'door-{location}'\n    parameters: {location: {enum: [dock-2, gate 1]}}\n",
+          "#/channels/doorSensorsTopic/address", "'door-gate 1' is not a valid topic name"),
+    Fault(TOPIC, "address: 'door-{location}'\n    parameters: {location: {enum: [dock-1, gate-1]}}\n",
+          "#/channels/doors/parameters/location/examples/0", "would be a dead letter, not_allowed"),
+    Fault(TOPIC, "address: 'door-{location}'\n    parameters: {location: {enum: [dock-2]}}\n",
+          "#/components/messages/doorSensorJson/examples/1/payload", "has 'gate-1' for location; allowed are dock-2"),
+    Fault(TOPIC, "address: 'door-{site}'\n    parameters: {site: {enum: [a, b]}}\n",
+          "#/channels/doorSensorsTopic/address",
+          "needs the parameter 'site', which #/channels/doors/address (doors/{location}) does not have"),
+    Fault(TOPIC, "address: '{a}{b}'\n    parameters: {a: {enum: [x, xy]}, b: {enum: [yz, z]}}\n",
+          "#/channels/doorSensorsTopic/address", "make the topic 'xyz'"),
+    Fault(TOPIC, f"address: 'x{{a}}'\n    parameters: {{a: {{enum: {[f'v{number}' for number in range(1_001)]}}}}}\n",
+          "#/channels/doorSensorsTopic/address", "make 1,001 topics"),
+    Fault(TOPIC, "address: 'x-{location}'\n    parameters: {location: {enum: [dock-2, gate-1], x-multi-level: true}}\n",
+          "#/channels/doorSensorsTopic/parameters/location/x-multi-level", "has no levels"),
+    Fault("address: gateway-dead-letters\n", "address: 'dead-{x}'\n    parameters: {x: {enum: [a]}}\n",
+          "#/channels/deadLettersTopic/address", "Dead letters go to one topic"),
+    Fault("  receiveDoors:\n", "  not_addressed:\n", "#/operations/not_addressed", "is reserved for metrics"),
     Fault("  receiveDoors:\n", "  unmapped:\n", "#/operations/unmapped", "is reserved for metrics"),
     Fault("address: doors/{location}\n", "address: $share/doors/{location}\n", "#/channels/doors/address", "reserved"),
     Fault("factory/{machine}/{sensor}", "factory/{machine}/{machine}", "#/channels/factorySensors/address",

@@ -43,6 +43,16 @@ DOUBTS = [
           "    x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n",
           "#/operations/again/x-forward-to", "the same topic 'door-sensors'"),
     Doubt("  sendMachineSensors:\n",
+          "  again: {action: receive, channel: {$ref: '#/channels/gates'}, x-ignored: true}\n  sendMachineSensors:\n",
+          "#/operations/again", "so there is none to ignore"),
+    Doubt("  sendMachineSensors:\n",
+          "  again:\n    action: receive\n    channel: {$ref: '#/channels/gates'}\n    x-ignored: true\n"
+          "    x-dead-letter-to: {$ref: '#/operations/sendDeadLetter'}\n  sendMachineSensors:\n",
+          "#/operations/again/x-dead-letter-to", "go nowhere"),
+    Doubt("address: door-sensors\n", "address: 'door-{location}'\n    parameters:\n      location: "
+          "{enum: [dock-2, gate-1], location: $message.payload#/location}\n",
+          "#/channels/doorSensorsTopic/parameters/location/location", "not from `location`"),
+    Doubt("  sendMachineSensors:\n",
           "  idle: {action: send, channel: {$ref: '#/channels/doors'}}\n  sendMachineSensors:\n",
           "#/operations/idle", "No stream sends to"),
     Doubt("  kafka:\n", "  spare: {host: other, protocol: mqtt, bindings: {mqtt: {clientId: x}}}\n  kafka:\n",
@@ -116,3 +126,17 @@ def test_examine_does_not_warn_where_the_schema_says_what_happens_to_other_membe
     copy.edit("additionalProperties: false\n        required: [reading_ts",
               "additionalProperties: true\n        required: [reading_ts")  # fmt: skip
     assert copy.findings() == []
+
+
+def test_examine_warns_of_a_subscription_that_is_wider_than_the_addresses(copy: Copy) -> None:
+    """Two subscriptions that overlap become one; what it brings beside the two is dropped."""
+    copy.edit("  widgetLine:\n", GATES.replace("gates/{location}", "'{location}/{gate}/oven_temp'")
+              .replace("parameters: {", "parameters: {gate: {description: The gate.}, "))  # fmt: skip
+    copy.edit("    channel: {$ref: '#/channels/doors'}\n    messages: [{$ref: '#/channels/doors/messages/change'}]\n",
+              "    channel: {$ref: '#/channels/gates'}\n")  # fmt: skip
+    (finding,) = [one for one in copy.findings() if "so the gateway subscribes" in one.message]
+    assert finding.path == "#/operations/receiveDoors"
+    assert (
+        "+/+/oven_temp and factory/+/+ overlap on 'factoryBroker', so the gateway subscribes to +/+/+"
+        in finding.message
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import zip_longest
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +21,12 @@ values = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/+
 def addresses(draw: st.DrawFn) -> Address:
     """Addresses with levels of every kind."""
     levels = draw(st.lists(words | st.sampled_from(["{}", "a{}", "{}a", "aa{}"]), max_size=3))
-    levels += draw(words.map(lambda word: [word]) | st.sampled_from([["{}"], ["{rest}"]]))
+    levels.insert(draw(st.integers(0, len(levels))), draw(words | st.sampled_from(["{}", "{rest}", "{rest}"])))
     text = "/".join(level.replace("{}", f"{{p{place}}}") for place, level in enumerate(levels))
     return Address.parse(text if text and not text.startswith("$") else f"x/{text}", ["rest"])
 
 
+_PATTERN = ("([^/]*)", "(.*)")
 topics = st.lists(words, min_size=1, max_size=4).map("/".join).filter(bool)
 
 
@@ -41,6 +45,7 @@ topics = st.lists(words, min_size=1, max_size=4).map("/".join).filter(bool)
         ("shelly-{id}/{kind}-sensor", "+/+", ("id", "kind")),
         ("N/{site}/{rest}", "N/+/#", ("site", "rest")),
         ("{rest}", "#", ("rest",)),
+        ("esphome/{rest}/sensor/{name}/state", "esphome/#", ("rest", "name")),
     ],
 )
 def test_parse_gives_filter_and_names(text: str, subscription: str, names: tuple[str, ...]) -> None:
@@ -69,13 +74,13 @@ def test_parse_gives_filter_and_names(text: str, subscription: str, names: tuple
         ("$share/group/a", "reserved for the broker"),
         ("a/\0", "NUL"),
         ("a/x{rest}", "beside a parameter that takes several levels"),
-        ("a/{rest}/b", "only the last level"),
+        ("a/{rest}/{more}", "only one parameter"),
     ],
 )
 def test_parse_refuses_what_no_filter_can_say(text: str, why: str) -> None:
     """What MQTT cannot subscribe to is refused, and the error says why."""
     with pytest.raises(AddressError, match=why):
-        Address.parse(text, ["rest"])
+        Address.parse(text, ["rest", "more"])
 
 
 def test_parse_takes_the_longest_address() -> None:
@@ -110,6 +115,12 @@ def test_parse_takes_the_longest_address() -> None:
         ("a/{rest}", "a/", ("",)),
         ("a/{rest}", "a", None),
         ("{rest}", "a/b", ("a/b",)),
+        ("z/{rest}/set", "z/a/b/set", ("a/b",)),
+        ("z/{rest}/set", "z/a/set", ("a",)),
+        ("z/{rest}/set", "z//set", ("",)),
+        ("z/{rest}/set", "z/set", None),
+        ("z/{rest}/set", "z/a/set/b", None),
+        ("{rest}/x-{id}/{kind}", "a/b/x-1/t", ("a/b", "1", "t")),
         ("{rest}", "$SYS/b", None),
         ("/{site}/{rest}", "/x/y/z", ("x", "y/z")),
     ],
@@ -129,15 +140,26 @@ def test_match_gives_back_what_a_topic_was_made_of(address: Address, data: st.Da
 
 @given(address=addresses(), topic=topics)
 def test_match_agrees_with_paho(address: Address, topic: str) -> None:
-    """An address of whole levels matches the topics that its filter matches in paho-mqtt, but not a parent level."""
+    """An address matches topics that its filter matches in paho-mqtt: all of them if its levels are whole."""
     matcher = MQTTMatcher()  # type: ignore[no-untyped-call]  # paho types it not
     matcher[address.filter] = True
     matches = any(matcher.iter_match(topic))  # type: ignore[no-untyped-call]  # as above
-    is_parent = address.levels[-1].is_multi and topic.count("/") + 2 == len(address.levels)
+    is_wider = address.is_multi or any(level.specificity[0] == 1 for level in address.levels)
     if address.match(topic) is not None:
         assert matches
-    elif not is_parent and all(level.specificity[0] != 1 for level in address.levels):
+    elif not is_wider:
         assert not matches
+
+
+@given(address=addresses(), topic=topics)
+def test_match_agrees_with_a_regular_expression(address: Address, topic: str) -> None:
+    """An address is its literal text, with one level or several in place of the parameters."""
+    parts = [
+        re.escape(one.before) + (_PATTERN[one.is_multi] if one.name else "") + re.escape(one.after)
+        for one in address.levels
+    ]
+    found = None if topic.startswith("$") else re.fullmatch("/".join(parts), topic, re.DOTALL)
+    assert address.match(topic) == (found and found.groups())
 
 
 @pytest.mark.parametrize(
@@ -155,6 +177,14 @@ def test_match_agrees_with_paho(address: Address, topic: str) -> None:
         ("a/{rest}", "{x}/b", True),
         ("a/{rest}", "{x}/b/{rest}", True),
         ("a/{rest}", "b/{rest}", False),
+        ("a/{rest}/b", "a/b", False),
+        ("a/{rest}/b", "a/c/b", True),
+        ("a/{rest}/b", "a/c/d", False),
+        ("a/{rest}/b", "a/{rest}", True),
+        ("a/{rest}/b", "a/{rest}/c", False),
+        ("a/{rest}/b", "{rest}/x/b", True),
+        ("a/{rest}/b", "{rest}/x/c", False),
+        ("a/{rest}/b/c", "a/{x}/c", False),
         ("a-{x}", "a-b", True),
         ("a-{x}", "b-{x}", False),
         ("a-{x}", "ab-{x}", False),
@@ -181,13 +211,13 @@ def test_overlaps_whenever_a_topic_matches_both(one: Address, other: Address, to
 def test_specificity_compares_the_first_level_that_differs(one: Address, other: Address, topic: str) -> None:
     """Of two addresses that match a topic, the more specific is so at the first level whose kinds differ."""
     if one.match(topic) is not None and other.match(topic) is not None:
-        kinds = [(_kind(mine), _kind(others)) for mine, others in zip(one.levels, other.levels, strict=False)]
-        first = next((pair for pair in kinds if pair[0] != pair[1]), None)
+        pairs = zip_longest(map(_kind, one.levels), map(_kind, other.levels), fillvalue=(4, 0))
+        first = next((pair for pair in pairs if pair[0] != pair[1]), None)
         assert first is None or (one.specificity < other.specificity) == (first[0] < first[1])
 
 
 def _kind(level: Level) -> tuple[int, int]:
-    """Literal, partly literal with the length of its text, one level, several."""
+    """Literal, partly literal with the length of its text, one level, several, the end."""
     if level.name is None:
         return 0, 0
     return (3, 0) if level.is_multi else (1, -len(level.before + level.after)) if level.before + level.after else (2, 0)

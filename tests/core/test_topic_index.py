@@ -87,6 +87,10 @@ def test_the_most_specific_address_has_a_topic(given_addresses: list[Address], t
         (b"zigbee2mqtt/bridge/a/b", "devices"),
         (b"zigbee2mqtt/kitchen/plug", "devices"),
         (b"zigbee2mqtt/kitchen/availability", "availability"),
+        (b"zigbee2mqtt/1/kitchen/plug/availability", "availability"),
+        (b"zigbee2mqtt/availability", "devices"),
+        (b"zigbee2mqtt/kitchen/plug/set", "commands"),
+        (b"zigbee2mqtt/bridge/availability", "bridge"),
         (b"zigbee2mqtt", NOT_ADDRESSED),
         (b"zigbee2mqtt/off", NOT_ADDRESSED),
         (b"other/off", UNMAPPED),
@@ -97,7 +101,8 @@ def test_a_topic_that_only_a_filter_brings_is_not_addressed(topic: bytes, stream
     """What a wide filter brings has the most specific address, or none; one that is UNMAPPED counts as none."""
     texts = {
         "devices": "zigbee2mqtt/{name}", "bridge": "zigbee2mqtt/bridge/{what}",
-        "availability": "zigbee2mqtt/{room}/availability", UNMAPPED: "zigbee2mqtt/off",
+        "availability": "zigbee2mqtt/{name}/availability", "commands": "zigbee2mqtt/{name}/set",
+        UNMAPPED: "zigbee2mqtt/off",
     }  # fmt: skip
     named = [(name, Address.parse(text, ["name"])) for name, text in texts.items()]
     assert topic_index(named, ["zigbee2mqtt/#"])(topic) == stream
