@@ -35,6 +35,8 @@ from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.core.avro_schema import AvroType, Field
     from gateway.core.codec.keywords import Decode
 
@@ -46,7 +48,7 @@ _AROUND = " \t\r\n"  # RFC 8259 section 2
 _NUMBER = re.compile(r"([+-]?)(\d+)((?:\.\d+)?(?:[eE][+-]?\d+)?)", re.ASCII)
 _TRUTH = {"true": True, "false": False}
 _DECODERS = {"base64": ENCODINGS["base64"], "base64url": ENCODINGS["base64url"], "hex": ENCODINGS["base16"]}
-COMPUTING = frozenset({"factor", "round"})  # steps that compute with a number
+_COMPUTING = frozenset({"factor", "round"})  # steps
 PARSED = ("number", "boolean", *_DECODERS)  # what `parse` reads
 
 
@@ -60,23 +62,20 @@ class ValueReader:
 
     def __init__(self, field: Field) -> None:
         words = field.words
-        self.nulls = tuple(words.get("nulls", ()))
-        self._truths = (*words.get("trues", ()), *words.get("falses", ()))
         parse, steps = words.get("parse"), dict[str, Step]()
-        if self.nulls:
-            steps["nulls"] = _nulls(self.nulls)
-        if self._truths:
-            steps["trues"] = _truths(words.get("trues", ()), words.get("falses", ()))
+        if "nulls" in words:
+            steps["nulls"] = Nulls(words["nulls"])
+        if not words.keys().isdisjoint({"trues", "falses"}):
+            steps["trues"] = Truths(words.get("trues", ()), words.get("falses", ()))
         if parse:
-            steps[parse] = _of_text(text_reader(parse))
+            steps[parse] = OfText(text_reader(parse))
         types = field.type.non_null
         self.steps: dict[str, Step] = steps | (_of_type(field, types[0]) if len(types) == 1 else {})
 
     @property
     def computes(self) -> bool:
-        """True when numbers are compared or computed, so that JSON's fractions must come with all their digits."""
-        numbers = (each for each in (*self.nulls, *self._truths) if type(each) in {int, float})
-        return not COMPUTING.isdisjoint(self.steps) or any(True for _ in numbers)
+        """True when JSON's fractions must come with all their digits, because it computes with them."""
+        return not _COMPUTING.isdisjoint(self.steps)
 
     def __call__(self, value: Any) -> Any:
         """Read a value from `json_text.parse`; raises ValidationError."""
@@ -107,38 +106,53 @@ def _of_type(field: Field, avro_type: AvroType) -> dict[str, Step]:
     if form and form.reader and (is_floor or "zone" in words):
         zone = words.get("zone")
         offset = {"offset": LocalTime(zone, is_second=words.get("repeated") == "second").offset} if zone else {}
-        steps["time"] = _of_text(form.reader(is_floor=is_floor, **offset))
+        steps["time"] = OfText(form.reader(is_floor=is_floor, **offset))
     return steps
 
 
-# --- nulls, trues and falses -------------------------------------------------------------------------------------
+# --- steps -------------------------------------------------------------------------------------------------------
 
 
-def _nulls(values: tuple[Any, ...]) -> Step:
-    known = {canonical(each) for each in values}
-    return lambda value: None if isinstance(value, _COMPARED) and canonical(value) in known else value
+class Nulls:
+    """Makes null of the values that are listed."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self.known = frozenset(map(canonical, values))
+
+    def __call__(self, value: Any) -> Any:
+        """Read a value."""
+        return None if isinstance(value, _COMPARED) and canonical(value) in self.known else value
 
 
-def _truths(trues: list[Any], falses: list[Any]) -> Step:
-    known = {canonical(each): False for each in falses} | {canonical(each): True for each in trues}
-    listed = ", ".join(json.dumps(each, ensure_ascii=False) for each in (*trues, *falses))
+class Truths:
+    """Makes true and false of the values that are listed; raises NOT_ALLOWED for text and numbers that are not."""
 
-    def read(value: Any) -> Any:
+    def __init__(self, trues: Iterable[Any], falses: Iterable[Any]) -> None:
+        self.known = {canonical(each): False for each in falses} | {canonical(each): True for each in trues}
+        self._listed = ", ".join(json.dumps(each, ensure_ascii=False) for each in (*trues, *falses))
+
+    def __call__(self, value: Any) -> Any:
+        """Read a value."""
         if not isinstance(value, _COMPARED):
             return value
-        found = known.get(canonical(value), value)
+        found = self.known.get(canonical(value), value)
         if type(found) is not bool:
-            raise ValidationError(Reason.NOT_ALLOWED, f"{shown(value)} is none of {listed}")
+            raise ValidationError(Reason.NOT_ALLOWED, f"{shown(value)} is none of {self._listed}")
         return found
 
-    return read
+
+class OfText:
+    """Reads texts; every other value passes."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self.read = read
+
+    def __call__(self, value: Any) -> Any:
+        """Read a value."""
+        return self.read(value) if type(value) is str else value
 
 
 # --- text --------------------------------------------------------------------------------------------------------
-
-
-def _of_text(read: Callable[[str], Any]) -> Step:
-    return lambda value: read(value) if type(value) is str else value
 
 
 def text_reader(parse: str) -> Callable[[str], Any]:
