@@ -122,6 +122,7 @@ EDITS: list[tuple[str, Callable[[Target, re.Match[str]], None]]] = [
     (r"(?:.* )?Did you mean '(.+)'\?", _rename),
     (r"Rename it to '(.+)'\.", _rename),
     (r'.*?(?:Write|as in) ("\w+": (?!\[?\.\.\.).+)', _members),
+    (r'Write ("x-source": \{.+)', _members),
     (r".*?(?:Write|as in) `?([\[{][^.$]+[\]}])`?\.", lambda target, match: target.put(yaml.safe_load(match[1]))),
     (r"Remove it(?:\.|, or .*| to use the default\.)", lambda target, _match: target.remove()),
     (r"Remove the quotes\.", lambda target, _match: target.put(int(target.value))),

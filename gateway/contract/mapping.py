@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 
-from gateway.contract import examples
+from gateway.contract import examples, source_advice
 from gateway.contract.document import TooLargeError, quoted
 from gateway.contract.findings import Findings
 from gateway.contract.headers import properties
-from gateway.core.avro_schema import build
+from gateway.contract.payload_place import find
+from gateway.core.avro_schema import PAYLOAD, build
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
@@ -229,7 +230,7 @@ class _Trial:
         key, record, *_ = encoded
         self._check_key(node, key)
         if namesake is not None and not namesake.own("payload").is_absent:
-            self._compare(namesake.own("payload"), texts, key, record)
+            self._compare(node, namesake.own("payload"), texts, key, record)
         return self.findings
 
     def _refused(self, texts: tuple[str, ...]) -> DeadLetter | None:
@@ -259,7 +260,29 @@ class _Trial:
             return  # the definition of the key is invalid, and reported
         place = examples.below(node, tokens(dead_letter.pointer))
         message = f"The example would be a dead letter, {reason}: {examples.cut(dead_letter.detail)}."
+        field, words = self._unread(place, tokens(dead_letter.pointer))
+        if field and words:  # the fix is in the schema, so the finding is
+            example = f"{place.source.name}:{place.line} {place.path}"
+            self.findings.error(field, f"{message[:-1]} ({example}).", f"Write {words}.")
+            return
         self.findings.error(place, message, examples.FIXES.get(reason, "Correct the example or the schema."))
+
+    def _unread(self, place: Node, path: tuple[str, ...]) -> tuple[Node | None, str]:
+        """The field that reads a place of the example and refuses its value, and the words with which it would not."""
+        found = find(self.record.schema.record, (PAYLOAD, *path) if self.record.whole else path)
+        if place.is_absent or not (found and found.field and found.type is found.field.type):
+            return None, ""
+        node = examples.below(self.record.node, found.field.place)
+        return node, source_advice.proposal(found.field, parse(examples.as_sent(place.value)))
+
+    def _encoded(self, sent: Node, keys: tuple[str, ...], wanted: Any) -> tuple[Node | None, str]:
+        """The field of bytes that takes an encoded text as it is, and the words with which it would not."""
+        field = self.record.schema.record.field_named(keys[0]) if len(keys) == 1 and isinstance(wanted, bytes) else None
+        for path in field.paths if field else ():
+            value = sent.value if self.record.whole else examples.below(sent, path).value
+            if field and (words := source_advice.encoding(field, value, wanted)):
+                return examples.below(self.record.node, field.place), words
+        return None, ""
 
     def _check_key(self, node: Node, key: bytes) -> None:
         """Check the key against its JSON Schema in the Kafka binding."""
@@ -273,7 +296,7 @@ class _Trial:
         except TooLargeError:
             return
 
-    def _compare(self, node: Node, texts: tuple[str, ...], key: bytes, record: bytes) -> None:
+    def _compare(self, sent: Node, node: Node, texts: tuple[str, ...], key: bytes, record: bytes) -> None:
         """Report where record and key differ from the Kafka example of the same name."""
         try:
             expected = examples.encoded(node.value, self.schema)
@@ -286,8 +309,11 @@ class _Trial:
             return
         for keys, wanted, given in _differences(self._read(expected), self._read(record)):
             values = f"{examples.shown(given)} here; expected {examples.shown(wanted)}"
-            place = examples.below(node, keys)
-            self.findings.error(place, f"The MQTT example of this name gives {values}.", CORRECT)
+            field, words = self._encoded(sent, keys, wanted)
+            fix = f"Write {words}." if words else CORRECT
+            self.findings.error(
+                field or examples.below(node, keys), f"The MQTT example of this name gives {values}.", fix
+            )
         if key != expected_key:
             values = f"{key.decode()!r}; expected {expected_key.decode()!r}"
             self.findings.error(node, f"The MQTT example of this name has the key {values}.", CORRECT)

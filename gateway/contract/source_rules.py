@@ -108,7 +108,7 @@ class _Checked:
         """The faults, word by word."""
         words = self._stated.value.keys() & WORDS.keys()
         for key in self._stated.value.keys() - {LOCATION, *WORDS}:
-            fix = suggestion(key, [LOCATION, *WORDS]) or f"Use {', '.join((LOCATION, *WORDS))}."
+            fix = suggestion(key, [LOCATION, *WORDS]) or f"Remove it, or use {', '.join((LOCATION, *WORDS))}."
             yield self._stated.own(key), f"x-source has no member {key!r}.", fix
         if not words:
             fix = f"Write the location without an object, or what the device writes, as in {WORDS['factor'].example}."

@@ -99,7 +99,10 @@ def test_examine_compares_values_of_every_type(copy: Copy, avro_type: Any, sent:
 def test_examine_checks_examples_of_bytes(copy: Copy, avro_type: Any, sent: Any, message: str) -> None:
     machine_with(copy, avro_type, sent, sent)
     findings = copy.findings()
-    assert {one.path for one in findings} == {f"{side}/{n}/payload/value" for side in (SENT, RECORD) for n in (0, 1)}
+    places = {f"{side}/{n}/payload/value" for side in (SENT, RECORD) for n in (0, 1)}
+    if "digits after" in message:  # `round` would read it
+        places = {"#/fields/2", *(place for place in places if place.startswith(RECORD))}
+    assert {one.path for one in findings} == places
     assert all(message in one.message for one in findings)
 
 

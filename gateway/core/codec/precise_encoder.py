@@ -49,6 +49,15 @@ def encode_default(field: Field, *, logical: bool = False) -> bytes:
     return bytes(out)
 
 
+def takes(field: Field, value: Any) -> bool:
+    """Tell whether a field takes a value from `json_text.parse`, read as its `x-source` says."""
+    try:
+        _Compiler("reject").field(field).encode(value, bytearray())
+    except ValidationError:
+        return False
+    return True
+
+
 def member(value: Any, path: Path) -> Any:
     """Follow a path of member names; ABSENT at its end, ValidationError when a value on it is not an object."""
     for depth, token in enumerate(path):

@@ -1,20 +1,23 @@
 """Why a dead letter does not fit, in words: the schema at the place, what would fit there, and an example.
 
-The place is a JSON pointer into the payload. Fields with `x-source` are elsewhere in the payload than in the record, so
-the schema is searched by the sources of its fields, not by their names.
+The place is a JSON pointer into the payload.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from gateway.contract import source_advice
 from gateway.contract.message import ADDITIONAL
+from gateway.contract.payload_place import SchemaPlace, find, read_below
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.json_text import parse
 from gateway.core.codec.keywords import TESTS
+from gateway.core.codec.scalar_payload import reader
+from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
-from gateway.core.codec.validation_error import tokens
 from gateway.core.reading import DeadLetter, Reason
 from gateway.operate.dlq.dead_letters import iso
 from gateway.operate.dlq.verdict import Fits, Undecidable
@@ -25,7 +28,7 @@ from gateway.page.blocks import plain
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
-    from gateway.core.avro_schema import AvroType, Field, Path
+    from gateway.core.avro_schema import AvroType, Path
     from gateway.core.model import Contract, Stream
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
     from gateway.operate.dlq.verdict import Verdict
@@ -50,12 +53,12 @@ def explain(contract: Contract, dead_letter: StoredDeadLetter, verdict: Verdict)
         f"{dead_letter.place.topic} {dead_letter.place}",
         f"MQTT topic {cut(dead_letter.reading.topic)}, received {iso(dead_letter.reading.received_at)}",
         f"then: {_problem(dead_letter)} ({dead_letter.reading.stream})",
-        *_now(contract, verdict),
+        *_now(contract, verdict, dead_letter.reading.payload),
     ]
     return "\n".join(map(printable, lines))
 
 
-def _now(contract: Contract, verdict: Verdict) -> list[str]:
+def _now(contract: Contract, verdict: Verdict, payload: bytes) -> list[str]:
     if isinstance(verdict, Fits):
         first, *others = verdict.records
         more = f", and {len(others)} more" if others else ""
@@ -64,7 +67,7 @@ def _now(contract: Contract, verdict: Verdict) -> list[str]:
         return [f"now: unknown. {verdict.reason}"]
     now = f"now: still {_problem(verdict.dead_letter)} ({verdict.stream})"
     if stream := contract.streams.get(verdict.stream):
-        return [now, *advice(stream, verdict.dead_letter)]
+        return [now, *advice(stream, verdict.dead_letter, payload)]
     addresses = ", ".join(stream.address.text for stream in contract.streams.values())
     return [now, f"what would fit: a topic of {addresses}"]
 
@@ -74,8 +77,8 @@ def _problem(dead_letter: StoredDeadLetter | DeadLetter) -> str:
     return f"{dead_letter.reason}{place}: {cut(dead_letter.detail)}"
 
 
-def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
-    """Write the schema's field at the place of an error, what would fit, and an example: up to three lines."""
+def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> list[str]:
+    """Write the schema's field at the place of an error, what would fit, and an example: up to five lines."""
     schema = stream.route.schema
     assert schema is not None, "the contract gives every route of readings a schema"
     if dead_letter.reason in {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}:
@@ -88,7 +91,7 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
     whole = (PAYLOAD,) if schema.record.whole_field else ()
     if dead_letter.reason == Reason.EXTRA_FIELD:
         return [f"what would fit: {_nearest(schema.record, path, whole)}", f"to ignore it: {_switch(stream)}"]
-    avro_type, field = _find(schema.record, whole + path, None) or SchemaPlace(None, None)
+    avro_type, field = find(schema.record, whole + path, None) or SchemaPlace(None, None)
     lines = []
     if field:
         doc = f": {field.doc}" if field.doc else ""
@@ -97,12 +100,26 @@ def advice(stream: Stream, dead_letter: DeadLetter) -> list[str]:
         lines.append(f"schema: field {field.name} of {schema.path.name}{doc}{times}{forms}")
     if avro_type:
         lines.append(f"what would fit: {_words(avro_type)}")
+    if field and avro_type is field.type and (sent := _sent(stream, dead_letter, payload)) is not ABSENT:
+        lines += [f"to read it: write {words}" for words in [source_advice.proposal(field, sent)] if words]
     if limits := _limits(stream, path, dead_letter):
         lines.append(f"limits: {limits}")
     examples = (value_at(example, path) for example in stream.example_readings)
     if (example := next((value for value in examples if value not in (None, ABSENT)), None)) is not None:
         lines.append(f"for example: {cut(json.dumps(example, ensure_ascii=False))}")
     return lines
+
+
+def _sent(stream: Stream, dead_letter: DeadLetter, payload: bytes) -> Any:
+    """Give what the payload has at the place of an error; ABSENT when that cannot be read."""
+    schema, path = stream.route.schema, tokens(dead_letter.pointer)
+    assert schema is not None, "the contract gives every route of readings a schema"
+    read = parse if stream.is_array else reader(schema.record, stream.content)
+    whole = (PAYLOAD,) if schema.record.whole_field and not stream.is_array else ()
+    try:
+        return value_at(read(payload), whole + path)
+    except ValidationError:
+        return ABSENT
 
 
 def _switch(stream: Stream) -> str:
@@ -120,13 +137,6 @@ def _limits(stream: Stream, path: Path, dead_letter: DeadLetter) -> str:
     return ", ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in limits)
 
 
-class SchemaPlace(NamedTuple):
-    """A place in a schema: the type there, and the innermost record field around it; None for none."""
-
-    type: AvroType | None
-    field: Field | None
-
-
 def _nearest(record: AvroType, path: Path, whole: Path) -> str:
     names = _members(record, whole + path[:-1])
     near = difflib.get_close_matches(path[-1], names, n=1)
@@ -136,39 +146,10 @@ def _nearest(record: AvroType, path: Path, whole: Path) -> str:
 
 
 def _members(record: AvroType, path: Path) -> list[str]:
-    place = _find(record, path, None)
+    place = find(record, path, None)
     branches = place.type.branches if place and place.type else ()
-    names = [name for branch in branches for name in _read_below(branch, ())]
-    return list(dict.fromkeys([*names, *_read_below(record, path)]))
-
-
-def _find(avro_type: AvroType, path: Path, field: Field | None) -> SchemaPlace | None:
-    """Find a place of the payload, below a type and the field around it."""
-    if not path:
-        return SchemaPlace(avro_type, field)
-    if avro_type.kind == "union":
-        places = (_find(branch, path, field) for branch in avro_type.branches)
-        return next((place for place in places if place and place.field is not field), None)
-    if avro_type.kind == "record":
-        return _find_in_record(avro_type, path)
-    return _find(avro_type.inner[0], path[1:], field) if avro_type.inner else None
-
-
-def _find_in_record(record: AvroType, path: Path) -> SchemaPlace | None:
-    for field in record.fields:
-        for read in filter(None, field.paths):
-            if path[: len(read)] == read:
-                return _find(field.type, path[len(read) :], field) or SchemaPlace(None, field)
-            if read[: len(path)] == path:
-                return SchemaPlace(None, field)
-    collector = next((field for field in record.fields if field.collects), None)
-    return _find(collector.type, path, collector) if collector else None
-
-
-def _read_below(record: AvroType, path: Path) -> list[str]:
-    """List the members below a place that the fields of one record read."""
-    reads = [read for field in record.fields for read in field.paths]
-    return list(dict.fromkeys(read[len(path)] for read in reads if len(read) > len(path) and read[: len(path)] == path))
+    names = [name for branch in branches for name in read_below(branch, ())]
+    return list(dict.fromkeys([*names, *read_below(record, path)]))
 
 
 def _words(avro_type: AvroType, depth: int = 0) -> str:
@@ -188,7 +169,7 @@ def _words(avro_type: AvroType, depth: int = 0) -> str:
         case "map":
             text = f"an object; each member {_words(avro_type.inner[0], depth + 1)}"
         case "record":
-            text = f"an object with {', '.join(_read_below(avro_type, ()))}"
+            text = f"an object with {', '.join(read_below(avro_type, ()))}"
         case _:
             text = f"text of {avro_type.size} characters"  # a fixed
     return text

@@ -1,0 +1,48 @@
+"""Which field of a record reads a place of the payload.
+
+Fields with `x-source` are elsewhere in the payload than in the record, so the schema is searched by the sources of its
+fields, not by their names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gateway.core.avro_schema import AvroType, Field, Path
+
+
+class SchemaPlace(NamedTuple):
+    """A place in a schema: the type there, and the innermost record field around it; None for none."""
+
+    type: AvroType | None
+    field: Field | None
+
+
+def find(avro_type: AvroType, path: Path, field: Field | None = None) -> SchemaPlace | None:
+    """The place of the payload below a type and the field around it; None when nothing reads it."""
+    if not path:
+        return SchemaPlace(avro_type, field)
+    if avro_type.kind == "union":
+        places = (find(branch, path, field) for branch in avro_type.branches)
+        return next((place for place in places if place and place.field is not field), None)
+    if avro_type.kind == "record":
+        return _find_in_record(avro_type, path)
+    return find(avro_type.inner[0], path[1:], field) if avro_type.inner else None
+
+
+def _find_in_record(record: AvroType, path: Path) -> SchemaPlace | None:
+    for field in record.fields:
+        for read in filter(None, field.paths):
+            if path[: len(read)] == read:
+                return find(field.type, path[len(read) :], field) or SchemaPlace(None, field)
+            if read[: len(path)] == path:
+                return SchemaPlace(None, field)
+    collector = next((field for field in record.fields if field.collects), None)
+    return find(collector.type, path, collector) if collector else None
+
+
+def read_below(record: AvroType, path: Path) -> list[str]:
+    """The members below a place that the fields of one record read."""
+    reads = [read for field in record.fields for read in field.paths]
+    return list(dict.fromkeys(read[len(path)] for read in reads if len(read) > len(path) and read[: len(path)] == path))
