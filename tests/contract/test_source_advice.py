@@ -84,7 +84,7 @@ def test_proposal_is_what_makes_the_field_take_the_value(kind: Any, sent: str, e
         (MILLIS, "1e999999"), ({"type": "map", "values": "double"}, '"1"'),
     ],
 )  # fmt: skip
-def test_proposal_is_nothing_where_nobody_could_guess(kind: Any, sent: str) -> None:
+def test_proposal_is_nothing_where_it_would_be_a_guess(kind: Any, sent: str) -> None:
     assert not proposal(field_of(kind), parse(sent.encode()))
 
 

@@ -460,6 +460,25 @@ def test_advice_tells_of_a_factor() -> None:
     assert first == "schema: field t of made_by_hand.avsc: Degrees. (the payload's number times 0.1)"
 
 
+def test_advice_quotes_the_word_that_is_missing() -> None:
+    """The payload of the dead letter shows it; what the field has stays."""
+    value = {"name": "t", "type": "double", "x-source": {"factor": "0.1"}}
+    made = made_stream("t", record(("id", "string"), value), address="t", keys=("/id",))
+    letter = DeadLetter(Reason.WRONG_TYPE, "/t", "")
+    said = 'to read it: write "x-source": {"factor": "0.1", "parse": "number"}'
+    assert said in advice(made, letter, b'{"id":"a","t":"215"}')
+    assert said in advice(replace(made, is_array=True), DeadLetter(Reason.WRONG_TYPE, "/0/t", ""), b'[{"t":"215"}]')
+    for payload in (b'{"t":"hot"}', b'{"t":', b"{}"):
+        assert not [line for line in advice(made, letter, payload) if line.startswith("to read it")]
+
+
+def test_advice_tells_how_a_value_is_read() -> None:
+    value = {"name": "t", "type": ["null", "double"], "x-source": {"parse": "number", "nulls": ["nan"]}}
+    made = made_stream("t", record(("id", "string"), value), address="t", keys=("/id",))
+    (first, *_) = advice(made, DeadLetter(Reason.BAD_FORMAT, "/t", ""))
+    assert first == "schema: field t of made_by_hand.avsc. A text is read as a number. nan means null"
+
+
 @pytest.mark.parametrize("stream", CONTRACT.streams)
 def test_advice_finds_every_member_of_the_examples(stream: str) -> None:
     """Every member of a contract's own example has words in its schema."""

@@ -151,6 +151,41 @@ def scaled_streams() -> list[Stream]:
     return made
 
 
+def worded_streams() -> list[Stream]:
+    """Make streams in which values are as devices write them: in a record inside the record, and at a place."""
+    at = {"type": "long", "logicalType": "timestamp-millis"}
+    price = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+    local, seconds = {"zone": "Europe/Vienna"}, {"factor": 1000}
+    number, nulls = {"parse": "number"}, {"nulls": ["nan", -9999, ""]}
+    kinds: list[tuple[Any, Any, Any]] = [
+        ("double", number, "005779.835"), ("double", number, None), ("long", {**number, "factor": "0.5"}, "0042"),
+        (price, {**number, "round": "floor"}, "1.509"), (["null", "double"], nulls, 21.5),
+        (["null", "int"], {"nulls": ["n/a"]}, "n/a"), (["null", "double"], {**number, **nulls, "factor": "0.1"}, "215"),
+        ("boolean", {"parse": "boolean"}, "true"), (["boolean", "null"], {"trues": ["ON", 1], "falses": ["OFF"]}, "ON"),
+        ("bytes", {"parse": "base64url"}, "AQI"), ({"type": "fixed", "name": "F", "size": 3}, {"parse": "hex"}, None),
+        (at, local, "2026-01-05T06:00:00"), (at, local, "2026-01-05T06:00:00+0100"),
+        (at, {**local, "round": "floor"}, "2026-01-05T06:00:00.1234567"), ("int", {"round": "floor"}, 7.5),
+        (at, {**seconds, "round": "floor"}, 1767592800.1234567), (at, {**number, **seconds}, "1767592800"),
+    ]  # fmt: skip
+    made = []
+    for number_of, (kind, words, example) in enumerate(kinds):
+        inner = record({"name": "value", "type": kind, "x-source": words}, name="Inner")
+        value = {"name": "v", "type": kind, "x-source": {"location": "$message.payload#/raw/v", **words}}
+        places = [({"name": "i", "type": inner}, {"i": {"value": example}}), (value, {"raw": {"v": example}})]
+        for where, (field, sent) in enumerate(places):
+            made.append(
+                stream(
+                    f"worded{number_of}-{where}",
+                    record(("id", "string"), field),
+                    address=f"worded{number_of}-{where}/{{id}}",
+                    keys=("/id",),
+                    locations={"id": "/id"},
+                    examples=[] if example is None else [sent],
+                )
+            )
+    return made
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -162,6 +197,7 @@ def scaled_streams() -> list[Stream]:
         load(OURS.parent / "docs" / "steps" / "13" / "asyncapi.yaml"),
         load(OURS.parent / "docs" / "steps" / "14" / "asyncapi.yaml"),
         contract(*scaled_streams()),
+        contract(*worded_streams()),
         contract(
             stream(
                 "empty",
@@ -173,7 +209,19 @@ def scaled_streams() -> list[Stream]:
         ),
         contract(stream("ignoring", record(("id", "string")), address="x/{y}/{z}", keys=("/id",), unknown="ignore")),
     ],
-    ids=["ours", "every shape", "one topic", "one value", "arrays", "steps", "keys", "scaled", "empty", "ignoring"],
+    ids=[
+        "ours",
+        "every shape",
+        "one topic",
+        "one value",
+        "arrays",
+        "steps",
+        "keys",
+        "scaled",
+        "worded",
+        "empty",
+        "ignoring",
+    ],
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""
