@@ -15,9 +15,10 @@ import fastavro
 
 from gateway import contract as contracts
 from gateway.contract.examples import as_read, encoded
+from gateway.core.filters import plan
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.stream_transform import transform_of
-from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED, topic_index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,9 @@ class Outcomes:
         contract, self.findings = contracts.examine(path)
         assert contract is not None, [str(one) for one in self.findings]
         self.streams: dict[str, Stream] = contract.streams
-        self._stream_of = topic_index((one.name, one.address) for one in self.streams.values())
+        self._ignored = contract.ignored
+        filters = plan(one.address.filter for one in self.streams.values())
+        self._stream_of = topic_index(contract.addresses(), filters)
 
     @cached_property
     def _transforms(self) -> dict[str, Any]:
@@ -59,9 +62,13 @@ class Outcomes:
     def of(self, topic: str, payload: bytes) -> str | list[tuple[Record, Any]]:
         """The records of a message, each with its schema; or `dead: reason pointer`, or `dropped: reason`."""
         name = self._stream_of(topic.encode())
-        if name == UNMAPPED:
-            return "dropped: not subscribed"
+        if name in {UNMAPPED, NOT_ADDRESSED}:
+            return f"dropped: {name.replace(UNMAPPED, 'not subscribed')}"
+        if name in self._ignored:
+            return "dropped: ignored"
         results = self._transforms[name].transform_all([Reading(name, topic.encode(), payload, NOW)])
+        if results.ignored:
+            return "dropped: ignored"
         if results.dead_letters:
             (letter,) = results.dead_letters.values()
             assert isinstance(letter, DeadLetter)

@@ -18,7 +18,7 @@ from tests.families.harness import Outcomes, Published, check
 HERE = Path(__file__).parent
 NAMES = families.names()
 MOST_LINES = 40
-EXAMPLES = re.compile(r"^  examples:.*\n(?:(?:   .*)?\n)*", re.MULTILINE)
+EXAMPLES = re.compile(r"^( *)examples:.*\n(?:\1 +.*\n)*", re.MULTILINE)
 
 
 def table(path: Path) -> list[Published]:

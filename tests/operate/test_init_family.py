@@ -72,7 +72,11 @@ def test_add_to_each_kind_of_contract(number: int, tmp_path: Path) -> None:
         ("  ovens:", "  shellyEmeters:", "#/channels/shellyEmeters: The contract has this name already"),
         ("protocol: kafka", "protocol: amqp", "#/servers: The contract has no kafka server. Add one."),
         ("operations:\n", "operations: {}\nx-operations:\n", "#/operations: This is not in block style"),
-        ("address: ovens/{oven}", "address: shellies/{oven}/sensor/x", "overlap"),
+        (
+            "address: motors/{motor}/vibration",
+            "address: shellies/{motor}/sensor/{x}",
+            "are equally specific and overlap",
+        ),
         ("asyncapi: 3.1.0", "asyncapi: 3.1.0\nasyncapi: 3.1.0", "The key is repeated"),
     ],
 )

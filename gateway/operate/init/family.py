@@ -48,8 +48,7 @@ class Family(NamedTuple):
 
     def parts(self) -> Iterator[tuple[Place, str]]:
         """Its channels, operations and components, each with its place and its text."""
-        data = Document(FOLDER / self.name / CONTRACT).root
-        kinds = [("components", kind) for kind, _ in data.at("components").members()]
+        kinds = [("components", kind) for kind in yaml_edit.members(self.text, ("components",))]
         for section in [("channels",), ("operations",), *kinds]:
             for name, text in yaml_edit.members(self.text, section).items():
                 yield (*section, name), text
