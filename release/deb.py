@@ -62,7 +62,7 @@ COMPLETIONS = {
     "zsh": "usr/share/zsh/vendor-completions/_gateway",
     "fish": "usr/share/fish/vendor_completions.d/gateway.fish",
 }
-DEPENDS = "python3 (>= 3.11), python3 (<< 3.15), libc6 (>= 2.36), libgcc-s1, libstdc++6"
+DEPENDS = "python3 (>= 3.11), python3 (<< 3.15), libc6 (>= 2.36), libgcc-s1, libstdc++6, tzdata"
 DESCRIPTION = """\
 MQTT to Kafka gateway for smart meters and factory sensors
  Subscribes to MQTT topics, checks each reading against its Avro schema and

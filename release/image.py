@@ -29,7 +29,7 @@ from release.epoch import epoch
 from release.lock import REPOSITORY
 
 SUITE = "trixie"
-INSIDE = "python3,ca-certificates,libgcc-s1,libstdc++6"
+INSIDE = "python3,ca-certificates,libgcc-s1,libstdc++6,tzdata"
 USER = "10001:10001"
 LEFT_OUT = ("usr/share/man/*", "usr/share/locale/*", "usr/share/info/*", "var/cache/apt/archives/*.deb")
 CONFIGURATION: dict[str, Any] = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CACHE = REPOSITORY / ".cache" / "systemd"
 SUITES = ("bookworm", "trixie", "forky")
-INSIDE = "python3,ca-certificates,libgcc-s1,libstdc++6,systemd,systemd-sysv,dbus,mosquitto"
+INSIDE = "python3,ca-certificates,libgcc-s1,libstdc++6,tzdata,systemd,systemd-sysv,dbus,mosquitto"
 READINGS = 300
 
 SETTINGS = """

@@ -8,6 +8,7 @@ from gateway.contract import pointers
 from gateway.contract.message import describes
 from gateway.contract.schema import WHOLE
 from gateway.core.codec.validation_error import tokens
+from gateway.core.codec.value_reader import PARSED
 from gateway.core.model import Parameter
 
 if TYPE_CHECKING:
@@ -57,6 +58,18 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
                 fix = "Correct x-source, or describe the member."
                 findings.error(place if stated.is_absent else stated, text, fix)
     _check_unread(payload, record, findings)
+    _check_encodings(payload, record, findings)
+
+
+def _check_encodings(payload: Payload, record: Record, findings: Findings) -> None:
+    """A text is decoded once: by the field that reads it, or by the payload's schema."""
+    for field in record.schema.record.fields:
+        for path in field.paths if field.words.get("parse") in PARSED[2:] else ():
+            keys = () if record.whole else (key for token in path for key in ("properties", token))
+            stated = payload.node.at(*keys, "contentEncoding")
+            if not stated.is_absent:
+                text = f"The text is already decoded by x-source of field {field.name!r}."
+                findings.error(stated, text, "Remove it.")
 
 
 def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:

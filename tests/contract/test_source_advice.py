@@ -111,6 +111,17 @@ def test_check_quotes_the_word_that_is_missing(tmp_path: Path) -> None:
     assert steps.findings() == []
 
 
+def test_check_finds_a_text_that_would_be_decoded_twice(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "docs" / "steps" / "18", tmp_path / "steps")
+    steps = Copy(tmp_path / "steps")
+    steps.edit("frame: {type: string}", "frame: {type: string, contentEncoding: base64}")
+    found, *_ = steps.findings()  # the others are the examples'
+    assert found.path == "#/components/messages/heatJson/payload/properties/frame/contentEncoding"
+    assert "already decoded by x-source of field 'telegram'" in found.message
+    assert fixes.apply(found)
+    assert steps.findings() == []
+
+
 def test_check_quotes_the_encoding_that_the_record_shows(tmp_path: Path) -> None:
     """Any text is a value of bytes; that it should have been decoded shows in the Kafka example of the same name."""
     shutil.copytree(REPOSITORY / "docs" / "steps" / "13", tmp_path / "steps")

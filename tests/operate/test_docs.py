@@ -246,6 +246,19 @@ def test_extensions_are_sentences() -> None:
     )
 
 
+def test_words_of_x_source_are_sentences() -> None:
+    text = Parsed(docs.page(Document(ROOT / "docs/steps/18/asyncapi.yaml")).text).text
+    for sentence in (
+        "Read from /time. A time without a zone is local time in Europe/Vienna;",
+        "; in the hour that repeats in autumn, the first one.",
+        "Read from /ts times 1000. Digits that the type cannot hold are cut off.",
+        'A text is read as a number. "", n/a mean null.',
+        "ON means true. OFF means false.",
+        "A text is read as base64.",
+    ):
+        assert sentence in text
+
+
 def test_every_part_has_an_anchor_and_every_link_leads_to_one() -> None:
     for path in (OURS, EVERYTHING):
         tags = Parsed(docs.page(Document(path)).text).tags

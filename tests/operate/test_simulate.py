@@ -196,6 +196,7 @@ def worded_streams() -> list[Stream]:
         contract(*(replace(each, is_array=True) for each in whole_streams() if each.content == "json")),
         load(OURS.parent / "docs" / "steps" / "13" / "asyncapi.yaml"),
         load(OURS.parent / "docs" / "steps" / "14" / "asyncapi.yaml"),
+        load(OURS.parent / "docs" / "steps" / "18" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(*worded_streams()),
         contract(
@@ -217,6 +218,7 @@ def worded_streams() -> list[Stream]:
         "arrays",
         "steps",
         "keys",
+        "heat",
         "scaled",
         "worded",
         "empty",

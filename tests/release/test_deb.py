@@ -68,7 +68,7 @@ def test_control_asks_for_debians_python_and_no_other_package_manager(package: P
     assert package.name == f"gateway_{deb.version()}_{ARCHITECTURE}.deb"
     assert (field(package, "Package"), field(package, "Architecture")) == ("gateway", ARCHITECTURE)
     depends = {each.split()[0] for each in field(package, "Depends").split(", ")}
-    assert depends == {"python3", "libc6", "libgcc-s1", "libstdc++6"}
+    assert depends == {"python3", "libc6", "libgcc-s1", "libstdc++6", "tzdata"}
     assert "python3 (>= 3.11), python3 (<< 3.15)" in field(package, "Depends")
 
 

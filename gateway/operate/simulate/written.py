@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 EXACT_IN_FLOAT = 2**24
 
-_ZONE = re.compile(r"([Zz]|[+-]\d\d(:?\d\d)?)\Z")
+_OFFSET = re.compile(r"(?<=:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d(:?\d\d)?)\Z")
+_FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
 _ENCODED = {**ENCODERS, "hex": ENCODERS["base16"]}
 
 
@@ -60,17 +61,32 @@ class Form:
             return random.choice(forms) if forms else made
         if isinstance(made, int | float | Decimal):
             number = _unscaled(made, self._factor, avro_type, example, is_integral=self._is_integral)
+            if "round" in self._words:
+                number = _with_fraction(number, decimals(example), random)
             return _number_text(number, example) if self._words.get("parse") == "number" else number
         if isinstance(made, str) and (encode := _ENCODED.get(self._words.get("parse", ""))):
-            return encode(made.encode("latin-1")).decode()
-        return self._time(made, example) if avro_type.time and isinstance(made, str) else made
+            text = encode(made.encode("latin-1")).decode()
+            return text.rstrip("=") if self._words["parse"] == "base64url" else text
+        return self._time(made, str(example), random) if avro_type.time and isinstance(made, str) else made
 
-    def _time(self, text: str, example: Any) -> str:
-        zone = self._words.get("zone")
-        if zone and not (isinstance(example, str) and _ZONE.search(example)):
+    def _time(self, text: str, example: str, random: Random) -> str:
+        offset, fraction = _OFFSET.search(example), _FRACTION.search(example)
+        if (zone := self._words.get("zone")) and not offset:
             local = datetime.fromisoformat(text).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
             text = local.isoformat(timespec="milliseconds")
+        elif offset and offset[1] not in {"Z", "z"}:
+            text = text.removesuffix("Z") + ("+00:00" if ":" in offset[1] else "+0000")
+        if "round" in self._words and fraction:
+            more = "".join(random.choices("0123456789", k=len(fraction[1]) - 3))
+            text = _FRACTION.sub(rf".\g<1>{more}", text)
         return text
+
+
+def _with_fraction(number: float | Decimal, digits: int, random: Random) -> int | float | Decimal:
+    """Add the digits that are cut off again, as many as an example has."""
+    if not digits or number != int(number):
+        return number
+    return float(Decimal(number) + Decimal(random.randrange(10**digits)).scaleb(-digits))
 
 
 def _number_text(number: float | Decimal, example: Any) -> str:
