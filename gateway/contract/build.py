@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gateway.contract import (
     constraints,
+    envelope_rules,
     examples,
     header_rules,
     headers,
@@ -158,6 +159,8 @@ class _Builder:
         targets: list[Sending] | list[None] = sendings or [None]
         mappings = [self._mapping(incoming, sending) for sending in targets]
         self.mappings += mappings
+        stated = (message if _states_forward(message) else operation).stated("x-forward-to")
+        envelope_rules.check_alike(stated, [one.payload.record for one in sendings], self.findings)
         payload = incoming.payload
         if not sendings or (record := sendings[0].payload.record) is None:
             return None
@@ -185,6 +188,7 @@ class _Builder:
             example_headers=headers.example_texts(message),
             content=incoming.content,
             is_array=payload.is_array,
+            steps=payload.steps,
         )
 
     def _incoming(self, operation: Node, source: Channel) -> list[_Incoming]:
@@ -227,7 +231,9 @@ class _Builder:
             payload_rules.check_whole(record, tied, self.findings)
             payload_rules.warn_of_open(payload, record, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
-            constraints.check(incoming.message, payload, record, self.findings)
+            constraints.check(payload, record, self.findings)
+        if sending is not None and record is not None and not envelope_rules.check(payload, record, self.findings):
+            where = None
         if sending is not None and where is not None and not self._has_parameters(incoming.channel, names, sending):
             where = None
         return Mapping(

@@ -9,6 +9,7 @@ from gateway.contract.document import quoted
 from gateway.core.codec.keywords import ENCODINGS, TESTS
 from gateway.core.codec.pattern import Pattern, UnsupportedPatternError, why_broken
 from gateway.core.codec.payload_schema import ENFORCED, UNENFORCED, Place, contradiction, outermost, schemas, unenforced
+from gateway.core.message_schema import without_records
 from gateway.documents.spelling import nearest, suggestion
 
 if TYPE_CHECKING:
@@ -35,13 +36,12 @@ ANNOTATIONS = frozenset({
 })  # fmt: skip
 
 
-def check(message: Node, payload: Payload, record: Record, findings: Findings) -> None:
+def check(payload: Payload, record: Record, findings: Findings) -> None:
     """Warn of keywords that are not enforced, and of those that are misspelt."""
     if payload.record is not None:
         return
-    if isinstance(payload.around, dict):
-        own = {key: value for key, value in payload.around.items() if key != "items"}
-        _check(message.at("payload"), own, Place(), payload, findings)
+    if isinstance(payload.around, dict) and payload.around_node:
+        _check(payload.around_node, without_records(payload.around, payload.steps), Place(), payload, findings)
     _check(payload.node, payload.json_schema, outermost(record.schema.record), payload, findings)
 
 

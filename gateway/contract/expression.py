@@ -3,7 +3,8 @@
 AsyncAPI's own `parameters.*.location` uses it (a place in the MQTT payload), and four extensions do: `x-source` on an
 Avro field and `x-sequence` on a receive operation (in the MQTT payload), `x-location` in the schema of a Kafka key and
 `x-timestamp` on a Kafka message (in the record). After the `#` comes one pointer of RFC 6901, or nothing for the whole.
-A key may also be `$message.parameter#/name`, a parameter of the MQTT address, which AsyncAPI has no expression for.
+AsyncAPI has no expression for two places: `$message.parameter#/name`, a parameter of the MQTT address, in a key, or of
+`x-records`, in a field of its record; and `$message.envelope#/member`, a place in the message around that record.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gateway.core.codec.validation_error import tokens
+from gateway.core.codec.validation_error import pointer, tokens
 from gateway.errors import DataError
 
-EXPRESSION = re.compile(r"\$message\.(payload|header|parameter)#((?:/.*)?)\Z", re.DOTALL)
+EXPRESSION = re.compile(r"\$message\.(payload|header|parameter|envelope)#((?:/.*)?)\Z", re.DOTALL)
 BAD_ESCAPE = re.compile(r"~(?![01])")
 
 
@@ -26,8 +27,15 @@ class ExpressionError(DataError):
 class Expression:
     """A parsed expression."""
 
-    part: str  # `payload`, `header` or `parameter`
+    part: str  # `payload`, `header`, `parameter` or `envelope`
     pointer: str  # RFC 6901, "" for the whole
+
+    @property
+    def member(self) -> str:
+        """The pointer from the record's JSON text: what is around the record is a member there, of the whole name."""
+        if self.part == "payload":
+            return self.pointer
+        return pointer((f"$message.{self.part}#{self.pointer}",))
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -13,12 +13,14 @@ address the header matches.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fastavro
+from msgspec import structs
 
 from gateway.contract import examples, source_advice
 from gateway.contract.document import TooLargeError, quoted
@@ -30,10 +32,12 @@ from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.key import Key
-from gateway.core.codec.validation_error import ValidationError, tokens
+from gateway.core.codec.validation_error import ValidationError, pointer, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
+from gateway.core.message_schema import schema_of_record, unknown_around
 from gateway.core.reading import DeadLetter, Reason
+from gateway.core.record_path import RecordPath, is_around, reads
 from gateway.core.transform import key_parts
 
 if TYPE_CHECKING:
@@ -44,8 +48,10 @@ if TYPE_CHECKING:
     from gateway.contract.route import Sending
     from gateway.contract.schema import Record
     from gateway.core.address import Address
+    from gateway.core.avro_schema import Path
     from gateway.core.codec.conversion import Content, Unknown
     from gateway.core.model import Parameter
+    from gateway.core.record_path import Group, Step
 
 MOST = 3  # addresses that a message lists
 CORRECT = "Correct one of the two examples, or the mapping."
@@ -114,12 +120,13 @@ def _run(sharing: list[Mapping], findings: Findings) -> None:
     namesakes = {reading.place: record for _, reading, record in _pairs(first)}
     trials = [_Trial(each, each.record, each.address) for each in sharing if each.record and each.address]
     for payload in examples.payload_nodes(first.message):
-        for node in _readings(payload, first.payload) if _fits(payload, first.payload, findings) else ():
+        readings = _readings(payload, first.payload) if _fits(payload, first.payload, findings) else []
+        for number, node in enumerate(readings):
             namesake = namesakes.get(node.place)
             topic = _topic(namesake)
             matching = [one for one in trials if topic is not None and one.address.match(topic) is not None]
             record = namesake if matching or topic is None else None
-            _report_unfit((one.run(node, record) for one in matching or trials), findings)
+            _report_unfit((one.run(_Example(payload, number, node), record) for one in matching or trials), findings)
 
 
 def _report_unfit(attempts: Iterable[Findings], findings: Findings) -> None:
@@ -134,14 +141,14 @@ def _report_unfit(attempts: Iterable[Findings], findings: Findings) -> None:
 
 
 def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
-    if payload.is_array and node.value == []:
-        message = "The example would be a dead letter, empty: the array has no reading."
-        findings.error(node, message, "Add a reading.")
-        return False
     if payload.is_array and payload.record is not None and not isinstance(node.value, list):
         findings.error(
             node, "The message's schema is an array, but the example is not.", "Put the example in brackets."
         )
+        return False
+    if payload.is_array and not _readings(node, payload):
+        message = "The example would be a dead letter, empty: the message has no reading."
+        findings.error(node, message, "Add a reading.")
         return False
     described = payload.around if payload.is_array else payload.json_schema
     return payload.record is not None or examples.check_json(node, described, findings)
@@ -197,7 +204,25 @@ def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node, Node]]:
 
 def _readings(node: Node, payload: Payload) -> list[Node]:
     """The readings in the payload of an MQTT example."""
-    return node.own_entries() if payload.is_array else [node]
+    nodes = [node]
+    for step in payload.steps if payload.is_array else ():
+        nodes = [below for one in nodes for below in _taken(one, step)]
+    return nodes
+
+
+def _taken(node: Node, step: Step) -> list[Node]:
+    if step.kind == "items":
+        return node.own_entries()
+    names = [step.name] if step.kind == "member" else list(node.value) if node.is_mapping else []
+    return [one for name in names if not (one := node.own(name)).is_absent]
+
+
+class _Example(NamedTuple):
+    """A reading in the payload of an MQTT example."""
+
+    payload: Node
+    number: int  # among the readings of the payload
+    node: Node
 
 
 class _Trial:
@@ -213,24 +238,45 @@ class _Trial:
     @cached_property
     def codec(self) -> Codec:
         """The codec of the stream, made when it is needed."""
-        mapping, pointers = self.mapping, [parameter.pointer for parameter in self.mapping.parameters]
+        mapping, tied = self.mapping, [parameter.pointer for parameter in self.mapping.parameters]
         avro = self.record.schema.record
-        conversion = Conversion(avro, mapping.keys, (*pointers, None), mapping.unknown, content=mapping.content,
-                                separator=mapping.separator, schema=mapping.payload.json_schema)  # fmt: skip
+        schema, payload = mapping.payload.json_schema, mapping.payload
+        if payload.is_array:
+            schema = schema_of_record(schema, payload.around, payload.steps, avro)
+        conversion = Conversion(avro, mapping.keys, (*tied, None), mapping.unknown, content=mapping.content,
+                                separator=mapping.separator, schema=schema,
+                                is_wrapped=payload.is_array and bool(reads(avro)))  # fmt: skip
         return Codec(conversion, is_fast=bool(mapping.keys))
 
-    def run(self, node: Node, namesake: Node | None) -> Findings:
+    @cached_property
+    def path(self) -> RecordPath:
+        """The path to the records in a message."""
+        payload = self.mapping.payload
+        return RecordPath(payload.steps, self.record.schema.record, unknown_around(payload.around))
+
+    def run(self, example: _Example, namesake: Node | None) -> Findings:
         """Run the example of a reading, and compare the result with the Kafka example of its name."""
         self.findings = Findings()
-        sent, texts = examples.as_sent(node.value, self.mapping.content), self._texts(node.value, _topic(namesake))
-        encoded = self._refused(texts) or self.codec.encode(sent, texts)
+        try:
+            sent, groups = self._sent(example)
+        except ValidationError as error:
+            self._report(example.payload, error.dead_letter())
+            return self.findings
+        value = json.loads(sent) if groups else example.node.value
+        texts = self._texts(value, _topic(namesake))
+        if refused := self._refused(texts):
+            self._report(example.payload, refused)
+            return self.findings
+        encoded = self.codec.encode(sent, texts)
         if isinstance(encoded, DeadLetter):
-            self._report(node, encoded)
+            path = tokens(encoded.pointer)
+            place = self.path.place(groups, example.number, path) if groups else path
+            self._report(example.payload, structs.replace(encoded, pointer=pointer(place)), path)
             return self.findings
         key, record, *_ = encoded
-        self._check_key(node, key)
+        self._check_key(example.node, key)
         if namesake is not None and not namesake.own("payload").is_absent:
-            self._compare(node, namesake.own("payload"), texts, key, record)
+            self._compare(example.node, namesake.own("payload"), texts, key, record)
         return self.findings
 
     def _refused(self, texts: tuple[str, ...]) -> DeadLetter | None:
@@ -238,6 +284,14 @@ class _Trial:
         choice = self.mapping.sending and self.mapping.sending.route.choice
         detail = choice.fault(dict(zip(self.address.names, texts, strict=False))) if choice else ""
         return DeadLetter(Reason.NOT_ALLOWED, "", detail) if detail else None
+
+    def _sent(self, example: _Example) -> tuple[bytes, list[Group]]:
+        """The text of the reading, and how it was cut out of the message; raises ValidationError."""
+        sent = examples.as_sent(example.payload.value, self.mapping.content)
+        if not self.mapping.payload.is_array:
+            return sent, []
+        groups = self.path.cut(sent)
+        return [text for group in groups for text in group.texts][example.number], groups
 
     def _texts(self, value: Any, topic: str | None) -> tuple[str, ...]:
         """What the topic contributes: the values of the address's parameters, and the topic."""
@@ -254,22 +308,27 @@ class _Trial:
         stated = [*described.at("examples").entries(), described.at("default"), *described.at("enum").entries()]
         return next((one.text for one in stated if one.text), parameter.name)
 
-    def _report(self, node: Node, dead_letter: DeadLetter) -> None:
+    def _report(self, node: Node, dead_letter: DeadLetter, path: Path = ()) -> None:
+        """Report that an example would be a dead letter; `path` leads to the place from the reading."""
         reason = dead_letter.reason
         if reason is Reason.NO_KEY and not self.mapping.keys:
             return  # the definition of the key is invalid, and reported
         place = examples.below(node, tokens(dead_letter.pointer))
         message = f"The example would be a dead letter, {reason}: {examples.cut(dead_letter.detail)}."
-        field, words = self._unread(place, tokens(dead_letter.pointer))
+        field, words = self._unread(place, path)
         if field and words:  # the fix is in the schema, so the finding is
             example = f"{place.source.name}:{place.line} {place.path}"
             self.findings.error(field, f"{message[:-1]} ({example}).", f"Write {words}.")
             return
         self.findings.error(place, message, examples.FIXES.get(reason, "Correct the example or the schema."))
 
-    def _unread(self, place: Node, path: tuple[str, ...]) -> tuple[Node | None, str]:
+    def _unread(self, place: Node, path: Path) -> tuple[Node | None, str]:
         """The field that reads a place of the example and refuses its value, and the words with which it would not."""
-        found = find(self.record.schema.record, (PAYLOAD, *path) if self.record.whole else path)
+        record, is_bare = (
+            self.record.schema.record,
+            self.record.whole and path[:1] != (PAYLOAD,) and not is_around(path),
+        )
+        found = find(record, (PAYLOAD, *path) if is_bare else path)
         if place.is_absent or not (found and found.field and found.type is found.field.type):
             return None, ""
         node = examples.below(self.record.node, found.field.place)

@@ -10,15 +10,18 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract import schema
+from gateway.contract import records, schema
 from gateway.contract.document import ReferenceFault, TooLargeError, quoted
 from gateway.core.codec.validation_error import tokens
+from gateway.core.message_schema import describes, keywords, schema_at
+from gateway.core.record_path import EACH_ITEM, is_around
 
 if TYPE_CHECKING:
     from gateway.contract.channel import Channel
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.core.codec.conversion import Unknown
+    from gateway.core.record_path import Step
 
 AVRO = re.compile(r"application/vnd\.apache\.avro(\+json|\+yaml)?;version=1\.9\.0\Z")
 JSON_SCHEMA = re.compile(
@@ -38,8 +41,10 @@ class Payload:
     node: Node  # of one element, where the payload is an array of readings
     record: schema.Record | None = None  # when it is Avro
     json_schema: Any = None  # when it is JSON Schema, references written out
-    is_array: bool = False  # the payload is an array of readings
-    around: Any = None  # the JSON Schema of the array, if it has one
+    is_array: bool = False  # the payload holds several readings
+    around: Any = None  # the JSON Schema of the message that holds several readings, if it has one
+    around_node: Node | None = None  # likewise
+    steps: tuple[Step, ...] = EACH_ITEM  # that lead to them
     unknown: Unknown = "reject"  # what happens to members that no field reads
 
 
@@ -52,11 +57,29 @@ class Payloads:
 
     def readings(self, message: Node) -> Payload | None:
         """The schema of an MQTT message: of a reading, or of an array of readings. None when it is invalid."""
+        if not message.at(records.RECORDS).is_absent:
+            whole = self._payload(message, of_element=False)
+            read = self._inside(message, whole) if whole else None
+            return replace(read, unknown=self._unknown(message, read)) if read else None
         payload = message.at("payload")
         stated = payload.at("schema") if payload.is_mapping and "schema" in payload.value else payload
         is_array = stated.is_mapping and stated.value.get("type") == "array" and not stated.at("items").is_absent
         read = self._payload(message, of_element=is_array)
         return replace(read, is_array=is_array, unknown=self._unknown(message, read)) if read else None
+
+    def _inside(self, message: Node, whole: Payload) -> Payload | None:
+        """The schema of the records inside a message."""
+        stated = message.at(records.RECORDS)
+        if whole.record is not None:
+            text = f"{records.RECORDS} is for payloads that are described in JSON Schema."
+            self.findings.error(stated, text, "Describe the message in JSON Schema.")
+            return None
+        steps = records.steps(stated, whole.json_schema, self.findings)
+        if steps is None:
+            return None
+        node = whole.node.at(*(keyword for step in steps for keyword in keywords(step)))
+        schema = schema_at(whole.json_schema, steps)
+        return Payload(node, None, schema, is_array=True, around=whole.json_schema, around_node=whole.node, steps=steps)
 
     def _unknown(self, message: Node, payload: Payload) -> Unknown:
         """Members that no field reads are ignored only if the contract explicitly allows them."""
@@ -106,7 +129,8 @@ class Payloads:
             return None
         try:
             if of_element:
-                return Payload(node.at("items"), json_schema=node.at("items").written_out(), around=node.written_out())
+                items, whole = node.at("items"), node.written_out()
+                return Payload(items, json_schema=items.written_out(), around=whole, around_node=node)
             return Payload(node, json_schema=node.written_out())
         except TooLargeError:
             message = "The schema is too large or infinite when its references are written out."
@@ -182,41 +206,9 @@ def _is_of_channel(node: Node, channel: Channel, findings: Findings) -> bool:
     return False
 
 
-def describes(described: Any, keys: tuple[str, ...]) -> bool:
-    """Whether a JSON Schema, references written out, describes the place in the payload that the keys lead to."""
-    if not isinstance(described, dict):
-        return described is True
-    if not keys:
-        return True
-    options = [option for key in ("allOf", "anyOf", "oneOf") for option in _items(described.get(key))]
-    inner = [one for one in _inner(described, keys[0]) if describes(one, keys[1:])]
-    return bool(inner) or any(describes(option, keys) for option in options)
-
-
 def unread(pointer: str, payload: Payload, record: schema.Record) -> str:
     """Why no field of the record reads a place in the payload of an MQTT message; "" when one does."""
-    if payload.record is None and record.whole is None and not describes(payload.json_schema, tokens(pointer)):
+    is_described = is_around(tokens(pointer)) or describes(payload.json_schema, tokens(pointer))
+    if payload.record is None and record.whole is None and not is_described:
         return f"The message's schema describes no member {pointer}."
     return "" if record.reader(pointer) else f"No field of {record.schema.fullname} reads {pointer}."
-
-
-def _inner(described: dict[str, Any], key: str) -> list[Any]:
-    """The schemas of a member: its own, those of matching patterns, or the one for all other members."""
-    properties, patterns = described.get("properties"), described.get("patternProperties")
-    if isinstance(properties, dict) and key in properties:
-        return [properties[key]]
-    matching = (
-        [one for pattern, one in patterns.items() if _matches(pattern, key)] if isinstance(patterns, dict) else []
-    )
-    return matching or [described.get("additionalProperties", False)]
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _matches(pattern: str, key: str) -> bool:
-    try:
-        return re.search(pattern, key) is not None
-    except re.error:  # reported as a violation of the specification
-        return False

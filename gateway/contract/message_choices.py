@@ -60,6 +60,8 @@ def check(messages: Sequence[MessageNode], findings: Findings) -> tuple[Message,
 
 
 def _demands(one: MessageNode) -> Demands:
+    if one.payload.around is not None:  # the schema of the message; its records are deeper than what is looked at
+        return demands_of(one.payload.around, None)
     record: AvroType | None = None
     tied: set[Path] = set()
     if one.stream and one.stream.route.schema:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gateway.core.record_path import is_around
+
 if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field, Path
 
@@ -44,5 +46,5 @@ def _find_in_record(record: AvroType, path: Path) -> SchemaPlace | None:
 
 def read_below(record: AvroType, path: Path) -> list[str]:
     """The members below a place that the fields of one record read."""
-    reads = [read for field in record.fields for read in field.paths]
+    reads = [read for field in record.fields for read in field.paths if not is_around(read)]
     return list(dict.fromkeys(read[len(path)] for read in reads if len(read) > len(path) and read[: len(path)] == path))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract import pointers
-from gateway.contract.message import describes
 from gateway.contract.schema import WHOLE
 from gateway.core.codec.validation_error import tokens
 from gateway.core.codec.value_reader import PARSED
+from gateway.core.message_schema import describes
 from gateway.core.model import Parameter
+from gateway.core.record_path import is_around
 
 if TYPE_CHECKING:
     from gateway.contract.channel import Channel
@@ -53,7 +54,8 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
         place = record.node.at("fields", str(index))
         stated = place.at("x-source")
         for pointer in sources:
-            if pointer and record.whole is None and not describes(payload.json_schema, tokens(pointer)):
+            path = tokens(pointer)
+            if path and record.whole is None and not is_around(path) and not describes(payload.json_schema, path):
                 text = f"Field {name!r} reads {pointer}, which the MQTT message's schema does not describe."
                 fix = "Correct x-source, or describe the member."
                 findings.error(place if stated.is_absent else stated, text, fix)
@@ -114,7 +116,8 @@ def check_whole(record: Record, tied: tuple[Parameter, ...], findings: Findings)
     from_topic = {parameter.pointer for parameter in tied}
     for index, field in enumerate(record.schema.record.fields):
         sources = record.sources[field.name]
-        if sources != WHOLE and not field.has_default and not from_topic.intersection(sources):
+        is_given = field.has_default or any(is_around(tokens(one)) for one in sources)
+        if sources != WHOLE and not is_given and not from_topic.intersection(sources):
             text = f"Field {record.whole.name!r} takes the whole payload, so {field.name!r} has no value."
             fix = f"Add location: {pointers.PREFIX}{sources[0]} to a parameter of the address, or add a default."
             findings.error(record.node.at("fields", str(index)), text, fix)
@@ -134,6 +137,7 @@ def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...
     missing = []
     for field in record.schema.record.fields:
         sources = [pointer for pointer in record.sources[field.name] if pointer]
+        sources = [pointer for pointer in sources if not is_around(tokens(pointer))]
         if not field.has_default and sources and not {*sources, *(tokens(one)[0] for one in sources)} & sure:
             missing.append(sources[0])
     if missing:

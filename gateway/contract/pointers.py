@@ -54,7 +54,7 @@ def location(node: Node, payload: Payload, record: Record, findings: Findings) -
     def fault(expression: Expression) -> str:
         if absent := _unread(expression, payload, record):
             return absent
-        is_text = bool(_kinds_at(expression.pointer, record) & {"string", "enum"})
+        is_text = bool(_kinds_at(expression.member, record) & {"string", "enum"})
         return "" if is_text else f"The field that reads {expression.pointer} is not text, but a topic level is."
 
     fix = "Point at a text member that a field of the record reads."
@@ -155,7 +155,7 @@ def _checked(
 ) -> str | None:
     """The pointer of an expression; None, with a finding, when it is invalid."""
     expression = _expression(node, known, fault_of, fix, findings)
-    return None if expression is None else expression.pointer
+    return None if expression is None else expression.member
 
 
 def _expression(
@@ -189,9 +189,9 @@ def _fields(record: Record) -> Iterable[str]:
 
 def _unread(expression: Expression, payload: Payload, record: Record) -> str:
     """Why no field of the record reads the place in the payload; "" when one does."""
-    if expression.part != "payload" or not expression.pointer:
+    if expression.part not in {"payload", "envelope"} or not expression.pointer:
         return f"It must point at a member of the payload: {PREFIX}/member."
-    return unread(expression.pointer, payload, record)
+    return unread(expression.member, payload, record)
 
 
 def _kinds_at(pointer: str, record: Record) -> set[str]:

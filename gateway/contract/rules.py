@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gateway.core.model import Ignored, Route, Stream
 
 EXTENSIONS = (
-    "x-forward-to", "x-dead-letter-to", "x-location", "x-separator", "x-source", "x-timestamp", "x-sequence",
-    "x-silent-after", "x-additional-properties", "x-multi-level", "x-ignored",
+    "x-forward-to", "x-dead-letter-to", "x-records", "x-location", "x-separator", "x-source", "x-timestamp",
+    "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level", "x-ignored",
 )  # fmt: skip
 SIMILAR = 0.8
 

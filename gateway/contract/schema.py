@@ -156,12 +156,15 @@ class _Sources:
         except ExpressionError as error:
             self.wrong(node, f"{error}.", "Write $message.payload#/member.")
             return None
-        if expression.part != "payload":
+        if expression.part == "header":
             self.wrong(
                 node, "A field can be read from the payload only, not from a header.", "Write $message.payload#/member."
             )
             return None
-        return expression.pointer
+        if expression.part == "parameter" and len(expression.tokens) != 1:
+            self.wrong(node, "A parameter has one name.", "Write $message.parameter#/name.")
+            return None
+        return expression.member
 
     def _check_overlaps(self, record: Node, sources: dict[str, tuple[str, ...]]) -> None:
         """Report fields that read the same place, or one inside the other's: unknown members would be ambiguous."""

@@ -1,74 +1,52 @@
-"""A payload that is an array of readings: a record for each, in order, under one acknowledgement.
+"""A message that holds several readings: a record for each, in order, under one acknowledgement.
 
-All or nothing. When one element does not fit, the whole message is one dead letter, whose pointer begins with the
-element's index: `/3/value`. It holds the original bytes, so nothing is lost, and `gateway dlq replay` has one message
-to send. Forwarding the valid elements would need dead letters whose bytes were never published as a message; and a
-consumer would see an incomplete batch, which is harder to notice than a missing one. A stream that goes to several
-topics follows the same rule. An array without elements is a dead letter too.
+`record_path.py` cuts them out, of a plain array or of any place in the message.
 
-Each element is cut out as the bytes that were sent, and transformed as a message of its own: the compiled path, the
-rule for repeated members and the depth limit are those of any reading. Topic and properties are the message's, and
-each record gets their values. With long ones, a thousand short elements would make far more bytes than arrived:
+All or nothing. When one reading does not fit, the whole message is one dead letter, whose pointer begins at the whole
+message: `/3/value` in a plain array. It holds the original bytes, so nothing is lost, and `gateway dlq replay` has one
+message to send. Forwarding the valid readings would need dead letters whose bytes were never published as a message;
+and a consumer would see an incomplete batch, which is harder to notice than a missing one. A stream that goes to
+several topics follows the same rule. A message without readings is a dead letter too.
+
+Each reading is transformed as a message of its own: the compiled path, the rule for repeated members and the depth
+limit are those of any reading. Topic, properties and what is read of the message around them are the same for all, and
+each record gets their values. With long ones, a thousand short readings would make far more bytes than arrived:
 therefore both the bytes and the number of the records are limited, so that librdkafka's queue can hold them all.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import structs
 
-from gateway.core.codec.json_text import check_nesting, parse
-from gateway.core.codec.payload_schema import rules_of_array
-from gateway.core.codec.validation_error import ValidationError
+from gateway.core.codec.json_text import parse
+from gateway.core.codec.validation_error import ValidationError, pointer, tokens
+from gateway.core.message_schema import rules_around, unknown_around
 from gateway.core.reading import DeadLetter, Reading, Reason, Record, TransformResults, transform_each
+from gateway.core.record_path import MAX_BYTES, RecordPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.fan_out import FanOut
+    from gateway.core.model import Stream
+    from gateway.core.record_path import Group
     from gateway.core.transform import Transform
 
-MAX_ELEMENTS = 10_000
-AT_ONCE = 64  # elements that are transformed before the size of their records is checked
-MAX_BYTES = 16 * 2**20  # of the keys, values and headers of a message's records
-
-_cut_out = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def elements(payload: bytes) -> list[bytes]:
-    """Cut an array into the JSON texts of its elements, at least one; raises ValidationError if it is not one."""
-    check_nesting(payload)
-    try:
-        raw = _cut_out(payload)
-    except msgspec.DecodeError as error:
-        raise _array_error(payload, error) from None
-    if not raw:
-        raise ValidationError(Reason.EMPTY, "the array holds no reading")
-    if len(raw) > MAX_ELEMENTS:
-        raise ValidationError(Reason.TOO_LARGE, f"{len(raw)} readings in one array; the limit is {MAX_ELEMENTS}")
-    return [bytes(element) for element in raw]
-
-
-def _array_error(payload: bytes, error: msgspec.DecodeError) -> ValidationError:
-    """Find the reason with the strict parser, which raises one of its own."""
-    value = parse(payload)
-    if not isinstance(value, list):
-        return ValidationError(Reason.WRONG_TYPE, "expected an array of readings")
-    return ValidationError(Reason.NOT_JSON, str(error))
+AT_ONCE = 64  # readings that are transformed before the size of their records is checked
 
 
 class ArrayTransform:
-    """Checks and encodes the readings of a stream whose messages hold several.
+    """Checks and encodes the readings of a stream whose messages hold several; `payload_limit` is in bytes."""
 
-    `payload_limit` is in bytes, `schema` the JSON Schema of the array, if it has one.
-    """
-
-    def __init__(self, transform: Transform | FanOut, payload_limit: int, schema: Any = None) -> None:
+    def __init__(self, transform: Transform | FanOut, payload_limit: int, stream: Stream) -> None:
+        assert stream.route.schema is not None, "the contract gives every route of readings a schema"
+        record = stream.route.schema.record
         self._transform = transform
         self._payload_limit = payload_limit
-        self._rules = rules_of_array(schema)
+        self._path = RecordPath(stream.steps, record, unknown_around(stream.array_schema))
+        self._rules = rules_around(stream.array_schema, stream.steps, record)
 
     def __call__(self, reading: Reading) -> list[Record] | DeadLetter:
         """Transform one message: give its records, or why there are none."""
@@ -76,25 +54,26 @@ class ArrayTransform:
             return self._transform_whole(reading)
         try:
             self._transform.check_message(reading)
-            payloads = elements(reading.payload)
+            groups = self._path.cut(reading.payload)
         except ValidationError as error:
             return error.dead_letter()
+        texts = groups[0].texts if len(groups) == 1 else [text for group in groups for text in group.texts]
         records: list[Record] = []
         room = MAX_BYTES
         first = 0
-        while first < len(payloads):
-            some = [structs.replace(reading, payload=payload) for payload in payloads[first : first + AT_ONCE]]
+        while first < len(texts):
+            some = [structs.replace(reading, payload=text) for text in texts[first : first + AT_ONCE]]
             results = self._transform.transform_all(some)
             if results.dead_letters:
-                place = min(results.dead_letters)
-                return _placed(results.dead_letters[place], first + place)
+                number = min(results.dead_letters)
+                return self._placed(results.dead_letters[number], groups, first + number)
             first += results.readings
             new = [record for each in results.records for record in (each if isinstance(each, list) else [each])]
             records += new
             room -= sum(map(_size, new))
             if room < 0:
                 return DeadLetter(Reason.TOO_LARGE, "", f"its records have more than {MAX_BYTES} bytes")
-        if self._rules and (violation := self._rules.error(list(map(parse, payloads)))):
+        if self._rules and (violation := self._rules.error(parse(reading.payload))):
             return violation.dead_letter()
         return records
 
@@ -107,11 +86,11 @@ class ArrayTransform:
         result = self._transform(reading)
         return [result] if isinstance(result, Record) else result
 
+    def _placed(self, dead_letter: DeadLetter, groups: list[Group], number: int) -> DeadLetter:
+        """Let the pointer begin at the whole message."""
+        path = self._path.place(groups, number, tokens(dead_letter.pointer))
+        return structs.replace(dead_letter, pointer=pointer(path))
+
 
 def _size(record: Record) -> int:
     return len(record.key) + len(record.value or b"") + sum([len(value or b"") for _, value in record.headers])
-
-
-def _placed(dead_letter: DeadLetter, index: int) -> DeadLetter:
-    """Let the pointer begin at the whole message."""
-    return structs.replace(dead_letter, pointer=f"/{index}{dead_letter.pointer}")

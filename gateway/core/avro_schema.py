@@ -7,8 +7,9 @@ it has visited, or use `types`. The JSON must be a valid Avro schema; the contra
 Sources of a record's fields: a field reads the member of its name, or what `x-source` names, a JSON pointer from the
 record's own object: `$message.payload#/1-0:1.8.0/value`. A list is tried in order. The bare `$message.payload#` on a
 map field collects the members that no other field reads; on any other field it is the payload as a whole, which the
-codec puts into an object under the name `PAYLOAD` (`codec/scalar_payload.py`). An object has any of these as its
-`location`, and says how the device writes the value (`codec/value_reader.py`). A default is in the field's own unit.
+codec puts into an object under the name `PAYLOAD` (`codec/scalar_payload.py`). Another expression is the name of a
+member that `record_path.py` writes into the record. An object has any of these as its `location`, and says how the
+device writes the value (`codec/value_reader.py`). A default is in the field's own unit.
 """
 
 from __future__ import annotations
@@ -235,7 +236,7 @@ class Field:
         if self.takes_whole:
             return ((PAYLOAD,),)
         expressions = [location] if isinstance(location, str) else location
-        return tuple(tokens(expression.removeprefix(PAYLOAD)) for expression in expressions)
+        return tuple(_path(expression) for expression in expressions)
 
     @property
     def words(self) -> Mapping[str, Any]:
@@ -254,6 +255,11 @@ class Field:
         named = [each for word in LISTS for each in self.words.get(word, ())]
         read = {"text"} if "parse" in self.words else set()
         return self.type.json_kinds | read | {_KIND_OF[type(each)] for each in named if type(each) in _KIND_OF}
+
+
+def _path(expression: str) -> Path:
+    """The members that lead to a place; what is not in the record's own object is a member of the expression's name."""
+    return tokens(expression.removeprefix(PAYLOAD)) if expression.startswith(PAYLOAD) else (expression,)
 
 
 class Located(NamedTuple):

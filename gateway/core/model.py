@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from gateway.core.codec.validation_error import shown
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import carried
+from gateway.core.record_path import EACH_ITEM, RecordPath, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -169,14 +170,15 @@ class Stream:
     dead_letters: Route  # of all others
     examples: tuple[Any, ...] = ()  # payloads of the MQTT message's examples
     payload_schema: dict[str, Any] | None = None  # the JSON Schema of a reading in the MQTT message, if it has its own
-    array_schema: dict[str, Any] | None = None  # the JSON Schema of the array that holds it, likewise
+    array_schema: dict[str, Any] | None = None  # the JSON Schema of the message that holds several, likewise
     also: tuple[Route, ...] = ()  # further routes that valid readings take at the same time
     sequence: str | None = None  # RFC 6901 pointer into the payload, to a number that counts up by one per key
     silent_after: int | None = None  # seconds without a reading after which a key counts as silent
     user_properties: frozenset[str] = frozenset()  # that the MQTT message declares
     example_headers: tuple[dict[str, str], ...] = ()  # user properties of the examples
     content: Literal["json", "text"] = "json"
-    is_array: bool = False  # a payload is an array of readings, each of which becomes a record
+    is_array: bool = False  # a message holds several readings, each of which becomes a record
+    steps: tuple[Step, ...] = EACH_ITEM  # these lead to them; a plain array has this one step
     messages: tuple[Message, ...] = ()  # where there are several; all above is of the first that is not ignored
 
     @property
@@ -203,7 +205,9 @@ class Stream:
         """The readings in the examples' payloads."""
         if not self.is_array:
             return self.examples
-        return tuple(one for example in self.examples if isinstance(example, list) for one in example)
+        assert self.route.schema is not None, "the contract gives every route of readings a schema"
+        path = RecordPath(self.steps, self.route.schema.record, "ignore")
+        return tuple(reading for example in self.examples for reading in path.readings(example))
 
     @property
     def is_watched(self) -> bool:

@@ -53,4 +53,4 @@ def _transform_of_one(
     stream: Stream, topics: Sequence[Transform], payload_limit: int
 ) -> Transform | FanOut | ArrayTransform:
     one = FanOut(topics) if stream.also else topics[0]
-    return ArrayTransform(one, payload_limit, stream.array_schema) if stream.is_array else one
+    return ArrayTransform(one, payload_limit, stream) if stream.is_array else one

@@ -27,8 +27,10 @@ from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
+from gateway.core.message_schema import schema_of_record
 from gateway.core.model import OfTopic, TopicChoice
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults
+from gateway.core.record_path import reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -260,9 +262,9 @@ def fault(error: Exception) -> DeadLetter:
 
 def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
     """Say how readings of a stream become records of one of its routes; `prefix` precedes the Avro body."""
-    names = [parameter.name for parameter in stream.parameters]
+    record, names = _record_of(route), [parameter.name for parameter in stream.parameters]
     return Conversion(
-        _record_of(route),
+        record,
         key_parts(route.keys, names),
         (*(parameter.pointer for parameter in stream.parameters), None),
         stream.unknown,
@@ -271,7 +273,10 @@ def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
         route.timestamp,
         stream.sequence if route is stream.route else None,  # the contract checks only the first route's fields for it
         route.separator,
-        stream.payload_schema,
+        schema_of_record(stream.payload_schema, stream.array_schema, stream.steps, record)
+        if stream.is_array
+        else stream.payload_schema,
+        is_wrapped=stream.is_array and bool(reads(record)),
     )
 
 

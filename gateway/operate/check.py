@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway import contract as contracts
 from gateway.core.codec.codec import Codec
+from gateway.core.codec.validation_error import pointer
 from gateway.core.transform import conversion
 from gateway.errors import ExitCode, Finding
 from gateway.operate.doctor.certificates import check_file
@@ -54,10 +55,11 @@ class StreamSummary:
     is_array: bool = False
     separator: str | None = None  # joins the parts of the key; else the first one that is not empty is the key
     messages: tuple[str, ...] = ()  # their names, where there are several
+    records: str = ""  # where they are in a message that holds several: `/*` in a plain array
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
-        each = ", a record for each element" if self.is_array else ""
+        each = f", a record for each {'element' if self.records == '/*' else f'of {self.records}'}" * self.is_array
         each += f", one of the messages {', '.join(self.messages)}" if self.messages else ""
         route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
         between = "or" if self.separator is None else json.dumps(self.separator, ensure_ascii=False)
@@ -164,4 +166,5 @@ def _summary(stream: Stream, *, is_enabled: bool) -> StreamSummary:
     return StreamSummary(
         stream.name, stream.servers, stream.address.filter, topics, keys, "precise" if because else "compiled", because,
         is_enabled, stream.is_array, stream.route.separator, names,
+        pointer(list(map(str, stream.steps))) if stream.is_array else "",
     )  # fmt: skip

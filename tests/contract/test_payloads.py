@@ -148,7 +148,7 @@ def test_load_takes_an_array_in_json_schema(steps: Copy) -> None:
          "The example would be a dead letter, wrong_type"),
         ("weight: 498.0", "weight: 499.0", f"{MESSAGES}/weighingAvro/examples/1/payload/weight",
          "gives 498.0 here; expected 499.0"),
-        (LOAVES, "[]", f"{MESSAGES}/weighingsJson/examples/0/payload", "the array has no reading"),
+        (LOAVES, "[]", f"{MESSAGES}/weighingsJson/examples/0/payload", "the message has no reading"),
         (LOAVES, "{at: 1767592800000, weight: 512.5}", f"{MESSAGES}/weighingsJson/examples/0/payload",
          "the example is not"),
         ("items: {$ref: weighing.avsc}", "items: {$ref: plug.avsc}", f"{MESSAGES}/weighingsJson/payload",
@@ -204,5 +204,62 @@ def test_examine_finds_what_is_wrong_with_one_value(  # noqa: PLR0917 - the edit
 ) -> None:
     steps.edit(old, new, file)
     errors = [one for one in steps.findings() if one.severity == "error"]
+    assert any(one.path == path and message in one.message for one in errors), "\n".join(map(str, errors))
+    assert all(one.line > 0 and one.fix for one in errors)
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Copy:
+    """A copy of the step with records inside messages."""
+    folder = tmp_path / "inside"
+    shutil.copytree(REPOSITORY / "docs" / "steps" / "19", folder)
+    return Copy(folder)
+
+
+def test_load_takes_records_inside_a_message(inside: Copy) -> None:
+    streams = inside.contract().streams
+    assert [str(step) for step in streams["receiveTelemetry"].steps] == ["{device}", "*"]
+    first, _ = streams["receiveValues"].example_readings
+    assert first == {"$message.envelope#/timestamp": 1767592800, "$message.envelope#/line": "dough", "id": "rpm",
+                     "v": 61.5, "q": True}  # fmt: skip
+
+
+VALUES, TELEMETRY = f"{MESSAGES}/valuesJson", f"{MESSAGES}/telemetryJson"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "file", "path", "message"),
+    [
+        ("#/values/*", "#/values", "asyncapi.yaml", f"{VALUES}/x-records", "leads to several places"),
+        ("$message.payload#/values/*", "/values/*", "asyncapi.yaml", f"{VALUES}/x-records", "not an expression"),
+        ("$message.payload#/values/*", "$message.header#/*", "asyncapi.yaml", f"{VALUES}/x-records", "several places"),
+        ("#/values/*", "#/valus/*", "asyncapi.yaml", f"{VALUES}/x-records", "describes nothing at /valus"),
+        ("#/values/*", "#/*", "asyncapi.yaml", f"{VALUES}/x-records", "describes nothing at /*"),
+        ("#/{device}/*", "#/{device}/{device}", "asyncapi.yaml", f"{TELEMETRY}/x-records", "two parameters of one"),
+        ("      x-records: $message.payload#/{device}/*\n", "", "asyncapi.yaml", "#/fields/0/x-source",
+         "$message.parameter#/device is around the records inside a message"),
+        ("{device}", "{divice}", "asyncapi.yaml", "#/fields/0/x-source", "x-records has no parameter 'device'"),
+        ("parameter#/device", "parameter#/device/0", "telemetry.avsc", "#/fields/0/x-source", "has one name"),
+        ("envelope#/line", "envelope#/lane", "value.avsc", "#/fields/0/x-source", "is not described by"),
+        ("envelope#/line", "envelope#/values", "value.avsc", "#/fields/0/x-source", "holds the records"),
+        ("envelope#/line", "envelope#/values/*/id", "value.avsc", "#/fields/0/x-source", "is inside the record"),
+        ("envelope#/line", "envelope#/timestamp", "value.avsc", "#/fields/1/x-source", "'line' also reads"),
+        ("          line: {type: string}\n", "          line: {type: string}\n          lane: {type: string}\n",
+         "asyncapi.yaml", f"{VALUES}/payload/properties/lane", "reads 'lane'"),
+        ("            line: dough\n", "            line: 5\n", "asyncapi.yaml", f"{VALUES}/examples/0/payload/line",
+         "not of type 'string'"),
+        ("{id: rpm, v: 61.5, q: true}, {id: torque, v: 210, q: false}", "", "asyncapi.yaml",
+         f"{VALUES}/examples/0/payload", "the message has no reading"),
+        ("Oven B: [{ts: 1767592800100", "Oven B: [{ts: 1.5", "asyncapi.yaml",
+         f"{TELEMETRY}/examples/0/payload/Oven B/0/ts", "not of type 'integer'"),
+        ("device: Oven B", "device: Oven C", "asyncapi.yaml", f"{MESSAGES}/telemetryAvro/examples/1/payload/device",
+         "gives 'Oven B' here; expected 'Oven C'"),
+    ],
+)  # fmt: skip
+def test_examine_finds_what_is_wrong_with_records_inside_a_message(  # noqa: PLR0917 - a row of a table
+    inside: Copy, old: str, new: str, file: str, path: str, message: str
+) -> None:
+    inside.edit(old, new, file)
+    errors = [one for one in inside.findings() if one.severity == "error"]
     assert any(one.path == path and message in one.message for one in errors), "\n".join(map(str, errors))
     assert all(one.line > 0 and one.fix for one in errors)

@@ -174,7 +174,7 @@ def test_a_value_without_a_topic_is_a_dead_letter() -> None:
     transform = Transform(by_site(), [7, 7], LIMIT)
     expected = DeadLetter(Reason.NOT_ALLOWED, "", "the topic has 'c' for machine; allowed are a, b")
     assert transform(reading(b"factory/c/s")) == transform(reading(b"factory/c/s", b"{")) == expected
-    of_array = ArrayTransform(transform, LIMIT)
+    of_array = ArrayTransform(transform, LIMIT, by_site())
     assert of_array(reading(b"factory/c/s", b"[" + GOOD + b"]")) == expected
 
 

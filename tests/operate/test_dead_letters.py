@@ -447,7 +447,8 @@ def test_advice_lists_the_limits_of_a_value() -> None:
     """Those of the JSON Schema at the place, and of the array around."""
     schema = {"properties": {"t": {"type": "number", "minimum": -40, "description": "Degrees."}}}
     made = made_stream("t", record(("id", "string"), ("t", "double")), address="t", keys=("/id",))
-    made = replace(made, payload_schema=schema, array_schema={"type": "array", "maxItems": 2}, is_array=True)
+    around = {"type": "array", "maxItems": 2, "items": schema}
+    made = replace(made, payload_schema=schema, array_schema=around, is_array=True)
     assert "limits: minimum -40" in advice(made, DeadLetter(Reason.OUT_OF_RANGE, "/7/t", ""))
     assert "limits: maxItems 2" in advice(made, DeadLetter(Reason.OUT_OF_RANGE, "", ""))
 

@@ -197,6 +197,7 @@ def worded_streams() -> list[Stream]:
         load(OURS.parent / "docs" / "steps" / "13" / "asyncapi.yaml"),
         load(OURS.parent / "docs" / "steps" / "14" / "asyncapi.yaml"),
         load(OURS.parent / "docs" / "steps" / "18" / "asyncapi.yaml"),
+        load(OURS.parent / "docs" / "steps" / "19" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(*worded_streams()),
         contract(
@@ -219,6 +220,7 @@ def worded_streams() -> list[Stream]:
         "steps",
         "keys",
         "heat",
+        "records",
         "scaled",
         "worded",
         "empty",

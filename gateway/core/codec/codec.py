@@ -44,8 +44,8 @@ class Codec:
     def __init__(self, conversion: Conversion, *, is_fast: bool = True) -> None:
         record = conversion.record
         self._conversion = conversion
-        self._read = reader(record, conversion.content)
-        self._is_whole = record.whole_field is not None
+        self._read = reader(conversion.whole_field, conversion.content)
+        self._is_whole = conversion.whole_field is not None
         self._prefix = conversion.prefix
         self._rules = rules_of(conversion)
         self._encode = compile_encoder(record, conversion.unknown)

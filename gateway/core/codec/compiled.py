@@ -97,7 +97,7 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None, *, is_parse
         _write_decoding(program, facts, conversion.unknown, is_parsed=is_parsed and not facts.has_decimals)
         if rules:
             SchemaCode(program, has_decimals=facts.has_decimals).write(rules, "v0")
-        if whole := record.whole_field:
+        if whole := conversion.whole_field:
             _write_whole(program, whole, conversion.content)
         # the Avro bytes of the record; key, time and number are read from the variables that this leaves
         counted = tokens(conversion.sequence) if conversion.sequence else None

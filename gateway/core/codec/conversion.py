@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from gateway.core.avro_schema import AvroType
+    from gateway.core.avro_schema import AvroType, Field
 
 Unknown = Literal["reject", "ignore"]
 Content = Literal["json", "text"]
@@ -34,3 +34,10 @@ class Conversion(NamedTuple):
     sequence: str | None = None  # JSON pointer into the payload, to the sequence number
     separator: str | None = None  # joins all keys; None when the first one that is not empty is the key
     schema: Any = None  # JSON Schema of the payload as it is sent, if it has its own, references written out
+    # True when the payload is an object also where one field takes a value as a whole: that is its member PAYLOAD.
+    is_wrapped: bool = False
+
+    @property
+    def whole_field(self) -> Field | None:
+        """The field that takes the payload as a whole."""
+        return None if self.is_wrapped else self.record.whole_field

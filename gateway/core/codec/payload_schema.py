@@ -293,18 +293,17 @@ class _Reducer:
 
 def rules_of(conversion: Conversion) -> Rules | None:
     """Make the rules of a stream's payload; None when its schema demands no more than its record."""
-    return _rules(_Reducer(conversion).reduced(conversion.schema, outermost(conversion.record)))
-
-
-def rules_of_array(schema: Any) -> Rules | None:
-    """Make the rules of an array whose items have rules of their own."""
-    own = {key: value for key, value in schema.items() if key in TESTS and key != "type"} if schema else None
-    return _rules(own)
+    return _rules(
+        _Reducer(conversion).reduced(conversion.schema, _outermost(conversion.record, conversion.whole_field))
+    )
 
 
 def outermost(record: AvroType) -> Place:
     """Give the place of the whole payload."""
-    whole = record.whole_field
+    return _outermost(record, record.whole_field)
+
+
+def _outermost(record: AvroType, whole: Field | None) -> Place:
     return Place(whole.type.branches if whole else (record,))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Unknown
 
 ABSENT: Any = object()
-_UNREAD = (
+UNREAD = (
     "no field of the schema reads this member; to ignore such members, write additionalProperties: true in its JSON "
     "Schema, or x-additional-properties: true in its message when that is described in Avro"
 )
@@ -180,7 +180,7 @@ def _record(fields: list[_Field], unknown: Unknown) -> Encoder:
             raise wrong_type("an object", value)
         rest = members.rest(value) if unknown == "reject" or collector else {}
         if rest and not collector:
-            raise ValidationError(Reason.EXTRA_FIELD, _UNREAD, next(iter(rest)))
+            raise ValidationError(Reason.EXTRA_FIELD, UNREAD, next(iter(rest)))
         for field in fields:
             _write_field(field, rest if field.collects else value, out)
 
@@ -227,7 +227,7 @@ class _Members:
 def _refuse_unread(value: dict[str, Any], tree: dict[str, Any], *place: str) -> None:
     for name, member in value.items():
         if name not in tree:
-            raise ValidationError(Reason.EXTRA_FIELD, _UNREAD, *place, name)
+            raise ValidationError(Reason.EXTRA_FIELD, UNREAD, *place, name)
         if type(member) is dict and tree[name] is not None:
             _refuse_unread(member, tree[name], *place, name)
 

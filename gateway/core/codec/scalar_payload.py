@@ -35,9 +35,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LITERAL = re.compile(rf"{_NUMBER.pattern}|true|false|null", re.ASCII)
 
 
-def reader(record: AvroType, content: Content) -> Parse:
-    """Make the reader of a stream's payloads: payload to the value that the record is read from, or ValidationError."""
-    if not (field := record.whole_field):
+def reader(field: Field | None, content: Content) -> Parse:
+    """Make the reader of a stream's payloads: payload to the value that the record is read from, or ValidationError.
+
+    `field` takes the payload as a whole, if one does.
+    """
+    if not field:
         return parse
     read = text_reader(field, parse) if content == "text" else parse
     return lambda payload: {PAYLOAD: read(payload)}

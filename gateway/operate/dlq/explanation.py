@@ -13,12 +13,12 @@ from gateway.contract import source_advice
 from gateway.contract.message import ADDITIONAL
 from gateway.contract.payload_place import SchemaPlace, find, read_below
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.json_text import parse
 from gateway.core.codec.keywords import TESTS
 from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.reading import DeadLetter, Reason
+from gateway.core.record_path import RecordPath, is_around
 from gateway.operate.dlq.dead_letters import iso
 from gateway.operate.dlq.verdict import Fits, Undecidable
 from gateway.operate.docs import expressions
@@ -85,10 +85,19 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
         return [f"what would fit: a topic of {stream.address.text}, each level valid UTF-8 and not empty"]
     if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []
-    path = tokens(dead_letter.pointer)
+    path: Path | None = tokens(dead_letter.pointer)
     if stream.is_array:
-        path = path[1:]  # without the index of the reading
-    whole = (PAYLOAD,) if schema.record.whole_field else ()
+        path = RecordPath(stream.steps, schema.record).read_at(tokens(dead_letter.pointer))
+    return (
+        _advice_around(stream, dead_letter) if path is None else _advice_in_record(stream, dead_letter, path, payload)
+    )
+
+
+def _advice_in_record(stream: Stream, dead_letter: DeadLetter, path: Path, payload: bytes) -> list[str]:
+    """What would fit at a place that a record has or reads."""
+    schema = stream.route.schema
+    assert schema is not None, "the contract gives every route of readings a schema"
+    whole = (PAYLOAD,) if schema.record.whole_field and not is_around(path) else ()
     if dead_letter.reason == Reason.EXTRA_FIELD:
         return [f"what would fit: {_nearest(schema.record, path, whole)}", f"to ignore it: {_switch(stream)}"]
     avro_type, field = find(schema.record, whole + path, None) or SchemaPlace(None, None)
@@ -102,7 +111,7 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
         lines.append(f"what would fit: {_words(avro_type)}")
     if field and avro_type is field.type and (sent := _sent(stream, dead_letter, payload)) is not ABSENT:
         lines += [f"to read it: write {words}" for words in [source_advice.proposal(field, sent)] if words]
-    if limits := _limits(stream, path, dead_letter):
+    if limits := _limits(stream, dead_letter):
         lines.append(f"limits: {limits}")
     examples = (value_at(example, path) for example in stream.example_readings)
     if (example := next((value for value in examples if value not in (None, ABSENT)), None)) is not None:
@@ -114,12 +123,20 @@ def _sent(stream: Stream, dead_letter: DeadLetter, payload: bytes) -> Any:
     """Give what the payload has at the place of an error; ABSENT when that cannot be read."""
     schema, path = stream.route.schema, tokens(dead_letter.pointer)
     assert schema is not None, "the contract gives every route of readings a schema"
-    read = parse if stream.is_array else reader(schema.record, stream.content)
-    whole = (PAYLOAD,) if schema.record.whole_field and not stream.is_array else ()
+    whole = None if stream.is_array else schema.record.whole_field
     try:
-        return value_at(read(payload), whole + path)
+        return value_at(reader(whole, stream.content)(payload), ((PAYLOAD,) if whole else ()) + path)
     except ValidationError:
         return ABSENT
+
+
+def _advice_around(stream: Stream, dead_letter: DeadLetter) -> list[str]:
+    """What would fit at a place of a message that is in no record, and that no record reads."""
+    if dead_letter.reason == Reason.EXTRA_FIELD:
+        return [f"to ignore it: {_switch(stream)}"]
+    places = f"readings at {pointer_of(list(map(str, stream.steps)))}"
+    lines = [] if dead_letter.reason in {Reason.OUT_OF_RANGE, Reason.NOT_ALLOWED} else [f"what would fit: {places}"]
+    return [*lines, *([f"limits: {limits}"] if (limits := _limits(stream, dead_letter)) else [])]
 
 
 def _switch(stream: Stream) -> str:
@@ -129,10 +146,10 @@ def _switch(stream: Stream) -> str:
     return "write additionalProperties: true in the JSON Schema of the MQTT message"
 
 
-def _limits(stream: Stream, path: Path, dead_letter: DeadLetter) -> str:
+def _limits(stream: Stream, dead_letter: DeadLetter) -> str:
     """List the constraints of a place in the JSON Schema."""
-    is_array = stream.is_array and not dead_letter.pointer
-    schemas = [stream.array_schema or {}] if is_array else schemas_at(stream.payload_schema, path)
+    described = stream.array_schema if stream.is_array else stream.payload_schema
+    schemas = schemas_at(described, tokens(dead_letter.pointer))
     limits = ((key, value) for schema in schemas for key, value in schema.items() if key in TESTS and key != "type")
     return ", ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in limits)
 

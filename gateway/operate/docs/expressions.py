@@ -79,4 +79,8 @@ def place(expression: Any) -> Phrase:
         return value(expression)
     if not parsed.pointer:
         return (_REST,)
+    if parsed.part == "parameter":
+        return ("the name of the member, ", Code(parsed.tokens[0]))
+    if parsed.part == "envelope":
+        return (Code(parsed.pointer), " of the message around the record")
     return (Code(parsed.pointer), " in the headers") if parsed.part == "header" else (Code(parsed.pointer),)

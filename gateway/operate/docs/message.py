@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.message import ADDITIONAL
+from gateway.contract.records import RECORDS
 from gateway.operate.docs import avro, json_schema
 from gateway.operate.docs.details import facts, plain
 from gateway.operate.docs.prose import blocks, phrase, sentence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN = {
     "payload", "headers", "examples", "name", "contentType", "x-timestamp", "x-forward-to", "x-ignored", ADDITIONAL,
+    RECORDS,
 }  # fmt: skip
 
 

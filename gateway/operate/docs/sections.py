@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract.channel import MULTI_LEVEL
+from gateway.contract.records import RECORDS
 from gateway.operate.docs.details import facts, plain
 from gateway.operate.docs.expressions import dated_by, keyed_by, place
 from gateway.operate.docs.message import elements, message, summary
@@ -28,6 +29,8 @@ _PARAMETERS_NOTE = (
 )
 _MESSAGES_NOTE = "A payload must fit exactly one of the messages below; if it fits none, the reading is invalid."
 _ARRAY_NOTE = "A message is an array of readings. Each becomes a record; if one of them is invalid, the message is."
+
+_RECORDS_NOTE = " in a message becomes a record; if one of them is invalid, the message is."
 
 
 def server(name: str, node: Node) -> list[Block]:
@@ -117,8 +120,11 @@ def _stream_routes(operation: Operation) -> Iterator[Phrase]:
     yield ("Invalid readings go, unchanged, to ", *links(operation.targets(DEAD_LETTER)), ".")
     if len(operation.messages) > 1:
         yield (_MESSAGES_NOTE,)
-    if any(elements(one.at("payload")) for one in operation.messages):
-        yield (_ARRAY_NOTE,)
+    for one in operation.messages:
+        if not one.at(RECORDS).is_absent:
+            yield ("Each of ", *place(one.at(RECORDS).value), _RECORDS_NOTE)
+        elif elements(one.at("payload")):
+            yield (_ARRAY_NOTE,)
 
 
 def _topic_routes(operation: Operation) -> Iterator[Phrase]:

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
+from gateway.core.record_path import PARAMETER
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.plausible import ABSENT, FieldPlace, Sample, value_at
 from gateway.operate.simulate.written import RANGES
@@ -75,7 +76,7 @@ class Case(NamedTuple):
         """Give the places that have a value in the payload, in random order, each with the path of the value."""
         for place in self.random.sample(self.sample.places, len(self.sample.places)):
             path = next((path for path in place.paths if value_at(self.sample.value, path) is not ABSENT), None)
-            if path and (path[0] == PAYLOAD or PAYLOAD not in self.sample.value):
+            if path and (path[0] == PAYLOAD or PAYLOAD not in self.sample.value) and not path[0].startswith(PARAMETER):
                 yield place, path
 
     def with_value(self, path: Path, value: Any) -> bytes:

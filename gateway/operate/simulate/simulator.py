@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
+from gateway.core.message_schema import schema_at
+from gateway.core.record_path import reads
+from gateway.core.transform import conversion
 from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
 from gateway.operate.simulate.limits import Limits
+from gateway.operate.simulate.message import joined, split
 from gateway.operate.simulate.plausible import ABSENT, Device, Path, Plausible, nth, value_at
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType
     from gateway.core.model import Contract, Stream
     from gateway.operate.simulate.breakage import Defect
+    from gateway.operate.simulate.plausible import Sample
 
 NAMES = 10  # machines, doors, lines, meters
 NAMES_BELOW = 3  # sensors of a machine
@@ -84,13 +89,15 @@ class _Source:
         in_topic = frozenset(tokens(parameter.pointer) for parameter in stream.parameters if parameter.pointer)
         headers = frozenset[str]().union(*(route.headers for route in stream.routes))
         values = stream.example_readings
-        examples = tuple({PAYLOAD: value} for value in values) if record.whole_field else values
+        is_bare = record.whole_field and not (stream.is_array and reads(record))
+        examples = tuple({PAYLOAD: value} for value in values) if is_bare else values
         self._stream = stream
         self._random = random
         self._content_type = MEDIA_TYPES[stream.content] if CONTENT_TYPE_HEADER in headers else ""
         self._has_correlation = CORRELATION_DATA_HEADER in headers
         self._devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)], random))
-        self._plausible = Plausible(record, examples, in_topic, random, clock, stream.payload_schema)
+        schema = stream.payload_schema if record.whole_field else conversion(stream, stream.route).schema
+        self._plausible = Plausible(record, examples, in_topic, random, clock, schema)
         self._breaker = Breaker(stream, record, random, defects)
 
     def publication(self, *, is_broken: bool) -> Publication:
@@ -103,7 +110,7 @@ class _Source:
         return Publication(
             server=self._random.choice(self._stream.servers),
             topic=topic,
-            payload=self._in_array(payload, device) if self._stream.is_array else payload,
+            payload=self._in_array(payload, device, sample) if self._stream.is_array else payload,
             qos=self._stream.qos,
             is_broken=is_broken,
             kind=kind,
@@ -113,12 +120,15 @@ class _Source:
             correlation=self._random.randbytes(CORRELATION_BYTES) if self._has_correlation else b"",
         )
 
-    def _in_array(self, payload: bytes, device: Device) -> bytes:
-        """Write an array of the device's samples: some valid ones, then this one."""
+    def _in_array(self, payload: bytes, device: Device, sample: Sample) -> bytes:
+        """Write a message of the device's samples: some valid ones, then this one."""
+        steps = self._stream.steps
         count = 1 + self._random.randint(0, MAX_PRECEDING)
-        count = Limits(self._stream.array_schema, ()).size(count, "minItems", "maxItems")
+        described = schema_at(self._stream.array_schema, steps[:-1])
+        count = Limits(described, ()).size(count, "minItems", "maxItems")
         others = [self._plausible.sample(device).value for _ in range(count - 1)]
-        return b"[" + b",".join([*(written(other, "json") for other in others), payload]) + b"]"
+        last, around = split(payload, sample.value)
+        return joined(steps, [*(split(written(other, "json"), other)[0] for other in others), last], around)
 
 
 def _devices(

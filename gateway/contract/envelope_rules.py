@@ -1,0 +1,102 @@
+"""What fields read of the message around a record inside it (`x-records`), and what none reads there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.contract.records import EXAMPLE, RECORDS
+from gateway.core.codec.validation_error import pointer, tokens
+from gateway.core.message_schema import describes, keywords, schema_at, unknown_around
+from gateway.core.record_path import ENVELOPE, PARAMETER, common, is_around, reads
+from gateway.documents.spelling import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gateway.contract.document import Node
+    from gateway.contract.findings import Findings
+    from gateway.contract.message import Payload
+    from gateway.contract.schema import Record
+
+
+def check(payload: Payload, record: Record, findings: Findings) -> bool:
+    """Report fields that read what the message around the records does not have, and members that no field reads.
+
+    It returns True when the fields can be read.
+    """
+    is_readable = True
+    taken: dict[tuple[str, ...], str] = {}
+    for place, name, expression in _stated(record):
+        fault, fix = _fault(expression, payload)
+        path = tokens(expression)
+        other = next((field for known, field in taken.items() if _overlap(known, path)), None)
+        if not fault and other is not None and other != name:
+            fault, fix = f"Field {other!r} also reads {expression} or a part of it.", "Let one field read each place."
+        taken[path] = name
+        if fault:
+            findings.error(place, fault, fix)
+            is_readable = False
+    if unknown_around(payload.around) == "reject":
+        _check_unread(payload, record, findings)
+    return is_readable
+
+
+def check_alike(stated: Node, targets: Sequence[Record | None], findings: Findings) -> None:
+    """The records of a reading's topics read the same of the message around it: each text of a record is made once."""
+    if len({frozenset(reads(one.schema.record)) for one in targets if one is not None}) > 1:
+        message = "The records of these topics read different places of the message around them."
+        findings.error(stated, message, "Let the records read the same places.")
+
+
+def _stated(record: Record) -> Iterator[tuple[Node, str, str]]:
+    """Each expression for what is around a record, with its place and the field's name."""
+    for index, (name, sources) in enumerate(record.sources.items()):
+        place = record.node.at("fields", str(index), "x-source")
+        for source in sources:
+            expression = (tokens(source) or ("",))[0]
+            if is_around((expression,)):
+                yield place, name, expression
+
+
+def _fault(expression: str, payload: Payload) -> tuple[str, str]:
+    if not any(step.kind == "member" or step.name for step in payload.steps):
+        return (
+            f"{expression} is around the records inside a message, but the message has none.",
+            f"Add {RECORDS}: {EXAMPLE}.",
+        )
+    if expression.startswith(PARAMETER):
+        names = [step.name for step in payload.steps if step.kind == "members" and step.name]
+        name = expression.removeprefix(PARAMETER)
+        near = nearest(name, names) or (names[0] if len(names) == 1 else None)
+        fix = f"Did you mean {PARAMETER + near!r}?" if near else "Write {name} instead of * in x-records."
+        return ("", "") if name in names else (f"{RECORDS} has no parameter {name!r}.", fix)
+    path = tokens(expression.removeprefix(ENVELOPE))
+    shared = common(payload.steps, path)
+    if shared == len(path) or (shared < len(payload.steps) and payload.steps[shared].kind != "member"):
+        return f"{expression} holds the records, or is one of them.", "Point at a member beside them."
+    if shared == len(payload.steps):
+        return f"{expression} is inside the record.", f"Write $message.payload#{pointer(path[shared:])}."
+    if not describes(schema_at(payload.around, payload.steps[:shared]), path[shared:]):
+        return (
+            f"{expression} is not described by the MQTT message's schema.",
+            "Correct x-source, or describe the member.",
+        )
+    return "", ""
+
+
+def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return one[: len(other)] == other or other[: len(one)] == one
+
+
+def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
+    """Report described members beside the way to the records that no field reads."""
+    node, above = payload.around_node, tuple[str, ...]()
+    read = [tokens(one.removeprefix(ENVELOPE)) for one in reads(record.schema.record) if one.startswith(ENVELOPE)]
+    for step in payload.steps:
+        for name, member in node.at("properties").members() if node and step.kind == "member" else ():
+            if name != step.name and not any(path[: len(above) + 1] == (*above, name) for path in read):
+                text = (
+                    f"No field of {record.schema.fullname} reads {name!r}; messages that have it would be dead letters."
+                )
+                findings.error(member, text, "Add a field to the record, or remove the member.")
+        node, above = node and node.at(*keywords(step)), (*above, str(step))
