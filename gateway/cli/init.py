@@ -23,7 +23,7 @@ def init(  # noqa: PLR0913 - each is one option of the command
     ] = None,
     *,
     family: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Add a family of devices to the contract; ? lists them.")
+        list[str] | None, typer.Option(metavar="NAME", help="Add families of devices to the contract; ? lists them.")
     ] = None,
     server: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="With --family: the server to use, if there are several.")
@@ -54,10 +54,10 @@ def init(  # noqa: PLR0913 - each is one option of the command
     from gateway.operate.init.start import Options, Terminal, next_steps, start
     from gateway.signals import stop_on_signals
 
-    if family is None and (file or config or server):
+    if not family and (file or config or server):
         raise typer.BadParameter("FILE, -c and --server are for --family.")
     created: list[Path] = []
-    if family is not None:
+    if family:
         contract = contract_of(file, config, contract or output.parent / CONTRACT)
         is_new = not contract.exists()
         created = _add(family, contract, server or [])
@@ -75,12 +75,12 @@ def init(  # noqa: PLR0913 - each is one option of the command
     typer.echo(next_steps(output))
 
 
-def _add(name: str, contract: Path, servers: list[str]) -> list[Path]:
-    """Add a family of devices to the contract, and say so; gives the files that are new."""
+def _add(names: list[str], contract: Path, servers: list[str]) -> list[Path]:
+    """Add families of devices to the contract, and say so; gives the files that are new."""
     from gateway.operate.init import family
 
-    created = family.add(family.family(name), contract, servers)
-    typer.echo(f"Added {name} to {contract}.")
+    created = family.add([family.family(name) for name in names], contract, servers)
+    typer.echo(f"Added {', '.join(names)} to {contract}.")
     for path in created:
         typer.echo(f"Wrote {path}.")
     return created

@@ -33,7 +33,7 @@ def contracts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcomes]:
     for folder in OTHERS:
         path = tmp_path_factory.mktemp(folder.name) / "asyncapi.yaml"
         shutil.copy(HERE / "others" / "base.yaml", path)
-        families.add(other(folder), path, [])
+        families.add([other(folder)], path, [])
         made[folder.name] = Outcomes(path)
     return made
 

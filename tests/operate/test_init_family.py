@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_add_to_a_contract_keeps_its_lines_and_uses_its_servers(ours: Path) -> None:
     before = ours.read_text().splitlines()
-    created = families.add(families.family(NAME), ours, ["factoryBroker"])
+    created = families.add([families.family(NAME)], ours, ["factoryBroker"])
     assert sorted(path.name for path in created) == SCHEMAS
     after = ours.read_text().splitlines()
     remaining = iter(after)
@@ -58,7 +58,7 @@ def test_add_to_a_contract_keeps_its_lines_and_uses_its_servers(ours: Path) -> N
 def test_add_to_each_kind_of_contract(number: int, tmp_path: Path) -> None:
     """From five lines without channels to a full contract: what is missing is created, what is there is used."""
     path = step(number, tmp_path)
-    families.add(families.family(NAME), path, [])
+    families.add([families.family(NAME)], path, [])
     contract, _ = contracts.examine(path)
     assert contract is not None
     assert contract.streams.keys() >= STREAMS
@@ -85,7 +85,7 @@ def test_add_that_is_refused_writes_nothing(find: str, replacement: str, message
     path.write_text(path.read_text().replace(find, replacement))
     before = contents(tmp_path)
     with pytest.raises(GatewayError, match=message):
-        families.add(families.family(NAME), path, [])
+        families.add([families.family(NAME)], path, [])
     assert contents(tmp_path) == before
 
 
@@ -93,14 +93,14 @@ def test_add_does_not_overwrite_a_schema(ours: Path) -> None:
     (ours.parent / SCHEMAS[-1]).write_text("{}")
     before = contents(ours.parent)
     with pytest.raises(GatewayError, match=f"{SCHEMAS[-1]} exists already. Rename it"):
-        families.add(families.family(NAME), ours, ["factoryBroker"])
+        families.add([families.family(NAME)], ours, ["factoryBroker"])
     assert contents(ours.parent) == before
 
 
 def test_add_uses_the_schemas_that_are_there(ours: Path) -> None:
     for name, text in families.family(NAME).schemas.items():
         (ours.parent / name).write_text(text)
-    assert families.add(families.family(NAME), ours, ["factoryBroker"]) == []
+    assert families.add([families.family(NAME)], ours, ["factoryBroker"]) == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_add_uses_the_schemas_that_are_there(ours: Path) -> None:
 )
 def test_add_asks_which_server_is_meant(servers: list[str], message: str, ours: Path) -> None:
     with pytest.raises(GatewayError, match=message):
-        families.add(families.family(NAME), ours, servers)
+        families.add([families.family(NAME)], ours, servers)
 
 
 def test_add_asks_which_dead_letters_are_meant(tmp_path: Path) -> None:
@@ -126,7 +126,21 @@ def test_add_asks_which_dead_letters_are_meant(tmp_path: Path) -> None:
         )
     )
     with pytest.raises(GatewayError, match="Dead letters go to sendDeadLetter and sendOther"):
-        families.add(families.family(NAME), path, [])
+        families.add([families.family(NAME)], path, [])
+
+
+def test_add_of_several_families_is_one_step(tmp_path: Path) -> None:
+    """The first begins the contract, and the others use its servers; a path with `..` is the same file."""
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "sub" / ".." / "asyncapi.yaml"
+    created = families.add([families.family(name) for name in (NAME, "dsmr-reader")], path, [])
+    assert sorted(one.name for one in created) == sorted(
+        ["asyncapi.yaml", "dsmr_gas.avsc", "dsmr_telegram.avsc", *SCHEMAS]
+    )
+    contract, findings = contracts.examine(path)
+    assert findings == []
+    assert contract is not None
+    assert contract.streams.keys() == STREAMS | {"receiveDsmrTelegrams", "receiveDsmrGas"}
 
 
 def test_init_adds_a_family_and_prints_the_check(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ The result is checked before anything is written, and the .avsc files go beside 
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,19 +74,25 @@ def family(name: str) -> Family:
     )
 
 
-def add(chosen: Family, path: Path, servers: Sequence[str]) -> list[Path]:
-    """Add a family to a contract, or make it the contract when there is none; returns the files that are new.
+def add(chosen: Sequence[Family], path: Path, servers: Sequence[str]) -> list[Path]:
+    """Add families to a contract, or begin with the first where there is none; returns the files that are new.
 
-    `servers` names those to use where the contract has several. GatewayError, with nothing written, when it cannot be
+    `servers` names those to use where the contract has several. GatewayError, with nothing written, when they cannot be
     added or the result is not fit to run.
     """
-    text = _merged(chosen, path, servers) if path.exists() else chosen.text
-    schemas = {path.parent / name: content for name, content in chosen.schemas.items()}
-    unsaved = {each.absolute(): content for each, content in {path: text, **schemas}.items()}
-    _, findings = contracts.examine(path, unsaved=unsaved)
+    text = read_text(path, str(path)) if path.exists() else None
+    for one in chosen:
+        text = one.text if text is None else _merged(one, path, text, servers)
+    assert text is not None, "there is a family at least"
+    schemas = {path.parent / name: content for one in chosen for name, content in one.schemas.items()}
+    _, findings = contracts.examine(path, unsaved=_unsaved({path: text, **schemas}))
     if errors := [one for one in findings if one.severity == "error"]:
         raise ConfigurationError(errors)
     return _write(path, text, schemas)
+
+
+def _unsaved(texts: Mapping[Path, str]) -> dict[Path, str]:
+    return {Path(os.path.normpath(path.absolute())): text for path, text in texts.items()}
 
 
 def _write(path: Path, text: str, schemas: Mapping[Path, str]) -> list[Path]:
@@ -116,9 +123,8 @@ def _is_same(path: Path, text: str) -> bool:
     return True
 
 
-def _merged(chosen: Family, path: Path, servers: Sequence[str]) -> str:
-    text = read_text(path, str(path))
-    document = Document(path)
+def _merged(chosen: Family, path: Path, text: str, servers: Sequence[str]) -> str:
+    document = Document(path, unsaved=_unsaved({path: text}))
     if document.findings or path.suffix == ".json":
         raise ConfigurationError(
             document.findings or [_finding(path, (), "The contract is JSON.", "Write it as YAML.")]
