@@ -175,6 +175,29 @@ def test_run_moves_mixed_readings(
             assert found == sorted(found), "in the order of publication"
 
 
+def test_run_with_use_servers_runs_the_streams_of_these_alone(
+    kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
+) -> None:
+    """The contract has another Kafka, which is nowhere; what it and the other broker belong to is no fault."""
+    broker, text = mosquitto(), topics.contract.read_text()
+    other = "  otherKafka: {host: 'kafka.invalid:9092', protocol: kafka}\n"
+    text = text.replace("[{$ref: '#/servers/kafka'}]", "[{$ref: '#/servers/kafka'}, {$ref: '#/servers/otherKafka'}]")
+    topics.contract.write_text(text.replace("\nchannels:\n", f"{other}\nchannels:\n", 1))
+    used = servers(broker, kafka, registry)
+    del used["meterBroker"]
+    with Gateway(used, topics.contract, use_servers=[*used]) as gateway:
+        gateway.start()
+        gateway.wait_subscribed("factoryBroker")
+        with Publisher(broker.port) as publisher:
+            publisher.publish([("doors/dock-1", b'{"state":"open"}'), ("sma", b'{"name":"m"}')])
+        gateway.wait_settled(1)
+        assert gateway.states().keys().isdisjoint({"meterBroker", "otherKafka"})
+        assert gateway.command("check", "-c", "gateway.yaml").returncode == 0
+        assert gateway.command("doctor", "-c", "gateway.yaml").returncode == 0
+        assert 'stream="receiveSmartMeter"' not in gateway.metrics()
+    assert {name: topics.count(name) for name in TOPICS} == dict.fromkeys(TOPICS, 0) | {"door-sensors": 1}
+
+
 def test_run_lets_readings_wait_for_others_as_long_as_its_linger_says(
     kafka: Kafka, topics: Topics, registry: Registry, mosquitto: StartMosquitto
 ) -> None:
