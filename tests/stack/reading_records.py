@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+OF_NEW_PARTITIONS = {  # what is answered until the brokers know all of a new partition; the client asks again
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - librdkafka's own name
+}
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
     """A record as Kafka keeps it.
@@ -76,13 +84,13 @@ def record_count(bootstrap: str, topic: str, settings: Mapping[str, object] | No
 
 
 def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    """Ask for a partition's first and next offset, again while it is so new that its leader does not know of it."""
+    """Ask for a partition's first and next offset, again while it is so new that it has no leader that knows of it."""
 
     def told() -> tuple[int, int] | None:
         try:
             return consumer.get_watermark_offsets(place, timeout=10)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+            if error.args[0].code() not in OF_NEW_PARTITIONS:
                 raise
             return None
 
@@ -104,8 +112,13 @@ def _consume(consumer: Consumer, topic: str, count: int, deadline: float) -> lis
     found: list[StoredRecord] = []
     while len(found) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} records of topic {topic} came in time"
-        found += [_stored(message) for message in consumer.consume(min(count - len(found), 10_000), timeout=0.2)]
+        messages = consumer.consume(min(count - len(found), 10_000), timeout=0.2)
+        found += [_stored(message) for message in messages if not _is_of_new_partition(message.error())]
     return found
+
+
+def _is_of_new_partition(error: KafkaError | None) -> bool:
+    return error is not None and error.code() in OF_NEW_PARTITIONS
 
 
 def _stored(message: Message) -> StoredRecord:
