@@ -114,6 +114,6 @@ def _find(installation: Installation, place: str, topic: str | None) -> StoredDe
     from gateway.kafka.partitions import Partitions
     from gateway.operate.dlq.dead_letters import DeadLetters, parse_place, topics_of
 
-    partition, offset = parse_place(place)
-    topics = [topic] if topic else topics_of(installation.contract)
+    named, partition, offset = parse_place(place)
+    topics = [topic or named] if topic or named else topics_of(installation.contract)
     return DeadLetters(Partitions(installation.kafka(producing=False)), topics).find(partition, offset)

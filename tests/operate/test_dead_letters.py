@@ -378,6 +378,15 @@ def test_shown_escapes_what_a_terminal_obeys() -> None:
     assert r"\u001b[2J\u0007\xff\n" in text
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("0:6", ("", 0, 6)), ("dead 0:6", ("dead", 0, 6)), ("dead-letters.v1 12:6", ("dead-letters.v1", 12, 6))],
+)
+def test_parse_place_takes_what_the_list_shows(text: str, place: tuple[str, int, int]) -> None:
+    """With the topic, or without it."""
+    assert parse_place(text) == place
+
+
 @pytest.mark.parametrize("text", ["", "1", "1:", ":1", "-1:1", "1:1:1", "\x1b:1", "٣:1"])
 def test_parse_place_refuses(text: str) -> None:
     """What is not PARTITION:OFFSET is refused with the form."""
@@ -451,6 +460,21 @@ def test_advice_lists_the_limits_of_a_value() -> None:
     made = replace(made, payload_schema=schema, array_schema=around, is_array=True)
     assert "limits: minimum -40" in advice(made, DeadLetter(Reason.OUT_OF_RANGE, "/7/t", ""))
     assert "limits: maxItems 2" in advice(made, DeadLetter(Reason.OUT_OF_RANGE, "", ""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"),
+    [
+        (["null", "bytes"], "null or text in base64"),
+        ({"type": "fixed", "name": "F", "size": 3}, "text in base64 for 3 bytes"),
+        ("string", "text"),
+    ],
+)
+def test_advice_names_the_encoding_of_bytes(kind: Any, fits: str) -> None:
+    made = made_stream("t", record(("id", "string"), ("b", kind)), address="t", keys=("/id",))
+    made = replace(made, payload_schema={"properties": {"b": {"contentEncoding": "base64"}}})
+    found = advice(made, DeadLetter(Reason.BAD_ENCODING, "/b", ""))
+    assert found[1:] == [f"what would fit: {fits}", 'limits: contentEncoding "base64"']
 
 
 def test_advice_tells_of_a_factor() -> None:

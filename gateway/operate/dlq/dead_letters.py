@@ -37,7 +37,7 @@ OTHER_POINTERS = "(others)"
 SHOWN_BYTES = 65_536
 SHOWN_HEADER_BYTES = 1_024
 
-_PLACE = re.compile(r"(\d{1,9}):(\d{1,18})", re.ASCII)
+_PLACE = re.compile(r"(?:([\w.-]+) )?(\d{1,9}):(\d{1,18})", re.ASCII)
 
 
 class Place(NamedTuple):
@@ -141,14 +141,14 @@ def topics_of(contract: Contract) -> list[str]:
     return list(dict.fromkeys(stream.dead_letters.topic.name for stream in contract.streams.values()))
 
 
-def parse_place(text: str) -> tuple[int, int]:
-    """Read `PARTITION:OFFSET`; GatewayError when it is something else."""
+def parse_place(text: str) -> tuple[str, int, int]:
+    """Read `PARTITION:OFFSET`, after a topic or none, which is ""; GatewayError when it is something else."""
     if not (match := _PLACE.fullmatch(text)):
         raise GatewayError(
             f"{printable(cut(text))} is not a partition and an offset.",
             "Write PARTITION:OFFSET, as `gateway dlq list -c FILE` shows it.",
         )
-    return int(match[1]), int(match[2])
+    return match[1] or "", int(match[2]), int(match[3])
 
 
 def stored_dead_letter(record: Message) -> StoredDeadLetter:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import source_advice
 from gateway.contract.message import ADDITIONAL
 from gateway.contract.payload_place import SchemaPlace, find, read_below
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.keywords import TESTS
+from gateway.core.codec.keywords import ENCODINGS, TESTS
 from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
@@ -28,6 +29,8 @@ from gateway.page.blocks import plain
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.model import Contract, Stream
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
@@ -45,6 +48,9 @@ _PRIMITIVES = {
     "string": "text",
     "bytes": "text, one character from U+0000 to U+00FF for each byte",
 }
+
+
+_OF_A_FIXED = re.compile(r"text of (\d+) characters")
 
 
 def explain(contract: Contract, dead_letter: StoredDeadLetter, verdict: Verdict) -> str:
@@ -108,7 +114,7 @@ def _advice_in_record(stream: Stream, dead_letter: DeadLetter, path: Path, paylo
         forms = "".join(f". {plain(each).rstrip('.')}" for each in expressions.forms(field.words))
         lines.append(f"schema: field {field.name} of {schema.path.name}{doc}{times}{forms}")
     if avro_type:
-        lines.append(f"what would fit: {_words(avro_type)}")
+        lines.append(f"what would fit: {_decoded(_words(avro_type), _schemas(stream, dead_letter))}")
     if field and avro_type is field.type and (sent := _sent(stream, dead_letter, payload)) is not ABSENT:
         lines += [f"to read it: write {words}" for words in [source_advice.proposal(field, sent)] if words]
     if limits := _limits(stream, dead_letter):
@@ -139,6 +145,14 @@ def _advice_around(stream: Stream, dead_letter: DeadLetter) -> list[str]:
     return [*lines, *([f"limits: {limits}"] if (limits := _limits(stream, dead_letter)) else [])]
 
 
+def _decoded(words: str, schemas: Iterable[dict[str, Any]]) -> str:
+    """Say of text that becomes bytes in which encoding it is."""
+    for encoding in (one["contentEncoding"] for one in schemas if one.get("contentEncoding") in ENCODINGS):
+        words = words.replace(_PRIMITIVES["bytes"], f"text in {encoding}")
+        words = _OF_A_FIXED.sub(rf"text in {encoding} for \1 bytes", words)
+    return words
+
+
 def _switch(stream: Stream) -> str:
     """Say how the contract lets members pass that no field reads."""
     if stream.payload_schema is None:
@@ -148,10 +162,14 @@ def _switch(stream: Stream) -> str:
 
 def _limits(stream: Stream, dead_letter: DeadLetter) -> str:
     """List the constraints of a place in the JSON Schema."""
-    described = stream.array_schema if stream.is_array else stream.payload_schema
-    schemas = schemas_at(described, tokens(dead_letter.pointer))
+    schemas = _schemas(stream, dead_letter)
     limits = ((key, value) for schema in schemas for key, value in schema.items() if key in TESTS and key != "type")
     return ", ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in limits)
+
+
+def _schemas(stream: Stream, dead_letter: DeadLetter) -> Iterable[dict[str, Any]]:
+    described = stream.array_schema if stream.is_array else stream.payload_schema
+    return schemas_at(described, tokens(dead_letter.pointer))
 
 
 def _nearest(record: AvroType, path: Path, whole: Path) -> str:
