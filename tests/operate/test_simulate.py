@@ -21,6 +21,7 @@ from gateway.contract import load
 from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA
 from gateway.core.reading import DeadLetter, IgnoredReading, Reading, Record
 from gateway.core.stream_transform import transform_of
+from gateway.core.topic_index import topic_index
 from gateway.mqtt.broker import Broker
 from gateway.operate.simulate.breakage import DEFECTS
 from gateway.operate.simulate.publisher import Publisher, publish_all
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tests.conftest import FreePort, StartMosquitto
 
 OURS = Path(__file__).parents[2] / "asyncapi.yaml"
+STEPS = OURS.parent / "docs" / "steps"
 NOON = 1_791_547_200.0
 
 
@@ -49,7 +51,7 @@ def transformed(
     made: Contract, count: int, broken_share: float, seed: int = 1, defects: Mapping[str, Defect] = HOSTILE
 ) -> list[tuple[Publication, Record | list[Record] | DeadLetter | IgnoredReading]]:
     """Give what the simulator made, and what the gateway makes of it."""
-    transforms = {name: transform_of(each, [1], 1_000_000) for name, each in made.streams.items()}
+    transforms = {name: transform_of(each, [1] * len(each.routes), 1_000_000) for name, each in made.streams.items()}
     publications = islice(Simulator(made, seed, broken_share, lambda: NOON, defects), count)
     return [
         (
@@ -374,6 +376,21 @@ def test_simulator_tells_the_time_of_its_clock() -> None:
     )
     said = [json.loads(sent.payload)["ts"] for sent in islice(Simulator(made, 1, 0.0, lambda: next(times)), 4)]
     assert said == [f"2026-10-09T12:00:{second}.000Z" for second in ("00", "05", "05", "06")]
+
+
+def test_simulator_publishes_to_topics_of_each_kind() -> None:
+    """Names have levels as in the examples, values are those that have a Kafka topic, and all are the stream's."""
+    made = load(STEPS / "17" / "asyncapi.yaml")
+    stream_of = topic_index(made.addresses(), ["#"])
+    results = transformed(made, 600, 0.3)
+    for sent, result in results:
+        assert stream_of(sent.topic.encode()) == sent.stream
+        assert isinstance(result, DeadLetter) == sent.is_broken, (sent, result)
+    good = {sent.topic for sent, _ in results if not sent.is_broken}
+    assert {topic.split("/")[1] for topic in good if topic.startswith("heating/")} == {"north", "south"}
+    assert any(topic.startswith("zigbee2mqtt/attic/west") for topic in good)
+    assert any(topic.startswith("zigbee2mqtt/plug-fridge") for topic in good)
+    assert {"empty topic level", "topic value"} <= {sent.kind for sent, _ in results}
 
 
 def test_simulator_leaves_out_what_the_topic_says() -> None:

@@ -185,9 +185,21 @@ def _no_key(case: Case) -> bytes | None:
 def _empty_level(case: Case) -> str | None:
     """Empty a parameter of the topic: `factory//oven_temp` still matches the subscription `factory/+/+`."""
     values = list(case.stream.address.match(case.topic) or ())
-    if values:
-        values[case.random.randrange(len(values))] = ""
-    return case.stream.address.topic(values) if values else None
+    if not values:
+        return None
+    values[case.random.randrange(len(values))] = ""
+    return case.stream.address.topic(values) or None  # an empty topic cannot be published
+
+
+def _other_value(case: Case) -> str | None:
+    """Name a parameter of the topic by a value that has no Kafka topic."""
+    if (choice := case.stream.route.choice) is None:
+        return None
+    names, values = case.stream.address.names, case.stream.address.match(case.topic) or ()
+    changed = case.random.choice(list(choice.allowed))
+    return case.stream.address.topic(
+        ["elsewhere" if name == changed else value for name, value in zip(names, values, strict=True)]
+    )
 
 
 class Defect(NamedTuple):
@@ -209,6 +221,7 @@ DEFECTS = {
     "bad format": Defect(Shape.TEXT, _bad_format),
     "no key": Defect(Shape.OBJECT, _no_key),
     "empty topic level": Defect(Shape.TEXT, _empty_level),
+    "topic value": Defect(Shape.TEXT, _other_value),
 }
 
 

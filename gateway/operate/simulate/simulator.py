@@ -19,6 +19,7 @@ from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.message_schema import schema_at
 from gateway.core.record_path import reads
+from gateway.core.topic_index import topic_index
 from gateway.core.transform import conversion
 from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
 from gateway.operate.simulate.limits import Limits
@@ -70,7 +71,8 @@ class Simulator:
         self._random = Random(seed)  # noqa: S311 - repeatable on purpose, no secret depends on it
         self._broken_share = broken_share
         streams = [each for stream in contract.streams.values() for each in stream.by_message]
-        self._sources = [_Source(stream, self._random, clock, defects) for stream in streams]
+        indexes = {stream.servers: topic_index(contract.addresses(stream.servers)) for stream in streams}
+        self._sources = [_Source(stream, indexes[stream.servers], self._random, clock, defects) for stream in streams]
 
     def __iter__(self) -> Iterator[Publication]:
         return self
@@ -82,7 +84,12 @@ class Simulator:
 
 class _Source:
     def __init__(
-        self, stream: Stream, random: Random, clock: Callable[[], float], defects: Mapping[str, Defect]
+        self,
+        stream: Stream,
+        stream_of: Callable[[bytes], str],
+        random: Random,
+        clock: Callable[[], float],
+        defects: Mapping[str, Defect],
     ) -> None:
         assert stream.route.schema is not None, "the contract gives every route of readings a schema"
         record = stream.route.schema.record
@@ -95,7 +102,9 @@ class _Source:
         self._random = random
         self._content_type = MEDIA_TYPES[stream.content] if CONTENT_TYPE_HEADER in headers else ""
         self._has_correlation = CORRELATION_DATA_HEADER in headers
-        self._devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)], random))
+        devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)], random))
+        # A more specific address may have some of their topics.
+        self._devices = [each for each in devices if stream_of(each[1].encode()) == stream.name] or devices
         schema = stream.payload_schema if record.whole_field else conversion(stream, stream.route).schema
         self._plausible = Plausible(record, examples, in_topic, random, clock, schema)
         self._breaker = Breaker(stream, record, random, defects)
