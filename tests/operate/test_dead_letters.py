@@ -29,7 +29,7 @@ from gateway.operate.dlq.dead_letters import (
 from gateway.operate.dlq.explanation import advice
 from gateway.operate.dlq.journal import JOURNAL_FILE, ORIGIN_HEADER, Journal, locked
 from gateway.operate.dlq.replay import Job, Replay, Report
-from gateway.operate.dlq.verdict import Fits, Revalidator
+from gateway.operate.dlq.verdict import Fits, Rejected, Revalidator, Undecidable
 from tests.contract_values import contract as made_contract
 from tests.contract_values import record, route
 from tests.contract_values import stream as made_stream
@@ -427,6 +427,32 @@ def test_revalidator_sends_readings_of_several_topics_to_the_first() -> None:
         verdict = revalidate(replace(stored(), reading=Reading("scales", b"scales/a", payload, 5)))
         assert isinstance(verdict, Fits)
         assert [one.topic for one in verdict.records] == ["scales"] * count
+
+
+def test_verdict_is_that_of_the_stream_that_has_the_topic_now() -> None:
+    """A contract that got a more specific address, and one that ignores messages, count as they are now."""
+    made = load(ROOT / "docs" / "steps" / "17" / "asyncapi.yaml")
+    revalidate = Revalidator(made, 1_000)
+
+    def verdict(topic: bytes, payload: bytes = b'{"power":1,"temperature":1}') -> object:
+        return revalidate(replace(stored(), reading=Reading("receiveClimate", topic, payload, 5)))
+
+    plug, north = verdict(b"zigbee2mqtt/plug-a"), verdict(b"heating/north/b1")
+    assert isinstance(plug, Fits)
+    assert isinstance(north, Fits)
+    assert [(one.topic, one.key) for one in (*plug.records, *north.records)] == [
+        ("plugs", b"a"),
+        ("heating-north", b"b1"),
+    ]
+    ignored = Undecidable("ignored", "The contract ignores messages of this topic (ignoreBridge).")
+    assert verdict(b"zigbee2mqtt/bridge/info") == ignored
+    west, none = verdict(b"heating/west/b1"), verdict(b"zigbee2mqtt")
+    assert isinstance(west, Rejected)
+    assert isinstance(none, Rejected)
+    assert (none.stream, none.dead_letter.reason) == ("unmapped", Reason.UNMAPPED_TOPIC)
+    assert advice(made.streams["receiveHeating"], west.dead_letter) == [
+        "what would fit: a topic of heating/{building}/{boiler} with building north or south"
+    ]
 
 
 def test_advice_says_what_would_fit_a_payload_that_is_one_value() -> None:

@@ -89,6 +89,10 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
     assert schema is not None, "the contract gives every route of readings a schema"
     if dead_letter.reason in {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}:
         return [f"what would fit: a topic of {stream.address.text}, each level valid UTF-8 and not empty"]
+    choice = next((route.choice.allowed for route in (stream.route, *stream.also) if route.choice), {})
+    if dead_letter.reason == Reason.NOT_ALLOWED and not dead_letter.pointer and choice:
+        values = " and ".join(f"{name} {' or '.join(allowed)}" for name, allowed in choice.items())
+        return [f"what would fit: a topic of {stream.address.text} with {values}"]
     if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []
     path: Path | None = tokens(dead_letter.pointer)
