@@ -17,6 +17,7 @@ from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
+_LEAST, _MOST = -(10 ** (MAX_DIGITS - 1)), 10**MAX_DIGITS  # texts of integers that `json_text` reads are between
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
 
@@ -53,6 +54,8 @@ class Factor:
             if rest and not self._is_floor:
                 raise self._not_whole(value)
             return quotient
+        if type(value) is int and not _LEAST < value < _MOST:
+            return Unrepresentable()
         exact = EXACT.multiply(Decimal(value), self.factor) if value or type(value) is Decimal else Decimal(0)
         if not exact.is_finite():
             return Unrepresentable()

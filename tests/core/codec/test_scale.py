@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 CENTS = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+BIG = {"type": "bytes", "logicalType": "big-decimal"}
 FIXED = {"type": "fixed", "name": "F", "size": 4, "logicalType": "decimal", "precision": 9, "scale": 3}
 KINDS: list[Any] = [
     "int", "long", "float", "double", MILLIS, CENTS, FIXED, ["null", "double"], ["int", "null"], ["null", CENTS],
@@ -135,6 +136,7 @@ def test_encode_multiplies_a_payload_that_is_one_value() -> None:
         ("double", 1000, "1" * 500, Reason.OUT_OF_RANGE, "a number of more digits than double has"),
         ("float", 1000, "1e36", Reason.OUT_OF_RANGE, "1.000E+39 is beyond float"),
         (CENTS, "0.001", "83402", Reason.NOT_EXACT, "more than 2 digits after the point"),
+        (BIG, "0.001", "1" * 401, Reason.OUT_OF_RANGE, "more than 400 digits"),
         (CENTS, 1000, "99999", Reason.OUT_OF_RANGE, "more than 9 digits"),
         ("double", "0.1", "null", Reason.WRONG_TYPE, "expected a number (double), got null"),
         ("double", "0.1", '"215"', Reason.WRONG_TYPE, "expected a number (double), got text"),

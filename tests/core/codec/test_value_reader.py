@@ -43,17 +43,18 @@ def codec(kind: Any, words: dict[str, Any], **more: Any) -> Codec:
     return made
 
 
-def read(kind: Any, words: dict[str, Any], raw: str, **more: Any) -> Any:
+def read(kind: Any, words: dict[str, Any], raw: str, *, is_fast: bool = True, **more: Any) -> Any:
     """Give the value that a reader of the topic sees, or the dead letter; the same on both paths."""
-    payload = f'{{"raw":{raw}}}'.encode()
+    payload = f'{{"raw":{raw}}}'.encode() if raw else b"{}"
     made = codec(kind, words, **more)
     found = made.encode(payload, ("a",))
     assert found == made.encode_precisely(payload, ("a",))
     if isinstance(found, DeadLetter):
         assert found.pointer == "/raw"
         return found.reason, found.detail
-    assert found == made.fast(payload, made.prepare(("a",)))
-    plain = json.loads(json.dumps(schema(kind, words, **more)).replace('"logicalType": "t', '"was": "t'))
+    if is_fast:
+        assert found == made.fast(payload, made.prepare(("a",)))
+    plain = json.loads(json.dumps(schema(kind, words, **more)).replace("time", "no-time"))  # times stay integers
     datum: Any = fastavro.schemaless_reader(io.BytesIO(found[1]), fastavro.parse_schema(plain), None)
     return datum["v"]
 
@@ -134,6 +135,188 @@ def test_a_number_in_text_has_a_factor() -> None:
     assert read("double", {**NUMBER, "factor": "0.001"}, '"83402.5"') == 83.4025
     assert read(MILLIS, {**NUMBER, "factor": 1000}, '"1697622940.125"') == 1_697_622_940_125
     assert read("double", {**NUMBER, "factor": 10}, '"x"') == (Reason.BAD_FORMAT, "'x' is not a number")
+
+
+JANUARY = 1_767_592_800_000  # 2026-01-05T06:00:00Z
+VIENNA = {"zone": "Europe/Vienna"}
+FLOOR = {"round": "floor"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "raw", "expected"),
+    [
+        (MILLIS, VIENNA, '"2026-01-05T07:00:00"', JANUARY),
+        (MILLIS, VIENNA, '"2026-01-05 07:00:00.25"', JANUARY + 250),
+        (MILLIS, VIENNA, '"2026-07-05T08:00:00"', 1_783_231_200_000),
+        *((MILLIS, VIENNA, f'"2026-01-05T06:00:00{zone}"', JANUARY) for zone in ("Z", "z", "+00:00", "-0000", "+00")),
+        (MILLIS, VIENNA, '"2026-01-05T07:00:00+01"', JANUARY),
+        (MILLIS, VIENNA, '"2026-01-05T02:15:00-0345"', JANUARY),
+        (MILLIS, VIENNA, str(JANUARY), JANUARY),
+        (["null", MILLIS], VIENNA, "null", None),
+        # the hour that repeats: from 02:00 in summer time (00:00 UTC) to 02:59 in winter time
+        (MILLIS, VIENNA, '"2026-10-25T02:30:00"', 1_792_888_200_000),
+        (MILLIS, {**VIENNA, "repeated": "first"}, '"2026-10-25T02:30:00"', 1_792_888_200_000),
+        (MILLIS, {**VIENNA, "repeated": "second"}, '"2026-10-25T02:30:00"', 1_792_891_800_000),
+        (MILLIS, {**VIENNA, "repeated": "second"}, '"2026-10-25T02:30:00+0200"', 1_792_888_200_000),
+        # fractions
+        (MILLIS, FLOOR, '"2026-01-05T06:00:00.1239999Z"', JANUARY + 123),
+        (MICROS, FLOOR, '"2026-01-05T06:00:00.123456789Z"', JANUARY * 1000 + 123_456),
+        (NANOS, {}, '"2026-01-05T06:00:00.123456789Z"', JANUARY * 10**6 + 123_456_789),
+        (MILLIS, FLOOR, '"1969-12-31T23:59:59.9999Z"', -1),
+        (MILLIS, FLOOR, '"1969-12-31T23:59:58.0001Z"', -2000),
+        (LOCAL, FLOOR, '"2026-01-05T06:00:00.1239999"', JANUARY + 123),
+        (DAYTIME, FLOOR, '"06:00:00.9999"', 21_600_999),
+        (MILLIS, {"factor": 1000}, "1767592800.125", JANUARY + 125),
+        (MILLIS, {"factor": 1000}, "1767592800.001", JANUARY + 1),  # floats would make 0.9998 of the 1
+        (MILLIS, {"factor": 1000, **FLOOR}, "1767592800.1239999", JANUARY + 123),
+        (MILLIS, {"factor": 1000, **FLOOR}, "-0.0001", -1),
+        (MILLIS, {"factor": 1000, **FLOOR, **NUMBER}, '"1767592800.123999999999999999999"', JANUARY + 123),
+        (MICROS, {"factor": "1e6"}, "1.7675928e9", JANUARY * 1000),
+        ("int", FLOOR, "-21.5", -22),
+        ("int", FLOOR, "1e-9999", 0),
+        ("long", {**FLOOR, "factor": "0.1"}, "-215", -22),
+        (CENTS, FLOOR, "-1.001", Decimal("-1.01")),
+        (CENTS, {**FLOOR, "factor": "0.001"}, "12345", Decimal("12.34")),
+        (CENTS, {**FLOOR, **NUMBER}, '"1.999999999999999999999999"', Decimal("1.99")),
+        # null, true and false
+        *((["null", "double"], {"nulls": [-9999, "nan", "", 0.1, True]}, raw, None)
+          for raw in ("-9999", "-9999.0", "-9.999e3", '"nan"', '""', "0.1", "1E-1", "true", "null")),
+        (["null", "double"], {"nulls": [-9999, 1]}, "-9999.5", -9999.5),
+        (["null", "string"], {"nulls": ["unavailable"]}, '"Unavailable"', "Unavailable"),
+        (["null", "long"], {"nulls": [0]}, "0", None),
+        (["null", "boolean"], {"nulls": [0]}, "false", False),
+        (["null", "double"], {"nulls": ["-1"], **NUMBER}, '"-1"', None),
+        (["null", "double"], {"nulls": [-1], **NUMBER}, '"-1"', -1.0),
+        *(("boolean", {"trues": ["ON", 1], "falses": ["OFF", 0]}, raw, expected)
+          for raw, expected in (('"ON"', True), ("1", True), ("1.0", True), ("true", True),
+                                ('"OFF"', False), ("0", False), ("-0.0", False), ("false", False))),
+        ("boolean", {"trues": [False], "falses": [True]}, "true", False),
+        ("boolean", {"parse": "boolean"}, '"true"', True),
+        ("boolean", {"parse": "boolean"}, "false", False),
+        # bytes
+        ("bytes", {"parse": "base64"}, '"AP+g"', b"\x00\xff\xa0"),
+        ("bytes", {"parse": "base64url"}, '"AP-gAQ"', b"\x00\xff\xa0\x01"),
+        ("bytes", {"parse": "hex"}, '"00ffA0"', b"\x00\xff\xa0"),
+        ("bytes", {"parse": "hex"}, '""', b""),
+        (FIXED, {"parse": "hex"}, '"00ffA001"', b"\x00\xff\xa0\x01"),
+    ],
+)  # fmt: skip
+def test_a_word_says_what_a_value_means(kind: Any, words: dict[str, Any], raw: str, expected: Any) -> None:
+    assert read(kind, words, raw, is_fast=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "raw", "reason", "detail"),
+    [
+        (MILLIS, VIENNA, '"2026-03-29T02:30:00"', Reason.BAD_FORMAT,
+         "2026-03-29 02:30:00 does not exist in Europe/Vienna, because the clocks are put forward there then"),
+        (MILLIS, VIENNA, '"2026-01-05T07:00:00.1234"', Reason.NOT_EXACT, "more than 3 digits of a second's fraction"),
+        (MILLIS, VIENNA, '"2026-02-30T07:00:00"', Reason.BAD_FORMAT,
+         "'2026-02-30T07:00:00' is not a time of the calendar"),
+        (MILLIS, {}, '"2026-01-05T07:00:00"', Reason.BAD_FORMAT,
+         "'2026-01-05T07:00:00' is not a time with its zone (Z or +01:00)"),
+        (LOCAL, FLOOR, '"2026-01-05T07:00:00Z"', Reason.BAD_FORMAT,
+         "'2026-01-05T07:00:00Z' is not a time without zone"),
+        (MILLIS, {"factor": 1000}, "1767592800.1239", Reason.NOT_EXACT,
+         "1767592800.1239 times 1000 is not a whole number"),
+        ("int", FLOOR, "1e400", Reason.OUT_OF_RANGE, None),
+        ("int", FLOOR, '"21.5"', Reason.WRONG_TYPE, "expected an integer (int), got text"),
+        ("boolean", {"trues": ["ON"], "falses": ["OFF"]}, '"on"', Reason.NOT_ALLOWED,
+         "'on' is none of \"ON\", \"OFF\""),
+        ("boolean", {"trues": ["ON"]}, "1", Reason.NOT_ALLOWED, '1 is none of "ON"'),
+        ("boolean", {"trues": ["ON"]}, "null", Reason.WRONG_TYPE, "expected a boolean, got null"),
+        ("boolean", {"trues": ["ON"]}, "[]", Reason.WRONG_TYPE, "expected a boolean, got an array"),
+        ("boolean", {"parse": "boolean"}, '"True"', Reason.BAD_FORMAT, "'True' is neither true nor false"),
+        (["null", "double"], {"nulls": ["nan"]}, '"NaN"', Reason.WRONG_TYPE, "expected a number (double), got text"),
+        ("bytes", {"parse": "base64"}, '"AP+"', Reason.BAD_ENCODING, "'AP+' is not base64"),
+        ("bytes", {"parse": "hex"}, '"0x00"', Reason.BAD_ENCODING, "'0x00' is not hex"),
+        ("bytes", {"parse": "hex"}, "1", Reason.WRONG_TYPE,
+         "expected text of the code points 0 to 255, got an integer"),
+        (FIXED, {"parse": "hex"}, '"00"', Reason.BAD_FORMAT, "expected 4 bytes, got 1"),
+    ],
+)  # fmt: skip
+def test_a_value_that_a_word_does_not_cover_is_a_dead_letter(
+    kind: Any, words: dict[str, Any], raw: str, reason: Reason, detail: str | None
+) -> None:
+    assert read(kind, words, raw) == (reason, detail) or (detail is None and read(kind, words, raw)[0] == reason)
+
+
+def test_a_default_is_a_value_of_the_fields_own_type() -> None:
+    """It is taken as it is, also where a device would mean something else by it."""
+    assert read("double", {**NUMBER, "factor": "0.1"}, "", default=7.5, is_fast=False) == 7.5
+    assert read(["null", "double"], {**NUMBER, "nulls": [0]}, "", default=None, is_fast=False) is None
+    assert read(["double", "null"], {"nulls": [-1]}, "", default=-1, is_fast=False) == -1
+    assert read("boolean", {"trues": [False], "falses": [True]}, "", default=True, is_fast=False) is True
+
+
+def record(*fields: dict[str, Any], name: str = "R") -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": list(fields)}
+
+
+def test_key_time_and_sequence_are_of_the_value_that_was_read() -> None:
+    """The key is null where the device says so, and then the next one counts."""
+    fields: list[dict[str, Any]] = [
+        {"name": "name", "type": ["null", "string"], "default": None, "x-source": {"nulls": ["", "?"]}},
+        {"name": "number", "type": "int", "x-source": NUMBER},
+        {"name": "at", "type": ["null", MILLIS], "x-source": {**VIENNA, "nulls": ["-"]}},
+        {"name": "n", "type": "long", "x-source": {**NUMBER, "factor": 10}, "default": 0},
+    ]
+    made = codec_of(record(*fields), ("/name", "/number"), event_time="/at", sequence="/n")
+    assert made.not_fast_because == ""
+    for payload, expected in (
+        (b'{"name":"a","number":"007","at":"2026-01-05T07:00:00","n":"42"}', (b"a", JANUARY, 42)),
+        (b'{"name":"?","number":"007","at":"-","n":42}', (b"7", None, 42)),
+        (b'{"number":7,"at":null}', (b"7", None, None)),
+        (b'{"name":"","number":"7.0","at":"2026-01-05T06:00:00Z","n":"0"}', (b"7", JANUARY, 0)),
+    ):
+        for found in (made.encode_precisely(payload), made.fast(payload, ())):
+            assert not isinstance(found, DeadLetter)
+            assert (found[0], *found[2:]) == expected
+
+
+def test_fields_of_records_inside_have_words_too() -> None:
+    """Also where a record holds itself, in a union, and in an array."""
+    inner = record(
+        {"name": "v", "type": ["null", "double"], "x-source": {**NUMBER, "nulls": ["nan"]}, "default": None},
+        {"name": "on", "type": "boolean", "x-source": {"trues": ["ON"], "falses": ["OFF"]}},
+        {"name": "next", "type": ["null", "Inner"], "default": None},
+        name="Inner",
+    )  # fmt: skip
+    whole = record({"name": "id", "type": "string"}, {"name": "all", "type": {"type": "array", "items": inner}})
+    made = codec_of(whole, ("/id",))
+    assert made.not_fast_because == ""
+    plain = codec_of(json.loads(json.dumps(whole).replace("x-source", "x-other")), ("/id",))
+    sent = b'{"id":"a","all":[{"v":"007.5","on":"ON","next":{"v":"nan","on":"OFF"}},{"on":false,"v":3}]}'
+    meant = b'{"id":"a","all":[{"v":7.5,"on":true,"next":{"v":null,"on":false}},{"on":false,"v":3}]}'
+    assert made.fast(sent, ()) == made.encode_precisely(sent) == plain.encode(meant)
+    letter = made.encode(b'{"id":"a","all":[{"v":"007.5","on":"ON","next":{"v":"x","on":"OFF"}}]}')
+    assert letter == DeadLetter(Reason.BAD_FORMAT, "/all/0/next/v", "'x' is not a number")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "payload", "expected"),
+    [
+        ("double", NUMBER, b"005779.835\n", 5779.835),
+        ("double", NUMBER, b"21.5", 21.5),
+        ("boolean", {"trues": ["ON", 1], "falses": ["OFF"]}, b"ON", True),
+        ("boolean", {"trues": ["ON", 1], "falses": ["OFF"]}, b" 1", True),
+        ("boolean", {"trues": ["ON"], "falses": ["OFF"]}, b"false", False),
+        (["null", "double"], {"nulls": ["unavailable"]}, b"unavailable", None),
+        (["null", "double"], {"nulls": ["unavailable"], **NUMBER}, b"null", None),
+        (["null", "string"], {"nulls": [5, "off"]}, b"5", "5"),
+        (["null", "string"], {"nulls": [5, "off"]}, b"off", None),
+        (MILLIS, VIENNA, b"2026-01-05T07:00:00", JANUARY),
+    ],
+)
+def test_a_payload_of_plain_text_is_read_too(kind: Any, words: dict[str, Any], payload: bytes, expected: Any) -> None:
+    value = {"name": "v", "type": kind, "x-source": {"location": "$message.payload#", **words}}
+    whole = record({"name": "id", "type": "string"}, value)
+    made = codec_of(whole, ("/id",), ["/id"], content="text")
+    plain = json.loads(json.dumps(whole).replace("logicalType", "was"))
+    for found in (made.fast(payload, made.prepare(("a",))), made.encode_precisely(payload, ("a",))):
+        assert not isinstance(found, DeadLetter)
+        datum: Any = fastavro.schemaless_reader(io.BytesIO(found[1]), fastavro.parse_schema(plain), None)
+        assert datum["v"] == expected
 
 
 numbers = st.one_of(
