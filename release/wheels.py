@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 from gateway import __version__
 from release.epoch import epoch
-from release.lock import REPOSITORY, REQUIREMENTS
+from release.lock import REPOSITORY, packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
-# Debian 12 has glibc 2.36; wheels name the oldest that they run on.
-_GLIBC = range(17, 37)
+# Debian 12 has glibc 2.36; wheels name the oldest that they run on, which is that of the image they were built in. pip
+# compares each platform with each wheel of an index, so that all twenty cost seconds.
+_GLIBC = (17, 24, 28, 31, 34)
 
 # What pip keeps for itself, and what says for which Python a wheel was built.
 _LEFT_OUT = ("/RECORD", "/WHEEL", "/INSTALLER", "/REQUESTED", "/direct_url.json")
@@ -58,10 +60,27 @@ def _download(machine: str, folder: Path) -> None:
         f"--platform=manylinux2014_{machine}"
     ]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    locked = ["--no-deps", "--require-hashes", "--only-binary=:all:", "-r", str(REQUIREMENTS / "run.txt")]
+    locked = ["--no-deps", "--require-hashes", "--only-binary=:all:"]
     for python in PYTHONS:
         target = [f"--dest={folder}", "--implementation=cp", f"--python-version={python}"]
-        subprocess.run([*pip, *locked, *target, *platforms], check=True)
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as missing:
+            missing.writelines(_missing(folder))
+            missing.flush()
+            subprocess.run([*pip, *locked, "-r", missing.name, *target, *platforms], check=True)
+
+
+def _missing(folder: Path) -> Iterator[str]:
+    """The lines of the lock for packages without a wheel that runs on every Python."""
+    there = {_name(wheel) for wheel in folder.glob("*-none-any.whl")}
+    for package in packages("run"):
+        if package.name not in there:
+            hashes = "".join(f" --hash=sha256:{each}" for each in package.hashes)
+            yield f"{package.name}=={package.version}{f' ; {package.marker}' if package.marker else ''}{hashes}\n"
+
+
+def _name(wheel: Path) -> str:
+    """The name of a wheel's package, as a lock writes it."""
+    return wheel.name.partition("-")[0].replace("_", "-").lower()
 
 
 def own(folder: Path) -> Path:
