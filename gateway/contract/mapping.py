@@ -237,7 +237,7 @@ class _Trial:
 
     @cached_property
     def codec(self) -> Codec:
-        """The codec of the stream, made when it is needed."""
+        """The codec of the stream, made when it is needed; a few examples are no reason to compile one."""
         mapping, tied = self.mapping, [parameter.pointer for parameter in self.mapping.parameters]
         avro = self.record.schema.record
         schema, payload = mapping.payload.json_schema, mapping.payload
@@ -246,7 +246,7 @@ class _Trial:
         conversion = Conversion(avro, mapping.keys, (*tied, None), mapping.unknown, content=mapping.content,
                                 separator=mapping.separator, schema=schema,
                                 is_wrapped=payload.is_array and bool(reads(avro)))  # fmt: skip
-        return Codec(conversion, is_fast=bool(mapping.keys))
+        return Codec(conversion, is_fast=False)
 
     @cached_property
     def path(self) -> RecordPath:
