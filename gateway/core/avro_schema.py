@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.logical import Annotated, logical_type
@@ -181,7 +182,7 @@ class AvroType:
         return Located(inner.field, tuple(outer + rest for outer in found.paths for rest in inner.paths))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Field:
     """A field of a record."""
 
@@ -227,7 +228,7 @@ class Field:
         """True when the field takes the members that no other field reads."""
         return self.paths == ((),)
 
-    @property
+    @cached_property
     def paths(self) -> tuple[Path, ...]:
         """Where the value stands in the JSON object, tried in order; an empty path collects what no field reads."""
         location = self.location
@@ -249,7 +250,7 @@ class Field:
         """What the numbers of the payload are multiplied by; None when they are taken as they are."""
         return Decimal(str(self.words["factor"])) if "factor" in self.words else None
 
-    @property
+    @cached_property
     def json_kinds(self) -> frozenset[str]:
         """The kinds of JSON values that the field takes, except null; see `AvroType.json_kinds`."""
         named = [each for word in LISTS for each in self.words.get(word, ())]

@@ -159,6 +159,8 @@ class Plausible:
         self._root = record
         self._schema = schema
         self._known_limits: dict[Path, Limits] = {}
+        self._orders: dict[AvroType, list[Field]] = {}
+        self._forms: dict[Field, Form | None] = {}
         self._rules = rules_of(Conversion(record, (), schema=schema))
         self._examples = [example for example in examples if isinstance(example, dict)]
         self._in_topic = in_topic
@@ -206,9 +208,7 @@ class Plausible:
     def _record(self, slot: _Slot, record: AvroType) -> dict[str, Any]:
         hint = slot.hint if isinstance(slot.hint, dict) else {}
         value: dict[str, Any] = {}
-        # Short paths first, so that a longer one finds the object that it leads into. Fields with several paths come
-        # after them: they go where the others have made an object. The collector takes what is left.
-        for field_ in sorted(record.fields, key=lambda one: (len(one.paths), len(one.paths[0]) or 99)):
+        for field_ in self._in_order(record):
             if field_.collects:
                 read = {one.paths[0][0] for one in record.fields if not one.collects}
                 value |= self._collected(slot, field_.type.non_null[0], read)
@@ -216,10 +216,25 @@ class Plausible:
                 self._fill(slot, field_, hint, value)
         return value
 
+    def _in_order(self, record: AvroType) -> list[Field]:
+        """The fields in the order in which they get values.
+
+        Short paths first, so that a longer one finds the object that it leads into. Fields with several paths come
+        after them: they go where the others have made an object. The collector takes what is left.
+        """
+        if record not in self._orders:
+            self._orders[record] = sorted(record.fields, key=lambda one: (len(one.paths), len(one.paths[0]) or 99))
+        return self._orders[record]
+
+    def _form(self, field_: Field) -> Form | None:
+        if field_ not in self._forms:
+            self._forms[field_] = Form(field_) if field_.words else None
+        return self._forms[field_]
+
     def _fill(self, slot: _Slot, field_: Field, hint: Any, value: dict[str, Any]) -> None:
         places = tuple(slot.path + path for path in field_.paths)
         is_required = not field_.has_default and self._in_topic.isdisjoint(places)
-        form = Form(field_) if field_.words else None
+        form = self._form(field_)
         is_required |= len(places) == 1 and self._is_required(places[0])
         for path in self._chosen(slot, field_.paths, hint, value, is_required=is_required):
             mark = len(self._places)
