@@ -11,6 +11,7 @@ from gateway.core.address import Address
 from gateway.core.avro_schema import build
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
+from gateway.core.codec.validation_error import tokens
 from gateway.core.message_demands import Demands, demands_of
 from gateway.core.model import AvroSchema, Contract, KafkaServer, Message, MqttServer, Parameter, Route, Stream, Topic
 
@@ -85,9 +86,11 @@ def several(**kinds: Stream | dict[str, Any]) -> Stream:
 def demands_of_stream(made: Stream) -> Demands:
     """The demands of a stream's only message."""
     assert made.route.schema is not None
-    return demands_of(
-        made.payload_schema, made.route.schema.record, rejects=made.unknown == "reject", is_array=made.is_array
-    )
+    if made.is_array:
+        return demands_of(made.array_schema, None, root="array")
+    record_, tied = made.route.schema.record, {tokens(one.pointer) for one in made.parameters if one.pointer}
+    rejects = made.unknown == "reject"
+    return demands_of(made.payload_schema, record_, tied, rejects=rejects)
 
 
 def contract(*streams: Stream, servers: Sequence[str] = ("broker",)) -> Contract:

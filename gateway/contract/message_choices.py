@@ -55,13 +55,17 @@ def check(messages: Sequence[MessageNode], findings: Findings) -> tuple[Message,
     for (one, its), (other, others) in combinations(list(zip(messages, demands, strict=True)), 2):
         if not telling(its, others):
             _report(one, its, other, others, findings)
-    _check_ignored(messages, MessageChoice(demands), findings)
+    if not findings.has_errors:
+        _check_ignored(messages, demands, findings)
     return tuple(Message(one.name, its, one.stream) for one, its in zip(messages, demands, strict=True))
 
 
 def _demands(one: MessageNode) -> Demands:
     if one.payload.around is not None:  # the schema of the message; its records are deeper than what is looked at
         return demands_of(one.payload.around, None)
+    if one.payload.is_array:
+        root = "array" if one.payload.steps[0].kind == "items" else "object"
+        return demands_of(one.payload.around, None, root=root)
     record: AvroType | None = None
     tied: set[Path] = set()
     if one.stream and one.stream.route.schema:
@@ -71,15 +75,16 @@ def _demands(one: MessageNode) -> Demands:
         record = one.payload.record.schema.record
     schema = None if one.payload.record else one.payload.json_schema
     rejects = one.payload.unknown == "reject"
-    return demands_of(schema, record, tied, rejects=rejects, is_array=one.payload.is_array)
+    return demands_of(schema, record, tied, rejects=rejects)
 
 
-def _check_ignored(messages: Sequence[MessageNode], choice: MessageChoice, findings: Findings) -> None:
-    """Examples of ignored messages choose their message; `mapping.py` runs those of all others."""
-    for number, one in enumerate(messages):
+def _check_ignored(messages: Sequence[MessageNode], demands: Sequence[Demands], findings: Findings) -> None:
+    """Examples of ignored messages fit these alone; `mapping.py` runs those of all others."""
+    choice = MessageChoice(demands)
+    for number, (one, its) in enumerate(zip(messages, demands, strict=True)):
         for example in examples.payload_nodes(one.node) if one.node.at("x-ignored").boolean else ():
-            if not findings.has_errors and choice.remaining(example.value) != [number]:
-                text = f"The example is not told to be of the message {one.name!r}."
+            if choice.remaining(example.value) != [number] or its.failed(example.value):
+                text = f"The example does not fit the message {one.name!r}, or fits another one."
                 findings.error(example, text, "Correct the example or the schema.")
 
 
@@ -123,7 +128,7 @@ def _candidates(one: MessageNode, its: Demands, other: MessageNode, others: Dema
 def _least(its: Demands, others: Demands) -> Any:
     """Make the least that both messages demand."""
     value: Any = {}
-    for path in sorted({*its.places, *others.places}, key=len):
+    for path in sorted({*its.places, *others.places}, key=lambda place: (len(place), place)):
         demand = its.at(path).both(others.at(path))
         if "absent" in demand.kinds or not isinstance(parent := value_at(value, path[:-1]), dict):
             continue

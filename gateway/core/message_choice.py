@@ -6,8 +6,8 @@ message is left when all places that tell two apart have been looked at, and its
 There are two ways with one result. The compiled one looks at as few places as tell all pairs apart, each by a table
 from value or class to a set of messages, and intersects the sets; none is tried. It may leave a message that does not
 fit, which its validation then shows, or raise. `remaining` looks at all these places, and decides on every payload that
-did not become a record at once. A value that no message takes at a place, such as text for a number, says nothing there
-unless a message lists its values: the message that the other places leave reports it as its own error.
+did not become a record at once. There the kind of a value counts only where nothing else tells two messages apart: text
+for a number is an error of the message that has this member, and not a payload of no message.
 """
 
 from __future__ import annotations
@@ -49,19 +49,15 @@ class MessageChoice:
     def __init__(self, demands: Sequence[Demands]) -> None:
         self._demands = demands
         pairs = {pair: telling(*(demands[each] for each in pair)) for pair in combinations(range(len(demands)), 2)}
-        self._places = sorted({(), *(path for paths in pairs.values() for path in paths)}, key=_order)
-        self._few = _fewest(pairs, self._places)
+        self._few = _fewest(pairs)
+        self._places = _places(demands, pairs)
 
     def remaining(self, value: Any) -> list[int]:
-        """List the messages whose demands a payload meets at the places that tell messages apart."""
+        """List the messages, at most one, that a payload may be by the places that tell messages apart."""
         left = list(range(len(self._demands)))
-        for path in self._places:
+        for path, demands in self._places.items():
             found = value_at(value, path)
-            taking = [each for each in left if self._demands[each].at(path).takes(found)]
-            if taking or found is ABSENT or not path or self._is_listed(path):
-                left = taking
-            else:
-                left = [each for each in left if self._demands[each].at(path).kinds != {"absent"}]
+            left = [each for each in left if demands[each].takes(found)]
         return left
 
     def nearest(self, value: Any, among: Iterable[int]) -> tuple[int, Path]:
@@ -70,11 +66,8 @@ class MessageChoice:
         Of equal messages it is the first. The payload fits none.
         """
         number = min(among, key=lambda each: len(self._demands[each].failed(value)))
-        demands = self._demands[number]
-        return number, next(path for path in self._places if not demands.at(path).takes(value_at(value, path)))
-
-    def _is_listed(self, path: Path) -> bool:
-        return any(each.at(path).values is not None for each in self._demands)
+        places = self._places.items()
+        return number, next(path for path, demands in places if not demands[number].takes(value_at(value, path)))
 
     # --- compiled ----------------------------------------------------------------------------------------------------
 
@@ -138,15 +131,29 @@ def _set(is_member: Iterable[bool]) -> int:
     return sum(1 << number for number, each in enumerate(is_member) if each)
 
 
-def _fewest(pairs: Mapping[tuple[int, int], Sequence[Path]], places: Sequence[Path]) -> list[Path]:
+def _fewest(pairs: Mapping[tuple[int, int], Sequence[Path]]) -> list[Path]:
     """Choose few places that tell all pairs apart: again and again the one that does so for the most that are left."""
     left = set(pairs)
     few: list[Path] = []
-    while left:
-        best = max(places, key=lambda path: sum(path in pairs[pair] for pair in left), default=None)
-        covered = {pair for pair in left if best in pairs[pair]}
-        if best is None or not covered:
-            return few
-        few.append(best)
-        left -= covered
+    while places := sorted({path for pair in left for path in pairs[pair]}, key=_order):
+        few.append(max(places, key=lambda path: sum(path in pairs[pair] for pair in left)))
+        left = {pair for pair in left if few[-1] not in pairs[pair]}
     return few
+
+
+def _places(demands: Sequence[Demands], pairs: Mapping[tuple[int, int], Sequence[Path]]) -> dict[Path, list[Demand]]:
+    """Give the places that tell messages apart, the outermost first, each with what it demands for each message."""
+    exact: set[Path] = {()}
+    loose: set[Path] = set()
+    for pair, places in pairs.items():
+        one, other = (demands[each] for each in pair)
+        apart = [path for path in places if one.at(path).of_any_kind.excludes(other.at(path).of_any_kind)]
+        loose.update(apart)
+        exact.update(places if not apart else ())
+    for number, its in enumerate(demands):  # one that only lacks what others have is told by what it requires, too
+        own = (path for pair, places in pairs.items() if number in pair for path in places)
+        if all("absent" in its.at(path).kinds for path in own):
+            loose.update(path for path, demand in its.places.items() if "absent" not in demand.kinds)
+    every = sorted(exact | loose, key=_order)
+    stated = {path: [each.at(path) for each in demands] for path in every}
+    return {path: its if path in exact else [each.of_any_kind for each in its] for path, its in stated.items()}

@@ -88,6 +88,12 @@ class Demand(NamedTuple):
         return f"{quoted(value)} is not {' or '.join(listed)}"
 
     @property
+    def of_any_kind(self) -> Demand:
+        """The same without regard to the kind of a value that is not listed."""
+        is_any = self.values is None and not self.kinds.isdisjoint(_PRESENT)
+        return self._replace(kinds=self.kinds | _PRESENT) if is_any else self
+
+    @property
     def or_absent(self) -> Demand:
         """The same of a member that may be absent."""
         return self._replace(kinds=self.kinds | {"absent"})
@@ -132,7 +138,7 @@ class Demands:
 
 
 def demands_of(
-    schema: Any, record: AvroType | None, tied: Collection[Path] = (), *, rejects: bool = False, is_array: bool = False
+    schema: Any, record: AvroType | None, tied: Collection[Path] = (), *, rejects: bool = False, root: str = ""
 ) -> Demands:
     """Read the demands of a message.
 
@@ -141,22 +147,20 @@ def demands_of(
         record: that the payload becomes; None when it becomes none.
         tied: members that the topic fills in.
         rejects: the payload may have no member that the record does not read.
-        is_array: the payload is an array of readings.
+        root: the kind of a payload that holds several readings; `schema` is that of the whole.
     """
     reader = _Reader(rejects=rejects and record is not None)
-    if is_array:
-        reader.put((), Demand(frozenset({"array"})))
-        return reader.demands
+    if root:
+        reader.put((), Demand(frozenset({root})))
     whole = record.whole_field if record else None
     if record and not whole:
         reader.put((), OBJECT)
         reader.close_record(record, ())
+        reader.read_record(record, (), frozenset(tied), is_sure=True, is_typed=schema is None)
     if schema is not None:
         reader.read_schema(schema, (), is_sure=True)
     elif whole:
         reader.put((), _of_type(whole))
-    elif record:
-        reader.read_record(record, (), frozenset(tied), is_sure=True)
     return reader.demands
 
 
@@ -200,19 +204,21 @@ class _Reader:
 
     # --- Avro --------------------------------------------------------------------------------------------------------
 
-    def read_record(self, record: AvroType, path: Path, tied: Collection[Path], *, is_sure: bool) -> None:
+    def read_record(
+        self, record: AvroType, path: Path, tied: Collection[Path], *, is_sure: bool, is_typed: bool = True
+    ) -> None:
+        """Read what a record demands; without its types when a JSON Schema has those of the payload."""
         for one in record.fields:
             if len(one.paths) == 1 and one.paths[0]:
                 needs = is_sure and not one.has_default and (*path, *one.paths[0]) not in tied
-                self._read_field(one, path, needs=needs)
+                self._read_field(one, path, needs=needs, is_typed=is_typed)
 
-    def _read_field(self, one: Field, above: Path, *, needs: bool) -> None:
+    def _read_field(self, one: Field, above: Path, *, needs: bool, is_typed: bool) -> None:
         *outer, _ = places = [(*above, *one.paths[0][:length]) for length in range(1, len(one.paths[0]) + 1)]
-        demand = _of_type(one)
-        for place, its in [*((each, OBJECT) for each in outer), (places[-1], demand)]:
+        for place, its in [*((each, OBJECT) for each in outer), (places[-1], _of_type(one) if is_typed else ANY)]:
             self.put(place, its if needs else its.or_absent)
         (inner, *others) = one.type.non_null or (one.type,)
-        if inner.kind == "record" and not others and len(places[-1]) < MAX_LEVELS:
+        if is_typed and inner.kind == "record" and not others and len(places[-1]) < MAX_LEVELS:
             self.close_record(inner, places[-1])
             self.read_record(inner, places[-1], (), is_sure=needs and self._is_object(places[-1]))
 

@@ -6,6 +6,8 @@ PROSE = frozenset(
     {
         "Add `asyncapi: 3.1.0` at the top.",
         "Add a clientId: the broker keeps the session under this name.",
+        "Give a member another `const` in each, or write `member: false` into the `properties` of one.",
+        "Give it an address of its own.",
         "Give one of the fields of the key a value.",
         "Add a field to the record, or remove the member.",
         "Add a field, as in [$message.payload#/field].",

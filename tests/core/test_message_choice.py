@@ -26,9 +26,14 @@ BY_MEMBERS = [
 BY_KINDS = [schema(["v"], v={"type": kind}) for kind in ("string", "number", "object", "null", "boolean")]
 BY_VALUES = [schema(["v"], v={"enum": values}) for values in ([1, "a"], [True, 2.5], [None, 0])]
 BY_ROOT = [{"type": "array"}, {"type": "number"}, schema(["v"], v={"const": "x"}), schema([], v={"const": "y"})]
+OPEN = [{"type": "object", "required": ["temperature"], "properties": {"temperature": NUMBER}},
+        {"type": "object", "required": ["contact"], "properties": {"contact": {"type": "boolean"}, "temperature": False,
+         }},
+        {"type": "object", "required": ["a"], "properties": {"contact": False, "temperature": False}}]  # fmt: skip
 BELOW = [schema(["p"], p=schema(["a"], a=NUMBER)), schema(["p"], p=schema(["b"], b=NUMBER)), schema(["q"], q=NUMBER)]
 ALL = {
     "method": BY_METHOD, "members": BY_MEMBERS, "kinds": BY_KINDS, "values": BY_VALUES, "root": BY_ROOT, "below": BELOW,
+    "open": OPEN,
 }  # fmt: skip
 CHOICES = {name: MessageChoice([demands_of(each, None) for each in schemas]) for name, schemas in ALL.items()}
 
@@ -73,6 +78,9 @@ def test_choice_leaves_the_message_whose_demands_a_payload_meets(name: str, payl
         ("members", {"temperature": 1}, []),
         ("members", {}, []),
         ("members", {"contact": 1}, [0]),
+        ("kinds", {"v": []}, []),  # only the type tells these apart
+        ("open", {"contact": "yes"}, [1]),
+        ("open", {"temperature": "1", "contact": True}, [0]),
     ],
 )
 def test_choice_leaves_none_or_one(name: str, payload: Any, expected: list[int]) -> None:

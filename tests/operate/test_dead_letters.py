@@ -26,12 +26,12 @@ from gateway.operate.dlq.dead_letters import (
     parse_place,
     shown,
 )
-from gateway.operate.dlq.explanation import advice
+from gateway.operate.dlq.explanation import advice, explain
 from gateway.operate.dlq.journal import JOURNAL_FILE, ORIGIN_HEADER, Journal, locked
 from gateway.operate.dlq.replay import Job, Replay, Report
 from gateway.operate.dlq.verdict import Fits, Rejected, Revalidator, Undecidable
 from tests.contract_values import contract as made_contract
-from tests.contract_values import record, route
+from tests.contract_values import record, route, several
 from tests.contract_values import stream as made_stream
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mock_kafka import PRODUCE, MockCluster
@@ -501,6 +501,36 @@ def test_advice_names_the_encoding_of_bytes(kind: Any, fits: str) -> None:
     made = replace(made, payload_schema={"properties": {"b": {"contentEncoding": "base64"}}})
     found = advice(made, DeadLetter(Reason.BAD_ENCODING, "/b", ""))
     assert found[1:] == [f"what would fit: {fits}", 'limits: contentEncoding "base64"']
+
+
+def test_explain_names_the_nearest_of_several_messages() -> None:
+    """The schema, the limits and the example are those of this message."""
+    messages = {}
+    for name in ("open", "closed"):
+        made = made_stream(name, record(("id", "string"), ("state", "string"), ("n", "int")), address="doors/{id}",
+                           keys=("/id",), examples=[{"id": "d", "state": name, "n": 5}])  # fmt: skip
+        schema = {"type": "object", "required": ["state"], "properties": {"state": {"const": name}}}
+        messages[name] = replace(made, name="doors", payload_schema=schema)
+    doors = made_contract(replace(several(**messages), name="doors"))
+    revalidate = Revalidator(doors, 1_000)
+    for payload, expected in (
+        (b'{"id":"d","state":"ajar","n":1}', [("still no_message at /state: no message of the operation fits; the "
+         "nearest is open: 'ajar' is not 'open' (doors)"), "message: open", 'limits: const "open"']),
+        (b'{"id":"d","state":"closed","n":"1"}', ["still wrong_type at /n", "message: closed", "for example: 5"]),
+        (b"{", ["still not_json"]),
+    ):  # fmt: skip
+        one = replace(stored(), reading=Reading("doors", b"doors/d", payload, 5))
+        text = explain(doors, one, revalidate(one))
+        assert [each for each in expected if each not in text] == [], text
+
+
+def test_revalidator_has_no_verdict_on_a_message_that_is_ignored_now() -> None:
+    made = made_stream("t", record(("id", "string")), address="t", keys=("/id",))
+    ignored = {"type": "object", "required": ["a"], "properties": {"a": {}}}
+    revalidate = Revalidator(made_contract(replace(several(t=made, ignored=ignored), name="t")), 1_000)
+    verdict = revalidate(replace(stored(), reading=Reading("t", b"t", b'{"a":1}', 5)))
+    assert isinstance(verdict, Undecidable)
+    assert verdict.outcome == "ignored"
 
 
 def test_advice_tells_of_a_factor() -> None:

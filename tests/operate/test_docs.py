@@ -207,6 +207,16 @@ def test_named_type_is_opened_wherever_it_is_used(path: str) -> None:
     assert "plant.motion.Verdict: good, alarm, trip" in state
 
 
+def test_operation_of_several_messages_says_where_each_goes() -> None:
+    text = docs.markdown(Document(ROOT / "docs" / "steps" / "20" / "asyncapi.yaml"))
+    section = text.partition("### `receiveClimate`")[2].partition("\n### ")[0]
+    assert "must fit exactly one of the messages" in section
+    _, climate, contact, button = section.split("#### Message: ")
+    assert "`climate`" in climate.partition("Payload")[0]
+    assert "`contacts`" in contact.partition("Payload")[0]
+    assert "are dropped and counted" in button
+
+
 def test_enum_used_by_its_name_shows_its_symbols() -> None:
     [row] = rows(docs.page(Document(EVERYTHING)).text, "overall")
     assert row == "overall enum plant.motion.Verdict: good, alarm, trip good The worst of all. default: good."

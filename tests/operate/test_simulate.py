@@ -26,7 +26,7 @@ from gateway.mqtt.broker import Broker
 from gateway.operate.simulate.breakage import DEFECTS
 from gateway.operate.simulate.publisher import Publisher, publish_all
 from gateway.operate.simulate.simulator import Publication, Simulator
-from tests.contract_values import contract, record, stream
+from tests.contract_values import contract, record, several, stream
 from tests.core.avro_schemas import records
 from tests.core.test_headers import user
 from tests.operate.hostile_payloads import HOSTILE
@@ -317,6 +317,28 @@ def test_simulator_keeps_to_the_broken_share() -> None:
     count = Counter(sent.is_broken for sent in islice(Simulator(ours("receiveDoors"), 1, 0.1), 5_000))
     assert 400 < count[True] < 600
     assert not any(sent.is_broken for sent in islice(Simulator(ours("receiveDoors"), 1), 500))
+
+
+def test_simulator_sends_every_message_of_an_operation() -> None:
+    """A valid one is of its message, an invalid one of none: climate without humidity would be the other message."""
+    number = {"type": "number"}
+    kinds = {
+        "climate": ["temperature", "humidity"],
+        "plain": ["temperature"],
+        "plug": ["power"],
+    }
+    messages = {}
+    for name, members in kinds.items():
+        made = stream(name, record(("id", "string"), *((each, "double") for each in members)), address="home/{id}",
+                      keys=("/id",), locations={"id": "/id"})  # fmt: skip
+        described = {"id": {"type": "string"}, **dict.fromkeys(members, number)}
+        schema = {"type": "object", "additionalProperties": False, "required": members, "properties": described}
+        messages[name] = replace(made, name="home", payload_schema=schema)
+    home = contract(replace(several(**messages), name="home"))
+    sent = transformed(home, 300, 0.5, defects=DEFECTS)
+    topics = {result.topic for one, result in sent if not one.is_broken and isinstance(result, Record)}
+    assert topics == set(kinds)
+    assert [one for one, result in sent if one.is_broken != isinstance(result, DeadLetter)] == []
 
 
 def test_simulator_sends_the_user_properties_that_examples_show() -> None:

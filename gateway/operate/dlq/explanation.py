@@ -14,10 +14,12 @@ from gateway.contract import source_advice
 from gateway.contract.message import ADDITIONAL
 from gateway.contract.payload_place import SchemaPlace, find, read_below
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.json_text import parse
 from gateway.core.codec.keywords import ENCODINGS, TESTS
 from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
+from gateway.core.message_choice import MessageChoice
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.record_path import RecordPath, is_around
 from gateway.operate.dlq.dead_letters import iso
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.avro_schema import AvroType, Path
-    from gateway.core.model import Contract, Stream
+    from gateway.core.model import Contract, Message, Stream
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
     from gateway.operate.dlq.verdict import Verdict
 
@@ -73,9 +75,25 @@ def _now(contract: Contract, verdict: Verdict, payload: bytes) -> list[str]:
         return [f"now: unknown. {verdict.reason}"]
     now = f"now: still {_problem(verdict.dead_letter)} ({verdict.stream})"
     if stream := contract.streams.get(verdict.stream):
-        return [now, *advice(stream, verdict.dead_letter, payload)]
+        message = nearest_message(stream, payload)
+        name = [f"message: {message.name}"] if message else []
+        return [now, *name, *advice((message and message.stream) or stream, verdict.dead_letter, payload)]
     addresses = ", ".join(stream.address.text for stream in contract.streams.values())
     return [now, f"what would fit: a topic of {addresses}"]
+
+
+def nearest_message(stream: Stream, payload: bytes) -> Message | None:
+    """Find the one of several messages that a payload is nearest to; None when there is one only, or no JSON."""
+    wanted = [number for number, one in enumerate(stream.messages) if one.stream]
+    try:
+        value = parse(payload)
+    except ValidationError:
+        return None
+    if not wanted:
+        return None
+    choice = MessageChoice([one.demands for one in stream.messages])
+    left = [number for number in choice.remaining(value) if number in wanted]
+    return stream.messages[left[0] if left else choice.nearest(value, wanted)[0]]
 
 
 def _problem(dead_letter: StoredDeadLetter | DeadLetter) -> str:

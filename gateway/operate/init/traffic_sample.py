@@ -33,7 +33,13 @@ class TrafficSample:
         self._stream_of = topic_index(contract.addresses())
         self.undescribed = UndescribedTopics(self._stream_of)
         self.similar: dict[str, str] = {}  # stream -> an undescribed topic whose payload looks like the stream's
-        self._members = {name: members for name, each in contract.streams.items() if (members := _members(each))}
+        # by operation, and by the number of its message
+        self._members = {
+            (name, number): members
+            for name, stream in contract.streams.items()
+            for number, each in enumerate(stream.by_message)
+            if (members := _members(each))
+        }
 
     def take(self, topic: bytes, payload: bytes) -> None:
         """Count a message."""
@@ -58,7 +64,7 @@ class TrafficSample:
     def _similar(self, payload: bytes) -> str:
         names = _names(payload) if len(payload) <= MAX_PAYLOAD else frozenset()
         suitable = [stream for stream, members in self._members.items() if members <= names]
-        return max(suitable, key=lambda stream: len(self._members[stream]), default="")
+        return max(suitable, key=lambda stream: len(self._members[stream]), default=("", 0))[0]
 
 
 def _members(stream: Stream) -> frozenset[str]:

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.validation_error import tokens
+from gateway.core.codec.json_text import parse
+from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.record_path import PARAMETER
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.plausible import ABSENT, FieldPlace, Sample, value_at
 from gateway.operate.simulate.written import RANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from random import Random
 
     from gateway.core.avro_schema import AvroType
     from gateway.core.codec.conversion import Content
+    from gateway.core.message_demands import Demands
     from gateway.core.model import Stream
     from gateway.operate.simulate.plausible import Path
 
@@ -226,9 +228,20 @@ DEFECTS = {
 
 
 class Breaker:
-    """Makes samples of one stream invalid with each defect in turn; one must fit any sample, as `empty` does."""
+    """Makes samples of one message invalid with each defect in turn; one must fit any sample, as `empty` does.
 
-    def __init__(self, stream: Stream, record: AvroType, random: Random, defects: Mapping[str, Defect]) -> None:
+    `others` are the demands of the operation's other messages: the result must not be one of these.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        record: AvroType,
+        random: Random,
+        defects: Mapping[str, Defect],
+        others: Sequence[Demands] = (),
+    ) -> None:
+        self._others = others
         self._stream = stream
         self._record = record
         self._random = random
@@ -245,5 +258,13 @@ class Breaker:
             made = defect.make(case) if shape >= defect.shape else None
             if isinstance(made, str):
                 return kind, made, case.payload
-            if made is not None:
+            if made is not None and not self._is_other(made):
                 return kind, topic, made
+
+    def _is_other(self, payload: bytes) -> bool:
+        """Tell whether a payload may be another message of the operation."""
+        try:
+            value = parse(payload) if self._others else None
+        except ValidationError:
+            return False
+        return any(not each.failed(value) for each in self._others)

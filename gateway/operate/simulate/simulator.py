@@ -27,9 +27,10 @@ from gateway.operate.simulate.message import joined, split
 from gateway.operate.simulate.plausible import ABSENT, Device, Path, Plausible, nth, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gateway.core.avro_schema import AvroType
+    from gateway.core.message_demands import Demands
     from gateway.core.model import Contract, Stream
     from gateway.operate.simulate.breakage import Defect
     from gateway.operate.simulate.plausible import Sample
@@ -70,9 +71,20 @@ class Simulator:
     ) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable on purpose, no secret depends on it
         self._broken_share = broken_share
-        streams = [each for stream in contract.streams.values() for each in stream.by_message]
+        streams = contract.streams.values()
         indexes = {stream.servers: topic_index(contract.addresses(stream.servers)) for stream in streams}
-        self._sources = [_Source(stream, indexes[stream.servers], self._random, clock, defects) for stream in streams]
+        self._sources = [
+            _Source(
+                each,
+                [one.demands for one in stream.messages if one.stream != each],
+                indexes[stream.servers],
+                self._random,
+                clock,
+                defects,
+            )
+            for stream in streams
+            for each in stream.by_message
+        ]
 
     def __iter__(self) -> Iterator[Publication]:
         return self
@@ -83,9 +95,10 @@ class Simulator:
 
 
 class _Source:
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a message, the others of its stream, and what all sources share
         self,
         stream: Stream,
+        others: Sequence[Demands],
         stream_of: Callable[[bytes], str],
         random: Random,
         clock: Callable[[], float],
@@ -107,7 +120,7 @@ class _Source:
         self._devices = [each for each in devices if stream_of(each[1].encode()) == stream.name] or devices
         schema = stream.payload_schema if record.whole_field else conversion(stream, stream.route).schema
         self._plausible = Plausible(record, examples, in_topic, random, clock, schema)
-        self._breaker = Breaker(stream, record, random, defects)
+        self._breaker = Breaker(stream, record, random, defects, others)
 
     def publication(self, *, is_broken: bool) -> Publication:
         device, topic = self._random.choice(self._devices)
