@@ -68,10 +68,11 @@ def _check_client_ids(document: Document, built: Built, findings: Findings) -> N
 
 def _check_ambiguous(built: Built, findings: Findings) -> None:
     """Of the addresses that match a topic one must be the most specific; at most one finding per operation."""
-    same_form: dict[Any, list[Stream | Ignored]] = {}  # by specificity
+    same_form: dict[Any, list[Stream | Ignored]] = {}  # by literal texts and specificity
     every: list[Stream | Ignored] = [*built.streams.values(), *built.ignored.values()]
     for other in every:
-        earlier = same_form.setdefault(other.address.specificity, [])
+        form = (level.before if level.name is None else level.specificity for level in other.address.levels)
+        earlier = same_form.setdefault(tuple(form), [])
         one = next((one for one in earlier if _shared(one, other) and one.address.overlaps(other.address)), None)
         if one is not None:
             place = built.operations[one.name].at("channel", "address")

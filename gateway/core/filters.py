@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 ONE, ANY = "+", "#"
 
@@ -23,28 +23,55 @@ ONE, ANY = "+", "#"
 def plan(filters: Iterable[str]) -> dict[str, frozenset[str]]:
     """Find the filters to subscribe: each with those of the given ones that it covers, in the order of these."""
     planned: dict[tuple[str, ...], frozenset[str]] = {}
+    tree = _Node()
     for one in dict.fromkeys(filters):
         levels, covered = tuple(one.split("/")), frozenset([one])
-        while (met := next((other for other in planned if _overlap(levels, other)), None)) is not None:
+        while (met := tree.overlapping(levels)) is not None:
+            tree.end_at(met).end = None
             levels, covered = _join(levels, met), covered | planned.pop(met)
+        tree.end_at(levels).end = levels
         planned[levels] = covered
     return {"/".join(levels): covered for levels, covered in planned.items()}
 
 
 def overlap(one: str, other: str) -> bool:
     """Tell whether some topic matches both filters."""
-    return _overlap(one.split("/"), other.split("/"))
+    tree, levels = _Node(), tuple(one.split("/"))
+    tree.end_at(levels).end = levels
+    return tree.overlapping(tuple(other.split("/"))) is not None
 
 
-def _overlap(one: Iterable[str], other: Iterable[str]) -> bool:
-    left, right = tuple(one), tuple(other)
-    for mine, others in zip(left, right, strict=False):
-        if ANY in {mine, others}:
-            return True
-        if mine != others and ONE not in {mine, others}:
-            return False
-    shorter, longer = sorted((left, right), key=len)
-    return longer[len(shorter) :] in {(), (ANY,)}  # a/# matches a [MQTT 5.0 section 4.7.1.2]
+class _Node:
+    """Filters that have the same first levels."""
+
+    __slots__ = ("below", "end")
+
+    def __init__(self) -> None:
+        self.end: tuple[str, ...] | None = None  # the filter that ends here
+        self.below: dict[str, _Node] = {}  # by the next level
+
+    def end_at(self, levels: Sequence[str]) -> _Node:
+        """Find the node of a filter, or make it."""
+        node = self
+        for level in levels:
+            node = node.below.setdefault(level, _Node())
+        return node
+
+    def overlapping(self, levels: Sequence[str]) -> tuple[str, ...] | None:
+        """Find a filter that some topic matches that also matches another filter; None when there is none."""
+        untried = [(self, 0)]
+        while untried:
+            node, place = untried.pop()
+            level = levels[place] if place < len(levels) else None
+            if node.end is not None and level in {None, ANY}:  # a/# matches a, too [MQTT 5.0 section 4.7.1.2]
+                return node.end
+            if (rest := node.below.get(ANY)) is not None and rest.end is not None:
+                return rest.end
+            if level is None:
+                continue
+            nexts = node.below if level in {ONE, ANY} else [each for each in (level, ONE) if each in node.below]
+            untried += [(node.below[each], place + (level != ANY)) for each in nexts if each != ANY]
+        return None
 
 
 def _join(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:

@@ -80,7 +80,8 @@ class _Branch:
     def __init__(self) -> None:
         self.name = ""  # of the stream whose address ends here
         self.literal: dict[str, _Branch] = {}  # by the text of the next level
-        self.others: list[tuple[Level, _Branch]] = []  # whose next level has a parameter, the most specific first
+        # Those whose next level has a parameter: by the lengths of the text around it, the longest first; then by text.
+        self.others: dict[tuple[int, int], dict[tuple[str, str], _Branch]] = {}
         self.multi: list[tuple[Sequence[Level], str]] = []  # those with several levels here: what follows, and the name
 
     def add(self, levels: Sequence[Level], name: str) -> None:
@@ -97,11 +98,10 @@ class _Branch:
     def _next(self, level: Level) -> _Branch:
         if level.name is None:
             return self.literal.setdefault(level.before, _Branch())
-        same = level._replace(name="")
-        if (known := dict(self.others).get(same)) is None:
-            known = _Branch()
-            self.others = sorted([*self.others, (same, known)], key=lambda each: each[0].specificity)
-        return known
+        lengths = len(level.before), len(level.after)
+        if lengths not in self.others:
+            self.others = dict(sorted({**self.others, lengths: {}}.items(), key=lambda each: -sum(each[0])))
+        return self.others[lengths].setdefault((level.before, level.after), _Branch())
 
     def find(self, levels: Sequence[str]) -> str:
         """Find the stream with the most specific address that matches a topic; "" for none."""
@@ -118,10 +118,17 @@ class _Branch:
                 continue
             untried += [(name, 0) for tail, name in reversed(branch.multi) if _ends(levels, place + 1, tail)]
             text = levels[place]
-            untried += [(below, place + 1) for level, below in reversed(branch.others) if level.matches(text)]
+            untried += [(below, place + 1) for below in branch.matching(text)]
             if (below := branch.literal.get(text)) is not None:
                 untried.append((below, place + 1))
         return ""
+
+    def matching(self, text: str) -> Iterator[_Branch]:
+        """Give the branches whose parameter a level matches, the most specific last."""
+        for (before, after), branches in reversed(self.others.items()):
+            end = len(text) - after
+            if before <= end and (below := branches.get((text[:before], text[end:]))) is not None:
+                yield below
 
 
 def _ends(levels: Sequence[str], place: int, tail: Sequence[Level]) -> bool:
