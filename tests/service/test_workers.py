@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.errors import ConfigurationError
+from gateway.installation import topics_at
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.service.split import examine, numbers, prepare_worker, worker
 from gateway.service.workers import run_workers
@@ -191,6 +193,18 @@ def test_streams_of_one_subscription_have_one_worker(tmp_path: Path) -> None:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
+
+
+def test_a_stream_that_is_switched_off_takes_no_topic_of_another(tmp_path: Path) -> None:
+    """What the subscription of another stream brings of it is dropped; it does not become that stream's."""
+    given = settings(tmp_path, streams={"b": {"enabled": False}, "c": {"qos": 0}})
+    addresses = {"a": "a/{place}", "b": "a/b", "c": "a/c", "d": "b/{place}"}
+    made = contract(*[stream(name, OTHERS, address=text, keys=("/place",)) for name, text in addresses.items()])
+    assert worker(made, given, 1).filters == {"broker": {"a/+": 1, "b/+": 1}}
+    stream_of = topics_at(made, given, ["broker"])
+    assert [stream_of(topic) for topic in (b"a/x", b"a/b", b"a/c", b"b/b", b"c")] == [
+        "a", NOT_ADDRESSED, "c", "d", UNMAPPED,
+    ]  # fmt: skip
 
 
 def test_shared_streams_are_subscribed_to_by_all(tmp_path: Path) -> None:

@@ -270,7 +270,8 @@ def replay(installation: Installation, reason: str | None, stream: str | None) -
     """Replay dead letters; GatewayError without Kafka, with an unusable journal, or while another replay runs."""
     partitions = Partitions(installation.kafka(producing=False))
     sink = KafkaSink(installation.kafka(producing=True))
-    targets = {route.topic.name for each in installation.contract.streams.values() for route in each.route.each}
+    streams = [each for stream in installation.contract.streams.values() for each in stream.by_message]
+    targets = {route.topic.name for each in streams for route in each.route.each}
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     times = RecordTimes(installation.contract.streams.values(), partial(installation.kafka, producing=True))
     times.look_up()

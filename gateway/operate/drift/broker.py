@@ -74,7 +74,7 @@ def _messages(
     listened = probe.listen(lambda topic, _payload: topics.take(topic), seconds, stopping)
     text = f"{topics.described:,} described, {topics.undescribed:,} not, in {listened:.1f} s"
     yield Finding.at(server.name, "messages", "ok" if topics.described else "unknown", text, expected=expected)
-    fix = "Add a stream for them, or stop their publisher."
+    fix = "Add a stream for them, an operation with x-ignored, or stop their publisher."
     for group in topics.groups(SHOWN_GROUPS):
         what, text = f"topics {group.name}", f"{group.messages:,} messages"
         yield Finding.at(server.name, what, "error", text, fix, expected="no stream")
