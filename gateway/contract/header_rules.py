@@ -53,10 +53,11 @@ def check_dead_letters(stream: Stream, failing: Sending, findings: Findings) -> 
 def _warn_of_unenforced(message: Node, findings: Findings) -> None:
     """Warn of keywords that restrict the values that devices send."""
     for name, node in properties(message).items():
-        for keyword, stated in node.members() if name not in OWN - {*OF_PUBLISH.values()} else ():
-            if keyword in _RESTRICTING:
-                text = f"The gateway does not enforce {keyword!r} of the header {name!r}: values that violate it pass."
-                findings.warning(stated, text, "Write it in the description, or put the value into the payload.")
+        restricting = [repr(keyword) for keyword, _ in node.members() if keyword in _RESTRICTING]
+        if restricting and name not in OWN - {*OF_PUBLISH.values()}:
+            what = " and ".join(restricting)
+            text = f"The gateway does not enforce {what} of the header {name!r}: values that violate it pass."
+            findings.warning(node, text, "Write it in the description, or put the value into the payload.")
 
 
 def _warn_of_not_required(sharing: Sequence[StreamMapping], findings: Findings) -> None:
