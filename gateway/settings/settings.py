@@ -333,6 +333,13 @@ _KINDS: Final = {
     "model_type": ("Expected a section.", "Write indented `key: value` lines below it."),
     "dict_type": ("Expected a section.", "Write indented `key: value` lines below it."),
 }
+_UNVERIFIED: Final = "Remove it: TLS always verifies the server's certificate. Name the file of its CA in ca_file."
+_IN_CONTRACT: Final = "Remove it: the contract has it, in `bindings` of the server."
+_ELSEWHERE: Final = {  # what other clients have, and this file has not
+    **dict.fromkeys(("insecure", "skip_verify", "verify", "verify_hostname", "check_hostname"), _UNVERIFIED),
+    **dict.fromkeys(("client_id", "clientid", "clean_session", "keep_alive", "keepalive"), _IN_CONTRACT),
+    "port": "Remove it: write host: NAME:PORT.",
+}
 _INLINE: Final = {"password": "password_file", "token": "token_file", "key": "key_file", "secret": "password_file"}
 
 
@@ -347,6 +354,8 @@ def _from_pydantic(error: ErrorDetails, origin: _Origin) -> Finding:
         message, fix = f"{_not_offered(error['input'])}Expected {context['expected']}.", _choice(error)
     elif kind == "gateway":
         message, fix = context["message"], context["fix"]
+    elif place[-1] == "tls" and error["input"] is True:
+        message, fix = "Expected a section, which may be empty.", "Write tls: {}."
     else:
         message, fix = _KINDS.get(kind, (f"{error['msg']}.", ""))
     return origin.finding(place, message, fix, "error")
@@ -361,7 +370,7 @@ def _unknown_key(place: Place) -> tuple[str, str]:
             "A secret is not allowed here.",
             f"Put it into a file that only the gateway can read, and name that file in {_INLINE[key]}.",
         )
-    return "There is no such setting.", _spelled(key, keys)
+    return "There is no such setting.", _ELSEWHERE.get(key) or _spelled(key, keys)
 
 
 def _not_offered(mechanism: object) -> str:

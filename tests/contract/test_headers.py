@@ -167,7 +167,7 @@ def test_check_warns_when_dead_letters_do_not_declare_the_properties(step: Copy)
          "The gateway does not enforce 'pattern' of the header 'firmware': values that violate it pass."),
         ("firmware: {type: string,", "firmware: {oneOf: [{const: '2.4'}],",
          f"{JSON}/headers/properties/firmware", "does not enforce 'oneOf'"),
-        ("          traceparent: {type: string}\n", "          traceparent: {type: string, minLength: 55, maxLength: 55}\n",
+        ("          traceparent: {type: string}\n", "          traceparent: {minLength: 55, maxLength: 55}\n",
          f"{AVRO}/headers/properties/traceparent", "does not enforce 'minLength' and 'maxLength'"),
         ("mqtt.content_type: {type: string}", "mqtt.content_type: {const: application/json}",
          f"{AVRO}/headers/properties/mqtt.content_type", "does not enforce 'const'"),

@@ -77,4 +77,5 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([Finding(str(path), 0, "", printable(f"It cannot be read: {error}."))]) from None
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigurationError([Finding(str(path), 0, "", printable(f"It cannot be read: {reason}."))]) from None

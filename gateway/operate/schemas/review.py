@@ -140,7 +140,7 @@ def _map_all(function: Callable[[_Given], _Made], each: Iterable[_Given]) -> lis
         except ConfigurationError as error:
             findings += error.findings
     if findings:
-        raise ConfigurationError(findings)
+        raise ConfigurationError(list(dict.fromkeys(findings)))  # two may be of one file
     return made
 
 
