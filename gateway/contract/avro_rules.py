@@ -19,13 +19,16 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.avro_files import NO_FILES
 from gateway.contract.document import quoted
 from gateway.contract.references import references
+from gateway.core.avro_names import fullname_of
 from gateway.core.avro_schema import NAMED, PRIMITIVES, AvroType, build, full_name
 from gateway.core.codec.logical import LOGICAL_TYPES, digits_of
 from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
+    from gateway.contract.avro_files import Beside
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
 
@@ -40,13 +43,15 @@ NAMES = "Use A-Z, a-z, 0-9 and _, and no digit first."
 
 
 class AvroRules:
-    """Checks one schema, and finds its named types."""
+    """Checks one schema, and finds its named types; `others` are files whose types it may use."""
 
-    def __init__(self, findings: Findings, *, is_strict: bool) -> None:
+    def __init__(self, findings: Findings, *, is_strict: bool, others: Beside = NO_FILES) -> None:
         self.findings = findings
         self.faults = 0
         self._is_strict = is_strict
-        self._named: dict[str, Any] = {}  # definitions by their full names, which they have as their names
+        self._others = others
+        # definitions by their full names, which they have as their names
+        self._named: dict[str, Any] = dict(others.types)
         self._finite: set[AvroType] = set()  # records that do not contain themselves without end
 
     def check(self, node: Node) -> None:
@@ -89,7 +94,7 @@ class AvroRules:
         if name in COMPLEX:
             self.wrong(node, f'"{name}" needs a definition.', f'Write {{"type": "{name}", ...}}.')
             return
-        fix = suggestion(name, [*PRIMITIVES, *self._named]) or DEFINE
+        fix = suggestion(name, [*PRIMITIVES, *self._named, *self._others.names]) or DEFINE
         self.wrong(node, f'Unknown Avro type "{name}".', fix)
 
     def _union(self, node: Node, namespace: str) -> None:
@@ -324,7 +329,7 @@ class AvroRules:
 
     def _check_ends(self, node: Node) -> None:
         """A record that always contains itself has no value; an array, a map or a union with null ends it."""
-        model = build(node.value)
+        model = build(self._others.complete(node.value))
         for index, field in enumerate(model.fields):
             if self._is_endless(field.type, (model,)):
                 place = node.at("fields", str(index), "type")
@@ -347,12 +352,6 @@ class AvroRules:
 def _is_name(text: str) -> bool:
     """Whether a text is an Avro name, or several with dots between them."""
     return all(map(NAME.match, text.split(".")))
-
-
-def fullname_of(definition: dict[str, Any], outer: str = "") -> str:
-    """The full name that a definition gives its type."""
-    name, stated = definition.get("name"), definition.get("namespace")
-    return full_name(name if isinstance(name, str) else "", stated if isinstance(stated, str) else outer)
 
 
 def _branch(branch: Any, namespace: str) -> str:

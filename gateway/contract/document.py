@@ -117,6 +117,16 @@ class Document:
         except ConfigurationError as error:
             return error
 
+    def peek(self, path: Path, name: str) -> Any:
+        """The data of a file, which does not become one of the document's; None when it cannot be read."""
+        known = self._sources.get(path) or self._read(path, name)
+        return known.data if isinstance(known, Source) else None
+
+    def beside(self, folder: Path, suffix: str) -> list[Path]:
+        """The files of a folder with this suffix, unsaved ones included, in the order of their names."""
+        found = {Path(_normal(one.absolute())) for one in folder.glob(f"*{suffix}") if one.is_file()}
+        return sorted(found | {one for one in self._unsaved if one.parent == folder and one.suffix == suffix})
+
     def other_roots(self) -> list[Node]:
         """The top values of the other files that were read."""
         sources = [one for one in self._sources.values() if isinstance(one, Source) and one is not self.root.source]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.contract import channel, disclosure, forms, references, rules, specification, stage, uses
+from gateway.contract import avro_files, channel, disclosure, forms, references, rules, specification, stage, uses
 from gateway.contract.build import Built, build, contract
 from gateway.contract.document import Document
 from gateway.contract.findings import Findings
@@ -49,6 +49,7 @@ def _is_known(document: Document, findings: Findings) -> bool:
     uses.check(document, findings)
     specification.check(document, version, findings)
     references.check(document, findings)
+    avro_files.read(document, findings)
     disclosure.check(document.other_roots(), findings)
     rules.check_spelling(document, findings)
     return True

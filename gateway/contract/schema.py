@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 
-from gateway.contract import source_rules
+from gateway.contract import avro_files, source_rules
 from gateway.contract.avro_rules import AvroRules
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, parse
@@ -28,6 +28,7 @@ from gateway.core.model import AvroSchema
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.contract.avro_files import Beside
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.core.avro_schema import AvroType, Field
@@ -65,30 +66,46 @@ class Record:
 
 def load(node: Node, findings: Findings) -> Record | None:
     """Read and check the schema of a record, references followed; None, with findings, when it is invalid."""
-    rules = AvroRules(findings, is_strict=True)
+    others = avro_files.beside(node)
+    rules = AvroRules(findings, is_strict=True, others=others)
     kind = node.at("type").text if node.is_mapping else None
     if kind != "record":
         what = f", not a schema of type {kind!r}" if kind else ""
         rules.wrong(node, f"Expected the Avro schema of a record{what}.", "Make the outermost type a record.")
         return None
+    for fault in others.faults:
+        rules.wrong(*fault)
+    if rules.faults or not all(_is_valid_part(one, others.without(one), findings) for one in others.files):
+        return None
     rules.check(node)
-    for fault in () if rules.faults else source_rules.faults(node, build(node.value)):
+    definition = others.complete(node.value)
+    for fault in () if rules.faults else source_rules.faults(node, build(definition)):
         rules.wrong(*fault)
     sources = _Sources(rules.wrong, node).read()
-    if rules.faults or not _accepted_by_fastavro(node, findings):
+    if rules.faults or not _accepted_by_fastavro(node, definition, findings):
         return None
-    return _record(node, sources)
+    return _record(node, definition, sources)
 
 
-def _record(node: Node, sources: dict[str, tuple[str, ...]]) -> Record:
-    definition, model = node.value, build(node.value)
+def _is_valid_part(node: Node, others: Beside, findings: Findings) -> bool:
+    """Check a file whose types another one uses."""
+    rules = AvroRules(findings, is_strict=True, others=others)
+    rules.check(node)
+    for fault in () if rules.faults else source_rules.faults(node, build(others.complete(node.value))):
+        rules.wrong(*fault)
+    _Sources(rules.wrong, node).refuse_inside(node)
+    return not rules.faults
+
+
+def _record(node: Node, definition: Any, sources: dict[str, tuple[str, ...]]) -> Record:
+    model = build(definition)
     text = json.dumps(without_extensions(definition), ensure_ascii=False, separators=(",", ":"))
     return Record(node, AvroSchema(node.source.path, model.name, definition, text, model), sources)
 
 
-def _accepted_by_fastavro(node: Node, findings: Findings) -> bool:
+def _accepted_by_fastavro(node: Node, definition: Any, findings: Findings) -> bool:
     try:
-        fastavro.parse_schema(node.value)
+        fastavro.parse_schema(definition)
     except Exception as error:  # noqa: BLE001 - a malformed schema raises exceptions of many types
         findings.error(node, f"The Avro schema is invalid: {error}.", "Correct the schema.")
         return False
@@ -126,7 +143,7 @@ class _Sources:
             name = one.at("name").text
             if name is not None:
                 sources[name] = self._source(one, name)
-            self._no_source_inside(one.at("type"))
+            self.refuse_inside(one.at("type"))
         self._check_overlaps(record, sources)
         return sources
 
@@ -180,7 +197,8 @@ class _Sources:
                     self.wrong(one if place.is_absent else place, message, "Let one field read each place.")
                 taken[pointer] = name
 
-    def _no_source_inside(self, node: Node) -> None:
+    def refuse_inside(self, node: Node) -> None:
+        """Report locations in fields of a schema that is not the outermost record."""
         for one in node.inside():
             stated = one.own(SOURCE)
             location = stated.own(LOCATION) if stated.is_mapping else stated

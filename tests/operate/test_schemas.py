@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -622,6 +623,23 @@ def test_check_against_git_looks_at_all_commits_when_transitive(repository: Path
     done = command("schemas", "check", "--mode", "BACKWARD_TRANSITIVE", folder=repository)
     assert done.returncode == INCOMPATIBLE
     assert "field note: old records may hold string" in done.stdout
+
+
+def test_check_against_former_versions_of_files_that_are_used(tmp_path: Path) -> None:
+    """A change of a file is one of each schema that uses it, in git and in saved folders."""
+    folder, saved = tmp_path / "vans", tmp_path / "saved"
+    shutil.copytree(ROOT / "docs" / "steps" / "21", folder)
+    shutil.copytree(folder, saved)
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    change(folder / "source.avsc", '"gps", "cell"', '"gps"')
+    commit(tmp_path)
+    change(folder / "source.avsc", '"gps"', '"gps", "map"')
+    for options in (("--against", "HEAD^"), ("--against-dir", saved), ("--mode", "BACKWARD_TRANSITIVE")):
+        done = command("schemas", "check", *options, folder=folder)
+        assert done.returncode == INCOMPATIBLE, done.stdout
+        assert "old records may hold cell" in done.stdout
+    assert command("schemas", "check", folder=folder).returncode == COMPATIBLE
 
 
 def test_check_against_git_tells_what_it_cannot_ask(repository: Path, tmp_path: Path) -> None:

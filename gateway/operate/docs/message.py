@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract import avro_files
 from gateway.contract.message import ADDITIONAL
 from gateway.contract.records import RECORDS
 from gateway.operate.docs import avro, json_schema
@@ -73,7 +74,7 @@ def _payload(payload: Node) -> list[Block]:
         lead: Phrase = ("An array; the fields of each element are:",) if items else ()
         schema = items or schema
         text = sentence(lead, phrase(schema.at("doc").text), ("Schema format ", Code(schema_format), "."))
-        return [Paragraph(text), avro.table(schema.value)]
+        return [Paragraph(text), avro.table(avro_files.complete(schema))]
     data = plain(schema)
     table = json_schema.table("Members of the JSON payload", data)
     return [Paragraph(("Payload: ", *json_schema.words(data))), *([table] if table else [])]

@@ -6,12 +6,17 @@ in a registry or in git, which cannot be corrected any more: it takes all that c
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.contract import avro_files
+from gateway.contract.avro_files import NO_FILES
 from gateway.contract.avro_rules import AvroRules
 from gateway.contract.document import Document
 from gateway.contract.findings import Findings
+from gateway.core import avro_names
 from gateway.core.avro_schema import build
 from gateway.documents import json_file
 from gateway.errors import ConfigurationError, Finding
@@ -19,10 +24,11 @@ from gateway.registry import canonical_form
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from gateway.contract.avro_files import Beside
+    from gateway.contract.document import Node
     from gateway.core.avro_schema import AvroType, Place
-    from gateway.documents.source import Source
 
 
 class Schema(NamedTuple):
@@ -41,18 +47,42 @@ class Schema(NamedTuple):
 
 def read(path: Path) -> Schema:
     """Read a schema file, which may be a pipe, with all its errors in one ConfigurationError."""
-    source = json_file.parse(_text(path), path, str(path))
-    if errors := _errors(source, str(path)):
+    source = json_file.parse(_text(path), Path(os.path.normpath(path.absolute())), str(path))
+    root = Document(source.path, source).root
+    others = avro_files.beside(root)
+    if errors := _errors(root, others, str(path)):
         raise ConfigurationError(errors)
-    return Schema(str(path), build(source.data), source.lines)
+    return Schema(str(path), build(others.complete(source.data)), source.lines)
 
 
-def _errors(source: Source, label: str) -> list[Finding]:
+def _errors(root: Node, others: Beside, label: str) -> list[Finding]:
     findings = Findings()
-    for finding in source.findings:
+    for finding in root.source.findings:
         findings.add(finding)
-    AvroRules(findings, is_strict=False).check(Document(source.path, source).root)
+    for one in others.files:
+        AvroRules(findings, is_strict=False, others=others.without(one)).check(one)
+    rules = AvroRules(findings, is_strict=False, others=others)
+    for fault in others.faults:
+        rules.wrong(*fault)
+    rules.check(root)
     return [one for one in findings.ordered(label) if one.severity == "error"]
+
+
+def parse_with(text: str, label: str, beside: Callable[[], Iterable[str]]) -> Schema:
+    """Parse a former version of a file, which may use types of the files that were beside it."""
+    try:
+        schema = json.loads(text)
+        others = [] if avro_names.is_complete(schema) else [_json(one) for one in beside()]
+    except ValueError:
+        return parse(text, label)  # which says what is wrong
+    return parse(json.dumps(avro_names.completed(schema, avro_names.collected(others))), label)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def parse(text: str, label: str, references: Sequence[str] = ()) -> Schema:
@@ -67,7 +97,8 @@ def parse(text: str, label: str, references: Sequence[str] = ()) -> Schema:
 
 def _first_error(text: str, label: str, references: Sequence[str]) -> Finding:
     try:
-        errors = [] if references else _errors(json_file.parse(text, Path(label), label), label)
+        source = json_file.parse(text, Path(label), label)
+        errors = [] if references else _errors(Document(source.path, source).root, NO_FILES, label)
     except ConfigurationError as error:
         errors = [*error.findings]
     return next(iter(errors), Finding(label, 0, "", "It has an error, or a schema that it refers to."))

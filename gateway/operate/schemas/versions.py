@@ -9,13 +9,17 @@ The git program is run with a commit that was resolved first, so that a name giv
 from __future__ import annotations
 
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.contract import avro_files
+from gateway.contract.document import Document
 from gateway.errors import ConfigurationError, Finding
-from gateway.operate.schemas.avsc import Schema, parse
+from gateway.operate.schemas.avsc import Schema, parse_with
 from gateway.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 GIT_SECONDS = 60
@@ -27,12 +31,28 @@ def from_git(path: Path, ref: str, *, all_of_them: bool) -> list[Schema]:
     if not commit:
         raise _no_versions(path, f"There is no commit {ref} in a git repository around it.")
     if all_of_them:
-        listed = _git(path, "log", "--format=%h", commit.strip(), "--", path.name) or ""
+        listed = _git(path, "log", "--format=%h", commit.strip(), "--", path.name, *_used_by(path)) or ""
         labels = {short: short for short in reversed(listed.split())}
     else:
         labels = {commit.strip(): ref}
-    shown = ((label, _git(path, "show", f"{one}:./{path.name}")) for one, label in labels.items())
-    return [parse(text, f"{label}:{path.name}") for label, text in shown if text]
+    shown = ((one, label, _git(path, "show", f"{one}:./{path.name}")) for one, label in labels.items())
+    return [parse_with(text, f"{label}:{path.name}", partial(_beside, path, one)) for one, label, text in shown if text]
+
+
+def _used_by(path: Path) -> list[str]:
+    """The names of the files whose types a schema file uses now: their changes are changes of its schema."""
+    try:
+        root = Document(path).root
+    except ConfigurationError:
+        return []
+    return [one.source.path.name for one in avro_files.beside(root).files]
+
+
+def _beside(path: Path, commit: str) -> Iterator[str]:
+    """The schema files in the file's folder at a commit."""
+    for name in (_git(path, "ls-tree", "--name-only", commit, "./") or "").splitlines():
+        if name.endswith(avro_files.SUFFIX) and name != path.name:
+            yield _git(path, "show", f"{commit}:./{name}") or ""
 
 
 def from_folder(path: Path, root: Path, folder: Path) -> list[Schema]:
@@ -42,9 +62,15 @@ def from_folder(path: Path, root: Path, folder: Path) -> list[Schema]:
     below = path.relative_to(root) if path.is_relative_to(root) else path.name
     saved = next((one for one in (folder / below, folder / path.name) if one.is_file()), None)
     try:
-        return [parse(saved.read_text("utf-8-sig"), str(saved))] if saved else []
+        return [parse_with(saved.read_text("utf-8-sig"), str(saved), partial(_saved_beside, saved))] if saved else []
     except (OSError, UnicodeDecodeError) as error:
         raise _no_versions(saved or folder, f"It cannot be read: {error}.") from None
+
+
+def _saved_beside(path: Path) -> Iterator[str]:
+    for one in sorted(path.parent.glob(f"*{avro_files.SUFFIX}")):
+        if one.is_file() and one != path:
+            yield one.read_text("utf-8-sig", "replace")
 
 
 def _git(path: Path, *arguments: str) -> str | None:

@@ -1,0 +1,152 @@
+"""The `.avsc` files beside one whose named types it uses.
+
+A type is looked up by its full name, and so by its short name in the same namespace, among all types that files of the
+folder define. Each file is checked for itself, with findings at its own places; then the definitions are written into
+one schema (`core/avro_names.py`), which is registered and used everywhere. Files that use each other are refused: none
+could be read alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.contract.document import Node
+from gateway.core.avro_names import collected, completed, fullname_of, named_types
+from gateway.core.avro_schema import NAMED, PRIMITIVES, full_name
+from gateway.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.contract.document import Document
+    from gateway.contract.findings import Findings
+    from gateway.core.avro_names import Definition
+
+SUFFIX = ".avsc"
+
+Fault = tuple[Node, str, str]  # the place, what is wrong, and the fix
+
+
+class Beside(NamedTuple):
+    """What a schema uses of the files beside it."""
+
+    files: list[Node]  # the files, each after those that it uses itself
+    faults: list[Fault]
+    names: tuple[str, ...] = ()  # of all types in the folder, where some name is not defined in the schema itself
+
+    @property
+    def types(self) -> dict[str, Definition]:
+        """The definitions in these files, by their full names."""
+        return collected(one.value for one in self.files)
+
+    def complete(self, schema: Any) -> Any:
+        """Write the definitions into a schema where it uses them first."""
+        return completed(schema, self.types)
+
+    def without(self, node: Node) -> Beside:
+        """The same without one of the files."""
+        return self._replace(files=[one for one in self.files if one.place != node.place])
+
+
+NO_FILES = Beside([], [])
+
+
+def beside(node: Node) -> Beside:
+    """Find the files whose types a schema uses, and the files that these use."""
+    files = _Search(node)
+    files.search(node, ())
+    return Beside(files.files, files.faults, files.names)
+
+
+def complete(node: Node) -> Any:
+    """The schema of a node with the definitions of other files written in."""
+    return beside(node).complete(node.value)
+
+
+def read(document: Document, findings: Findings) -> None:
+    """Read the files that the schemas of a document use, so that the checks of all files include them."""
+    for root in document.other_roots():
+        for one in beside(root).files if root.source.path.suffix == SUFFIX else ():
+            for finding in one.source.findings:
+                findings.add(finding)
+
+
+class _Search:
+    """Depth first over the files of a folder."""
+
+    def __init__(self, node: Node) -> None:
+        self.files: list[Node] = []
+        self.faults: list[Fault] = []
+        self._folder = node.source.path.parent
+        self._document = node.document
+        self._name = Path(node.source.name)
+        self._is_file = node.source.path.suffix == SUFFIX
+        self._owners: dict[str, list[Path]] | None = None  # full name -> the files that define it
+
+    def search(self, node: Node, inside: tuple[Node, ...]) -> None:
+        own, inside = named_types(node.value), (*inside, node)
+        for use, namespace in _uses(node, ""):
+            names = (full_name(use.text or "", namespace), use.text or "")
+            if names[0] in own or names[1] in own:
+                continue
+            owners = next((found for name in names if (found := self._found(name, node))), [])
+            if len(owners) > 1:
+                listed = " and ".join(one.name for one in owners)
+                self.faults.append((use, f'"{use.text}" is defined in {listed}.', "Remove one of the definitions."))
+            for path in owners[:1]:
+                self._follow(use, path, inside)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The full names of all types in the folder, and their short names."""
+        return tuple(dict.fromkeys(name for full in self._owners or () for name in (full, full.rpartition(".")[2])))
+
+    def _follow(self, use: Node, path: Path, inside: tuple[Node, ...]) -> None:
+        places = [one.source.path for one in inside]
+        if path in places:
+            listed = ", ".join(one.name for one in [*places[places.index(path) :], path])
+            fix = "Define the types in one of these files."
+            self.faults.append((use, f'"{use.text}" is defined in a file that uses this one: {listed}.', fix))
+        elif all(one.source.path != path for one in self.files) and (root := self._open(path)):
+            self.search(root, inside)
+            self.files.append(root)
+
+    def _found(self, name: str, node: Node) -> list[Path]:
+        """The files that define a name, except the one that uses it."""
+        if self._owners is None:
+            self._owners = self._scan() if self._is_file else {}
+        return [path for path in self._owners.get(name, []) if path != node.source.path]
+
+    def _scan(self) -> dict[str, list[Path]]:
+        owners: dict[str, list[Path]] = {}
+        for path in self._document.beside(self._folder, SUFFIX):
+            for name in named_types(self._document.peek(path, path.name)):
+                owners.setdefault(name, []).append(path)
+        return owners
+
+    def _open(self, path: Path) -> Node | None:
+        try:
+            source = self._document.open(path, str(self._name.parent / path.name))
+        except ConfigurationError:
+            return None  # the document has too many files; the name is then unknown
+        return Node(self._document, source, (), source.data)
+
+
+def _uses(node: Node, namespace: str) -> Iterator[tuple[Node, str]]:
+    """Each name of a type in a schema that is no primitive, with the namespace that it is in."""
+    if node.text is not None:
+        if node.text not in PRIMITIVES:
+            yield node, namespace
+        return
+    for branch in node.own_entries():
+        yield from _uses(branch, namespace)
+    kind = node.own("type")
+    if kind.text in ("array", "map"):
+        yield from _uses(node.own("items" if kind.text == "array" else "values"), namespace)
+    elif kind.text in {*NAMED, "error"}:
+        inner = fullname_of(node.value, namespace).rpartition(".")[0]
+        for field in node.own("fields").own_entries():
+            yield from _uses(field.own("type"), inner)
+    elif not kind.is_absent:
+        yield from _uses(kind, namespace)

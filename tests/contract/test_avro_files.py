@@ -1,0 +1,99 @@
+"""Schemas that use types of the files beside them: complete where they are used, with findings where they are wrong."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.contract import examine
+from gateway.core.codec.codec import Codec
+from gateway.core.reading import DeadLetter
+from gateway.core.transform import conversion
+from tests.contract.conftest import REPOSITORY, Copy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POSITION, SOURCE, VAN = "position.avsc", "source.avsc", "van.avsc"
+
+
+@pytest.fixture
+def vans(tmp_path: Path) -> Copy:
+    """A copy of the step with several files."""
+    folder = tmp_path / "vans"
+    shutil.copytree(REPOSITORY / "docs" / "steps" / "21", folder)
+    return Copy(folder)
+
+
+def errors(copy: Copy) -> list[tuple[str, str, str]]:
+    """File, place and message of each error."""
+    found = examine(copy.document)[1]
+    assert all(one.line > 0 and one.fix for one in found)
+    return [(one.source.rpartition("/")[2], one.path, one.message) for one in found if one.severity == "error"]
+
+
+def test_a_schema_is_complete(vans: Copy) -> None:
+    """In the registry, for the codec and in comparisons."""
+    schema = vans.contract().streams["receiveVans"].route.schema
+    assert schema is not None
+    assert schema.text.count("latitude") == schema.text.count("gps") == 1
+    assert str(schema.record.fields[2].type) == "null or record Position"
+
+
+def test_words_of_x_source_in_such_a_file_count(vans: Copy) -> None:
+    vans.edit(
+        '"latitude", "type": "double",', '"latitude", "type": "double", "x-source": {"parse": "number"},', POSITION
+    )
+    stream = vans.contract().streams["receiveVans"]
+    codec = Codec(conversion(stream, stream.route))
+    payload = b'{"position": {"latitude": "48.2", "longitude": 16.4, "source": "gps"}}'
+    assert not isinstance(codec.encode(payload, ("v7", "vans/v7")), DeadLetter)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "place", "path", "message"),
+    [
+        (VAN, '"type": "Position"', '"type": "Positon"', VAN, "#/fields/1/type", 'Unknown Avro type "Positon"'),
+        (POSITION, '"type": "Source"', '"type": "example.Source"', POSITION, "#/fields/2/type", "Unknown Avro type"),
+        (POSITION, '"type": "double", "unit"', '"type": "dubble", "unit"', POSITION, "#/fields/0/type",
+         'Unknown Avro type "dubble"'),
+        (SOURCE, '"gps", "cell"', '"gps", "gps"', SOURCE, "#/symbols/1", "is repeated"),
+        (SOURCE, '"Source"', '"Position"', VAN, "#/fields/1/type",
+         '"Position" is defined in position.avsc and source.avsc'),
+        (POSITION, '"type": "Source"', '"type": ["null", "VanReading"], "default": null', POSITION, "#/fields/2/type/1",
+         '"VanReading" is defined in a file that uses this one: van.avsc, position.avsc, van.avsc'),
+        (VAN, '"name": "van", "type": "string"',
+         '"name": "van", "type": {"type": "enum", "name": "Source", "symbols": ["a"]}', POSITION, "#/fields/2/type",
+         '"Source" is defined in source.avsc and van.avsc'),
+        (POSITION, '"type": "Source"', '"type": "Source", "x-source": "$message.payload#/s"', POSITION,
+         "#/fields/2/x-source", "outermost record only"),
+        (POSITION, '"type": "Source"', '"type": "Source", "x-source": {"parse": "number"}', POSITION,
+         "#/fields/2/x-source/parse", "parse"),
+        (POSITION, '"type": "Source"', '"type": "Source", "x-sorce": {}', POSITION, "#/fields/2/x-sorce",
+         "Unknown extension"),
+        (POSITION, '"type": "Source"', '"type": "Source", "type": "Source"', POSITION, "#/fields/2/type",
+         "is repeated"),
+        ("asyncapi.yaml", "source: gps}, last", "source: bus}, last", "asyncapi.yaml",
+         "#/components/messages/vanAvro/examples/0/payload/position/source", "none of gps, cell"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_found_in_its_file(  # noqa: PLR0917 - a row of a table
+    vans: Copy, file: str, old: str, new: str, place: str, path: str, message: str
+) -> None:
+    vans.edit(old, new, file)
+    found = errors(vans)
+    assert any(one[:2] == (place, path) and message in one[2] for one in found), found
+
+
+def test_a_broken_file_beside_is_no_matter_to_others(vans: Copy) -> None:
+    (vans.folder / "broken.avsc").write_text("{")
+    (vans.folder / "other.avsc").write_text('{"type": "enum", "name": "Other", "symbols": []}')
+    assert errors(vans) == []
+
+
+def test_a_misspelt_name_is_told_from_those_of_the_folder(vans: Copy) -> None:
+    vans.edit('"type": "Position"', '"type": "Positon"', VAN)
+    fixes: list[Any] = [one.fix for one in examine(vans.document)[1]]
+    assert "Did you mean 'Position'?" in fixes
