@@ -121,8 +121,12 @@ def _check_topics(built: Built, findings: Findings) -> None:
         for route in stream.routes:
             leading.setdefault(route.topic.name, {})[stream.name] = route
     leading.pop("", None)  # an invalid name, which is reported
+    reported = set()
     for topic, routes in leading.items():
-        _check_topic(topic, routes, built, findings)
+        pairs = tuple((name, route.operation) for name, route in routes.items())
+        if pairs not in reported:  # operations with a choice of topics share all of them
+            _check_topic(topic, routes, built, findings)
+        reported.add(pairs)
     _check_messages(built, findings)
     _check_dead_letter_topics(built, findings)
     _check_colliding_names(built, findings)

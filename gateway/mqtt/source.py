@@ -6,6 +6,7 @@ while connecting, a thread of its own, because DNS look-ups and TLS handshakes b
 - The session is kept: fixed client id, no clean start, and the contract's session expiry. The source subscribes after
   every connect, whether the broker has the subscriptions or not. It unsubscribes from other filters of a kept session,
   because the broker queues messages for them; the broker does not list them, so the gateway keeps a file.
+- It subscribes before it unsubscribes: where old and new filters overlap, a message may come twice, and none is missed.
 - Messages published before the SUBACK may be missed, so the link is not reported as up until then.
 - A short connection does not reset the back-off: two gateways with one client id, or a broker that refuses only after
   the CONNACK, must not cause a storm of connects. Mosquitto 2.0 closes the connection without a reason when another

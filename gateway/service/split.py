@@ -165,7 +165,10 @@ def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:
     if workers.split == "streams":
         groups = _groups(contract, settings)
         if workers.count > max(len(groups), 1):
-            message = f"There are more workers than Kafka topics to split among them ({len(groups)})."
+            message = (
+                f"There are more workers than groups of streams to split among them ({len(groups)}): streams that "
+                "share a Kafka topic or a subscription stay together."
+            )
             fix = "Use fewer workers, or split: shared, which does not keep the order per key."
             yield settings.finding(("workers", "count"), message, fix)
         return

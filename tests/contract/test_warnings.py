@@ -140,3 +140,16 @@ def test_examine_warns_of_a_subscription_that_is_wider_than_the_addresses(copy: 
         "+/+/oven_temp and factory/+/+ overlap on 'factoryBroker', so the gateway subscribes to +/+/+"
         in finding.message
     )
+
+
+def test_examine_warns_once_of_streams_that_share_a_choice_of_topics(copy: Copy) -> None:
+    """Two streams that go to the same operation share all its topics, which is one warning."""
+    copy.edit("  widgetLine:\n", GATES)
+    copy.edit("address: door-sensors\n",
+              "address: 'door-{location}'\n    parameters: {location: {enum: [dock-2, gate-1]}}\n")  # fmt: skip
+    copy.edit("  sendMachineSensors:\n",
+              "  again:\n    action: receive\n    channel: {$ref: '#/channels/gates'}\n"
+              "    traits: [{$ref: '#/components/operationTraits/subscription'}]\n"
+              "    x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n  sendMachineSensors:\n")  # fmt: skip
+    (finding,) = [one for one in copy.findings() if "go to the same topic" in one.message]
+    assert "'door-dock-2'" in finding.message
