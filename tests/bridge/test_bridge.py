@@ -32,7 +32,7 @@ from gateway.kafka.sink import KafkaSink
 from gateway.mqtt.source import Link, MqttSource
 from gateway.spool.file import SpoolFile
 from gateway.spool.spool import Policy, Spool
-from tests.contract_values import record, stream
+from tests.contract_values import record, several, stream
 from tests.stack.mock_kafka import PRODUCE, MockCluster
 from tests.stack.reading_records import StoredRecord, record_count, records
 
@@ -448,6 +448,36 @@ def test_turn_sends_bad_readings_to_the_dead_letters(
     }
     assert numbers_by_key(records(kafka.bootstrap, name, 2)) == {"k": [1, 2]}
     assert plant.figures(UNMAPPED) == (0, {Reason.UNMAPPED_TOPIC: 1}, {})
+
+
+def test_turn_sends_each_message_to_its_topic_and_drops_the_ignored(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """One lane has the records of both topics, in order per key; all are acknowledged, and the books balance."""
+    name, other, dead = topic("sensors", 1), topic("others", 3), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, with_ids=False)
+    noted = {"type": "object", "required": ["kind"]}
+    messages = {
+        each: replace(
+            stream(where, record(*READING["fields"], {"name": "kind", "type": "string", "default": ""}),
+                   address=f"lab/{name}", keys=("/key",)),
+            payload_schema={**noted, "properties": {"kind": {"const": each}}},
+        )
+        for each, where in (("first", name), ("second", other))
+    }  # fmt: skip
+    made = several(**messages, log={**noted, "properties": {"kind": {"const": "log"}}})
+    plant.bridge.new_transforms.put((name, transform_of(made, [1, 1], LIMIT)))
+    kinds = ["first", "second", "log", "unheard of"]
+    for number in range(400):
+        plant.source.publish(
+            name, payload(number, f"k{number % 5}")[:-1] + b', "kind": "%s"}' % kinds[number % 4].encode()
+        )
+    plant.settle()
+    for where, first in ((name, 0), (other, 1)):
+        numbers = numbers_by_key(records(kafka.bootstrap, where, 100))
+        assert sorted(number for each in numbers.values() for number in each) == list(range(first, 400, 4))
+        assert all(each == sorted(each) for each in numbers.values())
+    assert plant.figures(name) == (200, {Reason.NO_MESSAGE: 100}, {"ignored": 100})
 
 
 def test_turn_moves_arrays_of_many_readings(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:

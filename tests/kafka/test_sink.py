@@ -175,6 +175,33 @@ def test_send_settles_every_reading_of_a_run_and_keeps_the_order_of_each_key(
         assert [one.value for one in stored if one.key == key] == 2 * expected
 
 
+def test_send_keeps_topics_apart_whose_keys_are_the_same(kafka: Kafka, topic: NewTopic, sink: KafkaSink) -> None:
+    """The partition of a key is that of its topic; the second time it is known for both."""
+    one, three = topic("one", 1), topic("three", 3)
+    made = [record(name, b"%d" % number, b"key%d" % (number % 7)) for number in range(60) for name in (one, three)]
+    for _ in range(2):
+        assert not left(sink, made)
+        settled, failed = collect(sink, 120)
+        assert (sorted(settled), failed) == (list(range(120)), {})
+    for name in (one, three):
+        stored = records(kafka.bootstrap, name, 120)
+        for key in {each.key for each in made}:
+            expected = [each.value for each in made if each.key == key and each.topic == name]
+            assert [each.value for each in stored if each.key == key] == 2 * expected
+
+
+def test_send_leaves_records_of_other_topics_behind_a_refused_one(
+    kafka: Kafka, topic: NewTopic, sink: KafkaSink
+) -> None:
+    """They are sent again, in their order; the refused one is reported."""
+    one, other = topic("one", 1), topic("other", 1)
+    huge = record(one, b"x" * (sink.record_limit + 1))
+    assert left(sink, [record(one), record(other), huge, record(other), record(one)]) == [1, 3, 4]
+    settled, failed = collect(sink, 2)
+    assert (settled, list(failed)) == ([0], [2])
+    assert [each.value for each in records(kafka.bootstrap, one, 1)] == [b"v"]
+
+
 def test_send_fails_what_it_can_no_longer_be_told_of(topic: NewTopic, sink: KafkaSink) -> None:
     """A record is refused on the spot in the middle of a run: what went before it has no report, and is sent again."""
     name = topic("readings", 1)
