@@ -13,6 +13,7 @@ An empty payload is no message. It ends the key that its topic names in each com
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.compiled import parse_plain
@@ -30,14 +31,16 @@ from gateway.core.reading import (
     Record,
     TransformResults,
 )
-from gateway.core.transform import Transform, fault
+from gateway.core.transform import MAX_BYTES, MAX_TOPICS, Transform, fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.core.array import ArrayTransform
+    from gateway.core.codec.conversion import Encoded, Prepared
     from gateway.core.fan_out import FanOut
     from gateway.core.message_demands import Demands
+    from gateway.core.transform import ParsedFacts
 
 Result = Record | list[Record] | DeadLetter | IgnoredReading
 
@@ -58,10 +61,12 @@ class ChoiceTransform:
         self._kinds = kinds
         self._payload_limit = payload_limit
         self._choice = MessageChoice([each.demands for each in kinds])
-        self._choose = self._choice.compiled([_target(each) for each in kinds])
-        topics = [topic for each in kinds for topic in each.topics]
-        self._any = topics[0]
-        self._ending = [each for each in topics if each.ends_keys]
+        self._choose = self._choice.compiled()
+        self._topics = [topic for each in kinds for topic in each.topics]
+        self._any = self._topics[0]
+        self._ending = [each for each in self._topics if each.ends_keys]
+        self._facts: dict[bytes, dict[int, ParsedFacts]] = {}  # MQTT topic -> message, as `compiled` names it -> facts
+        self._facts_bytes = 0
         has_lists = any(each.transform and not isinstance(each.transform, Transform) for each in kinds)
         self._gives_lists = has_lists or len(self._ending) > 1
 
@@ -77,13 +82,22 @@ class ChoiceTransform:
         records: list[Record | list[Record]] = []
         dead_letters: dict[int, DeadLetter] = {}
         ignored: list[int] = []
-        choose, limit, gives_lists, room = self._choose, self._payload_limit, self._gives_lists, MANY_RECORDS
+        choose, facts, limit, gives_lists = self._choose, self._facts, self._payload_limit, self._gives_lists
+        earliest, room = max([each.earliest for each in self._topics]), MANY_RECORDS
+        is_old = bool(readings) and (readings[0].received_at < earliest or readings[-1].received_at < earliest)
+        is_quick = not is_old and not gives_lists
         for place, reading in enumerate(readings):
+            payload = reading.payload
             result: Result | None = None
             try:  # the fast path of a reading that fits; the precise path decides on all others
-                if reading.size < 0 and len(reading.payload) <= limit:
-                    parsed = parse_plain(reading.payload)
-                    result = choose(parsed)(reading, parsed)
+                if reading.size < 0 and len(payload) <= limit:
+                    parsed = parse_plain(payload)
+                    encode, prepared, topic, headers, is_plain, finish = facts[reading.topic][choose(parsed)]
+                    key, value, moment, number = encode(payload, prepared, parsed)
+                    if is_plain and is_quick:
+                        records.append(Record(topic, key, value, headers, reading.received_at))
+                        continue
+                    result = finish(key, value, moment, number, reading)
             except Exception:  # noqa: BLE001, S110 - the compiled path may raise anything
                 pass
             if result is None or isinstance(result, DeadLetter):
@@ -120,6 +134,7 @@ class ChoiceTransform:
         if len(remaining) == 1:
             kind = self._kinds[remaining[0]]
             if kind.transform:
+                self._learn(reading.topic, remaining[0])
                 return kind.transform(reading)
             if not kind.demands.failed(value):
                 return IGNORED
@@ -144,10 +159,24 @@ class ChoiceTransform:
             ends.setdefault(result.topic, result)
         return list(ends.values()) if self._gives_lists else ends.popitem()[1]
 
+    def _learn(self, topic: bytes, number: int) -> None:
+        """Note what the fast path needs of a topic for a message that has come there."""
+        if len(self._facts) >= MAX_TOPICS or self._facts_bytes > MAX_BYTES:
+            self._facts.clear()
+            self._facts_bytes = 0
+        self._facts_bytes += 0 if topic in self._facts else len(topic)
+        facts, transform = self._facts.setdefault(topic, {}), self._kinds[number].transform
+        if isinstance(transform, Transform):
+            if not transform.topic_error(topic):
+                facts[1 << number] = transform.parsed_facts(topic)
+        elif transform:
+            facts[1 << number] = _whole, (), "", [], False, partial(_finish_whole, transform)
 
-def _target(kind: Kind) -> Callable[[Reading, Any], Result | None]:
-    """Make the fast path of a message, which takes a reading and its parsed payload; None leaves it to the precise."""
-    transform = kind.transform
-    if isinstance(transform, Transform):
-        return transform.of_parsed
-    return lambda reading, _parsed: transform(reading) if transform else None
+
+def _whole(_payload: bytes, _prepared: Prepared, _parsed: Any) -> Encoded:
+    """Leave the payload to the transform of a message with several records."""
+    return b"", b"", None, None
+
+
+def _finish_whole(transform: FanOut | ArrayTransform, *rest: Any) -> list[Record] | DeadLetter:
+    return transform(rest[-1])

@@ -71,25 +71,24 @@ class MessageChoice:
 
     # --- compiled ----------------------------------------------------------------------------------------------------
 
-    def compiled(self, targets: Sequence[Any]) -> Callable[[Any], Any]:
-        """Compile the choice: a payload, parsed without Decimals, to the target of its message; it may raise, anything.
+    def compiled(self) -> Callable[[Any], int]:
+        """Compile the choice: a payload, parsed without Decimals, to the set of its messages; it may raise, anything.
 
-        This is the code for two places, the second inside `params`:
+        A set has the bit `1 << number` of each message. This is the code for two places, the second inside `params`:
 
             v1 = payload.get('method', ABSENT)
-            set2 = values3.get(v1) or kinds4[v1.__class__]
+            set2 = (v1.__class__ is str and texts3.get(v1)) or kinds4[v1.__class__]
             v5 = payload.get('params', ABSENT)
             v6 = v5.get('em:0', ABSENT) if v5.__class__ is dict else ABSENT
             set7 = kinds8[v6.__class__]
-            return targets9[set2 & set7]
+            return set2 & set7
         """
         program = SourceWriter()
         program.bound |= {"ABSENT": ABSENT, "FallBack": FallBack}
         with program.block("def choose(payload):"):
             sets = [self._write_place(program, path) for path in self._few]
-            known = program.bind("targets", {1 << each: target for each, target in enumerate(targets)})
-            program.line(f"return {known}[{' & '.join(sets)}]")
-        choose: Callable[[Any], Any] = program.compile("<choice of a message>")["choose"]
+            program.line(f"return {' & '.join(sets)}")
+        choose: Callable[[Any], int] = program.compile("<choice of a message>")["choose"]
         return choose
 
     def _write_place(self, program: SourceWriter, path: Path) -> str:

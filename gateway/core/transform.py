@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.core.avro_schema import AvroType
-    from gateway.core.codec.conversion import Encode, Prepared
+    from gateway.core.codec.conversion import Encode, EncodeParsed, Prepared
     from gateway.core.model import Route, Stream
+
+    Finish = Callable[[bytes, bytes, int | None, int | None, Reading], Record | list[Record] | DeadLetter]
 
 NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
 MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
@@ -56,6 +58,8 @@ class _Target(NamedTuple):
 # What an MQTT topic contributes to each of its records: the codec's compiled path; the topic's texts, which are the
 # parameters' values and the topic itself, encoded for that path; the Kafka topic; the headers; its target; the texts.
 _TopicFacts = tuple["Encode", "Prepared", str, Headers, _Target, tuple[str, ...]]
+# The same for a payload that is parsed already, and how the codec's result becomes a record, unless that is plain.
+ParsedFacts = tuple["EncodeParsed", "Prepared", str, Headers, bool, "Finish"]
 
 
 class Transform:
@@ -104,7 +108,7 @@ class Transform:
         """Transform readings, all of them."""
         records: list[Record] = []
         dead_letters: dict[int, DeadLetter] = {}
-        limit, earliest = self._payload_limit, max([each.earliest for each in self._record_times])
+        limit, earliest = self._payload_limit, self.earliest
         # Readings come in order, unless the clock was set: so the oldest is at one of the ends.
         is_old = bool(readings) and (readings[0].received_at < earliest or readings[-1].received_at < earliest)
         is_plain = self._is_plain and not is_old
@@ -129,14 +133,20 @@ class Transform:
                 records.append(result)
         return TransformResults(records, dead_letters)
 
-    def of_parsed(self, reading: Reading, parsed: Any) -> Record:
-        """Transform a reading with what `parse_plain` gives of it on the fast path; raises, anything, if it fails."""
-        facts = self._topics[reading.topic]
-        _, prepared, topic, headers, target, _ = facts
-        key, value, moment, number = target.codec.fast_parsed(reading.payload, prepared, parsed)
-        if self._is_plain and reading.received_at >= target.record_time.earliest:
-            return Record(topic, key, value, headers, reading.received_at)
-        return self._record(key, value, moment, number, facts, reading)
+    def parsed_facts(self, topic: bytes) -> ParsedFacts:
+        """Give what `choice_transform.py` needs for the fast path of a topic, which has no error."""
+        facts = self._topics[topic]
+        _, prepared, kafka_topic, headers, target, _ = facts
+
+        def finish(key: bytes, value: bytes, moment: int | None, number: int | None, reading: Reading) -> Record:
+            return self._record(key, value, moment, number, facts, reading)
+
+        return target.codec.fast_parsed, prepared, kafka_topic, headers, self._is_plain, finish
+
+    @property
+    def earliest(self) -> int:
+        """The time, in milliseconds since 1970 UTC, from which arrivals may date records of all its topics."""
+        return max([each.earliest for each in self._record_times])
 
     def _transform_precisely(self, reading: Reading) -> Record | DeadLetter:
         try:

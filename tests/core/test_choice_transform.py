@@ -69,8 +69,9 @@ def reading(payload: Any, topic: bytes = b"home/a", **more: Any) -> Reading:
 def fast(transform: ChoiceTransform, one: Reading) -> Result:
     """Transform on the compiled path only."""
     parsed = parse_plain(one.payload)
-    result: Result = transform._choose(parsed)(one, parsed)  # noqa: SLF001 - the compiled path is what is tested
-    return result
+    facts = transform._facts[one.topic][transform._choose(parsed)]  # noqa: SLF001 - the compiled path is what is tested
+    encode, prepared, *_, finish = facts
+    return finish(*encode(one.payload, prepared, parsed), one)
 
 
 @pytest.mark.parametrize(
