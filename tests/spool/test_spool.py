@@ -441,10 +441,10 @@ TestSpoolMachine.settings = settings(
 )
 
 
-def test_open_of_a_million_rows_reads_their_index_only(folder: Path) -> None:
-    """A spool of 1,000,000 rows opens in a tenth of a second, because it does not load them."""
+def test_open_of_many_rows_reads_their_index_only(folder: Path) -> None:
+    """A spool of 200,000 rows opens in milliseconds, because it does not load them."""
     with SpoolFile(folder / "spool.db") as file:
-        file.write(((number, reading("a", number)) for number in range(1_000_000)), (), {}, 1_000_000)
+        file.write(((number, reading("a", number)) for number in range(200_000)), (), {}, 200_000)
     before = bytes_read()
     gateway = Gateway(folder, OUTAGE)
     assert gateway.send("a", 3) == [0, 1, 2]
