@@ -18,6 +18,7 @@ from tests.families.harness import Outcomes, Published, check
 HERE = Path(__file__).parent
 NAMES = families.names()
 MOST_LINES = 40
+LONG = {"shelly-gen2": 170}  # one of its 16 components at least, which takes a message for each
 EXAMPLES = re.compile(r"^( *)examples:.*\n(?:\1 +.*\n)*", re.MULTILINE)
 
 
@@ -62,7 +63,7 @@ def test_a_family_is_short(name: str) -> None:
     chosen = families.family(name)
     own = [text for place, text in chosen.parts() if place not in families.SHARED | families.DEAD_LETTERS]
     lines = sum(EXAMPLES.sub("", text).count("\n") for text in own)
-    assert lines <= MOST_LINES * len(chosen.schemas)
+    assert lines <= LONG.get(name, MOST_LINES * len(chosen.schemas))
 
 
 def test_families_share_the_same_text() -> None:
