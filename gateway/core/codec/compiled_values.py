@@ -99,24 +99,21 @@ class ReaderCode:
 
 def nearest_number(text: str) -> float:
     """Read a number in text as the nearest float, or as an integer; raises anything for what is no number."""
-    text = _without_zeros(text) if text[0] == "0" else text
+    if text[0] == "0":  # JSON has no leading zeros
+        digits = text.lstrip("0")
+        text = digits if "1" <= digits < ":" else f"0{digits}"
     try:
         found: float = _decode_float(text)
-    except msgspec.MsgspecError:  # JSON has no sign +
+    except msgspec.MsgspecError:  # nor a sign +
         found = _decode_float(json_number(text))
     return found
 
 
 def quick_exact_number(text: str) -> Any:
     """Do what `exact_number` does, in a third of the time for most texts."""
+    digits = text.lstrip("0")
     try:
-        found = _decode_exactly(_without_zeros(text)) if len(text) <= _LONGEST else None
+        found = _decode_exactly(digits if "1" <= digits < ":" else text) if len(text) <= _LONGEST else None
     except msgspec.MsgspecError:
         found = None
     return found if type(found) is int or type(found) is Decimal else exact_number(text)
-
-
-def _without_zeros(text: str) -> str:
-    """Take the leading zeros off that JSON does not have."""
-    digits = text.lstrip("0")
-    return digits if "1" <= digits < ":" else f"0{digits}" if text[0] == "0" else text
