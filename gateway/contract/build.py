@@ -347,7 +347,7 @@ class _Builder:
         for key in ("x-sequence", "x-silent-after") if payload.is_array else ():
             stated = operation.at(key)
             if not stated.is_absent:
-                message = f"{key} needs messages of one reading, but the payload is an array of readings."
+                message = f"{key} needs messages of one reading, but the message holds several."
                 self.findings.error(stated, message, "Remove it, or let devices publish each reading alone.")
 
     def _silent_after(self, operation: Node) -> int | None:

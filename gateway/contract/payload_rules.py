@@ -101,7 +101,7 @@ def warn_of_open(payload: Payload, record: Record, findings: Findings) -> None:
 def check_text(stated: Node, payload: Payload, record: Record, findings: Findings) -> None:
     """A payload of plain text is one value, and one field of the record takes it; `stated` is the content type."""
     if payload.is_array:
-        text = "The message's schema is an array, but plain text is one value."
+        text = "The message holds several readings, but plain text is one value."
         findings.error(stated, text, "Write application/json, or describe one value.")
     elif record.whole is None or _nests(record.whole.type):
         text = f"Plain text is one value, but {record.schema.fullname} has no field that takes one."

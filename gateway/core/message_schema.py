@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Unknown
     from gateway.core.record_path import Step
 
+_COUNTS = frozenset({"minItems", "maxItems", "minProperties", "maxProperties"})
 _TYPE_OF = {"member": "object", "items": "array", "members": "object"}
 
 
@@ -72,6 +73,11 @@ def rules_around(schema: Any, steps: Sequence[Step], record: AvroType) -> Rules 
     """Make the rules of a message beyond those of its records; None when there are none."""
     rest = _Rest(steps, record, unknown_around(schema)).of(schema, 0)
     return Rules(rest) if rest else None
+
+
+def only_counts(rules: Rules) -> bool:
+    """Tell whether rules look at no value, but only at how many there are."""
+    return all(test.keyword in _COUNTS for test in rules.tests) and all(map(only_counts, rules.below))
 
 
 def _schema_of(expression: str, around: Any, steps: Sequence[Step]) -> Any:

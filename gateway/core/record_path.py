@@ -19,7 +19,6 @@ of the message allows such members. Every byte is checked, those of ignored memb
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -32,7 +31,7 @@ from gateway.core.codec.validation_error import ValidationError, shown, tokens
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.codec.conversion import Unknown
@@ -42,7 +41,6 @@ MAX_BYTES = 16 * 2**20  # of the texts of a message's records, and of the keys, 
 ENVELOPE, PARAMETER = "$message.envelope#", "$message.parameter#/"
 
 _BLANK = b" \t\r\n"
-_DOLLAR = b"$", b"\\u0024"  # how JSON may write the first character of the names above
 _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _any = msgspec.json.Decoder().decode
@@ -67,7 +65,7 @@ class Group(NamedTuple):
     """Records that were cut out of one array or object."""
 
     place: Path  # of the array or object, in the message
-    tokens: Sequence[str]  # that lead from there to each record
+    tokens: Sequence[str | int]  # that lead from there to each record
     texts: list[bytes]  # JSON of each record, with what it reads of the envelope
 
 
@@ -85,11 +83,17 @@ class RecordPath:
         self._rejects = unknown == "reject"
         self._reads = reads(record)
         self._is_whole = record.whole_field is not None
+        self._is_plain = steps == EACH_ITEM and not self._reads
         self._trees = [self._tree(depth) for depth in range(len(steps))]
 
     def cut(self, payload: bytes) -> list[Group]:
         """Cut out the records, at least one; raises ValidationError when there is none, or too many."""
         check_nesting(payload)
+        try:
+            if self._is_plain and 0 < len(items := _items(payload)) <= MAX_RECORDS:
+                return [Group((), range(len(items)), list(map(bytes, items)))]
+        except msgspec.DecodeError:
+            pass  # what follows finds the reason
         cuts = _Cuts()
         try:
             self._descend(payload.strip(_BLANK), (), [], cuts)
@@ -104,7 +108,7 @@ class RecordPath:
         """Where a place in the JSON text of a record is in the message; records are numbered from 0."""
         for group in groups:
             if number < len(group.texts):
-                return self._place((*group.place, group.tokens[number]), path)
+                return self._place((*group.place, str(group.tokens[number])), path)
             number -= len(group.texts)
         raise IndexError(number)
 
@@ -137,13 +141,13 @@ class RecordPath:
             cuts.groups.append(Group(place, tokens, self._written(texts, around, more, place, tokens)))
             return
         for number, (token, below) in enumerate(zip(tokens, texts, strict=True)):
-            self._descend(below, (*place, token), [*around, *more[number : number + 1]], cuts)
+            self._descend(below, (*place, str(token)), [*around, *more[number : number + 1]], cuts)
 
-    def _taken(self, step: Step, text: Any, place: Path) -> tuple[Sequence[str], list[Any], list[bytes]]:
+    def _taken(self, step: Step, text: Any, place: Path) -> tuple[Sequence[str | int], list[Any], list[bytes]]:
         """Take a step: give the tokens of the values that it leads to, these, and what is read beside each, if any."""
         if step.kind == "items":
             items = _array(text, place)
-            return _Indexes(len(items)), items, []
+            return range(len(items)), items, []
         members = _object(text, place)
         if step.kind == "members":
             expression = PARAMETER + step.name
@@ -156,16 +160,26 @@ class RecordPath:
         return [step.name], [below], [b",".join(beside)] if beside else []
 
     def _written(
-        self, texts: list[Any], around: list[bytes], names: list[bytes], place: Path, tokens: Sequence[str]
+        self, texts: list[Any], around: list[bytes], names: list[bytes], place: Path, tokens: Sequence[str | int]
     ) -> list[bytes]:
         """Write the JSON text of each record."""
         if not self._reads:
             return list(map(bytes, texts))
-        above = b",".join(around)
-        return [
-            self._with(bytes(text), b",".join(filter(None, (above, *names[number : number + 1]))), (*place, token))
-            for number, (text, token) in enumerate(zip(texts, tokens, strict=True))
-        ]
+        arounds = [b",".join([*around, name]) for name in names] or [b",".join(around)] * len(texts)
+        written = []
+        for token, raw, members in zip(tokens, texts, arounds, strict=True):
+            text = bytes(raw)
+            if (
+                text.startswith(b'{"')
+                and members
+                and not self._is_whole
+                and b"$" not in text
+                and b"\\u0024" not in text
+            ):
+                written.append(b"{%b,%b" % (members, text[1:]))  # most are so
+            else:
+                written.append(self._with(text, members, (*place, str(token))))
+        return written
 
     def _with(self, text: bytes, around: bytes, place: Path) -> bytes:
         """Write what a record reads of the envelope into its text; raises ValidationError."""
@@ -173,8 +187,7 @@ class RecordPath:
             return b"{%b}" % b",".join(filter(None, (_member(PAYLOAD, text), around)))
         if not text.startswith(b"{"):
             return text  # the codec refuses it
-        if any(dollar in text for dollar in _DOLLAR):
-            self._refuse_names_of_the_envelope(text, place)
+        self._refuse_names_of_the_envelope(text, place)
         if not around:
             return text
         return b"{%b,%b" % (around, text[1:]) if text[1:-1].strip(_BLANK) else b"{%b}" % around
@@ -243,21 +256,6 @@ class _Cuts:
         if self._size > MAX_BYTES:
             detail = f"its readings, each with what it reads of the message, have more than {MAX_BYTES} bytes"
             raise ValidationError(Reason.TOO_LARGE, detail)
-
-
-class _Indexes(Sequence[str]):
-    """The tokens of an array's items, which are needed only where something is wrong."""
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < self._length:
-            raise IndexError(index)
-        return str(index)
 
 
 def reads(record: AvroType) -> list[str]:

@@ -164,7 +164,7 @@ def test_load_takes_an_array_in_json_schema(steps: Copy) -> None:
          "    x-forward-to: {$ref: '#/operations/sendScales'}\n    x-silent-after: 60\n",
          "#/operations/receiveScales/x-silent-after", "x-silent-after needs messages of one reading"),
         ("weighingsJson:\n      contentType: application/json", "weighingsJson:\n      contentType: text/plain",
-         f"{MESSAGES}/weighingsJson/contentType", "The message's schema is an array, but plain text is one value"),
+         f"{MESSAGES}/weighingsJson/contentType", "The message holds several readings, but plain text is one value"),
     ],
 )  # fmt: skip
 def test_examine_finds_what_is_wrong_with_an_array(steps: Copy, old: str, new: str, path: str, message: str) -> None:

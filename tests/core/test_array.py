@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.array import ArrayTransform
+from gateway.core.codec.primitives import long
 from gateway.core.model import Topic
 from gateway.core.reading import DeadLetter, Reading, Reason
-from gateway.core.record_path import MAX_BYTES, MAX_RECORDS
+from gateway.core.record_path import MAX_BYTES, MAX_RECORDS, Step
 from gateway.core.stream_transform import transform_of
 from gateway.core.transform import Transform
 from tests.contract_values import record, route, stream
@@ -173,3 +174,51 @@ def test_transform_takes_any_bytes(payload: bytes) -> None:
     letter = ArrayTransform(Transform(MADE, 7, LIMIT), LIMIT, MADE)(reading(payload))
     assert isinstance(letter, DeadLetter)
     assert letter.reason is not Reason.FAULT
+
+
+TIME = {"name": "time", "type": "long", "x-source": {"location": "$message.envelope#/t", "factor": 1000}}
+RPM = {"name": "rpm", "type": ["null", "int"], "x-source": "$message.payload#/r"}
+NAMED = {"name": "device", "type": "string", "x-source": "$message.parameter#/device"}
+DESCRIBED: dict[str, Any] = {
+    "type": "object", "required": ["t", "devices"],
+    "properties": {"t": {"type": "integer", "minimum": 1},
+                   "devices": {"type": "object", "maxProperties": 2, "additionalProperties": {
+                       "type": "object", "required": ["r"], "properties": {"r": {"maximum": 9}}}}},
+}  # fmt: skip
+INSIDE = replace(
+    stream("devices", record(NAMED, TIME, RPM), address="d", keys=("/device",)),
+    is_array=True,
+    steps=(Step("member", "devices"), Step("members", "device")),
+    payload_schema=DESCRIBED["properties"]["devices"]["additionalProperties"],
+    array_schema=DESCRIBED,
+)
+
+
+def test_transform_makes_a_record_of_each_member_with_its_name_and_what_is_around() -> None:
+    found = transform_of(INSIDE, [7], LIMIT)(reading(b'{"devices":{"b":{"r":1},"a":{"r":null}},"t":2}', topic=b"d"))
+    assert isinstance(found, list)
+    assert [(one.key, (one.value or b"")[5:]) for one in found] == [
+        (b"b", b"\2b" + long(2000) + b"\2\2"), (b"a", b"\2a" + long(2000) + b"\0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "pointer"),
+    [
+        (b'{"devices":{"b":{"r":1}}}', Reason.MISSING, "/t"),
+        (b'{"devices":{"b":{"r":1}},"t":0}', Reason.OUT_OF_RANGE, "/t"),
+        (b'{"devices":{"b":{"r":1}},"t":"x"}', Reason.WRONG_TYPE, "/t"),
+        (b'{"devices":{"b":{"r":1},"/":{"r":10}},"t":1}', Reason.OUT_OF_RANGE, "/devices/~1/r"),
+        (b'{"devices":{"b":{"r":1},"c":{"s":1}},"t":1}', Reason.EXTRA_FIELD, "/devices/c/s"),
+        (b'{"devices":{"":{"r":1}},"t":1}', Reason.NO_KEY, "/devices/"),
+        (b'{"devices":{"a":{"r":1},"b":{"r":1},"c":{"r":1}},"t":1}', Reason.OUT_OF_RANGE, "/devices"),
+        (b'{"devices":{"a":{"r":1}},"t":1,"u":1}', Reason.EXTRA_FIELD, "/u"),
+        (b'{"devices":[{"r":1}],"t":1}', Reason.WRONG_TYPE, "/devices"),
+        (b'{"devices":{},"t":1}', Reason.EMPTY, ""),
+        (b'{"t":1}', Reason.MISSING, "/devices"),
+    ],
+)
+def test_transform_refuses_a_message_whose_records_do_not_fit(payload: bytes, reason: Reason, pointer: str) -> None:
+    letter = transform_of(INSIDE, [7], LIMIT)(reading(payload, topic=b"d"))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.pointer) == (reason, pointer)
