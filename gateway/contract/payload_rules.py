@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.contract import pointers
 from gateway.contract.schema import WHOLE
@@ -86,16 +86,20 @@ def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
 
 def warn_of_open(payload: Payload, record: Record, findings: Findings) -> None:
     """Warn of a JSON Schema that does not say whether there are other members: they are allowed, and rejected."""
-    described = payload.json_schema
+    if payload.unknown != "ignore" and WHOLE not in record.sources.values():
+        _warn_of_open(payload.node, payload.json_schema, findings)
+    if payload.around_node and payload.steps[0].kind == "member":
+        _warn_of_open(payload.around_node, payload.around, findings)
+
+
+def _warn_of_open(node: Node, described: Any, findings: Findings) -> None:
     is_object = isinstance(described, dict) and not OF_OBJECTS.isdisjoint(described)
-    if not is_object or payload.unknown == "ignore" or WHOLE in record.sources.values():
-        return
-    if "additionalProperties" not in described:
+    if is_object and "additionalProperties" not in described:
         text = (
             "The schema allows other members, but a reading with a member that no field reads is a dead letter; "
             "true here ignores such members, and false states that there are none."
         )
-        findings.warning(payload.node.at("additionalProperties"), text, "Write additionalProperties: true.")
+        findings.warning(node.at("additionalProperties"), text, "Write additionalProperties: true.")
 
 
 def check_text(stated: Node, payload: Payload, record: Record, findings: Findings) -> None:

@@ -263,3 +263,9 @@ def test_examine_finds_what_is_wrong_with_records_inside_a_message(  # noqa: PLR
     errors = [one for one in inside.findings() if one.severity == "error"]
     assert any(one.path == path and message in one.message for one in errors), "\n".join(map(str, errors))
     assert all(one.line > 0 and one.fix for one in errors)
+
+
+def test_examine_warns_of_a_message_that_allows_members_beside_its_records(inside: Copy) -> None:
+    inside.edit("        additionalProperties: false\n", "")
+    (warning,) = inside.findings()
+    assert (warning.path, warning.severity) == (f"{VALUES}/payload/additionalProperties", "warning")
