@@ -38,6 +38,10 @@ RANGES = {"int": 31, "long": 63}
 FLOATS = {"float": "<f", "double": "<d"}
 ORDERS = ("ascending", "descending", "ignore")
 MAX_SIZE = 2**31 - 1  # bytes of a fixed, which Java counts in an int
+OTHER_TYPES = {  # of other languages, and what Avro has
+    "bigint": "long", "byte": "int", "number": "double", "real": "double", "short": "int", "text": "string",
+    "varchar": "string",
+}  # fmt: skip
 DEFINE = "Define a named type at its first use, and use its name afterwards."
 NAMES = "Use A-Z, a-z, 0-9 and _, and no digit first."
 
@@ -94,8 +98,15 @@ class AvroRules:
         if name in COMPLEX:
             self.wrong(node, f'"{name}" needs a definition.', f'Write {{"type": "{name}", ...}}.')
             return
-        fix = suggestion(name, [*PRIMITIVES, *self._named, *self._others.names]) or DEFINE
-        self.wrong(node, f'Unknown Avro type "{name}".', fix)
+        if name in LOGICAL_TYPES:
+            definition = json.dumps(_base_of(name, node) | {"logicalType": name})
+            self.wrong(node, f'"{name}" is a logical type, which has a type below it.', f"Write {definition}.")
+            return
+        other = OTHER_TYPES.get(name.lower())
+        fix = (
+            f"Did you mean {other!r}?" if other else suggestion(name, [*PRIMITIVES, *self._named, *self._others.names])
+        )
+        self.wrong(node, f'Unknown Avro type "{name}".', fix or DEFINE)
 
     def _union(self, node: Node, namespace: str) -> None:
         seen: set[str] = set()
@@ -142,7 +153,7 @@ class AvroRules:
         known = LOGICAL_TYPES.get(logical.text or "")
         if known is None:
             self._unknown_logical(logical)
-        elif base not in known.bases:
+        elif base is not None and base not in known.bases:
             expected = " or ".join(known.bases)
             message = f"{logical.text} is a logical type of {expected}, not of {quoted(base)}."
             self._refuse(logical, message, f"Write {_members(_base_of(logical.text or '', node))}, or remove it.")
@@ -280,6 +291,8 @@ class AvroRules:
             if not self._fits(avro_type.value, default.value, namespace):
                 is_union = isinstance(avro_type.value, list) and self._is_strict
                 fix = "Write a value of the union's first branch." if is_union else "Write a value of this type."
+                if is_union and default.value is None and "null" in avro_type.value:
+                    fix = 'Write "null" first in the type: a default is of the union\'s first branch.'
                 self.wrong(default, f"The default {quoted(default.value)} does not match the field's type.", fix)
 
     def _fits(self, avro_type: Any, value: Any, namespace: str) -> bool:

@@ -85,6 +85,7 @@ PROSE = frozenset(
         "Write a number, or null.",
         "Write a topic of the form doors/{location}.",
         "Write a value of the union's first branch.",
+        'Write "null" first in the type: a default is of the union\'s first branch.',
         "Write a value of this type.",
         "Write host:port, without protocol and path.",
         "Write http://host:port or https://host:port.",

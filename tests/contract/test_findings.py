@@ -367,6 +367,10 @@ EXAMPLES = [
 # Avro
 AVRO = [
     Fault('"type": "float"', '"type": "flot"', "#/fields/2/type", "Did you mean 'float'?", MACHINE),
+    Fault('"type": "float"', '"type": "number"', "#/fields/2/type", "Did you mean 'double'?", MACHINE),
+    Fault('"type": "float"', '"type": "timestamp-millis"', "#/fields/2/type",
+          'is a logical type, which has a type below it. Write {"type": "long", "logicalType": "timestamp-millis"}.',
+          MACHINE),
     Fault('"name": "sensor"', '"name": "machine"', "#/fields/1/name", "two fields 'machine'", MACHINE),
     Fault('"name": "sensor"', '"name": "the sensor"', "#/fields/1", "not an Avro name", MACHINE),
     Fault('"type": "float"', '"type": "float", "default": "x"', "#/fields/2/default", "does not match", MACHINE),
@@ -444,6 +448,12 @@ def test_examine_finds(copy: Copy, fault: Fault) -> None:
     assert all(one.fix for one in errors), "\n".join(map(str, errors))
     assert contract is None
     assert_fixed(copy, matching[0], findings)
+
+
+def test_a_type_that_is_no_name_is_one_finding(copy: Copy) -> None:
+    """What its logical type would belong to is not known."""
+    copy.edit('"type": "float"', '"type": {"type": {"type": "long"}, "logicalType": "timestamp-millis"}', MACHINE)
+    assert [one.path for one in copy.findings()] == ["#/fields/2/type/type"]
 
 
 @pytest.mark.parametrize(
