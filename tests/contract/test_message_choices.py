@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from gateway.contract import load
+from gateway.contract import Choice, examination, load
+from gateway.contract.document import Document
 from gateway.core.reading import DeadLetter, Reading, Record
 from gateway.core.stream_transform import transform_of
+from gateway.errors import Finding
 from tests.contract.conftest import REPOSITORY, Copy
 from tests.contract.test_findings import assert_fixed
 
@@ -58,6 +60,9 @@ FORWARD = "      x-forward-to: {$ref: '#/operations/sendContact'}\n"
         ("    address: contacts\n", "    address: climate\n", "#/operations/receiveClimate", "with different schemas"),
         (FORWARD, FORWARD.replace("Contact", "Contacts"), f"{CONTACT}/x-forward-to", "leads nowhere"),
         (FORWARD, "      x-forward-to: []\n", f"{CONTACT}/x-forward-to", "names no operation"),
+        ("{report: {$ref: '#/components/messages/contactAvro'}}",
+         "{report: {$ref: '#/components/messages/contactAvro'}, other: {$ref: '#/components/messages/climateAvro'}}",
+         "#/channels/contactTopic/messages", "more than one message"),
         ("contact: true, linkquality: 55", "contact: 1, linkquality: 55", f"{CONTACT}/examples/0/payload/contact",
          "does not match"),
     ],
@@ -91,6 +96,20 @@ def test_messages_need_no_target_of_their_operation_when_each_has_one(home: Copy
     assert "#/operations/receiveClimate" in [one.path for one in home.findings()]
     home.edit("    climateJson:\n", "    climateJson:\n      x-forward-to: {$ref: '#/operations/sendClimate'}\n")
     assert home.contract().streams["receiveClimate"].route.topic.name == "climate"
+
+
+def test_stage_without_the_topic_of_a_message_is_refused(home: Copy) -> None:
+    """The other messages have somewhere to go, so the stream stays: readings of this one would be lost."""
+    home.edit("  kafka:\n", "  other: {host: 'other:9092', protocol: kafka}\n  kafka:\n")
+    home.edit("address: contacts\n    servers: [{$ref: '#/servers/kafka'}]",
+              "address: contacts\n    servers: [{$ref: '#/servers/other'}]")  # fmt: skip
+    place = Finding("gateway.yaml", 1, "use_servers", "")
+    _, findings = examination.examine(Document(home.document), Choice(("broker", "kafka"), place))
+    assert [(one.path, one.severity) for one in findings] == [(f"{CONTACT}/x-forward-to", "error")]
+    both = "[{$ref: '#/operations/sendContact'}, {$ref: '#/operations/sendClimate'}]"
+    home.edit(FORWARD, f"      x-forward-to: {both}\n")
+    _, findings = examination.examine(Document(home.document), Choice(("broker", "kafka"), place))
+    assert not [one for one in findings if "only to servers" in one.message]
 
 
 # --- messages of real devices ------------------------------------------------------------------------------------
