@@ -50,7 +50,7 @@ help:
 # Downloads of Maven and of pip run at the same time. Compile the gateway as an installation does: the tests start it
 # hundreds of times, also where Python may not write.
 setup: | system-test
-	@$(MAKE) --no-print-directory --jobs=3 .venv/.installed-dev $(SERVERS)
+	@$(MAKE) --silent --jobs=3 .venv/.installed-dev $(SERVERS)
 	@$(BIN)/python -m compileall -q gateway
 
 # A job takes whole files, in the order that tests/conftest.py sets.
