@@ -38,6 +38,7 @@ PROSE = frozenset(
         "Give the channel `servers` with protocol mqtt or secure-mqtt.",
         "Increase `replicas`, or reduce this value.",
         'Make it a union with "null", or an array.',
+        'Make its type a union with "null".',
         "Make the addresses differ in a level that is plain text.",
         "Make the outermost type a record.",
         "Move its branches into the outer union.",
