@@ -6,6 +6,7 @@ its key and end before the next key. Mappings in flow style (`{a: 1}`) have no l
 
 from __future__ import annotations
 
+from functools import lru_cache
 from textwrap import dedent, indent
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,11 @@ STEP = "  "  # indentation of what is created
 
 
 class FlowStyleError(DataError):
-    """A mapping that is to get members is written in flow style, or is no mapping; carries the line."""
+    """A mapping that is to get members is written in flow style, or is no mapping; carries its place."""
 
-    def __init__(self, line: int) -> None:
+    def __init__(self, place: Place, line: int) -> None:
         super().__init__(f"line {line} is not a mapping in block style")
+        self.place = place
         self.line = line
 
 
@@ -42,27 +44,31 @@ def members(text: str, place: Place) -> dict[str, str]:
     return {key.value: dedent(part) for key, part in zip(keys, parts, strict=True)}
 
 
-def insert(text: str, place: Place, added: Mapping[str, str]) -> str:
-    """Add members, as `members` gives them, at the end of the mapping at a place; creates the mapping if it is absent.
+def insert(text: str, added: Mapping[Place, Mapping[str, str]]) -> str:
+    """Add members, as `members` gives them, at the end of mappings, by place; absent mappings are created.
 
-    It raises FlowStyleError where that mapping, or the one around it, is in flow style.
+    It raises FlowStyleError where such a mapping, or one around it, is in flow style.
     """
-    if not added:
-        return text
-    node = _find(_root(text), place)
-    if node is None:
-        body = "".join(indent(part, STEP) for part in added.values())
-        return insert(text, place[:-1], {place[-1]: f"{place[-1]}:\n{body}"})
-    lines = text.splitlines(keepends=True)
-    at = _end(node, lines)
-    margin = " " * node.value[0][0].start_mark.column
+    root, lines = _root(text), text.splitlines(keepends=True)
     ending = "\r\n" if lines[0].endswith("\r\n") else "\n"
-    written = indent("".join(added.values()), margin).replace("\n", ending)
-    if at and not lines[at - 1].endswith("\n"):
-        lines[at - 1] += ending
-    return "".join([*lines[:at], written, *lines[at:]])
+    bodies = {place: "".join(parts.values()) for place, parts in added.items() if parts}
+    edits: list[tuple[int, str]] = []
+    while bodies:
+        place = max(bodies, key=len)
+        body = bodies.pop(place)
+        if (node := _find(root, place)) is None:
+            bodies[place[:-1]] = f"{bodies.get(place[:-1], '')}{place[-1]}:\n{indent(body, STEP)}"
+        else:
+            margin = " " * node.value[0][0].start_mark.column
+            edits.append((_end(node, lines), indent(body, margin).replace("\n", ending)))
+    if not lines[-1].endswith("\n"):
+        lines[-1] += ending
+    for line, written in sorted(edits, reverse=True):
+        lines.insert(line, written)
+    return "".join(lines)
 
 
+@lru_cache(maxsize=4)
 def _root(text: str) -> yaml.MappingNode:
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     assert isinstance(node, yaml.MappingNode), "the file was read before, and its top is a mapping"
@@ -71,15 +77,15 @@ def _root(text: str) -> yaml.MappingNode:
 
 def _find(node: yaml.MappingNode, place: Place) -> yaml.MappingNode | None:
     """The mapping at a place; None if a member on the way to it is absent."""
-    for key in place:
+    for depth, key in enumerate(place, start=1):
         value = next((value for name, value in node.value if name.value == key), None)
         if value is None:
             return None
         if not isinstance(value, yaml.MappingNode) or value.flow_style:
-            raise FlowStyleError(value.start_mark.line + 1)
+            raise FlowStyleError(place[:depth], value.start_mark.line + 1)
         node = value
     if node.flow_style:
-        raise FlowStyleError(node.start_mark.line + 1)
+        raise FlowStyleError((), node.start_mark.line + 1)
     return node
 
 

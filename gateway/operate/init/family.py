@@ -145,16 +145,15 @@ def _merged(chosen: Family, path: Path, text: str, servers: Sequence[str]) -> st
 
 
 def _with(text: str, added: Mapping[Place, str], path: Path) -> str:
-    for section in dict.fromkeys(place[:-1] for place in added):
-        try:
-            text = yaml_edit.insert(
-                text, section, {place[-1]: part for place, part in added.items() if place[:-1] == section}
-            )
-        except yaml_edit.FlowStyleError as error:
-            message = "This is not in block style, so nothing can be added here."
-            fix = "Write each member on lines of its own, without braces."
-            raise ConfigurationError([_finding(path, section, message, fix, error.line)]) from None
-    return text
+    sections: dict[Place, dict[str, str]] = {}
+    for place, part in added.items():
+        sections.setdefault(place[:-1], {})[place[-1]] = part
+    try:
+        return yaml_edit.insert(text, sections)
+    except yaml_edit.FlowStyleError as error:
+        message = "This is not in block style, so nothing can be added here."
+        fix = "Write each member on lines of its own, without braces."
+        raise ConfigurationError([_finding(path, error.place, message, fix, error.line)]) from None
 
 
 def _targets(document: Document, servers: Sequence[str]) -> tuple[dict[str, str], set[Place]]:
