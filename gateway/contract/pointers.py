@@ -17,10 +17,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contract.document import quoted
-from gateway.contract.expression import ExpressionError, parse
+from gateway.contract.expression import Expression, ExpressionError, parse
 from gateway.contract.message import unread
+from gateway.core.codec.validation_error import pointer
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.model import OfTopic
+from gateway.core.record_path import EACH_ITEM, ENVELOPE, common
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from gateway.contract.channel import Channel
     from gateway.contract.document import Node
-    from gateway.contract.expression import Expression
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
     from gateway.contract.schema import Record
@@ -49,16 +50,30 @@ class Keys(NamedTuple):
 
 
 def location(node: Node, payload: Payload, record: Record, findings: Findings) -> str | None:
-    """Read the `location` of a parameter: a pointer into the payload; None, with a finding, when it is invalid."""
+    """Read the `location` of a parameter: a pointer into the payload; None, with a finding, when it is invalid.
+
+    With `x-records` it points into the whole message, and what is read here points into the text of a record.
+    """
 
     def fault(expression: Expression) -> str:
-        if absent := _unread(expression, payload, record):
-            return absent
-        is_text = bool(_kinds_at(expression.member, record) & {"string", "enum"})
+        if absent := _unread(_in_record(expression, payload), payload, record):
+            return absent if payload.steps == EACH_ITEM else f"No field of the record reads {expression.pointer}."
+        is_text = bool(_kinds_at(_in_record(expression, payload).pointer, record) & {"string", "enum"})
         return "" if is_text else f"The field that reads {expression.pointer} is not text, but a topic level is."
 
     fix = "Point at a text member that a field of the record reads."
-    return _checked(node, _sources(record), fault, fix, findings)
+    checked = _expression(node, _sources(record), fault, fix, findings)
+    return None if checked is None else _in_record(checked, payload).pointer
+
+
+def _in_record(expression: Expression, payload: Payload) -> Expression:
+    """The place in the JSON text of a record that stands for one of the message."""
+    shared = common(payload.steps, expression.tokens)
+    if payload.steps == EACH_ITEM or expression.part != "payload" or not expression.pointer:
+        return expression
+    if shared == len(payload.steps):
+        return Expression("payload", pointer(expression.tokens[shared:]))
+    return Expression("payload", pointer((ENVELOPE + expression.pointer,)))
 
 
 def sequence(operation: Node, payload: Payload, record: Record, findings: Findings) -> str | None:
@@ -155,7 +170,7 @@ def _checked(
 ) -> str | None:
     """The pointer of an expression; None, with a finding, when it is invalid."""
     expression = _expression(node, known, fault_of, fix, findings)
-    return None if expression is None else expression.member
+    return None if expression is None else expression.pointer
 
 
 def _expression(
@@ -189,9 +204,9 @@ def _fields(record: Record) -> Iterable[str]:
 
 def _unread(expression: Expression, payload: Payload, record: Record) -> str:
     """Why no field of the record reads the place in the payload; "" when one does."""
-    if expression.part not in {"payload", "envelope"} or not expression.pointer:
+    if expression.part != "payload" or not expression.pointer:
         return f"It must point at a member of the payload: {PREFIX}/member."
-    return unread(expression.member, payload, record)
+    return unread(expression.pointer, payload, record)
 
 
 def _kinds_at(pointer: str, record: Record) -> set[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.contract import examine
 from tests.contract.conftest import REPOSITORY, Copy
 
 if TYPE_CHECKING:
@@ -269,3 +270,24 @@ def test_examine_warns_of_a_message_that_allows_members_beside_its_records(insid
     inside.edit("        additionalProperties: false\n", "")
     (warning,) = inside.findings()
     assert (warning.path, warning.severity) == (f"{VALUES}/payload/additionalProperties", "warning")
+
+
+@pytest.mark.parametrize(
+    ("location", "pointer"),
+    [("/line", "/$message.envelope#~1line"), ("/values/*/id", "/id"), ("/lane", None), ("/values/*/v", None)],
+)
+def test_a_location_points_into_the_whole_message(inside: Copy, location: str, pointer: str | None) -> None:
+    """As AsyncAPI says; a field of the record must read the place, as text."""
+    inside.edit("The machine., examples", f"The machine., location: $message.payload#{location}, examples")
+    inside.edit("[mixer-2]", "[dough]")
+    inside.edit("{id: torque, v: 210, q: false}", "{id: rpm, v: 210, q: false}")
+    inside.edit("signal: torque", "signal: rpm")
+    if location.startswith("/values"):
+        inside.edit("[dough]", "[rpm]")
+    found, findings = examine(inside.document)
+    errors = [one.path for one in findings if one.severity == "error"]
+    if pointer is None:
+        assert errors == ["#/channels/machines/parameters/machine/location"]
+    else:
+        assert found is not None, findings
+        assert found.streams["receiveValues"].parameters[0].pointer == pointer
