@@ -26,6 +26,7 @@ The packages, the lowest level first (`tests/core/test_layering.py` enforces it)
     service/                                            build, start, stop; schema ids; workers; systemd
     operate/                                            the commands that an operator runs
     cli/                                                their options and exit codes
+    families/                                           no code: contracts of devices, for `gateway init --family`
 """
 
 __version__ = "0.1.0"

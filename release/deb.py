@@ -53,6 +53,7 @@ HOMES = {
     "README.md": "usr/share/doc/gateway/README.md",
     "docs/guarantees.md": "usr/share/doc/gateway/docs/guarantees.md",
     "docs/reference.md": "usr/share/doc/gateway/docs/reference.md",
+    "docs/devices.md": "usr/share/doc/gateway/docs/devices.md",
     "CHANGELOG.md": "usr/share/doc/gateway/CHANGELOG.md",
 }
 SCRIPTS = ("postinst", "prerm", "postrm")

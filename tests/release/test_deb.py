@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import __version__
+from gateway.operate.init import family as families
 from release import deb, wheels
 from release.lock import REPOSITORY
 
@@ -157,6 +158,11 @@ def test_check_passes_the_packaged_contract(root: Path) -> None:
     findings = [line for line in missing.stderr.splitlines() if line.startswith("error: ")]
     assert findings
     assert all("_file: The file " in line for line in findings)
+
+
+def test_the_package_has_the_families(root: Path) -> None:
+    listed = run(root, "init", "--family", "?")
+    assert (listed.returncode, listed.stderr.partition("Families: ")[2]) == (1, f"{', '.join(families.names())}.\n")
 
 
 def test_children_of_the_packaged_gateway_are_the_same_program(root: Path, tmp_path: Path) -> None:
