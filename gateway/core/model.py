@@ -146,13 +146,18 @@ class Route:
         return tuple(replace(self, topic=topic, choice=None) for topic in topics)
 
     @property
+    def avro(self) -> AvroSchema:
+        """The schema of its records; the dead-letter channel has none."""
+        assert self.schema is not None, "the contract gives every route of readings a schema"
+        return self.schema
+
+    @property
     def subject(self) -> str:
         """The registry subject of the record's value schema."""
-        assert self.schema is not None, "dead letters have no subject"
         return {
             "TopicNameStrategy": f"{self.topic.name}-value",
-            "RecordNameStrategy": self.schema.fullname,
-            "TopicRecordNameStrategy": f"{self.topic.name}-{self.schema.fullname}",
+            "RecordNameStrategy": self.avro.fullname,
+            "TopicRecordNameStrategy": f"{self.topic.name}-{self.avro.fullname}",
         }[self.subject_strategy]
 
 
@@ -205,8 +210,7 @@ class Stream:
         """The readings in the examples' payloads."""
         if not self.is_array:
             return self.examples
-        assert self.route.schema is not None, "the contract gives every route of readings a schema"
-        path = RecordPath(self.steps, self.route.schema.record, "ignore")
+        path = RecordPath(self.steps, self.route.avro.record, "ignore")
         return tuple(reading for example in self.examples for reading in path.readings(example))
 
     @property

@@ -35,7 +35,6 @@ from gateway.core.record_path import reads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.core.avro_schema import AvroType
     from gateway.core.codec.conversion import Encode, EncodeParsed, Prepared
     from gateway.core.model import Route, Stream
 
@@ -272,7 +271,7 @@ def fault(error: Exception) -> DeadLetter:
 
 def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
     """Say how readings of a stream become records of one of its routes; `prefix` precedes the Avro body."""
-    record, names = _record_of(route), [parameter.name for parameter in stream.parameters]
+    record, names = route.avro.record, [parameter.name for parameter in stream.parameters]
     return Conversion(
         record,
         key_parts(route.keys, names),
@@ -294,11 +293,6 @@ def key_parts(keys: Sequence[str | OfTopic], names: Sequence[str]) -> tuple[str 
     """Find the topic's parts of a key among its texts: the values of the parameters, by name, and then the topic."""
     places = {name: place for place, name in enumerate([*names, None])}
     return tuple(places[part.parameter] if isinstance(part, OfTopic) else part for part in keys)
-
-
-def _record_of(route: Route) -> AvroType:
-    assert route.schema is not None, "the contract gives every route of readings a schema"
-    return route.schema.record
 
 
 def _key_of_topic(converted: Conversion) -> Callable[[Sequence[str]], bytes] | None:

@@ -103,8 +103,6 @@ def _problem(dead_letter: StoredDeadLetter | DeadLetter) -> str:
 
 def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> list[str]:
     """Write the schema's field at the place of an error, what would fit, and an example: up to five lines."""
-    schema = stream.route.schema
-    assert schema is not None, "the contract gives every route of readings a schema"
     if dead_letter.reason in {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}:
         return [f"what would fit: a topic of {stream.address.text}, each level valid UTF-8 and not empty"]
     choice = next((route.choice.allowed for route in (stream.route, *stream.also) if route.choice), {})
@@ -115,7 +113,7 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
         return []
     path: Path | None = tokens(dead_letter.pointer)
     if stream.is_array:
-        path = RecordPath(stream.steps, schema.record).read_at(tokens(dead_letter.pointer))
+        path = RecordPath(stream.steps, stream.route.avro.record).read_at(tokens(dead_letter.pointer))
     return (
         _advice_around(stream, dead_letter) if path is None else _advice_in_record(stream, dead_letter, path, payload)
     )
@@ -123,8 +121,7 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
 
 def _advice_in_record(stream: Stream, dead_letter: DeadLetter, path: Path, payload: bytes) -> list[str]:
     """What would fit at a place that a record has or reads."""
-    schema = stream.route.schema
-    assert schema is not None, "the contract gives every route of readings a schema"
+    schema = stream.route.avro
     whole = (PAYLOAD,) if schema.record.whole_field and not is_around(path) else ()
     if dead_letter.reason == Reason.EXTRA_FIELD:
         return [f"what would fit: {_nearest(schema.record, path, whole)}", f"to ignore it: {_switch(stream)}"]
@@ -149,9 +146,8 @@ def _advice_in_record(stream: Stream, dead_letter: DeadLetter, path: Path, paylo
 
 def _sent(stream: Stream, dead_letter: DeadLetter, payload: bytes) -> Any:
     """Give what the payload has at the place of an error; ABSENT when that cannot be read."""
-    schema, path = stream.route.schema, tokens(dead_letter.pointer)
-    assert schema is not None, "the contract gives every route of readings a schema"
-    whole = None if stream.is_array else schema.record.whole_field
+    path = tokens(dead_letter.pointer)
+    whole = None if stream.is_array else stream.route.avro.record.whole_field
     try:
         return value_at(reader(whole, stream.content)(payload), ((PAYLOAD,) if whole else ()) + path)
     except ValidationError:

@@ -104,8 +104,7 @@ class _Source:
         clock: Callable[[], float],
         defects: Mapping[str, Defect],
     ) -> None:
-        assert stream.route.schema is not None, "the contract gives every route of readings a schema"
-        record = stream.route.schema.record
+        record = stream.route.avro.record
         in_topic = frozenset(tokens(parameter.pointer) for parameter in stream.parameters if parameter.pointer)
         headers = frozenset[str]().union(*(route.headers for route in stream.routes))
         values = stream.example_readings
