@@ -207,14 +207,16 @@ class Node:
             is_field = is_list
         return ".".join(names)
 
-    def own(self, key: str) -> Node:
-        """A member of the value itself: reference not followed, traits not applied."""
-        value: Any = ABSENT
-        if isinstance(self.value, dict):
-            value = self.value.get(key, ABSENT)
-        elif isinstance(self.value, list) and key.isascii() and key.isdigit() and int(key) < len(self.value):
-            value = self.value[int(key)]
-        return Node(self.document, self.source, (*self.tokens, key), value)
+    def own(self, *keys: str) -> Node:
+        """Go down in the value itself: references are not followed, and traits not applied."""
+        value = self.value
+        for key in keys:
+            if isinstance(value, dict):
+                value = value.get(key, ABSENT)
+            else:
+                is_index = isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value)
+                value = value[int(key)] if is_index else ABSENT
+        return Node(self.document, self.source, (*self.tokens, *keys), value)
 
     def stated(self, key: str) -> Node:
         """A member of the value or of the strongest trait that has it, reference not followed."""

@@ -28,7 +28,7 @@ from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
@@ -99,7 +99,7 @@ def check_json(node: Node, described: Any, findings: Findings) -> bool:
     errors = _errors(node.value, described)
     for error in errors:
         message = f"The example does not match the message's schema: {cut(explained(error))}."
-        findings.error(below(node, map(str, error.absolute_path)), message, "Correct the example or the schema.")
+        findings.error(node.own(*map(str, error.absolute_path)), message, "Correct the example or the schema.")
     return not errors
 
 
@@ -136,13 +136,6 @@ def as_sent(value: Any, content: Content = "json") -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def below(node: Node, keys: map[str] | Sequence[str]) -> Node:
-    """The node at a place inside a value."""
-    for key in keys:
-        node = node.own(key)
-    return node
-
-
 def shown(value: Any) -> str:
     """A decoded value as a message quotes it; None is an absent value."""
     return "nothing" if value is None else cut(quoted(value))
@@ -158,7 +151,7 @@ def _check_record(node: Node, schema: Any, findings: Findings) -> None:
         encoded(node.value, schema)
     except ValidationError as error:
         message = f"The example does not match the Avro schema, {error.reason}: {error.detail}."
-        findings.error(below(node, error.tokens), message, FIXES.get(error.reason, "Correct the example."))
+        findings.error(node.own(*error.tokens), message, FIXES.get(error.reason, "Correct the example."))
 
 
 def check_headers(message: Node, findings: Findings) -> None:

@@ -35,6 +35,7 @@ from gateway.core.codec.key import Key
 from gateway.core.codec.validation_error import ValidationError, pointer, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
+from gateway.core.message_demands import value_at
 from gateway.core.message_schema import schema_of_record, unknown_around
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.record_path import RecordPath, is_around, reads
@@ -158,7 +159,7 @@ def _check_topics(leading: list[Mapping], findings: Findings) -> None:
     """The header `mqtt.topic` of a Kafka example must be a topic of one of the message's streams."""
     addresses = [one.address for one in leading]
     for example in {example.place: example for one in leading for _, _, example in _pairs(one)}.values():
-        header = example.own("headers").own(TOPIC_HEADER)
+        header = example.own("headers", TOPIC_HEADER)
         is_known = any(each is None or each.match(header.text or "") is not None for each in addresses)
         if header.text is not None and not is_known:
             message = f"No stream of this record subscribes to the topic {quoted(header.value)}."
@@ -171,7 +172,7 @@ def _compare_headers(mapping: Mapping, findings: Findings) -> None:
     for sent, _, record in _pairs(mapping):
         headers = record.own("headers")
         for name in sorted(mapping.user_headers) if headers.is_mapping else ():
-            expected, given = headers.own(name), sent.own("headers").own(name)
+            expected, given = headers.own(name), sent.own("headers", name)
             if expected.value != given.value:
                 values = [examples.shown(None if one.is_absent else one.value) for one in (given, expected)]
                 message = f"The MQTT example of this name has {values[0]} in the header {name!r}; expected {values[1]}."
@@ -180,7 +181,7 @@ def _compare_headers(mapping: Mapping, findings: Findings) -> None:
 
 def _topic(example: Node | None) -> str | None:
     """The topic that a Kafka example states."""
-    return example.own("headers").own(TOPIC_HEADER).text if example else None
+    return example.own("headers", TOPIC_HEADER).text if example else None
 
 
 def _pairs(mapping: Mapping) -> Iterator[tuple[Node, Node, Node]]:
@@ -300,10 +301,9 @@ class _Trial:
         return *values, topic or self.address.topic(values)
 
     def _made_value(self, value: Any, parameter: Parameter) -> str:
-        for token in tokens(parameter.pointer or ""):
-            value = value.get(token) if isinstance(value, dict) else None
-        if parameter.pointer and isinstance(value, str):
-            return value
+        found = value_at(value, tokens(parameter.pointer or ""))
+        if parameter.pointer and isinstance(found, str):
+            return found
         described = self.mapping.channel.at("parameters", parameter.name)
         stated = [*described.at("examples").entries(), described.at("default"), *described.at("enum").entries()]
         return next((one.text for one in stated if one.text), parameter.name)
@@ -313,7 +313,7 @@ class _Trial:
         reason = dead_letter.reason
         if reason is Reason.NO_KEY and not self.mapping.keys:
             return  # the definition of the key is invalid, and reported
-        place = examples.below(node, tokens(dead_letter.pointer))
+        place = node.own(*tokens(dead_letter.pointer))
         message = f"The example would be a dead letter, {reason}: {examples.cut(dead_letter.detail)}."
         field, words = self._unread(place, path)
         if field and words:  # the fix is in the schema, so the finding is
@@ -331,16 +331,16 @@ class _Trial:
         found = find(record, (PAYLOAD, *path) if is_bare else path)
         if place.is_absent or not (found and found.field and found.type is found.field.type):
             return None, ""
-        node = examples.below(self.record.node, found.field.place)
+        node = self.record.node.own(*found.field.place)
         return node, source_advice.proposal(found.field, parse(examples.as_sent(place.value)))
 
     def _encoded(self, sent: Node, keys: tuple[str, ...], wanted: Any) -> tuple[Node | None, str]:
         """The field of bytes that takes an encoded text as it is, and the words with which it would not."""
         field = self.record.schema.record.field_named(keys[0]) if len(keys) == 1 and isinstance(wanted, bytes) else None
         for path in field.paths if field else ():
-            value = sent.value if self.record.whole else examples.below(sent, path).value
+            value = sent.value if self.record.whole else sent.own(*path).value
             if field and (words := source_advice.encoding(field, value, wanted)):
-                return examples.below(self.record.node, field.place), words
+                return self.record.node.own(*field.place), words
         return None, ""
 
     def _check_key(self, node: Node, key: bytes) -> None:
@@ -363,16 +363,14 @@ class _Trial:
             expected_key = key_of(parse(examples.as_sent(node.value)), texts)
         except ValidationError as error:
             if error.reason is Reason.NO_KEY:
-                place = examples.below(node, error.tokens)
+                place = node.own(*error.tokens)
                 self.findings.error(place, f"The record has no key: {error.detail}.", CORRECT)
             return
         for keys, wanted, given in _differences(self._read(expected), self._read(record)):
             values = f"{examples.shown(given)} here; expected {examples.shown(wanted)}"
             field, words = self._encoded(sent, keys, wanted)
             fix = f"Write {words}." if words else CORRECT
-            self.findings.error(
-                field or examples.below(node, keys), f"The MQTT example of this name gives {values}.", fix
-            )
+            self.findings.error(field or node.own(*keys), f"The MQTT example of this name gives {values}.", fix)
         if key != expected_key:
             values = f"{key.decode()!r}; expected {expected_key.decode()!r}"
             self.findings.error(node, f"The MQTT example of this name has the key {values}.", CORRECT)
