@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.contract.document import Node
-from gateway.core.avro_names import collected, completed, fullname_of, named_types
-from gateway.core.avro_schema import NAMED, PRIMITIVES, full_name
+from gateway.core.avro_names import collected, completed, named_types, unknown
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gateway.contract.document import Document
     from gateway.contract.findings import Findings
     from gateway.core.avro_names import Definition
@@ -85,15 +82,13 @@ class _Search:
         self._owners: dict[str, list[Path]] | None = None  # full name -> the files that define it
 
     def search(self, node: Node, inside: tuple[Node, ...]) -> None:
-        own, inside = named_types(node.value), (*inside, node)
-        for use, namespace in _uses(node, ""):
-            names = (full_name(use.text or "", namespace), use.text or "")
-            if names[0] in own or names[1] in own:
-                continue
-            owners = next((found for name in names if (found := self._found(name, node))), [])
+        inside = (*inside, node)
+        for place, text, fullname in unknown(node.value):
+            use = node.own(*place)
+            owners = self._found(fullname, node) or self._found(text, node)
             if len(owners) > 1:
                 listed = " and ".join(one.name for one in owners)
-                self.faults.append((use, f'"{use.text}" is defined in {listed}.', "Remove one of the definitions."))
+                self.faults.append((use, f'"{text}" is defined in {listed}.', "Remove one of the definitions."))
             for path in owners[:1]:
                 self._follow(use, path, inside)
 
@@ -131,22 +126,3 @@ class _Search:
         except ConfigurationError:
             return None  # the document has too many files; the name is then unknown
         return Node(self._document, source, (), source.data)
-
-
-def _uses(node: Node, namespace: str) -> Iterator[tuple[Node, str]]:
-    """Each name of a type in a schema that is no primitive, with the namespace that it is in."""
-    if node.text is not None:
-        if node.text not in PRIMITIVES:
-            yield node, namespace
-        return
-    for branch in node.own_entries():
-        yield from _uses(branch, namespace)
-    kind = node.own("type")
-    if kind.text in ("array", "map"):
-        yield from _uses(node.own("items" if kind.text == "array" else "values"), namespace)
-    elif kind.text in {*NAMED, "error"}:
-        inner = fullname_of(node.value, namespace).rpartition(".")[0]
-        for field in node.own("fields").own_entries():
-            yield from _uses(field.own("type"), inner)
-    elif not kind.is_absent:
-        yield from _uses(kind, namespace)

@@ -6,12 +6,14 @@ used again stays a name, and attributes such as `x-source` stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro_schema import NAMED, PRIMITIVES, full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
+
+    from gateway.core.avro_schema import Place
 
 Definition = dict[str, Any]
 
@@ -22,23 +24,31 @@ def fullname_of(definition: Definition, outer: str = "") -> str:
     return full_name(name if isinstance(name, str) else "", stated if isinstance(stated, str) else outer)
 
 
+class Unknown(NamedTuple):
+    """The use of a name that its schema does not define."""
+
+    place: Place
+    text: str
+    fullname: str
+
+
 def named_types(schema: Any) -> dict[str, Definition]:
     """The definitions in a schema by their full names, which they have as their names."""
-    found: dict[str, Definition] = {}
-    _Writer(lambda _: None, found).type(schema, "")
-    return found
+    writer = _Writer({}, {})
+    writer.type(schema, "", ())
+    return writer.found
+
+
+def unknown(schema: Any) -> list[Unknown]:
+    """The uses of names that a schema does not define."""
+    writer = _Writer({}, named_types(schema))
+    writer.type(schema, "", ())
+    return writer.unknown
 
 
 def completed(schema: Any, types: Mapping[str, Definition]) -> Any:
     """Write the definitions of names into a schema that does not define them; unknown names stay."""
-    return _Writer(types.get, {}, named_types(schema)).type(schema, "")
-
-
-def is_complete(schema: Any) -> bool:
-    """Tell whether a schema defines all types that it uses."""
-    missing: list[str] = []
-    _Writer(lambda name: missing.append(name), {}, named_types(schema)).type(schema, "")  # noqa: PLW0108 - append gives None
-    return not missing
+    return _Writer(types, named_types(schema)).type(schema, "", ())
 
 
 def collected(schemas: Iterable[Any]) -> dict[str, Definition]:
@@ -49,52 +59,49 @@ def collected(schemas: Iterable[Any]) -> dict[str, Definition]:
 class _Writer:
     """Writes a schema anew; it takes anything, because the schema may not be checked yet."""
 
-    def __init__(
-        self,
-        find: Callable[[str], Definition | None],
-        found: dict[str, Definition],
-        own: Mapping[str, Definition] | None = None,
-    ) -> None:
-        self._find = find
-        self._found = found
-        self._own = own or {}
+    def __init__(self, types: Mapping[str, Definition], own: Mapping[str, Definition]) -> None:
+        self.found: dict[str, Definition] = {}
+        self.unknown: list[Unknown] = []
+        self._types = types
+        self._own = own
 
-    def type(self, schema: Any, namespace: str) -> Any:
+    def type(self, schema: Any, namespace: str, place: Place) -> Any:
         if isinstance(schema, list):
-            return [self.type(branch, namespace) for branch in schema]
+            return [self.type(branch, namespace, (*place, str(index))) for index, branch in enumerate(schema)]
         if isinstance(schema, str):
-            return self._name(schema, namespace)
+            return self._name(schema, namespace, place)
         if not isinstance(schema, dict):
             return schema
         kind = schema.get("type")
-        if kind in ("array", "map"):
-            below = "items" if kind == "array" else "values"
-            return schema | {below: self.type(schema[below], namespace)} if below in schema else schema
         if isinstance(kind, str) and (kind in NAMED or kind == "error"):
-            return self._definition(schema, namespace)
-        return schema | {"type": self.type(kind, namespace)} if "type" in schema else schema
+            return self._definition(schema, namespace, place)
+        below = {"array": "items", "map": "values"}.get(kind, "type") if isinstance(kind, str) else "type"
+        return self._member(schema, below, namespace, place)
 
-    def _definition(self, schema: Definition, namespace: str) -> Any:
+    def _member(self, schema: Any, key: str, namespace: str, place: Place) -> Any:
+        has_type = isinstance(schema, dict) and key in schema
+        return schema | {key: self.type(schema[key], namespace, (*place, key))} if has_type else schema
+
+    def _definition(self, schema: Definition, namespace: str, place: Place) -> Any:
         name = fullname_of(schema, namespace)
-        if name in self._found:
+        if name in self.found:
             return name  # it was written in before, because it is used before
-        self._found[name] = schema | {"name": name}
+        self.found[name] = schema | {"name": name}
         fields = schema.get("fields")
         if not isinstance(fields, list):
             return schema
-        inner = name.rpartition(".")[0]
-        return schema | {"fields": [self._field(one, inner) for one in fields]}
+        places = (((*place, "fields", str(index)), one) for index, one in enumerate(fields))
+        return schema | {"fields": [self._member(one, "type", name.rpartition(".")[0], at) for at, one in places]}
 
-    def _field(self, field: Any, namespace: str) -> Any:
-        has_type = isinstance(field, dict) and "type" in field
-        return field | {"type": self.type(field["type"], namespace)} if has_type else field
-
-    def _name(self, name: str, namespace: str) -> Any:
+    def _name(self, name: str, namespace: str, place: Place) -> Any:
         known = (full_name(name, namespace), name)
-        if name in PRIMITIVES or any(one in self._found or one in self._own for one in known):
+        if name in PRIMITIVES or any(one in self.found or one in self._own for one in known):
             return name
-        definition = next((one for each in known if (one := self._find(each))), None)
-        return name if definition is None else self._definition(_in_namespace(definition, namespace), namespace)
+        definition = next((self._types[one] for one in known if one in self._types), None)
+        if definition is None:
+            self.unknown.append(Unknown(place, name, known[0]))
+            return name
+        return self._definition(_in_namespace(definition, namespace), namespace, place)
 
 
 def _in_namespace(definition: Definition, namespace: str) -> Definition:

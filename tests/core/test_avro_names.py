@@ -7,7 +7,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from gateway.core.avro_names import collected, completed, fullname_of, is_complete, named_types
+from gateway.core.avro_names import collected, completed, fullname_of, named_types, unknown
 from gateway.core.avro_schema import build
 from gateway.registry.canonical_form import form_of
 
@@ -70,9 +70,11 @@ def test_a_schema_that_is_not_valid_stays_as_it_is(broken: Any) -> None:
     assert completed(broken, collected([broken, UNIT])) == broken
 
 
-def test_is_complete_tells_whether_names_are_missing() -> None:
-    assert is_complete(record("R", UNIT, "a.Unit"))
-    assert not is_complete(record("R", "a.Unit"))
+def test_unknown_gives_names_that_the_schema_does_not_define_and_their_places() -> None:
+    assert not unknown(record("R", UNIT, "a.Unit"))
+    assert not unknown(record("R", "a.Unit", UNIT))
+    used = record("b.R", {"type": "array", "items": ["null", "Unit"]})
+    assert unknown(used) == [(("fields", "0", "type", "items", "1"), "Unit", "b.Unit")]
 
 
 def test_named_types_have_full_names() -> None:

@@ -72,7 +72,7 @@ def parse_with(text: str, label: str, beside: Callable[[], Iterable[str]]) -> Sc
     """Parse a former version of a file, which may use types of the files that were beside it."""
     try:
         schema = json.loads(text)
-        others = [] if avro_names.is_complete(schema) else [_json(one) for one in beside()]
+        others = [_json(one) for one in beside()] if avro_names.unknown(schema) else []
     except ValueError:
         return parse(text, label)  # which says what is wrong
     return parse(json.dumps(avro_names.completed(schema, avro_names.collected(others))), label)
