@@ -77,10 +77,7 @@ def load(node: Node, findings: Findings) -> Record | None:
         rules.wrong(*fault)
     if rules.faults or not all(_is_valid_part(one, others.without(one), findings) for one in others.files):
         return None
-    rules.check(node)
-    definition = others.complete(node.value)
-    for fault in () if rules.faults else source_rules.faults(node, build(definition)):
-        rules.wrong(*fault)
+    definition = _checked(node, others, rules)
     sources = _Sources(rules.wrong, node).read()
     if rules.faults or not _accepted_by_fastavro(node, definition, findings):
         return None
@@ -90,11 +87,18 @@ def load(node: Node, findings: Findings) -> Record | None:
 def _is_valid_part(node: Node, others: Beside, findings: Findings) -> bool:
     """Check a file whose types another one uses."""
     rules = AvroRules(findings, is_strict=True, others=others)
-    rules.check(node)
-    for fault in () if rules.faults else source_rules.faults(node, build(others.complete(node.value))):
-        rules.wrong(*fault)
+    _checked(node, others, rules)
     _Sources(rules.wrong, node).refuse_inside(node)
     return not rules.faults
+
+
+def _checked(node: Node, others: Beside, rules: AvroRules) -> Any:
+    """Check a file; gives its schema with the definitions of others written in."""
+    rules.check(node)
+    definition = others.complete(node.value)
+    for fault in () if rules.faults else source_rules.faults(node, build(definition)):
+        rules.wrong(*fault)
+    return definition
 
 
 def _record(node: Node, definition: Any, sources: dict[str, tuple[str, ...]]) -> Record:

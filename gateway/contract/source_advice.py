@@ -12,6 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.source_rules import nullable
 from gateway.core.avro_schema import LOCATION, SOURCE, AvroType
 from gateway.core.codec.precise_encoder import takes
 from gateway.core.codec.validation_error import ValidationError
@@ -72,11 +73,9 @@ def _with(field: Field, words: Words) -> Field:
     attributes = {**field.attributes, SOURCE: location | dict(field.words) | words}
     if "nulls" not in words or field.type.is_nullable:
         return replace(field, attributes=attributes)
-    stated, null = attributes["type"], AvroType("null")
-    branches = stated if isinstance(stated, list) else [stated]
-    inner = (*field.type.branches, null) if field.has_default else (null, *field.type.branches)
-    attributes["type"] = [*branches, "null"] if field.has_default else ["null", *branches]
-    return replace(field, attributes=attributes, type=AvroType("union", field.type.place, inner=inner))
+    inner, null = field.type.branches, (AvroType("null"),)
+    union = AvroType("union", field.type.place, inner=inner + null if field.has_default else null + inner)
+    return replace(field, attributes=attributes | {"type": nullable(field)}, type=union)
 
 
 def _of_text(avro_type: AvroType, text: str) -> Iterator[Words]:
@@ -86,7 +85,7 @@ def _of_text(avro_type: AvroType, text: str) -> Iterator[Words]:
     elif avro_type.time:
         yield from (FLOOR, ZONE, ZONE | FLOOR)
         yield from _of_number(avro_type, {"parse": "number"}, text)
-    elif avro_type.kind in {"bytes", "fixed"} and avro_type.logical is None:
+    elif avro_type.is_bytes:
         is_url = not {"-", "_"}.isdisjoint(text)
         yield from ({"parse": name} for name in ("hex", "base64url" if is_url else "base64"))  # most hex is base64 too
     else:

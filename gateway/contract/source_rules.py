@@ -43,9 +43,7 @@ def faults(record: Node, model: AvroType) -> Iterator[Fault]:
     """The faults of all words in a valid Avro schema; `model` is its model."""
     for each in types(model):
         for field in each.fields:
-            node = record
-            for key in field.place:
-                node = node.own(key)
+            node = record.own(*field.place)
             if node.own(SOURCE).is_mapping:
                 yield from _Checked(node, field).faults()
 
@@ -56,10 +54,6 @@ def _is_number(avro_type: AvroType) -> bool:
 
 def _is_boolean(avro_type: AvroType) -> bool:
     return avro_type.kind == "boolean"
-
-
-def _is_bytes(avro_type: AvroType) -> bool:
-    return avro_type.kind in {"bytes", "fixed"} and avro_type.logical is None
 
 
 def _is_moment(avro_type: AvroType) -> bool:
@@ -94,7 +88,7 @@ def parsed_to(avro_type: AvroType) -> tuple[str, ...]:
     """What a text can be read as for a type."""
     if _is_number(avro_type):
         return ("number",)
-    return ("boolean",) if _is_boolean(avro_type) else PARSED[2:] if _is_bytes(avro_type) else ()
+    return ("boolean",) if _is_boolean(avro_type) else PARSED[2:] if avro_type.is_bytes else ()
 
 
 class _Checked:
@@ -128,7 +122,9 @@ class _Checked:
         if word in LISTS:
             yield from self._list(node)
         if word == "nulls" and not self._field.type.is_nullable:
-            yield self._node, "The field cannot be null, but x-source has nulls.", self._nullable()
+            text = json.dumps(nullable(self._field), ensure_ascii=False)
+            fix = f'Write "type": {text}.' if len(text) <= LONGEST else 'Make its type a union with "null".'
+            yield self._node, "The field cannot be null, but x-source has nulls.", fix
 
     def _value(self, word: str, value: Any) -> tuple[str, str] | None:
         """What is wrong with the value of a word, and a fix where there is a better one than an example."""
@@ -157,19 +153,19 @@ class _Checked:
                 yield one, f"{quoted(one.value)} is also in {other}.", "Remove it."
             seen[canonical(one.value)] = node.tokens[-1]
 
-    def _nullable(self) -> str:
-        definition = self._node.own("type").value
-        branches = definition if isinstance(definition, list) else [definition]
-        both = [*branches, "null"] if self._field.has_default else ["null", *branches]
-        text = json.dumps(both, ensure_ascii=False)
-        return f'Write "type": {text}.' if len(text) <= LONGEST else 'Make its type a union with "null".'
-
     def _together(self, words: set[str]) -> Iterator[Fault]:
         """Words that contradict each other, or that need another one."""
         if "parse" in words and (others := [word for word in ("trues", "falses", "zone") if word in words]):
             yield self._stated.own("parse"), f"The text is already read by {' and '.join(others)}.", "Remove it."
         if "repeated" in words and "zone" not in words:
             yield self._stated.own("repeated"), "Without a zone no hour repeats.", f"Write {WORDS['zone'].example}."
+
+
+def nullable(field: Field) -> list[Any]:
+    """The type of a field, as its schema writes it, in a union with null; a default is of the first branch."""
+    stated = field.attributes["type"]
+    branches = stated if isinstance(stated, list) else [stated]
+    return [*branches, "null"] if field.has_default else ["null", *branches]
 
 
 def _choice(value: Any, known: tuple[str, ...], fault: str) -> tuple[str, str] | None:

@@ -99,6 +99,11 @@ class AvroType:
         return self.logical is not None and self.logical.is_exact
 
     @property
+    def is_bytes(self) -> bool:
+        """True for bytes and fixed of any content, which a logical type would restrict."""
+        return self.kind in {"bytes", "fixed"} and self.logical is None
+
+    @property
     def time(self) -> TimeForm | None:
         """How a date or time stands in JSON; None for other types."""
         return self.logical.time if self.logical else None

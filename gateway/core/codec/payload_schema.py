@@ -360,7 +360,7 @@ def _allowed(stated: Any) -> set[str]:
 def _takes_bytes(place: Place) -> bool:
     """Tell whether the first type that takes text is one of bytes, in which any byte may be."""
     first = next((each for each in place.types if "text" in each.json_kinds), None)
-    return first is not None and first.kind in {"bytes", "fixed"} and first.logical is None
+    return first is not None and first.is_bytes
 
 
 def _list(value: Any) -> list[Any]:

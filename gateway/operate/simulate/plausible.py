@@ -342,7 +342,7 @@ class Plausible:
     def _encoded(self, made: Any, branch: AvroType, limits: Limits) -> str | None:
         """Write bytes in their `contentEncoding`."""
         encode = next(map(ENCODERS.get, limits.of("contentEncoding")), None)
-        if encode is None or branch.kind not in {"bytes", "fixed"} or branch.logical or not isinstance(made, str):
+        if encode is None or not branch.is_bytes or not isinstance(made, str):
             return None
         return encode(made.encode("latin-1")).decode()
 
