@@ -50,8 +50,8 @@ def _check(node: Node, schema: Any, place: Place, payload: Payload, findings: Fi
         for keyword in unenforced(below, inner):
             stated = node.at(*path, keyword)
             if not _is_violation(keyword, stated) and (explained := _explained(keyword, stated, inner)):
-                # in the outermost schema, true and false are the switch for all members that no field reads
-                is_switch = keyword == "additionalProperties" and not path and stated.boolean is not None
+                # in the schema of an object itself, true and false are the switch for all members that no field reads
+                is_switch = keyword == "additionalProperties" and "allOf" not in path and stated.boolean is not None
                 if not is_switch and (keyword != "additionalProperties" or payload.unknown == "reject"):
                     findings.warning(stated, *explained)
         if keyword := contradiction(below):
@@ -125,7 +125,7 @@ _Explain = Callable[["Node", "Place"], "tuple[str, str] | None"]
 _OF_KEYWORDS: dict[str, _Explain] = {
     "additionalProperties": _fixed(
         "additionalProperties has no effect here: readings with members that no field reads are dead letters.",
-        "Write additionalProperties: true in the outermost schema of the payload to ignore all such members.",
+        "Write additionalProperties: true in the schema of the object itself to ignore such members.",
     ),
     "contentEncoding": _unknown_encoding,
     "format": _unchecked_format,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from gateway.contract.records import EXAMPLE, RECORDS
 from gateway.core.codec.validation_error import pointer, tokens
-from gateway.core.message_schema import describes, keywords, schema_at, unknown_around
-from gateway.core.record_path import ENVELOPE, PARAMETER, common, is_around, reads
+from gateway.core.message_schema import describes, keywords, schema_at, unread_around
+from gateway.core.record_path import ENVELOPE, PARAMETER, common, is_around, reads, unread_after
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def check(payload: Payload, record: Record, findings: Findings) -> bool:
         if fault:
             findings.error(place, fault, fix)
             is_readable = False
-    if unknown_around(payload.around) == "reject":
-        _check_unread(payload, record, findings)
+    _check_unread(payload, record, findings)
     return is_readable
 
 
@@ -90,13 +89,17 @@ def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
     """Report described members beside the way to the records that no field reads."""
-    node, above = payload.around_node, tuple[str, ...]()
+    node, above, unread = payload.around_node, tuple[str, ...](), unread_around(payload.around)
     read = [tokens(one.removeprefix(ENVELOPE)) for one in reads(record.schema.record) if one.startswith(ENVELOPE)]
     for step in payload.steps:
         for name, member in node.at("properties").members() if node and step.kind == "member" else ():
-            if name != step.name and not any(path[: len(above) + 1] == (*above, name) for path in read):
+            if (
+                unread.refuses
+                and name != step.name
+                and not any(path[: len(above) + 1] == (*above, name) for path in read)
+            ):
                 text = (
                     f"No field of {record.schema.fullname} reads {name!r}; messages that have it would be dead letters."
                 )
                 findings.error(member, text, "Add a field to the record, or remove the member.")
-        node, above = node and node.at(*keywords(step)), (*above, str(step))
+        node, above, unread = node and node.at(*keywords(step)), (*above, str(step)), unread_after(step, unread)

@@ -36,7 +36,7 @@ from gateway.core.codec.validation_error import ValidationError, pointer, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
 from gateway.core.message_demands import value_at
-from gateway.core.message_schema import schema_of_record, unknown_around
+from gateway.core.message_schema import schema_of_record, unread_around
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.record_path import RecordPath, is_around, reads
 from gateway.core.transform import key_parts
@@ -253,7 +253,7 @@ class _Trial:
     def path(self) -> RecordPath:
         """The path to the records in a message."""
         payload = self.mapping.payload
-        return RecordPath(payload.steps, self.record.schema.record, unknown_around(payload.around))
+        return RecordPath(payload.steps, self.record.schema.record, unread_around(payload.around))
 
     def run(self, example: _Example, namesake: Node | None) -> Findings:
         """Run the example of a reading, and compare the result with the Kafka example of its name."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import records, schema
 from gateway.contract.document import ReferenceFault, TooLargeError, quoted
+from gateway.core.codec.unread import is_open
 from gateway.core.codec.validation_error import tokens
 from gateway.core.message_schema import describes, keywords, schema_at
 from gateway.core.record_path import EACH_ITEM, is_around
@@ -90,7 +91,7 @@ class Payloads:
         elif not stated.is_absent and stated.boolean is None:
             self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
         schema = payload.json_schema
-        is_allowed = schema.get("additionalProperties") is True if isinstance(schema, dict) else stated.boolean
+        is_allowed = is_open(schema) if isinstance(schema, dict) else stated.boolean
         return "ignore" if is_allowed else "reject"
 
     def payload(self, message: Node) -> Payload | None:

@@ -24,7 +24,7 @@ from msgspec import structs
 from gateway.core.codec.compiled import parse_plain
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.validation_error import ValidationError, pointer, tokens
-from gateway.core.message_schema import only_counts, rules_around, unknown_around
+from gateway.core.message_schema import only_counts, rules_around, unread_around
 from gateway.core.reading import DeadLetter, Reading, Reason, Record, TransformResults, transform_each
 from gateway.core.record_path import MAX_BYTES, RecordPath
 
@@ -47,7 +47,7 @@ class ArrayTransform:
         record = stream.route.schema.record
         self._transform = transform
         self._payload_limit = payload_limit
-        self._path = RecordPath(stream.steps, record, unknown_around(stream.array_schema))
+        self._path = RecordPath(stream.steps, record, unread_around(stream.array_schema))
         self._rules = rules_around(stream.array_schema, stream.steps, record)
         self._only_counts = self._rules is not None and only_counts(self._rules)
 

@@ -171,6 +171,11 @@ class AvroType:
         """The field of a record that takes the payload as a whole."""
         return next((each for each in self.fields if each.takes_whole), None)
 
+    @property
+    def collects(self) -> bool:
+        """True when a field of the record takes the members that no other field reads."""
+        return any(each.collects for each in self.fields)
+
     def field_named(self, name: str) -> Field | None:
         """Find a field of a record; None when there is none, or when the type is not a record."""
         return next((each for each in self.fields if each.name == name), None)

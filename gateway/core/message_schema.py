@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.keywords import TESTS
 from gateway.core.codec.payload_schema import Rules
+from gateway.core.codec.unread import is_open, unread
 from gateway.core.codec.validation_error import tokens
 from gateway.core.record_path import ENVELOPE, common, reads
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.codec.conversion import Unknown
+    from gateway.core.codec.unread import Unread
     from gateway.core.record_path import Step
 
 _COUNTS = frozenset({"minItems", "maxItems", "minProperties", "maxProperties"})
@@ -29,7 +31,12 @@ _TYPE_OF = {"member": "object", "items": "array", "members": "object"}
 
 def unknown_around(schema: Any) -> Unknown:
     """What happens to members of the envelope that no record reads."""
-    return "ignore" if isinstance(schema, dict) and schema.get("additionalProperties") is True else "reject"
+    return "ignore" if isinstance(schema, dict) and is_open(schema) else "reject"
+
+
+def unread_around(schema: Any) -> Unread:
+    """What objects of the envelope do with members that no record reads."""
+    return unread(schema, ignores=unknown_around(schema) == "ignore")
 
 
 def keywords(step: Step) -> Path:

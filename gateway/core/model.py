@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from gateway.core.codec.unread import IGNORED
 from gateway.core.codec.validation_error import shown
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import carried
@@ -210,7 +211,7 @@ class Stream:
         """The readings in the examples' payloads."""
         if not self.is_array:
             return self.examples
-        path = RecordPath(self.steps, self.route.avro.record, "ignore")
+        path = RecordPath(self.steps, self.route.avro.record, IGNORED)
         return tuple(reading for example in self.examples for reading in path.readings(example))
 
     @property

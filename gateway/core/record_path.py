@@ -27,6 +27,7 @@ from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import MAX_DEPTH, check_nesting, parse
 from gateway.core.codec.precise_encoder import UNREAD
 from gateway.core.codec.primitives import wrong_type
+from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.validation_error import ValidationError, shown, tokens
 from gateway.core.reading import Reason
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gateway.core.avro_schema import AvroType, Path
-    from gateway.core.codec.conversion import Unknown
+    from gateway.core.codec.unread import Unread
 
 MAX_RECORDS = 10_000
 MAX_BYTES = 16 * 2**20  # of the texts of a message's records, and of the keys, values and headers of those in Kafka
@@ -75,12 +76,14 @@ class RecordPath:
     Args:
         steps: lead to the records; the last one leads to several.
         record: the Avro record that each becomes; its fields say what is read of the envelope.
-        unknown: what to do with members of the envelope that no field reads.
+        unread: what objects of the message around the records do with members that no field reads.
     """
 
-    def __init__(self, steps: Sequence[Step], record: AvroType, unknown: Unknown = "reject") -> None:
+    def __init__(self, steps: Sequence[Step], record: AvroType, unread: Unread = REFUSED) -> None:
         self._steps = steps
-        self._rejects = unknown == "reject"
+        self._unread = [unread]  # of the values that each step is taken from
+        for step in steps:
+            self._unread.append(unread_after(step, self._unread[-1]))
         self._reads = reads(record)
         self._is_whole = record.whole_field is not None
         self._is_plain = steps == EACH_ITEM and not self._reads
@@ -154,7 +157,7 @@ class RecordPath:
             names = [_member(expression, _quoted(name)) for name in members] if expression in self._reads else []
             return list(members), list(members.values()), names
         below = members.pop(step.name, None)
-        beside = list(self._beside(members, self._trees[len(place)], place))
+        beside = list(self._beside(members, self._trees[len(place)], self._unread[len(place)], place))
         if below is None:
             raise ValidationError(Reason.MISSING, "the records of the message are here", *place, step.name)
         return [step.name], [below], [b",".join(beside)] if beside else []
@@ -212,14 +215,15 @@ class RecordPath:
                 node[path[-1]] = expression
         return tree
 
-    def _beside(self, members: dict[str, msgspec.Raw], tree: Tree, place: Path) -> Iterator[bytes]:
+    def _beside(self, members: dict[str, msgspec.Raw], tree: Tree, unread: Unread, place: Path) -> Iterator[bytes]:
         """Write what is read of an object, as members; check those that are not read."""
         for name, text in members.items():
             read = tree.get(name)
-            if read is None and self._rejects:
+            if read is None and unread.refuses:
                 raise ValidationError(Reason.EXTRA_FIELD, UNREAD, *place, name)
             if isinstance(read, dict):
-                yield from self._beside(_object(text, (*place, name)), read, (*place, name))
+                inside = _object(text, (*place, name))
+                yield from self._beside(inside, read, unread.member(name), (*place, name))
                 continue
             _check(text, (*place, name))
             if read is not None:
@@ -261,6 +265,13 @@ class _Cuts:
 def reads(record: AvroType) -> list[str]:
     """List the expressions by which fields of a record read the message around it."""
     return list(dict.fromkeys(path[0] for field in record.fields for path in field.paths if is_around(path)))
+
+
+def unread_after(step: Step, unread: Unread) -> Unread:
+    """Give what the values that a step leads to do with members that no field reads."""
+    if step.kind == "items":
+        return unread.item
+    return unread.member(step.name) if step.kind == "member" else unread.members
 
 
 def _leads(steps: Sequence[Step], path: Path) -> bool:

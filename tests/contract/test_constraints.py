@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.core.reading import DeadLetter, Reading, Reason
 from gateway.core.stream_transform import transform_of
+from tests.contract.conftest import REPOSITORY, Copy
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Copy
+    from pathlib import Path
 
 PAYLOAD = "#/components/messages/widgetReadingJson/payload"
 TEMPERATURE = "temp_celcius: {type: number}"
@@ -138,3 +140,14 @@ def test_an_array_has_constraints_of_its_own(copy: Copy) -> None:
     for payload, reason in reasons.items():
         result = transform(Reading("receiveWidgetLine", b"widgets/w01", payload.encode(), 0))
         assert (result.reason if isinstance(result, DeadLetter) else None) == reason
+
+
+def test_an_object_that_allows_other_members_ignores_them(tmp_path: Path) -> None:
+    """`additionalProperties: true` of an object inside the payload is for that object alone."""
+    shutil.copytree(REPOSITORY / "docs" / "steps" / "6", tmp_path, dirs_exist_ok=True)
+    copy = Copy(tmp_path)
+    copy.edit("probe: {type: object,", "probe: {type: object, additionalProperties: true,")
+    copy.edit("probe: {C: 231}", "probe: {C: 231, F: 448}")
+    assert copy.findings() == []
+    copy.edit("at: '2026", "to: 1, at: '2026")
+    assert [one.severity for one in copy.findings()] == ["error"]

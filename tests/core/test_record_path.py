@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core.avro_schema import build
 from gateway.core.codec.json_text import parse
+from gateway.core.codec.unread import IGNORED, unread
 from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.reading import Reason
 from gateway.core.record_path import EACH_ITEM, MAX_BYTES, RecordPath, Step
@@ -43,6 +44,7 @@ def texts(cutter: RecordPath, message: Any) -> list[Any]:
     return [json.loads(text) for group in cutter.cut(payload) for text in group.texts]
 
 
+IN_META = unread({"properties": {"meta": {"additionalProperties": True}}}, ignores=False)
 T, U, D = "$message.envelope#/timestamp", "$message.envelope#/meta/unit", "$message.parameter#/device"
 
 
@@ -54,7 +56,9 @@ T, U, D = "$message.envelope#/timestamp", "$message.envelope#/meta/unit", "$mess
         (path(VALUES, VALUE, TIME), {"timestamp": 5, "values": [{"v": 1}, {}, 3]}, [{"v": 1, T: 5}, {T: 5}, 3]),
         (path(VALUES, VALUE, TIME, UNIT), {"values": [{"v": 1}], "meta": {"unit": "C"}}, [{"v": 1, U: "C"}]),
         (path(VALUES, VALUE), {"values": [{"v": 1}]}, [{"v": 1}]),
-        (path(VALUES, VALUE, unknown="ignore"), {"x": 1, "values": [{"v": 1}]}, [{"v": 1}]),
+        (path(VALUES, VALUE, unread=IGNORED), {"x": 1, "values": [{"v": 1}]}, [{"v": 1}]),
+        (path(VALUES, VALUE, UNIT, unread=IN_META), {"values": [{"v": 1}], "meta": {"unit": "C", "x": 1}},
+         [{"v": 1, U: "C"}]),
         (path(DEVICES, VALUE, DEVICE), {"A": [{"v": 1}, {"v": 2}], "B": [], "C": [{"v": 3}]},
          [{"v": 1, D: "A"}, {"v": 2, D: "A"}, {"v": 3, D: "C"}]),
         (path(DEEP, VALUE, LINE, NAME), {"lines": {"1": {"name": "one", "points": [{"v": 1}]}}},
@@ -81,9 +85,9 @@ def test_cut_writes_what_each_record_reads_into_its_text(cutter: RecordPath, mes
         (path(VALUES, VALUE, TIME), b'{"values":[{}],"x":1}', Reason.EXTRA_FIELD, "/x"),
         (path(VALUES, VALUE, UNIT), b'{"values":[{}],"meta":{"x":1}}', Reason.EXTRA_FIELD, "/meta/x"),
         (path(VALUES, VALUE, UNIT), b'{"values":[{}],"meta":1}', Reason.WRONG_TYPE, "/meta"),
-        (path(VALUES, VALUE, unknown="ignore"), b'{"x":"\xff","values":[{}]}', Reason.BAD_ENCODING, "/x"),
-        (path(VALUES, VALUE, unknown="ignore"), b'{"x":"\\ud800","values":[{}]}', Reason.BAD_ENCODING, "/x"),
-        (path(VALUES, VALUE, unknown="ignore"), b'{"x":%b,"values":[{}]}' % (b"[" * 40 + b"]" * 40),
+        (path(VALUES, VALUE, unread=IGNORED), b'{"x":"\xff","values":[{}]}', Reason.BAD_ENCODING, "/x"),
+        (path(VALUES, VALUE, unread=IGNORED), b'{"x":"\\ud800","values":[{}]}', Reason.BAD_ENCODING, "/x"),
+        (path(VALUES, VALUE, unread=IGNORED), b'{"x":%b,"values":[{}]}' % (b"[" * 40 + b"]" * 40),
          Reason.TOO_DEEP, "/x"),
         (path(VALUES, VALUE, TIME), b'{"timestamp":1,"values":[{},', Reason.NOT_JSON, ""),
         (path(VALUES, VALUE, TIME), b'{"timestamp":1,"values":[{"$message.envelope#/timestamp":2}]}',

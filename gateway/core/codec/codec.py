@@ -48,7 +48,7 @@ class Codec:
         self._is_whole = conversion.whole_field is not None
         self._prefix = conversion.prefix
         self._rules = rules_of(conversion)
-        self._encode = compile_encoder(record, conversion.unknown)
+        self._encode = compile_encoder(record, conversion.unread)
         self._key = Key(record, conversion.keys, conversion.separator)
         self._event_time = EventTime(record, conversion.event_time) if conversion.event_time else None
         self._sequence = tokens(conversion.sequence) if conversion.sequence else None

@@ -47,6 +47,7 @@ from gateway.core.codec.primitives import long
 from gateway.core.codec.scalar_payload import text_reader
 from gateway.core.codec.schema_facts import SchemaFacts
 from gateway.core.codec.source_text import Known, SourceWriter
+from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import tokens
 
@@ -54,9 +55,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.core.avro_schema import Field
-    from gateway.core.codec.conversion import Content, Conversion, Encoded, Prepared, Unknown
+    from gateway.core.codec.conversion import Content, Conversion, Encoded, Prepared
     from gateway.core.codec.payload_schema import Rules
     from gateway.core.codec.source_text import Part
+    from gateway.core.codec.unread import Unread
 
 _OF_PARAMETER = "text", "utf", "avro"  # its text, its UTF-8, and its Avro string
 _NAME = re.compile(r"\b[a-z]+\d+\b")
@@ -90,11 +92,11 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None, *, is_parse
     """
     record, parameters = conversion.record, conversion.parameters
     program, facts = SourceWriter(), SchemaFacts(record)
-    types = TypeCode(program, facts, conversion.unknown)
+    types = TypeCode(program, facts, {"v0": conversion.unread})
     with program.block(f"def encode(payload, prepared{', v0' * is_parsed}):"):
         # the payload becomes Python objects, and passes its schema; what the topic contributes has variables
         filled = _topic(types, parameters)
-        _write_decoding(program, facts, conversion.unknown, is_parsed=is_parsed and not facts.has_decimals)
+        _write_decoding(program, facts, conversion.unread, is_parsed=is_parsed and not facts.has_decimals)
         if rules:
             SchemaCode(program, has_decimals=facts.has_decimals).write(rules, "v0")
         if whole := conversion.whole_field:
@@ -139,7 +141,7 @@ def _topic(types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
     return filled
 
 
-def _write_decoding(program: SourceWriter, facts: SchemaFacts, unknown: Unknown, *, is_parsed: bool) -> None:
+def _write_decoding(program: SourceWriter, facts: SchemaFacts, unread: Unread, *, is_parsed: bool) -> None:
     """Write the parsing, and the check of the depth where the code that follows may not refuse what is too deep."""
     decode = msgspec.json.Decoder(float_hook=Decimal if facts.has_decimals else None).decode
     program.bound |= {"check_depth": check_depth, "check_nesting": check_nesting, "decode": decode}
@@ -147,7 +149,7 @@ def _write_decoding(program: SourceWriter, facts: SchemaFacts, unknown: Unknown,
         may_nest = f"len(payload) > {_SHORT} and ({ord('[')} in payload or len(payload) > {_FLAT})"
         program.line(f"if {may_nest}: check_nesting(payload)")
         program.line("v0 = decode(payload)")
-    if unknown == "ignore" or facts.levels > MAX_DEPTH:
+    if unread is not REFUSED or facts.levels > MAX_DEPTH:
         program.line(f"if payload.count(b'[') + payload.count(b'{{') > {MAX_DEPTH}: check_depth(v0)")
 
 

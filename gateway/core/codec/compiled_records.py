@@ -33,7 +33,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.compiled_values import ReaderCode
-from gateway.core.codec.precise_encoder import encode_default
+from gateway.core.codec.precise_encoder import encode_default, unread_by
+from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.codec.value_reader import reader_of
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gateway.core.avro_schema import AvroType, Field, Path
-    from gateway.core.codec.conversion import Unknown
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import Part, SourceWriter
+    from gateway.core.codec.unread import Unread
     from gateway.core.codec.value_reader import ValueReader
 
+_Use = tuple[int, int]  # a record by its identity, and by that of what it does with members that no field reads
 Tree = dict[str, Any]  # name of a member -> None when it is read whole, or the tree of what is read of it
 
 
@@ -82,18 +84,18 @@ class RecordCode:
         check_class: Callable[[str, str], None],
         program: SourceWriter,
         facts: SchemaFacts,
-        unknown: Unknown,
+        unread: dict[str, Unread],
     ) -> None:
         self._write_value = write_value
         self._check_class = check_class
         self._program = program
         self._facts = facts
-        self._unknown = unknown
+        self.unread = unread  # variable of an object, or of what holds objects -> what it does with unread members
         self._readers = ReaderCode(program, has_decimals=facts.has_decimals)
         self._read_as: dict[str, str] = {}  # variable of a value in the payload -> of what its reader makes of it
-        self._functions: dict[int, str] = {}  # identity of a record that is used again -> its function
-        self._unwritten: list[AvroType] = []  # records whose function is still to be written
-        self._begun: set[int] = set()  # identities of the records whose code is written in place
+        self._functions: dict[_Use, str] = {}  # records that are used again -> their functions
+        self._unwritten: list[tuple[AvroType, Unread]] = []  # records whose function is still to be written
+        self._begun: set[_Use] = set()  # records whose code is written in place
         self._written: dict[str, dict[str, tuple[FieldCode, str]]] = {}  # an object's variable -> fields and variables
         self._members: dict[str, Mapping[Path, str]] = {}  # an object's variable -> the variables of its members
 
@@ -105,9 +107,10 @@ class RecordCode:
         `filled` has the variable of the text for each member that the topic contains too. `counted` is the path of the
         member that `number` is asked for: no default stands in for it.
         """
-        if id(record) in self._begun:
+        use = id(record), id(self.unread_of(value))
+        if use in self._begun:
             return [self._call(record, value)]
-        self._begun.add(id(record))
+        self._begun.add(use)
         return self._write_in_place(record, value, filled or {}, counted)
 
     def _write_in_place(
@@ -115,7 +118,10 @@ class RecordCode:
     ) -> list[Part]:
         # first all members are taken out, then each value is checked and encoded, in the order of the fields
         fields = [_field_code(field, counted) for field in record.fields]
-        values = self._read(fields, value, filled)
+        unread = self.unread_of(value).strict if record.collects else self.unread_of(value)
+        values = self._read(fields, value, filled, unread)
+        for field, variable in zip(fields, values, strict=True):
+            self.unread[variable] = unread_by(field.source, record, unread)
         self._written[value] = {
             field.source.name: (field, variable) for field, variable in zip(fields, values, strict=True)
         }
@@ -159,16 +165,23 @@ class RecordCode:
 
     def _call(self, record: AvroType, value: str) -> str:
         """Write the call of a record's function; give the expression of its bytes."""
-        if id(record) not in self._functions:
-            self._functions[id(record)] = f"record{len(self._functions)}"
-            self._unwritten.append(record)
-        return f"{self._functions[id(record)]}({value})"
+        unread = self.unread_of(value)
+        use = id(record), id(unread)
+        if use not in self._functions:
+            self._functions[use] = f"record{len(self._functions)}"
+            self._unwritten.append((record, unread))
+        return f"{self._functions[use]}({value})"
+
+    def unread_of(self, variable: str) -> Unread:
+        """Give what the value of a variable does with members that no field reads."""
+        return self.unread.get(variable, REFUSED)
 
     def write_functions(self) -> None:
         """Write the functions that are called."""
         while self._unwritten:
-            record, value = self._unwritten.pop(), self._program.name("v")
-            with self._program.block(f"def {self._functions[id(record)]}({value}):"):
+            (record, unread), value = self._unwritten.pop(), self._program.name("v")
+            self.unread[value] = unread
+            with self._program.block(f"def {self._functions[id(record), id(unread)]}({value}):"):
                 parts = self._write_in_place(record, value, {})
                 self._program.line(f"return {self._program.joined(parts)}")
 
@@ -190,11 +203,12 @@ class RecordCode:
         if not field.reader:
             return value
         self._read_as[value] = read = self._readers.write(field.reader, field.type, value)
+        self.unread[read] = self.unread_of(value)
         return read
 
     # --- members ---------------------------------------------------------------------------------------------------
 
-    def _read(self, fields: list[FieldCode], value: str, filled: Mapping[str, str]) -> list[str]:
+    def _read(self, fields: list[FieldCode], value: str, filled: Mapping[str, str], unread: Unread) -> list[str]:
         """Write the taking out of all members; give the variable of each field's value."""
         # a member that two fields read stays one object, so neither may take members out of it
         paths = [path for field in fields for path in field.paths]
@@ -205,7 +219,7 @@ class RecordCode:
         alone = [field for field in fields if len(field.paths) == 1 and field.paths[0] not in shared]
         absent = {field.paths[0]: field.absent for field in alone}
         tree, collects = _tree(paths), () in paths
-        members = _Members(self._program, absent, is_strict=collects or self._unknown == "reject")
+        members = _Members(self._program, absent, unread)
         members.at[()] = value
         if not any(paths):
             self._check_class(value, "dict")
@@ -263,12 +277,12 @@ class _Members:
         program: the program.
         absent: for each path that belongs to one field, which has no other path: what stands for an absent member, or
             nothing if it must be there. A field with other paths has to choose, and must see that a member is absent.
-        is_strict: leave an object with a member that is not read to the precise path, which refuses it.
+        unread: tells which objects with a member that is not read are left to the precise path, which refuses them.
     """
 
-    def __init__(self, program: SourceWriter, absent: Mapping[Path, str], *, is_strict: bool) -> None:
+    def __init__(self, program: SourceWriter, absent: Mapping[Path, str], unread: Unread) -> None:
         self._program = program
-        self._is_strict = is_strict
+        self._unread = unread
         self.absent = absent
         self.at: dict[Path, str] = {}  # the variable of each path
 
@@ -277,7 +291,7 @@ class _Members:
         # the members of this object
         at = {(*above, member): self._program.name("v") for member in tree}
         self.at |= at
-        refuses = self._is_strict and not leaves_rest
+        refuses = self._unread.at(above).refuses and not leaves_rest
         if refuses and tree and not any(tree.values()):
             self._take_all(value, tree, at)
         else:

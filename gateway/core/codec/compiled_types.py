@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.avro_schema import AvroType, Path
-    from gateway.core.codec.conversion import Unknown
     from gateway.core.codec.logical import LogicalType, TimeForm
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import SourceWriter
+    from gateway.core.codec.unread import Unread
 
 Limits = tuple[int, int]
 Branch = tuple[bytes, "AvroType"]  # of a union: its index as it is written
@@ -84,14 +84,14 @@ _LENGTHS = [long(number) for number in range(LONGEST)]
 class TypeCode:
     """Writes the code of values into a program; a shape that no code is generated for raises UnsupportedSchemaError."""
 
-    def __init__(self, program: SourceWriter, facts: SchemaFacts, unknown: Unknown) -> None:
+    def __init__(self, program: SourceWriter, facts: SchemaFacts, unread: dict[str, Unread]) -> None:
         self._program = program
         self._facts = facts
         self._known: dict[str, str] = {}  # variable -> the class of its value, where a line above has checked it
         self._integers: dict[str, str] = {}  # variable of a date or time -> that of its integer
         self.encoded: dict[str, str] = {}  # variable of a text written so far -> the expression of its UTF-8
         self.prepared: dict[str, Known] = {}  # variable of a text that is encoded already -> its Avro string
-        self.records = RecordCode(self.write, self.check_class, program, facts, unknown)
+        self.records = RecordCode(self.write, self.check_class, program, facts, unread)
         program.bound |= {"ABSENT": ABSENT, "Decimal": Decimal, "EMPTY": {}, "LENGTH": _LENGTHS, "FallBack": FallBack}
         program.bound |= {"finite": _finite, "multiply": EXACT.multiply}
 
@@ -216,11 +216,13 @@ class TypeCode:
     def _array(self, items: AvroType, value: str) -> list[Part]:
         self.check_class(value, "list")
         item = self._program.name("i")
+        self.records.unread[item] = self.records.unread_of(value).item
         return self._blocks(f"for {item} in {value}:", value, lambda: self.write(items, item))
 
     def _map(self, values: AvroType, value: str) -> list[Part]:
         key, item = self._program.name("k"), self._program.name("i")
         head = f"for {key}, {item} in {value}.items():"
+        self.records.unread[item] = self.records.unread_of(value).members
         return self._blocks(head, value, lambda: self._text(key) + self.write(values, item))
 
     def _blocks(self, head: str, value: str, write: Callable[[], list[Part]]) -> list[Part]:

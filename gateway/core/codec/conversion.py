@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.unread import Unread, unread
+
 if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field
 
@@ -41,3 +44,9 @@ class Conversion(NamedTuple):
     def whole_field(self) -> Field | None:
         """The field that takes the payload as a whole."""
         return None if self.is_wrapped else self.record.whole_field
+
+    @property
+    def unread(self) -> Unread:
+        """What happens to members that no field reads, in each object of the payload."""
+        schema = {"properties": {PAYLOAD: self.schema}} if self.whole_field else self.schema
+        return unread(schema, ignores=self.unknown == "ignore")

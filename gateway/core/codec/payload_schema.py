@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number
+from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.reading import Reason
 
@@ -232,7 +233,7 @@ class _Reducer:
     """Leaves out of a schema what the codec demands anyway."""
 
     def __init__(self, conversion: Conversion) -> None:
-        self._rejects = conversion.unknown == "reject"
+        self._rejects = conversion.unread is REFUSED
         self._tied = {tokens(pointer) for pointer in conversion.parameters if pointer}
 
     def reduced(self, schema: Any, place: Place, path: Path | None = ()) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.primitives import ENCODERS, Encoder, code_points, long, string, wrong_type
+from gateway.core.codec.unread import IGNORED, REFUSED, common
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.codec.value_reader import reader_of
 from gateway.core.reading import Reason
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.core.avro_schema import AvroType, Field, Path
-    from gateway.core.codec.conversion import Unknown
+    from gateway.core.codec.unread import Unread
 
 ABSENT: Any = object()
 UNREAD = (
@@ -33,9 +34,9 @@ UNREAD = (
 )
 
 
-def compile_encoder(avro_type: AvroType, unknown: Unknown = "reject") -> Encoder:
-    """Make the encoder of a type; `unknown` says what records do with members that no field reads."""
-    return _Compiler(unknown).encoder(avro_type)
+def compile_encoder(avro_type: AvroType, unread: Unread = REFUSED) -> Encoder:
+    """Make the encoder of a type; `unread` says what objects do with members that no field reads."""
+    return _Compiler().encoder(avro_type, unread)
 
 
 def encode_default(field: Field, *, logical: bool = False) -> bytes:
@@ -45,14 +46,21 @@ def encode_default(field: Field, *, logical: bool = False) -> bytes:
     """
     out = bytearray()
     default = parse(json.dumps(field.default).encode())
-    _Compiler("reject", logical=logical).encoder(field.type)(default, out)
+    _Compiler(logical=logical).encoder(field.type)(default, out)
     return bytes(out)
+
+
+def unread_by(field: Field, record: AvroType, unread: Unread) -> Unread:
+    """Give what the value of a field does with members that no field reads; `unread` is that of its record's object."""
+    if field.collects:
+        return unread.without({path[0] for each in record.fields for path in each.paths if path})
+    return common(unread.at(path) for path in field.paths)
 
 
 def takes(field: Field, value: Any) -> bool:
     """Tell whether a field takes a value from `json_text.parse`, read as its `x-source` says."""
     try:
-        _Compiler("reject").field(field).encode(value, bytearray())
+        _Compiler().field(field).encode(value, bytearray())
     except ValidationError:
         return False
     return True
@@ -85,34 +93,36 @@ class _Field(NamedTuple):
 class _Compiler:
     """Walks a schema once. Records are looked up when a value is written, so a record may hold itself."""
 
-    def __init__(self, unknown: Unknown, *, logical: bool = True) -> None:
-        self._unknown = unknown
+    def __init__(self, *, logical: bool = True) -> None:
         self._logical = logical
-        self._records: dict[int, Encoder | None] = {}  # by identity of the type; None while it is being compiled
+        # by identity of the type, and of what it does with unread members; None while it is being compiled
+        self._records: dict[tuple[int, int], Encoder | None] = {}
 
-    def encoder(self, avro_type: AvroType) -> Encoder:  # noqa: PLR0911 - one return a kind of type
+    def encoder(self, avro_type: AvroType, unread: Unread = REFUSED) -> Encoder:  # noqa: PLR0911 - one return a kind of type
         if self._logical and (encode := avro_type.logical_encoder):
             return encode
         match avro_type.kind:
             case "record":
-                return self._record(avro_type)
+                return self._record(avro_type, unread)
             case "enum":
                 return _enum(avro_type.symbols)
             case "fixed":
                 return _fixed(avro_type.size)
             case "array":
-                return _array(self.encoder(avro_type.inner[0]))
+                return _array(self.encoder(avro_type.inner[0], unread.item))
             case "map":
-                return _map(self.encoder(avro_type.inner[0]))
+                return _map(self.encoder(avro_type.inner[0], unread.members))
             case "union":
-                return self._union(avro_type)
+                return self._union(avro_type, unread)
         return ENCODERS[avro_type.kind]
 
-    def _record(self, avro_type: AvroType) -> Encoder:
-        key, records = id(avro_type), self._records
+    def _record(self, avro_type: AvroType, unread: Unread) -> Encoder:
+        key, records = (id(avro_type), id(unread)), self._records
         if key not in records:
             records[key] = None
-            records[key] = _record([self.field(field) for field in avro_type.fields], self._unknown)
+            unread = unread.strict if avro_type.collects else unread
+            fields = [self.field(field, unread_by(field, avro_type, unread)) for field in avro_type.fields]
+            records[key] = _record(fields, unread)
         if encode := records[key]:
             return encode
 
@@ -123,13 +133,13 @@ class _Compiler:
 
         return encode_around
 
-    def field(self, field: Field) -> _Field:
-        encode, read = self.encoder(field.type), reader_of(field)
+    def field(self, field: Field, unread: Unread = REFUSED) -> _Field:
+        encode, read = self.encoder(field.type, unread), reader_of(field)
         default = cache(lambda: encode_default(field)) if field.has_default else None
         return _Field(field.name, field.paths, field.collects, _after(read, encode) if read else encode, default)
 
-    def _union(self, union: AvroType) -> Encoder:
-        compiled = [(long(index), branch, self.encoder(branch)) for index, branch in enumerate(union.inner)]
+    def _union(self, union: AvroType, unread: Unread) -> Encoder:
+        compiled = [(long(index), branch, self.encoder(branch, unread)) for index, branch in enumerate(union.inner)]
         null = next((index for index, branch, _ in compiled if branch.kind == "null"), None)
         others = [(index, encode) for index, branch, encode in compiled if branch.kind != "null"]
         expected = " or ".join(branch.label for branch in union.inner)
@@ -171,15 +181,15 @@ def _after(read: Callable[[Any], Any], encode: Encoder) -> Encoder:
 # --- records -----------------------------------------------------------------------------------------------------
 
 
-def _record(fields: list[_Field], unknown: Unknown) -> Encoder:
-    members = _Members(path for field in fields for path in field.paths)
+def _record(fields: list[_Field], unread: Unread) -> Encoder:
+    members = _Members((path for field in fields for path in field.paths), unread)
     collector = next((field.name for field in fields if field.collects), None)
 
     def encode_record(value: Any, out: bytearray) -> None:
         if type(value) is not dict:
             raise wrong_type("an object", value)
-        rest = members.rest(value) if unknown == "reject" or collector else {}
-        if rest and not collector:
+        rest = members.rest(value) if unread is not IGNORED else {}
+        if rest and not collector and unread.refuses:
             raise ValidationError(Reason.EXTRA_FIELD, UNREAD, next(iter(rest)))
         for field in fields:
             _write_field(field, rest if field.collects else value, out)
@@ -205,7 +215,8 @@ def _write_field(field: _Field, value: dict[str, Any], out: bytearray) -> None:
 class _Members:
     """The members of an object that some field reads, as a tree: name -> None when read whole, or its own tree."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], unread: Unread) -> None:
+        self._unread = unread
         self._tree: dict[str, Any] = {}
         for path in filter(None, paths):
             node = self._tree
@@ -220,16 +231,16 @@ class _Members:
             if name not in self._tree:
                 rest[name] = member
             elif type(member) is dict and (below := self._tree[name]) is not None:
-                _refuse_unread(member, below, name)
+                _refuse_unread(member, below, self._unread.member(name), name)
         return rest
 
 
-def _refuse_unread(value: dict[str, Any], tree: dict[str, Any], *place: str) -> None:
+def _refuse_unread(value: dict[str, Any], tree: dict[str, Any], unread: Unread, *place: str) -> None:
     for name, member in value.items():
-        if name not in tree:
+        if name not in tree and unread.refuses:
             raise ValidationError(Reason.EXTRA_FIELD, UNREAD, *place, name)
-        if type(member) is dict and tree[name] is not None:
-            _refuse_unread(member, tree[name], *place, name)
+        if type(member) is dict and tree.get(name) is not None:
+            _refuse_unread(member, tree[name], unread.member(name), *place, name)
 
 
 # --- containers, enums and fixed ---------------------------------------------------------------------------------

@@ -124,7 +124,10 @@ def _advice_in_record(stream: Stream, dead_letter: DeadLetter, path: Path, paylo
     schema = stream.route.avro
     whole = (PAYLOAD,) if schema.record.whole_field and not is_around(path) else ()
     if dead_letter.reason == Reason.EXTRA_FIELD:
-        return [f"what would fit: {_nearest(schema.record, path, whole)}", f"to ignore it: {_switch(stream)}"]
+        return [
+            f"what would fit: {_nearest(schema.record, path, whole)}",
+            f"to ignore it: {_switch(stream, dead_letter)}",
+        ]
     avro_type, field = find(schema.record, whole + path, None) or SchemaPlace(None, None)
     lines = []
     if field:
@@ -157,7 +160,7 @@ def _sent(stream: Stream, dead_letter: DeadLetter, payload: bytes) -> Any:
 def _advice_around(stream: Stream, dead_letter: DeadLetter) -> list[str]:
     """What would fit at a place of a message that is in no record, and that no record reads."""
     if dead_letter.reason == Reason.EXTRA_FIELD:
-        return [f"to ignore it: {_switch(stream)}"]
+        return [f"to ignore it: {_switch(stream, dead_letter)}"]
     places = f"readings at {pointer_of(list(map(str, stream.steps)))}"
     lines = [] if dead_letter.reason in {Reason.OUT_OF_RANGE, Reason.NOT_ALLOWED} else [f"what would fit: {places}"]
     return [*lines, *([f"limits: {limits}"] if (limits := _limits(stream, dead_letter)) else [])]
@@ -171,11 +174,13 @@ def _decoded(words: str, schemas: Iterable[dict[str, Any]]) -> str:
     return words
 
 
-def _switch(stream: Stream) -> str:
+def _switch(stream: Stream, dead_letter: DeadLetter) -> str:
     """Say how the contract lets members pass that no field reads."""
     if stream.payload_schema is None:
         return f"write {ADDITIONAL}: true in the MQTT message"
-    return "write additionalProperties: true in the JSON Schema of the MQTT message"
+    above = tokens(dead_letter.pointer)[:-1]
+    inside = f", of {pointer_of(above)} or of all that is around it" if above else ""
+    return f"write additionalProperties: true in the JSON Schema of the MQTT message{inside}"
 
 
 def _limits(stream: Stream, dead_letter: DeadLetter) -> str:

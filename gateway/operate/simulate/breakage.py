@@ -17,6 +17,7 @@ from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.record_path import PARAMETER
+from gateway.core.transform import conversion
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.plausible import ABSENT, FieldPlace, Sample, value_at
 from gateway.operate.simulate.written import RANGES
@@ -157,8 +158,9 @@ def _extra_member(case: Case) -> bytes | None:
     if not any(field.collects for field in case.record.fields):
         return case.with_value(("unheard_of",), 1) if case.stream.unknown == "reject" else None
     nested = {field.paths for field in case.record.fields}
+    unread = conversion(case.stream, case.stream.route).unread.strict
     for place, path in case.places():
-        if len(path) > 1 and place.paths in nested:
+        if len(path) > 1 and place.paths in nested and unread.at(path[:-1]).refuses:
             return case.with_value((*path[:-1], "unheard_of"), 1)
     return None
 
