@@ -136,6 +136,7 @@ def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...
     """Warn of members that the JSON Schema does not require although the record does."""
     if not isinstance(payload.json_schema, dict) or "properties" not in payload.json_schema:
         return
+    described = payload.json_schema["properties"]
     required = payload.json_schema.get("required")
     sure = {*(required if isinstance(required, list) else ()), *(one.pointer for one in tied)}
     missing = []
@@ -143,7 +144,7 @@ def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...
         sources = [pointer for pointer in record.sources[field.name] if pointer]
         sources = [pointer for pointer in sources if not is_around(tokens(pointer))]
         if not field.has_default and sources and not {*sources, *(tokens(one)[0] for one in sources)} & sure:
-            missing.append(sources[0])
+            missing.append(next((one for one in sources if tokens(one)[0] in described), sources[0]))
     if missing:
         text = f"The schema does not require {', '.join(missing)}, but the fields that read this have no default."
         findings.warning(payload.node, text, "Add it to `required`, or give the fields a default.")

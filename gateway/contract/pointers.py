@@ -62,6 +62,9 @@ def location(node: Node, payload: Payload, record: Record, findings: Findings) -
         return "" if is_text else f"The field that reads {expression.pointer} is not text, but a topic level is."
 
     fix = "Point at a text member that a field of the record reads."
+    stated = (node.text or "").removeprefix(PREFIX)
+    if payload.steps != EACH_ITEM and stated in _sources(record):
+        fix = f'Let the field read the message around the record: "x-source": "{ENVELOPE}{stated}".'
     checked = _expression(node, _sources(record), fault, fix, findings)
     return None if checked is None else _in_record(checked, payload).pointer
 

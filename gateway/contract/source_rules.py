@@ -115,7 +115,8 @@ class _Checked:
         if fault := self._value(word, node.value):
             yield node, fault[0], fault[1] or f"Write a valid one, as in {WORDS[word].example}."
         elif word != "nulls" and not (len(self._types) == 1 and WORDS[word].fits(self._types[0])):
-            yield node, f"Only a field with {WORDS[word].of} can have {word!r}.", "Remove it."
+            alone = " alone, or with null," if len(self._types) > 1 else ""
+            yield node, f"Only a field with {WORDS[word].of}{alone} can have {word!r}.", "Remove it."
         elif word == "parse" and node.text not in (known := parsed_to(self._types[0])):
             text = f"A text is not read as {node.text} for a field of type {self._field.type}."
             yield node, text, f'Write "parse": "{known[0]}".'

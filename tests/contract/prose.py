@@ -57,6 +57,7 @@ PROSE = frozenset(
         "Point at a field of the record that is text, a whole number or a boolean.",
         "Point at a text member that a field of the record reads.",
         "Let one field read each place.",
+        'Let the field read the message around the record: "x-source": "$message.envelope#/line".',
         "Refer to #/channels/...",
         "Refer to #/channels/doors/messages/...",
         "Refer to #/servers/...",

@@ -73,7 +73,8 @@ def test_load_keeps_the_factor_from_the_registry(steps: Copy) -> None:
         ('"factor": "0.1"', '"facter": "0.1"', "/facter", "x-source has no member 'facter'"),
         (', "factor": "0.1"', "", "", "says nothing of the value"),
         ('"type": "double"', '"type": "string"', "/factor", "Only a field with a number can have 'factor'"),
-        ('"type": "double"', '"type": ["double", "string"]', "/factor", "Only a field with a number can have 'factor'"),
+        ('"type": "double"', '"type": ["double", "string"]', "/factor",
+         "Only a field with a number alone, or with null, can have 'factor'"),
         ('"type": "double"', '"type": {"type": "map", "values": "double"}', "/factor",
          "Only a field with a number can have 'factor'"),
         ("$message.payload#/probe/dC", "$message.payload#/probe/C", "",
@@ -291,3 +292,13 @@ def test_a_location_points_into_the_whole_message(inside: Copy, location: str, p
     else:
         assert found is not None, findings
         assert found.streams["receiveValues"].parameters[0].pointer == pointer
+
+
+def test_a_location_outside_the_records_names_the_expression_that_its_field_needs(inside: Copy) -> None:
+    """The field read the record, which has no such member; only the topic does."""
+    inside.edit("The machine., examples", "The machine., location: $message.payload#/line, examples")
+    inside.edit("$message.envelope#/line", "$message.payload#/line", "value.avsc")
+    faults = [one for one in inside.findings() if one.path == "#/channels/machines/parameters/machine/location"]
+    assert [one.fix for one in faults] == [
+        'Let the field read the message around the record: "x-source": "$message.envelope#/line".'
+    ]

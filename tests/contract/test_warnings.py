@@ -105,6 +105,15 @@ def test_examine_warns_of_unknown_logical_types(copy: Copy, name: str) -> None:
     assert ("Did you mean" in finding.fix) == (name != "of-our-own"), finding.fix
 
 
+def test_the_member_to_require_is_one_that_the_message_describes(copy: Copy) -> None:
+    """A field may have several locations, for messages of several forms."""
+    copy.edit("widget_type, temp_celcius, widget_weight_g]", "widget_type, widget_weight_g]")
+    other = '"x-source": ["$message.payload#/t", "$message.payload#/temp_celcius"]'
+    copy.edit('"name": "temp_celcius",', f'"name": "temp_celcius", {other},', "schemas/widget_reading.avsc")
+    (warning,) = [one for one in copy.findings() if "does not require" in one.message]
+    assert "does not require /temp_celcius," in warning.message
+
+
 @pytest.mark.parametrize("doubt", DOUBTS, ids=lambda doubt: doubt.message.replace(" ", "_"))
 def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
     copy.edit("  widgetLine:\n", GATES)  # a channel that no operation uses is no error

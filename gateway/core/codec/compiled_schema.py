@@ -21,6 +21,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.codec.json_text import MAX_DIGITS
 from gateway.core.codec.keywords import ANY, KINDS, NUMBERS, exact
 from gateway.core.codec.payload_schema import NO_MEMBER, decoded
 from gateway.core.codec.unsupported import FallBack
@@ -36,6 +37,7 @@ REMEMBERED = 4_096  # texts that have passed a pattern
 _LONGEST = 64  # characters of such a text
 _EXACT_IN_FLOAT = 2**53
 _FIFTEEN_DIGITS = 10**15
+_LONGEST_INTEGER = 10 ** (MAX_DIGITS - 1)  # the precise path divides no longer ones
 # 16 digits, with or without a point, or an exponent of three: of what is shorter a float keeps all digits
 _LONG_NUMBER = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}")
 _MAY_HOLD_FLOATS = frozenset({float, list, dict})
@@ -184,7 +186,7 @@ def _ratio(divisor: float) -> tuple[int, int]:
 def _is_multiple(divisor: int, unit: int, value: float, payload: bytes) -> bool:
     """Tell whether a number is a multiple for sure."""
     if type(value) is int:
-        return not value * unit % divisor
+        return -_LONGEST_INTEGER < value < _LONGEST_INTEGER and not value * unit % divisor
     whole = round(value * unit)
     # with at most 15 digits on both sides, it is exactly the number that its float is nearest to
     is_exact = abs(whole) < _FIFTEEN_DIGITS and whole / unit == value and not _LONG_NUMBER.search(payload)

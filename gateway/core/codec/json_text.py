@@ -28,7 +28,10 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Unrepresentable:
-    """A number too long for any type; the encoders raise OUT_OF_RANGE."""
+    """A whole number too long for any type; the encoders raise OUT_OF_RANGE."""
+
+    def __init__(self, *, is_negative: bool = False) -> None:
+        self.is_negative = is_negative
 
     def __repr__(self) -> str:
         return "a number of many digits"
@@ -92,7 +95,7 @@ def number(text: str) -> int | Decimal | Unrepresentable:
 
 
 def _integer(text: str) -> int | Unrepresentable:
-    return int(text) if len(text) <= MAX_DIGITS else Unrepresentable()
+    return int(text) if len(text) <= MAX_DIGITS else Unrepresentable(is_negative=text.startswith("-"))
 
 
 def _fraction(text: str) -> Decimal | Unrepresentable:
@@ -105,7 +108,7 @@ def _fraction(text: str) -> Decimal | Unrepresentable:
 def _beyond_decimal(digits: str, exponent: str) -> Decimal | Unrepresentable:
     number = Decimal(digits)
     if number and not exponent.startswith("-"):
-        return Unrepresentable()
+        return Unrepresentable(is_negative=number < 0)
     return number.scaleb(-_UNDERFLOW)  # zero stays zero; all else is as near to it
 
 

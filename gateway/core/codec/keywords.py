@@ -100,7 +100,9 @@ def _bound(compare: Callable[[Any, Any], bool], words: str, keyword: str, argume
     limit = exact(argument)
 
     def passes(value: Any) -> bool:
-        return type(value) is not Unrepresentable and compare(exact(value), limit)
+        if type(value) is Unrepresentable:  # it is beyond every limit
+            return compare(-1 if value.is_negative else 1, 0)
+        return compare(exact(value), limit)
 
     return Test(keyword, argument, NUMBERS, Reason.OUT_OF_RANGE, f"{words} {argument} ({keyword})", passes)
 
@@ -180,7 +182,7 @@ def _type(keyword: str, argument: Any) -> Test | None:
 def _is_whole(value: Any) -> bool:
     """Tell whether JSON Schema counts a value as an integer: 1.0 is one."""
     number = exact(value)
-    return type(number) is int or (type(number) is Decimal and _is_multiple(Decimal(1), number))
+    return type(number) in {int, Unrepresentable} or (type(number) is Decimal and _is_multiple(Decimal(1), number))
 
 
 def _content_encoding(keyword: str, argument: Any) -> Test | None:

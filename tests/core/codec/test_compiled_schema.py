@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.codec.unsupported import FallBack
+from gateway.core.reading import DeadLetter
 from tests.contract_values import codec_of, record
 
 
@@ -39,3 +40,18 @@ def test_the_fast_path_takes_what_is_sure_to_pass(schema: Any, kind: Any, value:
 def test_the_fast_path_leaves_digits_that_a_float_loses(digits: str) -> None:
     with pytest.raises(FallBack):
         of_one({"maximum": 100})(f'{{"k":"k","v":{digits}}}'.encode(), ())
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 500, "-1" + "0" * 500, "9" * 400, "1e9999999999"])
+@pytest.mark.parametrize("schema", [{"type": "integer"}, {"minimum": 0}, {"exclusiveMaximum": 0}, {"multipleOf": 10}])
+def test_both_paths_agree_on_whole_numbers_of_any_length(schema: Any, number: str) -> None:
+    """Also where no field reads the number, so that no type limits it."""
+    codec = codec_of(record(("k", "string")), ("/k",), schema={"properties": {"v": schema}}, unknown="ignore")
+    payload = f'{{"k":"k","v":{number}}}'.encode()
+    assert codec.encode(payload) == codec.encode_precisely(payload)
+
+
+def test_a_number_beyond_all_types_is_a_whole_one_above_every_minimum() -> None:
+    schema = {"properties": {"v": {"type": "integer", "minimum": 0}}}
+    codec = codec_of(record(("k", "string")), ("/k",), schema=schema, unknown="ignore")
+    assert not isinstance(codec.encode_precisely(b'{"k":"k","v":1%b}' % (b"0" * 500)), DeadLetter)

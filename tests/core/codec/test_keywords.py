@@ -30,7 +30,8 @@ from gateway.core.codec.keywords import TESTS, canonical
             f"'{'a' * 39}... is too long to be tested: more than 9,803 characters (pattern)",
         ),
         ("multipleOf", 1, Unrepresentable(), "the number is not a multiple of 1 (multipleOf)"),
-        ("minimum", 0, Unrepresentable(), "the number is less than 0 (minimum)"),
+        ("minimum", 0, Unrepresentable(is_negative=True), "the number is less than 0 (minimum)"),
+        ("maximum", 1e300, Unrepresentable(), "the number is more than 1e+300 (maximum)"),
     ],
 )
 def test_an_error_says_value_and_keyword(keyword: str, argument: Any, value: Any, detail: str) -> None:
