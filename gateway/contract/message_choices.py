@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.contract import examples
 from gateway.core.codec.codec import Codec
+from gateway.core.codec.keywords import scalar_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.message_choice import MessageChoice, telling
 from gateway.core.message_demands import Demand, Demands, demands_of, value_at
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Content
     from gateway.core.model import Stream
 
-SAMPLES = {"text": "a", "number": 1, "boolean": True, "null": None, "array": [], "object": {}}  # a value of each kind
+SAMPLES = {"string": "a", "number": 1, "boolean": True, "null": None, "array": [], "object": {}}  # a value of each kind
 NAME = re.compile(r"[\w-]+\Z")
 
 
@@ -92,9 +93,10 @@ def _check_ignored(messages: Sequence[MessageNode], demands: Sequence[Demands], 
 
 
 def _report(one: MessageNode, its: Demands, other: MessageNode, others: Demands, findings: Findings) -> None:
-    fitting = _fits_both(one, its, other, others)
-    text = f"Nothing tells this message apart from {one.name!r} ({one.node.path})"
-    text += f": {examples.shown(fitting[0])} fits both." if fitting else "."
+    candidates = _candidates(one, its, other, others)
+    fitting = (value for value in candidates if _fits(one, its, value) and _fits(other, others, value))
+    shown = next((f": {examples.shown(value)} fits both" for value in fitting), "")
+    text = f"Nothing tells this message apart from {one.name!r} ({one.node.path}){shown}."
     properties = other.payload.node.at("properties")
     if properties.is_mapping and (member := _missing(its, others)):
         findings.error(properties, text, f"Write {member}: false.")
@@ -109,16 +111,8 @@ def _missing(its: Demands, others: Demands) -> str:
     return next((name for name in names if (name,) not in others.places and NAME.match(name)), "")
 
 
-def _fits_both(one: MessageNode, its: Demands, other: MessageNode, others: Demands) -> list[Any]:
-    """Find a payload that fits both messages, by their own validation: a list of it, or an empty one."""
-    return [
-        value
-        for value in _candidates(one, its, other, others)
-        if _fits(one, its, value) and _fits(other, others, value)
-    ][:1]
-
-
 def _candidates(one: MessageNode, its: Demands, other: MessageNode, others: Demands) -> Iterator[Any]:
+    """Make payloads that may fit two messages."""
     left, right = examples.payloads(one.node), examples.payloads(other.node)
     yield from (*left, *right)
     yield from ({**a, **b} for a, b in product(left, right) if isinstance(a, dict) and isinstance(b, dict))
@@ -141,14 +135,14 @@ def _least(its: Demands, others: Demands) -> Any:
 
 def _sample(demand: Demand) -> Any:
     if demand.values:
-        first = min(demand.values, key=repr)
-        return first[1] if isinstance(first, tuple) else first
+        return scalar_of(min(demand.values, key=repr))
     kind = next((kind for kind in SAMPLES if kind in demand.kinds), "null")
     sample = SAMPLES[kind]
     return type(sample)() if isinstance(sample, list | dict) else sample
 
 
 def _fits(one: MessageNode, its: Demands, value: Any) -> bool:
+    """Tell whether a payload fits a message by its own validation."""
     if one.stream is None or one.payload.is_array:
         return not its.failed(value)
     codec = Codec(conversion(one.stream, one.stream.route), is_fast=False)

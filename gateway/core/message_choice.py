@@ -16,20 +16,17 @@ from decimal import Decimal
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.codec.json_text import ABSENT
+from gateway.core.codec.keywords import scalar_of
 from gateway.core.codec.source_text import SourceWriter
 from gateway.core.codec.unsupported import FallBack
-from gateway.core.message_demands import ABSENT, value_at
+from gateway.core.message_demands import KIND_OF, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.core.avro_schema import Path
     from gateway.core.message_demands import Demand, Demands
-
-_CLASSES: Mapping[str, tuple[type, ...]] = {
-    "null": (type(None),), "boolean": (bool,), "number": (int, float), "text": (str,), "array": (list,),
-    "object": (dict,), "absent": (object,),
-}  # fmt: skip
 
 
 def telling(one: Demands, other: Demands) -> list[Path]:
@@ -114,13 +111,12 @@ class MessageChoice:
         def takes(each: Demand, kind: str) -> bool:
             return kind in each.kinds and (each.values is None or kind == "absent")
 
-        sets = {kind: _set(takes(each.at(path), kind) for each in self._demands) for kind in _CLASSES}
-        return {one: sets[kind] for kind, classes in _CLASSES.items() for one in classes}
+        return {one: _set(takes(each.at(path), kind) for each in self._demands) for one, kind in KIND_OF.items()}
 
     def _sets_of_values(self, path: Path) -> dict[tuple[type, Any], int]:
         """The messages that take each value that one of them lists, by class and value; numbers are integers."""
         demands = [each.at(path) for each in self._demands]
-        listed = [value[1] if isinstance(value, tuple) else value for each in demands for value in each.values or ()]
+        listed = [scalar_of(value) for each in demands for value in each.values or ()]
         values = [int(value) if isinstance(value, Decimal) and value == int(value) else value for value in listed]
         return {(type(value), value): _set(each.takes(value) for each in demands) for value in values}
 

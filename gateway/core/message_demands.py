@@ -11,12 +11,11 @@ Two messages are told apart where no value meets the demands of both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro_schema import SOURCE
-from gateway.core.codec.json_text import Unrepresentable
-from gateway.core.codec.keywords import canonical, quoted
+from gateway.core.codec.json_text import ABSENT
+from gateway.core.codec.keywords import KINDS, WORDS, canonical, listed, one_or_more, quoted, scalar_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable
@@ -24,23 +23,15 @@ if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field, Path
 
 MAX_LEVELS = 3  # members of members that are looked at
-ABSENT: Any = object()  # the value at a path that leads nowhere
-_KIND_OF = {
-    type(None): "null", bool: "boolean", int: "number", float: "number", Decimal: "number", Unrepresentable: "number",
-    str: "text", list: "array", dict: "object", object: "absent",
-}  # fmt: skip
-_OF_TYPE = {"string": "text", "integer": "number"}  # types of JSON Schema and kinds of Avro with another name here
-_WORDS = {
-    "null": "null", "boolean": "true or false", "number": "a number", "text": "text", "array": "an array",
-    "object": "an object",
-}  # fmt: skip
-_PRESENT = frozenset({"null", "boolean", "number", "text", "array", "object"})
+KIND_OF = {one: kind for kind, classes in KINDS.items() for one in classes} | {type(ABSENT): "absent"}
+_OTHER_NAMES = {"text": "string", "integer": "number"}  # kinds of Avro and types of JSON Schema with another name here
+_PRESENT = frozenset(KINDS)
 _NESTING = frozenset({"array", "object"})
 
 
 def kind_of(value: Any) -> str:
     """Name the kind of a JSON value, or of ABSENT."""
-    return _KIND_OF[type(value)]
+    return KIND_OF[type(value)]
 
 
 def value_at(value: Any, path: Path) -> Any:
@@ -63,18 +54,15 @@ class Demand(NamedTuple):
 
     def excludes(self, other: Demand) -> bool:
         """Tell whether no value meets both."""
-        kinds = self.kinds & other.kinds
-        if self.values is None and other.values is None:
+        kinds, values = self.both(other)
+        if values is None:
             return not kinds
-        listed = [values for values in (self.values, other.values) if values is not None]
-        return "absent" not in kinds and not any(
-            _kind_of_listed(one) in kinds for one in frozenset.intersection(*listed)
-        )
+        return "absent" not in kinds and not any(kind_of(scalar_of(one)) in kinds for one in values)
 
     def both(self, other: Demand) -> Demand:
         """Demand what this one and another do."""
-        listed = [values for values in (self.values, other.values) if values is not None]
-        return Demand(self.kinds & other.kinds, frozenset.intersection(*listed) if listed else None)
+        lists = [values for values in (self.values, other.values) if values is not None]
+        return Demand(self.kinds & other.kinds, frozenset.intersection(*lists) if lists else None)
 
     def difference(self, value: Any) -> str:
         """Say how a value that is not allowed differs from what is."""
@@ -83,9 +71,8 @@ class Demand(NamedTuple):
         if self == ONLY_ABSENT:
             return "this member is not allowed"
         if self.values is None:
-            return f"expected {' or '.join(_WORDS[kind] for kind in sorted(self.kinds & _WORDS.keys()))}"
-        listed = sorted(quoted(one[1] if isinstance(one, tuple) else one) for one in self.values)
-        return f"{quoted(value)} is not {' or '.join(listed)}"
+            return f"expected {' or '.join(WORDS[kind] for kind in sorted(self.kinds & _PRESENT))}"
+        return f"{quoted(value)} is not {' or '.join(sorted(quoted(scalar_of(one)) for one in self.values))}"
 
     @property
     def of_any_kind(self) -> Demand:
@@ -102,10 +89,6 @@ class Demand(NamedTuple):
 ANY = Demand(_PRESENT)
 ONLY_ABSENT = Demand(frozenset({"absent"}))
 OBJECT = Demand(frozenset({"object"}))
-
-
-def _kind_of_listed(value: Hashable) -> str:
-    return "boolean" if isinstance(value, tuple) else kind_of(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +170,7 @@ class _Reader:
         self.put(path, demand if is_sure else demand.or_absent)
         if not isinstance(schema, dict):
             return
-        for each in _items(schema.get("allOf")):
+        for each in listed(schema.get("allOf")):
             self.read_schema(each, path, is_sure=is_sure)
         if len(path) < MAX_LEVELS:
             self._read_members(schema, path)
@@ -195,7 +178,7 @@ class _Reader:
     def _read_members(self, schema: dict[str, Any], path: Path) -> None:
         described = schema.get("properties")
         properties = described if isinstance(described, dict) else {}
-        required = [name for name in _items(schema.get("required")) if isinstance(name, str)]
+        required = [name for name in listed(schema.get("required")) if isinstance(name, str)]
         is_object = self._is_object(path)
         for name in dict.fromkeys([*properties, *required]):
             self.read_schema(properties.get(name, True), (*path, name), is_sure=is_object and name in required)
@@ -231,18 +214,18 @@ def _of_schema(schema: Any) -> Demand:
     if not isinstance(schema, dict):
         return ANY if schema is not False else Demand(frozenset())
     demand = ANY
-    types = [_OF_TYPE.get(name, name) for name in _items(schema.get("type"), alone=True) if isinstance(name, str)]
+    types = [_OTHER_NAMES.get(name, name) for name in one_or_more(schema.get("type")) if isinstance(name, str)]
     if types and _PRESENT.issuperset(types):
         demand = Demand(frozenset(types))
-    for listed in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
-        if isinstance(listed, list):
-            demand = demand.both(_of_values(listed))
+    for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
+        if isinstance(values, list):
+            demand = demand.both(_of_values(values))
     return demand
 
 
-def _of_values(listed: list[Any]) -> Demand:
-    kinds = frozenset(map(kind_of, listed))
-    return Demand(kinds, None if kinds & _NESTING else frozenset(map(canonical, listed)))
+def _of_values(values: list[Any]) -> Demand:
+    kinds = frozenset(map(kind_of, values))
+    return Demand(kinds, None if kinds & _NESTING else frozenset(map(canonical, values)))
 
 
 def _of_type(one: Field) -> Demand:
@@ -250,14 +233,10 @@ def _of_type(one: Field) -> Demand:
     source = one.attributes.get(SOURCE)
     if isinstance(source, dict) and not source.keys() <= {"location", "factor"}:
         return ANY
-    kinds = {_OF_TYPE.get(kind, kind) for kind in one.type.json_kinds} | ({"null"} if one.type.is_nullable else set())
-    if one.factor is not None:
-        kinds.add("number")
+    kinds = {_OTHER_NAMES.get(kind, kind) for kind in one.type.json_kinds}
+    kinds |= {"null"} if one.type.is_nullable else set()
+    kinds |= {"number"} if one.factor is not None else set()
     if all(each.kind == "enum" for each in one.type.non_null):
-        listed = [symbol for each in one.type.non_null for symbol in each.symbols]
-        return Demand(frozenset(kinds), frozenset([*listed, None] if one.type.is_nullable else listed))
+        symbols = {symbol for each in one.type.non_null for symbol in each.symbols}
+        return Demand(frozenset(kinds), frozenset(symbols | ({None} if one.type.is_nullable else set())))
     return Demand(frozenset(kinds))
-
-
-def _items(value: Any, *, alone: bool = False) -> list[Any]:
-    return value if isinstance(value, list) else [value] if alone else []

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.keywords import TESTS
+from gateway.core.codec.keywords import TESTS, listed, one_or_more
 from gateway.core.codec.payload_schema import Rules
 from gateway.core.codec.unread import is_open, unread
 from gateway.core.codec.validation_error import tokens
@@ -135,7 +135,7 @@ class _Rest:
         members = self._members(schema, depth) if step.kind == "member" else dict(schema.get("properties", {}))
         required = [name for name in schema.get("required", ()) if not self._is_demanded(name, depth)]
         kept = _own_tests(schema) | {"allOf": schema.get("allOf", []), "required": required}
-        kept |= {} if _TYPE_OF[step.kind] in _list(schema.get("type")) else {"type": schema.get("type", {})}
+        kept |= {} if _TYPE_OF[step.kind] in one_or_more(schema.get("type")) else {"type": schema.get("type", {})}
         if step.kind == "member":
             members |= {step.name: below} if below else {}
         else:
@@ -162,17 +162,13 @@ def _own_tests(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key in TESTS and key != "type"}
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def describes(described: Any, keys: tuple[str, ...]) -> bool:
     """Whether a JSON Schema, references written out, describes the place in the payload that the keys lead to."""
     if not isinstance(described, dict):
         return described is True
     if not keys:
         return True
-    options = [option for key in ("allOf", "anyOf", "oneOf") for option in _listed(described.get(key))]
+    options = [option for key in ("allOf", "anyOf", "oneOf") for option in listed(described.get(key))]
     inner = [one for one in _inner(described, keys[0]) if describes(one, keys[1:])]
     return bool(inner) or any(describes(option, keys) for option in options)
 
@@ -186,10 +182,6 @@ def _inner(described: dict[str, Any], key: str) -> list[Any]:
         [one for pattern, one in patterns.items() if _matches(pattern, key)] if isinstance(patterns, dict) else []
     )
     return matching or [described.get("additionalProperties", False)]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _matches(pattern: str, key: str) -> bool:

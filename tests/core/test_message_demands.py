@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.core.avro_schema import build
-from gateway.core.message_demands import ABSENT, Demands, demands_of
+from gateway.core.codec.json_text import ABSENT
+from gateway.core.message_demands import Demands, demands_of
 from tests.contract_values import record
 
 

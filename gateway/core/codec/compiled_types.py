@@ -25,8 +25,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.compiled_records import RecordCode
-from gateway.core.codec.json_text import MAX_DIGITS
-from gateway.core.codec.precise_encoder import ABSENT
+from gateway.core.codec.json_text import ABSENT, MAX_DIGITS
 from gateway.core.codec.primitives import INT, LONG, Encoder, long
 from gateway.core.codec.scale import EXACT
 from gateway.core.codec.source_text import Entry, Known, Number, Part

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec.precise_encoder import ABSENT, first_member
+from gateway.core.codec.json_text import ABSENT
+from gateway.core.codec.precise_encoder import first_member
 from gateway.core.codec.validation_error import tokens
 from gateway.core.codec.value_reader import reader_of
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
+ABSENT: Any = object()  # stands for a member that is not there
 MAX_DEPTH = 32  # levels of a value
 MAX_NESTING = 600  # levels of a text, repeated members included; the parsers' stacks end below 1,000
 MAX_DIGITS = 400  # a double ends at 309; longer integers are out of range for every type but decimal

@@ -34,7 +34,7 @@ KINDS: dict[str, frozenset[type]] = {
     "null": frozenset({type(None)}), "boolean": frozenset({bool}), "number": NUMBERS, "string": TEXT, "array": ARRAY,
     "object": OBJECT,
 }  # fmt: skip
-_WORDS = {"null": "null", "boolean": "true or false", "integer": "an integer", "number": "a number", "string": "text",
+WORDS = {"null": "null", "boolean": "true or false", "integer": "an integer", "number": "a number", "string": "text",
           "array": "an array", "object": "an object"}  # fmt: skip
 _QUOTED = 100  # characters of a keyword's argument in a detail
 _URL_SAFE = str.maketrans("-_+/", "+/..")  # what is not of the alphabet becomes a character of no alphabet
@@ -84,6 +84,21 @@ def canonical(value: Any) -> Hashable:
     if isinstance(value, bool):
         return "boolean", value
     return id(value) if isinstance(value, Unrepresentable) else exact(value)
+
+
+def scalar_of(known: Hashable) -> Any:
+    """Give the scalar that `canonical` made this of."""
+    return known[1] if isinstance(known, tuple) else known
+
+
+def listed(argument: Any) -> list[Any]:
+    """Give the items of an argument; none when it is not a list."""
+    return argument if isinstance(argument, list) else []
+
+
+def one_or_more(argument: Any) -> list[Any]:
+    """Give the items of an argument that may be one alone, as that of `type`."""
+    return argument if isinstance(argument, list) else [argument]
 
 
 def is_number(argument: Any) -> bool:
@@ -166,8 +181,8 @@ def _unique(keyword: str, argument: Any) -> Test | None:
 
 
 def _type(keyword: str, argument: Any) -> Test | None:
-    names = argument if isinstance(argument, list) else [argument]
-    if not names or not all(isinstance(name, str) and name in _WORDS for name in names):
+    names = one_or_more(argument)
+    if not names or not all(isinstance(name, str) and name in WORDS for name in names):
         return None
     classes = frozenset().union(*(KINDS.get(name, ()) for name in names))
     takes_whole = "integer" in names
@@ -175,7 +190,7 @@ def _type(keyword: str, argument: Any) -> Test | None:
     def passes(value: Any) -> bool:
         return type(value) in classes or (takes_whole and _is_whole(value))
 
-    clause = f"is not {' or '.join(_WORDS[name] for name in names)} ({keyword})"
+    clause = f"is not {' or '.join(WORDS[name] for name in names)} ({keyword})"
     return Test(keyword, argument, ANY, Reason.WRONG_TYPE, clause, passes)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number
+from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number, listed, one_or_more
 from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.reading import Reason
@@ -249,7 +249,7 @@ class _Reducer:
             del kept["contentEncoding"]
         kept |= self._members(schema, place, path)
         items = self.reduced(schema.get("items"), place.item, None)
-        every = [each for one in _list(schema.get("allOf")) if (each := self.reduced(one, place, path)) != {}]
+        every = [each for one in listed(schema.get("allOf")) if (each := self.reduced(one, place, path)) != {}]
         return kept | {key: value for key, value in (("items", items), ("allOf", every)) if value not in ({}, [])}
 
     def _members(self, schema: dict[str, Any], place: Place, path: Path | None) -> dict[str, Any]:
@@ -271,7 +271,7 @@ class _Reducer:
                 members |= read
         if isinstance(others, dict) and others.keys() <= OF_OBJECTS:  # which is nothing for members that cannot be one
             members = {name: one for name, one in members.items() if one != {} or place.member(name).may_be_object}
-        required = [name for name in _list(schema.get("required")) if not self._is_demanded(name, place, path)]
+        required = [name for name in listed(schema.get("required")) if not self._is_demanded(name, place, path)]
         is_needed = others != {} or any(each != {} for each in members.values())
         return (
             ({"properties": members} if is_needed else {})
@@ -338,7 +338,7 @@ def contradiction(schema: dict[str, Any]) -> str:
         if all(map(is_number, limits)) and limits[0] > limits[1]:
             return low
     tests = [test for key, value in schema.items() if key in TESTS and (test := TESTS[key](key, value))]
-    choices = [schema["const"]] if "const" in schema else _list(schema.get("enum"))
+    choices = [schema["const"]] if "const" in schema else listed(schema.get("enum"))
     is_excluded = bool(choices) and all(any(test.error(one) for test in tests) for one in choices)
     return ("const" if "const" in schema else "enum") if is_excluded else ""
 
@@ -349,20 +349,15 @@ def _below_schema(schema: dict[str, Any], place: Place) -> Iterator[tuple[str, P
         yield "properties", (name,), described, place.member(name)
     yield "additionalProperties", (), schema.get("additionalProperties"), place.other()
     yield "items", (), schema.get("items"), place.item
-    for index, one in enumerate(_list(schema.get("allOf"))):
+    for index, one in enumerate(listed(schema.get("allOf"))):
         yield "allOf", (str(index),), one, place
 
 
 def _allowed(stated: Any) -> set[str]:
-    names = stated if isinstance(stated, list) else [stated]
-    return set().union(*(_TYPES.get(name, ()) for name in names if isinstance(name, str)))
+    return set().union(*(_TYPES.get(name, ()) for name in one_or_more(stated) if isinstance(name, str)))
 
 
 def _takes_bytes(place: Place) -> bool:
     """Tell whether the first type that takes text is one of bytes, in which any byte may be."""
     first = next((each for each in place.types if "text" in each.json_kinds), None)
     return first is not None and first.is_bytes
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

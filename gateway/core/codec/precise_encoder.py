@@ -14,7 +14,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.codec.json_text import parse
+from gateway.core.codec.json_text import ABSENT, parse
 from gateway.core.codec.primitives import ENCODERS, Encoder, code_points, long, string, wrong_type
 from gateway.core.codec.unread import IGNORED, REFUSED, common
 from gateway.core.codec.validation_error import ValidationError, shown
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field, Path
     from gateway.core.codec.unread import Unread
 
-ABSENT: Any = object()
 UNREAD = (
     "no field of the schema reads this member; to ignore such members, write additionalProperties: true in its JSON "
     "Schema, or x-additional-properties: true in its message when that is described in Avro"

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.json_text import parse
+from gateway.core.codec.json_text import ABSENT, parse
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.record_path import PARAMETER
 from gateway.core.transform import conversion
 from gateway.operate.simulate.limits import Limits
-from gateway.operate.simulate.plausible import ABSENT, FieldPlace, Sample, value_at
+from gateway.operate.simulate.plausible import FieldPlace, Sample, value_at
 from gateway.operate.simulate.written import RANGES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.keywords import TESTS, exact
+from gateway.core.codec.keywords import TESTS, exact, one_or_more
 from gateway.core.codec.pattern import Anchor, Characters, Choice, Pattern, Repeat, Sequence, UnsupportedPatternError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Limits:
 
     def allows_type(self, name: str) -> bool:
         """Tell whether a value may be of a type of JSON Schema."""
-        return all(name in (stated if isinstance(stated, list) else [stated]) for stated in self.of("type"))
+        return all(name in one_or_more(stated) for stated in self.of("type"))
 
     def size(self, count: int, least: str, most: str) -> int:
         """Give a size within the limits, near another one."""

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.conversion import Conversion
+from gateway.core.codec.json_text import ABSENT
 from gateway.core.codec.payload_schema import rules_of
 from gateway.operate.simulate.limits import ATTEMPTS, ENCODERS, Limits
 from gateway.operate.simulate.written import Form, decimals, fitting
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 
-ABSENT: Any = object()  # the value at a path that leads nowhere
 MAX_DEPTH = 5  # of recursive records
 MAX_EXTRAS = 4  # members that a device sends beside those of the examples, for a field that collects them
 PER_SECOND = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}

@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.json_text import ABSENT
 from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.message_schema import schema_at
@@ -24,7 +25,7 @@ from gateway.core.transform import conversion
 from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.message import joined, split
-from gateway.operate.simulate.plausible import ABSENT, Device, Path, Plausible, nth, value_at
+from gateway.operate.simulate.plausible import Device, Path, Plausible, nth, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

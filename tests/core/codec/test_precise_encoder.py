@@ -9,7 +9,8 @@ import fastavro
 import pytest
 
 from gateway.core.avro_schema import build
-from gateway.core.codec.precise_encoder import ABSENT, compile_encoder, encode_default, first_member, member
+from gateway.core.codec.json_text import ABSENT
+from gateway.core.codec.precise_encoder import compile_encoder, encode_default, first_member, member
 from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.reading import Reason
 from tests.contract_values import record
