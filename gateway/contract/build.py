@@ -25,12 +25,11 @@ from gateway.contract import (
     payload_rules,
     pointers,
     route,
-    stage,
 )
 from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.document import quoted
 from gateway.contract.mapping import Mapping
-from gateway.contract.message import FORWARD, Payload, Payloads, messages_of
+from gateway.contract.message import DEAD_LETTER, FORWARD, IGNORED, Payload, Payloads, messages_of
 from gateway.contract.message_choices import MessageNode
 from gateway.contract.server import kafka_server, mqtt_server, protocol
 from gateway.core.model import Contract, Ignored, KafkaServer, MqttServer, Stream
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
-IGNORED = "x-ignored"
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
 
 
@@ -133,13 +131,13 @@ class _Builder:
     def _stream(self, name: str, operation: Node) -> Stream | None:
         source = self._channel(operation)
         default = self._sendings(operation)
-        failing = self._sending(operation.stated("x-dead-letter-to"), "x-dead-letter-to", dead_letters=True)
+        failing = self._sending(operation.stated(DEAD_LETTER), DEAD_LETTER, dead_letters=True)
         if source is None or source.protocol == "unknown" or not self._is_mqtt(operation, source):
             return None
         messages = self._incoming(operation, source)
         if not messages or not all(one.is_ignored or _states_forward(one.message) for one in messages):
-            self._require(operation, "x-forward-to", "where readings go")
-        self._require(operation, "x-dead-letter-to", "where dead letters go")
+            self._require(operation, FORWARD, "where readings go")
+        self._require(operation, DEAD_LETTER, "where dead letters go")
         wanted = [one for one in messages if not one.is_ignored]
         streams = {one.name: self._stream_of(name, operation, one, default, failing) for one in wanted}
         kinds = message_choices.check([_kind(one, streams) for one in messages], self.findings)
@@ -159,7 +157,7 @@ class _Builder:
         targets: list[Sending] | list[None] = sendings or [None]
         mappings = [self._mapping(incoming, sending) for sending in targets]
         self.mappings += mappings
-        stated = (message if _states_forward(message) else operation).stated("x-forward-to")
+        stated = (message if _states_forward(message) else operation).stated(FORWARD)
         envelope_rules.check_alike(stated, [one.payload.record for one in sendings], self.findings)
         payload = incoming.payload
         if not sendings or (record := sendings[0].payload.record) is None:
@@ -208,14 +206,13 @@ class _Builder:
     def _is_ignored(self, node: Node) -> bool:
         """Whether an operation or a message is not wanted, so that it goes nowhere."""
         stated = node.at(IGNORED)
-        if not stated.is_absent and stated.boolean is None:
-            self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
+        is_ignored = self.findings.switch(stated) is True
         text = f"With {IGNORED} its readings go nowhere."
-        if stated.boolean and not node.stated(FORWARD).is_absent:
+        if is_ignored and not node.stated(FORWARD).is_absent:
             self.findings.error(node.stated(FORWARD), text, f"Remove {FORWARD}, or {IGNORED}.")
-        if stated.boolean and not node.stated(stage.DEAD_LETTER).is_absent:
-            self.findings.warning(node.stated(stage.DEAD_LETTER), text, "Remove it.")
-        return stated.boolean is True
+        if is_ignored and not node.stated(DEAD_LETTER).is_absent:
+            self.findings.warning(node.stated(DEAD_LETTER), text, "Remove it.")
+        return is_ignored
 
     def _mapping(self, incoming: _Incoming, sending: Sending | None) -> Mapping:
         """The mapping from a stream's messages to the records of one topic, checked."""
@@ -259,7 +256,7 @@ class _Builder:
         if source.protocol == "mqtt":
             return True
         fix = "Give the channel `servers` with protocol mqtt or secure-mqtt"
-        if operation.stated("x-forward-to").is_absent:
+        if operation.stated(FORWARD).is_absent:
             message = f"The channel {source.name!r} is not on MQTT, so the gateway ignores the operation."
             self.findings.warning(operation, message, f"{fix}, if the gateway shall receive from it.")
         else:
@@ -280,11 +277,11 @@ class _Builder:
 
     def _sendings(self, operation: Node) -> list[Sending]:
         """The send operations for a stream's readings, one or a list; [] when one of them is invalid."""
-        stated = operation.stated("x-forward-to")
+        stated = operation.stated(FORWARD)
         places = stated.own_entries() if isinstance(stated.value, list) else [stated]
         if not places:
             self.findings.error(stated, "x-forward-to names no operation.", "Write {$ref: '#/operations/...'}.")
-        read = [self._sending(place, "x-forward-to", dead_letters=False) for place in places]
+        read = [self._sending(place, FORWARD, dead_letters=False) for place in places]
         topics: set[str] = set()
         for place, one in zip(places, read, strict=True):
             names = {each.topic.name for each in one.route.each} if one else set()

@@ -88,14 +88,7 @@ def address(one: Channel, findings: Findings) -> Address | None:
 
 def _multi_level(parameters: Node, findings: Findings) -> list[str]:
     """The parameters that take several levels of a topic."""
-    names = []
-    for name, node in parameters.members():
-        stated = node.at(MULTI_LEVEL)
-        if stated.boolean:
-            names.append(name)
-        elif not stated.is_absent and stated.boolean is None:
-            findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
-    return names
+    return [name for name, node in parameters.members() if findings.switch(node.at(MULTI_LEVEL))]
 
 
 def check_parameters(document: Document, findings: Findings) -> None:

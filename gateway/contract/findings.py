@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.contract.document import quoted
 from gateway.errors import Finding
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class Findings:
     def warning(self, node: Node, message: str, fix: str) -> None:
         """Add a finding that does not keep the gateway from running."""
         self.add(Finding(node.source.name, node.line, node.path, _with_field(node, message), fix, "warning"))
+
+    def switch(self, node: Node) -> bool | None:
+        """Read true or false; None where it is absent or, with an error, anything else."""
+        if not node.is_absent and node.boolean is None:
+            self.error(node, f"{quoted(node.value)} is neither true nor false.", "Write true or false.")
+        return node.boolean
 
     def extend(self, other: Findings) -> None:
         """Add the findings of another collection."""

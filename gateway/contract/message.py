@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import records, schema
 from gateway.contract.document import ReferenceFault, TooLargeError, quoted
-from gateway.core.codec.unread import is_open
 from gateway.core.codec.validation_error import tokens
-from gateway.core.message_schema import describes, keywords, schema_at
+from gateway.core.message_schema import describes, keywords, schema_at, unknown_around
 from gateway.core.record_path import EACH_ITEM, is_around
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ JSON_SCHEMA = re.compile(
 
 _AVRO = "application/vnd.apache.avro;version=1.9.0"
 _DRAFT_7 = "application/schema+json;version=draft-07"
-FORWARD = "x-forward-to"
+FORWARD, DEAD_LETTER, IGNORED = "x-forward-to", "x-dead-letter-to", "x-ignored"
 ADDITIONAL = "x-additional-properties"  # what `additionalProperties` of JSON Schema is, for Avro
 
 
@@ -85,14 +84,12 @@ class Payloads:
     def _unknown(self, message: Node, payload: Payload) -> Unknown:
         """Members that no field reads are ignored only if the contract explicitly allows them."""
         stated = message.at(ADDITIONAL)
-        if not stated.is_absent and payload.record is None:
+        if payload.record is not None:
+            return "ignore" if self.findings.switch(stated) else "reject"
+        if not stated.is_absent:
             fix = "Write additionalProperties in the schema."
             self.findings.error(stated, f"{ADDITIONAL} is for payloads that are described in Avro.", fix)
-        elif not stated.is_absent and stated.boolean is None:
-            self.findings.error(stated, f"{quoted(stated.value)} is neither true nor false.", "Write true or false.")
-        schema = payload.json_schema
-        is_allowed = is_open(schema) if isinstance(schema, dict) else stated.boolean
-        return "ignore" if is_allowed else "reject"
+        return unknown_around(payload.json_schema)
 
     def payload(self, message: Node) -> Payload | None:
         """The schema of a message's payload; None when it is invalid."""

@@ -11,6 +11,7 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.contract import examples
+from gateway.contract.message import IGNORED
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.keywords import scalar_of
 from gateway.core.codec.validation_error import tokens
@@ -83,7 +84,7 @@ def _check_ignored(messages: Sequence[MessageNode], demands: Sequence[Demands], 
     """Examples of ignored messages fit these alone; `mapping.py` runs those of all others."""
     choice = MessageChoice(demands)
     for number, (one, its) in enumerate(zip(messages, demands, strict=True)):
-        for example in examples.payload_nodes(one.node) if one.node.at("x-ignored").boolean else ():
+        for example in examples.payload_nodes(one.node) if one.node.at(IGNORED).boolean else ():
             if choice.remaining(example.value) != [number] or its.failed(example.value):
                 text = f"The example does not fit the message {one.name!r}, or fits another one."
                 findings.error(example, text, "Correct the example or the schema.")

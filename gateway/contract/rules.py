@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import stage
+from gateway.contract.message import DEAD_LETTER, FORWARD, IGNORED
 from gateway.core.filters import overlap, plan
 from gateway.documents.spelling import nearest
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from gateway.core.model import Ignored, Route, Stream
 
 EXTENSIONS = (
-    "x-forward-to", "x-dead-letter-to", "x-records", "x-location", "x-separator", "x-source", "x-timestamp",
-    "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level", "x-ignored",
+    FORWARD, DEAD_LETTER, IGNORED, "x-records", "x-location", "x-separator", "x-source", "x-timestamp",
+    "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level",
 )  # fmt: skip
 SIMILAR = 0.8
 
@@ -138,12 +139,12 @@ def _check_topic(topic: str, routes: dict[str, Route], built: Built, findings: F
     alike = [other for other, route in routes.items() if route.schema == routes[one].schema]
     if alike[1:]:
         names = " and ".join(map(repr, alike[:2])) + (f" and {len(alike) - 2} more streams" if alike[2:] else "")
-        place = built.operations[alike[1]].stated("x-forward-to")
+        place = built.operations[alike[1]].stated(FORWARD)
         fix = "If this is intended, make sure that their keys differ."
         findings.warning(place, f"{names} go to the same topic {topic!r}.", fix)
     for other in routes.keys() - alike:
         message = f"{one!r} and {other!r} go to the same topic {topic!r} with different schemas."
-        findings.error(built.operations[other].stated("x-forward-to"), message, "Use a topic for each.")
+        findings.error(built.operations[other].stated(FORWARD), message, "Use a topic for each.")
 
 
 def _check_messages(built: Built, findings: Findings) -> None:
@@ -176,7 +177,7 @@ def _check_dead_letter_topics(built: Built, findings: Findings) -> None:
         topic = stream.dead_letters.topic.name
         if topic in readings:
             message = f"Dead letters of {name!r} go to {topic!r}, the topic of the readings of {readings[topic]!r}."
-            findings.error(built.operations[name].stated("x-dead-letter-to"), message, "Use a separate topic.")
+            findings.error(built.operations[name].stated(DEAD_LETTER), message, "Use a separate topic.")
 
 
 def check_spelling(document: Document, findings: Findings) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.contract.document import ReferenceFault
-from gateway.contract.message import forwards
+from gateway.contract.message import DEAD_LETTER, forwards
 from gateway.contract.server import protocol
 from gateway.documents.spelling import suggestion
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
     from gateway.contract.findings import Findings
     from gateway.core.model import Choice
-
-DEAD_LETTER = "x-dead-letter-to"
 
 
 def stages(document: Document) -> list[list[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.contract.message import forwards
+from gateway.contract.message import DEAD_LETTER, IGNORED, forwards
 from gateway.contract.server import KAFKA_PROTOCOLS, MQTT_PROTOCOLS, protocol
 from gateway.documents.spelling import nearest
 
@@ -40,14 +40,14 @@ class _Use(NamedTuple):
     @property
     def targets(self) -> Iterator[str]:
         """The operations that it sends readings and dead letters to."""
-        for stated in (*forwards(self.node), self.node.stated("x-dead-letter-to")):
+        for stated in (*forwards(self.node), self.node.stated(DEAD_LETTER)):
             for one in stated.own_entries() or [stated]:
                 yield (one.reference or "").rpartition("/")[2]
 
     @property
     def is_stream(self) -> bool:
         """True when the operation says where its readings go, or that they go nowhere."""
-        return any(self.targets) or self.node.at("x-ignored").boolean is True
+        return any(self.targets) or self.node.at(IGNORED).boolean is True
 
 
 def check(document: Document, findings: Findings) -> None:

@@ -30,7 +30,7 @@ _TYPE_OF = {"member": "object", "items": "array", "members": "object"}
 
 
 def unknown_around(schema: Any) -> Unknown:
-    """What happens to members of the envelope that no record reads."""
+    """What happens to members of an object with this schema, of a reading or around it, that no field reads."""
     return "ignore" if isinstance(schema, dict) and is_open(schema) else "reject"
 
 

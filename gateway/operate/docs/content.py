@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.contract.message import DEAD_LETTER, FORWARD
 from gateway.operate.docs.details import facts, link
 from gateway.operate.docs.message import record, summary
-from gateway.operate.docs.operations import DEAD_LETTER, FORWARD, operations
+from gateway.operate.docs.operations import operations
 from gateway.operate.docs.sections import ignored, key, links, server, server_links, stream, topic
 from gateway.page.blocks import Block, Box, Code, Flow, Heading, Paragraph, Phrase, Table, joined
 

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gateway.contract.message import FORWARD, IGNORED
 from gateway.contract.server import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.contract.document import Document, Node
-
-FORWARD = "x-forward-to"
-DEAD_LETTER = "x-dead-letter-to"
-IGNORED = "x-ignored"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.contract.channel import MULTI_LEVEL
+from gateway.contract.message import DEAD_LETTER, FORWARD, IGNORED
 from gateway.contract.records import RECORDS
 from gateway.operate.docs.details import facts, plain
 from gateway.operate.docs.expressions import dated_by, keyed_by, place
 from gateway.operate.docs.message import elements, message, summary
-from gateway.operate.docs.operations import DEAD_LETTER, FORWARD, IGNORED
 from gateway.operate.docs.prose import phrase, rest, sentence, value
 from gateway.page.blocks import Block, Bullets, Code, Heading, Link, Paragraph, Phrase, Table, joined
 

@@ -18,8 +18,8 @@ import gateway
 from gateway import contract as contracts
 from gateway import files
 from gateway.contract.document import Document
+from gateway.contract.message import DEAD_LETTER
 from gateway.contract.server import protocol
-from gateway.contract.stage import DEAD_LETTER
 from gateway.documents import yaml_edit
 from gateway.documents.source import Place, pointer, read_text
 from gateway.documents.spelling import suggestion
