@@ -306,7 +306,9 @@ class _Trial:
             return found
         described = self.mapping.channel.at("parameters", parameter.name)
         stated = [*described.at("examples").entries(), described.at("default"), *described.at("enum").entries()]
-        return next((one.text for one in stated if one.text), parameter.name)
+        if isinstance(found, int | float):
+            return json.dumps(found)
+        return next((text for text in (*(one.text for one in stated), *parameter.examples) if text), parameter.name)
 
     def _report(self, node: Node, dead_letter: DeadLetter, path: Path = ()) -> None:
         """Report that an example would be a dead letter; `path` leads to the place from the reading."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.contract.message import Payload
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.codec.conversion import Content
-    from gateway.core.model import Stream
+    from gateway.core.model import Parameter, Stream
 
 SAMPLES = {"string": "a", "number": 1, "boolean": True, "null": None, "array": [], "object": {}}  # a value of each kind
 NAME = re.compile(r"[\w-]+\Z")
@@ -147,10 +147,10 @@ def _fits(one: MessageNode, its: Demands, value: Any) -> bool:
     if one.stream is None or one.payload.is_array:
         return not its.failed(value)
     codec = Codec(conversion(one.stream, one.stream.route), is_fast=False)
-    texts = tuple(_text(value, each.pointer, each.name) for each in one.stream.parameters)
+    texts = tuple(_text(value, each) for each in one.stream.parameters)
     return not isinstance(codec.encode(examples.as_sent(value), (*texts, "topic")), DeadLetter)
 
 
-def _text(value: Any, pointer: str | None, name: str) -> str:
-    found = value_at(value, tokens(pointer)) if pointer else None
-    return found if isinstance(found, str) and found else name
+def _text(value: Any, parameter: Parameter) -> str:
+    found = value_at(value, tokens(parameter.pointer)) if parameter.pointer else None
+    return found if isinstance(found, str) and found else next(iter(parameter.examples), parameter.name)

@@ -58,10 +58,11 @@ def location(node: Node, payload: Payload, record: Record, findings: Findings) -
     def fault(expression: Expression) -> str:
         if absent := _unread(_in_record(expression, payload), payload, record):
             return absent if payload.steps == EACH_ITEM else f"No field of the record reads {expression.pointer}."
-        is_text = bool(_kinds_at(_in_record(expression, payload).pointer, record) & {"string", "enum"})
-        return "" if is_text else f"The field that reads {expression.pointer} is not text, but a topic level is."
+        field = record.field_at(_in_record(expression, payload).pointer)
+        takes_level = field is not None and field.takes_level
+        return "" if takes_level else f"The field that reads {expression.pointer} is not text, but a topic level is."
 
-    fix = "Point at a text member that a field of the record reads."
+    fix = 'Point at a text member that a field of the record reads, or read a number: "x-source": {"parse": "number"}.'
     stated = (node.text or "").removeprefix(PREFIX)
     if payload.steps != EACH_ITEM and stated in _sources(record):
         fix = f'Let the field read the message around the record: "x-source": "{ENVELOPE}{stated}".'

@@ -59,8 +59,12 @@ class Record:
         """The field that takes the whole payload."""
         return self.schema.record.whole_field
 
-    def reader(self, pointer: str) -> str | None:
+    def field_at(self, pointer: str) -> Field | None:
         """The field that reads a place in the payload."""
+        return self.schema.record.field_named(self.reader(pointer) or "")
+
+    def reader(self, pointer: str) -> str | None:
+        """The name of the field that reads a place in the payload."""
         return next((name for name, pointers in self.sources.items() if pointer in pointers), None)
 
 

@@ -260,6 +260,19 @@ class Field:
         """What the numbers of the payload are multiplied by; None when they are taken as they are."""
         return Decimal(str(self.words["factor"])) if "factor" in self.words else None
 
+    @property
+    def takes_level(self) -> bool:
+        """True when a level of a topic can be its value: a text, or a number or truth value that is read from text."""
+        if not {"string", "enum"}.isdisjoint(branch.kind for branch in self.type.branches):
+            return True
+        is_read = self.words.get("parse") in {"number", "boolean"} or bool(self.texts)
+        return is_read and "text" not in self.type.json_kinds
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that `x-source` names for true and false."""
+        return [each for word in LISTS[1:] for each in self.words.get(word, ()) if isinstance(each, str)]
+
     @cached_property
     def json_kinds(self) -> frozenset[str]:
         """The kinds of JSON values that the field takes, except null; see `AvroType.json_kinds`."""

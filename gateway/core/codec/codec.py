@@ -19,13 +19,14 @@ from gateway.core.codec.precise_encoder import compile_encoder, member
 from gateway.core.codec.scalar_payload import reader, unwrapped
 from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
 from gateway.core.codec.validation_error import ValidationError, shown, tokens
-from gateway.core.codec.value_reader import reader_of
+from gateway.core.codec.value_reader import reader_of, reader_of_level
 from gateway.core.reading import DeadLetter, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.codec.conversion import Conversion, Encode, Encoded, EncodeParsed, Prepared
+    from gateway.core.codec.value_reader import ValueReader
 
 
 class Codec:
@@ -54,7 +55,8 @@ class Codec:
         self._sequence = tokens(conversion.sequence) if conversion.sequence else None
         counting = (each for each in record.fields if self._sequence and each.paths == (self._sequence,))
         self._counter = next(filter(None, map(reader_of, counting)), None)
-        self._parameters = [tokens(pointer) if pointer else None for pointer in conversion.parameters]
+        paths = [tokens(pointer) if pointer else None for pointer in conversion.parameters]
+        self._parameters = [(path, reader_of_level(record.fields, path) if path else None) for path in paths]
         self.fast: Encode = _fall_back
         self.prepare: Callable[[Sequence[str]], Prepared] = tuple
         self.not_fast_because = "" if is_fast else "it is switched off"
@@ -83,9 +85,9 @@ class Codec:
         try:
             value = self._read(payload)
             error = self._applied(value)
-            for path, text in zip(self._parameters, values, strict=True):
+            for (path, read), text in zip(self._parameters, values, strict=True):
                 if path and type(value) is dict:
-                    _tie(value, path, text)
+                    _tie(value, path, text, read)
             out = bytearray(self._prefix)
             self._encode(value, out)
             if error:
@@ -118,12 +120,21 @@ def _fall_back(_payload: bytes, _prepared: Prepared, _parsed: Any = None) -> NoR
     raise FallBack
 
 
-def _tie(value: dict[str, Any], path: tuple[str, ...], text: str) -> None:
-    """Compare one member with the topic: fill it in when it is absent, raise when it is different."""
+def _tie(value: dict[str, Any], path: tuple[str, ...], text: str, read: ValueReader | None) -> None:
+    """Compare one member with the topic: fill it in when it is absent, raise when it is different.
+
+    What the field reads as a number or a truth value is compared as such: 1, "1" and "01" are the level 1.
+    """
     for token in path[:-1]:
         value = value.get(token, {})
         if type(value) is not dict:
             return  # the schema will say what it expected there
     found = value.setdefault(path[-1], text)
-    if type(found) is str and found != text:
+    try:
+        is_other = read(found) not in {None, read(text)} if read else type(found) is str and found != text
+    except ValidationError as error:
+        raise error.under(*path) from None
+    except TypeError:
+        return  # it is an object or an array, which the schema refuses
+    if is_other:
         raise ValidationError(Reason.TOPIC_MISMATCH, f"the topic says {shown(text)}, the payload {shown(found)}", *path)

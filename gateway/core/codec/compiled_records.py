@@ -37,7 +37,7 @@ from gateway.core.codec.precise_encoder import encode_default, unread_by
 from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import ValidationError
-from gateway.core.codec.value_reader import reader_of
+from gateway.core.codec.value_reader import reader_of, reader_of_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -228,11 +228,21 @@ class RecordCode:
         for member, text in filled.items():
             if tree.pop(member, tree) is not None:
                 raise UnsupportedSchemaError("a parameter's location that no field reads as a whole")
-            self._program.line(f"if {value}.pop({member!r}, {text}) != {text}: raise FallBack")
-            members.at[member,] = text
+            members.at[member,] = self._level(member, text, value, [field.source for field in fields])
         members.take(value, tree, leaves_rest=collects)
         self._members[value] = members.at
         return [self._first(field, members) for field in fields]
+
+    def _level(self, member: str, text: str, value: str, fields: Iterable[Field]) -> str:
+        """Write the comparison of a member with the topic's text; give the variable of the one that is used."""
+        if (read := reader_of_level(fields, (member,))) is None:
+            self._program.line(f"if {value}.pop({member!r}, {text}) != {text}: raise FallBack")
+            return text
+        found, same = self._program.name("v"), self._program.bind("read", read)
+        self._program.line(f"{found} = {value}.pop({member!r}, {text})")
+        is_other = f"{found}.__class__ is float or {same}({found}) != {same}({text})"
+        self._program.line(f"if {found} != {text} and ({is_other}): raise FallBack")
+        return found
 
     def _first(self, field: FieldCode, members: _Members) -> str:
         """Write the choice of the first member that is there, where there is a choice."""

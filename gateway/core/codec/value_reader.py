@@ -37,7 +37,7 @@ from gateway.core.reading import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.core.avro_schema import AvroType, Field
+    from gateway.core.avro_schema import AvroType, Field, Path
     from gateway.core.codec.keywords import Decode
 
 Step = Callable[[Any], Any]  # raises ValidationError
@@ -55,6 +55,12 @@ PARSED = ("number", "boolean", *_DECODERS)  # what `parse` reads
 def reader_of(field: Field) -> ValueReader | None:
     """Make the reader of a field; None for a field that takes values as JSON has them."""
     return ValueReader(field) if field.words else None
+
+
+def reader_of_level(fields: Iterable[Field], path: Path) -> ValueReader | None:
+    """Make the reader of the field that reads a level of the topic at a path; None where its text stays a text."""
+    field = next((each for each in fields if path in each.paths), None)
+    return reader_of(field) if field and "text" not in field.type.json_kinds else None
 
 
 class ValueReader:

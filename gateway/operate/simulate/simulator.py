@@ -170,7 +170,11 @@ def _devices(
         example = examples[number % len(examples)] if examples else None
         fixed = _key_values(keys, example, number) if not stream.parameters else {}
         fixed = {path: _fitted(stream, path, value, random) for path, value in fixed.items()}
-        fixed |= {tokens(p.pointer): value for p, value in zip(stream.parameters, values, strict=True) if p.pointer}
+        fixed |= {
+            tokens(each.pointer): _in_payload(stream, tokens(each.pointer), value)
+            for each, value in zip(stream.parameters, values, strict=True)
+            if each.pointer
+        }
         yield Device(number, example, fixed), stream.address.topic(values)
 
 
@@ -184,11 +188,20 @@ def _parameter_value(stream: Stream, place: int, number: int, examples: list[dic
     if allowed := _allowed(stream, parameter.name):
         return allowed[number % len(allowed)]
     path = tokens(parameter.pointer) if parameter.pointer else ("",)
+    field = next((each for each in stream.route.avro.record.fields if path in each.paths), None)
+    if field and "text" not in field.type.json_kinds and field.words.get("parse") != "number":
+        return parameter.examples[number % len(parameter.examples)]
     values = [value_at(example, path) for example in examples]
     stated = [text for text in (*values, *parameter.examples) if isinstance(text, str) and text]
     value = str(_fitted(stream, path, nth([*stated, f"{parameter.name}-1"][0], number), random))
     is_multi = any(level.is_multi and level.name == parameter.name for level in stream.address.levels)
     return "/".join(each.translate(TOPIC_FORBIDDEN) for each in (value.split("/") if is_multi else [value]))
+
+
+def _in_payload(stream: Stream, path: Path, level: str) -> Any:
+    """Write a level of the topic as the JSON Schema of the payload has it."""
+    is_number = level.isdecimal() and not Limits(stream.payload_schema, path).allows_type("string")
+    return int(level) if is_number else level
 
 
 def _allowed(stream: Stream, name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from typing import Any
 
 import fastavro
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.avro_schema import build
+from gateway.core.codec.codec import Codec
+from gateway.core.codec.conversion import Conversion
 from gateway.core.reading import DeadLetter, Reason
 from tests.contract_values import codec_of
 from tests.core.avro_schemas import Sample, quoted, records
@@ -340,3 +344,33 @@ def test_encode_keys_by_the_utf_8_of_the_field(text: str) -> None:
     found = codec.encode(f'{{"key":{quoted(text)}}}'.encode())
     assert not isinstance(found, DeadLetter)
     assert found[0] == text.encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "level", "member", "expected"),
+    [
+        ("int", {"parse": "number"}, "1", None, b"\x02"),
+        ("int", {"parse": "number"}, "1", 1, b"\x02"),
+        ("int", {"parse": "number"}, "01", "1", b"\x02"),
+        ("int", {"parse": "number"}, "1", 2, Reason.TOPIC_MISMATCH),
+        ("int", {"parse": "number"}, "1", "2", Reason.TOPIC_MISMATCH),
+        ("int", {"parse": "number"}, "1", [], Reason.WRONG_TYPE),
+        ("int", {"parse": "number"}, "x", None, Reason.BAD_FORMAT),
+        ("int", {"parse": "number"}, "x", 1, Reason.BAD_FORMAT),
+        ("double", {"parse": "number"}, "0.5", 0.5, struct.pack("<d", 0.5)),
+        ("boolean", {"parse": "boolean"}, "true", True, b"\x01"),
+        ("boolean", {"trues": ["on", 1], "falses": ["off", 0]}, "on", 1, b"\x01"),
+        ("boolean", {"trues": ["on", 1], "falses": ["off", 0]}, "on", 0, Reason.TOPIC_MISMATCH),
+        ("boolean", {"trues": ["on"], "falses": ["off"]}, "dim", None, Reason.NOT_ALLOWED),
+    ],
+)  # fmt: skip
+def test_a_level_of_the_topic_is_compared_by_value_where_a_field_reads_it(
+    kind: str, words: Any, level: str, member: Any, expected: Any
+) -> None:
+    fields = {"name": "id", "type": "string"}, {"name": "n", "type": kind, "x-source": words}
+    codec = Codec(Conversion(build(record(*fields)), ("/id",), ("/n",)))
+    assert codec.not_fast_because == ""
+    payload = json.dumps({"id": "a"} | ({} if member is None else {"n": member})).encode()
+    found = codec.encode_precisely(payload, (level,))
+    assert codec.encode(payload, (level,)) == found
+    assert (found.reason if isinstance(found, DeadLetter) else found[1].removeprefix(b"\x02a")) == expected
