@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.contract.records import EXAMPLE, RECORDS
 from gateway.core.codec.validation_error import pointer, tokens
 from gateway.core.message_schema import describes, keywords, schema_at, unread_around
-from gateway.core.record_path import ENVELOPE, PARAMETER, common, is_around, reads, unread_after
+from gateway.core.record_path import PARAMETER, common, envelope_path, is_around, reads, unread_after
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _fault(expression: str, payload: Payload) -> tuple[str, str]:
         near = nearest(name, names) or (names[0] if len(names) == 1 else None)
         fix = f"Did you mean {PARAMETER + near!r}?" if near else "Write {name} instead of * in x-records."
         return ("", "") if name in names else (f"{RECORDS} has no parameter {name!r}.", fix)
-    path = tokens(expression.removeprefix(ENVELOPE))
+    path = envelope_path(expression)
     shared = common(payload.steps, path)
     if shared == len(path) or (shared < len(payload.steps) and payload.steps[shared].kind != "member"):
         return f"{expression} holds the records, or is one of them.", "Point at a member beside them."
@@ -90,7 +90,7 @@ def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 def _check_unread(payload: Payload, record: Record, findings: Findings) -> None:
     """Report described members beside the way to the records that no field reads."""
     node, above, unread = payload.around_node, tuple[str, ...](), unread_around(payload.around)
-    read = [tokens(one.removeprefix(ENVELOPE)) for one in reads(record.schema.record) if one.startswith(ENVELOPE)]
+    read = list(map(envelope_path, reads(record.schema.record)))
     for step in payload.steps:
         for name, member in node.at("properties").members() if node and step.kind == "member" else ():
             if (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro_schema import SOURCE
 from gateway.core.codec.json_text import ABSENT
-from gateway.core.codec.keywords import KINDS, WORDS, canonical, listed, one_or_more, quoted, scalar_of
+from gateway.core.codec.keywords import KINDS, WORDS, canonical, listed, one_or_more, properties_of, quoted, scalar_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable
@@ -176,8 +176,7 @@ class _Reader:
             self._read_members(schema, path)
 
     def _read_members(self, schema: dict[str, Any], path: Path) -> None:
-        described = schema.get("properties")
-        properties = described if isinstance(described, dict) else {}
+        properties = properties_of(schema)
         required = [name for name in listed(schema.get("required")) if isinstance(name, str)]
         is_object = self._is_object(path)
         for name in dict.fromkeys([*properties, *required]):

@@ -11,11 +11,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.keywords import TESTS, listed, one_or_more
+from gateway.core.codec.keywords import TESTS, listed, one_or_more, properties_of
 from gateway.core.codec.payload_schema import Rules
 from gateway.core.codec.unread import is_open, unread
-from gateway.core.codec.validation_error import tokens
-from gateway.core.record_path import ENVELOPE, common, reads
+from gateway.core.record_path import common, envelope_path, reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,7 +77,7 @@ def schema_of_record(schema: Any, around: Any, steps: Sequence[Step], record: Av
 
 def rules_around(schema: Any, steps: Sequence[Step], record: AvroType) -> Rules | None:
     """Make the rules of a message beyond those of its records; None when there are none."""
-    rest = _Rest(steps, record, unknown_around(schema)).of(schema, 0)
+    rest = _Rest(steps, record).of(schema, 0)
     return Rules(rest) if rest else None
 
 
@@ -88,16 +87,14 @@ def only_counts(rules: Rules) -> bool:
 
 
 def _schema_of(expression: str, around: Any, steps: Sequence[Step]) -> Any:
-    if not expression.startswith(ENVELOPE):
-        return {}
-    path = tokens(expression.removeprefix(ENVELOPE))
+    path = envelope_path(expression)
     shared = common(steps, path)
-    return schema_at(around, steps[:shared], path[shared:]) or {}
+    return (path and schema_at(around, steps[:shared], path[shared:])) or {}
 
 
 def _is_required(expression: str, around: Any, steps: Sequence[Step]) -> bool:
     """Tell whether the schema of a message demands a place of the envelope."""
-    path = tokens(expression.removeprefix(ENVELOPE)) if expression.startswith(ENVELOPE) else ()
+    path = envelope_path(expression)
     shared = common(steps, path)
     objects = (schema_at(around, steps[:shared], path[shared:depth]) for depth in range(shared, len(path)))
     demands = (
@@ -112,17 +109,16 @@ def _with_members(schema: Any, members: dict[str, Any]) -> Any:
     if not isinstance(schema, dict):
         return schema
     every = {"allOf": [_with_members(each, {name: {} for name in members}) for each in schema.get("allOf", ())]}
-    return schema | {"properties": schema.get("properties", {}) | members} | (every if every["allOf"] else {})
+    return schema | {"properties": properties_of(schema) | members} | (every if every["allOf"] else {})
 
 
 class _Rest:
     """Leaves out of the schema of a message what the path demands, and what each record's own schema has."""
 
-    def __init__(self, steps: Sequence[Step], record: AvroType, unknown: Unknown) -> None:
+    def __init__(self, steps: Sequence[Step], record: AvroType) -> None:
         self._steps = steps
-        self._rejects = unknown == "reject"
         self._record_is_alone = not reads(record) or record.whole_field is not None
-        self._read = {tokens(one.removeprefix(ENVELOPE)) for one in reads(record) if one.startswith(ENVELOPE)}
+        self._read = set(map(envelope_path, reads(record)))
 
     def of(self, schema: Any, depth: int) -> Any:
         """Reduce the schema of the value that the step at a depth is taken from."""
@@ -132,7 +128,7 @@ class _Rest:
             return {} if self._record_is_alone else _own_tests(schema)
         step = self._steps[depth]
         below = self.of(schema_at(schema, [step]), depth + 1)
-        members = self._members(schema, depth) if step.kind == "member" else dict(schema.get("properties", {}))
+        members = self._members(schema, depth) if step.kind == "member" else properties_of(schema)
         required = [name for name in schema.get("required", ()) if not self._is_demanded(name, depth)]
         kept = _own_tests(schema) | {"allOf": schema.get("allOf", []), "required": required}
         kept |= {} if _TYPE_OF[step.kind] in one_or_more(schema.get("type")) else {"type": schema.get("type", {})}
@@ -146,10 +142,9 @@ class _Rest:
     def _members(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
         """The schemas of the members beside a step that no record reads."""
         above = tuple(map(str, self._steps[:depth]))
-        named = schema.get("properties", {})
         return {
             name: one
-            for name, one in named.items()
+            for name, one in properties_of(schema).items()
             if (*above, name) not in self._read and name != self._steps[depth].name
         }
 
@@ -175,8 +170,8 @@ def describes(described: Any, keys: tuple[str, ...]) -> bool:
 
 def _inner(described: dict[str, Any], key: str) -> list[Any]:
     """The schemas of a member: its own, those of matching patterns, or the one for all other members."""
-    properties, patterns = described.get("properties"), described.get("patternProperties")
-    if isinstance(properties, dict) and key in properties:
+    properties, patterns = properties_of(described), described.get("patternProperties")
+    if key in properties:
         return [properties[key]]
     matching = (
         [one for pattern, one in patterns.items() if _matches(pattern, key)] if isinstance(patterns, dict) else []

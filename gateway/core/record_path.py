@@ -32,7 +32,7 @@ from gateway.core.codec.validation_error import ValidationError, shown, tokens
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.codec.unread import Unread
@@ -87,7 +87,7 @@ class RecordPath:
         self._reads = reads(record)
         self._is_whole = record.whole_field is not None
         self._is_plain = steps == EACH_ITEM and not self._reads
-        self._trees = [self._tree(depth) for depth in range(len(steps))]
+        self._trees = [beside(steps, depth, {each: each for each in self._reads}) for depth in range(len(steps))]
 
     def cut(self, payload: bytes) -> list[Group]:
         """Cut out the records, at least one; raises ValidationError when there is none, or too many."""
@@ -120,7 +120,7 @@ class RecordPath:
         if _leads(self._steps, path):
             return path[len(self._steps) :]
         for expression in self._reads:
-            read = tokens(expression.removeprefix(ENVELOPE)) if expression.startswith(ENVELOPE) else ()
+            read = envelope_path(expression)
             shared = common(self._steps, read)
             if read and _leads(self._steps[:shared], path) and path[shared : len(read)] == read[shared:]:
                 return expression, *path[len(read) :]
@@ -203,18 +203,6 @@ class RecordPath:
 
     # --- the envelope ------------------------------------------------------------------------------------------------
 
-    def _tree(self, depth: int) -> Tree:
-        """What is read of the object whose member is the step at a depth."""
-        tree: Tree = {}
-        for expression in self._reads:
-            path = tokens(expression.removeprefix(ENVELOPE))
-            if expression.startswith(ENVELOPE) and common(self._steps, path) == depth:
-                node = tree
-                for token in path[depth:-1]:
-                    node = node.setdefault(token, {})
-                node[path[-1]] = expression
-        return tree
-
     def _beside(self, members: dict[str, msgspec.Raw], tree: Tree, unread: Unread, place: Path) -> Iterator[bytes]:
         """Write what is read of an object, as members; check those that are not read."""
         for name, text in members.items():
@@ -238,7 +226,7 @@ class RecordPath:
             return place + rest
         if expression.startswith(PARAMETER):
             return place[: 1 + [str(step) for step in self._steps].index(f"{{{expression.removeprefix(PARAMETER)}}}")]
-        read = tokens(expression.removeprefix(ENVELOPE))
+        read = envelope_path(expression)
         shared = common(self._steps, read)
         return place[:shared] + read[shared:] + rest
 
@@ -272,6 +260,24 @@ def unread_after(step: Step, unread: Unread) -> Unread:
     if step.kind == "items":
         return unread.item
     return unread.member(step.name) if step.kind == "member" else unread.members
+
+
+def envelope_path(expression: str) -> Path:
+    """The place in the message that an expression reads; () for one that reads a parameter."""
+    return tokens(expression.removeprefix(ENVELOPE)) if expression.startswith(ENVELOPE) else ()
+
+
+def beside(steps: Sequence[Step], depth: int, values: Mapping[str, Any]) -> Tree:
+    """Arrange what belongs to expressions by the members that they read of the object that a step is taken from."""
+    tree: Tree = {}
+    for expression, value in values.items():
+        path = envelope_path(expression)
+        if path and common(steps, path) == depth:
+            node = tree
+            for token in path[depth:-1]:
+                node = node.setdefault(token, {})
+            node[path[-1]] = value
+    return tree
 
 
 def _leads(steps: Sequence[Step], path: Path) -> bool:

@@ -25,7 +25,7 @@ from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
 NUMBERS: frozenset[type] = frozenset({int, float, Decimal, Unrepresentable})
 TEXT, ARRAY, OBJECT = frozenset({str}), frozenset({list}), frozenset({dict})
@@ -99,6 +99,12 @@ def listed(argument: Any) -> list[Any]:
 def one_or_more(argument: Any) -> list[Any]:
     """Give the items of an argument that may be one alone, as that of `type`."""
     return argument if isinstance(argument, list) else [argument]
+
+
+def properties_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the schemas of the members that a schema names."""
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def is_number(argument: Any) -> bool:

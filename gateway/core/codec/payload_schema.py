@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number, listed, one_or_more
+from gateway.core.codec.keywords import ENCODINGS, FORBIDDEN, TESTS, Test, is_number, listed, one_or_more, properties_of
 from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.reading import Reason
@@ -253,8 +253,7 @@ class _Reducer:
         return kept | {key: value for key, value in (("items", items), ("allOf", every)) if value not in ({}, [])}
 
     def _members(self, schema: dict[str, Any], place: Place, path: Path | None) -> dict[str, Any]:
-        described = schema.get("properties")
-        properties = described if isinstance(described, dict) else {}
+        properties = properties_of(schema)
         additional = True if "patternProperties" in schema else schema.get("additionalProperties", True)
 
         def below(described: Any, name: str) -> Any:
@@ -344,8 +343,7 @@ def contradiction(schema: dict[str, Any]) -> str:
 
 
 def _below_schema(schema: dict[str, Any], place: Place) -> Iterator[tuple[str, Path, Any, Place]]:
-    properties = schema.get("properties")
-    for name, described in properties.items() if isinstance(properties, dict) else ():
+    for name, described in properties_of(schema).items():
         yield "properties", (name,), described, place.member(name)
     yield "additionalProperties", (), schema.get("additionalProperties"), place.other()
     yield "items", (), schema.get("items"), place.item

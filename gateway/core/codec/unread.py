@@ -12,6 +12,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.codec.keywords import properties_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
@@ -44,7 +46,7 @@ class Unread:
     def member(self, name: str) -> Unread:
         """Give what happens in a member."""
         if name not in self._members:
-            self._members[name] = self._below(lambda schema: [_named(schema).get(name, _others(schema))])
+            self._members[name] = self._below(lambda schema: [properties_of(schema).get(name, _others(schema))])
         return self._members[name]
 
     @cached_property
@@ -55,12 +57,12 @@ class Unread:
     @cached_property
     def members(self) -> Unread:
         """What happens in members of any name."""
-        return self._below(lambda schema: [*_named(schema).values(), _others(schema)])
+        return self._below(lambda schema: [*properties_of(schema).values(), _others(schema)])
 
     def without(self, names: Collection[str]) -> Unread:
         """Give the same for an object that has no members of these names."""
         left = [
-            schema | {"properties": {name: one for name, one in _named(schema).items() if name not in names}}
+            schema | {"properties": {name: one for name, one in properties_of(schema).items() if name not in names}}
             if isinstance(schema, dict)
             else schema
             for schema in self._schemas
@@ -110,12 +112,9 @@ def _opens(schema: Any) -> bool:
     """Tell whether a schema allows such members somewhere inside."""
     if not schema or not isinstance(schema, dict):
         return False
-    return any(is_open(one) or _opens(one) for one in (*_named(schema).values(), _others(schema), schema.get("items")))
-
-
-def _named(schema: dict[str, Any]) -> dict[str, Any]:
-    named = schema.get("properties")
-    return named if isinstance(named, dict) else {}
+    return any(
+        is_open(one) or _opens(one) for one in (*properties_of(schema).values(), _others(schema), schema.get("items"))
+    )
 
 
 def _others(schema: dict[str, Any]) -> Any:

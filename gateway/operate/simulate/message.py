@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.core.codec.validation_error import tokens
-from gateway.core.record_path import ENVELOPE, PARAMETER, common, is_around
+from gateway.core.record_path import PARAMETER, beside, is_around
 from gateway.operate.simulate.breakage import TO_BYTES
 
 if TYPE_CHECKING:
@@ -42,21 +41,8 @@ def joined(steps: Sequence[Step], texts: Sequence[bytes], around: Mapping[str, A
         names = [f"{last}-{number}" for number in range(1, len(inside))] + [last]
         return _object(dict(zip(names, inside, strict=True)))
     return _object(
-        {name: TO_BYTES(value) for name, value in _beside(steps, around, depth).items()} | {step.name: inside[0]}
+        {name: TO_BYTES(value) for name, value in beside(steps, depth, around).items()} | {step.name: inside[0]}
     )
-
-
-def _beside(steps: Sequence[Step], around: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """The members beside a step."""
-    members: dict[str, Any] = {}
-    for expression, value in around.items():
-        path = tokens(expression.removeprefix(ENVELOPE))
-        if expression.startswith(ENVELOPE) and common(steps, path) == depth:
-            node = members
-            for token in path[depth:-1]:
-                node = node.setdefault(token, {})
-            node[path[-1]] = value
-    return members
 
 
 def _object(members: Mapping[str, bytes]) -> bytes:
