@@ -135,13 +135,21 @@ def _nests(avro_type: AvroType) -> bool:
     return any(branch.kind in NESTING for branch in avro_type.branches)
 
 
+def _required(schema: object) -> set[str]:
+    """The members that a JSON Schema requires, itself or in a part that applies as well."""
+    if not isinstance(schema, dict):
+        return set()
+    required, also = schema.get("required"), schema.get("allOf")
+    names = set(required) if isinstance(required, list) else set()
+    return names.union(*(_required(each) for each in also)) if isinstance(also, list) else names
+
+
 def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...], findings: Findings) -> None:
     """Warn of members that the JSON Schema does not require although the record does."""
     if not isinstance(payload.json_schema, dict) or "properties" not in payload.json_schema:
         return
     described = payload.json_schema["properties"]
-    required = payload.json_schema.get("required")
-    sure = {*(required if isinstance(required, list) else ()), *(one.pointer for one in tied)}
+    sure = {*_required(payload.json_schema), *(one.pointer for one in tied)}
     missing = []
     for field in record.schema.record.fields:
         sources = [pointer for pointer in record.sources[field.name] if pointer]

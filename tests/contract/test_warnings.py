@@ -162,3 +162,10 @@ def test_examine_warns_once_of_streams_that_share_a_choice_of_topics(copy: Copy)
               "    x-forward-to: {$ref: '#/operations/sendDoorSensors'}\n  sendMachineSensors:\n")  # fmt: skip
     (finding,) = [one for one in copy.findings() if "go to the same topic" in one.message]
     assert "'door-dock-2'" in finding.message
+
+
+def test_examine_does_not_warn_where_a_part_of_the_schema_requires_the_members(copy: Copy) -> None:
+    """`allOf` applies as well as the schema itself."""
+    parts = "[{required: [temp_celcius]}, {allOf: [{required: [widget_weight_g]}]}]"
+    copy.edit("widget_type, temp_celcius, widget_weight_g]", f"widget_type]\n        allOf: {parts}")
+    assert copy.findings() == []
