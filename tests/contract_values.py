@@ -87,7 +87,7 @@ def demands_of_stream(made: Stream) -> Demands:
     """The demands of a stream's only message."""
     assert made.route.schema is not None
     if made.is_array:
-        return demands_of(made.array_schema, None, root="array")
+        return demands_of(made.array_schema or {"type": "array"}, None)
     record_, tied = made.route.schema.record, {tokens(one.pointer) for one in made.parameters if one.pointer}
     rejects = made.unknown == "reject"
     return demands_of(made.payload_schema, record_, tied, rejects=rejects)

@@ -17,12 +17,10 @@ from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from gateway.contract.document import Document
-    from gateway.contract.findings import Findings
+    from gateway.contract.findings import Fault, Findings
     from gateway.core.avro_names import Definition
 
 SUFFIX = ".avsc"
-
-Fault = tuple[Node, str, str]  # the place, what is wrong, and the fix
 
 
 class Beside(NamedTuple):

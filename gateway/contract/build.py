@@ -30,7 +30,7 @@ from gateway.contract.channel import Channel, address, channel, referred
 from gateway.contract.document import quoted
 from gateway.contract.mapping import Mapping
 from gateway.contract.message import DEAD_LETTER, FORWARD, IGNORED, Payload, Payloads, messages_of
-from gateway.contract.message_choices import MessageNode
+from gateway.contract.message_choices import Incoming
 from gateway.contract.server import kafka_server, mqtt_server, protocol
 from gateway.core.model import Contract, Ignored, KafkaServer, MqttServer, Stream
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from gateway.contract.document import Document, Node
     from gateway.contract.findings import Findings
     from gateway.contract.route import Sending
-    from gateway.core.address import Address
     from gateway.core.codec.conversion import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
@@ -55,19 +54,6 @@ class Built:
     operations: dict[str, Node]  # the receive operation of each
     mqtt_servers: dict[str, MqttServer]
     kafka_servers: dict[str, KafkaServer]  # one in a valid contract
-
-
-@dataclass(frozen=True, slots=True)
-class _Incoming:
-    """The MQTT side of a stream; `address` is None when it is invalid."""
-
-    channel: Channel
-    address: Address | None
-    name: str  # of the message in the channel
-    message: Node
-    payload: Payload
-    content: Content
-    is_ignored: bool
 
 
 def build(document: Document, findings: Findings) -> Built:
@@ -140,7 +126,7 @@ class _Builder:
         self._require(operation, DEAD_LETTER, "where dead letters go")
         wanted = [one for one in messages if not one.is_ignored]
         streams = {one.name: self._stream_of(name, operation, one, default, failing) for one in wanted}
-        kinds = message_choices.check([_kind(one, streams) for one in messages], self.findings)
+        kinds = message_choices.check([replace(one, stream=streams.get(one.name)) for one in messages], self.findings)
         if failing is None or not wanted or not all(streams.values()):
             return None
         first = streams[wanted[0].name]
@@ -149,7 +135,7 @@ class _Builder:
         return replace(first, messages=kinds) if len(messages) > 1 else first
 
     def _stream_of(
-        self, name: str, operation: Node, incoming: _Incoming, default: list[Sending], failing: Sending | None
+        self, name: str, operation: Node, incoming: Incoming, default: list[Sending], failing: Sending | None
     ) -> Stream | None:
         """Make the stream of one of an operation's messages alone."""
         message, source = incoming.message, incoming.channel
@@ -189,7 +175,7 @@ class _Builder:
             steps=payload.steps,
         )
 
-    def _incoming(self, operation: Node, source: Channel) -> list[_Incoming]:
+    def _incoming(self, operation: Node, source: Channel) -> list[Incoming]:
         """The messages of a stream; [] when one is invalid."""
         where = address(source, self.findings)
         messages = messages_of(operation, source, self.findings)
@@ -198,7 +184,7 @@ class _Builder:
             text = "All messages of the operation are ignored."
             self.findings.error(read[0][1].at(IGNORED), text, "Write x-ignored: true at the operation instead.")
         return [
-            _Incoming(source, where, name, one, payload, self._content(one), is_ignored)
+            Incoming(source, where, name, one, payload, self._content(one), is_ignored)
             for name, one, payload, is_ignored in read
             if payload is not None
         ]
@@ -214,7 +200,7 @@ class _Builder:
             self.findings.warning(node.stated(DEAD_LETTER), text, "Remove it.")
         return is_ignored
 
-    def _mapping(self, incoming: _Incoming, sending: Sending | None) -> Mapping:
+    def _mapping(self, incoming: Incoming, sending: Sending | None) -> Mapping:
         """The mapping from a stream's messages to the records of one topic, checked."""
         payload, where = incoming.payload, incoming.address
         record = sending.payload.record if sending else payload.record
@@ -369,7 +355,3 @@ class _Builder:
 
 def _states_forward(message: Node) -> bool:
     return not message.stated(FORWARD).is_absent
-
-
-def _kind(incoming: _Incoming, streams: dict[str, Stream | None]) -> MessageNode:
-    return MessageNode(incoming.name, incoming.message, incoming.payload, incoming.content, streams.get(incoming.name))

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from gateway.contract.document import Node
 
 
+Fault = tuple["Node", str, str]  # the place, what is wrong, and the fix
+
+
 class Findings:
     """Findings at nodes of the document, each once."""
 

@@ -7,11 +7,11 @@ members of two examples, or the least that both demand.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gateway.contract import examples
-from gateway.contract.message import IGNORED
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.keywords import scalar_of
 from gateway.core.codec.validation_error import tokens
@@ -24,9 +24,11 @@ from gateway.core.transform import conversion
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gateway.contract.channel import Channel
     from gateway.contract.document import Node
     from gateway.contract.findings import Findings
     from gateway.contract.message import Payload
+    from gateway.core.address import Address
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.codec.conversion import Content
     from gateway.core.model import Parameter, Stream
@@ -35,17 +37,21 @@ SAMPLES = {"string": "a", "number": 1, "boolean": True, "null": None, "array": [
 NAME = re.compile(r"[\w-]+\Z")
 
 
-class MessageNode(NamedTuple):
-    """A message of a receive operation."""
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a receive operation, and where it is published."""
 
-    name: str
-    node: Node
+    channel: Channel
+    address: Address | None  # None when it is invalid
+    name: str  # in the channel
+    message: Node
     payload: Payload
     content: Content
-    stream: Stream | None  # of this message alone; None when it is ignored, or invalid
+    is_ignored: bool
+    stream: Stream | None = None  # of this message alone; None when it is ignored, or invalid
 
 
-def check(messages: Sequence[MessageNode], findings: Findings) -> tuple[Message, ...]:
+def check(messages: Sequence[Incoming], findings: Findings) -> tuple[Message, ...]:
     """Report messages that nothing tells apart; gives all with their demands, or nothing for a single one."""
     if len(messages) < 2:
         return ()
@@ -53,7 +59,7 @@ def check(messages: Sequence[MessageNode], findings: Findings) -> tuple[Message,
     for one in messages:
         if one.content == "text":
             text = f"The message {one.name!r} is plain text, which has no members that tell it apart from others."
-            findings.error(one.node.at("contentType"), text, "Give it an address of its own.")
+            findings.error(one.message.at("contentType"), text, "Give it an address of its own.")
     for (one, its), (other, others) in combinations(list(zip(messages, demands, strict=True)), 2):
         if not telling(its, others):
             _report(one, its, other, others, findings)
@@ -62,12 +68,9 @@ def check(messages: Sequence[MessageNode], findings: Findings) -> tuple[Message,
     return tuple(Message(one.name, its, one.stream) for one, its in zip(messages, demands, strict=True))
 
 
-def _demands(one: MessageNode) -> Demands:
-    if one.payload.around is not None:  # the schema of the message; its records are deeper than what is looked at
-        return demands_of(one.payload.around, None)
-    if one.payload.is_array:
-        root = "array" if one.payload.steps[0].kind == "items" else "object"
-        return demands_of(one.payload.around, None, root=root)
+def _demands(one: Incoming) -> Demands:
+    if one.payload.is_array:  # its records are deeper than what is looked at
+        return demands_of({"type": "array"} if one.payload.around is None else one.payload.around, None)
     record: AvroType | None = None
     tied: set[Path] = set()
     if one.stream and one.stream.route.schema:
@@ -80,11 +83,11 @@ def _demands(one: MessageNode) -> Demands:
     return demands_of(schema, record, tied, rejects=rejects)
 
 
-def _check_ignored(messages: Sequence[MessageNode], demands: Sequence[Demands], findings: Findings) -> None:
+def _check_ignored(messages: Sequence[Incoming], demands: Sequence[Demands], findings: Findings) -> None:
     """Examples of ignored messages fit these alone; `mapping.py` runs those of all others."""
     choice = MessageChoice(demands)
     for number, (one, its) in enumerate(zip(messages, demands, strict=True)):
-        for example in examples.payload_nodes(one.node) if one.node.at(IGNORED).boolean else ():
+        for example in examples.payload_nodes(one.message) if one.is_ignored else ():
             if choice.remaining(example.value) != [number] or its.failed(example.value):
                 text = f"The example does not fit the message {one.name!r}, or fits another one."
                 findings.error(example, text, "Correct the example or the schema.")
@@ -93,17 +96,17 @@ def _check_ignored(messages: Sequence[MessageNode], demands: Sequence[Demands], 
 # --- messages that nothing tells apart ---------------------------------------------------------------------------
 
 
-def _report(one: MessageNode, its: Demands, other: MessageNode, others: Demands, findings: Findings) -> None:
+def _report(one: Incoming, its: Demands, other: Incoming, others: Demands, findings: Findings) -> None:
     candidates = _candidates(one, its, other, others)
     fitting = (value for value in candidates if _fits(one, its, value) and _fits(other, others, value))
     shown = next((f": {examples.shown(value)} fits both" for value in fitting), "")
-    text = f"Nothing tells this message apart from {one.name!r} ({one.node.path}){shown}."
+    text = f"Nothing tells this message apart from {one.name!r} ({one.message.path}){shown}."
     properties = other.payload.node.at("properties")
     if properties.is_mapping and (member := _missing(its, others)):
         findings.error(properties, text, f"Write {member}: false.")
         return
     fix = "Give a member another `const` in each, or write `member: false` into the `properties` of one."
-    findings.error(other.node, text, fix)
+    findings.error(other.message, text, fix)
 
 
 def _missing(its: Demands, others: Demands) -> str:
@@ -112,9 +115,9 @@ def _missing(its: Demands, others: Demands) -> str:
     return next((name for name in names if (name,) not in others.places and NAME.match(name)), "")
 
 
-def _candidates(one: MessageNode, its: Demands, other: MessageNode, others: Demands) -> Iterator[Any]:
+def _candidates(one: Incoming, its: Demands, other: Incoming, others: Demands) -> Iterator[Any]:
     """Make payloads that may fit two messages."""
-    left, right = examples.payloads(one.node), examples.payloads(other.node)
+    left, right = examples.payloads(one.message), examples.payloads(other.message)
     yield from (*left, *right)
     yield from ({**a, **b} for a, b in product(left, right) if isinstance(a, dict) and isinstance(b, dict))
     yield _least(its, others)
@@ -142,7 +145,7 @@ def _sample(demand: Demand) -> Any:
     return type(sample)() if isinstance(sample, list | dict) else sample
 
 
-def _fits(one: MessageNode, its: Demands, value: Any) -> bool:
+def _fits(one: Incoming, its: Demands, value: Any) -> bool:
     """Tell whether a payload fits a message by its own validation."""
     if one.stream is None or one.payload.is_array:
         return not its.failed(value)

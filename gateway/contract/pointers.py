@@ -264,5 +264,4 @@ def _no_field(record: Record, expression: Expression) -> str:
 def _is_timestamp(avro_type: AvroType) -> bool:
     """Whether a type is a timestamp, or a union of null and a timestamp."""
     has_one = len(avro_type.non_null) == 1 and (avro_type.kind != "union" or avro_type.is_nullable)
-    form = avro_type.non_null[0].time if has_one else None
-    return form is not None and form.per_millisecond > 0
+    return has_one and avro_type.non_null[0].is_timestamp

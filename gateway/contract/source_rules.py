@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.contract.document import Node
+    from gateway.contract.findings import Fault
     from gateway.core.avro_schema import AvroType, Field
 
 NUMBERS = frozenset({"int", "long", "float", "double"})
@@ -35,8 +36,6 @@ EXACT = 15  # digits that a float keeps
 OF_THIS_MACHINE = frozenset({"localtime", "posixrules", "Factory"})  # in the time zone database, and no zones of it
 REPEATED = ("first", "second")
 LONGEST = 100  # characters of a type that a fix quotes
-
-Fault = tuple["Node", str, str]  # the place, what is wrong, and the fix
 
 
 def faults(record: Node, model: AvroType) -> Iterator[Fault]:
@@ -54,10 +53,6 @@ def _is_number(avro_type: AvroType) -> bool:
 
 def _is_boolean(avro_type: AvroType) -> bool:
     return avro_type.kind == "boolean"
-
-
-def _is_moment(avro_type: AvroType) -> bool:
-    return avro_type.time is not None and avro_type.time.per_millisecond > 0
 
 
 def _is_coarse(avro_type: AvroType) -> bool:
@@ -78,8 +73,8 @@ WORDS = {
     "nulls": Word(lambda _type: True, "any value", '"nulls": ["unavailable"]'),
     "trues": Word(_is_boolean, "a boolean", '"trues": ["ON"]'),
     "falses": Word(_is_boolean, "a boolean", '"falses": ["OFF"]'),
-    "zone": Word(_is_moment, "a timestamp with zone", '"zone": "Europe/Vienna"'),
-    "repeated": Word(_is_moment, "a timestamp with zone", '"repeated": "first"'),
+    "zone": Word(lambda avro_type: avro_type.is_timestamp, "a timestamp with zone", '"zone": "Europe/Vienna"'),
+    "repeated": Word(lambda avro_type: avro_type.is_timestamp, "a timestamp with zone", '"repeated": "first"'),
     "round": Word(_is_coarse, "an integer, a time or a decimal", '"round": "floor"'),
 }
 

@@ -43,8 +43,7 @@ class ArrayTransform:
     """Checks and encodes the readings of a stream whose messages hold several; `payload_limit` is in bytes."""
 
     def __init__(self, transform: Transform | FanOut, payload_limit: int, stream: Stream) -> None:
-        assert stream.route.schema is not None, "the contract gives every route of readings a schema"
-        record = stream.route.schema.record
+        record = stream.route.avro.record
         self._transform = transform
         self._payload_limit = payload_limit
         self._path = RecordPath(stream.steps, record, unread_around(stream.array_schema))

@@ -99,6 +99,11 @@ class AvroType:
         return self.logical is not None and self.logical.is_exact
 
     @property
+    def is_timestamp(self) -> bool:
+        """True for a timestamp of a zone, which names a moment."""
+        return self.time is not None and self.time.per_millisecond > 0
+
+    @property
     def is_bytes(self) -> bool:
         """True for bytes and fixed of any content, which a logical type would restrict."""
         return self.kind in {"bytes", "fixed"} and self.logical is None

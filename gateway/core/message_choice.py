@@ -3,11 +3,11 @@
 Exactly one message must fit. No two of them share a payload, because the contract is refused otherwise; so at most one
 message is left when all places that tell two apart have been looked at, and its own validation decides.
 
-There are two ways with one result. The compiled one looks at as few places as tell all pairs apart, each by a table
-from value or class to a set of messages, and intersects the sets; none is tried. It may leave a message that does not
-fit, which its validation then shows, or raise. `remaining` looks at all these places, and decides on every payload that
-did not become a record at once. There the kind of a value counts only where nothing else tells two messages apart: text
-for a number is an error of the message that has this member, and not a payload of no message.
+The choice is made in two ways, with the same result. The compiled one looks at as few places as tell all pairs apart,
+each by a table from value or class to a set of messages, and intersects the sets; none is tried. It may leave a message
+that does not fit, which its validation then shows, or raise. `remaining` looks at all these places, and decides on
+every payload that did not become a record at once. There the kind of a value counts only where nothing else tells two
+messages apart: text for a number is an error of the message that has this member, and not a payload of no message.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def _places(demands: Sequence[Demands], pairs: Mapping[tuple[int, int], Sequence
         apart = [path for path in places if one.at(path).of_any_kind.excludes(other.at(path).of_any_kind)]
         loose.update(apart)
         exact.update(places if not apart else ())
-    for number, its in enumerate(demands):  # one that only lacks what others have is told by what it requires, too
+    for number, its in enumerate(
+        demands
+    ):  # a message that only lacks members of the others is also known by those it requires
         own = (path for pair, places in pairs.items() if number in pair for path in places)
         if all("absent" in its.at(path).kinds for path in own):
             loose.update(path for path, demand in its.places.items() if "absent" not in demand.kinds)

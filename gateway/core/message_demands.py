@@ -120,9 +120,7 @@ class Demands:
         return [path for path, demand in self.places.items() if not demand.takes(value_at(value, path))] + others
 
 
-def demands_of(
-    schema: Any, record: AvroType | None, tied: Collection[Path] = (), *, rejects: bool = False, root: str = ""
-) -> Demands:
+def demands_of(schema: Any, record: AvroType | None, tied: Collection[Path] = (), *, rejects: bool = False) -> Demands:
     """Read the demands of a message.
 
     Args:
@@ -130,11 +128,8 @@ def demands_of(
         record: that the payload becomes; None when it becomes none.
         tied: members that the topic fills in.
         rejects: the payload may have no member that the record does not read.
-        root: the kind of a payload that holds several readings; `schema` is that of the whole.
     """
     reader = _Reader(rejects=rejects and record is not None)
-    if root:
-        reader.put((), Demand(frozenset({root})))
     whole = record.whole_field if record else None
     if record and not whole:
         reader.put((), OBJECT)

@@ -87,7 +87,7 @@ def test_demands_of_a_bare_value_and_of_an_array() -> None:
     plug = build(record({"name": "watts", "type": "double", "x-source": "$message.payload#"}))
     assert not demands_of(None, plug).at(()).takes({})
     assert demands_of(None, plug).at(()).takes(1)
-    assert demands_of(None, None, root="array").at(()).takes([])
+    assert demands_of({"type": "array"}, None).at(()).takes([])
 
 
 @pytest.mark.parametrize(
