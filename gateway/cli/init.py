@@ -60,8 +60,9 @@ def init(  # noqa: PLR0913 - each is one option of the command
     if family:
         contract = contract_of(file, config, contract or output.parent / CONTRACT)
         is_new = not contract.exists()
-        created = _add(family, contract, server or [])
+        created = _added(family, contract, server or [])
         if not is_new:
+            _say(family, contract, created)
             check(config=config) if config else check(contract=contract)
             return
     options = Options(output, contract, seconds, force, Flags(broker, kafka, registry, username, password_file))
@@ -71,19 +72,23 @@ def init(  # noqa: PLR0913 - each is one option of the command
         for path in created:
             path.unlink()
         raise
+    if family and contract:
+        _say(family, contract, created)
     check(config=output)
     typer.echo(next_steps(output))
 
 
-def _add(names: list[str], contract: Path, servers: list[str]) -> list[Path]:
-    """Add families of devices to the contract, and say so; gives the files that are new."""
+def _added(names: list[str], contract: Path, servers: list[str]) -> list[Path]:
+    """Add families of devices to the contract; gives the files that are new."""
     from gateway.operate.init import family
 
-    created = family.add([family.family(name) for name in names], contract, servers)
+    return family.add([family.family(name) for name in names], contract, servers)
+
+
+def _say(names: list[str], contract: Path, created: list[Path]) -> None:
     typer.echo(f"Added {', '.join(names)} to {contract}.")
     for path in created:
         typer.echo(f"Wrote {path}.")
-    return created
 
 
 def _asker(*, is_silent: bool) -> Ask | None:
