@@ -215,7 +215,11 @@ class _Builder:
             payload_rules.warn_of_open(payload, record, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
             constraints.check(payload, record, self.findings)
-        if sending is not None and record is not None and not envelope_rules.check(payload, record, self.findings):
+        if (
+            sending is not None
+            and record is not None
+            and not envelope_rules.check(payload, record, names, self.findings)
+        ):
             where = None
         if sending is not None and where is not None and not self._has_parameters(incoming.channel, names, sending):
             where = None

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from gateway.contract.schema import Record
 
 
-def check(payload: Payload, record: Record, findings: Findings) -> bool:
+def check(payload: Payload, record: Record, parameters: Sequence[str], findings: Findings) -> bool:
     """Report fields that read what the message around the records does not have, and members that no field reads.
 
-    It returns True when the fields can be read.
+    `parameters` are those of the address. It returns True when the fields can be read.
     """
     is_readable = True
     taken: dict[tuple[str, ...], str] = {}
     for place, name, expression in _stated(record):
-        fault, fix = _fault(expression, payload)
+        fault, fix = _fault(expression, payload, record, parameters)
         path = tokens(expression)
         other = next((field for known, field in taken.items() if _overlap(known, path)), None)
         if not fault and other is not None and other != name:
@@ -57,18 +57,14 @@ def _stated(record: Record) -> Iterator[tuple[Node, str, str]]:
                 yield place, name, expression
 
 
-def _fault(expression: str, payload: Payload) -> tuple[str, str]:
+def _fault(expression: str, payload: Payload, record: Record, parameters: Sequence[str]) -> tuple[str, str]:
+    if expression.startswith(PARAMETER):
+        return _fault_of_parameter(expression.removeprefix(PARAMETER), payload, record, parameters)
     if not any(step.kind == "member" or step.name for step in payload.steps):
         return (
             f"{expression} is around the records inside a message, but the message has none.",
             f"Add {RECORDS}: {EXAMPLE}.",
         )
-    if expression.startswith(PARAMETER):
-        names = [step.name for step in payload.steps if step.kind == "members" and step.name]
-        name = expression.removeprefix(PARAMETER)
-        near = nearest(name, names) or (names[0] if len(names) == 1 else None)
-        fix = f"Did you mean {PARAMETER + near!r}?" if near else "Write {name} instead of * in x-records."
-        return ("", "") if name in names else (f"{RECORDS} has no parameter {name!r}.", fix)
     path = envelope_path(expression)
     shared = common(payload.steps, path)
     if shared == len(path) or (shared < len(payload.steps) and payload.steps[shared].kind != "member"):
@@ -81,6 +77,24 @@ def _fault(expression: str, payload: Payload) -> tuple[str, str]:
             "Correct x-source, or describe the member.",
         )
     return "", ""
+
+
+def _fault_of_parameter(name: str, payload: Payload, record: Record, parameters: Sequence[str]) -> tuple[str, str]:
+    """What is wrong with a field that reads a parameter of `x-records` or of the address."""
+    inside = [step.name for step in payload.steps if step.kind == "members" and step.name]
+    if name in inside:
+        return "", ""
+    field = record.field_at(pointer((PARAMETER + name,)))
+    if name in parameters:
+        is_level = field is None or field.takes_level
+        text = f"The field that reads the parameter {name!r} is not text, but a topic level is."
+        return ("", "") if is_level else (text, 'Read a number, for example: "parse": "number".')
+    names = [*inside, *parameters]
+    near = nearest(name, names) or (names[0] if len(names) == 1 else None)
+    fix = f"Did you mean {PARAMETER + near!r}?" if near else f"Use {' or '.join(names)}." if names else ""
+    where = f"Neither {RECORDS} nor the address has" if payload.is_array else "The address has no"
+    text = f"{where} a parameter {name!r}." if payload.is_array else f"{where} parameter {name!r}."
+    return text, fix or f"Add {{{name}}} to the address."
 
 
 def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import pointers
 from gateway.contract.schema import WHOLE
+from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.codec.value_reader import PARSED
 from gateway.core.message_schema import describes
 from gateway.core.model import Parameter
-from gateway.core.record_path import is_around
+from gateway.core.record_path import PARAMETER, is_around
 
 if TYPE_CHECKING:
     from gateway.contract.channel import Channel
@@ -32,8 +33,16 @@ def parameters(
     for name in names:
         stated = source.node.at("parameters", name, "location")
         pointer = None
+        itself = pointer_of((PARAMETER + name,))
+        names_step = any(step.kind == "members" and step.name == name for step in payload.steps)
+        reader = record.reader(itself) if record is not None and not names_step else None
         if stated.text is not None and record is not None:
             pointer = pointers.location(stated, payload, record, findings)
+            if reader is not None:
+                text = f"Field {reader!r} reads the parameter {name!r} itself, so no member can have its value too."
+                findings.error(stated, text, "Remove it.")
+        elif reader is not None:
+            pointer = itself
         shown = [one.text for one in source.node.at("parameters", name, "examples").entries() if one.text]
         field = record.field_at(pointer) if record is not None and pointer else None
         if not shown and field is not None and "text" not in field.type.json_kinds:  # the name would be no value of it

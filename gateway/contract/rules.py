@@ -47,7 +47,10 @@ def _check_servers(document: Document, built: Built, findings: Findings) -> None
     servers = document.root.at("servers")
     if not built.kafka_servers:
         findings.error(servers, "The contract has no Kafka server.", "Add one with protocol kafka or kafka-secure.")
-    if len(built.kafka_servers) > 1:
+    if len(built.kafka_servers) > 1 and not built.mqtt_servers:
+        text = f"The contract has Kafka servers only: {', '.join(built.kafka_servers)}."
+        findings.error(servers, text, "Write protocol: mqtt at the one that is the MQTT broker.")
+    elif len(built.kafka_servers) > 1:
         findings.error(*stage.choose(document))
     used = {name for stream in built.streams.values() for name in stream.servers}
     for name in built.mqtt_servers.keys() - used:

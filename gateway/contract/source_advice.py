@@ -63,7 +63,7 @@ def _candidates(field: Field, value: Any) -> Iterator[Words]:
     for words in _MAKERS[type(value)](avro_type, value) if type(value) in _MAKERS else ():
         if field.words.keys().isdisjoint(words):
             yield words
-    if isinstance(value, str) and value.strip().lower() in NO_VALUE:
+    if value in ([], {}) or (isinstance(value, str) and value.strip().lower() in NO_VALUE):
         yield {"nulls": [*field.words.get("nulls", ()), value]}
 
 

@@ -116,7 +116,7 @@ class _Checked:
             text = f"A text is not read as {node.text} for a field of type {self._field.type}."
             yield node, text, f'Write "parse": "{known[0]}".'
         if word in LISTS:
-            yield from self._list(node)
+            yield from self._list(word, node)
         if word == "nulls" and not self._field.type.is_nullable:
             text = json.dumps(nullable(self._field), ensure_ascii=False)
             fix = f'Write "type": {text}.' if len(text) <= LONGEST else 'Make its type a union with "null".'
@@ -137,17 +137,17 @@ class _Checked:
                 return _zone_fault(value)
         return None if isinstance(value, list) and value else (f"Expected a list of values in {word}.", "")
 
-    def _list(self, node: Node) -> Iterator[Fault]:
+    def _list(self, word: str, node: Node) -> Iterator[Fault]:
         seen: dict[Any, str] = {}
-        for word in LISTS[: LISTS.index(node.tokens[-1])]:
-            others = self._stated.own(word).value
-            seen |= {canonical(one): word for one in others} if isinstance(others, list) else {}
+        for earlier in LISTS[: LISTS.index(word)]:
+            others = self._stated.own(earlier).value
+            seen |= {canonical(one): earlier for one in others} if isinstance(others, list) else {}
         for one in node.own_entries():
-            if not isinstance(one.value, str | int | float):
+            if not isinstance(one.value, str | int | float) and not (word == "nulls" and one.value in ([], {})):
                 yield one, f"Expected text, a number, true or false, not {quoted(one.value)}.", "Remove it."
             elif (other := seen.get(canonical(one.value))) is not None:
                 yield one, f"{quoted(one.value)} is also in {other}.", "Remove it."
-            seen[canonical(one.value)] = node.tokens[-1]
+            seen[canonical(one.value)] = word
 
     def _together(self, words: set[str]) -> Iterator[Fault]:
         """Words that contradict each other, or that need another one."""

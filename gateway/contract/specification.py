@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 VERSION = re.compile(r"3\.([01])\.\d+\Z")
 FORMATS = jsonschema.FormatChecker(formats=[])
 FORMATS.checks("regex")(lambda text: not why_broken(text))
+OTHERS = {"openapi": "OpenAPI", "swagger": "OpenAPI"}  # by the member that only their documents have
 LONG = 60  # characters of a value that a message quotes
 
 
@@ -44,7 +45,11 @@ def check_version(document: Document, findings: Findings) -> str | None:
     match = VERSION.match(stated.text or "")
     if match:
         return f"3.{match[1]}"
-    if not document.root.is_mapping or stated.is_absent:
+    other = next((name for key, name in OTHERS.items() if not document.root.own(key).is_absent), None)
+    if stated.is_absent and other:
+        text = f"The file is an {other} document, not an AsyncAPI document."
+        findings.error(document.root, text, "Name the AsyncAPI document, or describe the streams in one.")
+    elif not document.root.is_mapping or stated.is_absent:
         findings.error(document.root, "The file is not an AsyncAPI document.", "Add `asyncapi: 3.1.0` at the top.")
     elif stated.text is None:
         findings.error(stated, "The version of AsyncAPI must be text.", "Write '3.1.0', in quotes.")

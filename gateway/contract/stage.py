@@ -33,7 +33,8 @@ def stages(document: Document) -> list[list[str]]:
     kafka, others = _servers(document, "kafka"), [*_servers(document, "mqtt"), *_servers(document, "other")]
     channels = document.root.at("channels").members()
     named = {_name(one) for _, node in channels for one in node.at("servers").own_entries()}
-    return [[*others, one] for one in kafka] if len(kafka) > 1 and named.issuperset(kafka) else []
+    has_stages = len(kafka) > 1 and bool(_servers(document, "mqtt")) and named.issuperset(kafka)
+    return [[*others, one] for one in kafka] if has_stages else []
 
 
 def choose(document: Document) -> tuple[Node, str, str]:

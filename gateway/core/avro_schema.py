@@ -34,7 +34,7 @@ PAYLOAD = "$message.payload#"
 SOURCE = "x-source"
 LOCATION = "location"  # the member of an `x-source` that is a place; all others are about the form of the value
 LISTS = ("nulls", "trues", "falses")  # those that are lists of values
-_KIND_OF = {bool: "boolean", int: "integer", float: "number", str: "text"}
+_KIND_OF = {bool: "boolean", int: "integer", float: "number", str: "text", list: "array", dict: "object"}
 _JSON_KINDS = {
     "null": (), "boolean": ("boolean",), "int": ("integer",), "long": ("integer",), "float": ("number",),
     "double": ("number",), "string": ("text",), "bytes": ("text",), "enum": ("text",), "fixed": ("text",),

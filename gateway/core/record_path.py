@@ -225,7 +225,8 @@ class RecordPath:
         if expression == PAYLOAD:
             return place + rest
         if expression.startswith(PARAMETER):
-            return place[: 1 + [str(step) for step in self._steps].index(f"{{{expression.removeprefix(PARAMETER)}}}")]
+            steps, name = [str(step) for step in self._steps], f"{{{expression.removeprefix(PARAMETER)}}}"
+            return place[: 1 + steps.index(name)] if name in steps else place  # the other ones are the topic's
         read = envelope_path(expression)
         shared = common(self._steps, read)
         return place[:shared] + read[shared:] + rest

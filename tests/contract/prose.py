@@ -52,6 +52,9 @@ PROSE = frozenset(
             "Name the servers of an installation in its gateway.yaml, as in `use_servers: [factoryBroker, kafka]`; "
             "or write the hosts of one cluster in one server, separated by commas."
         ),
+        "Name the AsyncAPI document, or describe the streams in one.",
+        'Read a number, for example: "parse": "number".',
+        "Write protocol: mqtt at the one that is the MQTT broker.",
         "Name one message; all records of a topic have one schema.",
         "Name one message; the gateway validates readings against it.",
         "Point at a field of the record that is text, a whole number or a boolean.",

@@ -81,6 +81,7 @@ TEXTS = {
     "brackets without end": ("a: " + "[" * 100_000, "nested"),
     "a control character": ("a: \x07\n", "not allowed"),
     "another version": ("asyncapi: 1.2.0\n", "not supported"),
+    "OpenAPI": ("openapi: 3.1.0\ninfo: {title: x}\n", "is an OpenAPI document"),
     "no version": ("info: {title: x}\n", "not an AsyncAPI document"),
     "a number for a version": ("asyncapi: 3.1\n", "must be text"),
     "only a version": ("asyncapi: 3.1.0\n", "'info' is required here"),

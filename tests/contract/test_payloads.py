@@ -6,8 +6,11 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from gateway.contract import examine
+from gateway.core.reading import DeadLetter, Reading
+from gateway.core.stream_transform import transform_of
 from tests.contract.conftest import REPOSITORY, Copy
 
 if TYPE_CHECKING:
@@ -226,6 +229,25 @@ def test_load_takes_records_inside_a_message(inside: Copy) -> None:
                      "v": 61.5, "q": True}  # fmt: skip
 
 
+def test_a_field_reads_a_parameter_of_the_address(inside: Copy) -> None:
+    """Each record inside a message gets what only the topic says; the payload need not describe it."""
+    field = '{"name": "machine", "type": "string", "x-source": "$message.parameter#/machine"}'
+    inside.edit('"fields": [', f'"fields": [{field},', "value.avsc")
+    for name in ("mixing/0", "mixing/1"):
+        inside.edit(f"name: {name}, payload: {{", f"name: {name}, payload: {{machine: mixer-2, ")
+    assert inside.findings() == []
+    stream = inside.contract().streams["receiveValues"]
+    transform = transform_of(stream, [1], 10_000)
+    payload = b'{"timestamp":1767592800,"line":"dough","values":[{"id":"a","v":1,"q":true},{"id":"b","v":1,"q":1}]}'
+    reading = Reading("receiveValues", b"machines/m7/values", payload, 0)
+    dead_letter = transform(reading)
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.pointer == "/values/1/q"
+    records = transform(structs.replace(reading, payload=payload.replace(b'"q":1}', b'"q":true}')))
+    assert isinstance(records, list)
+    assert [record.value.count(b"\x04m7") for record in records if record.value] == [1, 1]
+
+
 VALUES, TELEMETRY = f"{MESSAGES}/valuesJson", f"{MESSAGES}/telemetryJson"
 
 
@@ -239,8 +261,8 @@ VALUES, TELEMETRY = f"{MESSAGES}/valuesJson", f"{MESSAGES}/telemetryJson"
         ("#/values/*", "#/*", "asyncapi.yaml", f"{VALUES}/x-records", "describes nothing at /*"),
         ("#/{device}/*", "#/{device}/{device}", "asyncapi.yaml", f"{TELEMETRY}/x-records", "two parameters of one"),
         ("      x-records: $message.payload#/{device}/*\n", "", "asyncapi.yaml", "#/fields/0/x-source",
-         "$message.parameter#/device is around the records inside a message"),
-        ("{device}", "{divice}", "asyncapi.yaml", "#/fields/0/x-source", "x-records has no parameter 'device'"),
+         "The address has no parameter 'device'"),
+        ("{device}", "{divice}", "asyncapi.yaml", "#/fields/0/x-source", "nor the address has a parameter"),
         ("parameter#/device", "parameter#/device/0", "telemetry.avsc", "#/fields/0/x-source", "has one name"),
         ("envelope#/line", "envelope#/lane", "value.avsc", "#/fields/0/x-source", "is not described by"),
         ("envelope#/line", "envelope#/values", "value.avsc", "#/fields/0/x-source", "holds the records"),

@@ -70,6 +70,9 @@ class ReaderCode:
         tests = [f"{value} is {each[1]}" for each in step.known if isinstance(each, tuple)]
         if texts := frozenset(each for each in step.known if isinstance(each, str)):
             tests.append(f"{value}.__class__ is str and {value} in {self._program.bind('nulls', texts)}")
+        if step.empty:
+            classes = ", ".join(type(each).__name__ for each in step.empty)
+            tests.append(f"not {value} and {value}.__class__ in ({classes},)")
         if numbers := frozenset(each for each in step.known if isinstance(each, int | Decimal)):
             near = self._program.bind("near", frozenset(map(float, numbers)))
             self._program.line(f"if {value}.__class__ is float and {value} in {near}: raise FallBack")

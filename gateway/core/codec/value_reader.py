@@ -123,10 +123,14 @@ class Nulls:
     """Makes null of the values that are listed."""
 
     def __init__(self, values: Iterable[Any]) -> None:
-        self.known = frozenset(map(canonical, values))
+        values = list(values)
+        self.empty = [each for each in values if isinstance(each, list | dict)]  # [] and {}
+        self.known = frozenset(canonical(each) for each in values if not isinstance(each, list | dict))
 
     def __call__(self, value: Any) -> Any:
         """Read a value."""
+        if isinstance(value, list | dict):
+            return None if value in self.empty else value
         return None if isinstance(value, _COMPARED) and canonical(value) in self.known else value
 
 

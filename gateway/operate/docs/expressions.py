@@ -80,7 +80,7 @@ def place(expression: Any) -> Phrase:
     if not parsed.pointer:
         return (_REST,)
     if parsed.part == "parameter":
-        return ("the name of the member, ", Code(parsed.tokens[0]))
+        return (Code(f"{{{parsed.tokens[0]}}}"), " of the topic or of the path to the record")
     if parsed.part == "envelope":
         return (Code(parsed.pointer), " of the message around the record")
     return (Code(parsed.pointer), " in the headers") if parsed.part == "header" else (Code(parsed.pointer),)

@@ -19,7 +19,7 @@ from gateway.core.codec.json_text import ABSENT
 from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.message_schema import schema_at
-from gateway.core.record_path import reads
+from gateway.core.record_path import PARAMETER, reads
 from gateway.core.topic_index import topic_index
 from gateway.core.transform import conversion
 from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
@@ -199,7 +199,9 @@ def _parameter_value(stream: Stream, place: int, number: int, examples: list[dic
 
 
 def _in_payload(stream: Stream, path: Path, level: str) -> Any:
-    """Write a level of the topic as the JSON Schema of the payload has it."""
+    """Write a level of the topic as the JSON Schema of the payload has it; what reads only the topic is never sent."""
+    if path[0].startswith(PARAMETER):
+        return ABSENT
     is_number = level.isdecimal() and not Limits(stream.payload_schema, path).allows_type("string")
     return int(level) if is_number else level
 

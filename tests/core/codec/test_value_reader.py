@@ -179,6 +179,7 @@ FLOOR = {"round": "floor"}
         (CENTS, {**FLOOR, "factor": "0.001"}, "12345", Decimal("12.34")),
         (CENTS, {**FLOOR, **NUMBER}, '"1.999999999999999999999999"', Decimal("1.99")),
         # null, true and false
+        *((["null", "double"], {"nulls": [[], {}]}, raw, None) for raw in ("[]", "{}", "[ ]")),
         *((["null", "double"], {"nulls": [-9999, "nan", "", 0.1, True]}, raw, None)
           for raw in ("-9999", "-9999.0", "-9.999e3", '"nan"', '""', "0.1", "1E-1", "true", "null")),
         (["null", "double"], {"nulls": [-9999, 1]}, "-9999.5", -9999.5),
