@@ -54,11 +54,6 @@ def beside(node: Node) -> Beside:
     return Beside(files.files, files.faults, files.names)
 
 
-def complete(node: Node) -> Any:
-    """The schema of a node with the definitions of other files written in."""
-    return beside(node).complete(node.value)
-
-
 def read(document: Document, findings: Findings) -> None:
     """Read the files that the schemas of a document use, so that the checks of all files include them."""
     for root in document.other_roots():

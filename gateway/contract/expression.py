@@ -11,9 +11,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from gateway.contract.document import quoted
 from gateway.core.codec.validation_error import pointer, tokens
 from gateway.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.contract.document import Node
 
 EXPRESSION = re.compile(r"\$message\.(payload|header|parameter|envelope)#((?:/.*)?)\Z", re.DOTALL)
 BAD_ESCAPE = re.compile(r"~(?![01])")
@@ -51,3 +58,12 @@ def parse(text: str) -> Expression:
     if BAD_ESCAPE.search(match[2]):
         raise ExpressionError(f"In {text!r} a ~ must be written ~0, and a / inside a name ~1")
     return Expression(match[1], match[2])
+
+
+def read(node: Node, wrong: Callable[[Node, str, str], None], example: str) -> Expression | None:
+    """Read the expression at a node; `wrong` is called, and the result is None, when it is not one."""
+    try:
+        return parse(quoted(node.value) if node.text is None else node.text)
+    except ExpressionError as error:
+        wrong(node, f"{error}.", f"Write {example}.")
+        return None

@@ -209,4 +209,4 @@ def unread(pointer: str, payload: Payload, record: schema.Record) -> str:
     is_described = is_around(tokens(pointer)) or describes(payload.json_schema, tokens(pointer))
     if payload.record is None and record.whole is None and not is_described:
         return f"The message's schema describes no member {pointer}."
-    return "" if record.reader(pointer) else f"No field of {record.schema.fullname} reads {pointer}."
+    return "" if record.field_at(pointer) else f"No field of {record.schema.fullname} reads {pointer}."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import pointers
 from gateway.contract.schema import WHOLE
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.codec.value_reader import PARSED
@@ -121,7 +122,7 @@ def check_text(stated: Node, payload: Payload, record: Record, findings: Finding
         findings.error(stated, text, "Write application/json, or describe one value.")
     elif record.whole is None or _nests(record.whole.type):
         text = f"Plain text is one value, but {record.schema.fullname} has no field that takes one."
-        fix = f'Write "x-source": "{pointers.PREFIX}" at a field of the .avsc that is a number, text or an enum.'
+        fix = f'Write "x-source": "{PAYLOAD}" at a field of the .avsc that is a number, text or an enum.'
         findings.error(stated, text, fix)
 
 
@@ -135,7 +136,7 @@ def check_whole(record: Record, tied: tuple[Parameter, ...], findings: Findings)
         is_given = field.has_default or any(is_around(tokens(one)) for one in sources)
         if sources != WHOLE and not is_given and not from_topic.intersection(sources):
             text = f"Field {record.whole.name!r} takes the whole payload, so {field.name!r} has no value."
-            fix = f"Add location: {pointers.PREFIX}{sources[0]} to a parameter of the address, or add a default."
+            fix = f"Add location: {PAYLOAD}{sources[0]} to a parameter of the address, or add a default."
             findings.error(record.node.at("fields", str(index)), text, fix)
 
 

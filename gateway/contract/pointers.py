@@ -17,12 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contract.document import quoted
-from gateway.contract.expression import Expression, ExpressionError, parse
+from gateway.contract.expression import Expression, read
 from gateway.contract.message import unread
+from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import pointer
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.model import OfTopic
-from gateway.core.record_path import EACH_ITEM, ENVELOPE, common
+from gateway.core.record_path import EACH_ITEM, ENVELOPE, PARAMETER, common
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType
     from gateway.core.model import Topic
 
-PREFIX = "$message.payload#"
-OF_PARAMETER = "$message.parameter#/"
 INTEGRAL = {"boolean", "int", "long"}
 TIMESTAMP = '{"type": "long", "logicalType": "timestamp-millis"}'
 
@@ -63,7 +62,7 @@ def location(node: Node, payload: Payload, record: Record, findings: Findings) -
         return "" if takes_level else f"The field that reads {expression.pointer} is not text, but a topic level is."
 
     fix = 'Point at a text member that a field of the record reads, or read a number: "x-source": {"parse": "number"}.'
-    stated = (node.text or "").removeprefix(PREFIX)
+    stated = (node.text or "").removeprefix(PAYLOAD)
     if payload.steps != EACH_ITEM and stated in _sources(record):
         fix = f'Let the field read the message around the record: "x-source": "{ENVELOPE}{stated}".'
     checked = _expression(node, _sources(record), fault, fix, findings)
@@ -113,8 +112,8 @@ def keys(binding: Node, record: Record, findings: Findings) -> Keys:
         return _key_fault(expression, record, has_alternative=len(entries) > 1 and separator is None)
 
     fix = "Point at a field of the record that is text, a whole number or a boolean."
-    read = [_expression(one, _fields(record), fault, fix, findings) for one in entries]
-    return Keys(tuple(_part(one) for one in read if one is not None), separator)
+    parts = [_expression(one, _fields(record), fault, fix, findings) for one in entries]
+    return Keys(tuple(_part(one) for one in parts if one is not None), separator)
 
 
 def _separator(stated: Node, parts: int, findings: Findings) -> str | None:
@@ -142,7 +141,7 @@ def check_key(
         address = source.node.at("address")
         text = f"The key needs the parameter {name!r}, which {address.path} ({address.text}) does not have."
         near = nearest(name, names)
-        fix = f"Did you mean {OF_PARAMETER + near!r}?" if near else f"Use {' or '.join(names)}." if names else ""
+        fix = f"Did you mean {PARAMETER + near!r}?" if near else f"Use {' or '.join(names)}." if names else ""
         findings.error(binding.at("key", "x-location"), text, fix or f"Add {{{name}}} to the address.")
     return not missing
 
@@ -184,17 +183,13 @@ def _expression(
 
     `fault_of` gives what is wrong with an expression, or "". `fix` is used when none of the known pointers is similar.
     """
-    try:
-        expression = parse(quoted(node.value) if node.text is None else node.text)
-    except ExpressionError as error:
-        findings.error(node, f"{error}.", f"Write {PREFIX}/member.")
-        return None
-    fault = fault_of(expression)
-    if not fault:
+    expression = read(node, findings.error, f"{PAYLOAD}/member")
+    fault = fault_of(expression) if expression else ""
+    if expression is None or not fault:
         return expression
     pointers = [one for one in known if one]
     near = None if expression.pointer in pointers else nearest(expression.pointer, pointers)
-    findings.error(node, fault, f"Did you mean {PREFIX + near!r}?" if near else fix)
+    findings.error(node, fault, f"Did you mean {PAYLOAD + near!r}?" if near else fix)
     return None
 
 
@@ -209,14 +204,14 @@ def _fields(record: Record) -> Iterable[str]:
 def _unread(expression: Expression, payload: Payload, record: Record) -> str:
     """Why no field of the record reads the place in the payload; "" when one does."""
     if expression.part != "payload" or not expression.pointer:
-        return f"It must point at a member of the payload: {PREFIX}/member."
+        return f"It must point at a member of the payload: {PAYLOAD}/member."
     return unread(expression.pointer, payload, record)
 
 
 def _kinds_at(pointer: str, record: Record) -> set[str]:
     """The types of the field that reads a place in the payload."""
-    avro_type = record.type_at((record.reader(pointer) or "",))
-    return {branch.kind for branch in avro_type.branches} if avro_type else set()
+    field = record.field_at(pointer)
+    return {branch.kind for branch in field.type.branches} if field else set()
 
 
 def _key_fault(expression: Expression, record: Record, *, has_alternative: bool) -> str:
@@ -226,11 +221,9 @@ def _key_fault(expression: Expression, record: Record, *, has_alternative: bool)
                 "" if expression.tokens == (TOPIC_HEADER,) else f"The only header that can be a key is {TOPIC_HEADER}."
             )
         case "parameter":
-            return (
-                "" if len(expression.tokens) == 1 else f"A parameter of the address has one name: {OF_PARAMETER}name."
-            )
+            return "" if len(expression.tokens) == 1 else f"A parameter of the address has one name: {PARAMETER}name."
     if not expression.tokens:
-        return f"A key must be a field of the record: {PREFIX}/field."
+        return f"A key must be a field of the record: {PAYLOAD}/field."
     avro_type = record.type_at(expression.tokens)
     return _no_field(record, expression) if avro_type is None else _field_fault(expression, avro_type, has_alternative)
 
@@ -250,7 +243,7 @@ def _is_text(avro_type: AvroType) -> bool:
 
 def _timestamp_fault(expression: Expression, record: Record) -> str:
     if expression.part != "payload" or not expression.tokens:
-        return f"The timestamp must be a field of the record: {PREFIX}/field."
+        return f"The timestamp must be a field of the record: {PAYLOAD}/field."
     avro_type = record.type_at(expression.tokens)
     if avro_type is None:
         return _no_field(record, expression)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from gateway.contract.document import quoted
-from gateway.contract.expression import ExpressionError, parse
+from gateway.contract.expression import read
 from gateway.core.codec.validation_error import pointer
 from gateway.core.message_schema import schema_at
 from gateway.core.record_path import Step
@@ -32,10 +31,7 @@ def steps(stated: Node, schema: Any, findings: Findings) -> tuple[Step, ...] | N
 
 def _names(stated: Node, findings: Findings) -> tuple[str, ...]:
     """The names in the expression; nothing, with a finding, when it is invalid."""
-    try:
-        expression = parse(quoted(stated.value) if stated.text is None else stated.text)
-    except ExpressionError as error:
-        findings.error(stated, f"{error}.", f"Write {EXAMPLE}.")
+    if (expression := read(stated, findings.error, EXAMPLE)) is None:
         return ()
     known = [match[1] for name in expression.tokens if (match := _PARAMETER.match(name))]
     fault = ""

@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 
-from gateway.contract import avro_files, source_rules
+from gateway.contract import avro_files, expression, source_rules
 from gateway.contract.avro_rules import AvroRules
-from gateway.contract.document import quoted
-from gateway.contract.expression import ExpressionError, parse
 from gateway.core.avro_schema import LOCATION, SOURCE, build
 from gateway.core.model import AvroSchema
 
@@ -61,11 +59,8 @@ class Record:
 
     def field_at(self, pointer: str) -> Field | None:
         """The field that reads a place in the payload."""
-        return self.schema.record.field_named(self.reader(pointer) or "")
-
-    def reader(self, pointer: str) -> str | None:
-        """The name of the field that reads a place in the payload."""
-        return next((name for name, pointers in self.sources.items() if pointer in pointers), None)
+        name = next((name for name, pointers in self.sources.items() if pointer in pointers), "")
+        return self.schema.record.field_named(name)
 
 
 def load(node: Node, findings: Findings) -> Record | None:
@@ -176,20 +171,17 @@ class _Sources:
         return pointers
 
     def _pointer(self, node: Node) -> str | None:
-        try:
-            expression = parse(node.text or quoted(node.value))
-        except ExpressionError as error:
-            self.wrong(node, f"{error}.", "Write $message.payload#/member.")
+        if (stated := expression.read(node, self.wrong, "$message.payload#/member")) is None:
             return None
-        if expression.part == "header":
+        if stated.part == "header":
             self.wrong(
                 node, "A field can be read from the payload only, not from a header.", "Write $message.payload#/member."
             )
             return None
-        if expression.part == "parameter" and len(expression.tokens) != 1:
+        if stated.part == "parameter" and len(stated.tokens) != 1:
             self.wrong(node, "A parameter has one name.", "Write $message.parameter#/name.")
             return None
-        return expression.member
+        return stated.member
 
     def _check_overlaps(self, record: Node, sources: dict[str, tuple[str, ...]]) -> None:
         """Report fields that read the same place, or one inside the other's: unknown members would be ambiguous."""

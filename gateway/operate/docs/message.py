@@ -74,7 +74,7 @@ def _payload(payload: Node) -> list[Block]:
         lead: Phrase = ("An array; the fields of each element are:",) if items else ()
         schema = items or schema
         text = sentence(lead, phrase(schema.at("doc").text), ("Schema format ", Code(schema_format), "."))
-        return [Paragraph(text), avro.table(avro_files.complete(schema))]
+        return [Paragraph(text), avro.table(avro_files.beside(schema).complete(schema.value))]
     data = plain(schema)
     table = json_schema.table("Members of the JSON payload", data)
     return [Paragraph(("Payload: ", *json_schema.words(data))), *([table] if table else [])]
