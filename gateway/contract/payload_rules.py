@@ -36,11 +36,11 @@ def parameters(
         pointer = None
         itself = pointer_of((PARAMETER + name,))
         names_step = any(step.kind == "members" and step.name == name for step in payload.steps)
-        reader = record.reader(itself) if record is not None and not names_step else None
+        reader = record.field_at(itself) if record is not None and not names_step else None
         if stated.text is not None and record is not None:
             pointer = pointers.location(stated, payload, record, findings)
             if reader is not None:
-                text = f"Field {reader!r} reads the parameter {name!r} itself, so no member can have its value too."
+                text = f"Field {reader.name!r} reads the parameter {name!r} itself, so no member can have its value too."
                 findings.error(stated, text, "Remove it.")
         elif reader is not None:
             pointer = itself
