@@ -40,8 +40,8 @@ def parameters(
         if stated.text is not None and record is not None:
             pointer = pointers.location(stated, payload, record, findings)
             if reader is not None:
-                text = f"Field {reader.name!r} reads the parameter {name!r} itself, so no member can have its value too."
-                findings.error(stated, text, "Remove it.")
+                what = f"Field {reader.name!r} reads the parameter {name!r} itself"
+                findings.error(stated, f"{what}, so no member can have its value too.", "Remove it.")
         elif reader is not None:
             pointer = itself
         shown = [one.text for one in source.node.at("parameters", name, "examples").entries() if one.text]
