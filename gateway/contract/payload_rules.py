@@ -9,7 +9,7 @@ from gateway.contract.schema import WHOLE
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
-from gateway.core.codec.value_reader import PARSED
+from gateway.core.codec.value_reader import DECODED
 from gateway.core.message_schema import describes
 from gateway.core.model import Parameter
 from gateway.core.record_path import PARAMETER, is_around
@@ -79,7 +79,7 @@ def check(message: Node, payload: Payload, record: Record, findings: Findings) -
 def _check_encodings(payload: Payload, record: Record, findings: Findings) -> None:
     """A text is decoded once: by the field that reads it, or by the payload's schema."""
     for field in record.schema.record.fields:
-        for path in field.paths if field.words.get("parse") in PARSED[2:] else ():
+        for path in field.paths if field.words.get("parse") in DECODED else ():
             keys = () if record.whole else (key for token in path for key in ("properties", token))
             stated = payload.node.at(*keys, "contentEncoding")
             if not stated.is_absent:

@@ -16,7 +16,7 @@ from gateway.contract.source_rules import nullable
 from gateway.core.avro_schema import LOCATION, SOURCE, AvroType
 from gateway.core.codec.precise_encoder import takes
 from gateway.core.codec.validation_error import ValidationError
-from gateway.core.codec.value_reader import PARSED, text_reader
+from gateway.core.codec.value_reader import DECODED, text_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def proposal(field: Field, value: Any) -> str:
 
 def encoding(field: Field, sent: Any, expected: Any) -> str:
     """What to write at a field of bytes so that it decodes a text to the bytes that are expected; "" for nothing."""
-    for name in PARSED[2:] if isinstance(sent, str) and "parse" not in field.words else ():
+    for name in DECODED if isinstance(sent, str) and "parse" not in field.words else ():
         with suppress(ValidationError):
             if text_reader(name)(sent).encode("latin-1") == expected:
                 return json.dumps({SOURCE: _with(field, {"parse": name}).attributes[SOURCE]})[1:-1]
@@ -63,7 +63,7 @@ def _candidates(field: Field, value: Any) -> Iterator[Words]:
     for words in _MAKERS[type(value)](avro_type, value) if type(value) in _MAKERS else ():
         if field.words.keys().isdisjoint(words):
             yield words
-    if value in ([], {}) or (isinstance(value, str) and value.strip().lower() in NO_VALUE):
+    if isinstance(value, str) and value.strip().lower() in NO_VALUE:
         yield {"nulls": [*field.words.get("nulls", ()), value]}
 
 
@@ -106,6 +106,8 @@ def _of_number(avro_type: AvroType, words: Words, text: str) -> Iterator[Words]:
 def _of_integer(avro_type: AvroType, number: int) -> Iterator[Words]:
     if avro_type.kind == "boolean" and number in {0, 1}:
         yield {"trues": [1], "falses": [0]}
+    elif avro_type.kind == "string" and avro_type.logical is None:
+        yield {"parse": "string"}
 
 
 def _of_fraction(avro_type: AvroType, number: Decimal) -> Iterator[Words]:

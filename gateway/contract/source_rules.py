@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from gateway.contract.document import quoted
 from gateway.core.avro_schema import LISTS, LOCATION, SOURCE, types
 from gateway.core.codec.keywords import canonical
-from gateway.core.codec.value_reader import PARSED
+from gateway.core.codec.value_reader import DECODED, PARSED
 from gateway.documents.spelling import suggestion
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def _is_boolean(avro_type: AvroType) -> bool:
     return avro_type.kind == "boolean"
 
 
+def _is_plain_text(avro_type: AvroType) -> bool:
+    return avro_type.kind == "string" and avro_type.logical is None
+
+
 def _is_coarse(avro_type: AvroType) -> bool:
     return avro_type.kind in {"int", "long"} or avro_type.logical_name == "decimal"
 
@@ -69,7 +73,9 @@ class Word(NamedTuple):
 
 WORDS = {
     "factor": Word(_is_number, "a number", '"factor": "0.001"'),
-    "parse": Word(lambda avro_type: bool(parsed_to(avro_type)), "a number, a boolean or bytes", '"parse": "number"'),
+    "parse": Word(
+        lambda avro_type: bool(parsed_to(avro_type)), "a number, a boolean, bytes or text", '"parse": "number"'
+    ),
     "nulls": Word(lambda _type: True, "any value", '"nulls": ["unavailable"]'),
     "trues": Word(_is_boolean, "a boolean", '"trues": ["ON"]'),
     "falses": Word(_is_boolean, "a boolean", '"falses": ["OFF"]'),
@@ -83,7 +89,15 @@ def parsed_to(avro_type: AvroType) -> tuple[str, ...]:
     """What a text can be read as for a type."""
     if _is_number(avro_type):
         return ("number",)
-    return ("boolean",) if _is_boolean(avro_type) else PARSED[2:] if avro_type.is_bytes else ()
+    return (
+        ("boolean",)
+        if _is_boolean(avro_type)
+        else DECODED
+        if avro_type.is_bytes
+        else ("string",)
+        if _is_plain_text(avro_type)
+        else ()
+    )
 
 
 class _Checked:

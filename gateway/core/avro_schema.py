@@ -282,7 +282,8 @@ class Field:
     def json_kinds(self) -> frozenset[str]:
         """The kinds of JSON values that the field takes, except null; see `AvroType.json_kinds`."""
         named = [each for word in LISTS for each in self.words.get(word, ())]
-        read = {"text"} if "parse" in self.words else set()
+        parse = self.words.get("parse")
+        read = {"integer" if parse == "string" else "text"} if parse else set()
         return self.type.json_kinds | read | {_KIND_OF[type(each)] for each in named if type(each) in _KIND_OF}
 
 

@@ -55,6 +55,7 @@ def field_of(kind: Any, **more: Any) -> Field:
         ("boolean", '"OFF"', '{"trues": ["ON"], "falses": ["OFF"]}'),
         ("boolean", '"Open"', '{"trues": ["Open"], "falses": ["Closed"]}'),
         ("boolean", "0", '{"trues": [1], "falses": [0]}'),
+        ("string", "3", '{"parse": "string"}'),
         (MD5, '"00ffA0"', '{"parse": "hex"}'),
         (MD5, '"AP+g"', '{"parse": "base64"}'),
         (["null", "double"], '"nan"', '{"nulls": ["nan"]}'),
@@ -79,7 +80,7 @@ def test_proposal_is_what_makes_the_field_take_the_value(kind: Any, sent: str, e
     [
         ("double", '"twenty-one"'), ("double", '"21,5"'), ("double", "true"), ("double", "[]"), ("double", "null"),
         ("double", "21.5"), ("int", "21.5"), ("int", '"21.5"'), ("boolean", '"heating"'), ("boolean", "2"),
-        ("string", "3"),
+        ("string", "3.5"), ("string", "true"),
         (MILLIS, '"yesterday"'), (MILLIS, '"2026-02-30T00:00:00"'), (["double", "boolean"], '"21.5"'), (MD5, '"AQ=="'),
         (MILLIS, "1e999999"), ({"type": "map", "values": "double"}, '"1"'),
     ],

@@ -64,7 +64,8 @@ class ReaderCode:
                 return f"{self._program.bind('read', step.read)}({value}) if {value}.__class__ is str else {value}"
             case Factor():
                 return self._product(step, value, is_float=is_float)
-        return f"{self._program.bind('step', step)}({value}) if {value}.__class__ is Decimal else {value}"
+        applies_to = "int" if name == "string" else "Decimal"
+        return f"{self._program.bind('step', step)}({value}) if {value}.__class__ is {applies_to} else {value}"
 
     def _nulls(self, step: Nulls, value: str) -> str:
         tests = [f"{value} is {each[1]}" for each in step.known if isinstance(each, tuple)]

@@ -4,7 +4,7 @@ A step is there only if its word is, and they have this order:
 
     nulls            these values mean null
     trues, falses    these mean true and false; besides them only true and false themselves are valid
-    parse            a text is read as a number, as true or false, or as bytes
+    parse            a text is read as a number, as true or false, or as bytes; a whole number is read as text
     factor           a number is multiplied, exactly (`scale.py`)
     round            digits that the type cannot hold are cut off, towards smaller numbers
 
@@ -49,7 +49,8 @@ _NUMBER = re.compile(r"([+-]?)(\d+)((?:\.\d+)?(?:[eE][+-]?\d+)?)", re.ASCII)
 _TRUTH = {"true": True, "false": False}
 _DECODERS = {"base64": ENCODINGS["base64"], "base64url": ENCODINGS["base64url"], "hex": ENCODINGS["base16"]}
 _COMPUTING = frozenset({"factor", "round"})  # steps
-PARSED = ("number", "boolean", *_DECODERS)  # what `parse` reads
+DECODED = tuple(_DECODERS)
+PARSED = ("number", "boolean", *DECODED, "string")  # what `parse` reads
 
 
 def reader_of(field: Field) -> ValueReader | None:
@@ -60,7 +61,8 @@ def reader_of(field: Field) -> ValueReader | None:
 def reader_of_level(fields: Iterable[Field], path: Path) -> ValueReader | None:
     """Make the reader of the field that reads a level of the topic at a path; None where its text stays a text."""
     field = next((each for each in fields if path in each.paths), None)
-    return reader_of(field) if field and "text" not in field.type.json_kinds else None
+    is_read = field and ("text" not in field.type.json_kinds or field.words.get("parse") == "string")
+    return reader_of(field) if field and is_read else None
 
 
 class ValueReader:
@@ -73,7 +75,9 @@ class ValueReader:
             steps["nulls"] = Nulls(words["nulls"])
         if not words.keys().isdisjoint({"trues", "falses"}):
             steps["trues"] = Truths(words.get("trues", ()), words.get("falses", ()))
-        if parse:
+        if parse == "string":
+            steps[parse] = _digits
+        elif parse:
             steps[parse] = OfText(text_reader(parse))
         types = field.type.non_null
         self.steps: dict[str, Step] = steps | (_of_type(field, types[0]) if len(types) == 1 else {})
@@ -198,6 +202,10 @@ def _bytes(name: str, decode: Decode, text: str) -> str:
         return decode(text).decode("latin-1")
     except ValueError:
         raise ValidationError(Reason.BAD_ENCODING, f"{shown(text)} is not {name}") from None
+
+
+def _digits(value: Any) -> Any:
+    return str(value) if type(value) is int else value
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

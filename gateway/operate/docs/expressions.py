@@ -38,7 +38,8 @@ def _located(field: Field) -> Phrase:
 def forms(words: Mapping[str, Any]) -> Iterator[Phrase]:
     """Say how the device writes a value, except for its factor: a sentence a word."""
     if parse := words.get("parse"):
-        yield (f"A text is read as {_READ_AS.get(parse, parse)}.",)
+        text = f"A text is read as {_READ_AS.get(parse, parse)}."
+        yield ("A whole number is read as text." if parse == "string" else text,)
     for word, meaning in _MEANINGS.items():
         if listed := words.get(word):
             verb = "means" if len(listed) == 1 else "mean"

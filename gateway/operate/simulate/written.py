@@ -67,6 +67,8 @@ class Form:
         if isinstance(made, str) and (encode := _ENCODED.get(self._words.get("parse", ""))):
             text = encode(made.encode("latin-1")).decode()
             return text.rstrip("=") if self._words["parse"] == "base64url" else text
+        if self._words.get("parse") == "string" and type(example) is int:
+            return int(made) if str(made).isdecimal() and str(int(made)) == made else example
         return self._time(made, str(example), random) if avro_type.time and isinstance(made, str) else made
 
     def _time(self, text: str, example: str, random: Random) -> str:

@@ -349,6 +349,9 @@ def test_encode_keys_by_the_utf_8_of_the_field(text: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words", "level", "member", "expected"),
     [
+        ("string", {"parse": "string"}, "61", 61, b"\x0461"),
+        ("string", {"parse": "string"}, "61", 62, Reason.TOPIC_MISMATCH),
+        ("string", {"parse": "string"}, "61", 61.5, Reason.TOPIC_MISMATCH),
         ("int", {"parse": "number"}, "1", None, b"\x02"),
         ("int", {"parse": "number"}, "1", 1, b"\x02"),
         ("int", {"parse": "number"}, "01", "1", b"\x02"),

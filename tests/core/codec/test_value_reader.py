@@ -178,6 +178,11 @@ FLOOR = {"round": "floor"}
         (CENTS, FLOOR, "-1.001", Decimal("-1.01")),
         (CENTS, {**FLOOR, "factor": "0.001"}, "12345", Decimal("12.34")),
         (CENTS, {**FLOOR, **NUMBER}, '"1.999999999999999999999999"', Decimal("1.99")),
+        ("string", {"parse": "string"}, "61", "61"),
+        ("string", {"parse": "string"}, '"a1"', "a1"),
+        ("string", {"parse": "string"}, "123456789012345678901234567890", "123456789012345678901234567890"),
+        (["null", "string"], {"parse": "string", "nulls": [0]}, "0", None),
+        (["null", "string"], {"parse": "string", "nulls": ["-"]}, "-5", "-5"),
         # null, true and false
         *((["null", "double"], {"nulls": [[], {}]}, raw, None) for raw in ("[]", "{}", "[ ]")),
         *((["null", "double"], {"nulls": [-9999, "nan", "", 0.1, True]}, raw, None)
