@@ -46,7 +46,7 @@ def parameters(
             pointer = itself
         shown = [one.text for one in source.node.at("parameters", name, "examples").entries() if one.text]
         field = record.field_at(pointer) if record is not None and pointer else None
-        if not shown and field is not None and "text" not in field.type.json_kinds:  # the name would be no value of it
+        if not shown and field is not None and "text" not in field.type.json_kinds:  # which does not take the name
             shown = field.texts or ["true" if field.words.get("parse") == "boolean" else "1"]
         read.append((stated, Parameter(name, pointer, tuple(shown))))
     if record is not None and any(stated.text is not None and one.pointer is None for stated, one in read):

@@ -1,7 +1,8 @@
 """The words of `x-source` that a field lacks: what would make it take a value that it refuses.
 
 A proposal is tried before it is made: the field with the words takes the value. It is a proposal all the same, because
-only a person knows whether OFF is false, and in which zone a clock is. Where even that would be a guess, there is none.
+only a person knows whether OFF is false, and in which zone a clock is. Where even that would be a guess, nothing is
+proposed.
 """
 
 from __future__ import annotations

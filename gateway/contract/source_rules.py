@@ -191,7 +191,7 @@ def _zone_fault(value: Any) -> tuple[str, str] | None:
     if not _is_zone("UTC"):
         return "This machine has no time zone database.", "Install the package tzdata."
     near = suggestion(value, available_timezones() - OF_THIS_MACHINE) if isinstance(value, str) else ""
-    return f"{quoted(value)} is no time zone of the IANA database.", near
+    return f"{quoted(value)} is not a time zone of the IANA database.", near
 
 
 def _is_zone(name: str) -> bool:

@@ -219,7 +219,7 @@ def _known(error: Any) -> tuple[str, str] | None:
     if isinstance(error.instance, bool) and key in OF_EARLIER_DRAFTS:
         return OF_EARLIER_DRAFTS[key]
     if error.validator == "format":
-        return f"The pattern is no regular expression: it has {why_broken(error.instance)}.", "Correct the pattern."
+        return f"The pattern is not a regular expression: it has {why_broken(error.instance)}.", "Correct the pattern."
     return None
 
 

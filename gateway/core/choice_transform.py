@@ -8,7 +8,8 @@ as the nearest message.
 An ignored message is dropped. Only its demands (`message_demands.py`) are looked at, always precisely: nothing of it is
 wanted, so its patterns and limits do not matter.
 
-An empty payload is no message. It ends the key that its topic names in each compacted topic of the messages.
+An empty payload is not one of the messages. In each compacted topic of the messages it becomes a tombstone: a record
+without a value, with the key that the MQTT topic gives.
 """
 
 from __future__ import annotations

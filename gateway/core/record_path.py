@@ -10,9 +10,9 @@ written into its JSON text, as members with the names of the expressions that re
 
 So the codec knows nothing of this, and both of its paths read such a text as that of any reading. A record that is not
 an object, because one field takes it as a whole, becomes the member PAYLOAD of such an object. A record that already
-has a member of such a name is refused: it would speak for the message.
+has a member of such a name is refused, because its value would be taken for the message's.
 
-On the way to the records the rules are those of any reading: a member that no field reads is refused, unless the schema
+Around the records the rules are those of any reading: a member that no field reads is refused, unless the schema
 of the message allows such members. Every byte is checked, those of ignored members too.
 """
 
@@ -50,7 +50,7 @@ Tree = dict[str, Any]  # name of a member -> the expression that reads it whole,
 
 
 class Step(NamedTuple):
-    """One step on the way to the records."""
+    """One step of the path."""
 
     kind: Literal["member", "items", "members"]
     name: str = ""  # of the member; of the parameter that has the names of all members, if the records may know them
@@ -133,7 +133,7 @@ class RecordPath:
         except ValidationError:
             return []
 
-    # --- the way -----------------------------------------------------------------------------------------------------
+    # --- cutting -----------------------------------------------------------------------------------------------------
 
     def _descend(self, text: Any, place: Path, around: list[bytes], cuts: _Cuts) -> None:
         """Add the records below a value; `around` are the members that they read of what is above."""
@@ -293,7 +293,7 @@ def is_around(path: Path) -> bool:
 
 
 def common(steps: Sequence[Step], path: Sequence[str]) -> int:
-    """How many steps the way to a place of the envelope shares with that to the records."""
+    """How many first steps a place of the envelope has in common with the path to the records."""
     same = (str(step) == token for step, token in zip(steps, path, strict=False))
     return next((depth for depth, is_same in enumerate(same) if not is_same), min(len(steps), len(path)))
 

@@ -102,7 +102,7 @@ class ReaderCode:
 
 
 def nearest_number(text: str) -> float:
-    """Read a number in text as the nearest float, or as an integer; raises anything for what is no number."""
+    """Read a number in text as the nearest float, or as an integer; it may raise any exception for other texts."""
     if text[0] == "0":  # JSON has no leading zeros
         digits = text.lstrip("0")
         text = digits if "1" <= digits < ":" else f"0{digits}"

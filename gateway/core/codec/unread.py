@@ -2,7 +2,7 @@
 
 The JSON Schema of an object allows them by `additionalProperties: true`, or as a whole by being `true`. This holds for
 all objects inside it too. A schema that says nothing allows nothing, whatever JSON Schema itself would let pass: a
-misspelt member is no other member.
+misspelt member is not meant as another one.
 
 An object may have several schemas: those of the members of a map, or of the sources of one field. All must allow them.
 """

@@ -12,8 +12,8 @@ A time's text is read by its type, with the zone and rounding of `zone` and `rou
 any other. Null passes all steps, and so does what a step is not about: a number where `parse` expects text.
 
 A number in text has the grammar of JSON, and may have leading zeros, a sign + and the spaces that JSON allows around a
-value: meters write 005779.835. All its digits count; it never is a float on the way to a decimal or an integer.
-Words such as nan and Infinity are no numbers. A device that writes them for a missing value has `nulls`.
+value: meters write 005779.835. All its digits count: for a decimal or an integer it is never read as a float.
+Words such as nan and Infinity are not numbers. For a device that writes them as missing values there is `nulls`.
 
 Rejected: float() and int() of Python, which read 1_000, nan and the digits of every script.
 """

@@ -1,4 +1,4 @@
-"""Messages that hold several readings: the path of `core/record_path.py`, taken in the other direction."""
+"""Messages that hold several readings: the inverse of `core/record_path.py`, which cuts the readings out."""
 
 from __future__ import annotations
 

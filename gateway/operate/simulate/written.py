@@ -1,4 +1,4 @@
-"""Values as a device writes them: the way back from the value of a field to what `x-source` reads as that value.
+"""Values as a device writes them: the inverse of `core/codec/value_reader.py`, which reads them as `x-source` says.
 
 An example of the payload shows the form: how many digits a number in text has, and whether a time has a zone.
 """
