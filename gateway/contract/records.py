@@ -35,8 +35,8 @@ def _names(stated: Node, findings: Findings) -> tuple[str, ...]:
         return ()
     known = [match[1] for name in expression.tokens if (match := _PARAMETER.match(name))]
     fault = ""
-    if expression.part != "payload" or not any(name == "*" or _PARAMETER.match(name) for name in expression.tokens):
-        fault = f"{RECORDS} leads to several places of the payload, with * or {{name}} for each item or member."
+    if expression.part != "payload" or not expression.tokens:
+        fault = f"{RECORDS} leads to places inside the payload, with * or {{name}} for each item or member."
     elif len(set(known)) < len(known):
         fault = f"{RECORDS} has two parameters of one name."
     if fault:

@@ -59,7 +59,8 @@ class StreamSummary:
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
-        each = f", a record for each {'element' if self.records == '/*' else f'of {self.records}'}" * self.is_array
+        several = "each of " * any(step == "*" or step.startswith("{") for step in self.records.split("/"))
+        each = f", a record for {'each element' if self.records == '/*' else several + self.records}" * self.is_array
         each += f", one of the messages {', '.join(self.messages)}" if self.messages else ""
         route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
         between = "or" if self.separator is None else json.dumps(self.separator, ensure_ascii=False)

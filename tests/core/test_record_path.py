@@ -59,6 +59,8 @@ T, U, D = "$message.envelope#/timestamp", "$message.envelope#/meta/unit", "$mess
         (path(VALUES, VALUE, unread=IGNORED), {"x": 1, "values": [{"v": 1}]}, [{"v": 1}]),
         (path(VALUES, VALUE, UNIT, unread=IN_META), {"values": [{"v": 1}], "meta": {"unit": "C", "x": 1}},
          [{"v": 1, U: "C"}]),
+        (path((Step("member", "SML"),), VALUE, TIME), {"timestamp": 5, "SML": {"v": 1}}, [{"v": 1, T: 5}]),
+        (path((Step("member", "SML"),), VALUE), {"SML": {"v": 1}}, [{"v": 1}]),
         (path(DEVICES, VALUE, DEVICE), {"A": [{"v": 1}, {"v": 2}], "B": [], "C": [{"v": 3}]},
          [{"v": 1, D: "A"}, {"v": 2, D: "A"}, {"v": 3, D: "C"}]),
         (path(DEEP, VALUE, LINE, NAME), {"lines": {"1": {"name": "one", "points": [{"v": 1}]}}},

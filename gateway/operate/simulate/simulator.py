@@ -148,6 +148,7 @@ class _Source:
         count = 1 + self._random.randint(0, MAX_PRECEDING)
         described = schema_at(self._stream.array_schema, steps[:-1])
         count = Limits(described, ()).size(count, "minItems", "maxItems")
+        count = 1 if all(step.kind == "member" for step in steps) else count
         others = [self._plausible.sample(device).value for _ in range(count - 1)]
         last, around = split(payload, sample.value)
         return joined(steps, [*(split(written(other, "json"), other)[0] for other in others), last], around)
