@@ -8,7 +8,7 @@ The content type says how the value is written. JSON is parsed as such. Plain te
 
     a field that takes text      the text, without spaces and line ends around it, as in JSON around a value
     a field that does not        a JSON number, true, false or null; no other notation of numbers (NaN, 0x10 or 21,5)
-    a field that takes both      a number where the text is one, else the text
+    a field that takes both      a number, true or false where it takes these and the text is one, else the text
 
 A field whose `x-source` reads other texts takes these as text: `ON` for a boolean with `trues`.
 """
@@ -33,6 +33,7 @@ Parse = Callable[[bytes], Any]
 _AROUND = " \t\r\n"  # RFC 8259 section 2
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _LITERAL = re.compile(rf"{_NUMBER.pattern}|true|false|null", re.ASCII)
+_FORMS = {"integer": _NUMBER.pattern, "number": _NUMBER.pattern, "boolean": "true|false"}  # beside text
 
 
 def reader(field: Field | None, content: Content) -> Parse:
@@ -49,7 +50,8 @@ def reader(field: Field | None, content: Content) -> Parse:
 def text_reader(field: Field, parse_json: Parse) -> Parse:
     """Make the reader of a value in plain text; it raises ValidationError, and what `parse_json` raises."""
     own = field.type.json_kinds
-    literal = _NUMBER if "text" in own else _LITERAL
+    forms = [form for kind, form in _FORMS.items() if kind in own]
+    literal = re.compile("|".join(forms), re.ASCII) if "text" in own else _LITERAL
 
     def read_literal(payload: bytes) -> Any:
         _text(payload)
@@ -61,7 +63,7 @@ def text_reader(field: Field, parse_json: Parse) -> Parse:
 
     if "text" not in field.json_kinds:
         return read_literal
-    return _text if own == {"text"} else read_literal_or_text
+    return _text if "text" in own and not forms else read_literal_or_text
 
 
 def _text(payload: bytes) -> str:

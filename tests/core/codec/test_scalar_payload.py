@@ -24,7 +24,7 @@ PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
 UUID = {"type": "string", "logicalType": "uuid"}
 KINDS: list[Any] = [
     "boolean", "int", "long", "float", "double", "string", "bytes", STATE, MILLIS, PRICE, UUID,
-    ["null", "double"], ["null", "string"], ["double", "string"], ["null", "long", STATE],
+    ["null", "double"], ["null", "string"], ["double", "string"], ["null", "long", STATE], ["boolean", "string"],
 ]  # fmt: skip
 
 
@@ -76,6 +76,14 @@ def value_of(kind: Any, payload: bytes, content: Content = "text") -> Any:
         (["double", "string"], b"21.5 W", "21.5 W"),
         (["null", "long", STATE], b"7\n", 7),
         (["null", "long", STATE], b"ON", "ON"),
+        (["boolean", "string"], b"true", True),
+        (["boolean", "string"], b"True", "True"),
+        (["boolean", "string"], b"21.5", "21.5"),
+        (["null", "boolean", "double", "string"], b"false\n", False),
+        (["null", "boolean", "double", "string"], b"21.5", 21.5),
+        (["null", "boolean", "double", "string"], b"null", "null"),
+        (["boolean", STATE], b"ON", "ON"),
+        (["boolean", STATE], b"true", True),
     ],
 )
 def test_encode_takes_plain_text_as_its_field_does(kind: Any, payload: bytes, expected: Any) -> None:
