@@ -91,6 +91,16 @@ def test_examine_shows_the_least_that_fits_two_messages_without_examples(home: C
     assert any('{"contact": true, "temperature": 1} fits both' in one for one in messages), messages
 
 
+def test_examine_shows_a_fraction_that_fits_two_messages(home: Copy) -> None:
+    """The values of a member are compared as decimals, and shown as JSON."""
+    home.edit("      examples: [{name: cellar, payload: {contact: true, linkquality: 55}}]\n", "")
+    home.edit("          temperature: false\n", "          temperature: {enum: [19.5, 20.5]}\n")
+    home.edit("required: [contact]", "required: [contact, temperature]")
+    home.edit("      examples: [{name: attic, payload: {temperature: 19.5, linkquality: 76}}]\n", "")
+    messages = [one.message for one in home.findings() if one.severity == "error"]
+    assert any('{"contact": true, "temperature": 19.5} fits both' in one for one in messages), messages
+
+
 def test_messages_need_no_target_of_their_operation_when_each_has_one(home: Copy) -> None:
     home.edit("    x-forward-to: {$ref: '#/operations/sendClimate'}\n", "")
     assert "#/operations/receiveClimate" in [one.path for one in home.findings()]
