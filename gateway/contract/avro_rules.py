@@ -103,9 +103,8 @@ class AvroRules:
             self.wrong(node, f'"{name}" is a logical type, which has a type below it.', f"Write {definition}.")
             return
         other = OTHER_TYPES.get(name.lower())
-        fix = (
-            f"Did you mean {other!r}?" if other else suggestion(name, [*PRIMITIVES, *self._named, *self._others.names])
-        )
+        known = [one for one in (*PRIMITIVES, *self._named, *self._others.names) if one != name]
+        fix = f"Did you mean {other!r}?" if other else suggestion(name, known)
         self.wrong(node, f'Unknown Avro type "{name}".', fix or DEFINE)
 
     def _union(self, node: Node, namespace: str) -> None:

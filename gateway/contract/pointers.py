@@ -222,7 +222,7 @@ def _key_fault(expression: Expression, record: Record, *, has_alternative: bool)
             )
         case "parameter":
             return "" if len(expression.tokens) == 1 else f"A parameter of the address has one name: {PARAMETER}name."
-    if not expression.tokens:
+    if not expression.tokens or expression.part == "envelope":
         return f"A key must be a field of the record: {PAYLOAD}/field."
     avro_type = record.type_at(expression.tokens)
     return _no_field(record, expression) if avro_type is None else _field_fault(expression, avro_type, has_alternative)

@@ -140,7 +140,7 @@ def _filled(text: str, values: dict[str, str]) -> str:
 def _allowed(name: str, parameter: Node, findings: Findings) -> tuple[str, ...]:
     """The values of a parameter of a Kafka address, each of which is a part of a topic's name."""
     values = tuple(one.text for one in parameter.at("enum").entries() if one.text)
-    if not values and not parameter.is_absent:
+    if not parameter.is_absent and not parameter.at("enum").entries():
         message = f"The parameter {name!r} has no `enum`, so the topics are not known before a device publishes."
         findings.error(parameter, message, "Add `enum` with all its values.")
     if not parameter.at("location").is_absent:

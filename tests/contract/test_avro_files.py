@@ -97,3 +97,12 @@ def test_a_misspelt_name_is_told_from_those_of_the_folder(vans: Copy) -> None:
     vans.edit('"type": "Position"', '"type": "Positon"', VAN)
     fixes: list[Any] = [one.fix for one in examine(vans.document)[1]]
     assert "Did you mean 'Position'?" in fixes
+
+
+def test_a_name_that_is_used_before_its_definition_is_not_proposed_itself(vans: Copy) -> None:
+    late = '[{"type": "enum", "name": "A", "symbols": ["a"]}, {"type": "record", "name": "B", "fields": [%s]}, %s]'
+    text = late % ('{"name": "c", "type": "C"}', '{"type": "enum", "name": "C", "symbols": ["c"]}')
+    (vans.folder / "late.avsc").write_text(text.replace('"name": ', '"namespace": "example.vans", "name": '))
+    vans.edit('"type": "Position"', '"type": "B"', VAN)
+    (fix,) = [one.fix for one in examine(vans.document)[1] if 'Unknown Avro type "C"' in one.message]
+    assert fix == "Define a named type at its first use, and use its name afterwards."
