@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,8 @@ def _least(its: Demands, others: Demands) -> Any:
 
 def _sample(demand: Demand) -> Any:
     if demand.values:
-        return scalar_of(min(demand.values, key=repr))
+        value = scalar_of(min(demand.values, key=repr))
+        return float(value) if isinstance(value, Decimal) else value  # as JSON has it
     kind = next((kind for kind in SAMPLES if kind in demand.kinds), "null")
     sample = SAMPLES[kind]
     return type(sample)() if isinstance(sample, list | dict) else sample
