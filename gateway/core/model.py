@@ -195,15 +195,27 @@ class Stream:
     @property
     def routes(self) -> tuple[Route, ...]:
         """Everywhere that valid readings go, message by message: the routes to each topic."""
-        return tuple(each for one in self.by_message for route in (one.route, *one.also) for each in route.each)
+        return tuple(each for one in self.by_message for route in one.own_routes for each in route.each)
+
+    @property
+    def own_routes(self) -> tuple[Route, ...]:
+        """Where valid readings of one message go."""
+        return self.route, *self.also
+
+    @property
+    def allowed(self) -> dict[str, tuple[str, ...]]:
+        """The values of parameters that choose topics, by parameter: those for which all routes have a topic."""
+        allowed: dict[str, tuple[str, ...]] = {}
+        for route in self.own_routes:
+            for name, values in route.choice.allowed.items() if route.choice else ():
+                allowed[name] = tuple(value for value in allowed.get(name, values) if value in values)
+        return allowed
 
     @property
     def keeps_properties(self) -> bool:
         """True when a header comes from MQTT 5 properties, so that readings must keep them."""
         return any(
-            carried(route.headers, each.user_properties)
-            for each in self.by_message
-            for route in (each.route, *each.also)
+            carried(route.headers, each.user_properties) for each in self.by_message for route in each.own_routes
         )
 
     @property

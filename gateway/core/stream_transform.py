@@ -45,7 +45,7 @@ def _topics(
 ) -> list[Transform]:
     return [
         Transform(stream, list(islice(ids, len(route.each))), payload_limit, route, record_times)
-        for route in (stream.route, *stream.also)
+        for route in stream.own_routes
     ]
 
 

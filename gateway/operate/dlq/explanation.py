@@ -105,9 +105,8 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
     """Write the schema's field at the place of an error, what would fit, and an example: up to five lines."""
     if dead_letter.reason in {Reason.BAD_TOPIC, Reason.UNMAPPED_TOPIC}:
         return [f"what would fit: a topic of {stream.address.text}, each level valid UTF-8 and not empty"]
-    choice = next((route.choice.allowed for route in (stream.route, *stream.also) if route.choice), {})
-    if dead_letter.reason == Reason.NOT_ALLOWED and not dead_letter.pointer and choice:
-        values = " and ".join(f"{name} {' or '.join(allowed)}" for name, allowed in choice.items())
+    if dead_letter.reason == Reason.NOT_ALLOWED and not dead_letter.pointer and stream.allowed:
+        values = " and ".join(f"{name} {' or '.join(allowed)}" for name, allowed in stream.allowed.items())
         return [f"what would fit: a topic of {stream.address.text} with {values}"]
     if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []

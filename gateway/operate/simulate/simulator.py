@@ -186,7 +186,7 @@ def _fitted(stream: Stream, path: Path, name: Any, random: Random) -> Any:
 
 def _parameter_value(stream: Stream, place: int, number: int, examples: list[dict[str, Any]], random: Random) -> str:
     parameter = stream.parameters[place]
-    if allowed := _allowed(stream, parameter.name):
+    if allowed := stream.allowed.get(parameter.name):
         return allowed[number % len(allowed)]
     path = tokens(parameter.pointer) if parameter.pointer else ("",)
     field = next((each for each in stream.route.avro.record.fields if path in each.paths), None)
@@ -205,13 +205,6 @@ def _in_payload(stream: Stream, path: Path, level: str) -> Any:
         return ABSENT
     is_number = level.isdecimal() and not Limits(stream.payload_schema, path).allows_type("string")
     return int(level) if is_number else level
-
-
-def _allowed(stream: Stream, name: str) -> list[str]:
-    """The values of a parameter that have a Kafka topic; none when all have."""
-    choices = [route.choice.allowed for route in (stream.route, *stream.also) if route.choice]
-    allowed = [choice[name] for choice in choices if name in choice]
-    return [value for value in allowed[0] if all(value in each for each in allowed)] if allowed else []
 
 
 def _key_paths(stream: Stream, record: AvroType) -> list[tuple[Path, bool]]:
