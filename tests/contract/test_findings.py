@@ -247,7 +247,7 @@ MESSAGES = [
           "#/components/messages/widgetReadingJson/payload/properties/temp_celcius/required", "Draft 3"),
     Fault("sensor_id: {type: string}", "sensor_id: {type: string, pattern: '['}",
           "#/components/messages/widgetReadingJson/payload/properties/sensor_id/pattern",
-          "no regular expression: it has an end in the middle of it"),
+          "not a regular expression: it has an end in the middle of it"),
     *[
         Fault("schemaFormat: application/vnd.apache.avro;version=1.9.0", f"schemaFormat: {name}",
               "#/components/schemas/machineSensor/schemaFormat", named)
