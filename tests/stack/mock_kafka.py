@@ -39,14 +39,13 @@ class MockCluster(mock_kafka.MockCluster):
         self.library.rd_kafka_mock_broker_set_rtt(self.handle, BROKER, milliseconds)
 
     def answer_late(self, api_key: int, milliseconds: int, count: int = 100) -> None:
-        """Answer the next requests of an API this much later; their records are stored at once."""
+        """Answer the next requests of an API this much later; their records are stored at once.
+
+        librdkafka has no function that ends it.
+        """
         push = self.library.rd_kafka_mock_broker_push_request_error_rtts
         for _ in range(count):
             push(ctypes.c_void_p(self.handle), BROKER, ctypes.c_int16(api_key), ctypes.c_size_t(1), 0, milliseconds)
-
-    def answer_at_once(self, api_key: int) -> None:
-        """End what `answer_late` or `push_errors` began."""
-        self.library.rd_kafka_mock_clear_request_errors(ctypes.c_void_p(self.handle), ctypes.c_int16(api_key))
 
     def push_errors(self, api_key: int, codes: Sequence[int]) -> None:
         """Answer the next requests of an API with one of Kafka's protocol error codes each."""
