@@ -62,6 +62,11 @@ class Step(NamedTuple):
 EACH_ITEM = (Step("items"),)
 
 
+def leads_to_several(path: str) -> bool:
+    """Tell whether a path, as the contract writes it, leads to several records of a message."""
+    return any(step == "*" or step.startswith("{") for step in path.split("/"))
+
+
 class Group(NamedTuple):
     """Records that were cut out of one array or object."""
 
@@ -74,7 +79,7 @@ class RecordPath:
     """Cuts the records out of a stream's messages.
 
     Args:
-        steps: lead to the records; the last one leads to several.
+        steps: lead to the records; without a step to several, to one.
         record: the Avro record that each becomes; its fields say what is read of the envelope.
         unread: what objects of the message around the records do with members that no field reads.
     """

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway import contract as contracts
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.validation_error import pointer
+from gateway.core.record_path import leads_to_several
 from gateway.core.transform import conversion
 from gateway.errors import ExitCode, Finding
 from gateway.operate.doctor.certificates import check_file
@@ -59,7 +60,7 @@ class StreamSummary:
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
-        several = "each of " * any(step == "*" or step.startswith("{") for step in self.records.split("/"))
+        several = "each of " * leads_to_several(self.records)
         each = f", a record for {'each element' if self.records == '/*' else several + self.records}" * self.is_array
         each += f", one of the messages {', '.join(self.messages)}" if self.messages else ""
         route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import structs
 
-from gateway.contract import examine
+from gateway.contract import examine, load
 from gateway.core.reading import DeadLetter, Reading
 from gateway.core.stream_transform import transform_of
 from tests.contract.conftest import REPOSITORY, Copy
@@ -246,6 +246,26 @@ def test_a_field_reads_a_parameter_of_the_address(inside: Copy) -> None:
     records = transform(structs.replace(reading, payload=payload.replace(b'"q":1}', b'"q":true}')))
     assert isinstance(records, list)
     assert [record.value.count(b"\x04m7") for record in records if record.value] == [1, 1]
+
+
+def test_a_path_without_an_asterisk_leads_to_one_record(tmp_path: Path) -> None:
+    """The fields are relative to the object there, and the rest of the message is the envelope."""
+    folder = tmp_path / "one"
+    shutil.copytree(REPOSITORY / "docs" / "steps" / "6", folder)
+    copy = Copy(folder)
+    copy.edit('"doc": "The oven."}', '"doc": "The oven.", "x-source": "$message.envelope#/oven"}', "oven.avsc")
+    copy.edit("$message.payload#/probe/C", "$message.payload#/C", "oven.avsc")
+    copy.edit("$message.payload#/at", "$message.envelope#/at", "oven.avsc")
+    plain = transform_of(load(REPOSITORY / "docs/steps/6/asyncapi.yaml").streams["receiveOvens"], [1], 10_000)
+    copy.edit("    ovenJson:\n", "    ovenJson:\n      x-records: $message.payload#/probe\n")
+    copy.edit("probe: {type: object, ", "probe: {type: object, additionalProperties: false, ")
+    for name in ("baking", "named by the topic"):
+        copy.edit(f"name: {name}, payload: {{oven: bread-1, temp", f"name: {name}/0, payload: {{oven: bread-1, temp")
+    assert copy.findings() == []
+    inside = transform_of(copy.contract().streams["receiveOvens"], [1], 10_000)
+    payload = b'{"probe":{"C":231.5},"at":"2026-01-05T06:00:00Z"}'
+    reading = Reading("receiveOvens", b"ovens/bread-1", payload, 0)
+    assert inside(reading) == [plain(reading)]
 
 
 VALUES, TELEMETRY = f"{MESSAGES}/valuesJson", f"{MESSAGES}/telemetryJson"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.contract.channel import MULTI_LEVEL
 from gateway.contract.message import DEAD_LETTER, FORWARD, IGNORED
 from gateway.contract.records import RECORDS
+from gateway.core.record_path import leads_to_several
 from gateway.operate.docs.details import facts, plain
 from gateway.operate.docs.expressions import dated_by, keyed_by, place
 from gateway.operate.docs.message import elements, message, summary
@@ -29,8 +30,8 @@ _PARAMETERS_NOTE = (
 )
 _MESSAGES_NOTE = "A payload must fit exactly one of the messages below; if it fits none, the reading is invalid."
 _ARRAY_NOTE = "A message is an array of readings. Each becomes a record; if one of them is invalid, the message is."
-
 _RECORDS_NOTE = " in a message becomes a record; if one of them is invalid, the message is."
+_RECORD_NOTE = " in a message becomes the record."
 
 
 def server(name: str, node: Node) -> list[Block]:
@@ -122,7 +123,8 @@ def _stream_routes(operation: Operation) -> Iterator[Phrase]:
         yield (_MESSAGES_NOTE,)
     for one in operation.messages:
         if not one.at(RECORDS).is_absent:
-            yield ("Each of ", *place(one.at(RECORDS).value), _RECORDS_NOTE)
+            several = "Each of " * leads_to_several(str(one.at(RECORDS).value))
+            yield (several, *place(one.at(RECORDS).value), _RECORDS_NOTE if several else _RECORD_NOTE)
         elif elements(one.at("payload")):
             yield (_ARRAY_NOTE,)
 
