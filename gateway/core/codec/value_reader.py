@@ -27,7 +27,7 @@ from decimal import ROUND_FLOOR, Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.codec.json_text import Unrepresentable, number
+from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable, number
 from gateway.core.codec.keywords import ENCODINGS, canonical
 from gateway.core.codec.local_time import LocalTime
 from gateway.core.codec.scale import EXACT, Factor, whole
@@ -205,7 +205,11 @@ def _bytes(name: str, decode: Decode, text: str) -> str:
 
 
 def _digits(value: Any) -> Any:
-    return str(value) if type(value) is int else value
+    """Write a whole number as text; a longer one than `json_text.py` reads stays a number, which text refuses."""
+    if type(value) is not int:
+        return value
+    text = str(value)
+    return text if len(text) <= MAX_DIGITS else value
 
 
 # --- numbers -----------------------------------------------------------------------------------------------------

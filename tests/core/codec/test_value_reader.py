@@ -239,6 +239,7 @@ def test_a_word_says_what_a_value_means(kind: Any, words: dict[str, Any], raw: s
         ("bytes", {"parse": "hex"}, "1", Reason.WRONG_TYPE,
          "expected text of the code points 0 to 255, got an integer"),
         (FIXED, {"parse": "hex"}, '"00"', Reason.BAD_FORMAT, "expected 4 bytes, got 1"),
+        ("string", {"parse": "string"}, "1" * 401, Reason.WRONG_TYPE, "expected text, got a number"),
     ],
 )  # fmt: skip
 def test_a_value_that_a_word_does_not_cover_is_a_dead_letter(
