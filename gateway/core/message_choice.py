@@ -145,9 +145,8 @@ def _places(demands: Sequence[Demands], pairs: Mapping[tuple[int, int], Sequence
         apart = [path for path in places if one.at(path).of_any_kind.excludes(other.at(path).of_any_kind)]
         loose.update(apart)
         exact.update(places if not apart else ())
-    for number, its in enumerate(
-        demands
-    ):  # a message that only lacks members of the others is also known by those it requires
+    # a message that only lacks members of the others is also known by those it requires
+    for number, its in enumerate(demands):
         own = (path for pair, places in pairs.items() if number in pair for path in places)
         if all("absent" in its.at(path).kinds for path in own):
             loose.update(path for path, demand in its.places.items() if "absent" not in demand.kinds)

@@ -4,10 +4,10 @@ A stream without a schema id has no transform: its readings wait in the spool an
 is made when the id is known.
 
 A stream may have several messages (`choice_transform.py`), each as a stream of its own. It may go to several topics
-(`fan_out.py`), and a message may hold an array of readings (`array.py`). Then a
-reading becomes several records or one dead letter: what one topic cannot hold goes to none. A compacted topic holds the
-latest reading of each key; an empty payload, with which MQTT clears a retained message, becomes a tombstone for the key
-there, and a dead letter in a stream without such a topic.
+(`fan_out.py`), and a message may hold an array of readings (`array.py`). Then a reading becomes several records or one
+dead letter: what one topic cannot hold goes to none. A compacted topic holds the latest reading of each key; an empty
+payload, with which MQTT clears a retained message, becomes a tombstone for the key there, and a dead letter in a stream
+without such a topic.
 
 Readings are transformed many at a time, because a call for each would cost as much as finding the facts of its topic.
 These facts are a plain tuple, because a named one is unpacked as any iterable, which is slower. They have the
