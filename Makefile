@@ -1,6 +1,6 @@
 # Each target does the set-up that it needs on a fresh Debian machine; a second run skips it.
 #
-#   make test     run the tests on real servers, JOBS=4 at a time; ARGS="tests/core -k key" goes to pytest
+#   make test     run the tests on real servers, JOBS=5 at a time; ARGS="tests/core -k key" goes to pytest
 #   make faults   run all fault injections: takes minutes, and needs strace
 #   make check    check style, types and the contract
 #   make soak     inject faults of every kind in seeded order; MINUTES=10 SEED=1
@@ -33,8 +33,8 @@ PYTHON ?=
 ARGS ?=
 QUICK ?=
 SECONDS ?=
-# Tests wait for servers half of the time, so there are more jobs than cores.
-JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 3 ? 2 * cores : 6)))
+# Tests wait for servers much of the time, so there are more jobs than cores.
+JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 2 ? 2 : cores < 3 ? 5 : 6)))
 
 BIN := .venv/bin
 # The locks hold every hash: only the very files that were locked are installed.
