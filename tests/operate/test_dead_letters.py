@@ -311,7 +311,7 @@ def test_replay_counts_a_record_that_kafka_refuses_by_itself(mock: MockCluster, 
 def test_replay_gives_up_on_a_silent_kafka_and_goes_on_another_day(mock: MockCluster, tmp_path: Path) -> None:
     """Unconfirmed records are neither repeated nor forgotten: the next run looks whether they are there."""
     path = tmp_path / JOURNAL_FILE
-    mock.answer_late(PRODUCE, 60_000)  # long enough a patience for the records to arrive: the next run finds them
+    mock.answer_late(PRODUCE, 60_000)
     with locked(path) as journal, pytest.raises(GatewayError, match="Kafka confirmed nothing for 3 s"):
         run(mock, journal, patience_seconds=3)
     assert json.loads(path.read_text())["tails"]

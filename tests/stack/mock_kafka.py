@@ -38,14 +38,10 @@ class MockCluster(mock_kafka.MockCluster):
         """Answer every request this much later."""
         self.library.rd_kafka_mock_broker_set_rtt(self.handle, BROKER, milliseconds)
 
-    def answer_late(self, api_key: int, milliseconds: int, count: int = 100) -> None:
-        """Answer the next requests of an API this much later; their records are stored at once.
-
-        librdkafka has no function that ends it.
-        """
+    def answer_late(self, api_key: int, milliseconds: int) -> None:
+        """Answer the next request of an API this much later, and after it what its connection asks; all take effect."""
         push = self.library.rd_kafka_mock_broker_push_request_error_rtts
-        for _ in range(count):
-            push(ctypes.c_void_p(self.handle), BROKER, ctypes.c_int16(api_key), ctypes.c_size_t(1), 0, milliseconds)
+        push(ctypes.c_void_p(self.handle), BROKER, ctypes.c_int16(api_key), ctypes.c_size_t(1), 0, milliseconds)
 
     def push_errors(self, api_key: int, codes: Sequence[int]) -> None:
         """Answer the next requests of an API with one of Kafka's protocol error codes each."""
