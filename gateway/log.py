@@ -22,11 +22,10 @@ This module alone decides which events are repeated:
 
 - `RateLimit` writes the same event once in ten seconds: a bad sensor may fail ten thousand times a second. The next
   line carries `suppressed=9999`. Once the log is closed, the number of lines plus the sum of `suppressed` is the number
-  of events. Two events are the same if logger, level, message template and the fields of `IDENTITY` are equal. So
-  an event of one broker never hides one of another, and one cause (`detail`) of a broken link never the next. Most
-  values of these fields come from the contract, so the table stays small. The `detail` of an event that names a `key`
-  does not count: devices send as many as they like. DEBUG is never rate-limited: it is only used to
-  read the output of librdkafka.
+  of events. Two events are the same if logger, level, message template and the fields of `IDENTITY` are equal. So an
+  event of one broker never hides one of another, and one cause (`detail`) of a broken link never the next. The `detail`
+  of an event that names a `key` does not count, because devices send as many keys as they like. DEBUG is never
+  rate-limited: it is only used to read the output of librdkafka.
 - `Conditions` is for states that last for hours, such as an unreachable peer: each is logged once, when it begins.
 """
 

@@ -177,14 +177,9 @@ class RecordPath:
         written = []
         for token, raw, members in zip(tokens, texts, arounds, strict=True):
             text = bytes(raw)
-            if (
-                text.startswith(b'{"')
-                and members
-                and not self._is_whole
-                and b"$" not in text
-                and b"\\u0024" not in text
-            ):
-                written.append(b"{%b,%b" % (members, text[1:]))  # most are so
+            has_no_dollar = b"$" not in text and b"\\u0024" not in text  # so it has no name of the envelope
+            if text.startswith(b'{"') and members and not self._is_whole and has_no_dollar:  # most are so
+                written.append(b"{%b,%b" % (members, text[1:]))
             else:
                 written.append(self._with(text, members, (*place, str(token))))
         return written

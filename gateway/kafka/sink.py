@@ -182,9 +182,9 @@ class KafkaSink:
     def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
         """Hand records to librdkafka, in order for each partition; give the readings that it did not accept, by offset.
 
-        A reading has one record, or all have a list of records. Readings are left when the window or
-        librdkafka's queue is full, when the producer is fatal, or behind a record that was refused at once, which
-        counts as accepted. A later `poll` adds the accepted ones to `settled` or `failed`.
+        Each reading has one record, or each has a list of records. Readings are left when the window or librdkafka's
+        queue is full, when the producer is fatal, or behind a record that was refused at once, which counts as
+        accepted. A later `poll` adds the accepted ones to `settled` or `failed`.
         """
         if not entries or (self._fatal and not self._replace()):
             return list(entries)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from gateway.contract import examine, load
+from gateway.contract import examine
 from gateway.core.reading import DeadLetter, Reading
 from gateway.core.stream_transform import transform_of
 from tests.contract.conftest import REPOSITORY, Copy
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MESSAGES = "#/components/messages"
 PLUG = ', "x-source": "$message.payload#"}\n  ]'  # the field that takes the payload
@@ -22,12 +19,15 @@ TIED = ", location: $message.payload#/plug"
 TEXT = "plugText:\n      contentType: text/plain"
 
 
+def copy_of_step(number: int, tmp_path: Path) -> Copy:
+    """Copy a step of `docs/contract.md`."""
+    return Copy(Path(shutil.copytree(REPOSITORY / "docs" / "steps" / str(number), tmp_path / "step")))
+
+
 @pytest.fixture
 def steps(tmp_path: Path) -> Copy:
-    """A copy of the last step of `docs/contract.md` that is about the ovens."""
-    folder = tmp_path / "steps"
-    shutil.copytree(REPOSITORY / "docs" / "steps" / "13", folder)
-    return Copy(folder)
+    """A copy of the last step that is about the ovens."""
+    return copy_of_step(13, tmp_path)
 
 
 def test_load_takes_one_value_in_plain_text_or_json(steps: Copy) -> None:
@@ -216,9 +216,7 @@ def test_examine_finds_what_is_wrong_with_one_value(  # noqa: PLR0917 - the edit
 @pytest.fixture
 def inside(tmp_path: Path) -> Copy:
     """A copy of the step with records inside messages."""
-    folder = tmp_path / "inside"
-    shutil.copytree(REPOSITORY / "docs" / "steps" / "19", folder)
-    return Copy(folder)
+    return copy_of_step(19, tmp_path)
 
 
 def test_load_takes_records_inside_a_message(inside: Copy) -> None:
@@ -250,13 +248,11 @@ def test_a_field_reads_a_parameter_of_the_address(inside: Copy) -> None:
 
 def test_a_path_without_an_asterisk_leads_to_one_record(tmp_path: Path) -> None:
     """The fields are relative to the object there, and the rest of the message is the envelope."""
-    folder = tmp_path / "one"
-    shutil.copytree(REPOSITORY / "docs" / "steps" / "6", folder)
-    copy = Copy(folder)
+    copy = copy_of_step(6, tmp_path)
+    plain = transform_of(copy.contract().streams["receiveOvens"], [1], 10_000)
     copy.edit('"doc": "The oven."}', '"doc": "The oven.", "x-source": "$message.envelope#/oven"}', "oven.avsc")
     copy.edit("$message.payload#/probe/C", "$message.payload#/C", "oven.avsc")
     copy.edit("$message.payload#/at", "$message.envelope#/at", "oven.avsc")
-    plain = transform_of(load(REPOSITORY / "docs/steps/6/asyncapi.yaml").streams["receiveOvens"], [1], 10_000)
     copy.edit("    ovenJson:\n", "    ovenJson:\n      x-records: $message.payload#/probe\n")
     copy.edit("probe: {type: object, ", "probe: {type: object, additionalProperties: false, ")
     for name in ("baking", "named by the topic"):
