@@ -6,6 +6,7 @@ message (`cli/`, the log, `/readyz`) puts the file's name there by `with_config`
 
 from __future__ import annotations
 
+import re
 import shlex
 import unicodedata
 from typing import TYPE_CHECKING, Final
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 MAXIMUM_VALUE_BYTES: Final = 256
 CONFIG: Final = "-c FILE"
+SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 # Control, format (bidi and zero-width), surrogate, private use, unassigned, line and paragraph separator.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_DURATION = re.compile(rf"([0-9]{{1,15}}(?:\.[0-9]{{1,9}})?) ?({'|'.join(SECONDS)})")
 _NAMED_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -57,6 +60,12 @@ def cut(value: str | bytes, limit: int = MAXIMUM_VALUE_BYTES) -> str:
     else:
         text = value[:limit].decode("utf-8", "backslashreplace")
     return text if len(value) <= limit else f"{text}… ({len(value)} bytes)"
+
+
+def duration(text: object) -> float | None:
+    """Read a duration with its unit, such as `250ms`, `5s` or `1d`, in seconds; None when a value is not one."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    return round(float(match[1]) * SECONDS[match[2]], 9) if match else None
 
 
 def _escape(character: str) -> str:

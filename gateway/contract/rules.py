@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (
     FORWARD, DEAD_LETTER, IGNORED, "x-records", "x-location", "x-separator", "x-source", "x-timestamp",
-    "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level",
+    "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level", "x-counter",
 )  # fmt: skip
 SIMILAR = 0.8
 

@@ -6,6 +6,7 @@
   members that no other field reads; on any other field, the payload itself, which is one value.
 - `x-source` may be an object, which also says how the device writes the value (`source_rules.py`). Fields inside other
   records may have such an object too, without a location.
+- `x-counter` says that a field counts up (`counters.py`).
 - Attributes that begin with `x-` belong to the gateway. They are not sent to the registry, where every change of them
   would make a new version of the same schema.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastavro
 
-from gateway.contract import avro_files, expression, source_rules
+from gateway.contract import avro_files, counters, expression, source_rules
 from gateway.contract.avro_rules import AvroRules
 from gateway.core.avro_schema import LOCATION, SOURCE, build
 from gateway.core.model import AvroSchema
@@ -95,8 +96,10 @@ def _checked(node: Node, others: Beside, rules: AvroRules) -> Any:
     """Check a file; gives its schema with the definitions of others written in."""
     rules.check(node)
     definition = others.complete(node.value)
-    for fault in () if rules.faults else source_rules.faults(node, build(definition)):
-        rules.wrong(*fault)
+    if not rules.faults:
+        model = build(definition)
+        for fault in (*source_rules.faults(node, model), *counters.faults(node, model)):
+            rules.wrong(*fault)
     return definition
 
 

@@ -32,6 +32,7 @@ PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "str
 NAMED = frozenset({"record", "enum", "fixed"})
 PAYLOAD = "$message.payload#"
 SOURCE = "x-source"
+COUNTER = "x-counter"
 LOCATION = "location"  # the member of an `x-source` that is a place; all others are about the form of the value
 LISTS = ("nulls", "trues", "falses")  # those that are lists of values
 _KIND_OF = {bool: "boolean", int: "integer", float: "number", str: "text", list: "array", dict: "object"}
@@ -252,7 +253,7 @@ class Field:
         if self.takes_whole:
             return ((PAYLOAD,),)
         expressions = [location] if isinstance(location, str) else location
-        return tuple(_path(expression) for expression in expressions)
+        return tuple(path_of(expression) for expression in expressions)
 
     @property
     def words(self) -> Mapping[str, Any]:
@@ -287,7 +288,7 @@ class Field:
         return self.type.json_kinds | read | {_KIND_OF[type(each)] for each in named if type(each) in _KIND_OF}
 
 
-def _path(expression: str) -> Path:
+def path_of(expression: str) -> Path:
     """The members that lead to a place; what is not in the record's own object is a member of the expression's name."""
     return tokens(expression.removeprefix(PAYLOAD)) if expression.startswith(PAYLOAD) else (expression,)
 

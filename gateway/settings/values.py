@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from gateway.text import SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAXIMUM_WORKERS: Final = 64
 
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _BYTES: Final = {"B": 1} | {
     f"{prefix}{suffix}": base**power
     for power, prefix in enumerate("KMGT", start=1)
@@ -37,7 +38,7 @@ def wrong(message: str, fix: str) -> PydanticCustomError:
 def parse_duration(value: object) -> float:
     """Read a duration: `5s`, `250ms`, `1h`, `2d`, or a plain number of seconds; raises ValueError."""
     refusal = wrong("Expected a duration.", "Write a number with a unit, such as 250ms, 5s, 10m, 1h or 2d.")
-    return _quantity(value, {"": 1.0, **_SECONDS}, refusal)
+    return _quantity(value, {"": 1.0, **SECONDS}, refusal)
 
 
 def parse_size(value: object) -> int:

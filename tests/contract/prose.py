@@ -58,6 +58,8 @@ PROSE = frozenset(
         "Name one message; all records of a topic have one schema.",
         "Name one message; the gateway validates readings against it.",
         "Point at a field of the record that is text, a whole number or a boolean.",
+        "Point at a member that a field of the record reads.",
+        "Point at a member that a field reads as text or as a whole number.",
         'Point at a text member that a field of the record reads, or read a number: "x-source": {"parse": "number"}.',
         "Let one field read each place.",
         'Let the field read the message around the record: "x-source": "$message.envelope#/line".',

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.core import avro_schema
-from gateway.operate.docs.expressions import read_from
+from gateway.core.avro_schema import COUNTER
+from gateway.operate.docs.expressions import counted, read_from
 from gateway.operate.docs.prose import phrase, rest, sentence, value
 from gateway.page.blocks import Code, Phrase, Table, joined
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADS = ("Field", "Type", "Unit", "Default", "Meaning")
 _INSIDE = {"record": ".", "array": "[]", "map": "{}"}
-_FIELD_SHOWN = frozenset({"name", "type", "doc", "default", "unit", "x-source"})
+_FIELD_SHOWN = frozenset({"name", "type", "doc", "default", "unit", "x-source", COUNTER})
 _TYPE_SHOWN = frozenset({
     "type", "name", "namespace", "doc", "fields", "symbols", "items", "values", "size", "logicalType", "precision",
     "scale",
@@ -50,7 +51,9 @@ def _inside(kind: AvroType, path: str, enclosing: tuple[AvroType, ...]) -> Itera
 def _row(path: str, one: Field) -> tuple[Phrase, ...]:
     default = value(one.default) if one.has_default else ()
     unit = phrase(str(one.attributes.get("unit", "")))
-    meaning = sentence(phrase(one.doc), *_descriptions(one.type), read_from(one), rest(one.attributes, _FIELD_SHOWN))
+    rule = counted(one.attributes[COUNTER]) if COUNTER in one.attributes else ()
+    about = (*_descriptions(one.type), read_from(one), rule, rest(one.attributes, _FIELD_SHOWN))
+    meaning = sentence(phrase(one.doc), *about)
     return (Code(path),), _type_name(one.type), unit, default, meaning
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.expression import ExpressionError, parse
+from gateway.core.counter_rules import CONFIRM, PER
 from gateway.operate.docs.prose import sentence, value
 from gateway.page.blocks import Code, Phrase, joined
 
@@ -49,6 +50,17 @@ def forms(words: Mapping[str, Any]) -> Iterator[Phrase]:
         yield (f"A time without a zone is local time in {zone}; in the hour that repeats in autumn, the {which} one.",)
     if "round" in words:
         yield ("Digits that the type cannot hold are cut off.",)
+
+
+def counted(stated: Mapping[str, Any]) -> Phrase:
+    """Say what `x-counter` of a field means."""
+    most, per, tolerance = stated.get("most"), stated.get("per", PER), stated.get("tolerance")
+    noise: Phrase = (" by more than ", Code(str(tolerance))) if tolerance else ()
+    rise: Phrase = () if most is None else (", and rises by at most ", Code(str(most)), f" in {per}")
+    meter: Phrase = ("Another value of ", *place(stated["of"]), " is another meter.") if "of" in stated else ()
+    readings = stated.get("confirm", CONFIRM)
+    start = f"After {readings} readings that agree, a new start is accepted."
+    return sentence(("A counter: it never falls", *noise, *rise, "."), meter, (start,))
 
 
 def keyed_by(location: Any, separator: Any = None) -> Phrase:
