@@ -23,6 +23,7 @@ from msgspec import structs
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn
 from gateway.core.codec.event_time import NOW
 from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
+from gateway.core.gateway_clock import GatewayClock
 from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
@@ -68,6 +69,7 @@ class Rules:
     pacing: Pacing = field(default_factory=Pacing)
     record_times: Mapping[str, RecordTime] = field(default_factory=dict)  # by Kafka topic
     ignored: frozenset[str] = frozenset()  # operations whose messages are dropped
+    clock: GatewayClock = field(default_factory=GatewayClock)  # that dates the readings
 
 
 class Bridge:
@@ -110,6 +112,7 @@ class Bridge:
         self.turned_at = time.monotonic()
         self._adopt_transforms()
         self._received_last_turn = self._read()  # and append to the spool
+        self._follow_clock()
         self._spool.persist_due(self.turned_at)
         self._send(self.turned_at)  # transform and produce
         self._sink.poll(0)  # delivery reports
@@ -285,6 +288,12 @@ class Bridge:
     def _lane_of(self, entry: Entry) -> Lane:
         lanes = self.lanes if entry.dead_letter is None else self.dead_lanes
         return lanes[entry.reading.stream]
+
+    def _follow_clock(self) -> None:
+        """When the machine's clock has been set, set the time of all readings that are not settled as well."""
+        if step := self._rules.clock.step():
+            extra = {"step_seconds": step / 1_000, "count": self._spool.redate(step)}
+            log.warning("The machine's clock was set. Readings that are not in Kafka got the new time.", extra=extra)
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 

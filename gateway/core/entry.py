@@ -35,5 +35,6 @@ class Entry(Struct, gc=False):
     is_cut: bool = False  # Kafka refused the complete dead letter, so only the beginning of the payload is sent
     is_dated_now: bool = False  # Kafka refused the timestamp of its record, so that is the time of sending
     is_stored: bool = False  # it is on disk
+    is_earlier: bool = False  # of an earlier boot of the machine: steps of the clock do not change its time
     is_settled: bool = False  # Kafka has committed its record or dead letter, or it was dropped
     is_released: bool = False  # it has left the log, because it is on disk

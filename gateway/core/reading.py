@@ -31,6 +31,7 @@ class Reading(Struct, frozen=True, gc=False):
     size: int = -1  # bytes as published, when the source had to cut the payload; else -1
     sha256: bytes = b""  # of the whole payload when it was cut
     properties: bytes = b""  # MQTT 5 properties as in the packet; empty unless the contract makes headers of some
+    is_unsynchronised: bool = False  # the gateway's clock was not synchronised, so `received_at` is in doubt
 
 
 class Record(Struct, frozen=True, gc=False):

@@ -73,6 +73,7 @@ class Intake:
     property_streams: Collection[str] = ()  # streams whose readings carry their MQTT 5 properties
     receive_maximum: int = 65_535  # unacknowledged messages that the broker may have in flight
     is_fast: bool = True  # False to read with plain paho
+    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # time of arrival, milliseconds since 1970 UTC
 
 
 class AckQueue:
@@ -106,6 +107,7 @@ class PahoReader(paho.Client):
         self.is_drained = False  # the last read emptied the socket
         self.socket_error: OSError | None = None  # why the connection broke, which paho does not report
         self._stream_of = intake.stream_of
+        self._now = intake.now
         self._payload_limit = intake.payload_limit
         self._property_streams = intake.property_streams if self._protocol == paho.MQTTv5 else ()
         self._properties = b""
@@ -229,7 +231,7 @@ class PahoReader(paho.Client):
     def _entry(  # noqa: PLR0913, PLR0917 - the parts of a packet
         self, command: int, topic: bytes, packet_id: int, properties: bytes, payload: bytes, size: int, digest: bytes
     ) -> Entry:
-        stream, now = self._stream_of(topic), time.time_ns() // 1_000_000
+        stream, now = self._stream_of(topic), self._now()
         kept = properties if stream in self._property_streams else b""
         reading = Reading(stream, topic, payload, now, *_FLAGS[command & 0x0F], size, digest, kept)
         return Entry(reading, self.connection, packet_id)
@@ -278,7 +280,7 @@ class FastReader(PahoReader):
             data = self._consume_oversized(data)
         buffer = self._rest + data if self._rest else data  # behind the incomplete packet of the last call
         self._rest = b""
-        now = time.time_ns() // 1_000_000
+        now = self._now()
         is_v5, property_streams, limit, stream_of, connection = (
             self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip

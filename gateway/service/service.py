@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.status_page import StatusPage
 from gateway.service import memory
 from gateway.service.credentials import KafkaCredentials
+from gateway.service.machine_clock import machine_clock
 from gateway.service.record_times import RecordTimes
 from gateway.service.schema_ids import SchemaIdResolver
 from gateway.service.systemd import Notifier
@@ -149,12 +150,13 @@ def build(
     payload_limit = sink.record_limit - RECORD_OVERHEAD
 
     ledger = Ledger([*dead_letter_topics, *contract.ignored])
-    sources = _sources(contract, settings, streams, filters, payload_limit)
+    clock = machine_clock()
+    sources = _sources(contract, settings, filters, payload_limit, clock.now)
     retained = RetainedMessages(settings.mqtt.retained)
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
     pacing, ignored = Pacing(linger_seconds), frozenset(contract.ignored)
-    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored)
+    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored, clock)
     schema_ids = SchemaIdResolver(partial(registry_of, contract, settings), streams, record_times, payload_limit)
     kafka = contract.kafka.name
     credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)
@@ -162,7 +164,7 @@ def build(
 
     # Opened last, and closed if the HTTP port is taken: a start that fails must not look like a crash to the next one.
     with ExitStack() as on_failure:
-        file = on_failure.enter_context(SpoolFile(settings.resolve(settings.spool.path)))
+        file = on_failure.enter_context(SpoolFile(settings.resolve(settings.spool.path), clock=clock))
         spool = Spool(_policy(settings), ledger, file)
         bridge = Bridge(sources, spool, sink, ledger, rules)
         health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics, settings.file)
@@ -211,17 +213,18 @@ def _sequence_monitors(streams: list[Stream], ledger: Ledger) -> dict[str, Seque
 def _sources(
     contract: Contract,
     settings: Settings,
-    streams: list[Stream],
     filters: Mapping[str, Mapping[str, int]],
     payload_limit: int,
+    now: Callable[[], int],
 ) -> list[MqttSource]:
     """One source per broker of the streams, and per broker that may hold subscriptions of a previous run."""
     file = SubscriptionFile(settings.resolve(settings.spool.path).with_name(FILE_NAME))
     sources = []
+    streams = [stream for stream in contract.streams.values() if settings.is_enabled(stream.name)]
     for server in contract.mqtt_servers.values():
         served = [stream for stream in streams if server.name in stream.servers]
         if served or file.filters(server.name, server.client_id):
-            intake = _intake(contract, settings, server, served, payload_limit)
+            intake = replace(_intake(contract, settings, server, served, payload_limit), now=now)
             subscriptions = _subscriptions(server, settings, filters.get(server.name, {}), file)
             sources.append(MqttSource(server, partial(broker_of, server, settings), subscriptions, intake))
     return sources

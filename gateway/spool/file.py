@@ -11,7 +11,8 @@ Invariants:
        succeed without them.
     5. Only settled rows are deleted. A damaged file is kept beside the new one as `.bad-1`, `.bad-2` ...
 
-Table `readings`: one row per reading (`row.py`), by offset. Table `facts`: format version, next offset, ledger.
+Table `readings`: one row per reading (`row.py`), by offset. Table `facts`: format version, next offset, ledger, and the
+clock of the last boots of the machine.
 
 A file of an older format is upgraded when it is opened, in one transaction, after a copy was written to
 `PATH.format-N.bak`. A new format needs a function in `UPGRADES`.
@@ -32,10 +33,11 @@ import os
 import shlex
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from itertools import starmap
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from gateway.core.entry import ENTRY_BYTES
+from gateway.core.gateway_clock import GatewayClock
 from gateway.errors import ConfigurationError, DiskError, Finding, SpoolTakenError
 from gateway.spool import salvage
 from gateway.spool.row import COLUMNS, CRC, checksum, format_1_checksum, to_reading, to_row
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 # A write that failed with one of these may be repeated.
 TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _GIVE = "Make the gateway's user the owner of the file and its folder"
@@ -65,7 +67,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS readings (
   offset INTEGER PRIMARY KEY, stream TEXT NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
   received_at INTEGER NOT NULL, flags INTEGER NOT NULL, size INTEGER NOT NULL, sha256 BLOB NOT NULL,
-  crc INTEGER NOT NULL, properties BLOB NOT NULL DEFAULT x''
+  crc INTEGER NOT NULL, properties BLOB NOT NULL DEFAULT x'', boot BLOB NOT NULL DEFAULT x'',
+  uptime INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_stream ON readings (stream, offset);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -81,6 +84,9 @@ class DiskFullError(DiskError):
 
 class DiskBrokenError(DiskError):
     """Any other failure; the file must be set aside (`SpoolFile.replace_file`)."""
+
+
+Stored = tuple[int, "Reading", bool]  # offset, reading, and whether it is of an earlier boot
 
 
 class Backlog(NamedTuple):
@@ -105,23 +111,35 @@ def _upgrade_2(database: sqlite3.Connection) -> None:
     database.execute("ALTER TABLE readings ADD COLUMN properties BLOB NOT NULL DEFAULT x''")
 
 
+def _upgrade_3(database: sqlite3.Connection) -> None:
+    """Add boot and uptime; the checksum of a row without them is the same as before."""
+    database.execute("ALTER TABLE readings ADD COLUMN boot BLOB NOT NULL DEFAULT x''")
+    database.execute("ALTER TABLE readings ADD COLUMN uptime INTEGER NOT NULL DEFAULT 0")
+
+
 # From each format to the next.
-UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2: _upgrade_2}
+UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2: _upgrade_2, 3: _upgrade_3}
 
 
 class SpoolFile:
-    """The file, opened and locked. Only the bridge's loop calls it.
+    """The file, opened and locked. Only the bridge's loop calls it. `clock` dates the readings that are read back.
 
     SpoolTakenError if another process holds it; ConfigurationError if its folder is not writable or its format newer.
     """
 
-    def __init__(self, path: Path, upgrades: Mapping[int, Callable[[sqlite3.Connection], None]] = UPGRADES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        upgrades: Mapping[int, Callable[[sqlite3.Connection], None]] = UPGRADES,
+        clock: GatewayClock | None = None,
+    ) -> None:
         self.path = path
         self.next_offset = 0  # of the log, as of the last write
         self.ledger: dict[str, Any] = {}  # as of the last write; empty in a new file
         self.backlogs: dict[str, Backlog] = {}  # by stream, when the file was opened or replaced
         self.used_bytes = 0  # size of the pages in use then
         self._upgrades = upgrades
+        self._clock = clock or GatewayClock()
         self._database: sqlite3.Connection | None = None
         self._lock, was_left_open, noted_offset = _take_lock(path)
         try:
@@ -138,35 +156,46 @@ class SpoolFile:
     # --- reading and writing -------------------------------------------------------------------------------------
 
     def write(
-        self, entries: Iterable[tuple[int, Reading]], deleted: Iterable[int], ledger: dict[str, Any], next_offset: int
+        self,
+        entries: Iterable[tuple[int, Reading]],
+        deleted: Iterable[int],
+        ledger: dict[str, Any],
+        next_offset: int,
+        earlier: Iterable[tuple[int, Reading]] = (),
     ) -> int:
         """Write rows, delete rows by offset and save the ledger in one transaction; durable when this returns.
 
-        Returns the size of the pages in use, in bytes. After DiskFullError nothing was written and the call may be
-        repeated; after DiskBrokenError what was written is unknown.
+        `earlier` are further readings, of earlier boots. Returns the size of the pages in use, in bytes. After
+        DiskFullError nothing was written and the call may be repeated; after DiskBrokenError what was written is
+        unknown.
         """
-        facts = [("ledger", json.dumps(ledger)), ("next_offset", str(next_offset))]
+        stamp, clock = self._clock.stamp, json.dumps(self._clock.saved())
+        facts = [("ledger", json.dumps(ledger)), ("next_offset", str(next_offset)), ("clock", clock)]
+        rows = chain(
+            (to_row(offset, reading, *stamp(reading)) for offset, reading in entries),
+            (to_row(offset, reading, *stamp(reading, is_earlier=True)) for offset, reading in earlier),
+        )
         with self._guarded(is_writing=True) as database, database:
             database.execute("BEGIN IMMEDIATE")
-            database.executemany(f"INSERT OR REPLACE {_INTO}", starmap(to_row, entries))
+            database.executemany(f"INSERT OR REPLACE {_INTO}", rows)
             database.executemany("DELETE FROM readings WHERE offset = ?", ((offset,) for offset in deleted))
             database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
             self.next_offset = next_offset
             return _used_bytes(database)
 
-    def read(self, stream: str, first: int, until: int, most_bytes: int) -> tuple[list[tuple[int, Reading]], int]:
+    def read(self, stream: str, first: int, until: int, most_bytes: int) -> tuple[list[Stored], int]:
         """Read the rows of a stream with offsets from `first` to before `until`, oldest first.
 
-        Returns offsets and readings, until they take `most_bytes` of memory, and the offset to continue at.
+        Returns readings, until they take `most_bytes` of memory, and the offset to continue at.
         DiskBrokenError if the file cannot be read, or a row is damaged.
         """
         query = f"{_SELECT} WHERE stream = ? AND offset >= ? AND offset < ? ORDER BY offset"
-        rows: list[tuple[int, Reading]] = []
+        rows: list[Stored] = []
         with self._guarded() as database:
             for row in database.execute(query, (stream, first, until)):
                 if not (reading := to_reading(row)):
                     raise DiskBrokenError(f"the reading at offset {row[0]} was damaged")
-                rows.append((row[0], reading))
+                rows.append((row[0], *self._clock.dated(reading, *row[-2:])))
                 most_bytes -= len(reading.payload) + len(reading.properties) + ENTRY_BYTES
                 if most_bytes <= 0:
                     return rows, row[0] + 1
@@ -250,13 +279,15 @@ class SpoolFile:
     def _load(self) -> None:
         """Read backlogs, next offset and ledger. This walks the whole index, so that damage to it shows now."""
         assert self._database, "just connected"
+        facts = dict(self._database.execute("SELECT name, value FROM facts"))
+        with suppress(ValueError, TypeError, AttributeError):  # without it readings keep the time they have
+            self._clock.restore(json.loads(facts.get("clock", "{}")))
         query = "SELECT stream, min(offset), max(offset), count(*) FROM readings GROUP BY stream"
         self.backlogs = {stream: Backlog(*figures) for stream, *figures in self._database.execute(query)}
         self.used_bytes = _used_bytes(self._database)
         for stream, backlog in self.backlogs.items():
             rows, _ = self.read(stream, backlog.first, backlog.first + 1, 1)  # none: a damaged index invents streams
             self.backlogs[stream] = backlog._replace(since=rows[0][1].received_at if rows else 0)
-        facts = dict(self._database.execute("SELECT name, value FROM facts"))
         newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
         try:
             self.next_offset = max(int(facts.get("next_offset", "0")), newest + 1)

@@ -30,6 +30,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import structs
+
 from gateway.core.entry import ENTRY_BYTES, Entry
 from gateway.errors import SpoolBrokenError
 from gateway.spool.file import DiskBrokenError, DiskFullError, SpoolFile
@@ -187,6 +189,17 @@ class Spool:
             left = min(left, system.f_bavail * system.f_frsize)
         return left
 
+    def redate(self, step: int) -> int:
+        """Move the time of all readings of this boot by milliseconds; return how many of them are in memory."""
+        held = {entry.offset: entry for entry in (*self._log, *self._stored.values())}
+        moved = [entry for entry in held.values() if not entry.is_settled and not entry.is_earlier]
+        for entry in moved:
+            at = entry.reading.received_at + step
+            entry.reading = structs.replace(entry.reading, received_at=at, is_unsynchronised=False)
+        for lane in (*self._lanes, *self._dead_lanes):
+            lane.disk_since += step
+        return len(moved)
+
     def unsettled(self) -> list[Entry]:
         """List the readings that are neither on disk nor acknowledged by Kafka, in arrival order."""
         return [entry for entry in self._log if not entry.is_settled and not entry.is_stored]
@@ -314,8 +327,10 @@ class Spool:
         self._block(f"the disk failed ({why}); its file was set aside")
         try:
             file.replace_file(why, self._is_unsettled)
-            rows = [(offset, entry.reading) for offset, entry in self._stored.items()]
-            file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
+            rows: dict[bool, list[tuple[int, Reading]]] = {False: [], True: []}
+            for offset, entry in self._stored.items():
+                rows[entry.is_earlier].append((offset, entry.reading))
+            file.write(rows[False], self._settled_rows, self._ledger.saved(), self._next_offset, rows[True])
             self._settled_rows.clear()
             self._book_losses(file.counts())
         except (OSError, sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
@@ -345,6 +360,6 @@ class Spool:
             self._file.close()
 
 
-def _from_disk(offset: int, reading: Reading) -> Entry:
+def _from_disk(offset: int, reading: Reading, is_earlier: bool) -> Entry:  # noqa: FBT001 - a row as the file gives it
     size = len(reading.payload) + len(reading.properties) + ENTRY_BYTES
-    return Entry(reading, None, 0, offset, size, is_stored=True, is_released=True)
+    return Entry(reading, None, 0, offset, size, is_stored=True, is_earlier=is_earlier, is_released=True)

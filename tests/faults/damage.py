@@ -238,7 +238,7 @@ def cell_bytes(offset: int, entry: Reading) -> list[bytes]:
     numbers = f"{offset} {entry.stream} {lengths} {entry.received_at} {entry.qos} {entry.size} ".encode()
     crc = crc32(numbers + entry.sha256 + entry.topic + entry.properties + entry.payload)
     values = (None, entry.stream, entry.topic, entry.payload, entry.received_at, entry.qos, entry.size, entry.sha256,
-              crc, entry.properties)  # fmt: skip
+              crc, entry.properties, b"", 0)  # fmt: skip
     types, body = zip(*map(_stored, values), strict=True)
     header = b"".join(map(_varint, types))
     record = _varint(len(header) + 1) + header + b"".join(body)
@@ -289,7 +289,7 @@ def _all_of(file: SpoolFile) -> dict[int, Reading]:
     found: dict[int, Reading] = {}
     for stream in file.backlogs:
         rows, _ = file.read(stream, 0, MIDDLE, MIDDLE)
-        found |= dict(rows)
+        found |= {offset: each for offset, each, _ in rows}
     return found
 
 

@@ -12,7 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from gateway.core.gateway_clock import GatewayClock
 from gateway.core.reading import Reading
 from gateway.errors import ConfigurationError, SpoolTakenError
 from gateway.spool.file import DiskBrokenError, DiskFullError, SpoolFile
@@ -39,6 +41,13 @@ FORMAT_2 = (
     .replace("3452927761", "4145486957")
     .replace("4165160727", "3879708944")
 )
+# What a gateway with format 3 wrote; it has properties.
+FORMAT_3 = (
+    FORMAT_2.replace("('format', '2')", "('format', '3')")
+    .replace("crc INTEGER NOT NULL\n", "crc INTEGER NOT NULL, properties BLOB NOT NULL DEFAULT x''\n")
+    .replace("4145486957)", "4145486957, x'')")
+    .replace("3879708944)", "3879708944, x'')")
+)
 FIRST = Reading("a", b"t/1", b"21.5", 1_700_000_000_001, 1, size=4)
 SECOND = Reading("a", b"t/2", b"22.0", 1_700_000_000_002, 1, retain=True, size=4)
 CARRYING = Reading("a", b"t/3", b"23.5", 1_700_000_000_003, 1, properties=b"\x26\0\1a\0\1b")
@@ -58,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def readings(file: SpoolFile) -> dict[int, Reading]:
-    return {offset: each for stream in file.backlogs for offset, each in file.read(stream, 0, MANY, MANY)[0]}
+    return {offset: each for stream in file.backlogs for offset, each, _ in file.read(stream, 0, MANY, MANY)[0]}
 
 
 def store(path: Path, *entries: Reading, first: int = 0) -> None:
@@ -96,11 +105,11 @@ def test_open_names_a_folder_that_is_not_there(path: Path) -> None:
         SpoolFile(path.parent / "nowhere" / "spool.db")
 
 
-@pytest.fixture(params=["1", "2"])
+@pytest.fixture(params=["1", "2", "3"])
 def older(request: pytest.FixtureRequest, path: Path) -> str:
     """Build a file of an older format, and give its number."""
     with closing(sqlite3.connect(path)) as database:
-        database.executescript({"1": FORMAT_1, "2": FORMAT_2}[request.param])
+        database.executescript({"1": FORMAT_1, "2": FORMAT_2, "3": FORMAT_3}[request.param])
     return str(request.param)
 
 
@@ -126,7 +135,7 @@ def test_write_adds_to_an_upgraded_file(path: Path) -> None:
 
 @pytest.mark.usefixtures("older")
 def test_open_salvages_a_damaged_file_that_was_upgraded(path: Path) -> None:
-    """Rows of the older format are one value shorter; they are found without SQLite, too."""
+    """Rows of the older format are some values shorter; they are found without SQLite, too."""
     store(path, CARRYING, first=10)
     with path.open("r+b") as file:
         file.write(bytes(100))
@@ -238,7 +247,7 @@ def test_write_can_be_repeated_after_another_program_locked_the_file(path: Path)
             file.write([(0, FIRST)], (), {}, 1)
         other.execute("ROLLBACK")
         file.write([(0, FIRST)], (), {}, 1)
-        assert file.read("a", 0, MANY, MANY)[0] == [(0, FIRST)]
+        assert file.read("a", 0, MANY, MANY)[0] == [(0, FIRST, True)]
 
 
 def test_open_refuses_a_file_that_it_may_not_open(path: Path) -> None:
@@ -247,3 +256,46 @@ def test_open_refuses_a_file_that_it_may_not_open(path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be opened"):
         SpoolFile(path)
     assert path.is_dir()
+
+
+BOOT, LATER = b"b" * 16, b"l" * 16
+PAST, SET = 1_451_606_400_000, 1_764_460_800_000  # 2016-01-01, and today
+
+
+def clock(boot: bytes, now: int, uptime: int, *, is_synchronised: bool = False) -> GatewayClock:
+    made = GatewayClock(boot, lambda: (now, uptime))
+    made.is_synchronised = is_synchronised
+    return made
+
+
+@pytest.mark.parametrize("is_synchronised", [False, True])
+def test_read_dates_the_readings_of_a_boot_by_the_clock_that_it_had_in_the_end(
+    path: Path,
+    is_synchronised: bool,  # noqa: FBT001 - the columns of the table
+) -> None:
+    """Written in 2016; read after the clock was set, in the same boot, and in a later one."""
+    with SpoolFile(path, clock=clock(BOOT, PAST, 9_000)) as file:
+        file.write([(0, structs.replace(FIRST, received_at=PAST - 2_000))], (), {}, 1)
+    now = SET if is_synchronised else PAST
+    with SpoolFile(path, clock=clock(BOOT, now + 60_000, 69_000, is_synchronised=is_synchronised)) as file:
+        ((_, reading, is_earlier),) = file.read("a", 0, MANY, MANY)[0]
+        assert (reading, is_earlier) == (structs.replace(FIRST, received_at=now - 2_000), False)
+        assert file.backlogs["a"].since == now - 2_000
+        file.write([], (), {}, 1)
+    with SpoolFile(path, clock=clock(LATER, SET + 90_000, 1_000)) as file:
+        ((_, reading, is_earlier),) = file.read("a", 0, MANY, MANY)[0]
+        assert (reading.received_at, reading.is_unsynchronised) == (now - 2_000, not is_synchronised)
+        assert is_earlier
+
+
+def test_read_takes_the_row_as_it_is_without_the_clock_of_its_boot(path: Path) -> None:
+    """Its fact is damaged: what the row says of its time counts."""
+    with SpoolFile(path, clock=clock(BOOT, PAST, 9_000)) as file:
+        file.write([(0, FIRST)], (), {}, 1)
+    with closing(sqlite3.connect(path)) as database:
+        for damaged in ('{"zz": 1}', "[]", '{"00": [1]}', '{"00": ["x", true]}', "nothing"):
+            database.execute("UPDATE facts SET value = ? WHERE name = 'clock'", (damaged,))
+            database.commit()
+            with SpoolFile(path, clock=clock(LATER, SET, 1_000)) as file:
+                expected = (0, structs.replace(FIRST, is_unsynchronised=True), True)
+                assert file.read("a", 0, MANY, MANY)[0] == [expected], damaged

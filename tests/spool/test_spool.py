@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gateway.core.entry import Entry
+from gateway.core.gateway_clock import GatewayClock
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading
 from gateway.spool.file import SpoolFile
@@ -39,10 +40,11 @@ class Gateway:
     Args:
         folder: for the file.
         policy: of the spool.
+        clock: that dates the readings.
     """
 
-    def __init__(self, folder: Path, policy: Policy) -> None:
-        self.file = SpoolFile(folder / "spool.db")
+    def __init__(self, folder: Path, policy: Policy, clock: GatewayClock | None = None) -> None:
+        self.file = SpoolFile(folder / "spool.db", clock=clock)
         self.ledger = Ledger(STREAMS)
         self.spool = Spool(policy, self.ledger, self.file)
         self.lanes = {name: Lane(name) for name in STREAMS}
@@ -456,3 +458,45 @@ def bytes_read() -> int:
     """How many bytes this process has read from files."""
     figures = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(figures["rchar"])
+
+
+def test_redate_moves_what_is_in_memory_and_what_is_read_back(folder: Path) -> None:
+    """A step of ten years: readings in the log, in both places and on disk only; settled ones do not matter."""
+    times = [1_700_000_000_000, 60_000]
+    clock = GatewayClock(b"b" * 16, lambda: (times[0], times[1]))
+    gateway, connection = Gateway(folder, Policy(6_000, always=True), clock), Acknowledged()
+    for number in range(1, 40):
+        gateway.receive(connection, [number], "a")
+        gateway.spool.persist_due(0.0)
+    gateway.receive(connection, [40], "a")
+    assert gateway.send("a", 3) == [1, 2, 3]
+    gateway.settle(1)
+    assert gateway.lanes["a"].has_backlog
+    times[0] += 10**11
+    assert 0 < gateway.spool.redate(clock.step()) < 39
+    assert gateway.spool.oldest() == {"a": reading("a", 2).received_at + 10**11}
+    gateway.lanes["a"].requeue(gateway.sent.pop())
+    gateway.lanes["a"].requeue(gateway.sent.pop())
+    gateway.lanes["a"].recover()
+    assert gateway.send("a", 99) == list(range(2, 41))
+    moved = [entry.reading.received_at - reading("a", number_of(entry)).received_at for entry in gateway.sent]
+    assert moved == [10**11] * 39
+
+
+def test_redate_leaves_readings_of_an_earlier_boot(folder: Path) -> None:
+    """They were dated by another clock, which may have been right; a new file keeps this apart."""
+    before = Gateway(folder, OUTAGE, GatewayClock(b"e" * 16, lambda: (1_700_000_000_000, 60_000)))
+    before.receive(Acknowledged(), [1], "a")
+    before.spool.persist(0.0)
+    before.crash()
+    times = [1_700_000_000_000, 5_000]
+    clock = GatewayClock(b"l" * 16, lambda: (times[0], times[1]))
+    gateway = Gateway(folder, OUTAGE, clock)
+    assert gateway.send("a", 1) == [1]
+    times[0] += 10**11
+    assert gateway.spool.redate(clock.step()) == 0
+    assert gateway.sent[0].reading == reading("a", 1)
+    gateway.spool._replace_file(gateway.file, "test", 0.0)  # noqa: SLF001 - as after a failure of the disk
+    assert [(each, is_earlier) for _, each, is_earlier in gateway.file.read("a", 0, 9, 9)[0]] == [
+        (reading("a", 1), True)
+    ]

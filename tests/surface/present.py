@@ -19,6 +19,7 @@ import typer
 
 from gateway.cli import app
 from gateway.core.dead_letter import dead_letter_record
+from gateway.core.gateway_clock import GatewayClock
 from gateway.core.headers import OWN
 from gateway.core.reading import DeadLetter, Reading, Reason
 from gateway.errors import GatewayError
@@ -221,7 +222,8 @@ def spool(path: Path, ledger: dict[str, Any]) -> dict[str, str]:
         path: of the new file.
         ledger: books to write into it.
     """
-    with SpoolFile(path) as file:
+    clock = GatewayClock(b"b" * 16, lambda: (EXAMPLE.received_at, 9_000))
+    with SpoolFile(path, clock=clock) as file:
         file.write([(7, EXAMPLE)], [], ledger, 8)
     described = {"file .lock": "holds the lock"} if path.with_name(path.name + ".lock").exists() else {}
     with closing(sqlite3.connect(path)) as database:

@@ -36,7 +36,7 @@ LONGEST_LOCAL = PAGE_BYTES - 35
 SHORTEST_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
 OVERFLOW_BYTES = PAGE_BYTES - 4
 # The beginning of every record of `readings`: the length of its header, then NULL, because `offset` is the row id.
-RECORD = re.compile(rb"(?=[\x0A-\x29]\x00)")
+RECORD = re.compile(rb"(?=[\x0A-\x31]\x00)")
 LONGEST_PREFIX = 18  # two varints precede the record
 
 

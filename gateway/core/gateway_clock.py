@@ -1,0 +1,98 @@
+"""The gateway's own clock: when a reading arrived, where the clock may have been wrong then.
+
+A machine without a battery-backed clock starts with the time of its last shutdown, until a time service sets it. Each
+reading is therefore dated twice: by the clock, and by the milliseconds since the machine was booted, which no service
+changes. Their difference is the clock's *offset*. It is constant while the clock runs, because a service that corrects
+the clock slowly changes the speed of both; only a step changes it. So the offset of today gives the right time of every
+reading of this boot, however long ago it arrived.
+
+In memory all readings of this boot are dated by the present offset (`now`): after a step the bridge moves those that
+are not settled. On disk a row keeps the boot's id and the milliseconds, and is dated when it is read back. Of earlier
+boots only the offset that they had in the end is known, and whether the clock was synchronised then: the spool file
+keeps both for the last `MAX_BOOTS` that used it. A reading of an earlier boot that was never synchronised keeps the
+time it has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import structs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.reading import Reading
+
+STEP = 1_100  # milliseconds; readings that are nearer to the present offset keep their time, as with a leap second
+MAX_BOOTS = 16
+
+
+class Boot(NamedTuple):
+    """What is known of the clock of an earlier boot."""
+
+    offset: int  # milliseconds, at the end
+    is_synchronised: bool
+
+
+class GatewayClock:
+    """Dates readings. The bridge's loop calls it; any thread may set `is_synchronised`, once it is.
+
+    Args:
+        boot: the id of this boot; b"" when there is none, and then readings on disk keep the time they have.
+        read: gives the time since 1970 and since the boot, in milliseconds.
+    """
+
+    def __init__(self, boot: bytes = b"", read: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
+        now, uptime = read()
+        self.boot = boot
+        self.offset = now - uptime
+        self.is_synchronised = True
+        self._read = read
+        self._earlier: dict[bytes, Boot] = {}
+
+    def now(self) -> int:
+        """Return the time since 1970 in milliseconds, by the clock as it was at the last `step`."""
+        return self._read()[1] + self.offset
+
+    def step(self) -> int:
+        """Compare the clock with the time since the boot; return by how many milliseconds it has been set, or 0."""
+        now, uptime = self._read()
+        step = now - uptime - self.offset
+        self.offset += step
+        return 0 if -STEP < step < STEP else step
+
+    # --- readings on disk --------------------------------------------------------------------------------------------
+
+    def stamp(self, reading: Reading, *, is_earlier: bool = False) -> tuple[bytes, int, bool]:
+        """Give what a row keeps: boot, milliseconds since it, and whether the time is in doubt."""
+        if is_earlier or not self.boot:
+            return b"", 0, reading.is_unsynchronised
+        return self.boot, reading.received_at - self.offset, reading.is_unsynchronised or not self.is_synchronised
+
+    def dated(self, reading: Reading, boot: bytes, uptime: int) -> tuple[Reading, bool]:
+        """Date a reading of a row; the flag is True when it is of an earlier boot."""
+        is_earlier = not boot or boot != self.boot
+        known = self._earlier.get(boot) if is_earlier else Boot(self.offset, is_synchronised=True)
+        if known is None:
+            return reading, is_earlier
+        at, is_unsynchronised = uptime + known.offset, not known.is_synchronised
+        if -STEP < at - reading.received_at < STEP:
+            at = reading.received_at
+        if at != reading.received_at or is_unsynchronised != reading.is_unsynchronised:
+            reading = structs.replace(reading, received_at=at, is_unsynchronised=is_unsynchronised)
+        return reading, is_earlier
+
+    # --- boots, as the spool file keeps them -------------------------------------------------------------------------
+
+    def saved(self) -> dict[str, list[Any]]:
+        """Return the boots as JSON values, the newest last."""
+        boots = self._earlier | ({self.boot: Boot(self.offset, self.is_synchronised)} if self.boot else {})
+        return {boot.hex(): list(each) for boot, each in list(boots.items())[-MAX_BOOTS:]}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue with what `saved` returned; raises ValueError or TypeError for anything else."""
+        boots = {bytes.fromhex(boot): Boot(int(offset), bool(is_set)) for boot, (offset, is_set) in saved.items()}
+        own = boots.pop(self.boot, None)
+        self.is_synchronised = self.is_synchronised or (own is not None and own.is_synchronised)
+        self._earlier = boots
