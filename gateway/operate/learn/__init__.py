@@ -1,0 +1,1 @@
+"""`gateway learn`: from an unknown broker to a contract."""
