@@ -27,7 +27,6 @@ from gateway.core.codec.validation_error import pointer
 from gateway.core.record_path import leads_to_several
 from gateway.core.transform import conversion
 from gateway.errors import ExitCode, Finding
-from gateway.operate.doctor.certificates import check_file
 from gateway.service import split
 from gateway.settings.consistency import check_consistency
 from gateway.settings.settings import examine
@@ -153,7 +152,11 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
 
 def _dates(settings: Settings) -> Iterator[Finding]:
     """Warn of certificates in files that are not valid now, or not for long: `run` starts with them all the same."""
-    for place, name in settings.certificate_files():
+    if not (files := list(settings.certificate_files())):
+        return
+    from gateway.operate.doctor.certificates import check_file  # noqa: PLC0415 - `cryptography` takes 8 MB
+
+    for place, name in files:
         dated = check_file(settings.locate(name), datetime.now(UTC), is_chain=place[-1] == "cert_file")
         if dated.severity != "ok":
             yield settings.finding(place, f"A certificate in this file: {dated.message}.", dated.fix, "warning")
