@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
+TELEGRAM = re.compile(r"text/vnd\.dsmr\.p1\s*\Z", re.IGNORECASE)
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
 
 
@@ -163,7 +164,7 @@ class _Builder:
             route=sendings[0].route,
             also=tuple(sending.route for sending in sendings[1:]),
             dead_letters=failing.route,
-            examples=examples.payloads(message),
+            examples=examples.payloads(message, incoming.content),
             payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
             array_schema=payload.around,
             sequence=sequence,
@@ -211,6 +212,8 @@ class _Builder:
             payload_rules.check(incoming.message, payload, record, self.findings)
             if incoming.content == "text":
                 payload_rules.check_text(self._content_type(incoming.message), payload, record, self.findings)
+            if incoming.content == "telegram":
+                payload_rules.check_telegram(self._content_type(incoming.message), payload, record, self.findings)
             payload_rules.check_whole(record, tied, self.findings)
             payload_rules.warn_of_open(payload, record, self.findings)
             payload_rules.warn_of_missing(payload, record, tied, self.findings)
@@ -318,11 +321,13 @@ class _Builder:
         stated = self._content_type(message)
         if TEXT.match(stated.text or ""):
             return "text"
+        if TELEGRAM.match(stated.text or ""):
+            return "telegram"
         if stated.text is not None and not JSON.match(stated.text):
-            text = (
-                f"The content type {quoted(stated.value)} is not supported; readings are JSON or plain text in UTF-8."
-            )
-            self.findings.error(stated, text, "Write application/json, or text/plain for one bare value.")
+            known = "readings are JSON, plain text in UTF-8, or P1 telegrams"
+            text = f"The content type {quoted(stated.value)} is not supported; {known}."
+            fix = "Write application/json, text/plain for one bare value, or text/vnd.dsmr.p1 for telegrams."
+            self.findings.error(stated, text, fix)
         return "json"
 
     def _content_type(self, message: Node) -> Node:

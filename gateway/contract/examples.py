@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -24,6 +26,7 @@ from gateway.core.avro_schema import build
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.keywords import TESTS
 from gateway.core.codec.precise_encoder import compile_encoder
+from gateway.core.codec.telegram import as_json
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
@@ -62,15 +65,21 @@ def _pattern(_validator: Any, pattern: Any, value: Any, _schema: Any) -> Iterato
 CHECKER = extend(jsonschema.Draft7Validator, {"multipleOf": _multiple_of, "pattern": _pattern})
 
 
-def payloads(message: Node) -> tuple[Any, ...]:
+def payloads(message: Node, content: Content = "json") -> tuple[Any, ...]:
     """The payloads of a message's examples."""
-    return tuple(one.value for one in payload_nodes(message))
+    return tuple(one.value for one in payload_nodes(message, content))
 
 
-def payload_nodes(message: Node) -> list[Node]:
-    """The payloads of a message's examples, as nodes."""
+def payload_nodes(message: Node, content: Content = "json") -> list[Node]:
+    """The payloads of a message's examples, as nodes; a valid telegram as the object that it is read as."""
     payloads = [one.own("payload") for one in message.at("examples").entries()]
-    return [one for one in payloads if not one.is_absent]
+    return [_parsed(one) if content == "telegram" else one for one in payloads if not one.is_absent]
+
+
+def _parsed(payload: Node) -> Node:
+    with suppress(ValidationError):
+        return replace(payload, value=json.loads(as_json(as_sent(payload.value, "telegram"))))
+    return payload
 
 
 def check_names(message: Node, findings: Findings) -> None:
@@ -131,7 +140,7 @@ def encoded(value: Any, schema: Any) -> bytes:
 
 def as_sent(value: Any, content: Content = "json") -> bytes:
     """An example's payload in the form that a device sends."""
-    if content == "text" and isinstance(value, str):
+    if content != "json" and isinstance(value, str):
         return value.encode()
     return json.dumps(value, ensure_ascii=False).encode()
 

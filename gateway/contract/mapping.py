@@ -32,6 +32,7 @@ from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.key import Key
+from gateway.core.codec.telegram import as_json
 from gateway.core.codec.validation_error import ValidationError, pointer, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
@@ -120,8 +121,8 @@ def _run(sharing: list[Mapping], findings: Findings) -> None:
     first = sharing[0]
     namesakes = {reading.place: record for _, reading, record in _pairs(first)}
     trials = [_Trial(each, each.record, each.address) for each in sharing if each.record and each.address]
-    for payload in examples.payload_nodes(first.message):
-        readings = _readings(payload, first.payload) if _fits(payload, first.payload, findings) else []
+    for payload in examples.payload_nodes(first.message, first.content):
+        readings = _readings(payload, first.payload) if _fits(payload, first, findings) else []
         for number, node in enumerate(readings):
             namesake = namesakes.get(node.place)
             topic = _topic(namesake)
@@ -141,7 +142,15 @@ def _report_unfit(attempts: Iterable[Findings], findings: Findings) -> None:
         findings.add(one)
 
 
-def _fits(node: Node, payload: Payload, findings: Findings) -> bool:
+def _fits(node: Node, mapping: Mapping, findings: Findings) -> bool:
+    payload = mapping.payload
+    if mapping.content == "telegram" and not node.is_mapping:
+        try:
+            as_json(examples.as_sent(node.value, mapping.content))
+        except ValidationError as error:
+            text = f"The example would be a dead letter, {error.reason}: {examples.cut(error.detail)}."
+            findings.error(node, text, "Correct the example.")
+            return False
     if payload.is_array and payload.record is not None and not isinstance(node.value, list):
         findings.error(
             node, "The message's schema is an array, but the example is not.", "Put the example in brackets."
@@ -244,7 +253,8 @@ class _Trial:
         schema, payload = mapping.payload.json_schema, mapping.payload
         if payload.is_array:
             schema = schema_of_record(schema, payload.around, payload.steps, avro)
-        conversion = Conversion(avro, mapping.keys, (*tied, None), mapping.unknown, content=mapping.content,
+        content: Content = "text" if mapping.content == "text" else "json"  # of a telegram, what it is read as
+        conversion = Conversion(avro, mapping.keys, (*tied, None), mapping.unknown, content=content,
                                 separator=mapping.separator, schema=schema,
                                 is_wrapped=payload.is_array and bool(reads(avro)))  # fmt: skip
         return Codec(conversion, is_fast=False)

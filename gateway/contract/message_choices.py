@@ -58,8 +58,8 @@ def check(messages: Sequence[Incoming], findings: Findings) -> tuple[Message, ..
         return ()
     demands = [_demands(one) for one in messages]
     for one in messages:
-        if one.content == "text":
-            text = f"The message {one.name!r} is plain text, which has no members that tell it apart from others."
+        if one.content != "json":
+            text = f"The message {one.name!r} is no JSON, whose members tell messages apart."
             findings.error(one.message.at("contentType"), text, "Give it an address of its own.")
     for (one, its), (other, others) in combinations(list(zip(messages, demands, strict=True)), 2):
         if not telling(its, others):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import pointers
 from gateway.contract.schema import WHOLE
-from gateway.core.avro_schema import PAYLOAD
+from gateway.contract.source_advice import OF_A_METER
+from gateway.core.avro_schema import LOCATION, PAYLOAD, SOURCE
+from gateway.core.codec.telegram import IDENTIFICATION, MEMBERS
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.codec.value_reader import DECODED
@@ -124,6 +127,32 @@ def check_text(stated: Node, payload: Payload, record: Record, findings: Finding
         text = f"Plain text is one value, but {record.schema.fullname} has no field that takes one."
         fix = f'Write "x-source": "{PAYLOAD}" at a field of the .avsc that is a number, text or an enum.'
         findings.error(stated, text, fix)
+
+
+def check_telegram(stated: Node, payload: Payload, record: Record, findings: Findings) -> None:
+    """Fields read what a telegram has: the members of its codes, and times that are local; `stated` is the type."""
+    if payload.is_array:
+        text = "The message holds several readings, but a telegram is one."
+        findings.error(stated, text, "Write application/json, or describe one reading.")
+    for index, field in enumerate(record.schema.record.fields):
+        source = record.node.at("fields", str(index), SOURCE)
+        places = source.at(LOCATION) if source.is_mapping else source
+        for each in places.entries() if isinstance(places.value, list) else [places]:
+            _check_member(each, findings)
+        is_time = any(one.is_timestamp for one in field.type.non_null)
+        if is_time and "zone" not in field.words and (places.text or "").startswith(PAYLOAD):
+            said = {**(source.value if source.is_mapping else {LOCATION: source.value}), **OF_A_METER}
+            text = f"Field {field.name!r} needs the zone of the meter, because times of a telegram are local."
+            findings.error(source, text, f"Write {json.dumps({SOURCE: said})[1:-1]}, with the zone of the meter.")
+
+
+def _check_member(place: Node, findings: Findings) -> None:
+    if not (place.text or "").startswith(f"{PAYLOAD}/"):
+        return
+    code, *below = tokens(place.text or "")
+    if (below[0] not in MEMBERS) if below else (code != IDENTIFICATION):
+        text = f"A code of a telegram has the members {', '.join(MEMBERS)}, and a field reads one of these."
+        findings.error(place, text, f"Write {PAYLOAD}{pointer_of((code, MEMBERS[0]))}.")
 
 
 def check_whole(record: Record, tied: tuple[Parameter, ...], findings: Findings) -> None:

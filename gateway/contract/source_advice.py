@@ -32,6 +32,7 @@ NO_VALUE = frozenset({
 OPPOSITES = (("on", "off"), ("yes", "no"), ("true", "false"), ("open", "closed"), ("1", "0"))
 FLOOR: Words = {"round": "floor"}
 ZONE: Words = {"zone": "UTC"}
+OF_A_METER: Words = {"zone": "Europe/Amsterdam"}
 SECONDS = range(10**8, 10**10)  # since 1970: 1973 to 2286
 
 
@@ -84,7 +85,8 @@ def _of_text(avro_type: AvroType, text: str) -> Iterator[Words]:
         yield {"parse": "boolean"}
         yield from _opposites(text)
     elif avro_type.time:
-        yield from (FLOOR, ZONE, ZONE | FLOOR)
+        zone = OF_A_METER if text.endswith(("S", "W")) else ZONE
+        yield from (FLOOR, zone, zone | FLOOR)
         yield from _of_number(avro_type, {"parse": "number"}, text)
     elif avro_type.is_bytes:
         is_url = not {"-", "_"}.isdisjoint(text)

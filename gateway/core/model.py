@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.core.address import Address
     from gateway.core.avro_schema import AvroType
+    from gateway.core.codec.conversion import Content
     from gateway.core.message_demands import Demands
     from gateway.errors import Finding
 
@@ -182,7 +183,7 @@ class Stream:
     silent_after: int | None = None  # seconds without a reading after which a key counts as silent
     user_properties: frozenset[str] = frozenset()  # that the MQTT message declares
     example_headers: tuple[dict[str, str], ...] = ()  # user properties of the examples
-    content: Literal["json", "text"] = "json"
+    content: Content = "json"
     is_array: bool = False  # a message holds several readings, each of which becomes a record
     steps: tuple[Step, ...] = EACH_ITEM  # these lead to them; a plain array has this one step
     messages: tuple[Message, ...] = ()  # where there are several; all above is of the first that is not ignored

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # a number that its Avro type cannot hold, or a number or size beyond the schema's
     NOT_EXACT = "not_exact"  # a number that would be rounded where it must not be
     BAD_FORMAT = "bad_format"  # text that is not a timestamp, uuid, enum symbol, fixed of this size ...
+    BAD_TELEGRAM = "bad_telegram"  # cut or damaged, or no P1 telegram of a meter
     NO_MESSAGE = "no_message"  # none of the operation's messages fits
     NOT_ALLOWED = "not_allowed"  # a value that enum, const, pattern, multipleOf or uniqueItems excludes
     TOPIC_MISMATCH = "topic_mismatch"  # payload and topic name different machines

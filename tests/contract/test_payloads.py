@@ -11,6 +11,7 @@ from msgspec import structs
 from gateway.contract import examine
 from gateway.core.reading import DeadLetter, Reading
 from gateway.core.stream_transform import transform_of
+from tests import fixes
 from tests.contract.conftest import REPOSITORY, Copy
 
 MESSAGES = "#/components/messages"
@@ -170,6 +171,8 @@ def test_load_takes_an_array_in_json_schema(steps: Copy) -> None:
          "#/operations/receiveScales/x-silent-after", "x-silent-after needs messages of one reading"),
         ("weighingsJson:\n      contentType: application/json", "weighingsJson:\n      contentType: text/plain",
          f"{MESSAGES}/weighingsJson/contentType", "The message holds several readings, but plain text is one value"),
+        ("weighingsJson:\n      contentType: application/json", "weighingsJson:\n      contentType: text/vnd.dsmr.p1",
+         f"{MESSAGES}/weighingsJson/contentType", "The message holds several readings, but a telegram is one"),
     ],
 )  # fmt: skip
 def test_examine_finds_what_is_wrong_with_an_array(steps: Copy, old: str, new: str, path: str, message: str) -> None:
@@ -340,3 +343,69 @@ def test_a_location_outside_the_records_names_the_expression_that_its_field_need
     assert [one.fix for one in faults] == [
         'Let the field read the message around the record: "x-source": "$message.envelope#/line".'
     ]
+
+
+# --- telegrams -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def meters(tmp_path: Path) -> Copy:
+    """A copy of the step with telegrams."""
+    return copy_of_step(24, tmp_path)
+
+
+def test_load_takes_telegrams(meters: Copy) -> None:
+    """Examples are read as the objects that telegrams are."""
+    stream = meters.contract().streams["receiveTelegrams"]
+    assert stream.content == "telegram"
+    (example,) = stream.examples
+    assert example["1-0:1.8.1"] == {"value": 5779.835, "unit": "kWh"}
+    meters.edit("text/vnd.dsmr.p1", "Text/VND.DSMR.P1 ")
+    assert meters.findings() == []
+
+
+TELEGRAM = f"{MESSAGES}/telegram"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "file", "path", "message"),
+    [
+        ("005779.835", "005779.836", "asyncapi.yaml", f"{TELEGRAM}/examples/0/payload", "bad_telegram: its checksum"),
+        ("text/vnd.dsmr.p1", "text/vnd.dsmr", "asyncapi.yaml", f"{TELEGRAM}/contentType", "is not supported"),
+        ("type: object, required: [value], properties: {value: {type: number}, unit: {const: kWh",
+         "type: object, required: [value], properties: {value: {type: number}, unit: {const: Wh", "asyncapi.yaml",
+         f"{TELEGRAM}/examples/0/payload/1-0:1.8.1/unit", "'Wh' was expected"),
+        ("tariff: 2", "tariff: 1", "asyncapi.yaml", f"{MESSAGES}/meterAvro/examples/0/payload/tariff", "gives 2 here"),
+        ("1-0:1.8.1/value", "1-0:1.8.1", "meter.avsc", "#/fields/2/x-source/location", "has the members value, unit"),
+        ("1-0:1.8.1/value", "1-0:1.8.1/kWh", "meter.avsc", "#/fields/2/x-source/location", "has the members value"),
+        ('{"location": "$message.payload#/0-0:1.0.0/value", "zone": "Europe/Amsterdam"}',
+         '"$message.payload#/0-0:1.0.0/value"', "meter.avsc", "#/fields/1/x-source", "needs the zone of the meter"),
+    ],
+)  # fmt: skip
+def test_examine_finds_what_is_wrong_with_telegrams(  # noqa: PLR0917 - a row of a table
+    meters: Copy, old: str, new: str, file: str, path: str, message: str
+) -> None:
+    meters.edit(old, new, file)
+    errors = [one for one in meters.findings() if one.severity == "error"]
+    assert any(one.path == path and message in one.message for one in errors), "\n".join(map(str, errors))
+    assert all(one.line > 0 and one.fix for one in errors)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("1-0:1.8.1/value", "1-0:1.8.1/kWh"),
+        ('{"location": "$message.payload#/0-0:1.0.0/value", "zone": "Europe/Amsterdam"}',
+         '"$message.payload#/0-0:1.0.0/value"'),
+    ],
+)  # fmt: skip
+def test_the_fix_of_a_place_in_a_telegram_works(meters: Copy, old: str, new: str) -> None:
+    meters.edit(old, new, "meter.avsc")
+    found = next(one for one in meters.findings() if "telegram" in one.message)
+    assert fixes.apply(found)
+    assert meters.findings() == []
+
+
+def test_a_telegram_is_the_only_message_of_an_address(meters: Copy) -> None:
+    meters.edit("messages: {telegram: {", "messages: {other: {$ref: '#/components/messages/deadLetter'}, telegram: {")
+    assert any("no JSON, whose members tell messages apart" in one.message for one in meters.findings())

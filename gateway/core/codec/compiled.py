@@ -47,6 +47,7 @@ from gateway.core.codec.primitives import long
 from gateway.core.codec.scalar_payload import text_reader
 from gateway.core.codec.schema_facts import SchemaFacts
 from gateway.core.codec.source_text import Known, SourceWriter
+from gateway.core.codec.telegram import as_json
 from gateway.core.codec.unread import REFUSED
 from gateway.core.codec.unsupported import UnsupportedSchemaError
 from gateway.core.codec.validation_error import tokens
@@ -96,7 +97,8 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None, *, is_parse
     with program.block(f"def encode(payload, prepared{', v0' * is_parsed}):"):
         # the payload becomes Python objects, and passes its schema; what the topic contributes has variables
         filled = _topic(types, parameters)
-        _write_decoding(program, facts, conversion.unread, is_parsed=is_parsed and not facts.has_decimals)
+        is_parsed = is_parsed and not facts.has_decimals
+        _write_decoding(program, facts, conversion.unread, conversion.content, is_parsed=is_parsed)
         if rules:
             SchemaCode(program, has_decimals=facts.has_decimals).write(rules, "v0")
         if whole := conversion.whole_field:
@@ -141,10 +143,15 @@ def _topic(types: TypeCode, parameters: Sequence[str | None]) -> dict[str, str]:
     return filled
 
 
-def _write_decoding(program: SourceWriter, facts: SchemaFacts, unread: Unread, *, is_parsed: bool) -> None:
+def _write_decoding(
+    program: SourceWriter, facts: SchemaFacts, unread: Unread, content: Content, *, is_parsed: bool
+) -> None:
     """Write the parsing, and the check of the depth where the code that follows may not refuse what is too deep."""
     decode = msgspec.json.Decoder(float_hook=Decimal if facts.has_decimals else None).decode
     program.bound |= {"check_depth": check_depth, "check_nesting": check_nesting, "decode": decode}
+    if content == "telegram":
+        program.bound["as_json"] = as_json
+        program.line("payload = as_json(payload)")
     if not is_parsed:
         may_nest = f"len(payload) > {_SHORT} and ({ord('[')} in payload or len(payload) > {_FLAT})"
         program.line(f"if {may_nest}: check_nesting(payload)")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field
 
 Unknown = Literal["reject", "ignore"]
-Content = Literal["json", "text"]
+Content = Literal["json", "text", "telegram"]
 
 # The record's key and value; its time in milliseconds since 1970 and the reading's sequence number, where the contract
 # declares them and the payload has them. A plain tuple, because one is made and taken apart for each reading.

@@ -1,7 +1,9 @@
 """Local times of a zone: how far one is ahead of UTC.
 
 Of the hour that repeats in autumn a local time names two moments: the first, in summer time, or the second. In spring
-an hour is missing: what claims to be in it is invalid. The rules of a zone come from the time zone database of the
+an hour is missing: what claims to be in it is invalid. A meter writes a letter after the time, S in summer time and W
+in standard time, so that all its times name one moment. The letter counts and not the date, because in some countries
+meters have standard time all the year. The rules of a zone come from the time zone database of the
 system (`zoneinfo`), which is read when a stream's codec is made.
 
 Nearly every hour has one offset, which is remembered: a look-up in the database costs more than reading the text.
@@ -27,8 +29,11 @@ class LocalTime:
         self._fold = int(is_second)
         self._hours: dict[datetime, timedelta | None] = {}  # None for an hour in which the clocks are changed
 
-    def offset(self, moment: datetime) -> timedelta:
+    def offset(self, moment: datetime, season: str = "") -> timedelta:
         """Give the offset of a local time without zone; raises ValidationError, BAD_FORMAT, when there is none."""
+        if season:
+            offsets = [self._at(moment.replace(month=month, day=1), 0) for month in (1, 7)]
+            return max(offsets) if season == "S" else min(offsets)
         hour = moment.replace(minute=0, second=0)
         if hour not in self._hours:
             if len(self._hours) >= REMEMBERED:

@@ -33,7 +33,7 @@ from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
 ToInteger = Callable[[str], int]
-Offset = Callable[[datetime], timedelta]  # of a local time; raises ValidationError
+Offset = Callable[[datetime, str], timedelta]  # of a local time, with its season or ""; raises ValidationError
 
 
 class Annotated(NamedTuple):
@@ -98,7 +98,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - offsets are subtracted
 _EPOCH_DAY = date(1970, 1, 1)
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?", re.ASCII)
-_OFFSET = r"(?:([Zz])|([+-])(\d\d)(?::?([0-5]\d))?)?"
+_OFFSET = r"(?:([Zz])|([SW])|([+-])(\d\d)(?::?([0-5]\d))?)?"  # with the letter of a meter's local time
 _DATE_TIME = re.compile(_DATE.pattern + r"[Tt ]" + _TIME.pattern + _OFFSET, re.ASCII)
 _DURATION = re.compile(
     r"P(?=.)(?:(\d{1,10})Y)?(?:(\d{1,10})M)?(?:(\d{1,10})W)?(?:(\d{1,10})D)?"
@@ -151,9 +151,9 @@ def timestamp(digits: int, *, zoned: bool, is_floor: bool = False, offset: Offse
         match = _DATE_TIME.fullmatch(text)
         if not match:
             raise _bad(text, "an ISO 8601 time such as 2020-02-19T12:22:45Z")
-        *moment, fraction, utc, sign, hours, minutes = match.groups()
+        *moment, fraction, utc, season, sign, hours, minutes = match.groups()
         has_zone = bool(utc or sign)
-        if zoned != has_zone and not (zoned and offset):
+        if (zoned != has_zone or season) and not (zoned and offset):
             raise _bad(text, "a time with its zone (Z or +01:00)" if zoned else "a time without zone")
         try:
             ahead = timedelta(hours=int(hours), minutes=int(minutes or 0)) if sign else timedelta()
@@ -162,7 +162,7 @@ def timestamp(digits: int, *, zoned: bool, is_floor: bool = False, offset: Offse
             local = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - the next line subtracts the zone
         except ValueError:
             raise _bad(text, "a time of the calendar") from None
-        since = local - _EPOCH - (offset(local) if offset and not has_zone else zone.utcoffset(None))
+        since = local - _EPOCH - (offset(local, season or "") if offset and not has_zone else zone.utcoffset(None))
         return (since.days * 86_400 + since.seconds) * per_second + _fraction(fraction, digits, is_floor=is_floor)
 
     return read

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import decode, parse
+from gateway.core.codec.telegram import as_json
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
@@ -41,9 +42,10 @@ def reader(field: Field | None, content: Content) -> Parse:
 
     `field` takes the payload as a whole, if one does.
     """
+    json = (lambda payload: parse(as_json(payload))) if content == "telegram" else parse
     if not field:
-        return parse
-    read = text_reader(field, parse) if content == "text" else parse
+        return json
+    read = text_reader(field, parse) if content == "text" else json
     return lambda payload: {PAYLOAD: read(payload)}
 
 

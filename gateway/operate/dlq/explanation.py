@@ -108,6 +108,8 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
     if dead_letter.reason == Reason.NOT_ALLOWED and not dead_letter.pointer and stream.allowed:
         values = " and ".join(f"{name} {' or '.join(allowed)}" for name, allowed in stream.allowed.items())
         return [f"what would fit: a topic of {stream.address.text} with {values}"]
+    if dead_letter.reason == Reason.BAD_TELEGRAM:
+        return ["what would fit: a telegram as the meter sends it, from / to ! with the checksum after it"]
     if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []
     path: Path | None = tokens(dead_letter.pointer)

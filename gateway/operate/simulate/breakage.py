@@ -20,6 +20,7 @@ from gateway.core.record_path import PARAMETER
 from gateway.core.transform import conversion
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.plausible import FieldPlace, Sample, value_at
+from gateway.operate.simulate.telegram import telegram
 from gateway.operate.simulate.written import RANGES
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Shape(IntEnum):
 
 def written(value: dict[str, Any], content: Content) -> bytes:
     """Write a sample as its device does; of an object that stands for a payload of a single value only that value."""
+    if content == "telegram":
+        return telegram(value)
     payload = value.get(PAYLOAD, value)
     return payload.encode() if content == "text" and isinstance(payload, str) else TO_BYTES(payload)
 
@@ -76,7 +79,12 @@ class Case(NamedTuple):
         return Shape.TEXT if any("text" in json_types(place) for place, _ in self.places()) else Shape.LITERAL
 
     def places(self) -> Iterator[tuple[FieldPlace, Path]]:
-        """Give the places that have a value in the payload, in random order, each with the path of the value."""
+        """Give the places that have a value in the payload, in random order, each with the path of the value.
+
+        There is none in a telegram, where what is no number is a text.
+        """
+        if self.stream.content == "telegram":
+            return
         for place in self.random.sample(self.sample.places, len(self.sample.places)):
             path = next((path for path in place.paths if value_at(self.sample.value, path) is not ABSENT), None)
             if path and (path[0] == PAYLOAD or PAYLOAD not in self.sample.value) and not path[0].startswith(PARAMETER):
@@ -96,7 +104,7 @@ class Case(NamedTuple):
             parent = value_at(changed, path[:-1])
             if isinstance(parent, dict) and path[-1] in parent:
                 change(parent, path[-1])
-        return TO_BYTES(changed)
+        return written(changed, self.stream.content)
 
 
 def json_types(place: FieldPlace) -> set[str]:
@@ -111,7 +119,8 @@ def json_types(place: FieldPlace) -> set[str]:
 
 
 def _cut_off(case: Case) -> bytes:
-    return case.payload[: case.random.randint(1, len(case.payload) - 1)]
+    end = case.payload.rfind(b"!") if case.stream.content == "telegram" else len(case.payload) - 1
+    return case.payload[: case.random.randint(1, end)]
 
 
 def _invalid_utf8(case: Case) -> bytes:

@@ -26,6 +26,7 @@ from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.message import joined, split
 from gateway.operate.simulate.plausible import Device, Path, Plausible, nth, value_at
+from gateway.operate.simulate.telegram import completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ NAMES = 10  # machines, doors, lines, meters
 NAMES_BELOW = 3  # sensors of a machine
 CORRELATION_BYTES = 8
 MAX_PRECEDING = 4  # valid readings before the one in question, in an array
-MEDIA_TYPES = {"json": "application/json", "text": "text/plain"}
+MEDIA_TYPES = {"json": "application/json", "text": "text/plain", "telegram": "text/vnd.dsmr.p1"}
 TOPIC_FORBIDDEN = str.maketrans("/+#\0", "----")
 
 
@@ -125,6 +126,8 @@ class _Source:
     def publication(self, *, is_broken: bool) -> Publication:
         device, topic = self._random.choice(self._devices)
         sample = self._plausible.sample(device)
+        if self._stream.content == "telegram":
+            sample = sample._replace(value=completed(sample.value, device.example))
         if is_broken:
             kind, topic, payload = self._breaker.broken(sample, topic)
         else:

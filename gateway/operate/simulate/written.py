@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from gateway.core.codec.local_time import LocalTime
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.codec.value_reader import json_number, reader_of
 from gateway.operate.simulate.limits import ENCODERS
@@ -25,6 +26,7 @@ RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 EXACT_IN_FLOAT = 2**24
 
 _OFFSET = re.compile(r"(?<=:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d(:?\d\d)?)\Z")
+_SEASON = re.compile(r"[SW]\Z")  # of a meter's local time
 _FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
 _ENCODED = {**ENCODERS, "hex": ENCODERS["base16"]}
 
@@ -72,10 +74,12 @@ class Form:
         return self._time(made, str(example), random) if avro_type.time and isinstance(made, str) else made
 
     def _time(self, text: str, example: str, random: Random) -> str:
-        offset, fraction = _OFFSET.search(example), _FRACTION.search(example)
+        offset, fraction, season = _OFFSET.search(example), _FRACTION.search(example), _SEASON.search(example)
         if (zone := self._words.get("zone")) and not offset:
-            local = datetime.fromisoformat(text).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-            text = local.isoformat(timespec="milliseconds")
+            local = datetime.fromisoformat(text).astimezone(ZoneInfo(zone))
+            text = local.replace(tzinfo=None).isoformat(timespec="milliseconds")
+            is_summer = local.utcoffset() == LocalTime(zone).offset(local, "S")
+            text += ("S" if is_summer else "W") if season else ""
         elif offset and offset[1] not in {"Z", "z"}:
             text = text.removesuffix("Z") + ("+00:00" if ":" in offset[1] else "+0000")
         if "round" in self._words and fraction:
