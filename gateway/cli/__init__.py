@@ -14,6 +14,7 @@ from gateway.cli.docs import docs
 from gateway.cli.doctor import doctor
 from gateway.cli.drift import drift
 from gateway.cli.init import init
+from gateway.cli.learn import learn
 from gateway.cli.options import Commands, ExplainingGroup
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
@@ -31,7 +32,7 @@ app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, run, check, docs, simulate, tail, status, top, drift, doctor, demo):
+for command in (init, learn, run, check, docs, simulate, tail, status, top, drift, doctor, demo):
     app.command()(command)
 for group in (dlq, schemas, topics):
     app.add_typer(group)

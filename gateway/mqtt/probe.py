@@ -1,5 +1,6 @@
-"""A short connection to an MQTT broker that checks it: `gateway doctor`, `drift` and `init` use it. It leaves no trace.
+"""A short connection to an MQTT broker that checks it or listens, and leaves no trace.
 
+`gateway doctor`, `drift`, `init` and `learn` use it.
 The client id is random, the session ends with the connection, and retained messages are not asked for. So the session
 that the broker keeps for the gateway is untouched, whether the gateway is connected or not.
 
@@ -50,6 +51,7 @@ class BrokerProbe:
         self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}
         self._takes_retained = False
+        self.is_retained = False  # whether the message that `listen` passes on was retained
         self._take: Callable[[bytes, bytes], None] = lambda _topic, _payload: None
 
     def __enter__(self) -> Self:
@@ -145,6 +147,7 @@ class BrokerProbe:
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if self._takes_retained or not message.retain:  # at MQTT 3.1.1 the broker sends retained messages anyway
+            self.is_retained = message.retain
             self._take(message._topic, bytes(message.payload))  # noqa: SLF001 - `topic` raises on invalid UTF-8
 
 

@@ -80,18 +80,24 @@ def add(chosen: Sequence[Family], path: Path, servers: Sequence[str]) -> list[Pa
     `servers` names those to use where the contract has several. GatewayError, with nothing written, when they cannot be
     added or the result is not fit to run.
     """
-    text = read_text(path, str(path)) if path.exists() else None
-    for one in chosen:
-        text = one.text if text is None else _merged(one, path, text, servers)
-    assert text is not None, "there is a family at least"
+    text = merged(chosen, path, read_text(path, str(path)) if path.exists() else None, servers)
     schemas = {path.parent / name: content for one in chosen for name, content in one.schemas.items()}
-    _, findings = contracts.examine(path, unsaved=_unsaved({path: text, **schemas}))
+    _, findings = contracts.examine(path, unsaved=unsaved({path: text, **schemas}))
     if errors := [one for one in findings if one.severity == "error"]:
         raise ConfigurationError(errors)
     return _write(path, text, schemas)
 
 
-def _unsaved(texts: Mapping[Path, str]) -> dict[Path, str]:
+def merged(chosen: Sequence[Family], path: Path, text: str | None, servers: Sequence[str] = ()) -> str:
+    """Add families to the text of a contract, or begin with the first where there is none; raises GatewayError."""
+    for one in chosen:
+        text = one.text if text is None else _merged(one, path, text, servers)
+    assert text is not None, "there is a family at least"
+    return text
+
+
+def unsaved(texts: Mapping[Path, str]) -> dict[Path, str]:
+    """Give texts by the paths at which a contract looks for them."""
     return {Path(os.path.normpath(path.absolute())): text for path, text in texts.items()}
 
 
@@ -124,7 +130,7 @@ def _is_same(path: Path, text: str) -> bool:
 
 
 def _merged(chosen: Family, path: Path, text: str, servers: Sequence[str]) -> str:
-    document = Document(path, unsaved=_unsaved({path: text}))
+    document = Document(path, unsaved=unsaved({path: text}))
     if document.findings or path.suffix == ".json":
         raise ConfigurationError(
             document.findings or [_finding(path, (), "The contract is JSON.", "Write it as YAML.")]

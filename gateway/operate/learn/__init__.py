@@ -1,1 +1,16 @@
-"""`gateway learn`: from an unknown broker to a contract."""
+"""`gateway learn`: from an unknown broker to a contract.
+
+    heard.py          the messages: from the broker, a recording, a spool, dead letters; kept in one file of spool rows
+    evidence.py       what the values of a topic look like, in bounded memory
+    descriptions/     what devices publish about themselves
+    addresses.py      topics -> addresses with parameters
+    types.py          evidence of a value -> its Avro type, the words of x-source, and the evidence as text
+    proposal.py       addresses and evidence -> streams with messages, keys and times
+    devices.py        families of devices, recognised by their own contracts
+    contract_file.py  streams -> asyncapi.yaml, .avsc files, gateway.yaml
+    score.py          each message that was heard, transformed by the proposal
+    learn.py          the steps, in order
+
+Descriptions come first, samples second. Nothing is guessed silently: each conversion is in x-source, the evidence of
+each field is its `doc`, and what has no model is reported with its reason.
+"""

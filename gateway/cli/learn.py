@@ -1,0 +1,127 @@
+"""`gateway learn`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from gateway.cli.options import exit_codes, open_installation
+from gateway.errors import ConfigurationError, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.mqtt.broker import Broker
+
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)\Z", re.ASCII)
+SECONDS = {"s": 1, "": 1, "m": 60, "h": 3600}
+
+
+def _seconds(text: str) -> float:
+    """Read a duration such as 30s, 10m or 1h."""
+    if not (match := DURATION.match(text)):
+        raise typer.BadParameter("Write a duration such as 30s, 10m or 1h.")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+@exit_codes({0: "the proposal is written", 1: "no message was heard, or the broker did not answer"}, 78)
+def learn(  # noqa: PLR0913 - each is one option of the command
+    *,
+    into: Annotated[Path, typer.Option(help="The folder of the proposal; it must be empty.")],
+    broker: Annotated[
+        str | None, typer.Option(metavar="URL", help="The MQTT broker: HOST:PORT, mqtt://HOST or mqtts://HOST.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="A gateway.yaml that names the broker.")] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With -c: the broker, if there are several.")
+    ] = None,
+    from_file: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Learn from a spool or a recording instead.")
+    ] = None,
+    duration: Annotated[str, typer.Option("--for", help="How long to listen: 30s, 10m, 1h.")] = "10m",
+    topics: Annotated[
+        list[str] | None, typer.Option(metavar="FILTER", help="Listen to these only; default: #.")
+    ] = None,
+    username: Annotated[str, typer.Option(help="User for the broker.")] = "",
+    password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
+    no_values: Annotated[bool, typer.Option("--no-values", help="Write no values of payloads.")] = False,
+) -> None:
+    """Listen to a broker and propose a contract: streams, schemas and settings, with the evidence for each field.
+
+    The gateway's own session is not touched. Ctrl-C ends the listening, and the proposal is written.
+    """
+    from gateway.cli.check import check
+    from gateway.operate.learn import heard
+    from gateway.operate.learn.contract_file import Site
+    from gateway.operate.learn.learn import Options, Terminal, site_of
+    from gateway.operate.learn.learn import learn as learn_from
+    from gateway.signals import stop_on_signals
+
+    seconds = _seconds(duration)
+    if sum(map(bool, (broker, config, from_file))) != 1:
+        raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
+    source = _broker(broker, username, password_file) if broker else _broker_of(config, server) if config else None
+    site = site_of(source) if source else Site("localhost:1883")
+    options = Options(
+        into, source, topics or ["#"], seconds, not no_values, site, username, password_file
+    )  # fmt: skip
+    learn_from(
+        options,
+        Terminal(typer.echo, _progress(), stop_on_signals),
+        heard.readings(from_file) if from_file else (),
+    )
+    check(config=into / "gateway.yaml")
+
+
+def _progress() -> Callable[[str], None]:
+    if not sys.stderr.isatty():
+        return lambda _line: None
+    return lambda line: typer.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+
+def _broker(url: str, username: str, password_file: Path | None) -> Broker:
+    from gateway.installation import PORT, TLS_PORT, login
+    from gateway.mqtt.broker import Broker
+
+    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+        parts = parts._replace(netloc="")
+    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.password:
+        fix = "Write HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; the password goes into --password-file."
+        raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
+    is_tls = parts.scheme == "mqtts"
+    import ssl
+
+    context = ssl.create_default_context() if is_tls else None
+    given = login(username or parts.username or "", password_file)
+    return Broker(
+        "broker",
+        parts.hostname,
+        port or (TLS_PORT if is_tls else PORT),
+        is_mqtt5=True,
+        username=given.username,
+        password=given.password,
+        tls=context,
+    )
+
+
+def _broker_of(config: Path, server: str | None) -> Broker:
+    from gateway.installation import broker_of
+
+    installation = open_installation(config)
+    brokers = {one.name: one for one in installation.contract.brokers}
+    name = server or next(iter(brokers))
+    if name not in brokers or (len(brokers) > 1 and not server):
+        message = f"The brokers of the contract are {', '.join(brokers)}."
+        raise ConfigurationError(
+            [Finding(str(config), 0, "servers", message, f"Name one: --server {next(iter(brokers))}.")]
+        )
+    return broker_of(brokers[name], installation.settings)

@@ -1,0 +1,135 @@
+"""Topics -> addresses: which levels are parameters.
+
+Topics are a tree by level. From its ends upwards, siblings whose topics go on alike and whose payloads look alike
+become one parameter; a single level does if it looks like an identifier. These stay literal:
+
+- siblings of bare values that are named after what they measure, as temperature and humidity: each is a stream;
+- siblings that go on in other levels, or whose payloads look different.
+
+Where a level has several kinds of siblings that would be parameters, each becomes partly literal (`door-{device}`), if
+their names begin differently, else all become one parameter: then their address has several messages.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.address import Level
+from gateway.operate.learn.units import is_measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PARAMETER = Level("", "?")
+IDENTIFIER = re.compile(r"\d{3}|(?=.*\d)[0-9a-fA-F:-]{8,}\Z|[_-]?\d+\Z", re.ASCII)
+FEWEST_SYSTEMS = 3  # siblings at the first level, which mostly names a system, that make a parameter
+LIKE = 0.5  # of what follows a level, that is known of its siblings
+CONTAINED, SHARED = 0.8, 0.66  # of the members of a payload, and of the members of two payloads: these look alike
+MOST_COMPARED = 200  # kinds of siblings of a level that are compared with each other
+
+Suffix = tuple[Level, ...]
+
+
+class Place(NamedTuple):
+    """A topic, as far as addresses depend on it."""
+
+    levels: tuple[str, ...]
+    classes: frozenset[int]  # what its payloads look like
+    is_bare: bool = False  # they are bare values
+
+
+def addresses(places: Iterable[Place]) -> dict[Suffix, list[Place]]:
+    """Find the addresses of topics, each with its topics; parameters have no names yet."""
+    return dict(sorted(_below(sorted(places), 0).items(), key=lambda each: _sortable(each[0])))
+
+
+def classes(features: Sequence[frozenset[tuple[str, str]]]) -> list[int]:
+    """Number the features of payloads; those that look alike get the same number."""
+    numbers: dict[frozenset[tuple[str, str]], int] = {}
+    unions: list[set[tuple[str, str]]] = []
+    for one in sorted(set(features), key=lambda each: (-len(each), sorted(each))):
+        alike = (number for number, union in enumerate(unions[:MOST_COMPARED]) if _alike(one, union))
+        number = next(alike, len(unions))
+        if number == len(unions):
+            unions.append(set())
+        unions[number] |= one
+        numbers[one] = number
+    return [numbers[one] for one in features]
+
+
+def _alike(one: frozenset[tuple[str, str]], union: set[tuple[str, str]]) -> bool:
+    common = len(one & union)
+    return common >= CONTAINED * len(one) or common > SHARED * len(one | union)
+
+
+def _below(places: Sequence[Place], depth: int) -> dict[Suffix, list[Place]]:
+    found: dict[Suffix, list[Place]] = {}
+    by_name: dict[str, list[Place]] = {}
+    for place in places:
+        if len(place.levels) == depth:
+            found.setdefault((), []).append(place)
+        else:
+            by_name.setdefault(place.levels[depth], []).append(place)
+    below = {name: _below(each, depth + 1) for name, each in by_name.items()}
+    for level, names in _levels(below, depth):
+        parts = [below[name] for name in names]
+        if any(part.keys() != parts[0].keys() for part in parts):
+            parts = [_below([place for name in names for place in by_name[name]], depth + 1)]
+        for part in parts:
+            for suffix, members in part.items():
+                found.setdefault((level, *suffix), []).extend(members)
+    return found
+
+
+def _levels(below: dict[str, dict[Suffix, list[Place]]], depth: int) -> list[tuple[Level, list[str]]]:
+    """Choose the level of each name: literal, partly literal, or a parameter."""
+    groups = _groups(below)
+    parameters = [names for names in groups if _is_parameter(names, below, depth)]
+    literal = [name for names in groups if names not in parameters for name in names]
+    levels = [(Level(name), [name]) for name in sorted(literal)]
+    if len(parameters) < 2:
+        return levels + [(PARAMETER, names) for names in parameters]
+    prefixes = [_common(names) for names in parameters]
+    if all(len(one) > 1 and sum(name.startswith(one) for name in below) == len(names)
+           for one, names in zip(prefixes, parameters, strict=True)):  # fmt: skip
+        return levels + [(Level(one, "?"), names) for one, names in zip(prefixes, parameters, strict=True)]
+    return [*levels, (PARAMETER, sorted(name for names in parameters for name in names))]
+
+
+def _groups(below: dict[str, dict[Suffix, list[Place]]]) -> list[list[str]]:
+    """Group the names of a level whose topics go on alike."""
+    by_signature: dict[frozenset[tuple[Suffix, int]], list[str]] = {}
+    for name, suffixes in below.items():
+        every = ((suffix, number) for suffix, each in suffixes.items() for place in each for number in place.classes)
+        by_signature.setdefault(frozenset(every), []).append(name)
+    groups: list[tuple[set[tuple[Suffix, int]], list[str]]] = []
+    for signature, names in sorted(by_signature.items(), key=lambda each: (-len(each[0]), each[1])):
+        alike = (one for one in groups[:MOST_COMPARED] if len(signature & one[0]) >= LIKE * len(signature))
+        if (group := next(alike, None)) is None:
+            groups.append((set(signature), list(names)))
+        else:
+            group[0].update(signature)
+            group[1].extend(names)
+    return [sorted(names) for _, names in groups]
+
+
+def _common(names: Sequence[str]) -> str:
+    """Give what names begin with, up to a mark between words."""
+    low, high = min(names), max(names)
+    shared = next((place for place, mark in enumerate(low) if high[place : place + 1] != mark), len(low))
+    return re.sub(r"[^_.:-]*\Z", "", low[:shared])
+
+
+def _is_parameter(names: list[str], below: dict[str, dict[Suffix, list[Place]]], depth: int) -> bool:
+    are_identifiers = all(map(IDENTIFIER.search, names))
+    if len(names) == 1:
+        return are_identifiers and depth > 0
+    is_bare = all(place.is_bare for name in names for place in below[name].get((), ()))
+    if is_bare and all(() in below[name] for name in names) and any(map(is_measure, names)):
+        return False
+    return are_identifiers or depth > 0 or len(names) >= FEWEST_SYSTEMS
+
+
+def _sortable(suffix: Suffix) -> list[tuple[str, str, str]]:
+    return [(level.before, level.name or "", level.after) for level in suffix]

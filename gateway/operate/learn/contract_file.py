@@ -1,0 +1,246 @@
+"""Streams -> the text of asyncapi.yaml and of its .avsc files.
+
+The same streams give the same bytes: nothing here depends on the time, on the machine or on the order of a set.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from gateway.core.codec.validation_error import pointer as pointer_of
+from gateway.operate.learn.proposal import PAYLOAD
+from gateway.operate.learn.types import pascal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.operate.learn.proposal import Message, Stream
+
+WIDTH = 120
+LEARNED = {"name": "learned"}
+DEAD_LETTER_HEADERS = (
+    "mqtt.topic", "mqtt.qos", "mqtt.retain", "gateway.received_at", "error.reason", "error.pointer", "error.detail",
+    "error.operation", "payload.size", "payload.sha256",
+)  # fmt: skip
+
+
+class Site(NamedTuple):
+    """The servers of a contract."""
+
+    host: str  # of the broker
+    is_tls: bool = False
+    version: str = "5.0"
+    kafka: str = "localhost:9092"
+    registry: str = "http://localhost:8081"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts that other readers would take for numbers in quotes, and equal parts each time."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if text[:1].isdigit() or text[:1] in "+-." else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def contract_text(streams: Iterable[Stream], site: Site, *, tagged: bool = True) -> str:
+    """Write asyncapi.yaml."""
+    streams = list(streams)
+    document = {
+        "asyncapi": "3.1.0",
+        "info": {
+            "title": "Learned from traffic",
+            "version": "0.1.0",
+            "description": "Proposed by `gateway learn` from what a broker's devices published. Read it before use.",
+        },
+        "servers": _servers(site),
+        "channels": _channels(streams, tagged=tagged),
+        "operations": _operations(streams),
+        "components": _components(streams),
+    }
+    return yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, width=WIDTH, default_flow_style=None, allow_unicode=True
+    )
+
+
+def schema_texts(streams: Iterable[Stream]) -> dict[str, str]:
+    """Write the .avsc files, by name."""
+    return {f"{one.name}.avsc": _avsc(one.definition) for stream in streams for one in stream.messages}
+
+
+def _avsc(definition: dict[str, Any]) -> str:
+    head = {key: value for key, value in definition.items() if key != "fields"}
+    lines = [json.dumps(one, ensure_ascii=False) for one in definition["fields"]]
+    fields = ",\n    ".join(lines)
+    return f'{json.dumps(head, ensure_ascii=False)[:-1]}, "fields": [\n    {fields}\n]}}\n'
+
+
+def _ref(*place: str) -> dict[str, str]:
+    return {"$ref": f"#/{'/'.join(place)}"}
+
+
+def camel(name: str) -> str:
+    """Write a name in snake case as that of a member of AsyncAPI."""
+    one = pascal(name)
+    return one[:1].lower() + one[1:]
+
+
+def _servers(site: Site) -> dict[str, Any]:
+    mqtt = {"clientId": "iot-gateway", "cleanSession": False, "keepAlive": 60}
+    return {
+        "broker": {
+            "host": site.host,
+            "protocol": "secure-mqtt" if site.is_tls else "mqtt",
+            "protocolVersion": site.version,
+            "bindings": {"mqtt": mqtt},
+        },
+        "kafka": {
+            "host": site.kafka,
+            "protocol": "kafka",
+            "bindings": {"kafka": {"schemaRegistryUrl": site.registry, "schemaRegistryVendor": "confluent"}},
+        },
+    }
+
+
+def _channels(streams: list[Stream], *, tagged: bool) -> dict[str, Any]:
+    channels: dict[str, Any] = {}
+    for stream in streams:
+        channels[camel(stream.name)] = _channel(stream, tagged=tagged)
+        for one in stream.messages:
+            channels[f"{camel(one.name)}Topic"] = {
+                "address": one.topic,
+                "servers": [_ref("servers", "kafka")],
+                "messages": {camel(one.name): _ref("components", "messages", f"{camel(one.name)}Avro")},
+                "bindings": _ref("components", "channelBindings", "readings"),
+            }
+    channels["deadLetters"] = {
+        "address": "gateway-dead-letters",
+        "servers": [_ref("servers", "kafka")],
+        "messages": {"rejected": _ref("components", "messages", "deadLetter")},
+        "bindings": _topic_bindings(2_419_200_000),
+    }
+    return channels
+
+
+def _channel(stream: Stream, *, tagged: bool) -> dict[str, Any]:
+    parameters = {}
+    for one in stream.parameters:
+        location = {"location": f"{PAYLOAD}{pointer_of(one.pointer)}"} if one.pointer else {}
+        parameters[one.name] = {"description": "Level of the topic.", **location, "examples": [one.example]}
+    return {
+        "address": stream.address,
+        **({"description": " ".join(stream.notes)} if stream.notes else {}),
+        "servers": [_ref("servers", "broker")],
+        **({"parameters": parameters} if parameters else {}),
+        "messages": {
+            camel(one.name): _ref("components", "messages", f"{camel(one.name)}Json") for one in stream.messages
+        },
+        **({"tags": [LEARNED]} if tagged else {}),
+    }
+
+
+def _operations(streams: list[Stream]) -> dict[str, Any]:
+    operations: dict[str, Any] = {}
+    for stream in streams:
+        only = stream.messages[0] if len(stream.messages) == 1 else None
+        operations[f"receive{pascal(stream.name)}"] = {
+            "action": "receive",
+            "channel": _ref("channels", camel(stream.name)),
+            "traits": [_ref("components", "operationTraits", "subscription")],
+            **({"x-forward-to": _ref("operations", f"send{pascal(only.name)}")} if only else {}),
+        }
+        for one in stream.messages:
+            channel = _ref("channels", f"{camel(one.name)}Topic")
+            operations[f"send{pascal(one.name)}"] = {"action": "send", "channel": channel}
+    operations["sendDeadLetter"] = {"action": "send", "channel": _ref("channels", "deadLetters")}
+    return operations
+
+
+def _components(streams: list[Stream]) -> dict[str, Any]:
+    messages: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
+    for stream in streams:
+        for one in stream.messages:
+            schemas[camel(one.name)] = {
+                "schemaFormat": "application/vnd.apache.avro;version=1.9.0",
+                "schema": {"$ref": f"{one.name}.avsc"},
+            }
+            messages[f"{camel(one.name)}Json"] = _mqtt_message(stream, one)
+            messages[f"{camel(one.name)}Avro"] = _kafka_message(one)
+    headers = {name: {"type": "string"} for name in DEAD_LETTER_HEADERS}
+    messages["deadLetter"] = {
+        "contentType": "application/octet-stream",
+        "payload": {"type": "string", "format": "binary"},
+        "headers": {"type": "object", "properties": headers},
+    }
+    carried = {"type": "object", "properties": {"mqtt.topic": {"type": "string"}}}
+    return {
+        "channelBindings": {"readings": _topic_bindings(604_800_000)},
+        "operationTraits": {
+            "subscription": {
+                "bindings": {"mqtt": {"qos": 1}},
+                "x-dead-letter-to": _ref("operations", "sendDeadLetter"),
+            }
+        },
+        "messageTraits": {"record": {"contentType": "application/vnd.apache.avro", "headers": carried}},
+        **({"schemas": schemas} if schemas else {}),
+        "messages": messages,
+    }
+
+
+def _topic_bindings(retention: int) -> dict[str, Any]:
+    configuration = {"cleanup.policy": ["delete"], "retention.ms": retention}
+    return {"kafka": {"partitions": 3, "replicas": 1, "topicConfiguration": configuration}}
+
+
+def _mqtt_message(stream: Stream, message: Message) -> dict[str, Any]:
+    is_text = message.form == "plain" and len(stream.messages) == 1
+    forward = {"x-forward-to": _ref("operations", f"send{pascal(message.name)}")} if len(stream.messages) > 1 else {}
+    numbered = [{"name": f"learned {n}", "payload": one} for n, one in enumerate(message.examples, start=1)]
+    return {
+        "contentType": "text/plain" if is_text else "application/json",
+        **forward,
+        "payload": _payload(message),
+        **({"examples": numbered} if numbered else {}),
+    }
+
+
+def _payload(message: Message) -> dict[str, Any]:
+    """The JSON Schema: which members there are always, or never; all else about them is in the Avro schema."""
+    if message.is_bare:
+        return {"type": "array"} if message.form == "array" else _bare(message)
+    item: dict[str, Any] = {"type": "object", "additionalProperties": True}
+    if message.required:
+        item["required"] = message.required
+    if message.never:
+        item["properties"] = dict.fromkeys(message.never, False)
+    return {"type": "array", "items": item} if message.is_array else item
+
+
+def _bare(message: Message) -> dict[str, Any]:
+    evidence = message.evidence
+    kinds = ["string"] * bool(evidence.texts) + ["number"] * bool(evidence.numbers)
+    kinds += ["boolean"] * bool(evidence.trues + evidence.falses)
+    return {"type": kinds[0] if len(kinds) == 1 else kinds}
+
+
+def _kafka_message(message: Message) -> dict[str, Any]:
+    key: dict[str, Any] = {"type": "string", "x-location": message.keys[0] if len(message.keys) == 1 else message.keys}
+    if len(message.keys) > 1:
+        key["x-separator"] = "/"
+    timestamp = {"x-timestamp": f"{PAYLOAD}/{message.timestamp}"} if message.timestamp else {}
+    return {
+        "traits": [_ref("components", "messageTraits", "record")],
+        "payload": _ref("components", "schemas", camel(message.name)),
+        "bindings": {"kafka": {"key": key}},
+        **timestamp,
+    }

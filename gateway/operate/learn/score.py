@@ -1,0 +1,73 @@
+"""The score: each message that was heard is transformed by the proposal, once, as the gateway would do it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.core.reading import DeadLetter, IgnoredReading, Record
+from gateway.core.stream_transform import transform_of
+from gateway.core.topic_index import UNMAPPED, topic_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.core.model import Contract
+    from gateway.core.reading import Reading
+
+PAYLOAD_LIMIT = 1_000_000
+MAX_REASONS = 50  # of a stream; further ones are counted together
+BUCKETS = 60  # of the time that was listened
+
+
+@dataclass(slots=True)
+class StreamScore:
+    """How the messages of one stream fare."""
+
+    heard: int = 0
+    accepted: int = 0
+    ignored: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)  # reason and JSON pointer of the rest
+    details: dict[tuple[str, str], str] = field(default_factory=dict)  # of each reason, the first in words
+    times: Counter[int] = field(default_factory=Counter)  # messages by second
+
+    @property
+    def fit(self) -> int:
+        """Messages that would not be dead letters."""
+        return self.accepted + self.ignored
+
+
+def score(
+    contract: Contract, readings: Iterable[Reading], keep: Callable[[str, Reading, str], None]
+) -> dict[str, StreamScore]:
+    """Transform all readings; the result is by stream, and has UNMAPPED.
+
+    `keep` gets each reading that a stream accepts, with the topic of its record.
+    """
+    stream_of = topic_index(contract.addresses())
+    transforms = {
+        name: transform_of(stream, [0] * len(stream.routes), PAYLOAD_LIMIT) for name, stream in contract.streams.items()
+    }
+    scores = {name: StreamScore() for name in (*contract.streams, *contract.ignored, UNMAPPED)}
+    for reading in readings:
+        name = stream_of(reading.topic)
+        one = scores[name]
+        one.heard += 1
+        one.times[reading.received_at // 1000] += 1
+        if (transform := transforms.get(name)) is None:
+            one.ignored += name != UNMAPPED
+            continue
+        result = transform(reading)
+        if isinstance(result, DeadLetter):
+            key = (str(result.reason), result.pointer)
+            key = key if key in one.reasons or len(one.reasons) < MAX_REASONS else ("others", "")
+            one.reasons[key] += 1
+            one.details.setdefault(key, result.detail)
+        elif isinstance(result, IgnoredReading):
+            one.ignored += 1
+        else:
+            one.accepted += 1
+            first = result if isinstance(result, Record) else result[0]
+            keep(name, reading, first.topic)
+    return scores

@@ -1,0 +1,266 @@
+"""The evidence of a value -> the type of its field, and the words of `x-source` that read it.
+
+Each choice needs evidence, and the one that loses nothing wins where there is doubt: text stays text, a mixture becomes
+a union, an enum needs `ENUM_SAMPLES` and no new word in the later half of what was heard. What is guessed by a name
+alone says so in the note.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.operate.learn.evidence import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.operate.learn.evidence import Numbers, Texts
+
+ENUM_SAMPLES, ENUM_WORDS = 50, 12
+FEWEST_FOR_ZERO = 20  # samples, before an absent member is taken for a zero that is left out
+NO_VALUES = frozenset({"", "n/a", "na", "nan", "null", "none", "unknown", "unavailable", "-", "--", "err", "error"})
+SENTINELS = frozenset({-9999, -999, -127, -32768, -3276.8, -3276.7, 32767, 65535, 6553.5, 9999, 99999, 4294967295})
+TIME_NAMES = frozenset({"t", "ts", "time", "timestamp", "date", "datetime", "epoch", "at", "when"})
+PLAUSIBLE = {"s": (9.4e8, 4.2e9), "ms": (9.4e11, 4.2e12)}  # from 1999 to 2103
+SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+LONGEST_LONG = 2**63 - 1
+
+
+class Typed(NamedTuple):
+    """The type of a field."""
+
+    avro: Any  # without null
+    words: dict[str, Any] = {}  # noqa: RUF012 - of x-source; never changed
+    note: str = ""
+    is_time: bool = False  # it names a moment
+    is_nullable: bool = False  # because a word makes null
+
+
+class Context(NamedTuple):
+    """What a type depends on beside the values."""
+
+    name: str  # of the field
+    middle: float = 0  # number of the message in the middle of those that were heard
+
+
+def typed(evidence: Evidence, context: Context) -> Typed | str:
+    """Choose the type of a field that is not an object; a text says why there is none."""
+    numbers, texts, booleans = evidence.numbers, evidence.texts, evidence.trues + evidence.falses
+    is_scalar = bool(numbers or texts or booleans)
+    if evidence.objects or evidence.arrays:
+        if is_scalar or (evidence.objects and evidence.arrays):
+            return "an object or array in some messages, another value in others"
+        return _array(evidence, context) if evidence.arrays else _map(evidence, context)
+    if not is_scalar:
+        return Typed("string", note="Never had a value but null.", is_nullable=True)
+    if not booleans and (read := _text(texts, numbers, context) if texts else numbers and _number(numbers, context)):
+        return read
+    kinds = _kinds(evidence)
+    return Typed(kinds[0]) if len(kinds) == 1 else Typed(kinds, note=f"Values of several kinds: {', '.join(kinds)}.")
+
+
+def _kinds(evidence: Evidence) -> list[str]:
+    """The types of plain values that take all that there were."""
+    kinds = ["boolean"] * bool(evidence.trues + evidence.falses)
+    return kinds + ([_number_type(evidence.numbers)] if evidence.numbers else []) + ["string"] * bool(evidence.texts)
+
+
+# --- numbers -----------------------------------------------------------------------------------------------------
+
+
+def _number(numbers: Numbers, context: Context) -> Typed:
+    if unit := _unit_of_time(numbers, context.name):
+        return _time(numbers, unit)
+    sentinels = [value for value in _extremes(numbers) if value in SENTINELS]
+    note = "Never fell." if not numbers.falls and numbers.changes > 1 else ""
+    if not sentinels:
+        return Typed(_number_type(numbers), note=note)
+    listed = ", ".join(map(str, sentinels))
+    return Typed(
+        _number_type(numbers), {"nulls": sentinels}, f"{listed} is far from all others: null.", is_nullable=True
+    )
+
+
+def _number_type(numbers: Numbers) -> str:
+    is_long = not numbers.doubles and -LONGEST_LONG <= (numbers.low or 0) <= (numbers.high or 0) <= LONGEST_LONG
+    return "long" if is_long else "double"
+
+
+def _extremes(numbers: Numbers) -> list[float]:
+    """The least and the greatest value, if they are further from the rest than the rest is wide."""
+    low, low2, high2, high = numbers.low, numbers.low2, numbers.high2, numbers.high
+    if low is None or low2 is None or high2 is None or high is None or numbers.count < FEWEST_FOR_ZERO:
+        return []
+    far = []
+    if low2 - low > max(high - low2, abs(high)):
+        far.append(low)
+    if high - high2 > max(high2 - low, abs(low)):
+        far.append(high)
+    return far
+
+
+def _unit_of_time(numbers: Numbers, name: str) -> str:
+    nearest = max(numbers.near, key=lambda unit: numbers.near[unit], default="")
+    if nearest and 2 * numbers.near[nearest] >= numbers.count:
+        return nearest
+    if name.rpartition("_")[2] not in TIME_NAMES or numbers.low is None or numbers.high is None:
+        return ""
+    return next((u for u, (low, high) in PLAUSIBLE.items() if low <= numbers.low and numbers.high <= high), "")
+
+
+def _time(numbers: Numbers, unit: str) -> Typed:
+    name = {"us": "timestamp-micros", "ns": "timestamp-nanos"}.get(unit, "timestamp-millis")
+    words: dict[str, Any] = {"factor": 1000} if unit == "s" else {}
+    if numbers.doubles:
+        words["round"] = "floor"
+    off = numbers.count - numbers.near.get(unit, 0)
+    spelled = {"s": "Seconds", "ms": "Milliseconds", "us": "Microseconds", "ns": "Nanoseconds"}[unit]
+    note = f"{spelled} since 1970."
+    return Typed({"type": "long", "logicalType": name}, words, note + _clock(off, numbers.count), is_time=not off)
+
+
+def _clock(off: int, count: int) -> str:
+    return f" The clock is off by more than a day in {off:,} of {count:,} samples." if off else ""
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+
+def _text(texts: Texts, numbers: Numbers | None, context: Context) -> Typed | None:
+    others = texts.count - texts.numeric - texts.zoned - texts.local
+    nothing = sorted(texts.words) if texts.words is not None else []
+    if others and (texts.words is None or not all(word.strip().lower() in NO_VALUES for word in nothing)):
+        return None if numbers else _words(texts, context)
+    words: dict[str, Any] = {"nulls": nothing} if others else {}
+    note = f" Null for {', '.join(map(repr, nothing))}." if others else ""
+    if texts.zoned and not (texts.numeric or texts.local or numbers):
+        return _written_time(texts, words, note)
+    if texts.local and not (texts.numeric or texts.zoned or numbers):
+        return _local_time(texts, words, note)
+    if texts.zoned or texts.local:
+        return None if numbers else Typed("string", note="Times and other text.")
+    if numbers or texts.points or (texts.numeric and others):
+        whole = not texts.points and (not numbers or _number_type(numbers) == "long")
+        kind = "long" if whole and not others and numbers else "double"
+        share = f"{texts.numeric:,} of {texts.count + (numbers.count if numbers else 0):,} samples are numbers in text."
+        parse = {"parse": "number"} if texts.numeric else {}
+        return Typed(kind, {**words, **parse}, share * bool(parse) + note, is_nullable=bool(others))
+    note = "Digits only; kept as text, because it may be a name." if texts.numeric else ""
+    return _words(texts, context) if not texts.numeric else Typed("string", note=note)
+
+
+def _written_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
+    unit = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
+    if texts.digits > 9:
+        words = {**words, "round": "floor"}
+    off = texts.zoned - texts.near
+    note = f"ISO 8601 with zone.{_clock(off, texts.zoned)}{note}"
+    avro = {"type": "long", "logicalType": f"timestamp-{unit}"}
+    return Typed(avro, words, note, is_time=not off, is_nullable="nulls" in words)
+
+
+def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
+    unit = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
+    ahead = ""
+    if texts.ahead and len(texts.ahead) == 1 and texts.near == texts.local:
+        ahead = f" The clock was {next(iter(texts.ahead)) / 4:+g} h from UTC."
+    note = f"ISO 8601 without zone: for a moment, use a timestamp and `zone` in x-source.{ahead}"
+    avro = {"type": "long", "logicalType": f"local-timestamp-{unit}"}
+    note += _clock(texts.local - texts.near, texts.local)
+    return Typed(avro, words, note, is_nullable="nulls" in words)
+
+
+def _words(texts: Texts, context: Context) -> Typed:
+    words = texts.words or {}
+    is_closed = texts.count >= ENUM_SAMPLES and 2 <= len(words) <= ENUM_WORDS and max(words.values()) <= context.middle
+    if not is_closed or not texts.is_varied or not all(map(SYMBOL.match, words)):
+        return Typed("string")
+    return Typed({"type": "enum", "symbols": sorted(words)}, note="No other word in the later half of these samples.")
+
+
+# --- arrays, maps, records inside the record -----------------------------------------------------------------------
+
+
+def _array(evidence: Evidence, context: Context) -> Typed | str:
+    item = evidence.items
+    if item is None or not item.count:
+        return "an array that was always empty"
+    inner = _inner(item, context)
+    return inner if is_reason(inner) else Typed({"type": "array", "items": inner})
+
+
+def _map(evidence: Evidence, context: Context) -> Typed | str:
+    if not evidence.members:
+        return "an object without members that were looked at"
+    value = _sum(evidence.members.values())
+    inner = _inner(value, context)
+    return inner if is_reason(inner) else Typed({"type": "map", "values": inner})
+
+
+def _inner(evidence: Evidence, context: Context) -> Any:
+    """The type of items and of values of a map: x-source has no words for them, so text stays text."""
+    inner: Any
+    if evidence.objects and evidence.objects >= evidence.count - evidence.nulls:
+        inner = nested(evidence, context)
+    elif evidence.objects or evidence.arrays:
+        inner = "an array or object of several kinds"
+    else:
+        kinds = _kinds(evidence)
+        inner = kinds[0] if len(kinds) == 1 else kinds or "string"
+    if not evidence.nulls or is_reason(inner):
+        return inner
+    return ["null", *(inner if isinstance(inner, list) else [inner])]
+
+
+def is_reason(inner: Any) -> bool:
+    """Tell whether a type is a text that says why there is none."""
+    return isinstance(inner, str) and " " in inner
+
+
+def nested(evidence: Evidence, context: Context) -> dict[str, Any] | str:
+    """Make a record inside the record; members whose names Avro does not take have no field."""
+    fields = []
+    for name, member in sorted(evidence.members.items()):
+        if not SYMBOL.match(name):
+            continue
+        full = f"{context.name}_{name}"
+        if member.objects and member.objects == member.count - member.nulls and member.members:
+            inner = nested(member, context._replace(name=full))
+            choice: Typed | str = inner if isinstance(inner, str) else Typed(inner)
+        else:
+            choice = typed(member, context._replace(name=full))
+        if isinstance(choice, str):
+            continue
+        is_nullable = choice.is_nullable or member.nulls > 0 or member.count < evidence.objects
+        fields.append({"name": name, **nullable(choice.avro, full, is_nullable=is_nullable)} | source(choice.words, ""))
+    return {"type": "record", "name": pascal(context.name), "fields": fields} if fields else "an object of no fields"
+
+
+def nullable(avro: Any, name: str, *, is_nullable: bool) -> dict[str, Any]:
+    """Give the type of a field its name where it needs one, and null with its default."""
+    if isinstance(avro, dict) and avro.get("type") == "enum":
+        avro = {"type": "enum", "name": pascal(name), "symbols": avro["symbols"]}
+    if not is_nullable:
+        return {"type": avro}
+    branches = avro if isinstance(avro, list) else [avro]
+    return {"type": ["null", *(one for one in branches if one != "null")], "default": None}
+
+
+def source(words: dict[str, Any], location: str) -> dict[str, Any]:
+    """Give the `x-source` of a field: nothing where its member has its name and its form."""
+    if words:
+        return {"x-source": {"location": location, **words} if location else words}
+    return {"x-source": location} if location else {}
+
+
+def pascal(name: str) -> str:
+    """Write a name in snake case as that of a type."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def _sum(each: Iterable[Evidence]) -> Evidence:
+    total = Evidence()
+    for one in each:
+        total.add(one)
+    return total

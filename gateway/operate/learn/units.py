@@ -1,0 +1,43 @@
+"""Units by the names of members: a guess, which the proposal says it is.
+
+Only names that state the unit, or that nearly always have the same one, count. `temperature` is not among them where a
+family of devices may use Fahrenheit; it gets a unit from a description only.
+"""
+
+from __future__ import annotations
+
+import re
+
+ENDINGS = {  # of a name in snake case, after an underscore
+    "wh": "Wh", "kwh": "kWh", "w": "W", "kw": "kW", "va": "VA", "var": "var", "v": "V", "mv": "mV", "a": "A",
+    "ma": "mA", "hz": "Hz", "c": "Cel", "celsius": "Cel", "f": "[degF]", "k": "K", "percent": "%", "pct": "%",
+    "hpa": "hPa", "pa": "Pa", "kpa": "kPa", "bar": "bar", "mbar": "mbar", "ppm": "[ppm]", "lux": "lx", "lx": "lx",
+    "dbm": "dBm", "db": "dB", "m3": "m3", "l": "l", "rpm": "{rev}/min", "ms": "ms", "s": "s", "m": "m", "mm": "mm",
+    "cm": "cm", "km": "km", "kg": "kg", "g": "g",
+}  # fmt: skip
+NAMES = {"humidity": "%", "rssi": "dBm", "co2": "[ppm]", "battery_level": "%"}
+MEASURES = {
+    "temperature", "temp", "humidity", "pressure", "power", "energy", "voltage", "current", "frequency", "battery",
+    "state", "status", "rssi", "illuminance", "lux", "co2", "flow", "level", "speed", "rpm", "vibration", "light",
+    "motion", "contact", "availability", "online", "total", "total_returned", "power_factor", "pf", "reactive_power",
+    "returned_energy", "returned", "setpoint", "position", "value", "uptime", "noise", "pm25", "pm10", "tvoc",
+    "moisture", "hum", "bat", "weight", "volume", "valve", "occupancy", "is_valid",
+}  # fmt: skip
+
+
+def unit_of(name: str) -> str:
+    """The unit that the name of a field suggests; "" for none."""
+    return ENDINGS.get(name.rpartition("_")[2], "") if "_" in name else NAMES.get(name, "")
+
+
+def is_measure(name: str) -> bool:
+    """Tell whether a level of a topic says what is measured."""
+    words = snake(name)
+    return words in MEASURES or words.rpartition("_")[2] in MEASURES or words.rpartition("_")[2] in ENDINGS
+
+
+def snake(name: str) -> str:
+    """Write a name in snake case: `currentPower` as `current_power`, `DS18B20/T` as `ds18b20_t`."""
+    parted = re.sub(r"([a-z0-9])([A-Z][a-z])|([a-z])([A-Z])", r"\1\3_\2\4", name)
+    plain = re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
+    return f"n_{plain}" if plain[:1].isdigit() or not plain else plain
