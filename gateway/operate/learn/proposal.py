@@ -169,7 +169,7 @@ def _messages(name: str, shapes: list[tuple[int, Shape]], names: Names, unmodell
         by_class.setdefault(number, []).append(shape)
     made = [_message(each) for _, each in sorted(by_class.items())]
     made = _one_form(made, name, unmodelled)
-    made = _told_apart(made)
+    made = _distinguished(made)
     for number, one in enumerate(made):
         suffix = _distinctive(one, made) if len(made) > 1 else ""
         one.name = name if not number and not suffix else names.new(f"{name}_{suffix or number + 1}")
@@ -205,7 +205,7 @@ def _one_form(messages: list[Message], name: str, unmodelled: list[Unmodelled]) 
     return kept
 
 
-def _told_apart(messages: list[Message]) -> list[Message]:
+def _distinguished(messages: list[Message]) -> list[Message]:
     """Merge messages that no member tells apart; give all others the members that do."""
     pending = list(messages)
     while len(pending) > 1:
