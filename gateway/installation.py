@@ -64,9 +64,9 @@ def contract_of(settings: Settings) -> Contract:
     return contracts.load(settings.contract_path(), settings.choice)
 
 
-def subscriptions(contract: Contract, settings: Settings, server: str) -> dict[str, list[Stream]]:
+def subscriptions(contract: Contract, is_enabled: Callable[[str], bool], server: str) -> dict[str, list[Stream]]:
     """Find the filters that all workers together subscribe to on a server, each with the streams that it is for."""
-    served = [one for one in contract.streams.values() if server in one.servers and settings.is_enabled(one.name)]
+    served = [one for one in contract.streams.values() if server in one.servers and is_enabled(one.name)]
     planned = plan(one.address.filter for one in served)
     return {each: [one for one in served if one.address.filter in covered] for each, covered in planned.items()}
 
@@ -75,7 +75,8 @@ def topics_at(contract: Contract, settings: Settings, servers: Collection[str]) 
     """Make the function that finds the stream of a topic on some servers; one that is switched off is UNMAPPED."""
     off = {name for name in contract.streams if not settings.is_enabled(name)}
     addresses = [(UNMAPPED if name in off else name, address) for name, address in contract.addresses(servers)]
-    return topic_index(addresses, [each for server in servers for each in subscriptions(contract, settings, server)])
+    filters = [each for server in servers for each in subscriptions(contract, settings.is_enabled, server)]
+    return topic_index(addresses, filters)
 
 
 def registry_of(contract: Contract, settings: Settings, *, may_register: bool = True) -> SchemaRegistry:

@@ -128,6 +128,8 @@ EDITS: list[tuple[str, Callable[[Target, re.Match[str]], None]]] = [
     (r"Remove the quotes\.", lambda target, _match: target.put(int(target.value))),
     (r"Put (?:it in quotes|quotes around it)\.", lambda target, _match: target.put(str(target.value))),
     (r"Write '([^']+)'.*", lambda target, match: target.put(match[1])),
+    (r"Write ((?:[\w-]+: false, )+[\w-]+: false)\.",
+     lambda target, match: target.value.update(yaml.safe_load(f"{{{match[1]}}}"))),
     (r"Write ([\w.-]+): ((?!.*\.\.\.).+?)(?: to lose no reading| to ignore such members, or false)?\.", _yaml_member),
     (r".*such as (\d+)(?: for a week)?\.", lambda target, match: target.put(int(match[1]))),
     (r"Write ((?=[^ ]*[/:#])(?!http://host|host:port|\$message.payload#/member)[\w$#/.;:=+-]*[\w])(?:\.|,.*)",

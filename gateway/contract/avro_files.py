@@ -1,9 +1,9 @@
 """The `.avsc` files beside one whose named types it uses.
 
-A type is looked up by its full name, and so by its short name in the same namespace, among all types that files of the
-folder define. Each file is checked for itself, with findings at its own places; then the definitions are written into
-one schema (`core/avro_names.py`), which is registered and used everywhere. Files that use each other are refused: none
-could be read alone.
+A type is looked up by its full name, and so by its short name in the same namespace only, as Avro for Java does, among
+all types that files of the folder define. Each file is checked for itself, with findings at its own places; then the
+definitions are written into one schema (`core/avro_names.py`), which is registered and used everywhere. Files that use
+each other are refused: none could be read alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.core.avro_names import Definition
 
 SUFFIX = ".avsc"
+MAX_CHAIN = 50  # files that each use the next one
 
 
 class Beside(NamedTuple):
@@ -28,7 +29,7 @@ class Beside(NamedTuple):
 
     files: list[Node]  # the files, each after those that it uses itself
     faults: list[Fault]
-    names: tuple[str, ...] = ()  # of all types in the folder, where some name is not defined in the schema itself
+    names: tuple[str, ...] = ()  # full ones of all types in the folder, if the schema does not define all that it uses
 
     @property
     def types(self) -> dict[str, Definition]:
@@ -78,7 +79,7 @@ class _Search:
         inside = (*inside, node)
         for place, text, fullname in unknown(node.value):
             use = node.own(*place)
-            owners = self._found(fullname, node) or self._found(text, node)
+            owners = self._found(fullname, node)
             if len(owners) > 1:
                 listed = " and ".join(one.name for one in owners)
                 self.faults.append((use, f'"{text}" is defined in {listed}.', "Remove one of the definitions."))
@@ -87,8 +88,8 @@ class _Search:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The full names of all types in the folder, and their short names."""
-        return tuple(dict.fromkeys(name for full in self._owners or () for name in (full, full.rpartition(".")[2])))
+        """The full names of all types in the folder."""
+        return tuple(self._owners or ())
 
     def _follow(self, use: Node, path: Path, inside: tuple[Node, ...]) -> None:
         places = [one.source.path for one in inside]
@@ -96,7 +97,10 @@ class _Search:
             listed = ", ".join(one.name for one in [*places[places.index(path) :], path])
             fix = "Define the types in one of these files."
             self.faults.append((use, f'"{use.text}" is defined in a file that uses this one: {listed}.', fix))
-        elif all(one.source.path != path for one in self.files) and (root := self._open(path)):
+        elif len(inside) > MAX_CHAIN:
+            text = f'"{use.text}" is more than {MAX_CHAIN} files away from the schema that needs it.'
+            self.faults.append((use, text, "Merge some of the files between them."))
+        elif all(one.source.path != path for one in self.files) and (root := self._open(path, use)):
             self.search(root, inside)
             self.files.append(root)
 
@@ -113,9 +117,10 @@ class _Search:
                 owners.setdefault(name, []).append(path)
         return owners
 
-    def _open(self, path: Path) -> Node | None:
+    def _open(self, path: Path, use: Node) -> Node | None:
         try:
             source = self._document.open(path, str(self._name.parent / path.name))
-        except ConfigurationError:
-            return None  # the document has too many files; the name is then unknown
+        except ConfigurationError as error:  # the document has too many files
+            self.faults += [(use, f"{path.name} is not read: {one.message}", one.fix) for one in error.findings]
+            return None
         return Node(self._document, source, (), source.data)

@@ -74,7 +74,7 @@ class AvroRules:
 
     def definition(self, name: str, namespace: str) -> Any:
         """The definition that a name means in a namespace; None when there is none."""
-        return self._named.get(full_name(name, namespace)) or self._named.get(name)
+        return self._named.get(full_name(name, namespace))
 
     def _refuse(self, node: Node, message: str, fix: str) -> None:
         """Add an error of a strict rule."""
@@ -103,9 +103,13 @@ class AvroRules:
             self.wrong(node, f'"{name}" is a logical type, which has a type below it.', f"Write {definition}.")
             return
         other = OTHER_TYPES.get(name.lower())
-        known = [one for one in (*PRIMITIVES, *self._named, *self._others.names) if one != name]
-        fix = f"Did you mean {other!r}?" if other else suggestion(name, known)
-        self.wrong(node, f'Unknown Avro type "{name}".', fix or DEFINE)
+        defined = [*self._named, *self._others.names]
+        known = [*PRIMITIVES, *(one.removeprefix(f"{namespace}.") for one in defined)]
+        fix = f"Did you mean {other!r}?" if other else suggestion(name, [one for one in known if one != name])
+        what = ""
+        if namespace and "." not in name and name in defined:
+            what, fix = f": here it means {namespace}.{name}", f'Define it in the namespace "{namespace}".'
+        self.wrong(node, f'Unknown Avro type "{name}"{what}.', fix or DEFINE)
 
     def _union(self, node: Node, namespace: str) -> None:
         seen: set[str] = set()

@@ -68,6 +68,8 @@ def _is_violation(keyword: str, stated: Node) -> bool:
             return stated.text is None or bool(why_broken(stated.text))
         case "contentEncoding":
             return stated.text is None
+        case "anyOf":
+            return not isinstance(stated.value, list) or not stated.value
     return keyword in TESTS
 
 
@@ -123,6 +125,10 @@ def _unsupported_pattern(stated: Node, _place: Place) -> tuple[str, str] | None:
 
 _Explain = Callable[["Node", "Place"], "tuple[str, str] | None"]
 _OF_KEYWORDS: dict[str, _Explain] = {
+    "anyOf": _fixed(
+        "The gateway enforces 'anyOf' only where each of its schemas is a list of required members.",
+        "Write it as in anyOf: [{required: [a]}, {required: [b]}], or remove it.",
+    ),
     "additionalProperties": _fixed(
         "additionalProperties has no effect here: readings with members that no field reads are dead letters.",
         "Write additionalProperties: true in the schema of the object itself to ignore such members.",

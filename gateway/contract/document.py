@@ -100,6 +100,9 @@ class Document:
         When it cannot be read, every call raises ConfigurationError.
         """
         if path not in self._sources:
+            if len(self._sources) >= MAX_FILES:
+                message = f"The contract has more than {MAX_FILES} files."
+                raise ConfigurationError([Finding(name, 0, "", message, "Merge some of them.")])
             self._sources[path] = self._read(path, name)
         source = self._sources[path]
         if isinstance(source, ConfigurationError):
@@ -107,9 +110,6 @@ class Document:
         return source
 
     def _read(self, path: Path, name: str) -> Source | ConfigurationError:
-        if len(self._sources) >= MAX_FILES:
-            message = f"The contract has more than {MAX_FILES} files."
-            return ConfigurationError([Finding(name, 0, "", message, "Merge some of them.")])
         try:
             text = self._unsaved[path] if path in self._unsaved else read_text(path, name)
             is_json = path.suffix in JSON_SUFFIXES

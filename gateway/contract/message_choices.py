@@ -17,7 +17,7 @@ from gateway.core.codec.codec import Codec
 from gateway.core.codec.keywords import scalar_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.message_choice import MessageChoice, telling
-from gateway.core.message_demands import Demand, Demands, demands_of, value_at
+from gateway.core.message_demands import Demand, Demands, demands_of, order, value_at
 from gateway.core.model import Message
 from gateway.core.reading import DeadLetter
 from gateway.core.transform import conversion
@@ -103,17 +103,19 @@ def _report(one: Incoming, its: Demands, other: Incoming, others: Demands, findi
     shown = next((f": {examples.shown(value)} fits both" for value in fitting), "")
     text = f"Nothing tells this message apart from {one.name!r} ({one.message.path}){shown}."
     properties = other.payload.node.at("properties")
-    if properties.is_mapping and (member := _missing(its, others)):
-        findings.error(properties, text, f"Write {member}: false.")
+    if properties.is_mapping and (members := _missing(its, others)):
+        findings.error(properties, text, f"Write {members}.")
         return
     fix = "Give a member another `const` in each, or write `member: false` into the `properties` of one."
     findings.error(other.message, text, fix)
 
 
 def _missing(its: Demands, others: Demands) -> str:
-    """Name a member that one message requires and the other does not describe; "" for none."""
-    names = [path[0] for path, demand in its.places.items() if len(path) == 1 and "absent" not in demand.kinds]
-    return next((name for name in names if (name,) not in others.places and NAME.match(name)), "")
+    """Forbid a member, or several, that one message requires and the other does not describe; "" for none."""
+    required = [place[0] for place, demand in its.places.items() if len(place) == 1 and "absent" not in demand.kinds]
+    lists = [(one,) if isinstance(one, str) else one for one in required]
+    free = (names for names in lists if all((name,) not in others.places and NAME.match(name) for name in names))
+    return ", ".join(f"{name}: false" for name in next(free, ()))
 
 
 def _candidates(one: Incoming, its: Demands, other: Incoming, others: Demands) -> Iterator[Any]:
@@ -127,13 +129,13 @@ def _candidates(one: Incoming, its: Demands, other: Incoming, others: Demands) -
 def _least(its: Demands, others: Demands) -> Any:
     """Make the least that both messages demand."""
     value: Any = {}
-    for path in sorted({*its.places, *others.places}, key=lambda place: (len(place), place)):
-        demand = its.at(path).both(others.at(path))
-        if "absent" in demand.kinds or not isinstance(parent := value_at(value, path[:-1]), dict):
+    for place in sorted({*its.places, *others.places}, key=order):
+        demand = its.at(place).both(others.at(place))
+        if "absent" in demand.kinds or not isinstance(parent := value_at(value, place[:-1]), dict):
             continue
-        if path:
-            parent[path[-1]] = _sample(demand)
-        else:
+        for name in place[-1:]:
+            parent[name if isinstance(name, str) else name[0]] = _sample(demand)
+        if not place:
             value = _sample(demand)
     return value
 

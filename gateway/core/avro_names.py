@@ -94,12 +94,12 @@ class _Writer:
         return schema | {"fields": [self._member(one, "type", name.rpartition(".")[0], at) for at, one in places]}
 
     def _name(self, name: str, namespace: str, place: Place) -> Any:
-        known = (full_name(name, namespace), name)
-        if name in PRIMITIVES or any(one in self.found or one in self._own for one in known):
+        fullname = full_name(name, namespace)
+        if name in PRIMITIVES or fullname in self.found or fullname in self._own:
             return name
-        definition = next((self._types[one] for one in known if one in self._types), None)
+        definition = self._types.get(fullname)
         if definition is None:
-            self.unknown.append(Unknown(place, name, known[0]))
+            self.unknown.append(Unknown(place, name, fullname))
             return name
         return self._definition(_in_namespace(definition, namespace), namespace, place)
 

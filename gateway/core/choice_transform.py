@@ -21,7 +21,6 @@ from gateway.core.codec.compiled import parse_plain
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.message_choice import MessageChoice
-from gateway.core.message_demands import value_at
 from gateway.core.reading import (
     IGNORED,
     MANY_RECORDS,
@@ -146,10 +145,9 @@ class ChoiceTransform:
         number, place = self._choice.nearest(
             value, [number for number, each in enumerate(self._kinds) if each.transform]
         )
-        kind = self._kinds[number]
-        difference = kind.demands.at(place).difference(value_at(value, place))
-        detail = f"no message of the operation fits; the nearest is {kind.name}: {difference}"
-        return DeadLetter(Reason.NO_MESSAGE, pointer(place), detail)
+        path, difference = self._kinds[number].demands.difference(place, value)
+        detail = f"no message of the operation fits; the nearest is {self._kinds[number].name}: {difference}"
+        return DeadLetter(Reason.NO_MESSAGE, pointer(path), detail)
 
     def _end_keys(self, reading: Reading) -> Result:
         ends: dict[str, Record] = {}  # by topic, because messages may share one

@@ -20,24 +20,19 @@ from gateway.core.codec.json_text import ABSENT
 from gateway.core.codec.keywords import scalar_of
 from gateway.core.codec.source_text import SourceWriter
 from gateway.core.codec.unsupported import FallBack
-from gateway.core.message_demands import KIND_OF, value_at
+from gateway.core.message_demands import KIND_OF, order, value_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gateway.core.avro_schema import Path
-    from gateway.core.message_demands import Demand, Demands
+    from gateway.core.message_demands import Demand, Demands, Place
 
 
-def telling(one: Demands, other: Demands) -> list[Path]:
+def telling(one: Demands, other: Demands) -> list[Place]:
     """List the places at which no payload meets the demands of both."""
     places = {*one.places, *other.places}
     places |= {(*path, name) for each in (one, other) for path, names in each.closed.items() for name in names}
-    return sorted((path for path in places if one.at(path).excludes(other.at(path))), key=_order)
-
-
-def _order(path: Path) -> tuple[int, Path]:
-    return len(path), path
+    return sorted((path for path in places if one.at(path).excludes(other.at(path))), key=order)
 
 
 class MessageChoice:
@@ -57,7 +52,7 @@ class MessageChoice:
             left = [each for each in left if demands[each].takes(found)]
         return left
 
-    def nearest(self, value: Any, among: Iterable[int]) -> tuple[int, Path]:
+    def nearest(self, value: Any, among: Iterable[int]) -> tuple[int, Place]:
         """Find of some messages the one with the fewest failed demands, and the first place that tells it apart.
 
         Of equal messages it is the first. The payload fits none.
@@ -88,13 +83,15 @@ class MessageChoice:
         choose: Callable[[Any], int] = program.compile("<choice of a message>")["choose"]
         return choose
 
-    def _write_place(self, program: SourceWriter, path: Path) -> str:
+    def _write_place(self, program: SourceWriter, path: Place) -> str:
         """Write the look-up of the messages that take what is at a place; give the variable of their set."""
         value = "payload"
         for depth, name in enumerate(path):
             is_object = not depth and all(each.at(()).kinds == {"object"} for each in self._demands)
             guard = "" if is_object else f" if {value}.__class__ is dict else ABSENT"
-            value = program.let("v", f"{value}.get({name!r}, ABSENT){guard}")
+            several = [] if isinstance(name, str) else [f"{one!r} in {value}" for one in name]
+            found = f"({' or '.join(several)} or ABSENT)" if several else f"{value}.get({name!r}, ABSENT)"
+            value = program.let("v", f"{found}{guard}")
         kinds = program.bind("kinds", self._sets_of_kinds(path))
         values = self._sets_of_values(path)
         if all(of is str for of, _ in values):
@@ -105,7 +102,7 @@ class MessageChoice:
             listed = f"{program.bind('values', values)}.get(({value}.__class__, {value})) or "
         return program.let("set", f"{listed}{kinds}[{value}.__class__]")
 
-    def _sets_of_kinds(self, path: Path) -> dict[type, int]:
+    def _sets_of_kinds(self, path: Place) -> dict[type, int]:
         """The messages that take any value of a class; of those that list values, what they take beside them."""
 
         def takes(each: Demand, kind: str) -> bool:
@@ -113,7 +110,7 @@ class MessageChoice:
 
         return {one: _set(takes(each.at(path), kind) for each in self._demands) for one, kind in KIND_OF.items()}
 
-    def _sets_of_values(self, path: Path) -> dict[tuple[type, Any], int]:
+    def _sets_of_values(self, path: Place) -> dict[tuple[type, Any], int]:
         """The messages that take each value that one of them lists, by class and value; numbers are integers."""
         demands = [each.at(path) for each in self._demands]
         listed = [scalar_of(value) for each in demands for value in each.values or ()]
@@ -126,20 +123,20 @@ def _set(is_member: Iterable[bool]) -> int:
     return sum(1 << number for number, each in enumerate(is_member) if each)
 
 
-def _fewest(pairs: Mapping[tuple[int, int], Sequence[Path]]) -> list[Path]:
+def _fewest(pairs: Mapping[tuple[int, int], Sequence[Place]]) -> list[Place]:
     """Choose few places that tell all pairs apart: again and again the one that does so for the most that are left."""
     left = set(pairs)
-    few: list[Path] = []
-    while places := sorted({path for pair in left for path in pairs[pair]}, key=_order):
+    few: list[Place] = []
+    while places := sorted({path for pair in left for path in pairs[pair]}, key=order):
         few.append(max(places, key=lambda path: sum(path in pairs[pair] for pair in left)))
         left = {pair for pair in left if few[-1] not in pairs[pair]}
     return few
 
 
-def _places(demands: Sequence[Demands], pairs: Mapping[tuple[int, int], Sequence[Path]]) -> dict[Path, list[Demand]]:
+def _places(demands: Sequence[Demands], pairs: Mapping[tuple[int, int], Sequence[Place]]) -> dict[Place, list[Demand]]:
     """Give the places that tell messages apart, the outermost first, each with what it demands for each message."""
-    exact: set[Path] = {()}
-    loose: set[Path] = set()
+    exact: set[Place] = {()}
+    loose: set[Place] = set()
     for pair, places in pairs.items():
         one, other = (demands[each] for each in pair)
         apart = [path for path in places if one.at(path).of_any_kind.excludes(other.at(path).of_any_kind)]
@@ -150,6 +147,6 @@ def _places(demands: Sequence[Demands], pairs: Mapping[tuple[int, int], Sequence
         own = (path for pair, places in pairs.items() if number in pair for path in places)
         if all("absent" in its.at(path).kinds for path in own):
             loose.update(path for path, demand in its.places.items() if "absent" not in demand.kinds)
-    every = sorted(exact | loose, key=_order)
+    every = sorted(exact | loose, key=order)
     stated = {path: [each.at(path) for each in demands] for path in every}
     return {path: its if path in exact else [each.of_any_kind for each in its] for path, its in stated.items()}

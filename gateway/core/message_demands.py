@@ -3,7 +3,8 @@
 A demand is necessary: a payload that does not meet it does not fit the message. It is not sufficient: patterns, limits
 and what is below `MAX_LEVELS` are left to the message's own validation. A demand says which kinds of JSON value a place
 may hold, `absent` included, and which values, where the schema lists them. Integers and fractions are one kind, because
-JSON Schema counts 1.0 as an integer.
+JSON Schema counts 1.0 as an integer. A place is the names that lead to a member. The last may be several names, of
+which the object must have one (`anyOf` of `required`): then its value is True if one is there.
 
 Two messages are told apart where no value meets the demands of both.
 """
@@ -11,18 +12,32 @@ Two messages are told apart where no value meets the demands of both.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro_schema import SOURCE
 from gateway.core.codec.json_text import ABSENT
-from gateway.core.codec.keywords import KINDS, WORDS, canonical, listed, one_or_more, properties_of, quoted, scalar_of
+from gateway.core.codec.keywords import (
+    KINDS,
+    WORDS,
+    alternatives,
+    canonical,
+    listed,
+    one_or_more,
+    properties_of,
+    quoted,
+    scalar_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable
 
     from gateway.core.avro_schema import AvroType, Field, Path
 
+Place = tuple[str | tuple[str, ...], ...]
+
 MAX_LEVELS = 3  # members of members that are looked at
+MAX_CLAUSES = 16  # of an `anyOf`
 KIND_OF = {one: kind for kind, classes in KINDS.items() for one in classes} | {type(ABSENT): "absent"}
 _OTHER_NAMES = {"text": "string", "integer": "number"}  # kinds of Avro and types of JSON Schema with another name here
 _PRESENT = frozenset(KINDS)
@@ -34,11 +49,18 @@ def kind_of(value: Any) -> str:
     return KIND_OF[type(value)]
 
 
-def value_at(value: Any, path: Path) -> Any:
+def value_at(value: Any, place: Place) -> Any:
     """Follow the names of members; ABSENT where they lead nowhere."""
-    for name in path:
-        value = value.get(name, ABSENT) if type(value) is dict else ABSENT
+    for name in place:
+        if type(value) is not dict:
+            return ABSENT
+        value = value.get(name, ABSENT) if isinstance(name, str) else any(one in value for one in name) or ABSENT
     return value
+
+
+def order(place: Place) -> tuple[int, list[tuple[str, ...]]]:
+    """Give what sorts places: the outermost first."""
+    return len(place), [(name,) if isinstance(name, str) else name for name in place]
 
 
 class Demand(NamedTuple):
@@ -95,29 +117,46 @@ OBJECT = Demand(frozenset({"object"}))
 class Demands:
     """All demands of one message."""
 
-    places: dict[Path, Demand] = field(default_factory=dict)
+    places: dict[Place, Demand] = field(default_factory=dict)
     closed: dict[Path, frozenset[str]] = field(default_factory=dict)  # objects -> the only members that they may have
 
-    def at(self, path: Path) -> Demand:
+    def at(self, place: Place) -> Demand:
         """Give the demand at a place, stated or not."""
-        if path in self.places:
-            return self.places[path]
-        if not path:
+        if place in self.places:
+            return self.places[place]
+        if not place:
             return ANY
-        above = path[:-1]
-        may_be_there = "object" in self.at(above).kinds and path[-1] in self.closed.get(above, path[-1:])
+        above, last = place[:-1], place[-1]
+        if isinstance(last, tuple):
+            may_be_there = any(self.at((*above, name)) != ONLY_ABSENT for name in last)
+        else:
+            may_be_there = "object" in self.at(above).kinds and last in self.closed.get(_path(above), (last,))
         return ANY.or_absent if may_be_there else ONLY_ABSENT
 
-    def failed(self, value: Any) -> list[Path]:
+    def difference(self, place: Place, value: Any) -> tuple[Path, str]:
+        """Say where and how a payload differs from the demand at a place."""
+        path, several = _path(place), place[len(_path(place)) :]
+        names = [name for each in several for name in each]
+        there = next((name for name in names if value_at(value, (*path, name)) is not ABSENT), None)
+        if several and there is None:
+            return path, f"none of the members {', '.join(names)} is there"
+        path = path if there is None else (*path, there)
+        return path, self.at(path).difference(value_at(value, path))
+
+    def failed(self, value: Any) -> list[Place]:
         """List the places of a payload that do not meet the demands."""
-        others = [
+        others: list[Place] = [
             (*path, name)
             for path, names in self.closed.items()
             if type(found := value_at(value, path)) is dict
             for name in found
             if name not in names
         ]
-        return [path for path, demand in self.places.items() if not demand.takes(value_at(value, path))] + others
+        return [place for place, demand in self.places.items() if not demand.takes(value_at(value, place))] + others
+
+
+def _path(place: Place) -> Path:
+    return tuple(name for name in place if isinstance(name, str))
 
 
 def demands_of(schema: Any, record: AvroType | None, tied: Collection[Path] = (), *, rejects: bool = False) -> Demands:
@@ -149,8 +188,8 @@ class _Reader:
         self.demands = Demands()
         self._rejects = rejects
 
-    def put(self, path: Path, demand: Demand) -> None:
-        self.demands.places[path] = demand.both(self.demands.places.get(path, ANY.or_absent))
+    def put(self, place: Place, demand: Demand) -> None:
+        self.demands.places[place] = demand.both(self.demands.places.get(place, ANY.or_absent))
 
     def _close(self, path: Path, names: Iterable[str]) -> None:
         self.demands.closed[path] = frozenset(names) & self.demands.closed.get(path, frozenset(names))
@@ -176,6 +215,9 @@ class _Reader:
         is_object = self._is_object(path)
         for name in dict.fromkeys([*properties, *required]):
             self.read_schema(properties.get(name, True), (*path, name), is_sure=is_object and name in required)
+        if (lists := alternatives(schema.get("anyOf"))) and is_object:  # a name of each list, in all combinations
+            for names in islice(product(*lists), MAX_CLAUSES):
+                self.put((*path, names), ANY)
         if schema.get("additionalProperties") is False and "patternProperties" not in schema:
             self._close(path, properties)
 

@@ -8,7 +8,7 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
                    "message": "...", "fix": "..."}],
      "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topics": ["door-sensors"],
                   "key": ["/location"], "codec": "compiled", "because": "", "enabled": true, "is_array": false,
-                  "messages": []}],
+                  "messages": [], "subscribed": ["doors/+"]}],
      "ignored": [{"name": "ignoreLights", "servers": ["factoryBroker"], "address": "doors/{location}/light"}]}
 
 `line` is null where a finding has none; `streams` and `ignored` are empty unless `fit`.
@@ -27,6 +27,7 @@ from gateway.core.codec.validation_error import pointer
 from gateway.core.record_path import leads_to_several
 from gateway.core.transform import conversion
 from gateway.errors import ExitCode, Finding
+from gateway.installation import subscriptions
 from gateway.service import split
 from gateway.settings.consistency import check_consistency
 from gateway.settings.settings import examine
@@ -56,13 +57,16 @@ class StreamSummary:
     separator: str | None = None  # joins the parts of the key; else the first one that is not empty is the key
     messages: tuple[str, ...] = ()  # their names, where there are several
     records: str = ""  # where they are in a message that holds several: `/*` in a plain array
+    subscribed: tuple[str, ...] = ()  # the filters that bring its messages: `filter`, or wider ones
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
         several = "each of " * leads_to_several(self.records)
         each = f", a record for {'each element' if self.records == '/*' else several + self.records}" * self.is_array
         each += f", one of the messages {', '.join(self.messages)}" if self.messages else ""
-        route = f"{self.filter} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
+        wider = ", ".join(one for one in self.subscribed if one != self.filter)
+        source = f"{self.filter}, subscribed as {wider}" if wider else self.filter
+        route = f"{source} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
         between = "or" if self.separator is None else json.dumps(self.separator, ensure_ascii=False)
         facts = f"{route}, key {f' {between} '.join(self.key)}{each}, {codec}"
         return printable(f"{self.name}: {facts}" if self.enabled else f"{self.name}: switched off; {facts}")
@@ -145,7 +149,8 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
     if loaded is None or result.errors:
         return result
     is_enabled = settings.is_enabled if settings else lambda _: True
-    streams = tuple(_summary(one, is_enabled=is_enabled(one.name)) for one in loaded.streams.values())
+    planned = {server: subscriptions(loaded, is_enabled, server) for server in loaded.mqtt_servers}
+    streams = tuple(_summary(one, planned, is_enabled=is_enabled(one.name)) for one in loaded.streams.values())
     ignored = tuple(IgnoredSummary(one.name, one.servers, one.address.text) for one in loaded.ignored.values())
     return result._replace(streams=streams, ignored=ignored)
 
@@ -162,14 +167,15 @@ def _dates(settings: Settings) -> Iterator[Finding]:
             yield settings.finding(place, f"A certificate in this file: {dated.message}.", dated.fix, "warning")
 
 
-def _summary(stream: Stream, *, is_enabled: bool) -> StreamSummary:
+def _summary(stream: Stream, planned: Mapping[str, dict[str, list[Stream]]], *, is_enabled: bool) -> StreamSummary:
     topics = tuple(dict.fromkeys(route.topic.name for route in stream.routes))
     keys = tuple(dict.fromkeys(str(key) for each in stream.by_message for key in each.route.keys))
     reasons = (Codec(conversion(each, each.route)).not_fast_because for each in stream.by_message)
     because = next(filter(None, reasons), "")
+    subscribed = (each for one in stream.servers for each, streams in planned[one].items() if stream in streams)
     names = tuple(one.name if one.stream else f"{one.name} (ignored)" for one in stream.messages)
     return StreamSummary(
         stream.name, stream.servers, stream.address.filter, topics, keys, "precise" if because else "compiled", because,
         is_enabled, stream.is_array, stream.route.separator, names,
-        pointer(list(map(str, stream.steps))) if stream.is_array else "",
+        pointer(list(map(str, stream.steps))) if stream.is_array else "", tuple(dict.fromkeys(subscribed)),
     )  # fmt: skip

@@ -92,7 +92,7 @@ def _filters(contract: Contract, settings: Settings, own: list[str]) -> dict[str
     return {
         server: {
             f"{shared}{each}": max(map(settings.qos_of, streams))
-            for each, streams in subscriptions(contract, settings, server).items()
+            for each, streams in subscriptions(contract, settings.is_enabled, server).items()
             if streams[0].name in own
         }
         for server in contract.mqtt_servers
@@ -106,7 +106,7 @@ def _enabled(contract: Contract, settings: Settings) -> list[Stream]:
 def _groups(contract: Contract, settings: Settings) -> list[list[str]]:
     """Group the streams that share a Kafka topic or a subscription, directly or through other streams."""
     ties = [[one.name for one in streams] for server in contract.mqtt_servers
-            for streams in subscriptions(contract, settings, server).values()]  # fmt: skip
+            for streams in subscriptions(contract, settings.is_enabled, server).values()]  # fmt: skip
     by_topic: dict[str, list[str]] = {}
     for stream in _enabled(contract, settings):
         for route in stream.routes:

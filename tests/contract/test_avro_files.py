@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ def test_words_of_x_source_in_such_a_file_count(vans: Copy) -> None:
     ("file", "old", "new", "place", "path", "message"),
     [
         (VAN, '"type": "Position"', '"type": "Positon"', VAN, "#/fields/1/type", 'Unknown Avro type "Positon"'),
+        (SOURCE, '"namespace": "example.vans", ', "", POSITION, "#/fields/2/type",
+         'Unknown Avro type "Source": here it means example.vans.Source.'),
         (POSITION, '"type": "Source"', '"type": "example.Source"', POSITION, "#/fields/2/type", "Unknown Avro type"),
         (POSITION, '"type": "double", "unit"', '"type": "dubble", "unit"', POSITION, "#/fields/0/type",
          'Unknown Avro type "dubble"'),
@@ -91,6 +94,32 @@ def test_a_broken_file_beside_is_no_matter_to_others(vans: Copy) -> None:
     (vans.folder / "broken.avsc").write_text("{")
     (vans.folder / "other.avsc").write_text('{"type": "enum", "name": "Other", "symbols": []}')
     assert errors(vans) == []
+
+
+def test_a_chain_of_files_has_an_end(vans: Copy) -> None:
+    vans.edit('"type": "Source"', '"type": "Link0"', POSITION)
+    for number in range(60):
+        fields = [{"name": "next", "type": ["null", f"Link{number + 1}"], "default": None}]
+        link = {"type": "record", "namespace": "example.vans", "name": f"Link{number}", "fields": fields}
+        (vans.folder / f"link{number}.avsc").write_text(json.dumps(link))
+    found = "Field 'next': \"Link49\" is more than 50 files away from the schema that needs it."
+    assert errors(vans) == [("link48.avsc", "#/fields/0/type/1", found)]
+    (vans.folder / "link48.avsc").write_text(json.dumps(link | {"name": "Link48", "fields": []}))
+    assert {path.partition("examples")[0] for _, path, _ in errors(vans)} == {
+        "#/components/messages/vanJson/", "#/components/messages/vanAvro/",
+    }  # fmt: skip
+
+
+def test_a_document_has_a_limit_of_files(vans: Copy) -> None:
+    """It is said of the use of the first that is not read."""
+    for number in range(200):
+        part = {"type": "fixed", "namespace": "example.vans", "name": f"Part{number}", "size": 1}
+        (vans.folder / f"part{number}.avsc").write_text(json.dumps(part))
+    parts = ", ".join(f'{{"name": "part{number}", "type": "Part{number}"}}' for number in range(200))
+    vans.edit('"type": "Source"}', f'"type": "Source"}}, {parts}', POSITION)
+    first, *_ = errors(vans)
+    assert first[0] == POSITION
+    assert first[2].endswith(" is not read: The contract has more than 200 files.")
 
 
 def test_a_misspelt_name_is_told_from_those_of_the_folder(vans: Copy) -> None:

@@ -24,6 +24,8 @@ VALID = '{"reading_ts":1,"sensor_id":"a","widget_type":"w","widget_weight_g":1,"
     [
         (TEMPERATURE, "temp_celcius: {oneOf: [{type: number}]}", "/properties/temp_celcius/oneOf",
          "The gateway does not enforce 'oneOf': values that violate it pass. Use other keywords, or remove it."),
+        (TEMPERATURE, "temp_celcius: {anyOf: [{type: number}]}", "/properties/temp_celcius/anyOf",
+         "enforces 'anyOf' only where each of its schemas is a list of required members. Write it as in anyOf: [{"),
         (TEMPERATURE, "temp_celcius: {type: number, not: {const: 1}}", "/properties/temp_celcius/not", "enforce 'not'"),
         (TEMPERATURE, "temp_celcius: {type: number, minimun: 1}", "/properties/temp_celcius/minimun",
          "JSON Schema has no keyword 'minimun'. Did you mean 'minimum'?"),

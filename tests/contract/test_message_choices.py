@@ -76,6 +76,19 @@ def test_examine_refuses(home: Copy, old: str, new: str, path: str, message: str
     assert_fixed(home, finding, before)
 
 
+def test_examine_forbids_all_members_of_which_another_message_has_one(home: Copy) -> None:
+    """An object that has either cannot be the message that forbids both."""
+    home.edit("        required: [contact]\n", "        anyOf: [{required: [contact]}, {required: [opening]}]\n")
+    home.edit('"name": "contact", ', '"name": "contact", "default": false, ', "contact.avsc")
+    home.edit("contact: false, ", "")
+    before = home.findings()
+    finding = next(one for one in before if "Nothing tells" in one.message)
+    assert '{"contact": true, "linkquality": 61, "action": "toggle"} fits both.' in finding.message
+    assert finding.fix == "Write contact: false, opening: false."
+    assert_fixed(home, finding, before)
+    assert home.contract().streams["receiveClimate"].messages
+
+
 def test_examine_refuses_messages_all_of_which_are_ignored(home: Copy) -> None:
     home.edit(FORWARD, "      x-ignored: true\n")
     home.edit("    climateJson:\n", "    climateJson:\n      x-ignored: true\n")

@@ -119,6 +119,15 @@ def test_check_says_how_to_choose(tmp_path: Path, settings: str, message: str, f
     assert fix in finding.fix
 
 
+def test_kafka_servers_only_is_a_protocol_that_is_wrong(tmp_path: Path) -> None:
+    """Nothing is to be chosen there: the broker has the wrong protocol."""
+    read = document()
+    read["servers"] |= {name: server | {"protocol": "kafka"} for name, server in read["servers"].items()}
+    errors = [one for one in checked(write(tmp_path, read)).findings if one.path == "#/servers"]
+    names = ", ".join(read["servers"])
+    assert [one.message for one in errors] == [f"The contract has Kafka servers only: {names}."]
+
+
 @pytest.mark.parametrize("contract", [shared, separate])
 def test_a_contract_alone_is_that_of_all_its_stages(tmp_path: Path, contract: Any) -> None:
     """Each stage is checked; the warning says that an installation must choose."""

@@ -27,7 +27,8 @@ LONE = {"type": "fixed", "name": "Lone", "size": 2}
     [
         (record("R", "a.Unit", "a.Unit"), [UNIT], record("R", {**UNIT, "name": "Unit", "namespace": "a"}, "a.Unit")),
         (record("a.R", "Unit", ["null", "Unit"]), [UNIT], record("a.R", {**UNIT, "name": "Unit"}, ["null", "Unit"])),
-        (record("a.R", "Lone"), [LONE], record("a.R", {**LONE, "namespace": ""})),
+        (record("a.R", "Lone"), [LONE], record("a.R", "Lone")),  # which is a.Lone
+        (record("a.R", record("", "Lone", namespace="")), [LONE], record("a.R", record("", LONE, namespace=""))),
         (record("a.R", {"type": "array", "items": "Unit"}), [UNIT],
          record("a.R", {"type": "array", "items": {**UNIT, "name": "Unit"}})),
         (record("a.R", {"type": "map", "values": {"type": "Unit"}}), [UNIT],

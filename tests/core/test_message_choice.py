@@ -30,15 +30,19 @@ OPEN = [{"type": "object", "required": ["temperature"], "properties": {"temperat
         {"type": "object", "required": ["contact"], "properties": {"contact": {"type": "boolean"}, "temperature": False,
          }},
         {"type": "object", "required": ["a"], "properties": {"contact": False, "temperature": False}}]  # fmt: skip
+SOME = [schema(["p"], p={"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}]}),
+        schema(["p"], p={"type": "object", "properties": {"a": False, "b": False}}),
+        {"type": "object", "properties": {"p": False}, "anyOf": [{"required": ["q"]}, {"required": ["v"]}]},
+        {"type": "object", "properties": {"p": False, "q": False, "v": False}}]  # fmt: skip
 BELOW = [schema(["p"], p=schema(["a"], a=NUMBER)), schema(["p"], p=schema(["b"], b=NUMBER)), schema(["q"], q=NUMBER)]
 ALL = {
     "method": BY_METHOD, "members": BY_MEMBERS, "kinds": BY_KINDS, "values": BY_VALUES, "root": BY_ROOT, "below": BELOW,
-    "open": OPEN,
+    "open": OPEN, "some": SOME,
 }  # fmt: skip
 CHOICES = {name: MessageChoice([demands_of(each, None) for each in schemas]) for name, schemas in ALL.items()}
 
 VALUES: st.SearchStrategy[Any] = st.sampled_from(
-    [0, 1, 2.5, True, False, None, "a", "x", "y", "status", "event", "ON", [], {}, {"a": 1}, {"b": 2}]
+    [0, 1, 2.5, True, False, None, "a", "x", "y", "status", "event", "ON", [], {}, {"a": 1}, {"b": 2}, {"b": 2, "c": 0}]
 )
 NAMES = st.sampled_from(["method", "v", "contact", "temperature", "humidity", "power", "state", "p", "q", "battery"])
 PAYLOADS = st.one_of(VALUES, st.dictionaries(NAMES, VALUES, max_size=4))
@@ -79,6 +83,14 @@ def test_choice_leaves_the_message_whose_demands_a_payload_meets(name: str, payl
         ("members", {}, []),
         ("members", {"contact": 1}, [0]),
         ("kinds", {"v": []}, []),  # only the type tells these apart
+        ("some", {"p": {"a": 1}}, [0]),
+        ("some", {"p": {"b": 1, "c": 1}}, [0]),
+        ("some", {"p": {"b": 1}}, []),  # it lacks c
+        ("some", {"p": {"c": 1}}, [1]),
+        ("some", {"p": 1}, [1]),  # of the wrong type
+        ("some", {"v": None}, [2]),
+        ("some", {"q": 1, "v": None}, [2]),
+        ("some", {}, [3]),
         ("open", {"contact": "yes"}, [1]),
         ("open", {"temperature": "1", "contact": True}, [0]),
     ],
@@ -90,6 +102,7 @@ def test_choice_leaves_none_or_one(name: str, payload: Any, expected: list[int])
 @pytest.mark.parametrize(("name", "payload"), [
     ("method", {"method": "event", "params": []}), ("members", {"power": 1, "state": "ON"}), ("kinds", {"v": {}}),
     ("kinds", {"v": 1.5}), ("values", {"v": 1}), ("values", {"v": True}), ("values", {"v": None}), ("root", [1]),
+    ("some", {"p": {"a": 1}}), ("some", {"p": {}}), ("some", {"v": 1}), ("some", {}),
     ("root", 5), ("root", {"v": "x"}), ("root", {}), ("below", {"p": {"b": 1}}), ("below", {"q": 1}),
 ])  # fmt: skip
 def test_compiled_choice_decides_alone(name: str, payload: Any) -> None:
@@ -119,7 +132,15 @@ def test_nearest_is_the_message_with_the_fewest_failed_demands() -> None:
         ({"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}, []),
         ({"type": "object", "required": ["a"]}, {"type": "object", "properties": {"a": False}}, [("a",)]),
         (schema([], v=NUMBER), schema([], v={"type": "string"}), []),  # a payload without v fits both
+        (SOME[0], SOME[1], [("p", ("a", "b"))]),  # a and c do not tell
+        (SOME[2], SOME[3], [(("q", "v"),)]),
+        ({"anyOf": [{"required": ["a"]}]}, {"properties": {"a": False}}, []),  # which may be no objects
+        (
+            {"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+            {"type": "object", "properties": {"a": False}},
+            [],
+        ),
     ],
 )
-def test_telling_names_the_places_that_no_payload_shares(one: Any, other: Any, places: list[tuple[str, ...]]) -> None:
+def test_telling_names_the_places_that_no_payload_shares(one: Any, other: Any, places: list[Any]) -> None:
     assert telling(demands_of(one, None), demands_of(other, None)) == places

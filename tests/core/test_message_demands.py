@@ -104,6 +104,17 @@ def test_demand_says_how_a_value_differs(path: tuple[str, ...], value: Any, diff
     assert demands_of(SHELLY, None).at(path).difference(value) == difference
 
 
+def test_demands_say_how_an_object_differs_that_has_none_of_several_members_or_one_too_many() -> None:
+    one = demands_of({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, None)
+    none = demands_of({"type": "object", "properties": {"a": False, "b": False}}, None)
+    place = (("a", "b"),)
+    assert one.at(place).excludes(none.at(place))
+    assert one.failed({"b": 1}) == none.failed({"c": 1}) == []
+    assert one.failed({"c": 1}) == [place]
+    assert one.difference(place, {"c": 1}) == ((), "none of the members a, b is there")
+    assert none.difference(place, {"b": 1}) == (("b",), "this member is not allowed")
+
+
 def test_demands_list_the_places_that_a_payload_fails() -> None:
     demands = demands_of(SHELLY, None)
     assert demands.failed({"method": "NotifyStatus", "params": {"ts": 1}}) == []

@@ -22,7 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.json_text import MAX_DIGITS
-from gateway.core.codec.keywords import ANY, KINDS, NUMBERS, exact
+from gateway.core.codec.keywords import ANY, KINDS, NUMBERS, alternatives, exact
 from gateway.core.codec.payload_schema import NO_MEMBER, decoded
 from gateway.core.codec.unsupported import FallBack
 
@@ -116,6 +116,9 @@ class SchemaCode:
             if len(classes) == 1:
                 return f"{value}.__class__ is {self._program.bind('class', *classes)}"
             return f"{value}.__class__ in {self._program.bind('classes', classes)}"
+        if keyword == "anyOf":
+            lists = (" and ".join(f"{name!r} in {value}" for name in names) for names in alternatives(argument))
+            return f"({' or '.join(lists)})"
         choices = argument if keyword == "enum" else [argument]
         if keyword in {"enum", "const"} and all(isinstance(one, str) for one in choices):
             return f"{value}.__class__ is str and {value} in {self._program.bind('choices', frozenset(choices))}"

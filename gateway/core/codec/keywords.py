@@ -15,7 +15,7 @@ from binascii import a2b_base64, b2a_base64, unhexlify
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.json_text import MAX_DIGITS, Unrepresentable
@@ -52,15 +52,15 @@ class Test(NamedTuple):
     reason: Reason
     clause: str  # follows the value in a detail
     passes: Passes  # for values of these kinds
-    longest: float = inf  # characters of the texts that are tested; longer ones fail
+    is_too_long: Passes = lambda _value: False  # tells which values are not tested, and fail
+    limit: str = ""  # what they are longer than
 
     def error(self, value: Any) -> ValidationError | None:
         """Give the error for a value that fails, else None."""
         if (self.kinds and type(value) not in self.kinds) or self.passes(value):
             return None
-        is_long = type(value) is str and len(value) > self.longest
-        limit = f"is too long to be tested: more than {self.longest:,} characters ({self.keyword})"
-        return ValidationError(self.reason, f"{quoted(value)} {limit if is_long else self.clause}")
+        limit = f"is too long to be tested: more than {self.limit} ({self.keyword})"
+        return ValidationError(self.reason, f"{quoted(value)} {limit if self.is_too_long(value) else self.clause}")
 
 
 def quoted(value: Any) -> str:
@@ -107,6 +107,13 @@ def properties_of(schema: Mapping[str, Any]) -> dict[str, Any]:
     return properties if isinstance(properties, dict) else {}
 
 
+def alternatives(any_of: Any) -> list[list[str]]:
+    """Give the lists of members of which an object must have one, all of its members; none for an `anyOf` of others."""
+    lists = [each["required"] for each in listed(any_of) if isinstance(each, dict) and each.keys() == {"required"}]
+    are_names = all(names and all(isinstance(name, str) for name in names) for names in map(listed, lists))
+    return lists if are_names and len(lists) == len(listed(any_of)) else []
+
+
 def is_number(argument: Any) -> bool:
     """Tell whether an argument is a number with a value."""
     return isinstance(argument, int | float) and not isinstance(argument, bool) and isfinite(argument)
@@ -144,18 +151,26 @@ def _multiple_of(keyword: str, argument: Any) -> Test | None:
         return None
     divisor = Decimal(exact(argument))
     clause = f"is not a multiple of {argument} ({keyword})"
-    return Test(keyword, argument, NUMBERS, Reason.NOT_ALLOWED, clause, partial(_is_multiple, divisor))
+    passes = partial(_is_multiple, divisor)
+    return Test(keyword, argument, NUMBERS, Reason.NOT_ALLOWED, clause, passes, _is_long, f"{MAX_DIGITS} digits")
 
 
 def _is_multiple(divisor: Decimal, value: Any) -> bool:
-    if type(value) is Unrepresentable:
+    if _is_long(value):
         return False
-    number = EXACT.normalize(Decimal(exact(value)))
-    # beyond these a number has digits below any divisor's, or is out of range for every type; a division would be long
-    digits = len(number.as_tuple().digits)
-    if number and not digits - 2 * MAX_DIGITS < number.adjusted() < MAX_DIGITS:
-        return False
-    return not EXACT.remainder(number, divisor)
+    number = _normalized(value)
+    # below this a number has digits below any divisor's; a division would be long
+    return number.adjusted() > len(number.as_tuple().digits) - 2 * MAX_DIGITS and not EXACT.remainder(number, divisor)
+
+
+def _is_long(value: Any) -> bool:
+    """Tell whether a number has more digits before its point than any type holds; a division would be long."""
+    return type(value) is Unrepresentable or _normalized(value).adjusted() >= MAX_DIGITS
+
+
+def _normalized(value: Any) -> Decimal:
+    """Write a number without zeros at its end; zero has the exponent 0."""
+    return EXACT.normalize(Decimal(exact(value)))
 
 
 def _pattern(keyword: str, argument: Any) -> Test | None:
@@ -166,7 +181,10 @@ def _pattern(keyword: str, argument: Any) -> Test | None:
     except UnsupportedPatternError:
         return None
     clause = f"does not match {_cut(argument)} ({keyword})"
-    return Test(keyword, argument, TEXT, Reason.NOT_ALLOWED, clause, pattern.matches, pattern.longest)
+    limit, longest = f"{pattern.longest:,} characters", pattern.longest
+    return Test(
+        keyword, argument, TEXT, Reason.NOT_ALLOWED, clause, pattern.matches, lambda text: len(text) > longest, limit
+    )
 
 
 def _choice(keyword: str, argument: Any) -> Test | None:
@@ -203,7 +221,18 @@ def _type(keyword: str, argument: Any) -> Test | None:
 def _is_whole(value: Any) -> bool:
     """Tell whether JSON Schema counts a value as an integer: 1.0 is one."""
     number = exact(value)
-    return type(number) in {int, Unrepresentable} or (type(number) is Decimal and _is_multiple(Decimal(1), number))
+    is_decimal = type(number) is Decimal
+    return type(number) in {int, Unrepresentable} or (is_decimal and number == number.to_integral_value())
+
+
+def _any_of(keyword: str, argument: Any) -> Test | None:
+    lists = alternatives(argument)
+    clause = f"has none of {_cut(', '.join(map(' with '.join, lists)))} ({keyword})"
+
+    def passes(value: Any) -> bool:
+        return any(all(name in value for name in names) for names in lists)
+
+    return Test(keyword, argument, OBJECT, Reason.MISSING, clause, passes) if lists else None
 
 
 def _content_encoding(keyword: str, argument: Any) -> Test | None:
@@ -259,4 +288,5 @@ TESTS: dict[str, Callable[[str, Any], Test | None]] = {
     "uniqueItems": _unique,
     "minProperties": partial(_size, OBJECT, operator.ge, "has less than {} members"),
     "maxProperties": partial(_size, OBJECT, operator.le, "has more than {} members"),
+    "anyOf": _any_of,
 }

@@ -32,7 +32,7 @@ _TYPES = {
 }  # fmt: skip
 # Keywords that restrict a value too; `gateway check` says that they are not enforced.
 UNENFORCED = frozenset({
-    "additionalItems", "anyOf", "contains", "dependencies", "dependentRequired", "dependentSchemas", "discriminator",
+    "additionalItems", "contains", "dependencies", "dependentRequired", "dependentSchemas", "discriminator",
     "else", "format", "if", "maxContains", "minContains", "not", "nullable", "oneOf", "patternProperties",
     "prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
 })  # fmt: skip

@@ -65,6 +65,8 @@ def _meaning(schema: Any) -> Phrase:
 def _kind(schema: Any) -> Phrase:
     if not isinstance(schema, dict):
         return ("anything",) if schema is not False else ("nothing",)
+    if schema.keys() == {"required"}:
+        return ("with ", *joined([value(name) for name in schema["required"]], " and "))
     stated = schema.get("type", "anything")
     name = " or ".join(stated) if isinstance(stated, list) else str(stated)
     items = schema.get("items")

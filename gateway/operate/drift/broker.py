@@ -47,7 +47,7 @@ def compare(installation: Installation, server: MqttServer, seconds: float, stop
 
 def _filters(installation: Installation, server: MqttServer) -> dict[str, int]:
     settings, contract = installation.settings, installation.contract
-    planned = subscriptions(contract, settings, server.name)
+    planned = subscriptions(contract, settings.is_enabled, server.name)
     return {each: max(map(settings.qos_of, streams)) for each, streams in planned.items()}
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 REASONS: dict[str | None, Reason] = {
-    "type": Reason.WRONG_TYPE, "required": Reason.MISSING, "additionalProperties": Reason.EXTRA_FIELD,
+    "type": Reason.WRONG_TYPE, "additionalProperties": Reason.EXTRA_FIELD,
+    **dict.fromkeys(["required", "anyOf"], Reason.MISSING),
     **dict.fromkeys(["enum", "const", "multipleOf", "pattern", "uniqueItems"], Reason.NOT_ALLOWED),
     **dict.fromkeys(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems",
                      "maxItems", "minProperties", "maxProperties"], Reason.OUT_OF_RANGE),
@@ -115,6 +116,9 @@ def constraints(kind: str) -> st.SearchStrategy[dict[str, Any]]:
         "object": {
             **dict.fromkeys(["minProperties", "maxProperties"], sizes),
             "const": st.sampled_from([{}, {"a": 1}, {"a": 1.0, "b": 100}]),
+            "anyOf": st.lists(
+                st.fixed_dictionaries({"required": st.lists(st.sampled_from("abnt"), min_size=1)}), min_size=1
+            ),
         },
     }
     return st.fixed_dictionaries({}, optional=own[kind])
