@@ -360,7 +360,7 @@ def _field(place: _Place, choice: Typed, *, shows_values: bool) -> dict[str, Any
 
 def _zero(leaf: Evidence, choice: Typed) -> Any:
     """The value that a device leaves out, if there is evidence that it does; else None."""
-    if choice.words or choice.is_time or choice.avro not in {"boolean", "long", "double"}:
+    if choice.words or choice.is_time or choice.avro not in ("boolean", "long", "double"):
         return None
     if choice.avro == "boolean":
         return False if leaf.trues >= types.FEWEST_FOR_ZERO and not leaf.falses else None

@@ -9,6 +9,7 @@ __all__ = ["ALL", "Installation", "Message"]
 
 ALL = [
     homes.zigbee,
+    homes.zigbee_elsewhere,
     homes.tasmota,
     homes.shelly_gen1,
     homes.shelly_gen2,

@@ -56,34 +56,27 @@ def _with_faults(machine: str) -> Any:
 
     def make(chance: random.Random, second: int) -> Any:
         value = _plain(machine)(chance, second)
-        if second == 1000:
+        if second == 300:
             value["temperature"] = str(value["temperature"])
-        if second == 2000:
+        if second == 500:
             value["temperature"] = None
         return value
 
     return make
 
 
-def _lying(machine: str, other: str) -> Any:
-    def make(chance: random.Random, second: int) -> Any:
-        return {**_plain(machine)(chance, second), "machine": other}
-
-    return make
-
-
 odd_values = Installation(
     "odd values",
-    [*_plain_sources(range(4)), Source("workshop/m4/state", 2, _with_faults("m4"))],
+    [*_plain_sources(range(4)), Source("workshop/m4/state", 1, _with_faults("m4"))],
     {"workshop/{machine}/state"},
-    traps={"a number as text once": r"/temperature.*text", "null once": r"null"},
+    traps={"a number as text once": r"(?i)text", "null once": r"null"},
 )
 
 lying_id = Installation(
     "lying id",
-    [*_plain_sources(range(7)), Source("workshop/m7/state", 2, _lying("m7", "m1"))],
+    [*_plain_sources(range(150), 20), Source("workshop/m150/state", 20, _plain("m1"))],
     {"workshop/{machine}/state"},
-    traps={"a device that lies about its id": r"workshop/m7/state"},
+    traps={"a device that lies about its id": r"another /machine"},
 )
 
 deep_topics = Installation(
@@ -97,7 +90,7 @@ deep_topics = Installation(
         )
         for number, place in enumerate(("office", "hall/east", "hall/west", "store/cold/a", "store/cold/b", "roof"))
     ],
-    {"site/{level2}/climate"},
+    {"site/{level_2}/climate", "site/hall/{level_3}/climate"},
 )
 
 junk = Installation(
@@ -149,5 +142,5 @@ unset_clock = Installation(
             "at": f"2005-01-02T00:{second // 60 % 60:02}:{second % 60:02}Z"}),
     ],
     {"workshop/{machine}/state"},
-    traps={"2005 clock": r"2005"},
+    traps={"2005 clock": r"clock is off"},
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -161,6 +162,17 @@ zigbee = Installation(
     },
     families={"zigbee2mqtt"},
     ignored=("zigbee2mqtt/bridge/", "/availability", "/set"),
+)
+
+# The same devices, with other settings: a base topic of two levels
+
+zigbee_elsewhere = Installation(
+    "zigbee2mqtt elsewhere",
+    [replace(one, topic=f"house/{one.topic}") for one in zigbee.sources],
+    {"house/zigbee2mqtt/{device}"},
+    {f"house/{topic}": payload for topic, payload in zigbee.retained.items()},
+    zigbee.families,
+    ignored=("house/zigbee2mqtt/bridge/", "/availability", "/set"),
 )
 
 # Tasmota
