@@ -24,6 +24,7 @@ from gateway.bridge.pacing import QUANTUM, Pacing, Turn
 from gateway.core.codec.event_time import NOW
 from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
 from gateway.core.gateway_clock import GatewayClock
+from gateway.core.headers import marked
 from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
@@ -93,6 +94,7 @@ class Bridge:
         self._sink = sink
         self._ledger = ledger
         self._rules = rules
+        self._clock = rules.clock
         self._drops = {NOT_ADDRESSED: (UNMAPPED, "not_addressed")}  # stream of a reading -> books, reason
         self._drops |= {name: (name, "ignored") for name in rules.ignored}
         self._pacing = rules.pacing
@@ -192,7 +194,7 @@ class Bridge:
         return min([work_at, *[source.next_action_seconds for source in self._sources]])
 
     def _can_send(self, lane: Lane) -> bool:
-        return lane.stream in self.transforms
+        return lane.stream in self.transforms and not self._clock.is_waiting
 
     def _may_refill(self, lane: Lane, now: float) -> bool:
         return self.is_reading and lane.needs_refill(now)
@@ -291,9 +293,13 @@ class Bridge:
 
     def _follow_clock(self) -> None:
         """When the machine's clock has been set, set the time of all readings that are not settled as well."""
-        if step := self._rules.clock.step():
+        was_waiting = self._clock.is_waiting
+        if step := self._clock.step():
             extra = {"step_seconds": step / 1_000, "count": self._spool.redate(step)}
             log.warning("The machine's clock was set. Readings that are not in Kafka got the new time.", extra=extra)
+        if was_waiting and not self._clock.is_waiting:
+            for lane in self.all_lanes():
+                lane.begin(self.turned_at)
 
     # --- spool to Kafka ------------------------------------------------------------------------------------------
 
@@ -314,7 +320,7 @@ class Bridge:
         self._is_batching = self._pacing.is_batching(len(self._busy), in_flight, sendable)
         for lane in list(self._busy):
             lane.recover()
-            if transform := self.transforms.get(lane.stream):
+            if self._can_send(lane):
                 if self._sink.room and self._may_refill(lane, now):
                     self._spool.load(lane, now, self._is_dead_letter if lane.holds_dead_letters else None)
                 room = min(lane.sendable(now), self._sink.room, QUANTUM)
@@ -322,12 +328,13 @@ class Bridge:
                     if lane.holds_dead_letters:
                         self._send_dead_letters(lane, room)
                     else:
-                        self._send_readings(lane, transform, room)
+                        self._send_readings(lane, self.transforms[lane.stream], room)
             if not lane.has_waiting:
                 del self._busy[lane]
 
     def _send_readings(self, lane: Lane, transform: Transform, room: int) -> None:
         taken = lane.take(room)
+        self._clock.mark(taken)
         results = transform.transform_all([entry.reading for entry in taken])
         records: Sequence[Record | list[Record]] = results.records
         entries, rest = taken[: results.readings], taken[results.readings :]
@@ -345,12 +352,15 @@ class Bridge:
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone carries no sequence number
                     monitor.note(entry.offset, entry.reading, record, self.turned_at)
+        if self._clock.has_doubts:
+            records = [_marked(record, entry) for record, entry in zip(records, entries, strict=True)]
         if len(entries) == 1 and entries[0].is_dated_now:
             records = [_dated_now(records[0])]
         lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest], self.turned_at)
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
         entries = lane.take(room)
+        self._clock.mark(entries)
         records = [self._dead_letter_record(entry, lane.name) for entry in entries]
         lane.sent(entries, self._sink.send(records, entries), self.turned_at)
 
@@ -475,6 +485,12 @@ class Bridge:
             books = self._ledger.books[entry.reading.stream]
             books.in_flight -= 1
             books.dropped["returned_to_broker" if entry.packet_id else "lost_at_stop"] += 1
+
+
+def _marked(record: Record | list[Record], entry: Entry) -> Record | list[Record]:
+    if not entry.reading.is_unsynchronised:
+        return record
+    return marked(record, entry.reading) if isinstance(record, list) else marked([record], entry.reading)[0]
 
 
 def _dated_now(record: Record | list[Record]) -> Record | list[Record]:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from gateway.contract.document import ABSENT, quoted
 from gateway.core.codec.framing import SCHEMA_ID_HEADER
-from gateway.core.dead_letter import PROPERTIES_HEADER, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, TOPIC_HEADER
+from gateway.core.dead_letter import (
+    CLOCK_HEADER,
+    PROPERTIES_HEADER,
+    QOS_HEADER,
+    RETAIN_HEADER,
+    TIME_HEADER,
+    TOPIC_HEADER,
+)
 from gateway.core.headers import OWN
 from gateway.documents.spelling import suggestion
 
@@ -55,7 +62,7 @@ def of_readings(message: Node, findings: Findings) -> frozenset[str]:
 
 def of_dead_letters(message: Node, findings: Findings) -> frozenset[str]:
     """Read the headers of the message of dead letters, and warn of those that are not declared."""
-    declared = _declared(message, OF_DEAD_LETTERS | {PROPERTIES_HEADER}, findings)
+    declared = _declared(message, OF_DEAD_LETTERS | {PROPERTIES_HEADER, CLOCK_HEADER}, findings)
     if missing := ", ".join(sorted(OF_DEAD_LETTERS - declared)):
         warning = f"Dead letters have headers that are not declared: {missing}."
         findings.warning(message.at("headers"), warning, "Declare them.")

@@ -21,6 +21,7 @@ CUT_TO = 65_536
 MAX_POINTER = 1_024  # characters
 TOPIC_HEADER, TIME_HEADER = "mqtt.topic", "gateway.received_at"
 QOS_HEADER, RETAIN_HEADER, PROPERTIES_HEADER = "mqtt.qos", "mqtt.retain", "mqtt.properties"
+CLOCK_HEADER, UNSYNCHRONISED = "gateway.clock", b"unsynchronised"
 
 
 NO_LIMITS = RecordTime()
@@ -47,6 +48,8 @@ def dead_letter_record(
     payload = reading.payload
     if reading.properties:
         headers.append((PROPERTIES_HEADER, reading.properties))
+    if reading.is_unsynchronised:
+        headers.append((CLOCK_HEADER, UNSYNCHRONISED))
     if reading.size > len(payload) or len(payload) + len(reading.properties) > payload_limit:
         headers.append(("payload.size", b"%d" % max(reading.size, len(payload))))
         headers.append(("payload.sha256", (reading.sha256 or sha256(payload).digest()).hex().encode()))

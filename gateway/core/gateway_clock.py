@@ -11,6 +11,9 @@ are not settled. On disk a row keeps the boot's id and the milliseconds, and is 
 boots only the offset that they had in the end is known, and whether the clock was synchronised then: the spool file
 keeps both for the last `MAX_BOOTS` that used it. A reading of an earlier boot that was never synchronised keeps the
 time it has.
+
+While the clock is not synchronised, nothing is sent for some time, in which the readings wait in the spool. After that
+they are sent with a mark: the header `gateway.clock`. What is sent is not called back when the clock is set later.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import structs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from gateway.core.entry import Entry
     from gateway.core.reading import Reading
 
 STEP = 1_100  # milliseconds; readings that are nearer to the present offset keep their time, as with a leap second
@@ -41,14 +45,30 @@ class GatewayClock:
     Args:
         boot: the id of this boot; b"" when there is none, and then readings on disk keep the time they have.
         read: gives the time since 1970 and since the boot, in milliseconds.
+        wait: for how many milliseconds readings wait while the clock is not synchronised.
+        is_synchronised: False when it is not yet.
     """
 
-    def __init__(self, boot: bytes = b"", read: Callable[[], tuple[int, int]] = lambda: (0, 0)) -> None:
+    def __init__(
+        self,
+        boot: bytes = b"",
+        read: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        wait: int = 0,
+        *,
+        is_synchronised: bool = True,
+    ) -> None:
         now, uptime = read()
         self.boot = boot
         self.offset = now - uptime
-        self.is_synchronised = True
+        self.wait = wait
+        self.is_synchronised = is_synchronised
+        self.is_waiting = wait > 0 and not is_synchronised
+        self.is_set_by_service = False  # a time service says when the clock is synchronised; else the first step does
+        self.asked = ""  # who says whether it is synchronised
+        self.steps = 0
+        self.has_doubts = not is_synchronised  # readings may need the mark
         self._read = read
+        self._wait_until = uptime + wait
         self._earlier: dict[bytes, Boot] = {}
 
     def now(self) -> int:
@@ -60,7 +80,19 @@ class GatewayClock:
         now, uptime = self._read()
         step = now - uptime - self.offset
         self.offset += step
-        return 0 if -STEP < step < STEP else step
+        if -STEP < step < STEP:
+            step = 0
+        else:
+            self.steps += 1
+            self.is_synchronised = self.is_synchronised or not self.is_set_by_service
+        self.is_waiting = not self.is_synchronised and uptime < self._wait_until
+        return step
+
+    def mark(self, entries: Iterable[Entry]) -> None:
+        """Mark readings of this boot that are sent while the clock is not synchronised, and only those."""
+        for entry in entries if self.has_doubts else ():
+            if not entry.is_earlier and entry.reading.is_unsynchronised == self.is_synchronised:
+                entry.reading = structs.replace(entry.reading, is_unsynchronised=not self.is_synchronised)
 
     # --- readings on disk --------------------------------------------------------------------------------------------
 
@@ -75,7 +107,9 @@ class GatewayClock:
         is_earlier = not boot or boot != self.boot
         known = self._earlier.get(boot) if is_earlier else Boot(self.offset, is_synchronised=True)
         if known is None:
+            self.has_doubts |= reading.is_unsynchronised
             return reading, is_earlier
+        self.has_doubts |= not known.is_synchronised
         at, is_unsynchronised = uptime + known.offset, not known.is_synchronised
         if -STEP < at - reading.received_at < STEP:
             at = reading.received_at

@@ -6,8 +6,10 @@ A header that the Kafka message declares gets its value from
     mqtt.content_type, mqtt.correlation_data         these properties of the PUBLISH
     any other name                                   the user property of that name, if the MQTT message declares it too
 
-`mqtt.topic`, which differs from topic to topic, is added by the transform. These names are reserved: a user property
-with one of them is never read, so a device cannot forge them.
+`mqtt.topic`, which differs from topic to topic, is added by the transform. `gateway.clock` marks all records of a
+reading that arrived while the gateway's clock was not synchronised, whether it is declared or not: a consumer cannot
+see otherwise that their time may be wrong by years. These names are reserved: a user property with one of them is never
+read, so a device cannot forge them.
 
 A user property that occurs several times becomes as many headers, in its order: MQTT and Kafka both allow it, and
 choosing one would lose the others. An absent one is left out; if the Kafka message requires it, the reading is a dead
@@ -19,25 +21,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from gateway.core.codec.validation_error import ValidationError, shown
-from gateway.core.dead_letter import CUT_TO, QOS_HEADER, RETAIN_HEADER, TIME_HEADER, TOPIC_HEADER, flag, iso
+from gateway.core.dead_letter import (
+    CLOCK_HEADER,
+    CUT_TO,
+    QOS_HEADER,
+    RETAIN_HEADER,
+    TIME_HEADER,
+    TOPIC_HEADER,
+    UNSYNCHRONISED,
+    flag,
+    iso,
+)
 from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA, MalformedPropertiesError, parse
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.core.mqtt_properties import Property
-    from gateway.core.reading import Headers, Reading
+    from gateway.core.reading import Headers, Reading, Record
 
 CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER = "mqtt.content_type", "mqtt.correlation_data"
 OF_PUBLISH = {CONTENT_TYPE: CONTENT_TYPE_HEADER, CORRELATION_DATA: CORRELATION_DATA_HEADER}
-OWN = frozenset({TOPIC_HEADER, TIME_HEADER, QOS_HEADER, RETAIN_HEADER, *OF_PUBLISH.values()})
+OWN = frozenset({TOPIC_HEADER, TIME_HEADER, QOS_HEADER, RETAIN_HEADER, CLOCK_HEADER, *OF_PUBLISH.values()})
 _KNOWN: dict[str, Callable[[Reading], bytes]] = {
     TIME_HEADER: lambda reading: iso(reading.received_at),
     QOS_HEADER: lambda reading: b"%d" % reading.qos,
     RETAIN_HEADER: lambda reading: flag(is_set=reading.retain),
 }
+
+
+def marked(records: Sequence[Record], reading: Reading) -> list[Record]:
+    """Mark the records of a reading that arrived while the gateway's clock was not synchronised."""
+    mark = [(CLOCK_HEADER, UNSYNCHRONISED)] * reading.is_unsynchronised
+    return [structs.replace(record, headers=[*record.headers, *mark]) for record in records]
 
 
 def carried(declared: frozenset[str], user_properties: frozenset[str]) -> frozenset[str]:

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gateway.core.gateway_clock import GatewayClock
 from gateway.mqtt.source import Link
 from gateway.observe.peer_state import Health, PeerState
 from gateway.text import with_config
@@ -46,6 +47,7 @@ class HealthCheck:
     registry: Callable[[], Sequence[PeerState]]
     topics: set[str]  # Kafka topics that must exist
     config: Path | None = None  # the gateway.yaml that commands name
+    clock: GatewayClock = field(default_factory=GatewayClock)
     _kafka: PeerState = field(default=PeerState("kafka", "unknown", "not asked yet"), init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
     _thread: threading.Thread = field(default_factory=threading.Thread, init=False)
@@ -53,7 +55,7 @@ class HealthCheck:
     def __call__(self) -> Health:
         """Give the present health."""
         peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *self.registry())
-        states = (*peers, *_spool_states(self.spool), *_lane_states(self.bridge))
+        states = (*peers, *_clock_states(self.clock), *_spool_states(self.spool), *_lane_states(self.bridge))
         states = tuple(replace(state, detail=with_config(state.detail, self.config)) for state in states)
         is_alive = time.monotonic() - self.bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.is_fine for state in states), states)
@@ -86,6 +88,12 @@ def _mqtt_state(source: MqttSource) -> PeerState:
     if source.denied:
         return PeerState(source.name, "denied", source.detail)
     return PeerState(source.name, "ok")
+
+
+def _clock_states(clock: GatewayClock) -> list[PeerState]:
+    who = f"not synchronised, says {clock.asked}" if clock.asked else "no time service answers"
+    detail = f"{who}; readings wait in the spool for the right time, {clock.wait / 1000:g} s at most"
+    return [PeerState("clock", "waiting", detail)] if clock.is_waiting else []
 
 
 def _spool_states(spool: Spool) -> list[PeerState]:

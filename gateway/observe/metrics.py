@@ -7,7 +7,7 @@ by the contract: streams, servers and reasons, never a topic or a machine.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway import __version__
+from gateway.core.gateway_clock import GatewayClock
 from gateway.mqtt.source import Link
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class GatewayCollector:
     spool: Spool
     now: Callable[[], float]
     health: Callable[[], Health]
+    clock: GatewayClock = field(default_factory=GatewayClock)
 
     def collect(self) -> Iterable[Metric]:
         """Read all metrics."""
@@ -88,6 +90,11 @@ class GatewayCollector:
         yield from self._links()
         yield from self._lag()
         yield from self._sizes()
+        clock = self.clock
+        text = "1 while the machine's clock counts as synchronised; 0: readings wait, or are marked."
+        yield GaugeMetricFamily("gateway_clock_synchronised", text, value=clock.is_synchronised)
+        text = "Times that the machine's clock was set while the gateway ran."
+        yield CounterMetricFamily("gateway_clock_steps", text, value=clock.steps)
         yield _gauge("gateway_build_info", "The running version; always 1.", ["version"], [([__version__], 1)])
 
     def _states(self) -> Iterable[Metric]:

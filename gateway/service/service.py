@@ -33,7 +33,7 @@ from gateway.observe.metrics import GatewayCollector, exposition
 from gateway.observe.status_page import StatusPage
 from gateway.service import memory
 from gateway.service.credentials import KafkaCredentials
-from gateway.service.machine_clock import machine_clock
+from gateway.service.machine_clock import MachineClock
 from gateway.service.record_times import RecordTimes
 from gateway.service.schema_ids import SchemaIdResolver
 from gateway.service.systemd import Notifier
@@ -69,6 +69,7 @@ class Service:
     record_times: RecordTimes
     schema_ids: SchemaIdResolver
     credentials: KafkaCredentials
+    clock: MachineClock
     http: HttpServer | None  # metrics and health; None if switched off
     notifier: Notifier
 
@@ -86,6 +87,7 @@ class Service:
         self.record_times.start(self.bridge.new_transforms.put)
         self.schema_ids.start()
         self.credentials.start()
+        self.clock.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
         log.info("The gateway has started.", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
 
@@ -104,9 +106,11 @@ class Service:
         self.schema_ids.stop()
         self.record_times.stop()
         self.credentials.stop()
+        self.clock.stop()
         self.bridge.is_reading = False  # 1. receive nothing new
         until = time.monotonic() + DRAIN_SECONDS
-        while not self.bridge.is_idle and time.monotonic() < until:  # 2. let Kafka acknowledge what it can
+        # 2. let Kafka acknowledge what it can
+        while not self.bridge.is_idle and not self.clock.is_waiting and time.monotonic() < until:
             self.bridge.run_once()
         run_each(
             self.bridge.store,  # 3. write the rest to disk, and acknowledge it to the brokers
@@ -150,7 +154,7 @@ def build(
     payload_limit = sink.record_limit - RECORD_OVERHEAD
 
     ledger = Ledger([*dead_letter_topics, *contract.ignored])
-    clock = machine_clock()
+    clock = MachineClock(settings.clock.wait)
     sources = _sources(contract, settings, filters, payload_limit, clock.now)
     retained = RetainedMessages(settings.mqtt.retained)
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
@@ -167,14 +171,14 @@ def build(
         file = on_failure.enter_context(SpoolFile(settings.resolve(settings.spool.path), clock=clock))
         spool = Spool(_policy(settings), ledger, file)
         bridge = Bridge(sources, spool, sink, ledger, rules)
-        health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics, settings.file)
-        collector = GatewayCollector(ledger, sources, spool, time.time, health)
+        health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics, settings.file, clock)
+        collector = GatewayCollector(ledger, sources, spool, time.time, health, clock)
         http = None
         if settings.http.listen:
             status = StatusPage(contract.title, health, collector.collect)
             http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
         on_failure.pop_all()
-    return Service(sources, bridge, ledger, record_times, schema_ids, credentials, http, Notifier(environ))
+    return Service(sources, bridge, ledger, record_times, schema_ids, credentials, clock, http, Notifier(environ))
 
 
 def _dead_letter_topics(streams: list[Stream]) -> dict[str, str]:

@@ -120,6 +120,12 @@ class HttpSettings(_Settings):
     listen: values.Listen = "127.0.0.1:9464"
 
 
+class ClockSettings(_Settings):
+    """For how many seconds readings wait while the clock is not synchronised; None: 120 without a real-time clock."""
+
+    wait: values.Wait | None = None
+
+
 class LogSettings(_Settings):
     """The level and format of the log."""
 
@@ -187,6 +193,7 @@ class Settings(_Settings):
     streams: Annotated[dict[str, Annotated[StreamSettings, values.Section]], values.Section] = {}
     spool: Annotated[SpoolSettings, values.Section] = SpoolSettings()
     http: Annotated[HttpSettings, values.Section] = HttpSettings()
+    clock: Annotated[ClockSettings, values.Section] = ClockSettings()
     log: Annotated[LogSettings, values.Section] = LogSettings()
     mqtt: Annotated[MqttSettings, values.Section] = MqttSettings()
     workers: Annotated[WorkersSettings, values.Section] = WorkersSettings()

@@ -52,6 +52,7 @@ def parse_size(value: object) -> int:
 
 SMALLEST_SIZE: Final = 256 * 2**10  # some hundred readings
 LONGEST_AFTER_SECONDS: Final = 3_600.0
+LONGEST_WAIT_SECONDS: Final = 86_400.0
 
 
 def _check_size(size: int) -> int:
@@ -67,6 +68,15 @@ def _check_after(seconds: float) -> float:
         raise wrong(
             "Readings would wait in memory only for more than an hour.",
             "Write a number with a unit, such as 5s, and at most 1h.",
+        )
+    return seconds
+
+
+def _check_wait(seconds: float) -> float:
+    if seconds > LONGEST_WAIT_SECONDS:
+        raise wrong(
+            "Readings would wait for the time for more than a day.",
+            "Write a number with a unit, such as 2m, and at most 1d; 0 for no wait.",
         )
     return seconds
 
@@ -201,6 +211,7 @@ def _split_names(value: object) -> object:
 Section = BeforeValidator(_empty_section)
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 After = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_after)]
+Wait = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_wait)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]

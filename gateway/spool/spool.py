@@ -194,8 +194,7 @@ class Spool:
         held = {entry.offset: entry for entry in (*self._log, *self._stored.values())}
         moved = [entry for entry in held.values() if not entry.is_settled and not entry.is_earlier]
         for entry in moved:
-            at = entry.reading.received_at + step
-            entry.reading = structs.replace(entry.reading, received_at=at, is_unsynchronised=False)
+            entry.reading = structs.replace(entry.reading, received_at=entry.reading.received_at + step)
         for lane in (*self._lanes, *self._dead_lanes):
             lane.disk_since += step
         return len(moved)

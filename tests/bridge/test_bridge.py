@@ -21,6 +21,7 @@ from gateway.bridge.bridge import LONGEST_WAIT_SECONDS, Bridge, Rules
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn, Wait
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.entry import Entry
+from gateway.core.gateway_clock import GatewayClock
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
 from gateway.core.retained import RetainedMessages
@@ -146,6 +147,7 @@ class Plant:
         with_ids: False when no schema id is known yet.
         sequence: pointer to the number that counts, for all streams.
         pacing: how long the loop waits.
+        clock: that dates the readings.
         producer: librdkafka's properties.
     """
 
@@ -160,6 +162,7 @@ class Plant:
         with_ids: bool = True,
         sequence: str | None = None,
         pacing: Pacing = PACING,
+        clock: GatewayClock | None = None,
         **producer: Any,
     ) -> None:
         quick = {"topic.metadata.propagation.max.ms": 200, "linger.ms": 0, "batch.num.messages": 20}
@@ -173,7 +176,8 @@ class Plant:
         counters = {name: self.ledger.books[name].continuity for name in streams if sequence}
         monitors = {name: SequenceMonitor(counter, None, is_numbered=True) for name, counter in counters.items()}
         retained = RetainedMessages("once")
-        rules = Rules(topics, LIMIT, retained, monitors, pacing, ignored=IGNORED)
+        clock = clock or GatewayClock()
+        rules = Rules(topics, LIMIT, retained, monitors, pacing, ignored=IGNORED, clock=clock)
         self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, rules)
         self._streams = streams
         self._sequence = sequence
@@ -1014,3 +1018,83 @@ def test_turn_waits_as_long_as_nothing_is_to_do(kafka: Kafka, topic: NewTopic, p
         return time.monotonic() - started < LONGEST_WAIT_SECONDS
 
     assert any(map(wakes, range(1, 20))), "none of them waited: a loaded machine can delay one turn, not all"
+
+
+PAST, STEP = 1_451_606_400_000, 300_000_000_000  # 2016-01-01, and ten years
+MARK = ("gateway.clock", b"unsynchronised")
+
+
+class SetClock(GatewayClock):
+    """A clock that starts in 2016, and that a test sets; `uptime` is in milliseconds."""
+
+    def __init__(self, wait: int) -> None:
+        self.uptime, self.epoch = 9_000, PAST
+        super().__init__(b"b" * 16, lambda: (self.epoch + self.uptime, self.uptime), wait, is_synchronised=False)
+
+    def age(self, uptime: int) -> int:
+        """How long ago the time was that this clock showed then, for `publish`."""
+        return time.time_ns() // 1_000_000 - self.offset - uptime
+
+
+@pytest.mark.parametrize("with_file", [False, True])
+def test_turn_sends_nothing_before_the_clock_is_set(
+    cluster: MockCluster,
+    plants: Callable[..., Plant],
+    tmp_path: Path,
+    with_file: bool,  # noqa: FBT001 - the column of the table
+) -> None:
+    """Readings and dead letters of 2016 wait, in memory and with most on disk only; all arrive with the right time."""
+    clock = SetClock(60_000)
+    with SpoolFile(tmp_path / "spool.db", clock=clock) as file:
+        more = {"file": file, "memory": 3_000} if with_file else {}
+        plant = plants(cluster.bootstrap, ["one"], "dead", clock=clock, **more)
+        sent = range(10, 22)
+        for number in sent:
+            clock.uptime += 1_000
+            plant.source.publish("one", payload(number) if number % 3 else b"{}", age=clock.age(clock.uptime))
+            plant.bridge.run_once()
+        is_acknowledged = plant.source.acknowledged == plant.source.published
+        assert [is_acknowledged, plant.bridge.lanes["one"].has_backlog] == [with_file, with_file]
+        assert plant.sink.in_flight == 0
+        clock.epoch += STEP
+        deadline = time.monotonic() + 40
+        while any(lane.held or lane.has_backlog for lane in plant.bridge.all_lanes()):
+            assert time.monotonic() < deadline, plant.ledger.totals()
+            plant.bridge.run_once()
+        assert plant.figures("one") == (8, {Reason.MISSING: 4}, {})
+    arrived = {number: PAST + STEP + 9_000 + 1_000 * (number - 9) for number in sent}
+    for topic, numbers in (("one", [n for n in sent if n % 3]), ("dead", [n for n in sent if not n % 3])):
+        found = sorted(records(cluster.bootstrap, topic, len(numbers)), key=lambda each: each.timestamp)
+        assert all(abs(each.timestamp - arrived[number]) < 1_000 for each, number in zip(found, numbers, strict=True))
+        assert not any(MARK in each.headers for each in found)
+
+
+def test_turn_marks_what_it_sends_before_the_clock_is_set(cluster: MockCluster, plants: Callable[..., Plant]) -> None:
+    """Without a wait, and after one; what arrives later has no mark."""
+    clock = SetClock(0)
+    plant = plants(cluster.bootstrap, ["one"], "dead", clock=clock)
+    plant.source.publish("one", payload(1), age=clock.age(9_000))
+    plant.source.publish("one", b"{}", age=clock.age(9_000))
+    plant.settle()
+    clock.epoch += STEP
+    plant.source.publish("one", payload(2))
+    plant.source.publish("one", b"{}")
+    plant.settle()
+    for topic in ("one", "dead"):
+        first, second = sorted(records(cluster.bootstrap, topic, 2), key=lambda each: each.timestamp)
+        assert (first.timestamp // 1_000, first.headers.count(MARK)) == (PAST // 1_000 + 9, 1)
+        assert second.headers.count(MARK) == 0
+
+
+def test_turn_ends_the_wait_without_a_complaint(cluster: MockCluster, plants: Callable[..., Plant]) -> None:
+    """Lanes that waited for the clock are not taken for blocked ones."""
+    clock = SetClock(100_000)
+    plant = plants(cluster.bootstrap, ["one"], "dead", clock=clock)
+    plant.source.publish("one", payload(1), age=clock.age(9_000))
+    plant.bridge.lanes["one"].begin(time.monotonic() - 1_000)
+    plant.bridge.run_once()
+    assert plant.bridge.lanes["one"].held == 1
+    clock.uptime += 100_000
+    plant.settle()
+    assert plant.blocked_reason == {}
+    assert [MARK in each.headers for each in records(cluster.bootstrap, "one", 1)] == [True]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from gateway.core.entry import Entry
 from gateway.core.gateway_clock import MAX_BOOTS, STEP, GatewayClock
 from gateway.core.reading import Reading
 
@@ -118,3 +119,55 @@ def test_saved_holds_the_last_boots_only() -> None:
         clock.restore(saved)
         saved = clock.saved()
     assert list(saved) == [(b"%16d" % number).hex() for number in range(MAX_BOOTS, 2 * MAX_BOOTS)]
+
+
+def waiting(times: Times, wait: int = 60_000) -> GatewayClock:
+    return GatewayClock(BOOT, times, wait, is_synchronised=False)
+
+
+def test_step_ends_the_wait_after_its_time() -> None:
+    times = Times()
+    clock = waiting(times)
+    times.pass_by(59_999)
+    assert (clock.step(), clock.is_waiting) == (0, True)
+    times.pass_by(1)
+    assert (clock.step(), clock.is_waiting, clock.is_synchronised) == (0, False, False)
+
+
+@pytest.mark.parametrize("is_set_by_service", [False, True])
+def test_step_ends_the_wait_when_the_clock_is_set(is_set_by_service: bool) -> None:  # noqa: FBT001 - the column of the table
+    """A time service may take several steps until it says that the clock is right; without one the first step does."""
+    times = Times()
+    clock = waiting(times)
+    clock.is_set_by_service = is_set_by_service
+    times.pass_by(5, YEARS)
+    assert (clock.step(), clock.is_waiting) == (YEARS, is_set_by_service)
+    clock.is_synchronised = True
+    assert (clock.step(), clock.is_waiting, clock.steps) == (0, False, 1)
+
+
+def test_mark_is_for_what_is_sent_while_the_clock_is_not_synchronised() -> None:
+    """It goes when a reading is sent again later; readings of an earlier boot keep theirs."""
+    clock = waiting(Times(), 0)
+    doubted = structs.replace(reading(2), is_unsynchronised=True)
+    entries = [Entry(reading(1), None, 1), Entry(reading(2), None, 2, is_earlier=True)]
+    entries.append(Entry(doubted, None, 3, is_earlier=True))
+    assert (clock.has_doubts, clock.is_waiting) == (True, False)
+    clock.mark(entries)
+    assert [each.reading.is_unsynchronised for each in entries] == [True, False, True]
+    clock.is_synchronised = True
+    clock.mark(entries)
+    assert [each.reading.is_unsynchronised for each in entries] == [False, False, True]
+    trusted = GatewayClock(BOOT, Times())
+    trusted.mark(entries)
+    assert not trusted.has_doubts
+
+
+def test_dated_notes_that_a_reading_needs_the_mark() -> None:
+    before = waiting(Times())
+    row = before.stamp(reading(PAST))
+    later = GatewayClock(OTHER, Times())
+    later.restore(before.saved())
+    assert not later.has_doubts
+    assert later.dated(reading(PAST), *row[:2])[0].is_unsynchronised
+    assert later.has_doubts

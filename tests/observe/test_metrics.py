@@ -51,6 +51,8 @@ PROMISED = {
     "gateway_mqtt_connects": {"server"},
     "gateway_mqtt_sessions_lost": {"server"},
     "gateway_build_info": {"version"},
+    "gateway_clock_synchronised": set(),
+    "gateway_clock_steps": set(),
     "gateway_ready": set(),
     "gateway_peer_ready": {"peer"},
 }

@@ -41,6 +41,7 @@ WRONG: dict[str, Values] = {
     "streams.receiveDoors.qos": ("one", 1.5, True, [], -1, 2, 3),
     "http.listen": (5, True, [], {}, "", "localhost", "a:1,b:2", "127.0.0.1:99999"),
     "spool.after": (*QUANTITY, "2h"),
+    "clock.wait": (*QUANTITY, "2d"),
     "spool.memory": (*QUANTITY, 0, 1.5, 1, "100KiB"),
     "spool.limit": (*QUANTITY, 0, 1.5, 5, "100KiB"),
     "use_servers": (5, True, {}, [5], [[]]),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from gateway.core.dead_letter import PROPERTIES_HEADER
+from gateway.core.dead_letter import CLOCK_HEADER, PROPERTIES_HEADER, UNSYNCHRONISED
 from gateway.core.reading import Reading
 from gateway.errors import GatewayError
 from gateway.text import cut, printable
@@ -168,6 +168,7 @@ def stored_dead_letter(record: Message) -> StoredDeadLetter:
         values.get("mqtt.retain") == b"true",
         size=_number(values.get("payload.size", b""), -1),
         properties=values.get(PROPERTIES_HEADER, b""),
+        is_unsynchronised=values.get(CLOCK_HEADER) == UNSYNCHRONISED,
     )
     return StoredDeadLetter(
         Place(record.topic() or "", record.partition() or 0, record.offset() or 0),

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.core.headers import marked
 from gateway.core.reading import DeadLetter, IgnoredReading, Reason, Record
 from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
@@ -105,9 +106,9 @@ class Revalidator:
             case IgnoredReading():
                 return Undecidable("ignored", "The contract ignores such messages now.")
             case Record() as record:
-                return Fits(stream, (record,))
+                return Fits(stream, tuple(marked([record], dead_letter.reading)))
             case records:
-                return Fits(stream, tuple(records))
+                return Fits(stream, tuple(marked(records, dead_letter.reading)))
 
     def _stream_of(self, dead_letter: StoredDeadLetter) -> str:
         topic, former = dead_letter.reading.topic, self._contract.streams.get(dead_letter.reading.stream)

@@ -4,6 +4,9 @@ A Raspberry Pi has no battery-backed clock: it starts in the past, and until NTP
 valid yet and the timestamps of readings are wrong. The registry's HTTP Date header tells the time, to the second, with
 any status. Without a registry Kafka's newest records are used: if one is from the future, this clock is behind, or its
 producer's is ahead.
+
+The first finding says what the gateway goes by: whether a time service has set the clock, who says so, and for how long
+readings wait at a start when it has not (`service/time_service.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from gateway.errors import Finding
 from gateway.operate.topics import wanted
+from gateway.service import time_service
 from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 
@@ -28,15 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.installation import Installation
+    from gateway.service.time_service import Answer
 
-PLACE, WHAT = "clock", "this machine's"
+PLACE, WHAT, SYNCHRONISED = "clock", "this machine's", "synchronised"
 FAR_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 FIX = "Set it and keep it synchronized: `timedatectl set-ntp true`."
 
 
 def examine(installation: Installation) -> Iterator[Finding]:
-    """Compare the clock with the registry's, or with Kafka's newest records."""
+    """Say whether the clock is synchronised, and compare it with the registry's, or with Kafka's newest records."""
+    yield synchronisation(time_service.ask(), installation.settings.clock.wait, has_rtc=time_service.has_rtc())
     kafka = installation.contract.kafka
     registry = installation.settings.server(kafka.name).registry
     date = _date(registry.url or kafka.registry_url or "", registry.ca_file, installation)
@@ -47,6 +53,19 @@ def examine(installation: Installation) -> Iterator[Finding]:
     else:
         text = "no registry answers with the time, and no record in Kafka is from the future"
         yield Finding.at(PLACE, WHAT, "unknown", text)
+
+
+def synchronisation(answer: Answer, wait_seconds: float | None, *, has_rtc: bool) -> Finding:
+    """Say whether the clock is synchronised, and what the gateway does while it is not."""
+    found = time_service.stance(answer, wait_seconds, has_rtc=has_rtc)
+    said = f"{answer.who} says that it is {'' if answer.is_synchronised else 'not '}synchronised"
+    text = f"{said if answer.who else 'no time service answers'}; {'with' if has_rtc else 'without'} a real-time clock"
+    if answer.is_synchronised:
+        return Finding.at(PLACE, SYNCHRONISED, "ok", text)
+    if found.is_trusted:
+        return Finding.at(PLACE, SYNCHRONISED, "unknown", f"{text}; readings do not wait and are not marked")
+    text = f"{text}; readings wait {found.wait_seconds:g} s for it after the start, then they go marked"
+    return Finding.at(PLACE, SYNCHRONISED, "warning", text, FIX)
 
 
 def compare(other: str, ahead_seconds: float) -> Finding:
