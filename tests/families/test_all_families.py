@@ -6,6 +6,7 @@ Each message has one place, in order of its key, and the ledger balances.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.stack.kafka import Kafka
     from tests.stack.registry import Registry
 
+COUNTER = re.compile(r' "x-counter": \{[^{}]*\},')
 TIMES = 3  # that each payload of the tables is published
 
 
@@ -31,6 +33,8 @@ def test_every_message_of_all_families_has_its_place(
 ) -> None:
     path = tmp_path / "asyncapi.yaml"
     families.add([families.family(name) for name in families.names()], path, [])
+    for schema in tmp_path.glob("*.avsc"):  # the tables have readings of many meters under one key
+        schema.write_text(COUNTER.sub("", schema.read_text()))
     path.write_text(path.read_text().replace("gateway-dead-letters", "families-dead-letters"))
     outcomes = Outcomes(path)
     messages = [(row.topic, row.payload.encode()) for name in families.names() for row in table(HERE / f"{name}.yaml")]

@@ -20,6 +20,17 @@ def blocks(section: str, language: str) -> list[list[str]]:
     return [body.splitlines() for body in re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)]
 
 
+def joined(lines: list[str]) -> list[str]:
+    """The messages of a block: a telegram has several lines, the last of which begins with `!`."""
+    messages: list[str] = []
+    for line in lines:
+        if messages and " /" in messages[-1] and "\n!" not in messages[-1]:
+            messages[-1] += f"\n{line}"
+        else:
+            messages.append(line)
+    return messages
+
+
 def test_the_page_has_every_family() -> None:
     assert sorted(SECTIONS) == families.names()
     assert re.findall(r"^\| \[`([a-z0-9-]+)`\]", PAGE, re.MULTILINE) == families.names()
@@ -33,7 +44,7 @@ def test_the_messages_of_a_section_become_its_records(name: str) -> None:
     outcomes = outcomes_of(contract_of(name))
     for messages, records in zip(published, shown, strict=True):
         expected = [json.loads(line) for line in records]
-        for message in messages:
+        for message in joined(messages):
             topic, _, payload = message.partition(" ")
             made = outcomes.of(topic, payload.encode())
             own = [expected.pop(0) for _ in made] if isinstance(made, list) else []

@@ -19,8 +19,8 @@ HERE = Path(__file__).parent
 NAMES = families.names()
 PARTS = {name: dict(families.family(name).parts()) for name in NAMES}
 MOST_LINES = 40
-LONG = {"shelly-gen2": 160}  # one of its 16 components at least, which takes a message for each
-EXAMPLES = re.compile(r"^( *)examples:.*\n(?:\1 +.*\n)*", re.MULTILINE)
+LONG = {"shelly-gen2": 160, "dsmr-p1": 60}  # a message for each of 16 components; the units of 30 codes
+EXAMPLES = re.compile(r"^( *)examples:.*\n(?:(?:\1 +.*)?\n)*", re.MULTILINE)
 
 
 def table(path: Path) -> list[Published]:
