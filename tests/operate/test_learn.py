@@ -67,7 +67,8 @@ def test_learn_proposes_a_contract_from_what_a_broker_publishes(mosquitto: Start
         thread.join()
     assert done.returncode == 0, done.stderr
     assert "receiveFactoryTemperature factory/{machine}/temperature: " in done.stdout
-    assert "on 3 topics; 100.0 % fit the proposal" in done.stdout
+    assert " on 3 topics." in done.stdout
+    assert " of these fit (100.0 %)." in done.stdout
     channel = contract(tmp_path)["channels"]["factoryTemperature"]
     assert channel["parameters"]["machine"]["location"] == "$message.payload#/machine"
     assert channel["tags"] == [{"name": "learned"}]

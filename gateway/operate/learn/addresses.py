@@ -3,8 +3,10 @@
 Topics are a tree by level. From its ends upwards, siblings whose topics go on alike and whose payloads look alike
 become one parameter; a single level does if it looks like an identifier. These stay literal:
 
-- siblings of bare values that are named after what they measure, as temperature and humidity: each is a stream;
+- siblings of bare values that are all named after what they measure, as temperature and humidity: each is a stream;
 - siblings that go on in other levels, or whose payloads look different.
+
+Topics that differ in depth, and look and end alike, have a parameter of several levels.
 
 Where a level has several kinds of siblings that would be parameters, each becomes partly literal (`door-{device}`), if
 their names begin differently, else all become one parameter: then their address has several messages.
@@ -13,6 +15,7 @@ their names begin differently, else all become one parameter: then their address
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.address import Level
@@ -34,9 +37,10 @@ Suffix = tuple[Level, ...]
 class Place(NamedTuple):
     """A topic, as far as addresses depend on it."""
 
-    levels: tuple[str, ...]
+    levels: tuple[str, ...]  # the last one may have slashes, where a description says that it is one name
     classes: frozenset[int]  # what its payloads look like
-    is_bare: bool = False  # they are bare values
+    is_bare: bool = False  # they are bare values, or objects of one member
+    is_device: bool = False  # a description says that the last level is the name of a device
 
 
 def addresses(places: Iterable[Place]) -> dict[Suffix, list[Place]]:
@@ -64,7 +68,9 @@ def _alike(one: frozenset[tuple[str, str]], union: set[tuple[str, str]]) -> bool
 
 
 def _below(places: Sequence[Place], depth: int) -> dict[Suffix, list[Place]]:
-    found: dict[Suffix, list[Place]] = {}
+    found = _many_levels(places, depth)
+    several = {place for each in found.values() for place in each}
+    places = [place for place in places if place not in several]
     by_name: dict[str, list[Place]] = {}
     for place in places:
         if len(place.levels) == depth:
@@ -78,7 +84,24 @@ def _below(places: Sequence[Place], depth: int) -> dict[Suffix, list[Place]]:
             parts = [_below([place for name in names for place in by_name[name]], depth + 1)]
         for part in parts:
             for suffix, members in part.items():
-                found.setdefault((level, *suffix), []).extend(members)
+                is_multi = level.name is not None and any("/" in name for name in names)
+                found.setdefault((level._replace(is_multi=is_multi), *suffix), []).extend(members)
+    return found
+
+
+def _many_levels(places: Sequence[Place], depth: int) -> dict[Suffix, list[Place]]:
+    """Find topics below a level that differ in depth, and look and end alike."""
+    by_end: dict[tuple[str, frozenset[int]], list[Place]] = {}
+    ends = Counter(place.levels[-1] for place in places if len(place.levels) > depth + 1)
+    for place in places if depth else ():
+        end = place.levels[-1] if ends[place.levels[-1]] > 1 else ""
+        if not place.is_bare and len(place.levels) > depth + bool(end):
+            by_end.setdefault((end, place.classes), []).append(place)
+    found: dict[Suffix, list[Place]] = {}
+    for (end, _), each in by_end.items():
+        if len({len(one.levels) for one in each}) > 1 and len({one.levels[depth] for one in each}) > 1:
+            suffix = (PARAMETER._replace(is_multi=True), *([Level(end)] if end else []))
+            found.setdefault(suffix, []).extend(each)
     return found
 
 
@@ -122,11 +145,13 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _is_parameter(names: list[str], below: dict[str, dict[Suffix, list[Place]]], depth: int) -> bool:
+    if all(place.is_device for name in names for each in below[name].values() for place in each):
+        return True
     are_identifiers = all(map(IDENTIFIER.search, names))
     if len(names) == 1:
         return are_identifiers and depth > 0
     is_bare = all(place.is_bare for name in names for place in below[name].get((), ()))
-    if is_bare and all(() in below[name] for name in names) and any(map(is_measure, names)):
+    if is_bare and all(() in below[name] for name in names) and all(map(is_measure, names)):
         return False
     return are_identifiers or depth > 0 or len(names) >= FEWEST_SYSTEMS
 

@@ -6,12 +6,14 @@ The same streams give the same bytes: nothing here depends on the time, on the m
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from gateway.core.codec.validation_error import pointer as pointer_of
-from gateway.operate.learn.proposal import PAYLOAD
+from gateway.operate.learn.proposal import is_text
+from gateway.operate.learn.record import PARAMETER, PAYLOAD
 from gateway.operate.learn.types import pascal
 
 if TYPE_CHECKING:
@@ -52,9 +54,8 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def contract_text(streams: Iterable[Stream], site: Site, *, tagged: bool = True) -> str:
-    """Write asyncapi.yaml."""
-    streams = list(streams)
+def contract_text(streams: list[Stream], ignored: list[str], site: Site) -> str:
+    """Write asyncapi.yaml; `ignored` are addresses whose messages are not wanted."""
     document = {
         "asyncapi": "3.1.0",
         "info": {
@@ -63,8 +64,8 @@ def contract_text(streams: Iterable[Stream], site: Site, *, tagged: bool = True)
             "description": "Proposed by `gateway learn` from what a broker's devices published. Read it before use.",
         },
         "servers": _servers(site),
-        "channels": _channels(streams, tagged=tagged),
-        "operations": _operations(streams),
+        "channels": _channels(streams) | _ignored_channels(ignored),
+        "operations": _operations(streams) | _ignored_operations(ignored),
         "components": _components(streams),
     }
     return yaml.dump(
@@ -111,10 +112,10 @@ def _servers(site: Site) -> dict[str, Any]:
     }
 
 
-def _channels(streams: list[Stream], *, tagged: bool) -> dict[str, Any]:
+def _channels(streams: list[Stream]) -> dict[str, Any]:
     channels: dict[str, Any] = {}
     for stream in streams:
-        channels[camel(stream.name)] = _channel(stream, tagged=tagged)
+        channels[camel(stream.name)] = _channel(stream)
         for one in stream.messages:
             channels[f"{camel(one.name)}Topic"] = {
                 "address": one.topic,
@@ -131,20 +132,36 @@ def _channels(streams: list[Stream], *, tagged: bool) -> dict[str, Any]:
     return channels
 
 
-def _channel(stream: Stream, *, tagged: bool) -> dict[str, Any]:
+def _channel(stream: Stream) -> dict[str, Any]:
     parameters = {}
     for one in stream.parameters:
         location = {"location": f"{PAYLOAD}{pointer_of(one.pointer)}"} if one.pointer else {}
-        parameters[one.name] = {"description": "Level of the topic.", **location, "examples": [one.example]}
+        multi = {"x-multi-level": True} if one.is_multi else {}
+        parameters[one.name] = {"description": "Level of the topic.", **multi, **location, "examples": [one.example]}
     return {
         "address": stream.address,
-        **({"description": " ".join(stream.notes)} if stream.notes else {}),
         "servers": [_ref("servers", "broker")],
         **({"parameters": parameters} if parameters else {}),
         "messages": {
             camel(one.name): _ref("components", "messages", f"{camel(one.name)}Json") for one in stream.messages
         },
-        **({"tags": [LEARNED]} if tagged else {}),
+        "tags": [LEARNED],
+    }
+
+
+def _ignored_channels(ignored: list[str]) -> dict[str, Any]:
+    channels: dict[str, Any] = {}
+    for number, address in enumerate(ignored, start=1):
+        names = re.findall(r"\{(\w+)\}", address)
+        parameters = {"parameters": {name: {"x-multi-level": True} for name in names}} if names else {}
+        channels[f"ignored{number}"] = {"address": address, "servers": [_ref("servers", "broker")], **parameters}
+    return channels
+
+
+def _ignored_operations(ignored: list[str]) -> dict[str, Any]:
+    return {
+        f"ignore{number}": {"action": "receive", "channel": _ref("channels", f"ignored{number}"), "x-ignored": True}
+        for number in range(1, len(ignored) + 1)
     }
 
 
@@ -175,7 +192,7 @@ def _components(streams: list[Stream]) -> dict[str, Any]:
                 "schema": {"$ref": f"{one.name}.avsc"},
             }
             messages[f"{camel(one.name)}Json"] = _mqtt_message(stream, one)
-            messages[f"{camel(one.name)}Avro"] = _kafka_message(one)
+            messages[f"{camel(one.name)}Avro"] = _kafka_message(stream, one)
     headers = {name: {"type": "string"} for name in DEAD_LETTER_HEADERS}
     messages["deadLetter"] = {
         "contentType": "application/octet-stream",
@@ -203,11 +220,10 @@ def _topic_bindings(retention: int) -> dict[str, Any]:
 
 
 def _mqtt_message(stream: Stream, message: Message) -> dict[str, Any]:
-    is_text = message.form == "plain" and len(stream.messages) == 1
     forward = {"x-forward-to": _ref("operations", f"send{pascal(message.name)}")} if len(stream.messages) > 1 else {}
     numbered = [{"name": f"learned {n}", "payload": one} for n, one in enumerate(message.examples, start=1)]
     return {
-        "contentType": "text/plain" if is_text else "application/json",
+        "contentType": "text/plain" if is_text(message, stream) else "application/json",
         **forward,
         "payload": _payload(message),
         **({"examples": numbered} if numbered else {}),
@@ -233,9 +249,10 @@ def _bare(message: Message) -> dict[str, Any]:
     return {"type": kinds[0] if len(kinds) == 1 else kinds}
 
 
-def _kafka_message(message: Message) -> dict[str, Any]:
-    key: dict[str, Any] = {"type": "string", "x-location": message.keys[0] if len(message.keys) == 1 else message.keys}
-    if len(message.keys) > 1:
+def _kafka_message(stream: Stream, message: Message) -> dict[str, Any]:
+    parts = [f"{PARAMETER}/{one.name}" for one in stream.parameters] or ["$message.header#/mqtt.topic"]
+    key: dict[str, Any] = {"type": "string", "x-location": parts[0] if len(parts) == 1 else parts}
+    if len(parts) > 1:
         key["x-separator"] = "/"
     timestamp = {"x-timestamp": f"{PAYLOAD}/{message.timestamp}"} if message.timestamp else {}
     return {

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gateway.operate.learn.evidence import Topic
+    from gateway.operate.learn.proposal import Note
 
 FITTING = 0.9
 ARRIVED = 1_700_000_000_000  # of the payload that is tried; it has no influence on the result
@@ -42,6 +43,7 @@ class Recognised(NamedTuple):
     family: families.Family
     topics: frozenset[bytes]
     wanted: int  # topics whose payloads become records
+    notes: list[Note]
 
 
 class _Candidate(NamedTuple):
@@ -80,7 +82,7 @@ class _Candidate(NamedTuple):
             fitting.add(name)
             wanted += result is not None and not isinstance(result, IgnoredReading)
         is_family = wanted and wanted >= FITTING * (wanted + unfit)
-        return Recognised(_moved(self.family, self.own, place), frozenset(fitting), wanted) if is_family else None
+        return Recognised(_moved(self.family, self.own, place), frozenset(fitting), wanted, []) if is_family else None
 
 
 def recognised(topics: Mapping[bytes, Topic]) -> list[Recognised]:

@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from gateway.operate.learn.descriptions import described, is_description
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gateway.operate.learn.descriptions import Described
 
 MAX_TOPICS = 10_000
 MAX_MEMBERS = 200  # of a topic
@@ -27,7 +31,8 @@ MAX_LEVELS = 8  # of a payload
 MAX_TOPIC_LEVELS = 12
 MAX_SHAPES = 4  # of a topic
 MAX_PAYLOAD = 65_536  # bytes that are parsed
-MAX_SAMPLE = 2_048  # bytes of a payload that is kept
+MAX_SAMPLE = 16_384  # bytes of a payload that is kept, one of each topic
+MAX_SAMPLES = 2**24  # bytes of these in all
 MAX_WORDS = 24
 MAX_WORD = 64  # characters
 FEWEST_OF_MAP = 30  # members of an object, most of them absent in most messages
@@ -39,6 +44,7 @@ TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d(?::?\d\d)?)?\Z",
     re.ASCII,
 )
+AVAILABILITY = frozenset({"online", "offline", "connected", "disconnected", "lost", "availability", "lwt"})
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 PLAIN, QUOTED, ARRAY = "plain", "quoted", "array"  # shapes of payloads that are no objects
 
@@ -116,12 +122,13 @@ class Numbers:
 class Texts:
     """The texts at a place."""
 
-    __slots__ = ("ahead", "count", "digits", "empty", "is_varied", "local", "longest", "near", "numeric", "points",
-                 "words", "zoned")  # fmt: skip
+    __slots__ = ("ahead", "count", "digits", "earliest", "empty", "is_varied", "local", "longest", "near", "numeric",
+                 "points", "words", "zoned")  # fmt: skip
 
     def __init__(self) -> None:
         self.count = self.empty = self.numeric = self.points = self.zoned = self.local = self.near = self.longest = 0
         self.digits = 0  # of the fractions of times
+        self.earliest = float("inf")  # of the times, in milliseconds since 1970
         self.ahead: set[int] | None = set()  # hours that local times are ahead of the arrival; None for too many
         self.words: dict[str, int] | None = {}  # others -> the message that had it first; None for too many
         self.is_varied = False  # a topic had several
@@ -148,6 +155,7 @@ class Texts:
         if milliseconds is None:
             return False
         self.digits = max(self.digits, len(fraction or ""))
+        self.earliest = min(self.earliest, milliseconds)
         ahead = milliseconds - moment.received_at
         if zone:
             self.zoned += 1
@@ -164,6 +172,7 @@ class Texts:
         """Add those of another topic."""
         for name in ("count", "empty", "numeric", "points", "zoned", "local", "near"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.earliest = min(self.earliest, other.earliest)
         self.longest, self.digits = max(self.longest, other.longest), max(self.digits, other.digits)
         self.ahead = None if self.ahead is None or other.ahead is None else self.ahead | other.ahead
         self.is_varied |= other.is_varied
@@ -313,17 +322,29 @@ class Shape:
             item = evidence.items or Evidence()
             return frozenset({("[]", "array"), *((name, each.kind) for name, each in item.members.items())})
         if isinstance(self.names, str):
-            return frozenset({("", f"{self.names} {evidence.kind}")})
+            return frozenset({("", "bare")})
         return frozenset((name, each.kind) for name, each in evidence.members.items())
 
 
 class Topic:
     """What was heard of one topic."""
 
-    __slots__ = ("is_cut", "levels", "members", "messages", "places", "retained", "sample", "shapes", "unread")
+    __slots__ = (
+        "is_cut",
+        "is_description",
+        "levels",
+        "members",
+        "messages",
+        "places",
+        "retained",
+        "sample",
+        "shapes",
+        "unread",
+    )
 
-    def __init__(self, levels: tuple[str, ...]) -> None:
+    def __init__(self, levels: tuple[str, ...], *, is_description: bool = False) -> None:
         self.levels = levels
+        self.is_description = is_description
         self.places: dict[Any, int] = {}
         for place, level in enumerate(levels):
             if level:
@@ -337,9 +358,24 @@ class Topic:
         self.sample = b""  # a payload
 
     @property
+    def name(self) -> str:
+        """The topic."""
+        return "/".join(self.levels)
+
+    @property
     def learned(self) -> list[Shape]:
         """The shapes that count."""
         return self.shapes[False] or self.shapes[True]
+
+    @property
+    def is_availability(self) -> bool:
+        """Tell whether the topic says only that a device is connected."""
+        shapes = self.learned
+        texts = shapes[0].evidence.texts if len(shapes) == 1 else None
+        if texts and texts.words and {word.lower() for word in texts.words} <= AVAILABILITY:
+            return texts.count == shapes[0].evidence.count
+        is_bare = len(shapes) == 1 and shapes[0].names == PLAIN and not shapes[0].evidence.numbers
+        return is_bare and self.levels[-1].lower() in AVAILABILITY
 
     def shape(self, names: frozenset[str] | str, number: int, *, retain: bool) -> Shape:
         """Find the shape of a message, or make it."""
@@ -364,7 +400,8 @@ class Traffic:
         self.topics: dict[bytes, Topic] = {}
         self.others: set[int] = set()  # hashes of topics beyond the limit; bounded too
         self.unreadable = 0  # messages of topics that no address can have
-        self._room = MAX_MEMBERS_IN_ALL
+        self.descriptions: list[Described] = []
+        self._room, self._sample_room = MAX_MEMBERS_IN_ALL, MAX_SAMPLES
         self._shapes: dict[frozenset[str], frozenset[str]] = {}
         self._moment = Moment()
 
@@ -378,7 +415,12 @@ class Traffic:
             self.topics[topic] = known
         known.messages += 1
         known.retained += retain
-        known.sample = known.sample or payload[: MAX_SAMPLE + 1]
+        if known.is_description:
+            self.descriptions += described(topic, payload)
+            return
+        if not known.sample and len(payload) <= min(MAX_SAMPLE, self._sample_room):
+            known.sample = payload
+            self._sample_room -= len(payload)
         parsed = parse(payload)
         if isinstance(parsed, Unread):
             known.unread[parsed.reason] = known.unread.get(parsed.reason, 0) + 1
@@ -413,7 +455,7 @@ class Traffic:
             if len(self.others) < 10 * MAX_TOPICS:
                 self.others.add(hash(topic))
             return None
-        return Topic(levels)
+        return Topic(levels, is_description=is_description(topic))
 
 
 class Parsed(NamedTuple):

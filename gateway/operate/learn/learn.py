@@ -7,38 +7,31 @@ written elsewhere, and nothing at all when no message was heard.
 from __future__ import annotations
 
 import time
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import contract as contracts
 from gateway import files
-from gateway.core.topic_index import UNMAPPED
 from gateway.errors import ConfigurationError, Finding, GatewayError
 from gateway.mqtt.probe import EVERYTHING, BrokerProbe
 from gateway.operate.init import family as families
 from gateway.operate.init import settings_file
 from gateway.operate.init.answers import Answers
 from gateway.operate.learn import contract_file, heard
-from gateway.operate.learn.devices import Recognised, recognised
-from gateway.operate.learn.evidence import Traffic, Unread, parse
-from gateway.operate.learn.proposal import Names, Stream, Unmodelled, streams
-from gateway.operate.learn.score import StreamScore, score
+from gateway.operate.learn.evidence import Traffic
+from gateway.operate.learn.findings import Proposal, lines, propose
+from gateway.operate.learn.score import Examples, score
 from gateway.operate.learn.types import pascal
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from gateway.core.model import Contract
     from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
+    from gateway.operate.learn.proposal import Stream
     from gateway.signals import Stopping
-
-EXAMPLES = 3  # of a message
-MAX_EXAMPLE = 4_096  # bytes
-SHOWN = 10  # of a list in the report
-REPAIRS = 10
 
 
 class Options(NamedTuple):
@@ -60,14 +53,6 @@ class Terminal(NamedTuple):
     say: Callable[[str], None]  # shows a line
     progress: Callable[[str], None]  # replaces the line that is shown
     stop: Callable[[], Stopping]  # ends the listening early
-
-
-class Proposal(NamedTuple):
-    """What is proposed."""
-
-    streams: list[Stream]
-    families: list[Recognised]
-    unmodelled: list[Unmodelled]
 
 
 class Text(NamedTuple):
@@ -141,7 +126,8 @@ def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -
         for one in given:
             session.take(one.topic, one.payload, one.received_at, retain=one.retain)
     if not session.traffic.messages:
-        _remove(options.folder)
+        _forget(options.folder)
+        options.folder.rmdir()
         fix = "Listen longer with --for, or check --topics."
         raise GatewayError("No message was heard, so nothing was written.", fix)
     _propose(options, terminal, session.traffic)
@@ -161,68 +147,51 @@ def _unfit(folder: Path, message: str) -> ConfigurationError:
     return ConfigurationError([Finding(str(folder), 0, "", message, "Name another folder with --into.")])
 
 
-def _remove(folder: Path) -> None:
+def _forget(folder: Path) -> None:
     for name in heard.STATE:
         (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
 
 
 # --- proposing ---------------------------------------------------------------------------------------------------
 
 
 def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
-    proposal = _proposal(traffic, shows_values=options.shows_values)
     path = options.folder / families.CONTRACT
-    contract, proposal = _fit(proposal, path, options.site)
+    terminal.progress("Proposing streams ...")
+    contract, proposal = _fit(propose(traffic, shows_values=options.shows_values), path, options.site)
     terminal.progress("Transforming what was heard by the proposal ...")
-    keep = _Examples(proposal.streams, shows_values=options.shows_values)
+    keep = Examples(proposal.streams, shows_values=options.shows_values)
     scores = score(contract, heard.readings(options.folder / heard.FILE), keep.keep)
     contract, proposal = _fit(proposal, path, options.site)
-    text = _text(proposal, path, options.site)
-    _write(options, text, contract)
+    _write(options, _text(proposal, path, options.site), contract)
     if not options.shows_values:
-        for name in heard.STATE:
-            (options.folder / name).unlink(missing_ok=True)
-    for line in report(traffic, proposal, scores):
+        _forget(options.folder)
+    terminal.progress("")
+    for line in lines(traffic, proposal, scores):
         terminal.say(line)
 
 
-def _proposal(traffic: Traffic, *, shows_values: bool) -> Proposal:
-    found = recognised(traffic.topics)
-    taken = frozenset[bytes]().union(*(one.topics for one in found))
-    names = Names(["dead_letters"])
-    left = [topic for name, topic in sorted(traffic.topics.items()) if name not in taken]
-    proposed, unmodelled = streams(left, names, shows_values=shows_values)
-    return Proposal(proposed, found, unmodelled)
-
-
 def _text(proposal: Proposal, path: Path, site: contract_file.Site) -> Text:
-    text = contract_file.contract_text(proposal.streams, site)
-    chosen = [one.family for one in proposal.families]
     schemas = contract_file.schema_texts(proposal.streams)
-    for one in chosen:
-        schemas |= one.schemas
-    return Text(families.merged(chosen, path, text), schemas)
+    for one in proposal.families:
+        schemas |= one.family.schemas
+    text = contract_file.contract_text(proposal.streams, proposal.ignored, site)
+    return Text(families.merged([one.family for one in proposal.families], path, text), schemas)
 
 
 def _fit(proposal: Proposal, path: Path, site: contract_file.Site) -> tuple[Contract, Proposal]:
-    """Load the proposal; a stream that the contract's rules do not allow is left out, and reported."""
-    for _ in range(REPAIRS):
+    """Load the proposal; a stream that the rules of contracts do not allow is left out, and reported."""
+    while True:
         text = _text(proposal, path, site)
         unsaved = families.unsaved({path: text.contract, **{path.parent / n: t for n, t in text.schemas.items()}})
         contract, findings = contracts.examine(path, unsaved=unsaved)
         if contract:
             return contract, proposal
         errors = [one for one in findings if one.severity == "error"]
-        unfit = {one.name: error for error in errors for one in proposal.streams if _is_about(error, one)}
+        unfit = {one.name: error for error in reversed(errors) for one in proposal.streams if _is_about(error, one)}
         if not unfit:
             raise ConfigurationError(errors)
-        proposal = Proposal(
-            [one for one in proposal.streams if one.name not in unfit],
-            proposal.families,
-            [*proposal.unmodelled, *(Unmodelled(name, "", error.message) for name, error in unfit.items())],
-        )
-    raise ConfigurationError(errors)
+        proposal = proposal.without(unfit)
 
 
 def _is_about(finding: Finding, stream: Stream) -> bool:
@@ -233,95 +202,19 @@ def _is_about(finding: Finding, stream: Stream) -> bool:
     return not places.isdisjoint([*finding.path.split("/"), finding.source.rpartition("/")[2]])
 
 
-class _Examples:
-    """Keeps the first readings of each message that fit, as its examples."""
-
-    def __init__(self, proposed: Iterable[Stream], *, shows_values: bool) -> None:
-        self._shows_values = shows_values
-        self._streams = {f"receive{pascal(one.name)}": one for one in proposed}
-
-    def keep(self, name: str, reading: Reading, kafka_topic: str) -> None:
-        stream = self._streams.get(name)
-        if not stream or len(reading.payload) > MAX_EXAMPLE:
-            return
-        message = next(one for one in stream.messages if one.topic == kafka_topic)
-        if len(message.examples) >= EXAMPLES:
-            return
-        is_tied = any(one.pointer for one in stream.parameters)
-        if is_tied and reading.topic.decode() != "/".join(stream.topics[0].levels):
-            return
-        parsed = parse(reading.payload)
-        if isinstance(parsed, Unread) or not self._shows_values:
-            return
-        if parsed.value not in message.examples:
-            message.examples.append(parsed.value)
-
-
 def _write(options: Options, text: Text, contract: Contract) -> None:
+    site, output = options.site, options.folder / "gateway.yaml"
+    answers = Answers(site.host, site.kafka, site.registry, options.username, options.password_file)
     try:
         for name, content in sorted(text.schemas.items()):
             files.replace(options.folder / name, content)
         files.replace(options.folder / families.CONTRACT, text.contract)
-        output = options.folder / "gateway.yaml"
-        answers = Answers(
-            options.site.host, options.site.kafka, options.site.registry, options.username, options.password_file
-        )
         files.replace(output, settings_file.text(output, contract, answers))
     except OSError as error:
         raise _unfit(options.folder, f"The proposal cannot be written: {error.strerror}.") from None
 
 
-# --- reporting ---------------------------------------------------------------------------------------------------
-
-
-def report(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore]) -> Iterable[str]:
-    """Report what was heard and what is proposed, for people."""
-    heard_count = sum(one.heard for one in scores.values())
-    fit = sum(one.fit for one in scores.values())
-    number = f"{len(traffic.topics):,}"
-    yield f"Heard {heard_count:,} messages on {number} topics; {_share(fit, heard_count)} fit the proposal."
-    if traffic.others:
-        more = f"{len(traffic.others):,}"
-        yield f"  {more} topics more were heard and not learned: the first {len(traffic.topics):,} count."
-    for family, topics, wanted in proposal.families:
-        yield f"Family {family.name}: {len(topics):,} topics, {wanted:,} of them become records"
-    by_name = {f"receive{pascal(one.name)}": one for one in proposal.streams}
-    for name, its in scores.items():
-        if name != UNMAPPED and its.heard:
-            yield from _stream_lines(name, its, by_name.get(name))
-    for one in islice(proposal.unmodelled, SHOWN):
-        yield printable(f"Not modelled in {one.stream}: {one.pointer or 'the payload'}: {one.reason}")
-    yield from _not_understood(traffic, scores[UNMAPPED])
-
-
-def _stream_lines(name: str, its: StreamScore, stream: Stream | None) -> Iterable[str]:
-    address = f" {stream.address}" if stream else ""
-    yield printable(f"{name}{address}: {its.fit:,} of {its.heard:,} messages fit ({_share(its.fit, its.heard)})")
-    for (reason, pointer), count in its.reasons.most_common(SHOWN):
-        yield printable(f"  {count:,} would be dead letters: {reason} {pointer} {its.details[reason, pointer]}")
-    for one in stream.parameters if stream else ():
-        if one.lies:
-            place = "/".join(one.pointer)
-            yield printable(f"  {one.lies:,} messages have another /{place} than their topic")
-
-
-def _not_understood(traffic: Traffic, unmapped: StreamScore) -> Iterable[str]:
-    if unmapped.heard:
-        yield f"No stream for {unmapped.heard:,} messages:"
-    unread = [(name, why, count) for name, topic in traffic.topics.items() for why, count in topic.unread.items()]
-    for name, why, count in sorted(unread, key=lambda each: (-each[2], each[0]))[:SHOWN]:
-        yield printable(f"  {name.decode(errors='replace')}: {count:,} messages were not learned from: {why}")
-    if traffic.unreadable:
-        yield f"  {traffic.unreadable:,} messages on topics that no address can have"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
-
-
-def site_of(broker: Broker, **more: Any) -> contract_file.Site:
+def site_of(broker: Broker) -> contract_file.Site:
     """The servers of a contract whose broker is at an address."""
     host = f"[{broker.host}]" if ":" in broker.host else broker.host
-    return contract_file.Site(
-        f"{host}:{broker.port}", broker.tls is not None, "5.0" if broker.is_mqtt5 else "3.1.1", **more
-    )
+    return contract_file.Site(f"{host}:{broker.port}", broker.tls is not None, "5.0" if broker.is_mqtt5 else "3.1.1")

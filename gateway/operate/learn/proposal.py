@@ -1,7 +1,8 @@
 """Addresses and evidence -> the streams of a contract.
 
 The key of a stream is made of the parameters of its address: readings of what they name stay in order. A parameter that
-a member of the payload equals is tied to it by `location`; every other one gets a field of its own.
+a member of the payload equals is tied to it by `location`. If some devices name another one in their payloads, their
+messages would be dead letters, so nothing is tied then, and the devices are reported.
 
 Messages that are published at one address are one message with members that may be absent, unless each pair has a
 member that is always in one and never in the other: then they are several messages, told apart by these members.
@@ -12,33 +13,38 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.address import Level
-from gateway.core.codec.validation_error import pointer as pointer_of
-from gateway.operate.learn import addresses, types
-from gateway.operate.learn.evidence import ARRAY, Evidence
-from gateway.operate.learn.types import Context, Typed, nullable, pascal, source
-from gateway.operate.learn.units import snake, unit_of
-from gateway.text import cut, printable
+from gateway.core.address import Address
+from gateway.operate.learn import addresses
+from gateway.operate.learn.descriptions import DescribedMember
+from gateway.operate.learn.evidence import ARRAY, PLAIN, Evidence
+from gateway.operate.learn.units import snake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gateway.operate.learn.descriptions import Described
     from gateway.operate.learn.evidence import Shape, Topic
 
 EQUAL = 0.99  # share of the messages in which a member equals a level of the topic
-SHOWN_WORDS, SHOWN_BYTES = 4, 60
-MAX_FIELDS = 200
-NAMESPACE = "learned"
-PAYLOAD, PARAMETER = "$message.payload#", "$message.parameter#"
-TIME_FIRST = ("timestamp", "time", "ts", "at")  # of several times, this one is the record's
+MOST = 0.5  # share of the topics in which it does, so that the others are at fault
+KINDS = ("model", "type", "kind", "method", "event", "name")  # members that may name the kind of a message
+
+Pointer = tuple[str, ...]
 
 
-class Unmodelled(NamedTuple):
-    """A value that has no field, and why."""
+class Note(NamedTuple):
+    """Something to know about a place of the payloads."""
 
-    stream: str
     pointer: str
-    reason: str
+    text: str
+
+
+class Heard(NamedTuple):
+    """Messages of a topic that look alike."""
+
+    topic: Topic
+    shape: Shape
+    look: int  # the same number for all that look alike
 
 
 @dataclass(slots=True)
@@ -46,32 +52,25 @@ class Parameter:
     """A parameter of an address."""
 
     name: str
-    place: int  # level of the topic
     example: str
-    pointer: tuple[str, ...] = ()  # of the member that has its value; empty for none
-    lies: int = 0  # messages in which the member has another value
+    pointer: Pointer = ()  # of the member that has its value; empty for none
+    is_multi: bool = False
 
 
 @dataclass(slots=True)
 class Message:
     """One kind of message of a stream."""
 
-    name: str  # camel case
-    topic: str  # in Kafka
     evidence: Evidence
     form: str  # "object", or a shape of another one
-    middle: float
+    middle: float  # number of the message in the middle of those that were heard
+    members: Mapping[str, DescribedMember]  # what descriptions say of them
+    name: str = ""  # snake case
+    topic: str = ""  # in Kafka
     definition: dict[str, Any] = field(default_factory=dict)  # the Avro record
-    keys: list[str] = field(default_factory=list)
-    timestamp: str = ""
-    required: list[str] = field(default_factory=list)
-    never: list[str] = field(default_factory=list)
+    timestamp: str = ""  # the field that is the record's time
+    never: list[str] = field(default_factory=list)  # members that others have
     examples: list[Any] = field(default_factory=list)
-
-    @property
-    def readings(self) -> Evidence:
-        """The evidence of one reading: of an item, where the payload is an array."""
-        return self.evidence.items or Evidence() if self.is_array else self.evidence
 
     @property
     def is_array(self) -> bool:
@@ -84,17 +83,27 @@ class Message:
         """Tell whether the payload is one value."""
         return self.form != "object" and not self.is_array
 
+    @property
+    def readings(self) -> Evidence:
+        """The evidence of one reading: of an item, where the payload is an array."""
+        return self.evidence.items or Evidence() if self.is_array else self.evidence
+
+    @property
+    def required(self) -> list[str]:
+        """The members that all readings have."""
+        return sorted(name for name, each in self.readings.members.items() if each.count == self.readings.objects)
+
 
 @dataclass(slots=True)
 class Stream:
     """A stream to propose."""
 
-    name: str
+    name: str  # snake case
     address: str
     parameters: list[Parameter]
     messages: list[Message]
     topics: list[Topic]
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 class Names:
@@ -106,282 +115,187 @@ class Names:
     def new(self, name: str) -> str:
         """Give the name, with a number if it is in use."""
         number, one = 1, name
-        while one.lower() in self._used:
+        while one in self._used:
             number += 1
             one = f"{name}{number}" if not name[-1:].isdigit() else f"{name}_{number}"
-        self._used.add(one.lower())
+        self._used.add(one)
         return one
 
 
-def streams(
-    topics: Iterable[Topic], names: Names, *, shows_values: bool = True
-) -> tuple[list[Stream], list[Unmodelled]]:
-    """Propose streams for topics."""
-    learned = [one for one in topics if one.learned]
-    shapes = [(topic, shape) for topic in learned for shape in topic.learned]
-    numbers = addresses.classes([shape.features for _, shape in shapes])
-    by_topic: dict[tuple[str, ...], list[tuple[int, Shape]]] = {}
-    for (topic, shape), number in zip(shapes, numbers, strict=True):
-        by_topic.setdefault(topic.levels, []).append((number, shape))
-    places = [
-        addresses.Place(
-            levels, frozenset(number for number, _ in each), all(isinstance(shape.names, str) for _, shape in each)
-        )
-        for levels, each in by_topic.items()
+def streams(topics: Iterable[Topic], descriptions: Mapping[str, Described], names: Names) -> list[Stream]:
+    """Propose streams for topics, without records."""
+    shapes = [(topic, shape) for topic in topics for shape in topic.learned]
+    looks = addresses.classes([shape.features for _, shape in shapes])
+    by_levels: dict[tuple[str, ...], list[Heard]] = {}
+    for (topic, shape), look in zip(shapes, looks, strict=True):
+        one = descriptions.get(topic.name)
+        by_levels.setdefault(_levels(topic, one), []).append(Heard(topic, shape, look))
+    places = [_place(levels, each, descriptions) for levels, each in by_levels.items()]
+    found = addresses.addresses(places)
+    return [
+        _stream(suffix, [one for place in sorted(each) for one in by_levels[place.levels]], descriptions, names)
+        for suffix, each in found.items()
     ]
-    known = {one.levels: one for one in learned}
-    proposed, unmodelled = [], list[Unmodelled]()
-    for suffix, members in addresses.addresses(places).items():
-        each = sorted((known[one.levels] for one in members), key=lambda one: one.levels)
-        numbered = [pair for one in each for pair in by_topic[one.levels]]
-        stream = _stream(suffix, each, numbered, names, unmodelled)
-        for message in stream.messages:
-            _describe(stream, message, unmodelled, shows_values=shows_values)
-        proposed.append(stream)
-    return proposed, unmodelled
+
+
+def _levels(topic: Topic, one: Described | None) -> tuple[str, ...]:
+    """The levels of a topic; the name of a described device is one of them, also if it has slashes."""
+    if one and one.device and topic.name.endswith(f"/{one.device}"):
+        return (*topic.name.removesuffix(f"/{one.device}").split("/"), one.device)
+    return topic.levels
+
+
+def _place(levels: tuple[str, ...], each: list[Heard], descriptions: Mapping[str, Described]) -> addresses.Place:
+    is_bare = all(isinstance(one.shape.names, str) or len(one.shape.names) == 1 for one in each)
+    one = descriptions.get("/".join(levels))
+    is_device = one is not None and one.device == levels[-1]
+    return addresses.Place(levels, frozenset(one.look for one in each), is_bare, is_device)
 
 
 def _stream(
-    suffix: addresses.Suffix,
-    topics: list[Topic],
-    shapes: list[tuple[int, Shape]],
-    names: Names,
-    unmodelled: list[Unmodelled],
+    suffix: addresses.Suffix, heard: list[Heard], descriptions: Mapping[str, Described], names: Names
 ) -> Stream:
-    words = [part for level in suffix for part in [snake(level.before).strip("_")] if level.before and part]
+    words = [word for level in suffix if level.before and (word := snake(level.before).strip("_"))]
     name = names.new("_".join(words) or "readings")
-    messages = _messages(name, shapes, names, unmodelled)
-    parameters = _parameters(suffix, topics, messages)
-    levels = [
-        Level(level.before, None if level.name is None else next(one.name for one in parameters if one.place == place))
-        for place, level in enumerate(suffix)
-    ]
-    address = "/".join(f"{one.before}{{{one.name}}}{one.after}" if one.name else one.before for one in levels)
-    return Stream(name, address, parameters, messages, topics)
+    topics = list({one.topic.levels: one.topic for one in heard}.values())
+    stream = Stream(name, "", [], [], topics)
+    stream.messages = _messages(stream, heard, descriptions, names)
+    _add_parameters(stream, suffix, heard)
+    return stream
 
 
 # --- messages ----------------------------------------------------------------------------------------------------
 
 
-def _messages(name: str, shapes: list[tuple[int, Shape]], names: Names, unmodelled: list[Unmodelled]) -> list[Message]:
-    by_class: dict[int, list[Shape]] = {}
-    for number, shape in shapes:
-        by_class.setdefault(number, []).append(shape)
-    made = [_message(each) for _, each in sorted(by_class.items())]
-    made = _one_form(made, name, unmodelled)
-    made = _distinguished(made)
-    for number, one in enumerate(made):
-        suffix = _distinctive(one, made) if len(made) > 1 else ""
-        one.name = name if not number and not suffix else names.new(f"{name}_{suffix or number + 1}")
-        one.topic = one.name.replace("_", "-")
+def _messages(stream: Stream, heard: list[Heard], descriptions: Mapping[str, Described], names: Names) -> list[Message]:
+    by_look: dict[int, list[Heard]] = {}
+    for one in heard:
+        by_look.setdefault(one.look, []).append(one)
+    made = [_message(each, descriptions) for _, each in sorted(by_look.items())]
+    made = _distinguished(_of_one_form(made, stream))
+    for message in made:
+        suffix = _kind(message, made) if len(made) > 1 else ""
+        message.name = names.new(f"{stream.name}_{suffix}") if suffix else stream.name
+        message.topic = message.name.replace("_", "-")
     return made
 
 
-def _message(shapes: Sequence[Shape]) -> Message:
-    evidence = Evidence()
-    for one in shapes:
-        evidence.add(one.evidence)
-    middle = (min(one.first for one in shapes) + max(one.last for one in shapes)) / 2
-    names = shapes[0].names
-    return Message("", "", evidence, names if isinstance(names, str) else "object", middle)
+def _message(each: Sequence[Heard], descriptions: Mapping[str, Described]) -> Message:
+    evidence, members = Evidence(), dict[str, DescribedMember]()
+    for one in each:
+        evidence.add(one.shape.evidence)
+        known = descriptions.get(one.topic.name)
+        members = {**(known.members if known else {}), **members}
+    middle = (min(one.shape.first for one in each) + max(one.shape.last for one in each)) / 2
+    names = each[0].shape.names
+    return Message(evidence, names if isinstance(names, str) else "object", middle, members)
 
 
-def _one_form(messages: list[Message], name: str, unmodelled: list[Unmodelled]) -> list[Message]:
-    """Leave the bare values or the objects of an address: plain text has no members that tell it apart."""
+def _of_one_form(messages: list[Message], stream: Stream) -> list[Message]:
+    """Leave the bare values or all others of an address: plain text has no members that tell it apart."""
     bare = [one for one in messages if one.is_bare]
-    if len(bare) > 1:
-        for other in bare[1:]:
-            bare[0].evidence.add(other.evidence)
-        messages = [one for one in messages if one not in bare[1:]]
     if not bare or len(messages) == 1:
         return messages
-    most = max(messages, key=lambda one: one.evidence.count)
-    kept = [bare[0]] if most is bare[0] else [one for one in messages if one is not bare[0]]
-    for one in messages:
-        if one not in kept:
-            what = "a bare value" if one.is_bare else "an object or array"
-            reason = f"{what} in {one.evidence.count:,} messages, where most messages are of another form"
-            unmodelled.append(Unmodelled(name, "", reason))
+    others = [one for one in messages if not one.is_bare]
+    kept, left = (
+        (bare, others) if bare[0].evidence.count > sum(one.evidence.count for one in others) else (others, bare)
+    )
+    what = "objects" if kept is bare else "bare values"
+    stream.notes.append(Note("", f"{sum(one.evidence.count for one in left):,} messages are {what}: not modelled."))
     return kept
 
 
 def _distinguished(messages: list[Message]) -> list[Message]:
-    """Merge messages that no member tells apart; give all others the members that do."""
+    """Merge messages that no member tells apart; say of all others which members they never have."""
     pending = list(messages)
-    while len(pending) > 1:
-        pair = next(
-            ((one, two) for i, one in enumerate(pending) for two in pending[i + 1 :] if not _apart(one, two)), None
-        )
-        if pair is None:
-            break
+    while pair := next(_alike(pending), None):
         pair[0].evidence.add(pair[1].evidence)
         pair[0].middle = max(pair[0].middle, pair[1].middle)
         pending.remove(pair[1])
     for one in pending:
-        root = one.readings
-        one.required = sorted(name for name, member in root.members.items() if member.count == root.objects)
-        never = {_apart(one, other)[1] for other in pending if other is not one and other.form == one.form == "object"}
-        one.never = sorted(name for name in never if name)
+        one.never = sorted({_only(other, one) for other in pending if other is not one} - {""})
     return pending
 
 
-def _apart(one: Message, two: Message) -> tuple[str, str]:
-    """Give a member that only the first has, and one that only the second has, always; both empty for none."""
-    if one.form != two.form:
-        return ("", "other form")
-    mine, others = one.evidence.members, two.evidence.members
-    left = (name for name, each in mine.items() if each.count == one.evidence.objects and name not in others)
-    right = (name for name, each in others.items() if each.count == two.evidence.objects and name not in mine)
-    found = min(left, default=""), min(right, default="")
-    return found if any(found) else ()  # type: ignore[return-value]  # nothing is false
+def _alike(messages: list[Message]) -> Iterator[tuple[Message, Message]]:
+    pairs = ((one, two) for number, one in enumerate(messages) for two in messages[number + 1 :])
+    return (pair for pair in pairs if pair[0].form == pair[1].form and not (_only(*pair) or _only(*reversed(pair))))
 
 
-def _distinctive(one: Message, messages: list[Message]) -> str:
+def _only(one: Message, other: Message) -> str:
+    """Give a member that one message always has, and another never."""
+    if one.form != "object" or other.form != "object":
+        return ""
+    return min((name for name in one.required if name not in other.evidence.members), default="")
+
+
+def _kind(one: Message, messages: list[Message]) -> str:
+    """Name a message by the value of a member that names its kind, else by a member that only it has."""
+    for name in KINDS:
+        words = [each.evidence.members[name].texts for each in messages if name in each.evidence.members]
+        single = [next(iter(each.words)) for each in words if each and each.words and len(each.words) == 1]
+        if len(set(single)) == len(messages):
+            return snake(single[messages.index(one)])
     others = {name for each in messages if each is not one for name in each.evidence.members}
-    own = sorted((-each.count, name) for name, each in one.evidence.members.items() if name not in others)
-    return snake(own[0][1]) if own else ""
+    own = sorted((-each.count, name) for name, each in one.readings.members.items() if name not in others)
+    return snake(own[0][1]) if own else one.form
 
 
 # --- parameters --------------------------------------------------------------------------------------------------
 
 
-def _parameters(suffix: addresses.Suffix, topics: list[Topic], messages: list[Message]) -> list[Parameter]:
-    made: list[Parameter] = []
-    names = Names()
+def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]) -> None:
+    names, parts, is_counted = Names(), [], True
     for place, level in enumerate(suffix):
+        is_counted = is_counted and not level.is_multi
         if level.name is None:
+            parts.append(level.before)
             continue
-        example = topics[0].levels[place][len(level.before) :]
-        pointers = [_equal(one, place) for one in messages] if not level.before else []
-        if pointers and pointers[0] and all(one == pointers[0] for one in pointers):
-            pointer = pointers[0]
-            lies = sum(_lies(one, pointer, place) for one in messages)
-            made.append(Parameter(names.new(snake(pointer[-1])), place, example, pointer, lies))
-        else:
-            made.append(Parameter(names.new(_named_after(suffix, place, len(made))), place, example))
-    return made
+        pointer, liars = _equal(heard, place) if is_counted and not level.before else ((), [])
+        name = names.new(snake(pointer[-1]) if pointer else _named_after(suffix, place))
+        if liars:
+            stream.notes += _liars(pointer, liars)
+        stream.parameters.append(Parameter(name, "", () if liars else pointer, level.is_multi))
+        parts.append(f"{level.before}{{{name}}}{level.after}")
+    stream.address = "/".join(parts)
+    values = Address.parse(stream.address, [one.name for one in stream.parameters if one.is_multi])
+    for one, value in zip(stream.parameters, values.match(stream.topics[0].name) or (), strict=False):
+        one.example = value
 
 
-def _equal(message: Message, place: int) -> tuple[str, ...]:
-    """The member that equals a level of the topic in nearly all messages."""
-    if message.form != "object":
-        return ()
-    best: tuple[float, tuple[str, ...]] = (0, ())
-    for pointer, evidence in message.evidence.leaves():
-        share = (evidence.equal or {}).get(place, 0) / max(message.evidence.count, 1)
-        if len(pointer) <= 2 and share >= EQUAL and share > best[0] and not evidence.arrays:
-            best = share, pointer
-    return best[1]
+def _equal(heard: list[Heard], place: int) -> tuple[Pointer, list[Heard]]:
+    """Find the member that equals a level of the topic, and the topics in which it does not."""
+    best: tuple[int, Pointer, list[Heard]] = (len(heard), (), [])
+    pointers = {pointer for one in heard for pointer, _ in one.shape.evidence.leaves() if 0 < len(pointer) <= 2}
+    for pointer in sorted(pointers):
+        if pointer[-1] == "value":
+            continue
+        liars = [one for one in heard if not _is_equal(one.shape.evidence, pointer, place)]
+        if len(liars) < best[0] and len(liars) < MOST * len(heard):
+            best = len(liars), pointer, liars
+    return best[1], best[2]
 
 
-def _lies(message: Message, pointer: tuple[str, ...], place: int) -> int:
-    evidence = dict(message.evidence.leaves())[pointer]
-    return evidence.count - evidence.nulls - (evidence.equal or {}).get(place, 0)
+def _is_equal(evidence: Evidence, pointer: Pointer, place: int) -> bool:
+    leaf: Evidence | None = evidence
+    for name in pointer:
+        leaf = leaf.members.get(name) if leaf else None
+    return bool(leaf and (leaf.equal or {}).get(place, 0) >= EQUAL * evidence.count)
 
 
-def _named_after(suffix: addresses.Suffix, place: int, earlier: int) -> str:
+def _liars(pointer: Pointer, liars: list[Heard]) -> list[Note]:
+    text = "names another one than the topic, so the parameter is not tied to it"
+    return [Note(f"/{'/'.join(pointer)}", f"{one.topic.name} {text}.") for one in liars[:3]]
+
+
+def _named_after(suffix: addresses.Suffix, place: int) -> str:
     """Name a parameter after the literal level before it, where that is a plural."""
     before = snake(suffix[place - 1].before) if place and suffix[place - 1].name is None else ""
-    if before.endswith("s") and len(before) > 3 and not before.endswith("ss"):
-        return before.removesuffix("s") if not before.endswith("ies") else before.removesuffix("ies") + "y"
-    return f"level_{place + 1}" if earlier else "device"
+    if before.endswith("s") and len(before) > 3 and not before.endswith(("ss", "us")):
+        return f"{before[:-3]}y" if before.endswith("ies") else before[:-1]
+    return f"level{place + 1}"
 
 
-# --- records -----------------------------------------------------------------------------------------------------
-
-
-def _describe(stream: Stream, message: Message, unmodelled: list[Unmodelled], *, shows_values: bool) -> None:
-    """Make the record of a message, its key and its time."""
-    evidence, names = message.readings, Names()
-    fields: list[dict[str, Any]] = []
-    tied = {one.pointer: one for one in stream.parameters if one.pointer}
-    times: list[str] = []
-    for one in stream.parameters:
-        if not one.pointer:
-            one_field = names.new(one.name)
-            location = f"{PARAMETER}/{one.name}"
-            fields.append({"name": one_field, "type": "string", "doc": "Level of the topic.", "x-source": location})
-    for pointer, leaf in evidence.leaves():
-        if len(fields) >= MAX_FIELDS:
-            unmodelled.append(Unmodelled(stream.name, pointer_of(pointer), f"more than {MAX_FIELDS} fields"))
-            continue
-        name = names.new(snake("_".join(pointer)) if pointer else "value")
-        choice = types.typed(leaf, Context(f"{message.name}_{name}", message.middle))
-        if isinstance(choice, str):
-            unmodelled.append(Unmodelled(stream.name, pointer_of(pointer), choice))
-            continue
-        if pointer in tied:
-            choice = _of_level(choice)
-        if choice.is_time:
-            times.append(name)
-        place = _Place(name, f"{message.name}_{name}", pointer, leaf, evidence.count)
-        fields.append(_field(place, choice, shows_values=shows_values))
-        if pointer in tied:
-            fields[-1] |= {"type": fields[-1]["type"] if isinstance(fields[-1]["type"], str) else "string"}
-            fields[-1].pop("default", None)
-    message.keys = [f"{PARAMETER}/{one.name}" for one in stream.parameters] or ["$message.header#/mqtt.topic"]
-    message.timestamp = next((one for one in TIME_FIRST if one in times), times[0] if times else "")
-    message.definition = {
-        "type": "record", "name": pascal(message.name), "namespace": NAMESPACE,
-        "doc": f"Learned from {evidence.count:,} readings.", "fields": fields,
-    }  # fmt: skip
-
-
-def _of_level(choice: Typed) -> Typed:
-    """A member that equals a level of the topic, which is text."""
-    return Typed("long", {"parse": "number"}) if choice.avro == "long" else Typed("string")
-
-
-class _Place(NamedTuple):
-    """Where the value of a field is, and what was heard there."""
-
-    name: str
-    full: str  # name of its type, where it needs one
-    pointer: tuple[str, ...]
-    evidence: Evidence
-    samples: int  # messages
-
-
-def _field(place: _Place, choice: Typed, *, shows_values: bool) -> dict[str, Any]:
-    name, full, pointer, leaf, samples = place
-    zero = _zero(leaf, choice) if leaf.count < samples and not leaf.nulls else None
-    is_nullable = choice.is_nullable or leaf.nulls > 0 or (leaf.count < samples and zero is None)
-    made = {"name": name, **nullable(choice.avro, full, is_nullable=is_nullable)}
-    if zero is not None:
-        made["default"] = zero
-    if unit := unit_of(snake(pointer[-1])) if pointer and leaf.kind == "number" and not choice.is_time else "":
-        made["unit"] = unit
-    notes = [choice.note, f"Absent where it is {str(zero).lower()}." * (zero is not None)]
-    notes = [*notes, "Unit guessed from the name." * bool(unit)]
-    made["doc"] = " ".join([_evidence(leaf, samples, shows_values=shows_values), *filter(None, notes)])
-    location = "" if pointer == (name,) else f"{PAYLOAD}{pointer_of(pointer)}"
-    return made | source(choice.words, location)
-
-
-def _zero(leaf: Evidence, choice: Typed) -> Any:
-    """The value that a device leaves out, if there is evidence that it does; else None."""
-    if choice.words or choice.is_time or choice.avro not in ("boolean", "long", "double"):
-        return None
-    if choice.avro == "boolean":
-        return False if leaf.trues >= types.FEWEST_FOR_ZERO and not leaf.falses else None
-    numbers = leaf.numbers
-    if numbers is None or numbers.zeros or numbers.count < types.FEWEST_FOR_ZERO or numbers.low is None:
-        return None
-    is_close = 0 < numbers.low <= (1 if choice.avro == "long" else 0.02 * (numbers.high or 0))
-    return (0 if choice.avro == "long" else 0.0) if is_close else None
-
-
-def _evidence(leaf: Evidence, total: int, *, shows_values: bool) -> str:
-    text = f"{leaf.count:,} of {total:,} samples"
-    numbers, texts = leaf.numbers, leaf.texts
-    if shows_values and numbers and not texts and numbers.low is not None and numbers.high is not None:
-        low, high = _short(numbers.low), _short(numbers.high)
-        text += f", {low} to {high}" if numbers.low != numbers.high else f", always {low}"
-    elif shows_values and texts and texts.words and not (numbers or texts.numeric or texts.zoned or texts.local):
-        listed = ", ".join(printable(cut(word, SHOWN_BYTES)) for word in sorted(texts.words)[:SHOWN_WORDS])
-        text += f": {listed}{' and more' * (len(texts.words) > SHOWN_WORDS)}"
-    return f"{text}, {leaf.nulls:,} null." if leaf.nulls else f"{text}."
-
-
-def _short(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+def is_text(message: Message, stream: Stream) -> bool:
+    """Tell whether the payload of a message is plain text."""
+    return message.form == PLAIN and len(stream.messages) == 1

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING
 from gateway.core.reading import DeadLetter, IgnoredReading, Record
 from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.operate.learn.evidence import Unread, parse
+from gateway.operate.learn.types import pascal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.core.model import Contract
     from gateway.core.reading import Reading
+    from gateway.operate.learn.proposal import Stream
 
 PAYLOAD_LIMIT = 1_000_000
+EXAMPLES = 3  # of a message
+MAX_EXAMPLE = 4_096  # bytes
 MAX_REASONS = 50  # of a stream; further ones are counted together
 BUCKETS = 60  # of the time that was listened
 
@@ -71,3 +76,26 @@ def score(
             first = result if isinstance(result, Record) else result[0]
             keep(name, reading, first.topic)
     return scores
+
+
+class Examples:
+    """Keeps the first readings of each message that fit as its examples.
+
+    Where a member is tied to the topic, they are of one topic, that of the first example of each parameter.
+    """
+
+    def __init__(self, proposed: Iterable[Stream], *, shows_values: bool) -> None:
+        self._most = EXAMPLES if shows_values else 0
+        self._streams = {f"receive{pascal(one.name)}": one for one in proposed}
+
+    def keep(self, name: str, reading: Reading, kafka_topic: str) -> None:
+        """Keep a reading that a stream accepts, if it has no more than a few examples."""
+        if (stream := self._streams.get(name)) is None or len(reading.payload) > MAX_EXAMPLE:
+            return
+        message = next(one for one in stream.messages if one.topic == kafka_topic)
+        is_tied = any(one.pointer for one in stream.parameters)
+        if len(message.examples) >= self._most or (is_tied and reading.topic.decode() != stream.topics[0].name):
+            return
+        parsed = parse(reading.payload)
+        if not isinstance(parsed, Unread) and parsed.value not in message.examples:
+            message.examples.append(parsed.value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.operate.learn.evidence import Evidence
+from gateway.operate.learn.evidence import UNITS, Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,8 @@ class Typed(NamedTuple):
     avro: Any  # without null
     words: dict[str, Any] = {}  # noqa: RUF012 - of x-source; never changed
     note: str = ""
-    is_time: bool = False  # it names a moment
+    is_moment: bool = False  # it is a time
+    is_time: bool = False  # the clock was right, so it may be the time of the record
     is_nullable: bool = False  # because a word makes null
 
 
@@ -117,11 +118,16 @@ def _time(numbers: Numbers, unit: str) -> Typed:
     off = numbers.count - numbers.near.get(unit, 0)
     spelled = {"s": "Seconds", "ms": "Milliseconds", "us": "Microseconds", "ns": "Nanoseconds"}[unit]
     note = f"{spelled} since 1970."
-    return Typed({"type": "long", "logicalType": name}, words, note + _clock(off, numbers.count), is_time=not off)
+    note += _clock(off, numbers.count, (numbers.low or 0) * UNITS[unit])
+    return Typed({"type": "long", "logicalType": name}, words, note, is_moment=True, is_time=not off)
 
 
-def _clock(off: int, count: int) -> str:
-    return f" The clock is off by more than a day in {off:,} of {count:,} samples." if off else ""
+def _clock(off: int, count: int, earliest: float) -> str:
+    """Say how many times were not near the arrival of their messages."""
+    if not off:
+        return ""
+    years = f", from {1970 + earliest / 31_556_952_000:.0f} on"
+    return f" The clock is off by more than a day in {off:,} of {count:,} samples{years}."
 
 
 # --- text --------------------------------------------------------------------------------------------------------
@@ -155,9 +161,9 @@ def _written_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
     if texts.digits > 9:
         words = {**words, "round": "floor"}
     off = texts.zoned - texts.near
-    note = f"ISO 8601 with zone.{_clock(off, texts.zoned)}{note}"
+    note = f"ISO 8601 with zone.{_clock(off, texts.zoned, texts.earliest)}{note}"
     avro = {"type": "long", "logicalType": f"timestamp-{unit}"}
-    return Typed(avro, words, note, is_time=not off, is_nullable="nulls" in words)
+    return Typed(avro, words, note, True, not off, "nulls" in words)  # noqa: FBT003
 
 
 def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
@@ -167,8 +173,8 @@ def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
         ahead = f" The clock was {next(iter(texts.ahead)) / 4:+g} h from UTC."
     note = f"ISO 8601 without zone: for a moment, use a timestamp and `zone` in x-source.{ahead}"
     avro = {"type": "long", "logicalType": f"local-timestamp-{unit}"}
-    note += _clock(texts.local - texts.near, texts.local)
-    return Typed(avro, words, note, is_nullable="nulls" in words)
+    note += _clock(texts.local - texts.near, texts.local, texts.earliest)
+    return Typed(avro, words, note, is_moment=True, is_nullable="nulls" in words)
 
 
 def _words(texts: Texts, context: Context) -> Typed:

@@ -21,7 +21,7 @@ MEASURES = {
     "state", "status", "rssi", "illuminance", "lux", "co2", "flow", "level", "speed", "rpm", "vibration", "light",
     "motion", "contact", "availability", "online", "total", "total_returned", "power_factor", "pf", "reactive_power",
     "returned_energy", "returned", "setpoint", "position", "value", "uptime", "noise", "pm25", "pm10", "tvoc",
-    "moisture", "hum", "bat", "weight", "volume", "valve", "occupancy", "is_valid",
+    "moisture", "hum", "bat", "mode", "soc", "weight", "volume", "valve", "occupancy", "is_valid",
 }  # fmt: skip
 
 

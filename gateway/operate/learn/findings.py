@@ -1,0 +1,160 @@
+"""All that was heard -> what is proposed, what is not and why; and the report of it for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.address import Address
+from gateway.core.topic_index import UNMAPPED, topic_index
+from gateway.operate.learn.descriptions import merged
+from gateway.operate.learn.devices import Recognised, recognised
+from gateway.operate.learn.proposal import Names, Note, Stream, streams
+from gateway.operate.learn.record import describe, notes_of_times
+from gateway.operate.learn.types import pascal
+from gateway.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from gateway.errors import Finding
+    from gateway.operate.learn.descriptions import Described
+    from gateway.operate.learn.evidence import Topic, Traffic
+    from gateway.operate.learn.score import StreamScore
+
+SHOWN = 10  # of a list in the report
+MAX_IGNORED = 50
+DESCRIPTION, AVAILABILITY = "a description of devices", "says only whether a device is connected"
+NOT_READINGS, RETAINED = "no readings, by a description", "only a retained message, and nothing else looks like it"
+
+
+class Proposal(NamedTuple):
+    """What is proposed."""
+
+    streams: list[Stream]
+    families: list[Recognised]
+    ignored: list[str]  # addresses whose messages are not wanted
+    left_out: dict[str, str]  # topic -> why it has no stream
+    notes: list[Note] = []  # noqa: RUF012 - on streams that were left out; never changed
+
+    def without(self, unfit: Mapping[str, Finding]) -> Proposal:
+        """Leave streams out, each with its reason."""
+        kept = [one for one in self.streams if one.name not in unfit]
+        gone = [one for one in self.streams if one.name in unfit]
+        reasons = {topic.name: f"{unfit[one.name]}" for one in gone for topic in one.topics}
+        return self._replace(streams=kept, left_out={**self.left_out, **reasons})
+
+
+def propose(traffic: Traffic, *, shows_values: bool) -> Proposal:
+    """Propose streams and families."""
+    descriptions = {one.topic: one for one in merged(traffic.descriptions)}
+    found = recognised(traffic.topics)
+    taken = frozenset[bytes]().union(*(one.topics for one in found))
+    topics = [topic for name, topic in sorted(traffic.topics.items()) if name not in taken]
+    left_out = _left_out(topics, descriptions)
+    proposed = streams([one for one in topics if one.name not in left_out], descriptions, Names(["dead_letters"]))
+    for stream in proposed:
+        for message in stream.messages:
+            describe(stream, message, shows_values=shows_values)
+    for one in found:
+        its = [topic for name, topic in traffic.topics.items() if name in one.topics]
+        one.notes.extend(notes_of_times(its))
+    return Proposal(proposed, found, sorted(_ignored(proposed, left_out, descriptions))[:MAX_IGNORED], left_out)
+
+
+def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) -> dict[str, str]:
+    """Say of each topic without a stream why."""
+    filters = {each for one in descriptions.values() for each in one.ignored}
+    is_ignored, left = topic_index((), sorted(filters)), dict[str, str]()
+    live = {shape.features for topic in topics for shape in topic.shapes[False]}
+    for topic in topics:
+        if topic.is_description:
+            left[topic.name] = DESCRIPTION
+        elif is_ignored("/".join(topic.levels).encode()) != UNMAPPED:
+            left[topic.name] = NOT_READINGS
+        elif not topic.learned:
+            left[topic.name] = ", ".join(f"{why} ({count:,})" for why, count in sorted(topic.unread.items()))
+        elif topic.is_availability:
+            left[topic.name] = AVAILABILITY
+        elif live and not topic.shapes[False] and not any(shape.features in live for shape in topic.learned):
+            left[topic.name] = RETAINED
+    return left
+
+
+def _ignored(
+    proposed: Iterable[Stream], left_out: Mapping[str, str], descriptions: Mapping[str, Described]
+) -> Iterator[str]:
+    """Find the addresses of messages that a proposed stream would bring, and that are no readings."""
+    unwanted = [name for name, why in left_out.items() if why in {DESCRIPTION, AVAILABILITY, NOT_READINGS}]
+    every = set[str]()
+    for stream in proposed:
+        address = Address.parse(stream.address, [one.name for one in stream.parameters if one.is_multi])
+        for topic in stream.topics if address.is_multi else ():
+            one = descriptions.get(topic.name)
+            for each in one.ignored if one else ():
+                every.add(each.replace(topic.name, stream.address).removesuffix("/#"))
+        every |= {each.replace("/#", "/{what}") for each in _bridges(descriptions) if address.is_multi}
+        every |= {name for name in unwanted if address.match(name) is not None and not _is_covered(name, every)}
+    return iter(every)
+
+
+def _bridges(descriptions: Mapping[str, Described]) -> Collection[str]:
+    return {each for each in (descriptions[""].ignored if "" in descriptions else ()) if each.endswith("/#")}
+
+
+def _is_covered(name: str, every: Collection[str]) -> bool:
+    parsed = (Address.parse(each, [part[1:-1] for part in each.split("/") if part.startswith("{")]) for each in every)
+    return any(one.match(name) is not None for one in parsed)
+
+
+# --- for people --------------------------------------------------------------------------------------------------
+
+
+def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore]) -> Iterator[str]:
+    """Report what was heard and what is proposed."""
+    count, fit = (sum(getattr(one, name) for one in scores.values()) for name in ("heard", "fit"))
+    taken = count - scores[UNMAPPED].heard
+    yield f"Heard {count:,} messages on {len(traffic.topics):,} topics."
+    yield f"The proposal has streams for {taken:,} of them; {fit:,} of these fit ({share(fit, taken)})."
+    if traffic.others:
+        yield f"  {len(traffic.others):,} topics more were heard and not learned; narrow them with --topics."
+    if traffic.unreadable:
+        yield f"  {traffic.unreadable:,} messages came on topics that no address can have."
+    for one in proposal.families:
+        yield f"Family {one.family.name}: {len(one.topics):,} topics, {one.wanted:,} of them with readings."
+        yield from _note_lines(one.notes)
+    by_name = {f"receive{pascal(one.name)}": one for one in proposal.streams}
+    for name, its in scores.items():
+        if name != UNMAPPED and its.heard:
+            yield from _stream_lines(name, its, by_name.get(name))
+    yield from _left_lines(proposal, scores[UNMAPPED])
+
+
+def _stream_lines(name: str, its: StreamScore, stream: Stream | None) -> Iterator[str]:
+    address = f" {stream.address}" if stream else ""
+    yield printable(f"{name}{address}: {its.fit:,} of {its.heard:,} messages fit ({share(its.fit, its.heard)})")
+    if stream and len(stream.messages) > 1:
+        yield printable(f"  messages: {', '.join(one.name for one in stream.messages)}")
+    for (reason, pointer), count in its.reasons.most_common(SHOWN):
+        yield printable(f"  {count:,} would be dead letters: {reason} {pointer}: {its.details[reason, pointer]}")
+    yield from _note_lines(stream.notes if stream else ())
+
+
+def _note_lines(notes: Iterable[Note]) -> Iterator[str]:
+    yield from (printable(f"  {one.pointer or 'payload'}: {one.text}") for one in notes)
+
+
+def _left_lines(proposal: Proposal, unmapped: StreamScore) -> Iterator[str]:
+    if not proposal.left_out:
+        return
+    yield f"{len(proposal.left_out):,} topics have no stream; no stream takes {unmapped.heard:,} of their messages."
+    by_reason: dict[str, list[str]] = {}
+    for name, why in proposal.left_out.items():
+        by_reason.setdefault(why, []).append(name)
+    for why, names in sorted(by_reason.items()):
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        yield printable(f"  {why}: {', '.join(names[:SHOWN])}{more}")
+
+
+def share(part: int, whole: int) -> str:
+    """Write a share in percent."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"

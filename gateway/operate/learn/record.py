@@ -1,0 +1,161 @@
+"""The Avro record of a message: a field for each parameter that is not tied, and for each value of the payload.
+
+The `doc` of a field is its evidence. Its unit is that of a description, else one that its name suggests, which it says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.core.codec.validation_error import pointer as pointer_of
+from gateway.operate.learn import types
+from gateway.operate.learn.descriptions import DescribedMember
+from gateway.operate.learn.evidence import Evidence
+from gateway.operate.learn.proposal import Names, Note
+from gateway.operate.learn.types import Context, Typed, nullable, pascal, source
+from gateway.operate.learn.units import snake, unit_of
+from gateway.text import cut, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.operate.learn.evidence import Topic
+    from gateway.operate.learn.proposal import Message, Pointer, Stream
+
+SHOWN_WORDS, SHOWN_BYTES = 4, 60
+MAX_FIELDS = 200
+NAMESPACE = "learned"
+PAYLOAD, PARAMETER = "$message.payload#", "$message.parameter#"
+TIME_FIRST = ("timestamp", "time", "ts", "at")  # of several times, this one is the record's
+NOTHING = DescribedMember()
+
+
+class _Place(NamedTuple):
+    """Where the value of a field is, and what is known of it."""
+
+    name: str
+    type: str  # name of its type, where it needs one
+    pointer: Pointer
+    evidence: Evidence
+    samples: int  # messages
+    described: DescribedMember
+    is_tied: bool  # a level of the topic has the same value
+    middle: float  # number of the message in the middle of those that were heard
+
+
+def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
+    """Make the record of a message, and find its time; what is to know about its values becomes notes of the stream."""
+    names, untied = Names(), [one for one in stream.parameters if not one.pointer]
+    fields = [_of_parameter(one.name, names.new(one.name)) for one in untied]
+    times = []
+    for place in _places(stream, message, names):
+        made = _made(place) if len(fields) < MAX_FIELDS else f"more than {MAX_FIELDS} fields"
+        if isinstance(made, str):
+            stream.notes.append(Note(pointer_of(place.pointer), f"Not modelled: {made}."))
+            continue
+        zero = _zero(place, made)
+        fields.append(_field(place, made, zero, shows_values=shows_values))
+        stream.notes += _notes(place, made, zero)
+        times += [place.name] * made.is_time
+    message.timestamp = next((one for one in TIME_FIRST if one in times), times[0] if times else "")
+    message.definition = {
+        "type": "record", "name": pascal(message.name), "namespace": NAMESPACE,
+        "doc": f"Learned from {message.readings.count:,} readings.", "fields": fields,
+    }  # fmt: skip
+
+
+def _places(stream: Stream, message: Message, names: Names) -> Iterable[_Place]:
+    tied = {one.pointer for one in stream.parameters if one.pointer}
+    for pointer, leaf in message.readings.leaves():
+        name = names.new(snake("_".join(pointer)) if pointer else "value")
+        known = message.members.get(pointer_of(pointer), NOTHING)
+        samples, is_tied = message.readings.count, pointer in tied
+        yield _Place(name, f"{message.name}_{name}", pointer, leaf, samples, known, is_tied, message.middle)
+
+
+def _of_parameter(parameter: str, name: str) -> dict[str, Any]:
+    return {"name": name, "type": "string", "doc": "Level of the topic.", "x-source": f"{PARAMETER}/{parameter}"}
+
+
+def _made(place: _Place) -> Typed | str:
+    leaf, known = place.evidence, place.described
+    choice = types.typed(leaf, Context(place.type, place.middle))
+    words = leaf.texts.words if leaf.texts else None
+    if known.on and known.off and words and leaf.kind == "text" and set(words) <= {known.on, known.off}:
+        return Typed("boolean", {"trues": [known.on], "falses": [known.off]}, "By the device's description.")
+    if place.is_tied and not isinstance(choice, str):
+        return Typed("long", {"parse": "number"}) if choice.avro == "long" else Typed("string")
+    return choice
+
+
+def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> dict[str, Any]:
+    leaf, known = place.evidence, place.described
+    is_absent = leaf.nulls > 0 or (leaf.count < place.samples and zero is None)
+    is_nullable = not place.is_tied and (choice.is_nullable or is_absent)
+    made = {"name": place.name, **nullable(choice.avro, place.type, is_nullable=is_nullable)}
+    if zero is not None:
+        made["default"] = zero
+    is_measured = place.pointer and leaf.kind == "number" and not choice.is_moment
+    guess = "" if known.unit or not is_measured else unit_of(snake(place.pointer[-1]))
+    if unit := known.unit or guess:
+        made["unit"] = unit
+    notes = [known.text, _evidence(leaf, place.samples, shows_values=shows_values), choice.note, _left_out(zero)]
+    made["doc"] = " ".join(filter(None, [*notes, "Unit guessed from the name." * bool(guess)]))
+    location = "" if place.pointer == (place.name,) else f"{PAYLOAD}{pointer_of(place.pointer)}"
+    return made | source(choice.words, location)
+
+
+def _notes(place: _Place, choice: Typed, zero: Any) -> Iterable[Note]:
+    pointer, leaf = pointer_of(place.pointer), place.evidence
+    if choice.note and (choice.words or choice.is_moment or isinstance(choice.avro, list)):
+        yield Note(pointer, choice.note)
+    if zero is not None:
+        yield Note(pointer, _left_out(zero))
+    if leaf.nulls:
+        yield Note(pointer, f"null in {leaf.nulls:,} of {place.samples:,} messages.")
+
+
+def _left_out(zero: Any) -> str:
+    return "" if zero is None else f"Left out where it is {str(zero).lower()}, as it seems."
+
+
+def _zero(place: _Place, choice: Typed) -> Any:
+    """The value that a device leaves out, if there is evidence that it does; else None."""
+    leaf, avro = place.evidence, choice.avro
+    if leaf.count == place.samples or leaf.nulls or choice.words or choice.is_moment or place.is_tied:
+        return None
+    if avro == "boolean":
+        return False if leaf.trues >= types.FEWEST_FOR_ZERO and not leaf.falses else None
+    numbers = leaf.numbers
+    if numbers is None or numbers.zeros or numbers.count < types.FEWEST_FOR_ZERO or avro not in ("long", "double"):
+        return None
+    is_close = 0 < (numbers.low or 0) <= (1 if avro == "long" else 0.02 * (numbers.high or 0))
+    return (0 if avro == "long" else 0.0) if is_close else None
+
+
+def _evidence(leaf: Evidence, total: int, *, shows_values: bool) -> str:
+    text = f"{leaf.count:,} of {total:,} samples"
+    numbers, texts = leaf.numbers, leaf.texts
+    if shows_values and numbers and not texts and numbers.low is not None and numbers.high is not None:
+        low, high = _short(numbers.low), _short(numbers.high)
+        text += f", {low} to {high}" if numbers.low != numbers.high else f", always {low}"
+    elif shows_values and texts and texts.words and not (numbers or texts.numeric or texts.zoned or texts.local):
+        listed = ", ".join(printable(cut(word, SHOWN_BYTES)) for word in sorted(texts.words)[:SHOWN_WORDS])
+        text += f": {listed}{' and more' * (len(texts.words) > SHOWN_WORDS)}"
+    return f"{text}, {leaf.nulls:,} null." if leaf.nulls else f"{text}."
+
+
+def _short(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def notes_of_times(topics: Iterable[Topic]) -> Iterable[Note]:
+    """Report clocks that are off, of topics whose family has its own record."""
+    total = Evidence()
+    for topic in topics:
+        for shape in topic.learned:
+            total.add(shape.evidence)
+    for pointer, leaf in total.leaves():
+        made = types.typed(leaf, Context(pointer[-1].lower() if pointer else "", 0))
+        if not isinstance(made, str) and made.is_moment and not made.is_time:
+            yield Note(pointer_of(pointer), made.note)
