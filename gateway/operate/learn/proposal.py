@@ -284,8 +284,9 @@ def _is_equal(evidence: Evidence, pointer: Pointer, place: int) -> bool:
 
 
 def _liars(pointer: Pointer, liars: list[Heard]) -> list[Note]:
-    text = "names another one than the topic, so the parameter is not tied to it"
-    return [Note(f"/{'/'.join(pointer)}", f"{one.topic.name} {text}.") for one in liars[:3]]
+    """Report devices that name another one: their messages would be dead letters if the parameter were tied."""
+    place = f"/{'/'.join(pointer)}"
+    return [Note(place, f"{one.topic.name} has another {place} than its topic: not tied.") for one in liars[:3]]
 
 
 def _named_after(suffix: addresses.Suffix, place: int) -> str:
