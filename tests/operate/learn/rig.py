@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gateway.core.reading import Reading
 from gateway.operate.learn import learn as learning
 from tests.families.harness import Outcomes
-from tests.operate.learn.installations.installation import HOUR, START
+from tests.operate.learn.installations.installation import HOUR, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def learn(installation: Installation, folder: Path, seconds: int = HOUR) -> Lear
 def readings(installation: Installation, seconds: int) -> Iterator[Reading]:
     """Give the messages of an installation as they arrive."""
     for one in installation.messages(seconds):
-        received_at = int((START + one.second) * 1000)
+        received_at = int((Clock.start + one.second) * 1000)
         yield Reading("heard", one.topic.encode(), one.payload, received_at, retain=one.second < 0)
 
 

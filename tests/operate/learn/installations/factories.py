@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.operate.learn.installations.installation import START, Installation, Source, rising, wave
+from tests.operate.learn.installations.installation import Installation, Source, epoch, iso, rising, wave
 
 if TYPE_CHECKING:
     import random
@@ -19,7 +19,7 @@ def _reading(machine: str, sensor: str, chance: random.Random, second: int) -> d
         "machine": machine,
         "sensor": sensor,
         "value": wave(chance, middle, spread, 2),
-        "ts": (START + second) * 1000,
+        "ts": epoch(second) * 1000,
     }
 
 
@@ -43,7 +43,7 @@ def _plain(machine: str) -> Any:
         "machine": machine,
         "temperature": wave(chance, 60, 20, 2),
         "cycles": int(rising(9000, 0.5, second)),
-        "at": f"2026-01-05T{10 + second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z",
+        "at": f"{iso(second)}Z",
     }
 
 
@@ -109,10 +109,10 @@ junk = Installation(
         "workshop/m99/state": "",
         "workshop/gone/state": '{"temp":"?"}',
         "test/1": "{",
-        "$weird\x01name": "1",
+        "odd\u202ename": "1",
     },
     traps={"binary": r"camera/front/snapshot", "300 KiB": r"backup/dump", "retained junk": r"old/test"},
-    ignored=("camera/", "backup/", "old/", "test/", "workshop/gone", "workshop/m99", "$weird"),
+    ignored=("camera/", "backup/", "old/", "test/", "workshop/gone", "workshop/m99", "odd\u202e"),
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tests.operate.learn.installations.installation import START, Installation, Source, of_chance, rising, wave
+from tests.operate.learn.installations.installation import Installation, Source, epoch, iso, of_chance, rising, wave
 
 # Zigbee2MQTT
 
@@ -178,13 +178,9 @@ zigbee_elsewhere = Installation(
 # Tasmota
 
 
-def _local(second: int) -> str:
-    return f"2026-01-05T{11 + second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
-
-
 def _energy(chance: random.Random, second: int) -> dict[str, Any]:
     power = chance.randrange(20, 2600)
-    return {"Time": _local(second), "ENERGY": {
+    return {"Time": iso(second, 1), "ENERGY": {
         "TotalStartTime": "2025-11-14T18:39:40", "Total": rising(6.294, 0.0004, second), "Yesterday": 5.34,
         "Today": rising(0.954, 0.0004, second), "Period": chance.randrange(0, 9), "Power": power,
         "ApparentPower": power + 15, "ReactivePower": chance.randrange(200, 300), "Factor": wave(chance, 0.9, 0.1, 2),
@@ -193,7 +189,7 @@ def _energy(chance: random.Random, second: int) -> dict[str, Any]:
 
 def _dallas(chance: random.Random, second: int) -> dict[str, Any]:
     return {
-        "Time": _local(second),
+        "Time": iso(second, 1),
         "DS18B20": {"Id": "3C01D607561F", "Temperature": wave(chance, 20, 3)},
         "TempUnit": "C",
     }
@@ -201,7 +197,7 @@ def _dallas(chance: random.Random, second: int) -> dict[str, Any]:
 
 def _tasmota_state(chance: random.Random, second: int) -> dict[str, Any]:
     return {
-        "Time": _local(second),
+        "Time": iso(second, 1),
         "Uptime": f"0T00:{second // 60:02}:{second % 60:02}",
         "UptimeSec": second,
         "Heap": chance.randrange(20, 30),
@@ -311,7 +307,7 @@ def _notify(device: str, second: int, params: dict[str, Any], method: str = "Not
         "src": device,
         "dst": f"{device}/events",
         "method": method,
-        "params": {"ts": START + second + 0.29, **params},
+        "params": {"ts": epoch(second) + 0.29, **params},
     }
 
 
@@ -331,7 +327,7 @@ def _switch(chance: random.Random, second: int) -> dict[str, Any]:
         return {"id": 0, "output": chance.random() < 0.5, "source": "HTTP_in"}
     return {"id": 0, "apower": wave(chance, 99, 50), "current": wave(chance, 0.6, 0.3, 3),
             "aenergy": {"total": rising(26589, 0.03, second), "by_minute": [844.5, 1337.4, 1344.0],
-                        "minute_ts": START + second}}  # fmt: skip
+                        "minute_ts": epoch(second)}}  # fmt: skip
 
 
 def _notify_switch(device: str, chance: random.Random, second: int) -> dict[str, Any]:

@@ -11,13 +11,30 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START = 1_767_607_200  # 2026-01-05T10:00:00Z
 HOUR = 3600
+
+
+class Clock:
+    """When the hour begins: a fixed time, unless the messages are published now."""
+
+    start = 1_767_607_200  # 2026-01-05T10:00:00Z
+
+
+def epoch(second: float) -> int:
+    """Give a second of the hour as seconds since 1970."""
+    return int(Clock.start + second)
+
+
+def iso(second: float, ahead: int = 0) -> str:
+    """Give a second of the hour as text without a zone, some hours ahead of UTC."""
+    return f"{datetime.fromtimestamp(epoch(second) + 3600 * ahead, UTC):%Y-%m-%dT%H:%M:%S}"
+
 
 Make = Callable[[random.Random, int], Any]  # random numbers and seconds since the start -> payload
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.operate.learn.installations.installation import START, Installation, Source, rising, wave
+from tests.operate.learn.installations.installation import Installation, Source, epoch, iso, rising, wave
 
 if TYPE_CHECKING:
     import random
@@ -16,7 +16,7 @@ UNSET_CLOCK = 1_104_625_548  # 2005-01-02: a meter whose clock was never set
 
 
 def _adapter(chance: random.Random, second: int) -> dict[str, Any]:
-    time = UNSET_CLOCK + second if second < 300 else START + second
+    time = UNSET_CLOCK + second if second < 300 else epoch(second)
     return {
         "0-0:96.1.1": {"value": "1ISK0000001"},
         "1-0:1.8.0": {"value": int(rising(83402, 0.1, second)), "time": time},
@@ -42,7 +42,7 @@ smart_meter_adapter = Installation(
 def _telegram(chance: random.Random, second: int) -> dict[str, Any]:
     return {
         "id": 2864217 + second // 10,
-        "timestamp": f"2026-01-05T{10 + second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z",
+        "timestamp": f"{iso(second)}Z",
         "electricity_delivered_1": f"{rising(12972.117, 0.0002, second):09.3f}",
         "electricity_returned_1": "00746.379",
         "electricity_delivered_2": f"{rising(14730.9, 0.0001, second):09.3f}",
@@ -52,7 +52,7 @@ def _telegram(chance: random.Random, second: int) -> dict[str, Any]:
         "phase_currently_delivered_l1": None,
         "phase_voltage_l1": f"{wave(chance, 230, 4)}",
         "phase_power_current_l1": chance.randrange(0, 9),
-        "extra_device_timestamp": "2026-01-05T10:00:00Z",
+        "extra_device_timestamp": f"{iso(0)}Z",
         "extra_device_delivered": "08950.179",
     }
 
@@ -65,7 +65,7 @@ dsmr_reader = Installation(
             "dsmr/consumption/gas/json",
             300,
             lambda _, second: {
-                "read_at": "2026-01-05T11:45:04+01:00",
+                "read_at": f"{iso(second, 1)}+01:00",
                 "delivered": f"{rising(6573.284, 0.0002, second)}",
                 "currently_delivered": "0.072",
             },
@@ -117,7 +117,7 @@ venus_os = Installation(
     "venus-os",
     [Source(f"{PORTAL}/{path}", 3, partial(_venus_value, make), number / 10)
      for number, (path, make) in enumerate(VENUS.items())]
-    + [Source(f"{PORTAL}/keepalive", 30, lambda _, second: {"value": START + second})],
+    + [Source(f"{PORTAL}/keepalive", 30, lambda _, second: {"value": epoch(second)})],
     {"N/c0619ab93165/{level3}/{level4}/{level5}"},
     {f"{PORTAL}/system/0/Serial": {"value": "c0619ab93165"}},
 )  # fmt: skip

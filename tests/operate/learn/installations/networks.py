@@ -6,7 +6,7 @@ import base64
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.operate.learn.installations.installation import Installation, Source, wave
+from tests.operate.learn.installations.installation import Installation, Source, iso, wave
 
 if TYPE_CHECKING:
     import random
@@ -16,7 +16,7 @@ DEVICES = [f"01020304050607{number:02x}" for number in range(8)]
 
 
 def _time(second: int) -> str:
-    return f"2026-01-05T{10 + second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.123456789"
+    return f"{iso(second)}.123456789"
 
 
 def _without_zeros(value: Any) -> Any:
