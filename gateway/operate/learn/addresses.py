@@ -6,7 +6,8 @@ become one parameter; a single level does if it looks like an identifier. These 
 - siblings of bare values that are all named after what they measure, as temperature and humidity: each is a stream;
 - siblings that go on in other levels, or whose payloads look different.
 
-Topics that differ in depth, and look and end alike, have a parameter of several levels.
+Topics that differ in depth, and look and end alike, have a parameter of several levels. So have bare values that
+begin alike, if they would be more than `MOST_OF_BARE` streams.
 
 Where a level has several kinds of siblings that would be parameters, each becomes partly literal (`door-{device}`), if
 their names begin differently, else all become one parameter: then their address has several messages.
@@ -29,6 +30,7 @@ IDENTIFIER = re.compile(r"\d{3}|(?=.*\d)[0-9a-fA-F:-]{8,}\Z|[_-]?\d+\Z", re.ASCI
 FEWEST_SYSTEMS = 3  # siblings at the first level, which mostly names a system, that make a parameter
 LIKE = 0.5  # of what follows a level, that is known of its siblings
 CONTAINED, SHARED = 0.8, 0.66  # of the members of a payload, and of the members of two payloads: these look alike
+MOST_OF_BARE = 16  # addresses of bare values that begin alike
 MOST_COMPARED = 200  # kinds of siblings of a level that are compared with each other
 
 Suffix = tuple[Level, ...]
@@ -45,7 +47,23 @@ class Place(NamedTuple):
 
 def addresses(places: Iterable[Place]) -> dict[Suffix, list[Place]]:
     """Find the addresses of topics, each with its topics; parameters have no names yet."""
-    return dict(sorted(_below(sorted(places), 0).items(), key=lambda each: _sortable(each[0])))
+    return dict(sorted(_gathered(_below(sorted(places), 0)).items(), key=lambda each: _sortable(each[0])))
+
+
+def _gathered(found: dict[Suffix, list[Place]]) -> dict[Suffix, list[Place]]:
+    """Make one address of many for bare values that begin alike: a tree of values is one stream."""
+    by_first: dict[Level, list[Suffix]] = {}
+    for suffix, places in found.items():
+        if len(suffix) > 1 and all(place.is_bare for place in places):
+            by_first.setdefault(suffix[0], []).append(suffix)
+    for first, suffixes in by_first.items():
+        if len(suffixes) > MOST_OF_BARE and first.name is None:
+            fewest = min(map(len, suffixes)) - 1
+            common = suffixes[0][: next((n for n in range(fewest) if len({one[n] for one in suffixes}) > 1), fewest)]
+            is_multi = any(len(one) > len(common) + 1 for one in suffixes)
+            gathered = (*common, PARAMETER._replace(is_multi=is_multi))
+            found.setdefault(gathered, []).extend(place for one in suffixes for place in found.pop(one))
+    return found
 
 
 def classes(features: Sequence[frozenset[tuple[str, str]]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.address import Address
 from gateway.core.topic_index import UNMAPPED, topic_index
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from gateway.errors import Finding
     from gateway.operate.learn.descriptions import Described
-    from gateway.operate.learn.evidence import Topic, Traffic
+    from gateway.operate.learn.evidence import Shape, Topic, Traffic
     from gateway.operate.learn.score import StreamScore
 
 SHOWN = 10  # of a list in the report
 MAX_IGNORED = 50
+ATTRIBUTES = "attributes of devices, as Homie marks them by a $"
 DESCRIPTION, AVAILABILITY = "a description of devices", "says only whether a device is connected"
 NOT_READINGS, RETAINED = "no readings, by a description", "only a retained message, and nothing else looks like it"
 
@@ -65,7 +66,7 @@ def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) ->
     """Say of each topic without a stream why."""
     filters = {each for one in descriptions.values() for each in one.ignored}
     is_ignored, left = topic_index((), sorted(filters)), dict[str, str]()
-    live = {shape.features for topic in topics for shape in topic.shapes[False]}
+    live = {each for topic in topics for shape in topic.shapes[False] for each in _looks(shape)}
     for topic in topics:
         if topic.is_description:
             left[topic.name] = DESCRIPTION
@@ -73,11 +74,18 @@ def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) ->
             left[topic.name] = NOT_READINGS
         elif not topic.learned:
             left[topic.name] = ", ".join(f"{why} ({count:,})" for why, count in sorted(topic.unread.items()))
+        elif any(level.startswith("$") for level in topic.levels):
+            left[topic.name] = ATTRIBUTES
         elif topic.is_availability:
             left[topic.name] = AVAILABILITY
-        elif live and not topic.shapes[False] and not any(shape.features in live for shape in topic.learned):
+        elif live and not topic.shapes[False] and not any(live & _looks(shape) for shape in topic.learned):
             left[topic.name] = RETAINED
     return left
+
+
+def _looks(shape: Shape) -> set[frozenset[Any]]:
+    """What another shape must have to look like it: its members with their kinds, or the same members."""
+    return {shape.features, *([shape.names] if isinstance(shape.names, frozenset) else [])}
 
 
 def _ignored(
@@ -94,7 +102,16 @@ def _ignored(
                 every.add(each.replace(topic.name, stream.address).removesuffix("/#"))
         every |= {each.replace("/#", "/{what}") for each in _bridges(descriptions) if address.is_multi}
         every |= {name for name in unwanted if address.match(name) is not None and not _is_covered(name, every)}
+        if not address.is_multi:
+            marked = (name for name, why in left_out.items() if why == ATTRIBUTES and address.match(name) is not None)
+            every |= {_like(stream.address, name) for name in marked}
     return iter(every)
+
+
+def _like(address: str, topic: str) -> str:
+    """Give the address of all attributes of a name, which are at a place of readings."""
+    levels = zip(address.split("/"), topic.split("/"), strict=True)
+    return "/".join(text if text.startswith("$") else level for level, text in levels)
 
 
 def _bridges(descriptions: Mapping[str, Described]) -> Collection[str]:

@@ -53,7 +53,7 @@ class Learnt:
         """Count what becomes of messages, without those that are no readings."""
         fates: Counter[str] = Counter()
         for one in messages:
-            if not one.topic.startswith(ignored) and not one.topic.endswith(ignored):
+            if not any(part in one.topic for part in ignored):
                 outcome = self.outcomes.of(one.topic, one.payload)
                 fates["record" if isinstance(outcome, list) else outcome] += 1
         return fates

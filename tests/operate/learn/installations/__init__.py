@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.operate.learn.installations import factories, homes, meters, networks
 from tests.operate.learn.installations.installation import Installation, Message
 
-__all__ = ["ALL", "Installation", "Message"]
+__all__ = ["ALL", "Installation", "Message", "factories", "homes"]
 
 ALL = [
     homes.zigbee,

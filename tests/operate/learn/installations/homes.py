@@ -295,10 +295,11 @@ shelly_gen1 = Installation(
         }.items()
     ],
     {"shellies/{device}/emeter/{channel}/{quantity}", "shellies/{device}/relay/{channel}/power",
-     "shellies/{device}/relay/{channel}/energy", "shellies/{device}/sensor/{quantity}"},
+     "shellies/{device}/relay/{channel}/energy", "shellies/{device}/sensor/{quantity}",
+     "shellies/{shelly}/relay/{level4}"},
     {f"shellies/{device}/online": "true" for device in EM3},
     families={"shelly-gen1"},
-    ignored=("/online", "/relay/0"),
+    ignored=("/online",),
 )  # fmt: skip
 
 
@@ -410,7 +411,7 @@ homie = Installation(
         for number, device in enumerate(HOMIE_DEVICES)
         for name, (_, _, make) in HOMIE.items()
     ],
-    {"homie/{device}/thermostat/{property}"},
+    {f"homie/{{level2}}/thermostat/{name}" for name in HOMIE},
     {
         f"homie/{device}/{attribute}": value
         for device in HOMIE_DEVICES

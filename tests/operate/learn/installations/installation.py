@@ -86,7 +86,7 @@ class Installation:
         addresses: of the streams that are proposed, exactly.
         families: that are recognised.
         traps: what is wrong with some messages, and a pattern that the report must show.
-        ignored: messages to these topics, by their beginning or end, are no readings.
+        ignored: messages to topics that contain one of these are no readings.
     """
 
     name: str

@@ -105,6 +105,24 @@ VENUS = {
     "battery/512/Dc/0/Temperature": lambda chance, _: None if chance.random() < 0.1 else chance.randrange(15, 30),
     "system/0/Dc/Battery/Power": lambda chance, _: chance.randrange(-3000, 3000),
     "system/0/Dc/Pv/Power": lambda chance, _: None if chance.random() < 0.3 else wave(chance, 800, 500, 2),
+    **{
+        f"{service}/{path}": lambda chance, _: wave(chance, 50, 9, 2)
+        for service, paths in {
+            "vebus/276": (
+                "Ac/ActiveIn/L1/P",
+                "Ac/Out/L1/F",
+                "Ac/Out/L1/I",
+                "Ac/Out/L1/V",
+                "Dc/0/Current",
+                "Mode",
+                "Soc",
+            ),
+            "solarcharger/279": ("Dc/0/Current", "Dc/0/Voltage", "History/Daily/0/Yield", "Load/I", "Pv/V", "State"),
+            "tank/21": ("Capacity", "FluidType", "Level", "Remaining"),
+            "temperature/24": ("Humidity", "Pressure", "Temperature", "TemperatureType"),
+        }.items()
+        for path in paths
+    },
     "solarcharger/279/Yield/Power": lambda chance, _: wave(chance, 400, 300, 2),
 }
 
@@ -118,7 +136,7 @@ venus_os = Installation(
     [Source(f"{PORTAL}/{path}", 3, partial(_venus_value, make), number / 10)
      for number, (path, make) in enumerate(VENUS.items())]
     + [Source(f"{PORTAL}/keepalive", 30, lambda _, second: {"value": epoch(second)})],
-    {"N/c0619ab93165/{level3}/{level4}/{level5}"},
+    {"N/{level2}/{level3}"},
     {f"{PORTAL}/system/0/Serial": {"value": "c0619ab93165"}},
 )  # fmt: skip
 

@@ -84,9 +84,11 @@ chirpstack = Installation(
             },
         )
     ],
-    {"application/{application}/device/{device}/event/up"},
+    {
+        "application/{application}/device/{device}/event/up",
+        "application/{application_id}/device/{dev_eui}/event/join",
+    },
     families={"chirpstack"},
-    ignored=("/join",),
 )
 
 
