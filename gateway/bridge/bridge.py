@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.core.reading import Record
     from gateway.core.retained import RetainedMessages
     from gateway.core.sequence import SequenceMonitor
+    from gateway.core.telegram_lines import TelegramLines
     from gateway.kafka.sink import KafkaSink
     from gateway.mqtt.source import MqttSource
     from gateway.spool.spool import Spool
@@ -71,6 +72,7 @@ class Rules:
     record_times: Mapping[str, RecordTime] = field(default_factory=dict)  # by Kafka topic
     ignored: frozenset[str] = frozenset()  # operations whose messages are dropped
     clock: GatewayClock = field(default_factory=GatewayClock)  # that dates the readings
+    lines: Mapping[str, TelegramLines] = field(default_factory=dict)  # by stream whose messages are lines
 
 
 class Bridge:
@@ -222,6 +224,11 @@ class Bridge:
         groups = _by_stream(entries)
         if not self._drops.keys().isdisjoint(groups):
             entries = self._drop_unwanted(entries, groups)
+        if not self._rules.lines.keys().isdisjoint(groups):
+            entries = self._join_lines(entries, groups)
+        self._append_to_log(entries, groups)
+
+    def _append_to_log(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> None:
         self._spool.append(entries, self.turned_at)
         for stream, group in groups.items():
             books = self._ledger.books[stream]
@@ -231,6 +238,15 @@ class Bridge:
             flagged = [entry for entry in group if entry.reading.dup or entry.reading.retain]
             books.repeated += sum([entry.reading.dup for entry in flagged])
             self._add(self.lanes[stream], self._drop_retained_duplicates(stream, group) if flagged else group)
+
+    def _join_lines(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
+        """Join lines to telegrams; give the entries that go into the log."""
+        for stream in self._rules.lines.keys() & groups:
+            joined = self._rules.lines[stream].add(groups.pop(stream))
+            entries = [entry for entry in entries if entry.reading.stream != stream] + joined
+            if whole := [entry for entry in joined if not entry.is_settled]:
+                groups[stream] = whole
+        return entries
 
     def _drop_unwanted(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
         """Drop messages that no stream wants; give those that go into the log.
@@ -475,6 +491,8 @@ class Bridge:
 
     def store(self) -> None:
         """Write unsettled readings to disk and send the acknowledgements that this allows."""
+        if rejected := [entry for lines in self._rules.lines.values() for entry in lines.incomplete()]:
+            self._append_to_log(rejected, _by_stream(rejected))
         self._spool.persist(time.monotonic())
         self._acknowledge()
 

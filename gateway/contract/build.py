@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Content
 
 JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
-TELEGRAM = re.compile(r"text/vnd\.dsmr\.p1\s*\Z", re.IGNORECASE)
+TELEGRAM = re.compile(r"text/vnd\.dsmr\.p1\s*(?:;\s*lines\s*=\s*(?P<lines>[\w.-]+)\s*)?\Z", re.IGNORECASE)
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
 
 
@@ -172,6 +172,7 @@ class _Builder:
             user_properties=frozenset(headers.properties(message)),
             example_headers=headers.example_texts(message),
             content=incoming.content,
+            lines=self._lines(message),
             is_array=payload.is_array,
             steps=payload.steps,
         )
@@ -329,6 +330,10 @@ class _Builder:
             fix = "Write application/json, text/plain for one bare value, or text/vnd.dsmr.p1 for telegrams."
             self.findings.error(stated, text, fix)
         return "json"
+
+    def _lines(self, message: Node) -> str:
+        match = TELEGRAM.match(self._content_type(message).text or "")
+        return (match and match["lines"]) or ""
 
     def _content_type(self, message: Node) -> Node:
         stated = message.at("contentType")

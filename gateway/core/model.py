@@ -184,6 +184,7 @@ class Stream:
     user_properties: frozenset[str] = frozenset()  # that the MQTT message declares
     example_headers: tuple[dict[str, str], ...] = ()  # user properties of the examples
     content: Content = "json"
+    lines: str = ""  # the form of messages that are lines of a telegram (`telegram_lines.py`); "" for whole ones
     is_array: bool = False  # a message holds several readings, each of which becomes a record
     steps: tuple[Step, ...] = EACH_ITEM  # these lead to them; a plain array has this one step
     messages: tuple[Message, ...] = ()  # where there are several; all above is of the first that is not ignored

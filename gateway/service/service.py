@@ -19,6 +19,7 @@ from gateway.bridge.pacing import Pacing
 from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
+from gateway.core.telegram_lines import TelegramLines
 from gateway.core.topic_index import UNMAPPED
 from gateway.errors import GatewayError
 from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of, topics_at
@@ -160,7 +161,8 @@ def build(
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
     pacing, ignored = Pacing(linger_seconds), frozenset(contract.ignored)
-    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored, clock)
+    lines = {stream.name: TelegramLines(stream.lines) for stream in streams if stream.lines}
+    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored, clock, lines)
     schema_ids = SchemaIdResolver(partial(registry_of, contract, settings), streams, record_times, payload_limit)
     kafka = contract.kafka.name
     credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)

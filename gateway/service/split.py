@@ -178,6 +178,9 @@ def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:
     if any(stream.is_watched for stream in contract.streams.values()):
         message = "x-sequence and x-silent-after have no effect: each worker receives a part of a key's readings."
         yield settings.finding(place, message, "For these, set split to streams.", "warning")
+    if any(stream.lines for stream in contract.streams.values()):
+        message = "The lines of a telegram would go to different workers, and no telegram would be complete."
+        yield settings.finding(place, message, "Set split to streams.")
     for server in contract.mqtt_servers.values():
         if server.version != "5.0":
             message = f"MQTT 3.1.1, which the contract states for {server.name}, has no shared subscriptions."

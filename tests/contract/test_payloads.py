@@ -362,6 +362,9 @@ def test_load_takes_telegrams(meters: Copy) -> None:
     assert example["1-0:1.8.1"] == {"value": 5779.835, "unit": "kWh"}
     meters.edit("text/vnd.dsmr.p1", "Text/VND.DSMR.P1 ")
     assert meters.findings() == []
+    assert stream.lines == ""
+    meters.edit("Text/VND.DSMR.P1 ", "text/vnd.dsmr.p1; lines=SerialReceived")
+    assert meters.contract().streams["receiveTelegrams"].lines == "SerialReceived"
 
 
 TELEGRAM = f"{MESSAGES}/telegram"
@@ -372,6 +375,8 @@ TELEGRAM = f"{MESSAGES}/telegram"
     [
         ("005779.835", "005779.836", "asyncapi.yaml", f"{TELEGRAM}/examples/0/payload", "bad_telegram: its checksum"),
         ("text/vnd.dsmr.p1", "text/vnd.dsmr", "asyncapi.yaml", f"{TELEGRAM}/contentType", "is not supported"),
+        ("dsmr.p1", "dsmr.p1; line=text", "asyncapi.yaml", f"{TELEGRAM}/contentType", "is not supported"),
+        ("dsmr.p1", "dsmr.p1; lines=", "asyncapi.yaml", f"{TELEGRAM}/contentType", "is not supported"),
         ("type: object, required: [value], properties: {value: {type: number}, unit: {const: kWh",
          "type: object, required: [value], properties: {value: {type: number}, unit: {const: Wh", "asyncapi.yaml",
          f"{TELEGRAM}/examples/0/payload/1-0:1.8.1/unit", "'Wh' was expected"),

@@ -263,6 +263,14 @@ def test_check_tells_that_shared_streams_are_not_watched(tmp_path: Path) -> None
     assert not list(examine(watched, settings(tmp_path, workers={"count": 2})))
 
 
+def test_check_refuses_to_share_the_lines_of_telegrams(tmp_path: Path) -> None:
+    """No worker would have a whole one."""
+    of_lines = contract(*(replace(one, content="telegram", lines="text") for one in FIVE.streams.values()))
+    found = examine(of_lines, settings(tmp_path, workers={"count": 2, "split": "shared"}))
+    assert [finding.severity for finding in found if "lines of a telegram" in finding.message] == ["error"]
+    assert not list(examine(of_lines, settings(tmp_path, workers={"count": 2})))
+
+
 def test_options_of_run_go_before_the_file(tmp_path: Path) -> None:
     """`--workers` and `--split` win over gateway.yaml, and findings name them."""
     given = settings(tmp_path, workers={"count": 2, "share": "ours"}).with_workers(9, None)

@@ -20,9 +20,10 @@ from gateway.core.codec.validation_error import tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.message_schema import schema_at
 from gateway.core.record_path import PARAMETER, reads
+from gateway.core.telegram_lines import PLAIN
 from gateway.core.topic_index import topic_index
 from gateway.core.transform import conversion
-from gateway.operate.simulate.breakage import DEFECTS, Breaker, written
+from gateway.operate.simulate.breakage import DEFECTS, TO_BYTES, Breaker, written
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.message import joined, split
 from gateway.operate.simulate.plausible import Device, Path, Plausible, nth, value_at
@@ -132,6 +133,8 @@ class _Source:
             kind, topic, payload = self._breaker.broken(sample, topic)
         else:
             kind, payload = "", written(sample.value, self._stream.content)
+        if self._stream.lines not in {"", PLAIN}:
+            payload = TO_BYTES({self._stream.lines: payload.decode(errors="replace")})
         return Publication(
             server=self._random.choice(self._stream.servers),
             topic=topic,
