@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import typer
 
-from gateway.cli.options import exit_codes, open_installation
+from gateway.cli.options import CONTRACT, contract_of, exit_codes, open_installation
+from gateway.core.reading import Reason
 from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)\Z", re.ASCII)
@@ -49,6 +51,12 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     ] = None,
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="With -c: learn from the dead letters that no stream describes.")
+    ] = False,
+    extend: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A contract, or the gateway.yaml that names it, to extend.")
+    ] = None,
     no_values: Annotated[bool, typer.Option("--no-values", help="Write no values of payloads.")] = False,
 ) -> None:
     """Listen to a broker and propose a contract: streams, schemas and settings, with the evidence for each field.
@@ -58,24 +66,40 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     from gateway.cli.check import check
     from gateway.operate.learn import heard
     from gateway.operate.learn.contract_file import Site
-    from gateway.operate.learn.learn import Options, Terminal, site_of
+    from gateway.operate.learn.extension import read
+    from gateway.operate.learn.learn import Options, Terminal, contract_path, site_of
     from gateway.operate.learn.learn import learn as learn_from
     from gateway.signals import stop_on_signals
 
     seconds = _seconds(duration)
-    if sum(map(bool, (broker, config, from_file))) != 1:
+    if sum(map(bool, (broker, config, from_file))) != 1 or (dead_letters and not config):
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
+    is_heard = not (from_file or dead_letters)
     source = _broker(broker, username, password_file) if broker else _broker_of(config, server) if config else None
     site = site_of(source) if source else Site("localhost:1883")
+    existing = read(contract_of(extend, None, CONTRACT), (server,) if server else ()) if extend else None
     options = Options(
-        into, source, topics or ["#"], seconds, not no_values, site, username, password_file
+        into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, username, password_file,
+        existing,
     )  # fmt: skip
-    learn_from(
-        options,
-        Terminal(typer.echo, _progress(), stop_on_signals),
-        heard.readings(from_file) if from_file else (),
-    )
-    check(config=into / "gateway.yaml")
+    given = heard.readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
+    learn_from(options, Terminal(typer.echo, _progress(), stop_on_signals), given)
+    if existing:
+        check(contract=contract_path(options))
+    else:
+        check(config=into / "gateway.yaml")
+
+
+def _dead_letters(config: Path) -> Iterator[Reading]:
+    """Give the messages that no stream describes, as the dead-letter topics have them."""
+    from gateway.kafka.partitions import Partitions
+    from gateway.operate.dlq.dead_letters import DeadLetters, topics_of
+
+    installation = open_installation(config)
+    partitions = Partitions(installation.kafka(producing=False))
+    for one in DeadLetters(partitions, topics_of(installation.contract)):
+        if one.reason == Reason.UNMAPPED_TOPIC and not one.is_cut:
+            yield one.reading
 
 
 def _progress() -> Callable[[str], None]:

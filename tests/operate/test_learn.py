@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from gateway.operate.learn import findings
+from gateway.operate.learn.evidence import Traffic
 from gateway.operate.learn.heard import FILE, Recording
+from tests.stack.gateway import ROOT
 from tests.stack.publisher import Publisher
 from tests.test_cli import command
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartMosquitto
 
 NOW = 1_796_000_000_000
+Messages = list[tuple[str, Any]]
 
 
 def learn(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -118,3 +122,57 @@ def test_the_same_recording_gives_the_same_bytes(tmp_path: Path) -> None:
         texts.append({one.name: one.read_text() for one in written.iterdir() if not one.name.startswith(FILE)})
     assert texts[0] == texts[1]
     assert texts[0].keys() == {"asyncapi.yaml", "gateway.yaml", "rooms.avsc"}
+
+
+def test_extend_writes_the_next_version_of_a_contract(tmp_path: Path) -> None:
+    """Topics without a stream become streams, members that no field reads become fields that may be null."""
+    ovens = {"oven": "bread-1", "probe": {"dC": 2315}, "at": NOW // 1000, "door": {"open": False}}
+    path = recorded(tmp_path, [("ovens/bread-1", ovens), ("lamps/a/state", {"lux": 7}), ("lamps/b/state", {"lux": 3})])
+    step = ROOT / "docs" / "steps" / "12"
+    done = learn(tmp_path, "--from", path, "--extend", step / "asyncapi.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "/door/open: No field reads it; new field door_open." in done.stdout
+    assert "oven.avsc: compatible with the version before in every mode." in done.stdout
+    before = json.loads((step / "oven.avsc").read_text())["fields"]
+    assert [*fields(tmp_path, "oven")] == [*(one["name"] for one in before), "door_open"]
+    assert fields(tmp_path, "oven")["door_open"]["default"] is None
+    assert contract(tmp_path)["channels"]["lampsState"]["address"] == "lamps/{lamp}/state"
+    assert command("check", "proposal/asyncapi.yaml", folder=tmp_path).returncode == 0
+
+
+TRAPS: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "text once": ([*range(40), "41"], {"type": "long", "x-source": {"parse": "number"}}),
+    "null once": ([*range(40), None], {"type": ["null", "long"], "default": None}),
+    "no value": ([1.5, "n/a"] * 20, {"type": ["null", "double"], "x-source": {"nulls": ["n/a"]}}),
+    "sentinel": ([*range(30), -9999], {"type": ["null", "long"], "x-source": {"nulls": [-9999]}}),
+    "digits": (["0815", "4711"] * 30, {"type": "string"}),
+    "few words": (["on", "off"] * 10, {"type": "string"}),
+    "enum": (["on", "off"] * 40, {"type": {"type": "enum", "name": "MV", "symbols": ["off", "on"]}}),
+    "new word late": ([*["on", "off"] * 40, "broken"], {"type": "string"}),
+    "kinds": ([1, "much"] * 20, {"type": ["long", "string"]}),
+    "fractions": ([1, 1.5], {"type": "double"}),
+    "beyond 64 bits": ([2**64, 1], {"type": "double"}),
+    "seconds": ([NOW // 1000 + n for n in range(9)], {"x-source": {"factor": 1000}}),
+    "milliseconds": ([NOW + 1000 * n for n in range(9)], {"type": {"type": "long", "logicalType": "timestamp-millis"}}),
+    "zone": (["2026-11-30T00:53:20.123456Z"], {"type": {"type": "long", "logicalType": "timestamp-micros"}}),
+    "no zone": (["2026-11-30T00:53:20"], {"type": {"type": "long", "logicalType": "local-timestamp-millis"}}),
+    "2005": (["2005-01-01T00:00:00Z"], {"type": {"type": "long", "logicalType": "timestamp-millis"}}),
+    "array": ([[1, 2.5], []], {"type": {"type": "array", "items": "double"}}),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_the_type_of_a_field_takes_all_that_was_heard(name: str) -> None:
+    """Each word of `x-source` has evidence; what there was little evidence for stays text."""
+    values, expected = TRAPS[name]
+    made = propose([("m", {"v": value}) for value in values])
+    assert {key: made[key] for key in expected} == expected
+
+
+def propose(messages: Messages) -> dict[str, Any]:
+    """The field `v` that is proposed for messages a second apart."""
+    traffic = Traffic()
+    for number, (topic, value) in enumerate(messages):
+        traffic.take(topic.encode(), json.dumps(value).encode(), NOW + 1000 * number)
+    [stream] = findings.propose(traffic, None, shows_values=True).streams
+    return next(one for one in stream.messages[0].definition["fields"] if one["name"] == "v")

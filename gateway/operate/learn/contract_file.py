@@ -15,6 +15,7 @@ from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.operate.learn.proposal import is_text
 from gateway.operate.learn.record import PARAMETER, PAYLOAD
 from gateway.operate.learn.types import pascal
+from gateway.operate.learn.units import snake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,10 +76,11 @@ def contract_text(streams: list[Stream], ignored: list[str], site: Site) -> str:
 
 def schema_texts(streams: Iterable[Stream]) -> dict[str, str]:
     """Write the .avsc files, by name."""
-    return {f"{one.name}.avsc": _avsc(one.definition) for stream in streams for one in stream.messages}
+    return {f"{one.name}.avsc": avsc_text(one.definition) for stream in streams for one in stream.messages}
 
 
-def _avsc(definition: dict[str, Any]) -> str:
+def avsc_text(definition: dict[str, Any]) -> str:
+    """Write a record with each field on a line."""
     head = {key: value for key, value in definition.items() if key != "fields"}
     lines = [json.dumps(one, ensure_ascii=False) for one in definition["fields"]]
     fields = ",\n    ".join(lines)
@@ -151,17 +153,20 @@ def _channel(stream: Stream) -> dict[str, Any]:
 
 def _ignored_channels(ignored: list[str]) -> dict[str, Any]:
     channels: dict[str, Any] = {}
-    for number, address in enumerate(ignored, start=1):
+    for address in ignored:
         names = re.findall(r"\{(\w+)\}", address)
         parameters = {"parameters": {name: {"x-multi-level": True} for name in names}} if names else {}
-        channels[f"ignored{number}"] = {"address": address, "servers": [_ref("servers", "broker")], **parameters}
+        channels[camel(f"not_{snake(address)}")] = {
+            "address": address, "servers": [_ref("servers", "broker")], **parameters,
+        }  # fmt: skip
     return channels
 
 
 def _ignored_operations(ignored: list[str]) -> dict[str, Any]:
+    named = {f"ignore{pascal(snake(one))}": camel(f"not_{snake(one)}") for one in ignored}
     return {
-        f"ignore{number}": {"action": "receive", "channel": _ref("channels", f"ignored{number}"), "x-ignored": True}
-        for number in range(1, len(ignored) + 1)
+        name: {"action": "receive", "channel": _ref("channels", channel), "x-ignored": True}
+        for name, channel in named.items()
     }
 
 

@@ -8,6 +8,7 @@ from gateway.core.address import Address
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.operate.learn.descriptions import merged
 from gateway.operate.learn.devices import Recognised, recognised
+from gateway.operate.learn.extension import Extension, extension
 from gateway.operate.learn.proposal import Names, Note, Stream, streams
 from gateway.operate.learn.record import describe, notes_of_times
 from gateway.operate.learn.types import pascal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.errors import Finding
     from gateway.operate.learn.descriptions import Described
     from gateway.operate.learn.evidence import Shape, Topic, Traffic
+    from gateway.operate.learn.extension import Existing
     from gateway.operate.learn.score import StreamScore
 
 SHOWN = 10  # of a list in the report
@@ -35,7 +37,7 @@ class Proposal(NamedTuple):
     families: list[Recognised]
     ignored: list[str]  # addresses whose messages are not wanted
     left_out: dict[str, str]  # topic -> why it has no stream
-    notes: list[Note] = []  # noqa: RUF012 - on streams that were left out; never changed
+    more: Extension  # of an existing contract
 
     def without(self, unfit: Mapping[str, Finding]) -> Proposal:
         """Leave streams out, each with its reason."""
@@ -45,21 +47,26 @@ class Proposal(NamedTuple):
         return self._replace(streams=kept, left_out={**self.left_out, **reasons})
 
 
-def propose(traffic: Traffic, *, shows_values: bool) -> Proposal:
-    """Propose streams and families."""
+def propose(traffic: Traffic, existing: Existing | None, *, shows_values: bool) -> Proposal:
+    """Propose streams and families, for topics that an existing contract does not describe."""
     descriptions = {one.topic: one for one in merged(traffic.descriptions)}
-    found = recognised(traffic.topics)
+    stream_of = topic_index(existing.contract.addresses() if existing else ())
+    topics = {name: topic for name, topic in sorted(traffic.topics.items()) if stream_of(name) == UNMAPPED}
+    found = recognised(topics)
     taken = frozenset[bytes]().union(*(one.topics for one in found))
-    topics = [topic for name, topic in sorted(traffic.topics.items()) if name not in taken]
-    left_out = _left_out(topics, descriptions)
-    proposed = streams([one for one in topics if one.name not in left_out], descriptions, Names(["dead_letters"]))
+    left = [topic for name, topic in topics.items() if name not in taken]
+    left_out = _left_out(left, descriptions)
+    names = existing.names if existing else Names(["dead_letters"])
+    proposed = streams([one for one in left if one.name not in left_out], descriptions, names)
     for stream in proposed:
         for message in stream.messages:
             describe(stream, message, shows_values=shows_values)
     for one in found:
         its = [topic for name, topic in traffic.topics.items() if name in one.topics]
         one.notes.extend(notes_of_times(its))
-    return Proposal(proposed, found, sorted(_ignored(proposed, left_out, descriptions))[:MAX_IGNORED], left_out)
+    ignored = sorted(_ignored(proposed, left_out, descriptions))[:MAX_IGNORED]
+    more = extension(existing, traffic.topics, shows_values=shows_values) if existing else Extension({}, {})
+    return Proposal(proposed, found, ignored, left_out, more)
 
 
 def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) -> dict[str, str]:
@@ -143,6 +150,8 @@ def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore
     for name, its in scores.items():
         if name != UNMAPPED and its.heard:
             yield from _stream_lines(name, its, by_name.get(name))
+            yield from _note_lines(proposal.more.notes.get(name, ()))
+    yield from _note_lines(proposal.more.notes.get("", ()))
     yield from _left_lines(proposal, scores[UNMAPPED])
 
 

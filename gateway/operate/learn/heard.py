@@ -68,8 +68,10 @@ class Recording:
 def readings(path: Path) -> Iterator[Reading]:
     """Read a recording, or the spool of a gateway, oldest first; it is not changed. GatewayError when it cannot be."""
     query = f"SELECT {', '.join(COLUMNS)} FROM readings ORDER BY offset"  # noqa: S608 - our own constants
+    # A file that no process has open has no -wal file, and gets none.
+    options = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True)) as database:
             for row in database.execute(query):
                 if reading := to_reading(row):
                     yield reading

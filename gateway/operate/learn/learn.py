@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Contract
     from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
+    from gateway.operate.learn.extension import Existing
     from gateway.operate.learn.proposal import Stream
     from gateway.signals import Stopping
 
@@ -45,6 +46,7 @@ class Options(NamedTuple):
     site: contract_file.Site = contract_file.Site("localhost:1883")
     username: str = ""
     password_file: Path | None = None
+    existing: Existing | None = None  # the contract to extend
 
 
 class Terminal(NamedTuple):
@@ -53,13 +55,6 @@ class Terminal(NamedTuple):
     say: Callable[[str], None]  # shows a line
     progress: Callable[[str], None]  # replaces the line that is shown
     stop: Callable[[], Stopping]  # ends the listening early
-
-
-class Text(NamedTuple):
-    """The files of a proposal."""
-
-    contract: str
-    schemas: dict[str, str]  # name -> text
 
 
 # --- listening ---------------------------------------------------------------------------------------------------
@@ -156,14 +151,13 @@ def _forget(folder: Path) -> None:
 
 
 def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
-    path = options.folder / families.CONTRACT
     terminal.progress("Proposing streams ...")
-    contract, proposal = _fit(propose(traffic, shows_values=options.shows_values), path, options.site)
+    contract, proposal = _fit(propose(traffic, options.existing, shows_values=options.shows_values), options)
     terminal.progress("Transforming what was heard by the proposal ...")
     keep = Examples(proposal.streams, shows_values=options.shows_values)
     scores = score(contract, heard.readings(options.folder / heard.FILE), keep.keep)
-    contract, proposal = _fit(proposal, path, options.site)
-    _write(options, _text(proposal, path, options.site), contract)
+    contract, proposal = _fit(proposal, options)
+    _write(options, _files(proposal, options), contract)
     if not options.shows_values:
         _forget(options.folder)
     terminal.progress("")
@@ -171,27 +165,38 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
         terminal.say(line)
 
 
-def _text(proposal: Proposal, path: Path, site: contract_file.Site) -> Text:
+def _files(proposal: Proposal, options: Options) -> dict[str, str]:
+    """Write the files of a proposal, by name: those of the contract that is extended too."""
+    existing, chosen = options.existing, [one.family for one in proposal.families]
+    own = contract_file.contract_text(proposal.streams, proposal.ignored, options.site)
     schemas = contract_file.schema_texts(proposal.streams)
-    for one in proposal.families:
-        schemas |= one.family.schemas
-    text = contract_file.contract_text(proposal.streams, proposal.ignored, site)
-    return Text(families.merged([one.family for one in proposal.families], path, text), schemas)
+    for one in chosen:
+        schemas |= one.schemas
+    if existing is None:
+        return {families.CONTRACT: families.merged(chosen, options.folder / families.CONTRACT, own), **schemas}
+    learned = [families.Family("learned", own, {})] if proposal.streams else []
+    text = existing.with_families([*learned, *chosen])
+    return {**existing.files, existing.path.name: text, **proposal.more.files, **schemas}
 
 
-def _fit(proposal: Proposal, path: Path, site: contract_file.Site) -> tuple[Contract, Proposal]:
+def contract_path(options: Options) -> Path:
+    """The contract that is written."""
+    return options.folder / (options.existing.path.name if options.existing else families.CONTRACT)
+
+
+def _fit(proposal: Proposal, options: Options) -> tuple[Contract, Proposal]:
     """Load the proposal; a stream that the rules of contracts do not allow is left out, and reported."""
     while True:
-        text = _text(proposal, path, site)
-        unsaved = families.unsaved({path: text.contract, **{path.parent / n: t for n, t in text.schemas.items()}})
-        contract, findings = contracts.examine(path, unsaved=unsaved)
+        texts = {options.folder / name: text for name, text in _files(proposal, options).items()}
+        contract, findings = contracts.examine(contract_path(options), unsaved=families.unsaved(texts))
         if contract:
             return contract, proposal
         errors = [one for one in findings if one.severity == "error"]
         unfit = {one.name: error for error in reversed(errors) for one in proposal.streams if _is_about(error, one)}
-        if not unfit:
+        more = proposal.more.without(errors)
+        if not unfit and more.files == proposal.more.files:
             raise ConfigurationError(errors)
-        proposal = proposal.without(unfit)
+        proposal = proposal.without(unfit)._replace(more=more)
 
 
 def _is_about(finding: Finding, stream: Stream) -> bool:
@@ -202,14 +207,15 @@ def _is_about(finding: Finding, stream: Stream) -> bool:
     return not places.isdisjoint([*finding.path.split("/"), finding.source.rpartition("/")[2]])
 
 
-def _write(options: Options, text: Text, contract: Contract) -> None:
+def _write(options: Options, texts: dict[str, str], contract: Contract) -> None:
     site, output = options.site, options.folder / "gateway.yaml"
     answers = Answers(site.host, site.kafka, site.registry, options.username, options.password_file)
     try:
-        for name, content in sorted(text.schemas.items()):
+        for name, content in sorted(texts.items()):
+            (options.folder / name).parent.mkdir(parents=True, exist_ok=True)
             files.replace(options.folder / name, content)
-        files.replace(options.folder / families.CONTRACT, text.contract)
-        files.replace(output, settings_file.text(output, contract, answers))
+        if not options.existing:
+            files.replace(output, settings_file.text(output, contract, answers))
     except OSError as error:
         raise _unfit(options.folder, f"The proposal cannot be written: {error.strerror}.") from None
 

@@ -64,6 +64,17 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
     }  # fmt: skip
 
 
+def added_field(
+    name: str, pointer: Pointer, leaf: Evidence, samples: int, *, shows_values: bool
+) -> dict[str, Any] | str:
+    """Make a field that may be null for a place that a record did not have; a text says why there is none."""
+    place = _Place(name, name, pointer, leaf, samples, NOTHING, is_tied=False, middle=0)
+    made = _made(place)
+    if isinstance(made, str):
+        return made
+    return _field(place, made._replace(is_nullable=True), None, shows_values=shows_values)
+
+
 def _places(stream: Stream, message: Message, names: Names) -> Iterable[_Place]:
     tied = {one.pointer for one in stream.parameters if one.pointer}
     for pointer, leaf in message.readings.leaves():
