@@ -312,6 +312,8 @@ class Bridge:
         was_waiting = self._clock.is_waiting
         if step := self._clock.step():
             extra = {"step_seconds": step / 1_000, "count": self._spool.redate(step)}
+            for record_time in self._rules.record_times.values():
+                record_time.stepped += step
             log.warning("The machine's clock was set. Readings that are not in Kafka got the new time.", extra=extra)
         if was_waiting and not self._clock.is_waiting:
             for lane in self.all_lanes():

@@ -5,7 +5,8 @@
     specification.py   the official JSON Schema (official/)
     server.py  channel.py  message.py  schema.py  route.py
                        the parts, each checked where it is read
-    pointers.py        runtime expressions: parameter locations, keys, timestamps, sequence numbers
+    pointers.py        runtime expressions: parameter locations, keys, sequence numbers
+    timestamps.py      what dates records
     examples.py        examples match their schemas
     mapping.py         MQTT examples become the records of the Kafka examples
     build.py           operations -> streams

@@ -6,10 +6,7 @@
 - `x-location` of a Kafka key: a field of the record, a parameter of the MQTT address or the whole topic; or several of
   these, of which the first that is not empty is taken, or which `x-separator` joins. The key is text; a field without
   an alternative must not be nullable, because records without a key have no order.
-- `x-timestamp` of a Kafka message: the field of the record that is its timestamp in Kafka. It has one of Avro's
-  timestamp types, and may be null. A plain `long` is rejected, because its unit is unknown: seconds, read as
-  milliseconds, would date the record to 1970, and Kafka's retention would delete it. A local timestamp has no zone.
-  Without `retention.ms` the contract does not show which records are dated by their arrival instead.
+- `x-timestamp` of a Kafka message: see `timestamps.py`.
 """
 
 from __future__ import annotations
@@ -35,10 +32,8 @@ if TYPE_CHECKING:
     from gateway.contract.message import Payload
     from gateway.contract.schema import Record
     from gateway.core.avro_schema import AvroType
-    from gateway.core.model import Topic
 
 INTEGRAL = {"boolean", "int", "long"}
-TIMESTAMP = '{"type": "long", "logicalType": "timestamp-millis"}'
 
 
 class Keys(NamedTuple):
@@ -90,7 +85,7 @@ def sequence(operation: Node, payload: Payload, record: Record, findings: Findin
 
     stated = operation.at("x-sequence")
     fix = "Point at a number that a field of the record reads as int or long."
-    return None if stated.is_absent else _checked(stated, _sources(record), fault, fix, findings)
+    return None if stated.is_absent else checked(stated, _sources(record), fault, fix, findings)
 
 
 def keys(binding: Node, record: Record, findings: Findings) -> Keys:
@@ -112,7 +107,7 @@ def keys(binding: Node, record: Record, findings: Findings) -> Keys:
         return _key_fault(expression, record, has_alternative=len(entries) > 1 and separator is None)
 
     fix = "Point at a field of the record that is text, a whole number or a boolean."
-    parts = [_expression(one, _fields(record), fault, fix, findings) for one in entries]
+    parts = [_expression(one, fields(record), fault, fix, findings) for one in entries]
     return Keys(tuple(_part(one) for one in parts if one is not None), separator)
 
 
@@ -146,29 +141,7 @@ def check_key(
     return not missing
 
 
-def timestamp(message: Node, record: Record, topic: Topic, channel: Node, findings: Findings) -> str | None:
-    """Read `x-timestamp` of a Kafka message: a pointer into the record; None when absent or invalid."""
-    stated = message.at("x-timestamp")
-    if stated.is_absent:
-        return None
-    fix = f"Point at a field whose type is {TIMESTAMP}."
-    pointer = _checked(stated, _fields(record), lambda expression: _timestamp_fault(expression, record), fix, findings)
-    if pointer and topic.configuration.get("message.timestamp.type") == "LogAppendTime":
-        setting = channel.at("bindings", "kafka", "topicConfiguration", "message.timestamp.type")
-        warning = "With LogAppendTime Kafka overwrites the timestamp, so x-timestamp has no effect."
-        findings.warning(setting, warning, "Write CreateTime.")
-    elif pointer and "retention.ms" not in topic.configuration and not _is_only_compacted(topic):
-        warning = "The contract does not state how long Kafka keeps the records, by their timestamps."
-        fix = "Add topicConfiguration: {retention.ms: 604800000} to the topic's Kafka binding, or -1 for no limit."
-        findings.warning(stated, warning, fix)
-    return pointer
-
-
-def _is_only_compacted(topic: Topic) -> bool:
-    return topic.is_compacted and "delete" not in topic.configuration["cleanup.policy"]
-
-
-def _checked(
+def checked(
     node: Node, known: Iterable[str], fault_of: Callable[[Expression], str], fix: str, findings: Findings
 ) -> str | None:
     """The pointer of an expression; None, with a finding, when it is invalid."""
@@ -197,7 +170,8 @@ def _sources(record: Record) -> Iterable[str]:
     return (pointer for pointers in record.sources.values() for pointer in pointers)
 
 
-def _fields(record: Record) -> Iterable[str]:
+def fields(record: Record) -> Iterable[str]:
+    """The pointers to the fields of a record."""
     return (f"/{name}" for name in record.sources)
 
 
@@ -225,7 +199,7 @@ def _key_fault(expression: Expression, record: Record, *, has_alternative: bool)
     if not expression.tokens or expression.part == "envelope":
         return f"A key must be a field of the record: {PAYLOAD}/field."
     avro_type = record.type_at(expression.tokens)
-    return _no_field(record, expression) if avro_type is None else _field_fault(expression, avro_type, has_alternative)
+    return no_field(record, expression) if avro_type is None else _field_fault(expression, avro_type, has_alternative)
 
 
 def _field_fault(expression: Expression, avro_type: AvroType, has_alternative: bool) -> str:  # noqa: FBT001 - a word of the caller
@@ -241,20 +215,6 @@ def _is_text(avro_type: AvroType) -> bool:
     return avro_type.kind in {"string", "enum"} or (avro_type.kind in INTEGRAL and not avro_type.logical)
 
 
-def _timestamp_fault(expression: Expression, record: Record) -> str:
-    if expression.part != "payload" or not expression.tokens:
-        return f"The timestamp must be a field of the record: {PAYLOAD}/field."
-    avro_type = record.type_at(expression.tokens)
-    if avro_type is None:
-        return _no_field(record, expression)
-    return "" if _is_timestamp(avro_type) else f"The field at {expression.pointer!r} is not an Avro timestamp."
-
-
-def _no_field(record: Record, expression: Expression) -> str:
+def no_field(record: Record, expression: Expression) -> str:
+    """Say that an expression leads to no field of a record."""
     return f"{record.schema.fullname} has no field at {expression.pointer!r}."
-
-
-def _is_timestamp(avro_type: AvroType) -> bool:
-    """Whether a type is a timestamp, or a union of null and a timestamp."""
-    has_one = len(avro_type.non_null) == 1 and (avro_type.kind != "union" or avro_type.is_nullable)
-    return has_one and avro_type.non_null[0].is_timestamp

@@ -15,7 +15,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from gateway.contract import examples, headers, pointers
+from gateway.contract import examples, headers, pointers, timestamps
 from gateway.contract.channel import MULTI_LEVEL, PARAMETER
 from gateway.contract.document import quoted
 from gateway.contract.message import only_message
@@ -93,7 +93,7 @@ def read(name: str, operation: Node, channel: Channel, payloads: Payloads, *, de
             required_headers=declared & headers.required(message),
             separator=keys.separator,
             choice=choice,
-            timestamp=pointers.timestamp(message, payload.record, topic, channel.node, findings),
+            timestamp=timestamps.timestamp(message, payload.record, topic, channel.node, findings),
         )  # fmt: skip
     return Sending(route, message, payload, channel)
 

@@ -22,6 +22,7 @@ MAX_POINTER = 1_024  # characters
 TOPIC_HEADER, TIME_HEADER = "mqtt.topic", "gateway.received_at"
 QOS_HEADER, RETAIN_HEADER, PROPERTIES_HEADER = "mqtt.qos", "mqtt.retain", "mqtt.properties"
 CLOCK_HEADER, UNSYNCHRONISED = "gateway.clock", b"unsynchronised"
+SOURCE_HEADER = "time.source"
 
 
 NO_LIMITS = RecordTime()

@@ -6,10 +6,10 @@ A header that the Kafka message declares gets its value from
     mqtt.content_type, mqtt.correlation_data         these properties of the PUBLISH
     any other name                                   the user property of that name, if the MQTT message declares it too
 
-`mqtt.topic`, which differs from topic to topic, is added by the transform. `gateway.clock` marks all records of a
-reading that arrived while the gateway's clock was not synchronised, whether it is declared or not: a consumer cannot
-see otherwise that their time may be wrong by years. These names are reserved: a user property with one of them is never
-read, so a device cannot forge them.
+`mqtt.topic`, which differs from topic to topic, is added by the transform, and so is `time.source` (`dating.py`).
+`gateway.clock` marks all records of a reading that arrived while the gateway's clock was not synchronised, whether it
+is declared or not: a consumer cannot see otherwise that their time may be wrong by years. These names are reserved: a
+user property with one of them is never read, so a device cannot forge them.
 
 A user property that occurs several times becomes as many headers, in its order: MQTT and Kafka both allow it, and
 choosing one would lose the others. An absent one is left out; if the Kafka message requires it, the reading is a dead
@@ -29,6 +29,7 @@ from gateway.core.dead_letter import (
     CUT_TO,
     QOS_HEADER,
     RETAIN_HEADER,
+    SOURCE_HEADER,
     TIME_HEADER,
     TOPIC_HEADER,
     UNSYNCHRONISED,
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER = "mqtt.content_type", "mqtt.correlation_data"
 OF_PUBLISH = {CONTENT_TYPE: CONTENT_TYPE_HEADER, CORRELATION_DATA: CORRELATION_DATA_HEADER}
-OWN = frozenset({TOPIC_HEADER, TIME_HEADER, QOS_HEADER, RETAIN_HEADER, CLOCK_HEADER, *OF_PUBLISH.values()})
+OWN = frozenset({
+    TOPIC_HEADER, TIME_HEADER, QOS_HEADER, RETAIN_HEADER, CLOCK_HEADER, SOURCE_HEADER, *OF_PUBLISH.values(),
+})  # fmt: skip
 _KNOWN: dict[str, Callable[[Reading], bytes]] = {
     TIME_HEADER: lambda reading: iso(reading.received_at),
     QOS_HEADER: lambda reading: b"%d" % reading.qos,

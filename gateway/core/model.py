@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.core.address import Address
     from gateway.core.avro_schema import AvroType
     from gateway.core.codec.conversion import Content
+    from gateway.core.codec.event_time import DatedBy
     from gateway.core.message_demands import Demands
     from gateway.errors import Finding
 
@@ -137,7 +138,7 @@ class Route:
         "TopicNameStrategy"
     )
     required_headers: frozenset[str] = frozenset()  # those of the headers that every record must have
-    timestamp: str | None = None  # RFC 6901 pointer into the record; None to use the time of arrival
+    timestamp: DatedBy | None = None  # field of the record, or several times; None to use the time of arrival
     separator: str | None = None  # joins the parts of the key; None when the first one that is not empty is the key
     choice: TopicChoice | None = None  # when parameters of the MQTT address choose the topic
 

@@ -25,7 +25,8 @@ from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.event_time import RecordTime
 from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.codec.validation_error import ValidationError, tokens
-from gateway.core.dead_letter import TOPIC_HEADER
+from gateway.core.dating import Dating
+from gateway.core.dead_letter import SOURCE_HEADER, TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
 from gateway.core.message_schema import schema_of_record
 from gateway.core.model import OfTopic, TopicChoice
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gateway.core.codec.conversion import Encode, EncodeParsed, Prepared
+    from gateway.core.codec.event_time import Moment
     from gateway.core.model import Route, Stream
 
-    Finish = Callable[[bytes, bytes, int | None, int | None, Reading], Record | list[Record] | DeadLetter]
+    Finish = Callable[[bytes, bytes, Moment, int | None, Reading], Record | list[Record] | DeadLetter]
 
 NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
 MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
@@ -86,7 +88,9 @@ class Transform:
         self._names_topic = TOPIC_HEADER in route.headers
         varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
         self._varying = varying or None
-        self._is_plain = self._varying is None and route.timestamp is None and stream.sequence is None
+        is_chosen = isinstance(route.timestamp, tuple) or SOURCE_HEADER in route.headers
+        self._dating = Dating(route.timestamp, names_source=SOURCE_HEADER in route.headers) if is_chosen else None
+        self._is_plain = self._varying is None and stream.sequence is None and not (route.timestamp or is_chosen)
         self._payload_limit = payload_limit
         self._max_topics = max_topics
         self._topics: dict[bytes, _TopicFacts] = {}
@@ -137,7 +141,7 @@ class Transform:
         facts = self._topics[topic]
         _, prepared, kafka_topic, headers, target, _ = facts
 
-        def finish(key: bytes, value: bytes, moment: int | None, number: int | None, reading: Reading) -> Record:
+        def finish(key: bytes, value: bytes, moment: Moment, number: int | None, reading: Reading) -> Record:
             return self._record(key, value, moment, number, facts, reading)
 
         return target.codec.fast_parsed, prepared, kafka_topic, headers, self._is_plain, finish
@@ -189,7 +193,7 @@ class Transform:
         self,
         key: bytes,
         value: bytes | None,
-        moment: int | None,
+        moment: Moment,
         number: int | None,
         facts: _TopicFacts,
         reading: Reading,
@@ -199,7 +203,11 @@ class Transform:
         if self._varying is not None:
             headers = [*headers, *self._varying(reading)]
         at = reading.received_at
-        if moment is not None or at < target.record_time.earliest:
+        if self._dating is not None:
+            at, source = self._dating(moment, key, reading, target.record_time)
+            headers = [*headers, *source]
+        elif moment is not None or at < target.record_time.earliest:
+            assert not isinstance(moment, tuple), "several times have a Dating"
             at = target.record_time(moment, at)
         return Record(topic, key, value, headers, at, number)
 

@@ -474,3 +474,13 @@ def test_browser_runs_nothing_of_a_hostile_contract(browser: Browser, hostile: P
     loaded = browser.load(file.as_uri())
     assert (loaded.complaints, loaded.requests) == ([], [file.as_uri()])
     assert browser.ask("document.scripts.length + document.images.length") == 0
+
+
+def test_a_list_of_times_is_a_sentence() -> None:
+    """Which clocks are tried, in their order, with their bounds."""
+    text = Parsed(docs.page(Document(ROOT / "docs/steps/23/asyncapi.yaml")).text).text
+    expected = (
+        "Timestamped by measured_at if it differs from the arrival by 1d at most, else by the uptime running; else by "
+        "the arrival of the reading."
+    )
+    assert expected in " ".join(text.split())

@@ -535,3 +535,16 @@ def test_simulate_refuses_a_wrong_override(override: str) -> None:
     assert done.returncode == 1
     assert "factoryBroker" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_uptime_rises_with_the_time() -> None:
+    """The seconds since the start of a device: as many more as have passed since its last message."""
+    now = [NOON]
+    made = Simulator(load(STEPS / "23" / "asyncapi.yaml"), 1, 0.0, lambda: now[0])
+    started: dict[str, set[float]] = {}
+    for sent in islice(made, 60):
+        now[0] += 7.5
+        if (running := json.loads(sent.payload).get("sma_time")) is not None:
+            started.setdefault(sent.topic, set()).add(round(now[0] - 7.5 - running, 1))
+    assert started
+    assert all(len(each) == 1 for each in started.values()), started

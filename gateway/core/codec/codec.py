@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.compiled import compile_fast
-from gateway.core.codec.event_time import EventTime
+from gateway.core.codec.event_time import event_time
 from gateway.core.codec.key import Key
 from gateway.core.codec.payload_schema import rules_of
 from gateway.core.codec.precise_encoder import compile_encoder, member
@@ -51,7 +51,7 @@ class Codec:
         self._rules = rules_of(conversion)
         self._encode = compile_encoder(record, conversion.unread)
         self._key = Key(record, conversion.keys, conversion.separator)
-        self._event_time = EventTime(record, conversion.event_time) if conversion.event_time else None
+        self._event_time = event_time(record, conversion.event_time) if conversion.event_time else None
         self._sequence = tokens(conversion.sequence) if conversion.sequence else None
         counting = (each for each in record.fields if self._sequence and each.paths == (self._sequence,))
         self._counter = next(filter(None, map(reader_of, counting)), None)

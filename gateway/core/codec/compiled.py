@@ -107,7 +107,7 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None, *, is_parse
         counted = tokens(conversion.sequence) if conversion.sequence else None
         parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled, counted)]
         key = _write_key(program, [_key_part(types, part) for part in conversion.keys], conversion.separator)
-        moment = types.event_time("v0", tokens(conversion.event_time)) if conversion.event_time else None
+        moment = types.moment("v0", conversion.event_time) if conversion.event_time else None
         number = types.records.number("v0", counted) if counted else None
         program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}")
     # only those contributions of the topic that the code names are unpacked

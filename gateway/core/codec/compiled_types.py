@@ -25,16 +25,19 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.compiled_records import RecordCode
+from gateway.core.codec.event_time import uptime
 from gateway.core.codec.json_text import ABSENT, MAX_DIGITS
 from gateway.core.codec.primitives import INT, LONG, Encoder, long
 from gateway.core.codec.scale import EXACT
 from gateway.core.codec.source_text import Entry, Known, Number, Part
 from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
+from gateway.core.codec.validation_error import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.avro_schema import AvroType, Path
+    from gateway.core.codec.event_time import DatedBy
     from gateway.core.codec.logical import LogicalType, TimeForm
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import SourceWriter
@@ -116,8 +119,22 @@ class TypeCode:
                 return self._map(avro_type.inner[0], value)
         return self._primitive(avro_type.kind, value)
 
-    def event_time(self, value: str, names: Path) -> str:
-        """Give the expression of a timestamp's milliseconds, or of None; `names` lead there from a written record."""
+    def moment(self, value: str, dated_by: DatedBy) -> str:
+        """Give the expression of what dates a record; pointers lead there from a record that is written."""
+        if isinstance(dated_by, str):
+            return self._event_time(value, tokens(dated_by))
+        each = [(self._uptime if one.is_uptime else self._event_time)(value, tokens(one.pointer)) for one in dated_by]
+        return f"({', '.join(f'({one})' for one in each)},)"
+
+    def _uptime(self, value: str, names: Path) -> str:
+        self._program.bound["uptime"] = uptime
+        field, variable = self.records.find(value, names)
+        moment = f"uptime({self.records.read_as(variable)})"
+        if field.default is None:
+            return moment
+        return f"{uptime(field.source.default)} if {variable} is ABSENT else {moment}"
+
+    def _event_time(self, value: str, names: Path) -> str:
         field, variable = self.records.find(value, names)
         form = field.type.non_null[0].time
         assert form is not None, "the contract takes no field but a timestamp"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec.event_time import DatedBy, Moment
 from gateway.core.codec.unread import Unread, unread
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ Content = Literal["json", "text", "telegram"]
 
 # The record's key and value; its time in milliseconds since 1970 and the reading's sequence number, where the contract
 # declares them and the payload has them. A plain tuple, because one is made and taken apart for each reading.
-Encoded = tuple[bytes, bytes, int | None, int | None]
+Encoded = tuple[bytes, bytes, Moment, int | None]
 Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the compiled encoder takes it
 Encode = Callable[[bytes, Prepared], Encoded]
 EncodeParsed = Callable[[bytes, Prepared, Any], Encoded]  # the same with the parsed payload
@@ -33,7 +34,7 @@ class Conversion(NamedTuple):
     unknown: Unknown = "reject"  # what to do with members that no field reads
     prefix: bytes = b""  # bytes before the Avro body in the record's value
     content: Content = "json"
-    event_time: str | None = None  # JSON pointer into the record, to a timestamp that may be null
+    event_time: DatedBy | None = None  # a timestamp of the record that may be null, or several times
     sequence: str | None = None  # JSON pointer into the payload, to the sequence number
     separator: str | None = None  # joins all keys; None when the first one that is not empty is the key
     schema: Any = None  # JSON Schema of the payload as it is sent, if it has its own, references written out

@@ -13,11 +13,13 @@ An arrival that is too old itself, after a long outage or with a clock that was 
 the record is sent. The limits are those that the topic has in Kafka, so they may change while the gateway runs.
 
 The time of the device stays in the record.
+
+Where the contract lists several times, the codec reads them all, and `dating.py` chooses.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.codec.field_value import FieldValue
 
@@ -29,6 +31,51 @@ if TYPE_CHECKING:
 MAX_AHEAD = 3_600_000  # milliseconds; the default of Kafka 4
 RETENTION = 604_800_000  # likewise of all versions
 NOW = 0  # librdkafka fills in the time at which it gets the record
+LONGEST_UPTIME = 10**10  # seconds; 300 years
+
+
+class TimeSource(NamedTuple):
+    """One of several times that may date a record."""
+
+    pointer: str  # RFC 6901, into the record
+    within: int | None = None  # milliseconds by which it may differ from the arrival; None for any
+    is_uptime: bool = False  # the field is the number of seconds since the device started
+
+
+DatedBy = str | tuple[TimeSource, ...]  # a pointer into the record, or several times in order
+Moment = int | tuple[int | None, ...] | None  # milliseconds: since 1970, or for each of several times; None when absent
+
+
+def uptime(value: Any) -> int | None:
+    """Convert the number of a field, in seconds, to milliseconds; None when no device can have run for so long."""
+    return round(float(value) * 1000) if value is not None and 0 <= value <= LONGEST_UPTIME else None
+
+
+def event_time(record: AvroType, dated_by: DatedBy) -> EventTime | EventTimes:
+    """Make what reads the event time, or the times, on the precise path."""
+    return EventTime(record, dated_by) if isinstance(dated_by, str) else EventTimes(record, dated_by)
+
+
+class EventTimes:
+    """Reads several times on the precise path."""
+
+    def __init__(self, record: AvroType, sources: tuple[TimeSource, ...]) -> None:
+        self._each = [(Uptime if one.is_uptime else EventTime)(record, one.pointer) for one in sources]
+
+    def of(self, value: dict[str, Any]) -> tuple[int | None, ...]:
+        """Read each time in milliseconds, None where it is absent."""
+        return tuple([each.of(value) for each in self._each])
+
+
+class Uptime:
+    """Reads the time since the start of a device on the precise path; the pointer leads to a number."""
+
+    def __init__(self, record: AvroType, pointer: str) -> None:
+        self._value = FieldValue(record, pointer)
+
+    def of(self, value: dict[str, Any]) -> int | None:
+        """Read the milliseconds from JSON that the schema has accepted; None when it is null."""
+        return uptime(self._value.of(value))
 
 
 class EventTime:
@@ -56,6 +103,7 @@ class RecordTime:
 
     def __init__(self) -> None:
         self.earliest = 1  # milliseconds since 1970 UTC
+        self.stepped = 0  # milliseconds by which the gateway's clock has been set since the start, in all
         self._ahead = MAX_AHEAD
 
     def limit(self, configuration: Mapping[str, str], now: int) -> None:
@@ -69,9 +117,13 @@ class RecordTime:
         self.earliest = now - min(ages)
         self._ahead = min(both, _setting(configuration, "message.timestamp.after.max.ms", MAX_AHEAD))
 
+    def takes(self, event_time: int, received_at: int) -> bool:
+        """Tell whether a record may have the time of its event."""
+        return self.earliest <= event_time <= received_at + self._ahead
+
     def __call__(self, event_time: int | None, received_at: int) -> int:
         """Choose between the times of the event, of its arrival and of sending, in milliseconds since 1970 UTC."""
-        if event_time is not None and self.earliest <= event_time <= received_at + self._ahead:
+        if event_time is not None and self.takes(event_time, received_at):
             return event_time
         return received_at if received_at >= self.earliest else NOW
 

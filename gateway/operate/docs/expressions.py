@@ -78,10 +78,21 @@ def keyed_by(location: Any, separator: Any = None) -> Phrase:
     return (lead, name) if lead else (name,)
 
 
-def dated_by(location: Any) -> Phrase:
-    """Say what `x-timestamp` means."""
+def dated_by(stated: Any) -> Phrase:
+    """Say what `x-timestamp` means: one field, or several times of which the first that is right counts."""
+    times = [one for one in (stated if isinstance(stated, list) else [stated]) if one != "arrival"]
     fallback = "; by the arrival of the reading, if that is null or outside the times that the topic keeps."
-    return ("Timestamped by ", *keyed_by(location), fallback)
+    if len(times) > 1 or isinstance(stated, dict):
+        fallback = "; else by the arrival of the reading."
+    return ("Timestamped by ", *joined([_time(one) for one in times], ", else by "), fallback)
+
+
+def _time(stated: Any) -> Phrase:
+    if not isinstance(stated, dict):
+        return keyed_by(stated)
+    lead = ("the uptime ",) if "clock" in stated else ()
+    bound = (f" if it differs from the arrival by {stated['within']} at most",) if "within" in stated else ()
+    return (*lead, *keyed_by(stated.get("location")), *bound)
 
 
 def place(expression: Any) -> Phrase:

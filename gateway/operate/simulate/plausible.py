@@ -155,9 +155,11 @@ class Plausible:
         random: Random,
         clock: Callable[[], float],
         schema: Any = None,
+        uptimes: frozenset[Path] = frozenset(),
     ) -> None:
         self._root = record
         self._schema = schema
+        self._uptimes = uptimes  # places of the seconds since a device started
         self._known_limits: dict[Path, Limits] = {}
         self._orders: dict[AvroType, list[Field]] = {}
         self._forms: dict[Field, Form | None] = {}
@@ -372,6 +374,9 @@ class Plausible:
 
     def _number(self, slot: _Slot, avro_type: AvroType) -> int | float:
         hint = slot.number
+        if slot.path in self._uptimes:
+            started = slot.device.levels.setdefault(slot.path, self._now - (hint or self._random.randint(0, 10_000)))
+            return fitting(avro_type.kind, round(self._now - started, decimals(hint)))
         is_clock = bool(_CLOCK.search(slot.name) or _CLOCK.search(slot.path[-1]))
         if is_clock and (hint is None or int(hint) in _EPOCH_SECONDS or int(hint) // 1000 in _EPOCH_SECONDS):
             is_millis = hint is not None and int(hint) not in _EPOCH_SECONDS

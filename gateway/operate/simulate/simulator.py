@@ -121,7 +121,10 @@ class _Source:
         # A more specific address may have some of their topics.
         self._devices = [each for each in devices if stream_of(each[1].encode()) == stream.name] or devices
         schema = stream.payload_schema if record.whole_field else conversion(stream, stream.route).schema
-        self._plausible = Plausible(record, examples, in_topic, random, clock, schema)
+        dated_by = stream.route.timestamp if isinstance(stream.route.timestamp, tuple) else ()
+        running = [record.located(tokens(one.pointer)) for one in dated_by if one.is_uptime]
+        uptimes = frozenset(path for each in running for path in each.paths)
+        self._plausible = Plausible(record, examples, in_topic, random, clock, schema, uptimes)
         self._breaker = Breaker(stream, record, random, defects, others)
 
     def publication(self, *, is_broken: bool) -> Publication:

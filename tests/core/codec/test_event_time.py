@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.codec.event_time import RecordTime
+from gateway.core.codec.event_time import RecordTime, TimeSource
 from gateway.core.model import Topic
 from gateway.core.reading import Reading, Record
 from gateway.core.transform import Transform
@@ -196,3 +196,45 @@ def test_both_paths_read_the_time(field: dict[str, Any], payload: str, expected:
     encoded = made.fast(text, ())
     assert encoded[2] == expected
     assert made.encode_precisely(text) == encoded
+
+
+BY_UPTIME = (TimeSource("/at", 5), TimeSource("/up", 5, is_uptime=True))
+
+
+@pytest.mark.parametrize("is_with_decimals", [False, True])
+@pytest.mark.parametrize(
+    ("field", "payload", "expected"),
+    [
+        ({"type": "double"}, '"up":2360.4', 2_360_400),
+        ({"type": "double"}, '"up":2360.4005', 2_360_400),
+        ({"type": "float"}, '"up":1e3', 1_000_000),
+        ({"type": "long"}, '"up":7', 7_000),
+        ({"type": ["null", "int"]}, '"up":null', None),
+        ({"type": ["null", "double"], "default": None}, '"n":1', None),
+        ({"type": "double", "default": 1.5}, '"n":1', 1_500),
+        ({"type": "long", "default": 5, "x-source": {"factor": 60}}, '"n":1', 5_000),
+        ({"type": "double", "x-source": {"factor": 0.001}}, '"up":4294967295', 4_294_967_295),
+        ({"type": "double", "x-source": {"parse": "number"}}, '"up":"2360.4"', 2_360_400),
+        ({"type": "double"}, '"up":-0.5', None),
+        ({"type": "double"}, '"up":1e308', None),
+    ],
+)
+def test_both_paths_read_several_times(
+    field: dict[str, Any],
+    payload: str,
+    expected: int | None,
+    is_with_decimals: bool,  # noqa: FBT001 - the column of the table
+) -> None:
+    """A time and an uptime, which is a number of any kind: read by `x-source`, absent, null or of no device."""
+    members = [{"name": "at", "type": ["null", MILLIS], "default": None}, {"name": "up", **field}]
+    members.append({"name": "n", "type": ["null", "long"], "default": None})
+    if is_with_decimals:
+        decimal = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+        members.append({"name": "d", "type": ["null", decimal], "default": None})
+    made = codec_of(record(("m", "string"), *members), ("/m",), event_time=BY_UPTIME)
+    assert made.not_fast_because == ""
+    for at in (None, NOW):
+        text = f'{{"m":"a","at":{"null" if at is None else at},{payload}}}'.encode()
+        encoded = made.fast(text, ())
+        assert encoded[2] == (at, expected)
+        assert made.encode_precisely(text) == encoded
