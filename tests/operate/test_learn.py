@@ -12,19 +12,27 @@ import yaml
 from gateway.operate.learn import findings
 from gateway.operate.learn.evidence import Traffic
 from gateway.operate.learn.heard import FILE, Recording
+from tests.stack.browser import Browser
 from tests.stack.gateway import ROOT
 from tests.stack.publisher import Publisher
 from tests.test_cli import command
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tests.conftest import StartMosquitto
 
 NOW = 1_796_000_000_000
 Messages = list[tuple[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    running = Browser()
+    yield running
+    running.close()
 
 
 def learn(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -87,6 +95,19 @@ def test_learn_writes_nothing_when_nothing_was_heard(mosquitto: StartMosquitto, 
     assert not list(tmp_path.iterdir())
 
 
+def test_the_page_opens_on_a_phone_and_asks_for_nothing(tmp_path: Path, browser: Browser) -> None:
+    """It has the streams, their evidence, and what was not understood; names from topics are escaped."""
+    sent = [("rooms/a/<b>", {"t": 1.5}), ("camera/1", b"\xff\xd8")]
+    assert learn(tmp_path, "--from", recorded(tmp_path, sent * 3)).returncode == 0
+    page = tmp_path / "proposal" / "report.html"
+    for width in (360, 1280):
+        loaded = browser.load(page.as_uri(), width=width)
+        assert (loaded.requests, loaded.complaints) == ([page.as_uri()], [])
+        assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
+    text = browser.ask("document.body.innerText")
+    assert all(part in text for part in ("receiveRoomsAB", "3 of 3 samples, always 1.5.", "binary (3)", "<b>  3"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,7 +142,7 @@ def test_the_same_recording_gives_the_same_bytes(tmp_path: Path) -> None:
         written = tmp_path / folder / "proposal"
         texts.append({one.name: one.read_text() for one in written.iterdir() if not one.name.startswith(FILE)})
     assert texts[0] == texts[1]
-    assert texts[0].keys() == {"asyncapi.yaml", "gateway.yaml", "rooms.avsc"}
+    assert texts[0].keys() == {"asyncapi.yaml", "gateway.yaml", "report.html", "rooms.avsc"}
 
 
 def test_extend_writes_the_next_version_of_a_contract(tmp_path: Path) -> None:

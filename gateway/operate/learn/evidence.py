@@ -397,6 +397,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.messages = 0
+        self.span = (0, 0)  # arrival of the first and of the last, milliseconds since 1970
         self.topics: dict[bytes, Topic] = {}
         self.others: set[int] = set()  # hashes of topics beyond the limit; bounded too
         self.unreadable = 0  # messages of topics that no address can have
@@ -408,6 +409,7 @@ class Traffic:
     def take(self, topic: bytes, payload: bytes, received_at: int, *, retain: bool = False) -> None:
         """Learn from a message."""
         self.messages += 1
+        self.span = (self.span[0] or received_at, received_at)
         known = self.topics.get(topic)
         if known is None:
             if (known := self._new(topic)) is None:

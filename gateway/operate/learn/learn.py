@@ -19,6 +19,7 @@ from gateway.operate.init.answers import Answers
 from gateway.operate.learn import contract_file, heard
 from gateway.operate.learn.evidence import Traffic
 from gateway.operate.learn.findings import Proposal, lines, propose
+from gateway.operate.learn.page import page
 from gateway.operate.learn.score import Examples, score
 from gateway.operate.learn.types import pascal
 from gateway.text import printable
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from gateway.operate.learn.extension import Existing
     from gateway.operate.learn.proposal import Stream
     from gateway.signals import Stopping
+
+
+PAGE = "report.html"
 
 
 class Options(NamedTuple):
@@ -112,23 +116,30 @@ class _Session:
 
 def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -> None:
     """Listen, or read what is given, and write a proposal; GatewayError when nothing was heard."""
-    _prepare(options.folder)
-    with heard.Recording(options.folder) as recording:
-        session = _Session(options, terminal, recording)
-        session.resume()
-        if options.broker:
-            session.listen(options.broker)
-        for one in given:
-            session.take(one.topic, one.payload, one.received_at, retain=one.retain)
+    is_new = _prepare(options.folder)
+    session: _Session | None = None
+    try:
+        with heard.Recording(options.folder) as recording:
+            session = _Session(options, terminal, recording)
+            session.resume()
+            if options.broker:
+                session.listen(options.broker)
+            for one in given:
+                session.take(one.topic, one.payload, one.received_at, retain=one.retain)
+    finally:
+        if not (session and session.traffic.messages):
+            _forget(options.folder)
+            if is_new:
+                options.folder.rmdir()
     if not session.traffic.messages:
-        _forget(options.folder)
-        options.folder.rmdir()
         fix = "Listen longer with --for, or check --topics."
         raise GatewayError("No message was heard, so nothing was written.", fix)
     _propose(options, terminal, session.traffic)
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path) -> bool:
+    """Make the folder, or check that it is empty; True when it is new."""
+    is_new = not folder.exists()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = sorted(one.name for one in folder.iterdir() if one.name not in heard.STATE)
@@ -136,6 +147,7 @@ def _prepare(folder: Path) -> None:
         raise _unfit(folder, f"The folder cannot be used: {error.strerror}.") from None
     if others:
         raise _unfit(folder, f"The folder is not empty: it has {', '.join(map(printable, others[:3]))}.")
+    return is_new
 
 
 def _unfit(folder: Path, message: str) -> ConfigurationError:
@@ -155,9 +167,9 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
     contract, proposal = _fit(propose(traffic, options.existing, shows_values=options.shows_values), options)
     terminal.progress("Transforming what was heard by the proposal ...")
     keep = Examples(proposal.streams, shows_values=options.shows_values)
-    scores = score(contract, heard.readings(options.folder / heard.FILE), keep.keep)
+    scores = score(contract, heard.readings(options.folder / heard.FILE), traffic.span, keep.keep)
     contract, proposal = _fit(proposal, options)
-    _write(options, _files(proposal, options), contract)
+    _write(options, _files(proposal, options) | {PAGE: page(traffic, proposal, scores)}, contract)
     if not options.shows_values:
         _forget(options.folder)
     terminal.progress("")

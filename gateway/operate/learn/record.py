@@ -110,7 +110,12 @@ def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> di
     guess = "" if known.unit or not is_measured else unit_of(snake(place.pointer[-1]))
     if unit := known.unit or guess:
         made["unit"] = unit
-    notes = [known.text, _evidence(leaf, place.samples, shows_values=shows_values), choice.note, _left_out(zero)]
+    notes = [
+        known.text,
+        _evidence(leaf, place.samples, shows_values=shows_values and not choice.is_moment),
+        choice.note,
+        _left_out(zero),
+    ]
     made["doc"] = " ".join(filter(None, [*notes, "Unit guessed from the name." * bool(guess)]))
     location = "" if place.pointer == (place.name,) else f"{PAYLOAD}{pointer_of(place.pointer)}"
     return made | source(choice.words, location)
@@ -169,4 +174,4 @@ def notes_of_times(topics: Iterable[Topic]) -> Iterable[Note]:
     for pointer, leaf in total.leaves():
         made = types.typed(leaf, Context(pointer[-1].lower() if pointer else "", 0))
         if not isinstance(made, str) and made.is_moment and not made.is_time:
-            yield Note(pointer_of(pointer), made.note)
+            yield Note(pointer_of(pointer), made.note[made.note.index("The clock") :])

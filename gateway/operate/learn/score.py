@@ -23,7 +23,7 @@ PAYLOAD_LIMIT = 1_000_000
 EXAMPLES = 3  # of a message
 MAX_EXAMPLE = 4_096  # bytes
 MAX_REASONS = 50  # of a stream; further ones are counted together
-BUCKETS = 60  # of the time that was listened
+BUCKETS = 24  # of the time that was listened
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class StreamScore:
     ignored: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)  # reason and JSON pointer of the rest
     details: dict[tuple[str, str], str] = field(default_factory=dict)  # of each reason, the first in words
-    times: Counter[int] = field(default_factory=Counter)  # messages by second
+    times: Counter[int] = field(default_factory=Counter)  # messages by bucket
 
     @property
     def fit(self) -> int:
@@ -44,9 +44,12 @@ class StreamScore:
 
 
 def score(
-    contract: Contract, readings: Iterable[Reading], keep: Callable[[str, Reading, str], None]
+    contract: Contract,
+    readings: Iterable[Reading],
+    span: tuple[int, int],
+    keep: Callable[[str, Reading, str], None],
 ) -> dict[str, StreamScore]:
-    """Transform all readings; the result is by stream, and has UNMAPPED.
+    """Transform all readings, the first and the last of which arrived at `span`; the result is by stream.
 
     `keep` gets each reading that a stream accepts, with the topic of its record.
     """
@@ -59,7 +62,7 @@ def score(
         name = stream_of(reading.topic)
         one = scores[name]
         one.heard += 1
-        one.times[reading.received_at // 1000] += 1
+        one.times[(reading.received_at - span[0]) * BUCKETS // (span[1] - span[0] + 1)] += 1
         if (transform := transforms.get(name)) is None:
             one.ignored += name != UNMAPPED
             continue
