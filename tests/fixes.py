@@ -138,7 +138,7 @@ EDITS: list[tuple[str, Callable[[Target, re.Match[str]], None]]] = [
     (r"Use (?:one of )?([\w.-]+)(?:, [\w.-]+)*\.", lambda target, match: target.put(match[1])),
     (r"Write a number with a unit, such as (\w+), .*", lambda target, match: target.put(match[1])),
     (r"Write it in the form (.+)\.", lambda target, match: target.put(match[1])),
-    (r"Write ([01]) or [01]\.", lambda target, match: target.put(int(match[1]))),
+    (r"Write ([01])(?:, 1)? or [12]\.", lambda target, match: target.put(int(match[1]))),
     (r"List exactly (.+)\.", lambda target, match: target.put(match[1].split(", "))),
 ]  # fmt: skip
 

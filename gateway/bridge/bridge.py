@@ -14,6 +14,7 @@ import logging
 import select
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,7 +58,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
 LONGEST_WAIT_SECONDS = 1.0
-_DROPPED = Reading(UNMAPPED, b"", b"", 0)  # takes the place of a reading that is dropped, to free its memory
+_DROPPED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of dropped ones, to free memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ class Bridge:
         self._next_stall_check = 0.0
         self._readable: set[int] = set()  # sockets
         spool.attach(list(self.lanes.values()), list(self.dead_lanes.values()))
+        for source in sources:
+            spool.restore_session(source.session_key, source.session)
+            source.on_session = partial(self._on_session, source)
         self._busy = dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)  # lanes with work to do
         self.lanes[UNMAPPED].begin(self.turned_at)
 
@@ -216,12 +220,24 @@ class Bridge:
                 and (source.fileno in self._readable or source.has_buffered_tls_data)
                 and (entries := source.read())
             ):
-                self._append(entries)
+                self._append(entries, source.session.repeats(entries) if source.session.must_look else [])
                 count += len(entries)
+            if source.session.released:
+                source.session.release()
         return count
 
-    def _append(self, entries: list[Entry]) -> None:
+    def _on_session(self, source: MqttSource, is_present: bool) -> None:  # noqa: FBT001 - as the source calls it
+        session = source.session
+        for entry in (each for lines in self._rules.lines.values() for each in lines.waiting(session)):
+            session.unreleased.discard(entry.packet_id)  # not in the log yet, so it must come again
+            entry.packet_id = entry.packet_id if is_present else 0
+        self._spool.resume_session(session, self.turned_at, is_present=is_present)
+
+    def _append(self, entries: list[Entry], repeats: Sequence[Entry] = ()) -> None:
         groups = _by_stream(entries)
+        if repeats:
+            self._drop_repeats(repeats)
+            groups = _by_stream([entry for entry in entries if not entry.is_settled])
         if not self._drops.keys().isdisjoint(groups):
             entries = self._drop_unwanted(entries, groups)
         if not self._rules.lines.keys().isdisjoint(groups):
@@ -243,10 +259,23 @@ class Bridge:
         """Join lines to telegrams; give the entries that go into the log."""
         for stream in self._rules.lines.keys() & groups:
             joined = self._rules.lines[stream].add(groups.pop(stream))
-            entries = [entry for entry in entries if entry.reading.stream != stream] + joined
+            entries = [entry for entry in entries if entry.is_settled or entry.reading.stream != stream] + joined
             if whole := [entry for entry in joined if not entry.is_settled]:
                 groups[stream] = whole
         return entries
+
+    def _drop_repeats(self, repeats: Sequence[Entry]) -> None:
+        """Drop messages that the gateway has already.
+
+        They stay in the log, settled, so that none is acknowledged before the reading that it repeats.
+        """
+        for entry in repeats:
+            entry.is_settled = True
+            stream = entry.reading.stream
+            books = self._ledger.books[self._drops[stream][0] if stream in self._drops else stream]
+            books.received += 1
+            books.repeated += entry.reading.dup
+            books.dropped["repeated"] += 1
 
     def _drop_unwanted(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
         """Drop messages that no stream wants; give those that go into the log.
@@ -262,7 +291,7 @@ class Bridge:
             books.repeated += sum([entry.reading.dup for entry in dropped])
             books.last_reading_at = dropped[-1].reading.received_at
             for entry in dropped:
-                entry.reading, entry.is_settled = _DROPPED, True
+                entry.reading, entry.is_settled = _DROPPED[entry.reading.qos], True
         return [entry for entry in entries if entry.packet_id or not entry.is_settled]
 
     def _drop_retained_duplicates(self, stream: str, entries: Sequence[Entry]) -> Sequence[Entry]:

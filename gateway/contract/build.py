@@ -263,11 +263,8 @@ class _Builder:
             self.findings.error(operation, f"{key} is missing: the operation does not say {what}.", fix)
 
     def _qos(self, operation: Node) -> int:
-        stated = operation.at("bindings", "mqtt", "qos")
-        if stated.integer == 2:
-            message = "QoS 2 is not supported, because its state would not survive a crash; the gateway uses QoS 1."
-            self.findings.warning(stated, message, "Write qos: 1.")
-        return 0 if stated.integer == 0 else 1
+        stated = operation.at("bindings", "mqtt", "qos").integer
+        return 1 if stated is None else stated
 
     def _sendings(self, operation: Node) -> list[Sending]:
         """The send operations for a stream's readings, one or a list; [] when one of them is invalid."""

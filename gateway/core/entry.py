@@ -16,11 +16,15 @@ ENTRY_BYTES = 400  # memory of an entry without its payload and properties, meas
 
 
 class Acknowledger(Protocol):
-    """The connection that delivered a reading. Once closed it ignores acknowledgements: packet ids are reused."""
+    """The connection that delivered a reading. Once closed it sends no acknowledgements: packet ids are reused."""
 
     @property
-    def acknowledge(self) -> Callable[[int], None]:
-        """Acknowledge one QoS 1 message by its packet id."""
+    def session(self) -> object:
+        """The session whose packet ids they are."""
+
+    @property
+    def acknowledge(self) -> Callable[[Entry], None]:
+        """Acknowledge one QoS 1 or 2 message."""
 
 
 class Entry(Struct, gc=False):
@@ -28,7 +32,7 @@ class Entry(Struct, gc=False):
 
     reading: Reading
     connection: Acknowledger | None  # delivered it; None when it was read back from disk
-    packet_id: int  # to acknowledge it with; 0 for QoS 0
+    packet_id: int  # to acknowledge it with; 0 for QoS 0, and when the broker no longer has the session
     offset: int = -1  # its place in the log, assigned by the spool
     size: int = 0  # memory it takes, bytes; computed by the spool
     dead_letter: DeadLetter | None = None  # set once the reading is known to be one

@@ -172,7 +172,7 @@ class Stream:
     servers: tuple[str, ...]  # names of the MQTT servers it is subscribed on
     address: Address
     parameters: tuple[Parameter, ...]  # of the address, in its order
-    qos: int  # of the subscription, 0 or 1
+    qos: int  # of the subscription, 0, 1 or 2
     unknown: Literal["reject", "ignore"]  # what to do with members that no field reads
     route: Route  # of valid readings
     dead_letters: Route  # of all others

@@ -35,7 +35,7 @@ PLAIN = "text"  # a message is the line itself; every other word is the member o
 MAX_TOPICS = 512  # with an incomplete telegram
 PATIENCE = 60_000  # milliseconds
 _ENDS = b"\r\n"
-_JOINED = Reading(UNMAPPED, b"", b"", 0)  # takes the place of a line, to free its memory
+_JOINED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of lines, to free their memory
 _decode = msgspec.json.Decoder().decode
 
 
@@ -68,6 +68,11 @@ class TelegramLines:
             topic for topic, telegram in self._open.items() if not any(each.packet_id for each in telegram.entries)
         ]
         return [ready for topic in topics for ready in self._close(topic)]
+
+    def waiting(self, session: object) -> list[Entry]:
+        """List the lines of incomplete telegrams that came over a session."""
+        lines = (entry for telegram in self._open.values() for entry in telegram.entries)
+        return [entry for entry in lines if entry.connection and entry.connection.session is session]
 
     def _add(self, entry: Entry) -> list[Entry]:
         reading = entry.reading
@@ -119,5 +124,5 @@ class TelegramLines:
         if not payload.startswith(b"/") and all(entry.reading.dup for entry in telegram.entries):
             whole.is_settled = True  # the first lines were acknowledged, so the telegram is safe
         for entry in others:
-            entry.reading, entry.is_settled = _JOINED, True
+            entry.reading, entry.is_settled = _JOINED[entry.reading.qos], True
         return [whole, *(entry for entry in others if entry.packet_id)]

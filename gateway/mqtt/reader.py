@@ -16,8 +16,10 @@ headers of properties carry them as they stood in the packet, truncated just bey
 detect the overflow.
 
 Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the connection with the
-reason. QoS 2 counts as malformed, because the gateway does not ask for it: paho would answer it before the message is
-stored.
+reason.
+
+QoS 2 is not left to paho, which would answer before the message is stored. A message becomes a reading when it arrives,
+PUBREC is its acknowledgement, and the session (`core/session.py`) says when PUBREL may be answered with PUBCOMP.
 """
 
 from __future__ import annotations
@@ -39,13 +41,17 @@ from paho.mqtt.exception import MalformedPacket
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
+from gateway.core.session import Session
 from gateway.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-PUBLISH, PUBACK = 0x30, 0x40
+PUBLISH = 0x30
+PUBACK, PUBREC, PUBCOMP = 0x4002_0000, 0x5002_0000, 0x7002_0000  # with length, to be completed by a packet id
 FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor a duplicate, as nearly all are
+QOS_2 = 0x04  # in the first byte of a PUBLISH
+MALFORMED_PUBLISH = "a PUBLISH packet is malformed"
 READ_BYTES = 262_144
 MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept: one more than allowed, so that the transform detects the overflow
 # Of a PUBLISH: topic, packet id, length of the properties, and as many of them as are kept.
@@ -80,20 +86,30 @@ class AckQueue:
     """The acknowledgements of one connection, in the order in which the spool releases them.
 
     After a reconnect the broker uses packet ids anew. A reading keeps the queue of its connection, so a late
-    acknowledgement goes to a queue that is no longer sent.
+    acknowledgement goes to a queue that is no longer sent: its session keeps it, because the message will come again.
     """
 
-    __slots__ = ("acknowledge", "packet_ids")
+    __slots__ = ("_released", "acknowledge", "sent", "session")
 
-    def __init__(self) -> None:
-        self.packet_ids: list[int] = []
-        self.acknowledge: Callable[[int], None] = self.packet_ids.append
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.sent: list[Entry] = []  # since the last bytes came from the broker, which may not have received them
+        self._released: list[Entry] = []
+        self.acknowledge: Callable[[Entry], None] = self._released.append
 
-    def take(self) -> list[int]:
-        """Take the packet ids to acknowledge now."""
-        taken = self.packet_ids[:]
-        self.packet_ids.clear()
+    def take(self) -> list[Entry]:
+        """Take the messages to acknowledge now."""
+        taken = self._released[:]
+        self._released.clear()
+        self.sent += taken
         return taken
+
+    def close(self, session: Session) -> None:
+        """Leave all that the broker may not have received to the session, now and later."""
+        session.suspend([*self.sent, *self._released])
+        self.sent.clear()
+        self._released.clear()
+        self.acknowledge = session.unacknowledged.append
 
 
 class PahoReader(paho.Client):
@@ -102,7 +118,8 @@ class PahoReader(paho.Client):
     def __init__(self, intake: Intake, **arguments: Any) -> None:
         # On some refusals paho would reconnect by itself, in the caller's thread and with another protocol version.
         super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
-        self.connection = AckQueue()
+        self.session = Session()
+        self.connection = AckQueue(self.session)
         self.arrived: list[Entry] = []
         self.is_drained = False  # the last read emptied the socket
         self.socket_error: OSError | None = None  # why the connection broke, which paho does not report
@@ -116,15 +133,17 @@ class PahoReader(paho.Client):
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; acknowledgements of the old connection's messages are void from now on."""
-        self.connection = AckQueue()
+        self.connection = AckQueue(self.session)
         self.socket_error = None
         self._pinged_at = paho.time_func()
         return super().reconnect()
 
     def send_acknowledgements(self) -> None:
-        """Queue the acknowledgements that the spool has released."""
-        for packet_id in self.connection.take():
-            self.ack(packet_id, 1)
+        """Queue the acknowledgements that the spool has released (MQTT 5.0 section 3.4: success needs no reason)."""
+        for entry in self.connection.take():
+            (self._send_pubrec if entry.reading.qos == 2 else self._send_puback)(entry.packet_id)
+        for packet_id in self.session.take_completed():
+            self._send_pubcomp(packet_id)
 
     # --- keep-alive and disconnecting -------------------------------------------------------------------------------
 
@@ -160,8 +179,10 @@ class PahoReader(paho.Client):
         try:
             if self._sock:
                 self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # not a web socket
-            while self._is_ready(select.POLLIN, until) and self._sock_recv(READ_BYTES):
-                pass
+            while self._is_ready(select.POLLIN, until):
+                if not self._sock_recv(READ_BYTES):
+                    self.connection.sent.clear()  # the broker closes once it has read everything
+                    break
         except OSError:
             pass  # the connection is closed already
         self._sock_close()
@@ -185,17 +206,23 @@ class PahoReader(paho.Client):
     def _handle_publish(self) -> MQTTErrorCode:
         packet = self._in_packet
         command, body = packet["command"], bytes(packet["packet"])
-        topic, _, _ = _publish_header(command, body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
+        topic, packet_id, start = _publish_header(command, body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
         self._properties = _properties(command, body, 2 + len(topic)) if self._property_streams else b""
-        return super()._handle_publish()
+        if command & 0x06 != QOS_2:
+            return super()._handle_publish()
+        self.arrived.append(self._entry(command, topic, packet_id, self._properties, *self._cut(body[start:])))
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubrel(self) -> MQTTErrorCode:
-        """Complete a QoS 2 message that an earlier client of this session received; paho would leave it open."""
-        result = super()._handle_pubrel()
-        return result or self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2]))
+        result = super()._handle_pubrel()  # which checks the packet
+        self.session.released.append(int.from_bytes(self._in_packet["packet"][:2]))
+        return result
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        return self._recording_error(super()._sock_recv, bufsize)
+        data = self._recording_error(super()._sock_recv, bufsize)
+        if data:
+            self.connection.sent.clear()
+        return data
 
     def _sock_send(self, buf: bytes | bytearray) -> int:
         return self._recording_error(super()._sock_send, buf)
@@ -232,6 +259,7 @@ class PahoReader(paho.Client):
         self, command: int, topic: bytes, packet_id: int, properties: bytes, payload: bytes, size: int, digest: bytes
     ) -> Entry:
         stream, now = self._stream_of(topic), self._now()
+        self.session.uses_qos_2 |= command & 0x06 == QOS_2
         kept = properties if stream in self._property_streams else b""
         reading = Reading(stream, topic, payload, now, *_FLAGS[command & 0x0F], size, digest, kept)
         return Entry(reading, self.connection, packet_id)
@@ -253,13 +281,18 @@ class FastReader(PahoReader):
         return super().reconnect()
 
     def send_acknowledgements(self) -> None:
-        """Queue all acknowledgements as one run of PUBACK packets (MQTT 5.0 section 3.4: success needs no reason)."""
-        packet_ids = array("H", self.connection.take())
-        if packet_ids:
-            packet_ids.byteswap() if _IS_LITTLE_ENDIAN else None
-            packets = array("H", b"\x40\x02\0\0" * len(packet_ids))
-            packets[1::2] = packet_ids
-            self._packet_queue(PUBACK, packets.tobytes(), 0, 0)
+        """Queue all acknowledgements as one run of packets of four bytes."""
+        taken = self.connection.take()
+        if self.session.uses_qos_2:
+            numbers = [(PUBREC if entry.reading.qos == 2 else PUBACK) | entry.packet_id for entry in taken]
+        else:
+            numbers = [PUBACK | entry.packet_id for entry in taken]
+        if self.session.released:
+            numbers += [PUBCOMP | packet_id for packet_id in self.session.take_completed()]
+        if numbers:
+            packets = array("I", numbers)
+            packets.byteswap() if _IS_LITTLE_ENDIAN else None
+            self._packet_queue(0, packets.tobytes(), 0, 0)
 
     def _packet_read(self) -> MQTTErrorCode:
         try:
@@ -316,9 +349,10 @@ class FastReader(PahoReader):
                     else:
                         body = body + 3 + skipped if skipped < 0x80 else _after_properties(buffer, body + 2)
                     if body > after or not length or not packet_id:
-                        raise MalformedPacketError(_malformed(command))
+                        raise MalformedPacketError(MALFORMED_PUBLISH)
                 else:
                     topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
+                    self.session.uses_qos_2 |= command & 0x06 == QOS_2
                 if after - body > limit:  # make the reading; each branch computes no more than it needs
                     properties = _properties(command, buffer, start + 2 + len(topic)) if property_streams else b""
                     append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
@@ -447,15 +481,6 @@ def _publish_header(command: int, buffer: bytes, start: int, after: int, *, is_v
         body += 2
     if is_v5:
         body = _after_properties(buffer, body)
-    if body > after or not topic or command & 0x06 > 0x02 or (command & 0x06 and not packet_id):
-        raise MalformedPacketError(_malformed(command))
+    if body > after or not topic or command & 0x06 > QOS_2 or (command & 0x06 and not packet_id):
+        raise MalformedPacketError(MALFORMED_PUBLISH)
     return topic, packet_id, body
-
-
-def _malformed(command: int) -> str:
-    if command & 0x06 == 0x04:
-        return (
-            "the broker sends with QoS 2, which the gateway never asks for: an earlier client with this id left its "
-            "session; delete it on the broker, or give the gateway another clientId"
-        )
-    return "a PUBLISH packet is malformed"

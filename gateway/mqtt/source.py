@@ -12,8 +12,7 @@ while connecting, a thread of its own, because DNS look-ups and TLS handshakes b
   the CONNACK, must not cause a storm of connects. Mosquitto 2.0 closes the connection without a reason when another
   client takes over the session: after several such closes in a row that is assumed. A reset or silence is the network.
 - Every connection has its own `AckQueue`. Packet ids are reused after a reconnect, so an acknowledgement for a message
-  of an earlier connection is dropped.
-- QoS 2 is not asked for: paho forgets its state on restart, and answers before the message is stored.
+  of an earlier connection is not sent; `core/session.py` says which of these messages the broker may send again.
 - Password and certificates are read again before each connect, because they may have been renewed. A connection that
   is up stays: a broker that wants the new ones closes it.
 - A message above `payload_limit` is truncated on arrival; the dead letter gets its size and digest.
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
 
     from gateway.core.entry import Entry
     from gateway.core.model import MqttServer
+    from gateway.core.session import Session
     from gateway.mqtt.broker import Broker
     from gateway.mqtt.reader import Intake
 
@@ -109,6 +109,7 @@ class MqttSource:
         self.denied: list[str] = []
         self.connects = 0
         self.sessions_lost = 0
+        self.on_session: Callable[[bool], None] = lambda _is_present: None  # called before SUBSCRIBE
         self._server = server
         self._read_broker = read_broker
         self._broker = read_broker()
@@ -128,6 +129,16 @@ class MqttSource:
         self._client = self._make_client(intake)
 
     # --- what the bridge calls ---------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The session at the broker."""
+        return self._client.session
+
+    @property
+    def session_key(self) -> str:
+        """The name of the session in the spool's file."""
+        return f"{self._server.client_id}@{self.name}"
 
     @property
     def fileno(self) -> int:
@@ -209,6 +220,7 @@ class MqttSource:
         if self.fileno >= 0:
             self.link = Link.DOWN  # `_on_disconnect` then does nothing
             self._client.disconnect_gracefully(timeout_seconds)
+        self._client.connection.close(self.session)
         self.link = Link.DOWN
 
     # --- staying connected -----------------------------------------------------------------------------------------
@@ -293,6 +305,7 @@ class MqttSource:
             self._conditions.end(but=[detail])
         self.link, self.detail = Link.DOWN, detail
         self._client._sock_close()  # noqa: SLF001 - paho's public methods need an open connection
+        self._client.connection.close(self.session)
         self._pending_subscribe.clear()
         self._pending_unsubscribe.clear()
         if self._connected_at:
@@ -328,6 +341,7 @@ class MqttSource:
         self._conditions.end()
         self.connects += 1
         log.info("Connected to the MQTT broker.", extra={"server": self.name, "session_present": flags.session_present})
+        self.on_session(flags.session_present)
         if not flags.session_present:
             self._start_session()
         self.denied = []
@@ -374,7 +388,8 @@ class MqttSource:
         self.detail = f"the broker denied the subscription {names}; grant read in its ACL" if denied else ""
         lowered = [name for name, reason in granted.items() if reason.value < self._subscriptions.filters[name]]
         if lowered:
-            detail = f"the broker delivers {', '.join(lowered)} with QoS 0 only: messages can be lost; grant QoS 1"
+            least = min(reason.value for reason in granted.values())
+            detail = f"the broker delivers {', '.join(lowered)} with QoS {least} only; grant the QoS of the contract"
             log.warning(
                 "The MQTT broker granted a subscription with a lower QoS.",
                 extra={"server": self.name, "detail": detail},

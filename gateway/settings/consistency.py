@@ -73,7 +73,7 @@ def _lowered(settings: Settings, contract: Contract) -> Iterator[Finding]:
     for name, stream in contract.streams.items():
         if settings.is_enabled(name) and settings.qos_of(stream) == 0 < stream.qos:
             message = "At QoS 0 the broker drops messages that are published while the gateway is disconnected."
-            fix = "Remove it: the contract says QoS 1."
+            fix = f"Remove it: the contract says QoS {stream.qos}."
             yield settings.finding(("streams", name, "qos"), message, fix, "warning")
 
 

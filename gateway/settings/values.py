@@ -158,10 +158,8 @@ def _check_url(text: str) -> str:
 
 
 def _check_qos(value: object) -> object:
-    if value == 2 and not isinstance(value, bool):
-        raise wrong("QoS 2 is not supported: it acknowledges messages before they are stored.", "Write 1 or 0.")
-    if value is not None and (isinstance(value, bool) or value not in (0, 1)):  # a list is not hashable
-        raise wrong("Expected a QoS.", "Write 0 or 1.")
+    if value is not None and (isinstance(value, bool) or value not in (0, 1, 2)):  # a list is not hashable
+        raise wrong("Expected a QoS.", "Write 0, 1 or 2.")
     return value
 
 

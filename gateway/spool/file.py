@@ -11,8 +11,8 @@ Invariants:
        succeed without them.
     5. Only settled rows are deleted. A damaged file is kept beside the new one as `.bad-1`, `.bad-2` ...
 
-Table `readings`: one row per reading (`row.py`), by offset. Table `facts`: format version, next offset, ledger, and the
-clock of the last boots of the machine.
+Table `readings`: one row per reading (`row.py`), by offset. Table `facts`: format version, next offset, ledger, the
+clock of the last boots of the machine, and what is known of the sessions at the brokers (`core/session.py`).
 
 A file of an older format is upgraded when it is opened, in one transaction, after a copy was written to
 `PATH.format-N.bak`. A new format needs a function in `UPGRADES`.
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 # A write that failed with one of these may be repeated.
 TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _GIVE = "Make the gateway's user the owner of the file and its folder"
@@ -117,8 +117,17 @@ def _upgrade_3(database: sqlite3.Connection) -> None:
     database.execute("ALTER TABLE readings ADD COLUMN uptime INTEGER NOT NULL DEFAULT 0")
 
 
+def _upgrade_4(_database: sqlite3.Connection) -> None:
+    """Only the number changes: an older version would keep the sessions, and they would be wrong after it ran."""
+
+
 # From each format to the next.
-UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _upgrade_1, 2: _upgrade_2, 3: _upgrade_3}
+UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {
+    1: _upgrade_1,
+    2: _upgrade_2,
+    3: _upgrade_3,
+    4: _upgrade_4,
+}
 
 
 class SpoolFile:
@@ -136,6 +145,7 @@ class SpoolFile:
         self.path = path
         self.next_offset = 0  # of the log, as of the last write
         self.ledger: dict[str, Any] = {}  # as of the last write; empty in a new file
+        self.sessions: dict[str, Any] = {}  # likewise
         self.backlogs: dict[str, Backlog] = {}  # by stream, when the file was opened or replaced
         self.used_bytes = 0  # size of the pages in use then
         self._upgrades = upgrades
@@ -155,15 +165,16 @@ class SpoolFile:
 
     # --- reading and writing -------------------------------------------------------------------------------------
 
-    def write(
+    def write(  # noqa: PLR0913, PLR0917 - all that one commit has
         self,
         entries: Iterable[tuple[int, Reading]],
         deleted: Iterable[int],
         ledger: dict[str, Any],
         next_offset: int,
         earlier: Iterable[tuple[int, Reading]] = (),
+        sessions: Mapping[str, Any] | None = None,
     ) -> int:
-        """Write rows, delete rows by offset and save the ledger in one transaction; durable when this returns.
+        """Write rows, delete rows by offset, save ledger and sessions in one transaction; durable when this returns.
 
         `earlier` are further readings, of earlier boots. Returns the size of the pages in use, in bytes. After
         DiskFullError nothing was written and the call may be repeated; after DiskBrokenError what was written is
@@ -171,6 +182,7 @@ class SpoolFile:
         """
         stamp, clock = self._clock.stamp, json.dumps(self._clock.saved())
         facts = [("ledger", json.dumps(ledger)), ("next_offset", str(next_offset)), ("clock", clock)]
+        facts += [("sessions", json.dumps(sessions))] if sessions is not None else []
         rows = chain(
             (to_row(offset, reading, *stamp(reading)) for offset, reading in entries),
             (to_row(offset, reading, *stamp(reading, is_earlier=True)) for offset, reading in earlier),
@@ -200,6 +212,12 @@ class SpoolFile:
                 if most_bytes <= 0:
                     return rows, row[0] + 1
         return rows, until
+
+    def reading_at(self, offset: int) -> Reading | None:
+        """Read one reading; None when its row is gone or damaged."""
+        with self._guarded() as database:
+            row = database.execute(f"{_SELECT} WHERE offset = ?", (offset,)).fetchone()
+        return to_reading(row) if row else None
 
     def oldest(self, most: int) -> list[tuple[int, str, int]]:
         """List offset, stream and arrival of the oldest rows."""
@@ -288,6 +306,8 @@ class SpoolFile:
         for stream, backlog in self.backlogs.items():
             rows, _ = self.read(stream, backlog.first, backlog.first + 1, 1)  # none: a damaged index invents streams
             self.backlogs[stream] = backlog._replace(since=rows[0][1].received_at if rows else 0)
+        with suppress(ValueError):  # damaged: messages may be stored twice
+            self.sessions = dict(json.loads(facts.get("sessions", "{}")))
         newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
         try:
             self.next_offset = max(int(facts.get("next_offset", "0")), newest + 1)

@@ -28,7 +28,7 @@ import sqlite3
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import structs
 
@@ -37,10 +37,11 @@ from gateway.errors import SpoolBrokenError
 from gateway.spool.file import DiskBrokenError, DiskFullError, SpoolFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.core.ledger import Ledger
     from gateway.core.reading import Reading
+    from gateway.core.session import Session
     from gateway.spool.lane import Lane
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Spool:
         self._failures: deque[float] = deque(maxlen=BROKEN_TIMES)
         self._lanes: Sequence[Lane] = ()
         self._dead_lanes: Sequence[Lane] = ()
+        self._sessions: dict[str, Session] = {}
 
     @property
     def has_room(self) -> bool:
@@ -112,6 +114,32 @@ class Spool:
             else:
                 text = "Readings stay on disk, because the contract no longer has their stream. Add it to deliver them."
                 log.error(text, extra={"stream": stream})
+
+    # --- sessions ------------------------------------------------------------------------------------------------
+
+    def restore_session(self, key: str, session: Session) -> None:
+        """Continue a session as the file has it, and keep it there from now on."""
+        self._sessions[key] = session
+        if self._file and (saved := self._file.sessions.get(key)):
+            with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: messages may be stored twice
+                session.restore(saved, self._file.reading_at)
+
+    def resume_session(self, session: Session, now: float, *, is_present: bool) -> None:
+        """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
+        own = self._in_log(session)
+        if is_present:
+            session.resume(own)
+            return
+        for entry in own:
+            entry.packet_id = 0
+        session.clear()
+        if session.is_outdated and self._file:
+            self._write(self._file, [], now)
+
+    def _in_log(self, session: Session) -> list[Entry]:
+        return [
+            entry for entry in self._log if entry.packet_id and entry.connection and entry.connection.session is session
+        ]
 
     # --- in and out ----------------------------------------------------------------------------------------------
 
@@ -156,7 +184,7 @@ class Spool:
             else:
                 break
             if entry.packet_id and entry.connection:
-                entry.connection.acknowledge(entry.packet_id)
+                entry.connection.acknowledge(entry)
             safe += 1
         self.bytes_held = held
         for _ in range(safe):
@@ -217,12 +245,15 @@ class Spool:
             self.persist(now)
             if not self.has_room:
                 self._relieve_memory()
-        elif self._settled_rows and (now >= self._next_delete or len(self._settled_rows) >= DELETE_ROWS):
+        elif self._may_delete(now) or any(session.is_outdated for session in self._sessions.values()):
             self._write(self._file, [], now)
+
+    def _may_delete(self, now: float) -> bool:
+        return bool(self._settled_rows) and (now >= self._next_delete or len(self._settled_rows) >= DELETE_ROWS)
 
     def persist(self, now: float) -> bool:
         """Write all unsafe readings to disk in one commit; return True when all are safe now."""
-        return self._file is not None and self._write(self._file, self.unsettled(), now)
+        return self._file is not None and self._write(self._file, self.unsettled(), now, is_all=True)
 
     def load(self, lane: Lane, now: float, belongs: Callable[[Entry], bool] | None = None) -> None:
         """Read the next readings of a lane back from disk; it has a backlog, and nothing waiting.
@@ -249,12 +280,16 @@ class Spool:
         del self._stored[entry.offset]
         self.bytes_held -= entry.size
 
-    def _write(self, file: SpoolFile, entries: list[Entry], now: float) -> bool:
+    def _write(self, file: SpoolFile, entries: list[Entry], now: float, *, is_all: bool = False) -> bool:
+        """Write readings, delete settled rows, save ledger and sessions; `is_all` when the whole log is safe then."""
         moved = Counter(entry.reading.stream for entry in entries)
         self._move_books(moved, 1)
         rows = [(entry.offset, entry.reading) for entry in entries]
+        sessions = {
+            key: session.to_save(self._in_log(session) if is_all else None) for key, session in self._sessions.items()
+        }
         try:
-            used = file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset)
+            used = file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset, sessions=sessions)
         except DiskFullError as error:
             self._move_books(moved, -1)
             self._retry_at = now + DISK_FULL_SECONDS
@@ -267,11 +302,16 @@ class Spool:
         for entry in entries:
             entry.is_stored = True
             self._stored[entry.offset] = entry
+        self._note_saved(sessions)
         self._settled_rows.clear()
         self.disk_bytes = used
         self._next_delete = now + DELETE_SECONDS
         self.blocked_reason = ""
         return True
+
+    def _note_saved(self, sessions: Mapping[str, Any]) -> None:
+        for key, session in self._sessions.items():
+            session.note_saved(sessions[key])
 
     def _move_books(self, moved: Counter[str], sign: int) -> None:
         for stream, count in moved.items():
@@ -329,7 +369,9 @@ class Spool:
             rows: dict[bool, list[tuple[int, Reading]]] = {False: [], True: []}
             for offset, entry in self._stored.items():
                 rows[entry.is_earlier].append((offset, entry.reading))
-            file.write(rows[False], self._settled_rows, self._ledger.saved(), self._next_offset, rows[True])
+            sessions = {key: session.to_save(None) for key, session in self._sessions.items()}
+            file.write(rows[False], self._settled_rows, self._ledger.saved(), self._next_offset, rows[True], sessions)
+            self._note_saved(sessions)
             self._settled_rows.clear()
             self._book_losses(file.counts())
         except (OSError, sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:

@@ -26,6 +26,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
+from gateway.core.session import Session
 from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.core.transform import Transform
@@ -64,6 +65,9 @@ class ScriptedSource:
         self.denied: list[str] = []
         self.connects = 1
         self.sessions_lost = 0
+        self.session = Session()
+        self.session_key = f"gateway@{name}"
+        self.on_session: Callable[[bool], None] = lambda _is_present: None
         self.wants_write = self.has_buffered_tls_data = False
         self.published: list[int] = []
         self.acknowledged: list[int] = []
@@ -89,9 +93,9 @@ class ScriptedSource:
         return time.monotonic() + self.wait_seconds
 
     @property
-    def acknowledge(self) -> Callable[[int], None]:
+    def acknowledge(self) -> Callable[[Entry], None]:
         """The source is its own connection."""
-        return self.acknowledged.append
+        return lambda entry: self.acknowledged.append(entry.packet_id)
 
     def publish(
         self,
@@ -103,9 +107,10 @@ class ScriptedSource:
         retain: bool = False,
         topic: bytes = b"",
         age: int = 0,
+        packet_id: int = 0,
     ) -> None:
-        """Let a reading arrive, so many milliseconds ago."""
-        packet_id = len(self.published) + 1 if qos else 0
+        """Let a reading arrive, so many milliseconds ago; with the packet id of an earlier one when it comes again."""
+        packet_id = packet_id or (len(self.published) + 1 if qos else 0)
         if qos:
             self.published.append(packet_id)
         now = time.time_ns() // 1_000_000 - age
@@ -404,6 +409,49 @@ def test_turn_books_retained_messages_that_repeat_and_acknowledges_them_in_their
     plant.find_ids()
     plant.settle()
     assert plant.figures(name) == (2, {}, {"retained": 2})
+
+
+def test_turn_recognises_what_the_broker_sends_again(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """Over a new connection of the session: stored once, acknowledged only when it is safe, and counted."""
+    name, dead = topic("sensors"), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead, with_ids=False)
+    for number in (1, 2, 3):
+        plant.source.publish(name, payload(number))
+    plant.turn_until(lambda: plant.source.is_read, "the messages to be read")
+    plant.source.on_session(True)  # noqa: FBT003 - as the source calls it
+    for number in (1, 2, 3):
+        plant.source.publish(name, payload(number), dup=True, packet_id=number)
+    plant.source.publish(name, payload(4), dup=True)
+    plant.source.publish(name, payload(1), dup=True, packet_id=1)
+    plant.turn_until(lambda: plant.source.is_read, "the messages to be read")
+    assert plant.source.acknowledged == []
+    plant.find_ids()
+    plant.settle()
+    assert numbers_by_key(records(kafka.bootstrap, name, 5)) == {"k": [1, 2, 3, 4, 1]}
+    assert plant.figures(name) == (5, {}, {"repeated": 3})
+    assert plant.ledger.books[name].repeated == 5
+
+
+def test_turn_recognises_a_qos_2_message_by_its_packet_id(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
+) -> None:
+    """Until it is released; also when no stream wants it."""
+    name, dead = topic("sensors"), topic("dead", 1)
+    plant = plants(kafka.bootstrap, [name], dead)
+    plant.source.session.uses_qos_2 = True
+    for stream_name in (name, NOT_ADDRESSED):
+        plant.source.publish(stream_name, payload(1), qos=2)
+        plant.source.publish(stream_name, payload(2), qos=2, packet_id=len(plant.source.published))
+    plant.settle()
+    assert plant.figures(name) == (1, {}, {"repeated": 1})
+    assert plant.figures(UNMAPPED) == (0, {}, {"not_addressed": 1, "repeated": 1})
+    plant.source.session.released.append(1)
+    plant.bridge.run_once()
+    plant.source.publish(name, payload(3), qos=2, packet_id=1)
+    plant.settle()
+    assert plant.figures(name) == (2, {}, {"repeated": 1})
 
 
 def test_turn_drops_and_acknowledges_what_is_not_wanted_while_kafka_is_away(plants: Callable[..., Plant]) -> None:

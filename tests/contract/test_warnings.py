@@ -25,7 +25,6 @@ class Doubt(NamedTuple):
 DOUBTS = [
     Doubt("cleanup.policy: [delete], retention.ms: 2419200000", "cleanup.policy: [compact]",
           "#/channels/deadLettersTopic/bindings/kafka/topicConfiguration/cleanup.policy", "keeps only the newest"),
-    Doubt("qos: 1", "qos: 2", "#/components/operationTraits/subscription/bindings/mqtt/qos", "QoS 2 is not supported"),
     Doubt("cleanSession: false", "cleanSession: true", "#/servers/factoryBroker/bindings/mqtt/cleanSession",
           "the broker drops"),
     Doubt("        clientId: iot-gateway\n", "", "#/servers/factoryBroker/bindings/mqtt/clientId",
@@ -126,9 +125,9 @@ def test_examine_warns(copy: Copy, doubt: Doubt) -> None:
     assert_fixed(copy, finding, findings)
 
 
-def test_load_subscribes_at_qos_1_when_the_contract_says_2(copy: Copy) -> None:
+def test_load_subscribes_at_qos_2_when_the_contract_says_2(copy: Copy) -> None:
     copy.edit("qos: 1", "qos: 2")
-    assert {stream.qos for stream in copy.contract().streams.values()} == {1}
+    assert {stream.qos for stream in copy.contract().streams.values()} == {2}
 
 
 def test_examine_does_not_warn_where_the_schema_says_what_happens_to_other_members(copy: Copy) -> None:

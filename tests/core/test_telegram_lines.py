@@ -64,6 +64,23 @@ def test_a_telegram_comes_first_and_its_lines_are_acknowledged_after_it() -> Non
     ]  # fmt: skip
 
 
+class Connection:
+    """A connection of a session."""
+
+    def __init__(self, session: object) -> None:
+        self.session = session
+        self.acknowledge = print
+
+
+def test_waiting_lists_the_lines_of_a_session() -> None:
+    """They are not in the log, so the broker must send them again after a lost connection."""
+    lines, session = TelegramLines(PLAIN), object()
+    mine, other, by_qos_0 = (line(b"/ABC", topic, packet_id=1) for topic in NAMES[:3])
+    mine.connection, other.connection = Connection(session), Connection(object())
+    lines.add([mine, other, by_qos_0])
+    assert lines.waiting(session) == [mine]
+
+
 def test_a_whole_telegram_and_pieces_of_several_lines_are_lines_too() -> None:
     lines = TelegramLines(PLAIN)
     whole, _ = SHAPES[2](Random(1))

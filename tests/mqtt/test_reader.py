@@ -381,7 +381,7 @@ def test_feed_refuses_a_huge_packet_that_is_no_message(version: int) -> None:
         fast(version, [b"\x90" + remaining_length(200_000_000)])
 
 
-@pytest.mark.parametrize("flaw", [Message(qos=2, packet_id=1), Message(qos=1, packet_id=0), Message(topic=b"")])
+@pytest.mark.parametrize("flaw", [Message(qos=3, packet_id=1), Message(qos=1, packet_id=0), Message(topic=b"")])
 def test_feed_checks_a_huge_message_as_any_other(version: int, flaw: Message) -> None:
     huge = Message(**{**vars(flaw), "payload": bytes(LONGEST_HEADER * 2)})
     with pytest.raises(MalformedPacketError):
@@ -393,8 +393,7 @@ def test_feed_checks_a_huge_message_as_any_other(version: int, flaw: Message) ->
 MALFORMED = {
     "length of five bytes": (V311, b"\x30\xff\xff\xff\xff\x01"),
     "QoS 3": (V311, Message(qos=3, packet_id=1).packet(V311)),
-    "QoS 2": (V311, Message(qos=2, packet_id=1).packet(V311)),
-    "QoS 2 at 5.0": (V5, Message(qos=2, packet_id=1).packet(V5)),
+    "QoS 2 with packet id 0": (V311, Message(qos=2, packet_id=0).packet(V311)),
     "packet id 0": (V311, Message(qos=1, packet_id=0).packet(V311)),
     "packet id 0 at 5.0": (V5, Message(qos=1, packet_id=0).packet(V5)),
     "topic longer than the packet": (V311, b"\x30\x05\0\x09abc"),
@@ -446,11 +445,6 @@ def test_read_ends_the_link_on_a_malformed_packet(kind: type[PahoReader], versio
         assert facts(wire.reader.arrived) == [MESSAGES[1].fact()]
         assert raised or wire.lost
         assert wire.sent() == b""
-
-
-def test_read_tells_what_to_do_about_qos_2(kind: type[PahoReader], version: int) -> None:
-    with Wire(kind, version) as wire, pytest.raises(MalformedPacketError, match=r"QoS 2.*give the gateway another"):
-        wire.receive(Message(qos=2, packet_id=1).packet(version))
 
 
 @pytest.mark.parametrize("message", [MESSAGES[1], MESSAGES[7], Message(payload=bytes(CUT_TO * 3))])
@@ -516,7 +510,7 @@ def test_send_acknowledgements_writes_each_puback_in_order(kind: type[PahoReader
         assert wire.sent() == b"", "nothing before it is asked for"
         for entry in wire.reader.arrived:
             assert entry.connection
-            entry.connection.acknowledge(entry.packet_id)
+            entry.connection.acknowledge(entry)
         wire.reader.send_acknowledgements()
         assert wire.sent() == b"".join(b"\x40\2" + struct.pack(">H", number) for number in packet_ids)
         wire.reader.send_acknowledgements()
@@ -546,7 +540,7 @@ def test_send_acknowledgements_forgets_those_of_an_earlier_connection(kind: type
 def release(entry: Entry) -> None:
     """Acknowledge a message as the spool does."""
     assert isinstance(entry.connection, AckQueue)
-    entry.connection.acknowledge(entry.packet_id)
+    entry.connection.acknowledge(entry)
 
 
 def test_reconnect_forgets_a_half_read_packet(kind: type[PahoReader], version: int) -> None:
@@ -559,12 +553,21 @@ def test_reconnect_forgets_a_half_read_packet(kind: type[PahoReader], version: i
             assert facts(wire.reader.arrived) == [MESSAGES[1].fact()]
 
 
-def test_read_completes_a_qos_2_message_that_an_earlier_client_took(kind: type[PahoReader], version: int) -> None:
-    """Unanswered, PUBREL would take up a place of the broker's window for ever."""
+def test_qos_2_is_answered_when_the_gateway_says_so(kind: type[PahoReader], version: int) -> None:
+    """PUBREC for a message that is safe, PUBCOMP for a PUBREL, also of a message that an earlier process received."""
     with Wire(kind, version) as wire:
-        wire.receive(b"\x62\2\1\2")
-        assert wire.sent() == b"\x70\2\1\2"
-        assert not wire.lost
+        huge = Message(payload=bytes(CUT_TO * 3), qos=2, packet_id=513)
+        messages = [Message(qos=2, packet_id=258), Message(qos=1, packet_id=3), huge]
+        wire.receive(b"".join(each.packet(version) for each in messages) + b"\x62\2\1\4")
+        assert facts(wire.reader.arrived) == [each.fact() for each in messages]
+        assert wire.sent() == b"", "nothing is safe yet"
+        assert (wire.reader.session.uses_qos_2, wire.reader.session.released) == (True, [260])
+        for entry in wire.reader.arrived:
+            release(entry)
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x50\2\1\2" + b"\x40\2\0\3" + b"\x50\2\2\1" + b"\x70\2\1\4"
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"", "each once"
 
 
 def test_read_of_a_refusal_does_not_dial_again(kind: type[PahoReader]) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tests.stack.certificates import Certificates
     from tests.stack.mosquitto import Mosquitto
 
+PUBREC, PUBCOMP = 0x50, 0x70
 CONNECT, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 0x10, 0x40, 0x80, 0xA0, 0xC0, 0xE0
 IN_MEMORY = "listener 1883\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
 CONNACK = {"3.1.1": b"\x20\2\0\0", "5.0": b"\x20\3\0\0\0"}
@@ -190,7 +191,7 @@ def acknowledge(*entries: Entry) -> None:
     """Acknowledge messages as the spool does."""
     for entry in entries:
         assert entry.connection
-        entry.connection.acknowledge(entry.packet_id)
+        entry.connection.acknowledge(entry)
 
 
 def publish(
@@ -902,10 +903,10 @@ class ScriptedBroker:
         """Send a message of QoS 1."""
         self.send(self.message(packet_id, payload))
 
-    def message(self, packet_id: int, payload: bytes = b"{}") -> bytes:
-        """Write a message of QoS 1."""
+    def message(self, packet_id: int, payload: bytes = b"{}", first: int = 0x32) -> bytes:
+        """Write a message of QoS 1, or with another first byte."""
         body = b"\0\x0bfactory/m/s" + struct.pack(">H", packet_id) + (b"\0" if self._version == "5.0" else b"")
-        return b"\x32" + remaining_length(len(body) + len(payload)) + body + payload
+        return bytes([first]) + remaining_length(len(body) + len(payload)) + body + payload
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
@@ -1028,7 +1029,6 @@ def test_a_suback_with_another_number_of_codes_ends_the_link(loop: Loop, version
 
 BROKEN = {
     "topic longer than the packet": (b"\x30\5\0\x09abc", "a PUBLISH packet is malformed"),
-    "QoS 2": (b"\x34\6\0\1a\0\1\0", "QoS 2, which the gateway never asks for"),
     "packet of no type": (b"\0\0", "protocol violation: the broker sent a malformed packet"),
     "property of no type": (b"\x90\5\0\1\2\x7f\0", "protocol violation: .*malformed"),
 }
@@ -1135,6 +1135,102 @@ def test_flush_sends_acknowledgements_in_order_and_no_stale_ones(loop: Loop, ver
         assert broker.receive(PUBACK) == b"\0\x09"
         loop.go_on_for(0.1)
         assert broker.next_packet() is None
+
+
+def test_the_session_knows_what_the_broker_may_not_have_got(loop: Loop, version: str, *, is_fast: bool) -> None:
+    """Acknowledgements after the broker's last bytes, and those that a broken connection did not take."""
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version, is_fast=is_fast))
+        present: list[bool] = []
+        source.on_session = present.append
+        broker.greet()
+        for packet_id in (7, 3, 9):
+            broker.publish(packet_id)
+        loop.payloads(3)
+        acknowledge(loop.entries[0])
+        broker.receive(PUBACK)
+        broker.publish(5)
+        loop.payloads(4)
+        acknowledge(loop.entries[1])
+        broker.receive(PUBACK)
+        broker.reset()
+        loop.until(lambda: source.link == Link.DOWN, "the end of the connection")
+        acknowledge(loop.entries[2])
+        broker.accept()
+        broker.grant(broker.connect(SESSION_PRESENT[version]))
+        loop.connected(source)
+        assert present == [False, True]
+        assert [entry.packet_id for entry in source.session.unacknowledged] == [3, 9]
+
+
+QOS_2 = MappingProxyType({"factory/+/+": 2})
+
+
+def test_qos_2_goes_from_publish_to_pubcomp(loop: Loop, version: str, *, is_fast: bool) -> None:
+    """PUBREC after the message is safe, PUBCOMP after PUBREL; a PUBREL for an unknown message is completed as well."""
+    with ScriptedBroker(loop, version) as broker:
+        loop.add(make_source(broker.port, version=version, is_fast=is_fast, subscriptions=QOS_2))
+        broker.accept()
+        broker.grant(broker.connect(), b"\2")
+        for packet_id in (7, 3):
+            broker.send(broker.message(packet_id, first=0x34))
+        loop.payloads(2)
+        assert [entry.reading.qos for entry in loop.entries] == [2, 2]
+        loop.go_on_for(0.1)
+        assert broker.next_packet() is None, "nothing is safe yet"
+        acknowledge(*loop.entries)
+        assert [broker.receive(PUBREC), broker.receive(PUBREC)] == [b"\0\7", b"\0\3"]
+        with_reason = b"\x62\4\0\3\0\0" if version == "5.0" else b"\x62\2\0\3"
+        broker.send(b"\x62\2\0\7" + with_reason + b"\x62\2\1\1")
+        assert [broker.receive(PUBCOMP) for _ in range(3)] == [b"\0\7", b"\0\3", b"\1\1"]
+
+
+def test_pubcomp_waits_for_the_disk_and_is_not_sent_on_another_connection(
+    loop: Loop, version: str, *, is_fast: bool
+) -> None:
+    """The broker sends PUBREL again there."""
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version, is_fast=is_fast, subscriptions=QOS_2))
+        source.on_session = lambda is_present: source.session.resume([]) if is_present else None
+        source.session.note_saved({"unreleased": [7]})
+        broker.accept()
+        broker.grant(broker.connect(SESSION_PRESENT[version]), b"\2")
+        broker.send(b"\x62\2\0\7")
+        loop.go_on_for(0.1)
+        assert broker.next_packet() is None
+        broker.reset()
+        broker.accept()
+        source.session.note_saved({"unreleased": []})
+        broker.grant(broker.connect(SESSION_PRESENT[version]), b"\2")
+        loop.go_on_for(0.1)
+        assert broker.next_packet() is None
+        broker.send(b"\x62\2\0\7")
+        assert broker.receive(PUBCOMP) == b"\0\7"
+
+
+def test_qos_2_with_a_real_broker_comes_once(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    """Through a lost connection and a new client: what was received is not stored again, what was not is."""
+    broker = mosquitto()
+    options: dict[str, Any] = {"version": version, "is_fast": is_fast, "subscriptions": QOS_2}
+    first = loop.connected(loop.add(make_source(broker.port, **options)))
+    publish(broker, b"1", b"2", b"3", qos=2)
+    loop.payloads(3)
+    assert first.session.repeats(loop.entries) == []
+    acknowledge(*loop.entries[:1])
+    loop.until(lambda: len(first.session.unreleased) == 2, "PUBREL")
+    received = set(first.session.unreleased)
+    loop.close(first)
+    loop.entries.clear()
+    second = loop.add(make_source(broker.port, **options))
+    second.session.restore({"unreleased": sorted(received)}, lambda _offset: None)
+    assert loop.payloads(2) == [b"2", b"3"]
+    assert second.session.repeats(loop.entries) == loop.entries
+    acknowledge(*loop.entries)
+    publish(broker, b"4", qos=2)
+    assert loop.payloads(3)[2:] == [b"4"]
+    assert second.session.repeats(loop.entries[2:]) == []
 
 
 def test_close_says_goodbye(loop: Loop, version: str) -> None:

@@ -232,7 +232,7 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         "    sasl: {mechanism: SCRAM-SHA-512, username: g, password_file: gone}\n"  # 9
         "    producer: {acks: 1}\n"  # 10
         "  kafka:\n"  # 11
-        "streams: {doors: {qos: 2, enabled: on}}\n",  # 12
+        "streams: {doors: {qos: 3, enabled: on}}\n",  # 12
     )
     assert texts(findings) == [
         "0 contract: This setting is missing. Add `contract:` with its value.",
@@ -245,7 +245,7 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         "10 servers.kafka.producer.acks: This property would break a guarantee. " + ALWAYS,
         "11 servers.kafka: The key is repeated; it is first on line 7. Remove one of them.",
         "12 streams.doors.enabled: Expected true or false. " + BOOLEANS,
-        "12 streams.doors.qos: QoS 2 is not supported: it acknowledges messages before they are stored. Write 1 or 0.",
+        "12 streams.doors.qos: Expected a QoS. Write 0, 1 or 2.",
     ]
     assert {finding.source for finding in findings} == {str(tmp_path / "gateway.yaml")}
 

@@ -48,6 +48,13 @@ FORMAT_3 = (
     .replace("4145486957)", "4145486957, x'')")
     .replace("3879708944)", "3879708944, x'')")
 )
+# What a gateway with format 4 wrote; it has boot and uptime.
+FORMAT_4 = (
+    FORMAT_3.replace("('format', '3')", "('format', '4')")
+    .replace("DEFAULT x''\n", "DEFAULT x'', boot BLOB NOT NULL DEFAULT x'', uptime INTEGER NOT NULL DEFAULT 0\n")
+    .replace("4145486957, x'')", "4145486957, x'', x'', 0)")
+    .replace("3879708944, x'')", "3879708944, x'', x'', 0)")
+)
 FIRST = Reading("a", b"t/1", b"21.5", 1_700_000_000_001, 1, size=4)
 SECOND = Reading("a", b"t/2", b"22.0", 1_700_000_000_002, 1, retain=True, size=4)
 CARRYING = Reading("a", b"t/3", b"23.5", 1_700_000_000_003, 1, properties=b"\x26\0\1a\0\1b")
@@ -105,11 +112,11 @@ def test_open_names_a_folder_that_is_not_there(path: Path) -> None:
         SpoolFile(path.parent / "nowhere" / "spool.db")
 
 
-@pytest.fixture(params=["1", "2", "3"])
+@pytest.fixture(params=["1", "2", "3", "4"])
 def older(request: pytest.FixtureRequest, path: Path) -> str:
     """Build a file of an older format, and give its number."""
     with closing(sqlite3.connect(path)) as database:
-        database.executescript({"1": FORMAT_1, "2": FORMAT_2, "3": FORMAT_3}[request.param])
+        database.executescript({"1": FORMAT_1, "2": FORMAT_2, "3": FORMAT_3, "4": FORMAT_4}[request.param])
     return str(request.param)
 
 

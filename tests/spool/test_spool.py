@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import structs
 
 from gateway.core.entry import Entry
 from gateway.core.gateway_clock import GatewayClock
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading
+from gateway.core.session import Session
 from gateway.spool.file import SpoolFile
 from gateway.spool.lane import Lane
 from gateway.spool.spool import Policy, Spool
@@ -29,9 +31,10 @@ STREAMS = ["a", "b"]
 class Acknowledged:
     """A connection that remembers what was acknowledged, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: object = None) -> None:
+        self.session = session
         self.packet_ids: list[int] = []
-        self.acknowledge: Callable[[int], None] = self.packet_ids.append
+        self.acknowledge: Callable[[Entry], None] = lambda entry: self.packet_ids.append(entry.packet_id)
 
 
 class Gateway:
@@ -343,6 +346,85 @@ def test_open_salvages_a_damaged_file(folder: Path, kind: str, seed: int) -> Non
     second.spool.close(2.0)
     third = Gateway(folder, OUTAGE)
     assert third.send("a", 1) == []
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+def joined(gateway: Gateway) -> tuple[Session, Acknowledged]:
+    """Join a session with its spool, and make a connection of it."""
+    session = Session()
+    gateway.spool.restore_session("gateway@broker", session)
+    return session, Acknowledged(session)
+
+
+def again(number: int, qos: int = 1) -> Entry:
+    """Make a message that the broker sends again."""
+    return Entry(structs.replace(reading("a", number), dup=True, qos=qos), None, number)
+
+
+def test_persist_saves_what_the_broker_may_send_again(folder: Path) -> None:
+    """The next process knows the readings on disk whose acknowledgements may not have left."""
+    gateway = Gateway(folder, OUTAGE)
+    _, connection = joined(gateway)
+    gateway.receive(connection, [1, 2, 3], "a")
+    gateway.spool.persist(0.0)
+    gateway.crash()
+    session, _ = joined(gateway := Gateway(folder, OUTAGE))
+    gateway.spool.resume_session(session, 0.0, is_present=True)
+    assert [entry.packet_id for entry in session.repeats([again(number) for number in (2, 3, 4)])] == [2, 3]
+    gateway.spool.persist_due(0.0)
+    gateway.crash()
+    session, _ = joined(Gateway(folder, OUTAGE))
+    assert session.held == {}, "a new message has come, so packet ids are used anew"
+
+
+def test_resume_session_knows_the_messages_in_the_log(folder: Path) -> None:
+    gateway = Gateway(folder, OUTAGE)
+    session, connection = joined(gateway)
+    gateway.receive(connection, [1, 2], "a")
+    gateway.receive(Acknowledged(), [3], "a")
+    gateway.spool.resume_session(session, 0.0, is_present=True)
+    assert session.held.keys() == {1, 2}, "the third came over another session"
+
+
+def test_a_session_that_the_broker_has_lost_is_forgotten_on_disk_and_in_the_log(folder: Path) -> None:
+    """Its packet ids are those of other messages now."""
+    gateway = Gateway(folder, OUTAGE)
+    session, connection = joined(gateway)
+    gateway.receive(connection, [1], "a")
+    gateway.spool.persist(0.0)
+    session.unreleased.add(7)
+    gateway.receive(connection, [2], "a")
+    gateway.spool.resume_session(session, 0.0, is_present=False)
+    gateway.spool.acknowledge_safe()
+    assert connection.packet_ids == []
+    gateway.crash()
+    session, _ = joined(gateway := Gateway(folder, OUTAGE))
+    assert (session.held, session.unreleased) == ({}, set())
+    assert gateway.send("a", 2) == [1]
+
+
+def test_pubcomp_waits_for_the_commit(folder: Path) -> None:
+    """The packet id of a QoS 2 message is gone from the disk before the broker may use it again."""
+    gateway = Gateway(folder, OUTAGE)
+    session, _ = joined(gateway)
+    session.repeats([again(5, qos=2), again(6, qos=2)])
+    gateway.spool.persist(0.0)
+    session.released.append(5)
+    assert session.take_completed() == []
+    gateway.spool.persist_due(0.0)
+    assert session.take_completed() == [5]
+    gateway.crash()
+    session, _ = joined(Gateway(folder, OUTAGE))
+    assert session.unreleased == {6}
+
+
+def test_a_damaged_session_is_ignored(folder: Path) -> None:
+    with SpoolFile(folder / "spool.db") as file:
+        file.write([], [], {}, 0, sessions={"gateway@broker": {"held": {"x": 1}, "unreleased": []}})
+    session, _ = joined(Gateway(folder, OUTAGE))
+    assert not session.must_look
 
 
 class SpoolMachine(RuleBasedStateMachine):
