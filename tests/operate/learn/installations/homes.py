@@ -296,6 +296,7 @@ shelly_gen1 = Installation(
     ],
     {"shellies/{device}/emeter/{channel}/{quantity}", "shellies/{device}/relay/{channel}/power",
      "shellies/{device}/relay/{channel}/energy", "shellies/{device}/sensor/{quantity}",
+     "shellies/{device}/emeter/{channel}/total", "shellies/{device}/emeter/{channel}/total_returned",
      "shellies/{shelly}/relay/{level4}"},
     {f"shellies/{device}/online": "true" for device in EM3},
     families={"shelly-gen1"},
