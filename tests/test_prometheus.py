@@ -51,6 +51,8 @@ def watched(kafka: Kafka, registry: Registry, tmp_path_factory: pytest.TempPathF
     """Start both, send readings and dead letters through, and wait until Prometheus knows."""
     topics = Topics(kafka, tmp_path_factory.mktemp("contract"))
     topics.contract.write_text(topics.contract.read_text().replace(FORWARD, FORWARD + WATCHED))
+    schema = topics.contract.with_name("schemas") / "widget_reading.avsc"
+    schema.write_text(schema.read_text().replace('"doc": "Weight."', '"x-counter": {"tolerance": 1e9}'))
     with (
         Mosquitto() as broker,
         Gateway(servers(broker, kafka, registry), topics.contract) as gateway,
@@ -144,6 +146,7 @@ WELL = {  # a gateway that takes in one reading a second, a sample a minute for 
     f"process_start_time_seconds{PLAIN}": "1000x120",
 }
 LETTERS = STREAM.replace("}", ',reason="not_json"}')
+FELL = STREAM.replace("}", ',rule="fell"}')
 DROPPED = STREAM.replace("}", ',reason="spool_full"}')
 TROUBLES: dict[str, dict[str, str]] = {  # what differs from the above when this alert fires, and it alone
     "GatewayDown": {f"up{PLAIN}": "0x120"},
@@ -159,6 +162,7 @@ TROUBLES: dict[str, dict[str, str]] = {  # what differs from the above when this
         f"gateway_sequence_missing_total{STREAM}": "0x80 9x40",
         f"gateway_sequence_out_of_order_total{STREAM}": "0x80 2x40",
     },
+    "GatewayQuarantined": {f"gateway_quarantined_total{FELL}": "0x80 4x40"},
     "GatewayBooksDoNotBalance": {f"gateway_delivered_total{STREAM}": "1+60x120"},
     "GatewayReadingsLost": {
         f"gateway_dropped_total{DROPPED}": "_x114 7x10",

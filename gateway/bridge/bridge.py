@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError
 from msgspec import structs
 
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn
+from gateway.bridge.quarantine import Quarantine
 from gateway.core.codec.event_time import NOW
 from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
 from gateway.core.gateway_clock import GatewayClock
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.core.codec.event_time import RecordTime
+    from gateway.core.counters import CounterMonitor
     from gateway.core.entry import Entry
     from gateway.core.ledger import Books, Ledger
     from gateway.core.reading import Record
@@ -74,6 +76,7 @@ class Rules:
     ignored: frozenset[str] = frozenset()  # operations whose messages are dropped
     clock: GatewayClock = field(default_factory=GatewayClock)  # that dates the readings
     lines: Mapping[str, TelegramLines] = field(default_factory=dict)  # by stream whose messages are lines
+    counters: Mapping[str, CounterMonitor] = field(default_factory=dict)  # by stream
 
 
 class Bridge:
@@ -100,6 +103,7 @@ class Bridge:
         self._clock = rules.clock
         self._drops = {NOT_ADDRESSED: (UNMAPPED, "not_addressed")}  # stream of a reading -> books, reason
         self._drops |= {name: (name, "ignored") for name in rules.ignored}
+        self._quarantine = Quarantine(rules.counters, spool)
         self._pacing = rules.pacing
         self._received_last_turn = 0
         self._reported_at = self.turned_at  # the last delivery report, or when the first record in flight was sent
@@ -126,6 +130,7 @@ class Bridge:
         self._sink.poll(0)  # delivery reports
         self._settle()
         self._acknowledge()
+        self._quarantine.save_due(self.turned_at)
         self._report_stalls(self.turned_at)
 
     @property
@@ -325,7 +330,8 @@ class Bridge:
     def _is_dead_letter(self, entry: Entry) -> bool:
         """Transform a reading that was read back from disk, where good ones lie between the dead letters."""
         transform = self.transforms[entry.reading.stream]
-        entry.dead_letter = transform.transform_all([entry.reading]).dead_letters.get(0)
+        known = self._quarantine.dead_letter(entry)
+        entry.dead_letter = known or transform.transform_all([entry.reading]).dead_letters.get(0)
         return entry.dead_letter is not None
 
     def _add(self, lane: Lane, entries: Sequence[Entry]) -> None:
@@ -385,15 +391,20 @@ class Bridge:
         results = transform.transform_all([entry.reading for entry in taken])
         records: Sequence[Record | list[Record]] = results.records
         entries, rest = taken[: results.readings], taken[results.readings :]
-        if results.dead_letters:
-            dead_letters = [(entries[number], dead_letter) for number, dead_letter in results.dead_letters.items()]
-            self._dead_letter(self.dead_lanes[lane.stream], dead_letters)
+        dead_letters = [(entries[number], dead_letter) for number, dead_letter in results.dead_letters.items()]
         if results.ignored:
             ignored = [entries[number] for number in results.ignored]
             self._book_out(lane.stream, ignored).dropped["ignored"] += len(ignored)
         if results.dead_letters or results.ignored:
             others = {*results.dead_letters, *results.ignored}
             entries = [entry for number, entry in enumerate(entries) if number not in others]
+        if wrong := self._quarantine.check(lane.stream, entries, records, self.turned_at):
+            dead_letters += [(entries[number], dead_letter) for number, dead_letter in wrong.items()]
+            dead_letters.sort(key=lambda pair: pair[0].offset)
+            entries = [entry for number, entry in enumerate(entries) if number not in wrong]
+            records = [record for number, record in enumerate(records) if number not in wrong]
+        if dead_letters:
+            self._dead_letter(self.dead_lanes[lane.stream], dead_letters)
         if monitor := self._rules.monitors.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result
@@ -447,6 +458,7 @@ class Bridge:
     def _book_out(self, stream: str, entries: Sequence[Entry]) -> Books:
         """Settle readings in the spool and subtract them from the books, which are returned to book the outcome."""
         stored = self._spool.settle(entries)
+        self._quarantine.settle(entries)
         books = self._ledger.books[stream]
         books.spooled -= stored
         books.in_flight -= len(entries) - stored
@@ -529,6 +541,7 @@ class Bridge:
 
     def close(self) -> None:
         """Write unsettled readings to disk; book those that the disk does not take as dropped."""
+        self._quarantine.save()
         self._spool.close(time.monotonic())
         for entry in self._spool.unsettled():
             books = self._ledger.books[entry.reading.stream]

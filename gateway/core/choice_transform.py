@@ -93,11 +93,12 @@ class ChoiceTransform:
                 if reading.size < 0 and len(payload) <= limit:
                     parsed = parse_plain(payload)
                     encode, prepared, topic, headers, is_plain, finish = facts[reading.topic][choose(parsed)]
-                    key, value, moment, number = encode(payload, prepared, parsed)
+                    encoded = encode(payload, prepared, parsed)
                     if is_plain and is_quick:
-                        records.append(Record(topic, key, value, headers, reading.received_at))
+                        key, value, _, number, counts = encoded
+                        records.append(Record(topic, key, value, headers, reading.received_at, number, counts))
                         continue
-                    result = finish(key, value, moment, number, reading)
+                    result = finish(reading, encoded)
             except Exception:  # noqa: BLE001, S110 - the compiled path may raise anything
                 pass
             if result is None or isinstance(result, DeadLetter):
@@ -174,8 +175,8 @@ class ChoiceTransform:
 
 def _whole(_payload: bytes, _prepared: Prepared, _parsed: Any) -> Encoded:
     """Leave the payload to the transform of a message with several records."""
-    return b"", b"", None, None
+    return b"", b"", None, None, None
 
 
-def _finish_whole(transform: FanOut | ArrayTransform, *rest: Any) -> list[Record] | DeadLetter:
-    return transform(rest[-1])
+def _finish_whole(transform: FanOut | ArrayTransform, reading: Reading, _: Encoded) -> list[Record] | DeadLetter:
+    return transform(reading)

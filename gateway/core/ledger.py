@@ -15,6 +15,7 @@ from gateway.core.reading import Reason
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.core.counters import CounterFigure
     from gateway.core.sequence import Figure
 
 # Members of the saved ledger, which are part of the spool's format.
@@ -23,6 +24,7 @@ BY_NAME = {  # attribute -> member, type of its names
     "dead_lettered": ("dead_lettered", Reason),
     "dropped": ("dropped", str),
     "continuity": ("continuity", str),
+    "counters": ("counters", str),
     "last_dead_letter_at": ("last_letter_at", Reason),
 }
 
@@ -39,6 +41,7 @@ class Books:
     dropped: Counter[str] = field(default_factory=Counter)  # given up, by reason
     repeated: int = 0  # received readings that the broker marked as sent before (DUP)
     continuity: Counter[Figure] = field(default_factory=Counter)  # sequence anomalies; empty without a monitor
+    counters: Counter[CounterFigure] = field(default_factory=Counter)  # what was found; empty without x-counter
     silent_keys: int | None = None  # keys without a reading for too long; None without a monitor; not saved
     last_reading_at: int = 0  # arrival of the newest reading; 0 before the first
     last_dead_letter_at: dict[Reason, int] = field(default_factory=dict)  # arrival of the newest dead-lettered reading

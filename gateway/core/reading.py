@@ -7,7 +7,7 @@ costs seven times as much to make, and structs without cycles need no garbage co
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
+# The counters of a record, in the order of its fields: of each the value, and the number of its meter. A value is None
+# when it is null or no number; a meter is None when the contract, or the payload, does not name it.
+Counts = tuple[Any, ...]
 Headers = list[tuple[str, str | bytes | None]]  # the shape confluent-kafka takes
 
 
@@ -43,6 +46,7 @@ class Record(Struct, frozen=True, gc=False):
     headers: Headers
     timestamp: int  # milliseconds since 1970 UTC
     number: int | None = None  # the sequence number, where the contract declares one and the payload has it
+    counts: Counts | None = None  # the values of its counters, where the contract declares some
 
 
 class Reason(StrEnum):
@@ -64,6 +68,8 @@ class Reason(StrEnum):
     TOPIC_MISMATCH = "topic_mismatch"  # payload and topic name different machines
     BAD_TOPIC = "bad_topic"  # topic with empty or non-UTF-8 levels
     NO_KEY = "no_key"  # the key field is null or empty
+    FELL = "fell"  # a counter is lower than before
+    JUMPED = "jumped"  # a counter rose faster than the contract allows
     UNMAPPED_TOPIC = "unmapped_topic"  # no stream of the contract describes it
     TOO_LARGE = "too_large"  # above the packet or record limit
     REFUSED = "refused"  # Kafka refused this very record

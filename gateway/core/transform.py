@@ -25,6 +25,7 @@ from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.event_time import RecordTime
 from gateway.core.codec.framing import SCHEMA_ID_HEADER, frame
 from gateway.core.codec.validation_error import ValidationError, tokens
+from gateway.core.counter_rules import counter_rules
 from gateway.core.dating import Dating
 from gateway.core.dead_letter import SOURCE_HEADER, TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
@@ -36,11 +37,12 @@ from gateway.core.record_path import reads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gateway.core.codec.conversion import Encode, EncodeParsed, Prepared
+    from gateway.core.codec.conversion import Encode, Encoded, EncodeParsed, Prepared
     from gateway.core.codec.event_time import Moment
     from gateway.core.model import Route, Stream
+    from gateway.core.reading import Counts
 
-    Finish = Callable[[bytes, bytes, Moment, int | None, Reading], Record | list[Record] | DeadLetter]
+    Finish = Callable[[Reading, Encoded], Record | list[Record] | DeadLetter]
 
 NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
 MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
@@ -90,7 +92,7 @@ class Transform:
         self._varying = varying or None
         is_chosen = isinstance(route.timestamp, tuple) or SOURCE_HEADER in route.headers
         self._dating = Dating(route.timestamp, names_source=SOURCE_HEADER in route.headers) if is_chosen else None
-        self._is_plain = self._varying is None and stream.sequence is None and not (route.timestamp or is_chosen)
+        self._is_plain = self._varying is None and not (route.timestamp or is_chosen)
         self._payload_limit = payload_limit
         self._max_topics = max_topics
         self._topics: dict[bytes, _TopicFacts] = {}
@@ -121,11 +123,11 @@ class Transform:
             try:  # the fast path of a reading that fits; the precise path decides on all others
                 if reading.size < 0 and len(payload) <= limit:
                     fast, prepared, topic, headers, _, _ = facts  # type: ignore[misc]  # it raises for a new topic
-                    key, value, moment, number = fast(payload, prepared)
+                    key, value, moment, number, counts = fast(payload, prepared)
                     if is_plain:
-                        records.append(Record(topic, key, value, headers, reading.received_at))
+                        records.append(Record(topic, key, value, headers, reading.received_at, number, counts))
                     else:
-                        records.append(self._record(key, value, moment, number, facts, reading))  # type: ignore[arg-type]  # as above
+                        records.append(self._record(key, value, moment, number, counts, facts, reading))  # type: ignore[arg-type]  # as above
                     continue
             except Exception:  # noqa: BLE001, S110 - the compiled path may raise anything
                 pass
@@ -141,8 +143,8 @@ class Transform:
         facts = self._topics[topic]
         _, prepared, kafka_topic, headers, target, _ = facts
 
-        def finish(key: bytes, value: bytes, moment: Moment, number: int | None, reading: Reading) -> Record:
-            return self._record(key, value, moment, number, facts, reading)
+        def finish(reading: Reading, encoded: Encoded) -> Record:
+            return self._record(*encoded, facts, reading)
 
         return target.codec.fast_parsed, prepared, kafka_topic, headers, self._is_plain, finish
 
@@ -181,7 +183,7 @@ class Transform:
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
         if not reading.payload and self._ended is not None:
-            return self._record(self._ended(texts), None, None, None, facts, reading)
+            return self._record(self._ended(texts), None, None, None, None, facts, reading)
         if reading.size >= 0:  # the source sets it only above the limit of its own server
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = target.codec.encode_precisely(reading.payload, texts)
@@ -195,10 +197,11 @@ class Transform:
         value: bytes | None,
         moment: Moment,
         number: int | None,
+        counts: Counts | None,
         facts: _TopicFacts,
         reading: Reading,
     ) -> Record:
-        """Make a record with headers, time or number of its own; raises ValidationError."""
+        """Make a record with headers or a time of its own; raises ValidationError."""
         _, _, topic, headers, target, _ = facts
         if self._varying is not None:
             headers = [*headers, *self._varying(reading)]
@@ -209,7 +212,7 @@ class Transform:
         elif moment is not None or at < target.record_time.earliest:
             assert not isinstance(moment, tuple), "several times have a Dating"
             at = target.record_time(moment, at)
-        return Record(topic, key, value, headers, at, number)
+        return Record(topic, key, value, headers, at, number, counts)
 
     def _facts(self, topic: bytes) -> _TopicFacts | DeadLetter:
         return self._topics.get(topic) or self._refused.get(topic) or self._learn(topic)
@@ -289,6 +292,7 @@ def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:
         stream.content,
         route.timestamp,
         stream.sequence if route is stream.route else None,  # the contract checks only the first route's fields for it
+        counter_rules(record),
         route.separator,
         schema_of_record(stream.payload_schema, stream.array_schema, stream.steps, record)
         if stream.is_array

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.ledger import Books
 from gateway.core.reading import Reason
-from gateway.observe.metrics import BY_REASON, BY_STREAM, CONTINUITY
+from gateway.observe.metrics import BY_REASON, BY_STREAM, CONTINUITY, COUNTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +29,7 @@ ROW_BYTES, ROW_FILL = 130, 1.35
 PLAIN: Final = {name: figure for _, figure, name, _ in BY_STREAM}  # metric -> figure of the books
 _BY_REASON: Final = {name: figure for figure, name, _ in BY_REASON}
 _CONTINUITY: Final = {name: figure for figure, name, _ in CONTINUITY}
+_COUNTERS: Final = {(name, rule): figure for figure, name, rule, _ in COUNTERS}
 _GAUGES: Final = {
     "gateway_oldest_unsettled_seconds": "lag_seconds",
     "gateway_received_bytes": "received_bytes",
@@ -65,7 +66,8 @@ def figures(families: Iterable[Metric]) -> Snapshot:
             if name in _GAUGES:
                 snapshot.gauges[_GAUGES[name]] = sample.value
             elif stream := sample.labels.get("stream"):
-                _enter(snapshot, stream, name, sample.labels.get("reason", ""), sample.value)
+                label = sample.labels.get("reason", sample.labels.get("rule", ""))
+                _enter(snapshot, stream, name, label, sample.value)
     if not snapshot.gauges:
         raise ValueError("no metric is the gateway's")
     return snapshot
@@ -77,6 +79,8 @@ def _enter(snapshot: Snapshot, stream: str, name: str, reason: str, value: float
         setattr(book, PLAIN[name], int(value))
     elif name in _CONTINUITY:
         book.continuity[_CONTINUITY[name]] = int(value)
+    elif figure := _COUNTERS.get((name, reason)):
+        book.counters[figure] = int(value)
     elif name in _BY_REASON:
         getattr(book, _BY_REASON[name])[reason] = int(value)
     elif name == "gateway_lag_seconds":

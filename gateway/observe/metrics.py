@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from gateway.core.counters import CounterFigure
     from gateway.core.ledger import Ledger
     from gateway.core.sequence import Figure
     from gateway.mqtt.source import MqttSource
@@ -68,6 +69,15 @@ CONTINUITY: Final[tuple[tuple[Figure, str, str], ...]] = (
     ("repeated", "gateway_sequence_repeated", "Records whose number had arrived before."),
     ("restarts", "gateway_sequence_restarts", "Times that the numbers of a key restarted."),
     ("forgotten", "gateway_sequence_forgotten_keys", "Keys that were evicted because there were too many."),
+)
+
+# Labels: stream, and rule where there is one. Only of streams with x-counter.
+COUNTERS: Final[tuple[tuple[CounterFigure, str, str, str], ...]] = (
+    ("fell", "gateway_quarantined", "fell", "Readings that became dead letters because of a counter, by rule."),
+    ("jumped", "gateway_quarantined", "jumped", ""),
+    ("resets", "gateway_meter_resets", "", "Times that readings in a row confirmed a new start of a key's counters."),
+    ("swaps", "gateway_meter_swaps", "", "Times that a meter with another number took the place of one."),
+    ("forgotten", "gateway_meter_forgotten_keys", "", "Keys that were evicted because there were too many."),
 )
 
 
@@ -120,6 +130,17 @@ class GatewayCollector:
         for key, name, text in CONTINUITY:
             counts = (([stream], book.continuity[key]) for stream, book in books if key in book.continuity)
             yield _counter(name, text, ["stream"], counts)
+        yield from self._counters()
+
+    def _counters(self) -> Iterable[Metric]:
+        counting = [(stream, book.counters) for stream, book in self.ledger.books.items() if book.counters]
+        for name in dict.fromkeys(name for _, name, _, _ in COUNTERS):
+            parts = [(figure, rule, text) for figure, own, rule, text in COUNTERS if own == name]
+            labels = ["stream", "rule"] if parts[0][1] else ["stream"]
+            counts = (
+                ([stream, rule][: len(labels)], book[figure]) for stream, book in counting for figure, rule, _ in parts
+            )
+            yield _counter(name, parts[0][2], labels, counts)
 
     def _times(self) -> Iterable[Metric]:
         books = self.ledger.books.items()

@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from gateway.core.counters import COUNTER_FIGURES
 from gateway.observe.figures import Rates, RateTracker, Snapshot, figures, settled
 from gateway.page import html
 from gateway.page.blocks import Block, Facts, Heading, Link, Paragraph, Phrase, Strong, Table
@@ -75,6 +76,7 @@ def overview(verdict: str, peers: Sequence[PeerState], snapshot: Snapshot, rates
             ("stream", _per_second(rates), "waiting", "age of oldest", "last reading", "last dead letter"),
             tuple(_stream(name, book, snapshot, rates, now) for name, book in books),
         ),
+        *_counters(snapshot),
         Table("Ledger (readings)", ("stream", *_ACCOUNTS), tuple(_account(name, book) for name, book in books)),
         Paragraph((Strong(balance(snapshot)) if snapshot.missing else balance(snapshot),)),
         Facts(tuple(_spool(snapshot.gauges, rates))),
@@ -110,6 +112,16 @@ def _stream(name: str, book: Books, snapshot: Snapshot, rates: Rates, now: float
     age = _duration(snapshot.lags.get(name, 0.0)) if waiting else ""
     last = _when(book.last_reading_at, now) if book.last_reading_at else ""
     return (name,), (rate,), (f"{waiting:,}",), _cell(age), _cell(last), _cell(_last_dead_letter(book, now))
+
+
+def _counters(snapshot: Snapshot) -> Iterable[Block]:
+    rows = [
+        ((name,), *((f"{book.counters[figure]:,}",) for figure in COUNTER_FIGURES))
+        for name, book in snapshot.books.items()
+        if book.counters
+    ]
+    if rows:
+        yield Table("Counters", ("stream", *COUNTER_FIGURES), tuple(rows))
 
 
 def _last_dead_letter(book: Books, now: float) -> str:

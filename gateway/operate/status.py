@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.core.counters import COUNTER_FIGURES
 from gateway.core.ledger import BY_NAME, Books
 from gateway.errors import ExitCode, GatewayError
 from gateway.observe.figures import NOTHING, PLAIN, Snapshot, figures, settled
@@ -90,6 +91,8 @@ class Status:
             parts += [table(_HEADS, [_row(name, book) for name, book in books.items()]), balance(self.figures)]
         if watched := [_continuity_row(name, book) for name, book in books.items() if _is_watched(book)]:
             parts.append(table(("stream", *_FIGURES, "silent keys"), watched))
+        if counting := [_counters_row(name, book) for name, book in books.items() if book.counters]:
+            parts.append(table(("stream", *COUNTER_FIGURES), counting))
         if gauges:
             parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in gauges.items()))
         return "\n\n".join(parts)
@@ -119,6 +122,10 @@ def _continuity_row(name: str, book: Books) -> tuple[str | int, ...]:
     return (name, *counts, "-" if book.silent_keys is None else book.silent_keys)
 
 
+def _counters_row(name: str, book: Books) -> tuple[str | int, ...]:
+    return (name, *(book.counters[figure] for figure in COUNTER_FIGURES))
+
+
 def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
     return {
         "received": book.received,
@@ -131,6 +138,7 @@ def _of_stream(book: Books, lag_seconds: float | None) -> dict[str, Any]:
         "missing": book.missing,
         "continuity": dict(book.continuity),
         "silent_keys": book.silent_keys,
+        "counters": dict(book.counters),
         "lag_seconds": lag_seconds,
         "last_reading_at": book.last_reading_at or None,
         "last_dead_letter_at": dict(book.last_dead_letter_at),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gateway import __version__
 from gateway.bridge.bridge import Bridge, Rules
 from gateway.bridge.pacing import Pacing
+from gateway.core.counters import CounterMonitor, has_counters
 from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
@@ -162,7 +163,10 @@ def build(
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
     pacing, ignored = Pacing(linger_seconds), frozenset(contract.ignored)
     lines = {stream.name: TelegramLines(stream.lines) for stream in streams if stream.lines}
-    rules = Rules(dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored, clock, lines)
+    counters = {one.name: CounterMonitor(one, ledger.books[one.name].counters) for one in streams if has_counters(one)}
+    rules = Rules(
+        dead_letter_topics, payload_limit, retained, monitors, pacing, record_times, ignored, clock, lines, counters
+    )
     schema_ids = SchemaIdResolver(partial(registry_of, contract, settings), streams, record_times, payload_limit)
     kafka = contract.kafka.name
     credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)

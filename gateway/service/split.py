@@ -42,6 +42,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import files
+from gateway.core.counters import has_counters
 from gateway.errors import ConfigurationError
 from gateway.installation import lock_path_of, subscriptions
 
@@ -175,6 +176,9 @@ def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:
     place = ("workers", "split")
     message = "Order per key does not hold: the broker distributes the readings of a machine to all workers."
     yield settings.finding(place, message, "To keep the order, set split to streams.", "warning")
+    if counting := [stream.name for stream in contract.streams.values() if has_counters(stream)]:
+        message = f"x-counter of {counting[0]} needs all readings of a key, but each worker receives a part of them."
+        yield settings.finding(place, message, "Set split to streams.")
     if any(stream.is_watched for stream in contract.streams.values()):
         message = "x-sequence and x-silent-after have no effect: each worker receives a part of a key's readings."
         yield settings.finding(place, message, "For these, set split to streams.", "warning")

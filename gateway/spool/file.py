@@ -12,7 +12,8 @@ Invariants:
     5. Only settled rows are deleted. A damaged file is kept beside the new one as `.bad-1`, `.bad-2` ...
 
 Table `readings`: one row per reading (`row.py`), by offset. Table `facts`: format version, next offset, ledger, the
-clock of the last boots of the machine, and what is known of the sessions at the brokers (`core/session.py`).
+clock of the last boots of the machine, what is known of the sessions at the brokers (`core/session.py`), and notes of
+the bridge, which have a slash in their names.
 
 A file of an older format is upgraded when it is opened, in one transaction, after a copy was written to
 `PATH.format-N.bak`. A new format needs a function in `UPGRADES`.
@@ -34,6 +35,7 @@ import shlex
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from gateway.core.entry import ENTRY_BYTES
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 5
+NO_NOTES: Mapping[str, str | None] = MappingProxyType({})
 # A write that failed with one of these may be repeated.
 TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _GIVE = "Make the gateway's user the owner of the file and its folder"
@@ -148,6 +151,7 @@ class SpoolFile:
         self.sessions: dict[str, Any] = {}  # likewise
         self.backlogs: dict[str, Backlog] = {}  # by stream, when the file was opened or replaced
         self.used_bytes = 0  # size of the pages in use then
+        self.notes: dict[str, str] = {}  # likewise
         self._upgrades = upgrades
         self._clock = clock or GatewayClock()
         self._database: sqlite3.Connection | None = None
@@ -173,16 +177,19 @@ class SpoolFile:
         next_offset: int,
         earlier: Iterable[tuple[int, Reading]] = (),
         sessions: Mapping[str, Any] | None = None,
+        notes: Mapping[str, str | None] = NO_NOTES,
     ) -> int:
         """Write rows, delete rows by offset, save ledger and sessions in one transaction; durable when this returns.
 
-        `earlier` are further readings, of earlier boots. Returns the size of the pages in use, in bytes. After
-        DiskFullError nothing was written and the call may be repeated; after DiskBrokenError what was written is
-        unknown.
+        `earlier` are further readings, of earlier boots; a note of None is deleted. Returns the size of the pages in
+        use, in bytes. After DiskFullError nothing was written and the call may be repeated; after DiskBrokenError what
+        was written is unknown.
         """
         stamp, clock = self._clock.stamp, json.dumps(self._clock.saved())
         facts = [("ledger", json.dumps(ledger)), ("next_offset", str(next_offset)), ("clock", clock)]
         facts += [("sessions", json.dumps(sessions))] if sessions is not None else []
+        facts += [(name, text) for name, text in notes.items() if text is not None]
+        gone = ((name,) for name, text in notes.items() if text is None)
         rows = chain(
             (to_row(offset, reading, *stamp(reading)) for offset, reading in entries),
             (to_row(offset, reading, *stamp(reading, is_earlier=True)) for offset, reading in earlier),
@@ -192,6 +199,7 @@ class SpoolFile:
             database.executemany(f"INSERT OR REPLACE {_INTO}", rows)
             database.executemany("DELETE FROM readings WHERE offset = ?", ((offset,) for offset in deleted))
             database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
+            database.executemany("DELETE FROM facts WHERE name = ?", gone)
             self.next_offset = next_offset
             return _used_bytes(database)
 
@@ -308,6 +316,7 @@ class SpoolFile:
             self.backlogs[stream] = backlog._replace(since=rows[0][1].received_at if rows else 0)
         with suppress(ValueError):  # damaged: messages may be stored twice
             self.sessions = dict(json.loads(facts.get("sessions", "{}")))
+        self.notes = {name: text for name, text in facts.items() if "/" in name}
         newest = max((backlog.last for backlog in self.backlogs.values()), default=-1)
         try:
             self.next_offset = max(int(facts.get("next_offset", "0")), newest + 1)

@@ -87,6 +87,7 @@ class Spool:
         self._arrivals: deque[tuple[int, float]] = deque()  # last offset of each batch, and its arrival (monotonic)
         self._stored: dict[int, Entry] = {}  # in memory and on disk, by offset
         self._settled_rows: list[int] = []
+        self._notes: dict[str, str | None] = {}  # to be written
         self._next_delete = 0.0
         self._retry_at = 0.0
         self._failures: deque[float] = deque(maxlen=BROKEN_TIMES)
@@ -189,7 +190,7 @@ class Spool:
         self.bytes_held = held
         for _ in range(safe):
             log.popleft()
-        first = log[0].offset if log else self._next_offset
+        first = self.first_unsafe
         while self._arrivals and self._arrivals[0][0] < first:
             self._arrivals.popleft()
 
@@ -255,6 +256,26 @@ class Spool:
         """Write all unsafe readings to disk in one commit; return True when all are safe now."""
         return self._file is not None and self._write(self._file, self.unsettled(), now, is_all=True)
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What was noted in the file when it was opened, by name."""
+        return self._file.notes if self._file else {}
+
+    @property
+    def first_unsafe(self) -> int:
+        """The offset of the oldest reading that is not safe, or of the next one to come."""
+        return self._log[0].offset if self._log else self._next_offset
+
+    def note(self, name: str, text: str | None) -> None:
+        """Keep a text in the file under a name with a slash, or delete it (None), with the next write."""
+        if self._file:
+            self._notes[name] = text
+
+    def write_notes(self, now: float) -> None:
+        """Write what was noted; a full disk leaves it for the next write."""
+        if self._file and self._notes and now >= self._retry_at:
+            self._write(self._file, [], now)
+
     def load(self, lane: Lane, now: float, belongs: Callable[[Entry], bool] | None = None) -> None:
         """Read the next readings of a lane back from disk; it has a backlog, and nothing waiting.
 
@@ -289,7 +310,8 @@ class Spool:
             key: session.to_save(self._in_log(session) if is_all else None) for key, session in self._sessions.items()
         }
         try:
-            used = file.write(rows, self._settled_rows, self._ledger.saved(), self._next_offset, sessions=sessions)
+            ledger = self._ledger.saved()
+            used = file.write(rows, self._settled_rows, ledger, self._next_offset, (), sessions, self._notes)
         except DiskFullError as error:
             self._move_books(moved, -1)
             self._retry_at = now + DISK_FULL_SECONDS
@@ -304,6 +326,7 @@ class Spool:
             self._stored[entry.offset] = entry
         self._note_saved(sessions)
         self._settled_rows.clear()
+        self._notes.clear()
         self.disk_bytes = used
         self._next_delete = now + DELETE_SECONDS
         self.blocked_reason = ""
@@ -370,9 +393,11 @@ class Spool:
             for offset, entry in self._stored.items():
                 rows[entry.is_earlier].append((offset, entry.reading))
             sessions = {key: session.to_save(None) for key, session in self._sessions.items()}
-            file.write(rows[False], self._settled_rows, self._ledger.saved(), self._next_offset, rows[True], sessions)
+            counted = self._ledger.saved()
+            file.write(rows[False], self._settled_rows, counted, self._next_offset, rows[True], sessions, self._notes)
             self._note_saved(sessions)
             self._settled_rows.clear()
+            self._notes.clear()
             self._book_losses(file.counts())
         except (OSError, sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
             fix = "Free space on its disk, or replace the disk."

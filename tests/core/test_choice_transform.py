@@ -71,7 +71,7 @@ def fast(transform: ChoiceTransform, one: Reading) -> Result:
     parsed = parse_plain(one.payload)
     facts = transform._facts[one.topic][transform._choose(parsed)]  # noqa: SLF001 - the compiled path is what is tested
     encode, prepared, *_, finish = facts
-    return finish(*encode(one.payload, prepared, parsed), one)
+    return finish(one, encode(one.payload, prepared, parsed))
 
 
 @pytest.mark.parametrize(

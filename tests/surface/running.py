@@ -29,6 +29,7 @@ LEDGER = {
         "received": 32, "in_flight": 1, "spooled": 1, "delivered": 26, "dead_lettered": {"not_json": 3},
         "dropped": {"spool_full": 1}, "repeated": 1,
         "continuity": {"gaps": 1, "missing": 1, "repeated": 1, "out_of_order": 1, "restarts": 1, "forgotten": 1},
+        "counters": {"fell": 1, "jumped": 1, "resets": 1, "swaps": 1, "forgotten": 1},
         "last_reading_at": 1_582_114_965_007, "last_letter_at": {"not_json": 1_582_114_965_007},
     }
 }  # fmt: skip

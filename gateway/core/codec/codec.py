@@ -1,4 +1,4 @@
-"""A stream's codec: payload and topic parameters in, key, Avro body, event time and sequence number out.
+"""A stream's codec: payload and topic parameters in; key, Avro body, event time, sequence number and counters out.
 
 There are two paths with one result. The compiled path (`compiled.py`) has code for success only. Any reading that it
 does not take at once goes through the precise path (`json_text.py`, `precise_encoder.py`), which alone decides what is
@@ -7,18 +7,20 @@ a dead letter, why and where.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.compiled import compile_fast
 from gateway.core.codec.event_time import event_time
+from gateway.core.codec.field_value import FieldValue
 from gateway.core.codec.key import Key
 from gateway.core.codec.payload_schema import rules_of
 from gateway.core.codec.precise_encoder import compile_encoder, member
 from gateway.core.codec.scalar_payload import reader, unwrapped
 from gateway.core.codec.unsupported import FallBack, UnsupportedSchemaError
-from gateway.core.codec.validation_error import ValidationError, shown, tokens
+from gateway.core.codec.validation_error import ValidationError, pointer, shown, tokens
 from gateway.core.codec.value_reader import reader_of, reader_of_level
 from gateway.core.reading import DeadLetter, Reason
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.core.codec.conversion import Conversion, Encode, Encoded, EncodeParsed, Prepared
     from gateway.core.codec.value_reader import ValueReader
+    from gateway.core.reading import Counts
 
 
 class Codec:
@@ -55,6 +58,10 @@ class Codec:
         self._sequence = tokens(conversion.sequence) if conversion.sequence else None
         counting = (each for each in record.fields if self._sequence and each.paths == (self._sequence,))
         self._counter = next(filter(None, map(reader_of, counting)), None)
+        self._counters = [
+            (FieldValue(record, pointer(rule.names)), FieldValue(record, pointer(rule.meter)) if rule.meter else None)
+            for rule in conversion.counters
+        ]
         paths = [tokens(pointer) if pointer else None for pointer in conversion.parameters]
         self._parameters = [(path, reader_of_level(record.fields, path) if path else None) for path in paths]
         self.fast: Encode = _fall_back
@@ -93,7 +100,7 @@ class Codec:
             if error:
                 raise error
             moment = self._event_time.of(value) if self._event_time else None
-            return self._key.of(value, values), bytes(out), moment, self._number(value)
+            return self._key.of(value, values), bytes(out), moment, self._number(value), self._counts(value)
         except ValidationError as error:
             return (unwrapped(error) if self._is_whole else error).dead_letter()
 
@@ -114,6 +121,17 @@ class Codec:
         except ValidationError:  # a sequence number never refuses a reading that its schema accepts
             return None
         return number if type(number) is int and number >= 0 else None
+
+    def _counts(self, value: Any) -> Counts | None:
+        if not self._counters:
+            return None
+        pairs = ((_count(field.of(value)), meter.of(value) if meter else None) for field, meter in self._counters)
+        return tuple([each for pair in pairs for each in pair])
+
+
+def _count(found: Any) -> float | None:
+    """Give the number of a counter; None for null, and for the default of a decimal, which is no JSON number."""
+    return float(found) if type(found) is Decimal else found if type(found) is int or type(found) is float else None
 
 
 def _fall_back(_payload: bytes, _prepared: Prepared, _parsed: Any = None) -> NoReturn:

@@ -25,7 +25,7 @@ the code for a record of three fields; the topic and the key are the first one:
             if v2.__class__ is not int: raise FallBack
             u3 = LONG_02[v2]
         if not (utf0): raise FallBack
-        return utf0, join((head1, pack_d(v1), u3)), None, None
+        return utf0, join((head1, pack_d(v1), u3)), None, None, None
 
 The nesting is checked for the sake of members that are repeated: the parser drops all of them but the last.
 """  # noqa: E501 - generated lines are as long as they are
@@ -104,12 +104,14 @@ def compile_fast(conversion: Conversion, rules: Rules | None = None, *, is_parse
         if whole := conversion.whole_field:
             _write_whole(program, whole, conversion.content)
         # the Avro bytes of the record; key, time and number are read from the variables that this leaves
-        counted = tokens(conversion.sequence) if conversion.sequence else None
-        parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled, counted)]
+        sequence = tokens(conversion.sequence) if conversion.sequence else None
+        parts: list[Part] = [conversion.prefix, *types.records.write(record, "v0", filled, sequence)]
         key = _write_key(program, [_key_part(types, part) for part in conversion.keys], conversion.separator)
         moment = types.moment("v0", conversion.event_time) if conversion.event_time else None
-        number = types.records.number("v0", counted) if counted else None
-        program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}")
+        number = types.records.number("v0", sequence) if sequence else None
+        counts = [each for rule in conversion.counters for each in types.count("v0", rule)]
+        counted = f"({', '.join(counts)})" if counts else "None"
+        program.line(f"return {key}, {program.joined(parts)}, {moment}, {number}, {counted}")
     # only those contributions of the topic that the code names are unpacked
     known = {f"{what}{place}" for what in _OF_PARAMETER for place in range(len(parameters))} | program.heads.keys()
     used = [name for name in dict.fromkeys(_NAME.findall(str(program))) if name in known]

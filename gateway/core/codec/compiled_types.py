@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.core.codec.schema_facts import SchemaFacts
     from gateway.core.codec.source_text import SourceWriter
     from gateway.core.codec.unread import Unread
+    from gateway.core.counter_rules import CounterRule
 
 Limits = tuple[int, int]
 Branch = tuple[bytes, "AvroType"]  # of a union: its index as it is written
@@ -148,6 +149,23 @@ class TypeCode:
             return moment
         default = field.source.default
         return f"{None if default is None else default // form.per_millisecond} if {variable} is ABSENT else {moment}"
+
+    def count(self, value: str, rule: CounterRule) -> tuple[str, str]:
+        """Give the expressions of a counter's number and of its meter; the record of a variable has been written."""
+        return self._plain(value, rule.names), self._plain(value, rule.meter) if rule.meter else "None"
+
+    def _plain(self, value: str, names: Path) -> str:
+        """Give the expression of a number as int or float, of a text, or of None."""
+        field, variable = self.records.find(value, names)
+        read = found = self.records.read_as(variable)
+        is_number = "number" in field.type.json_kinds
+        if self._facts.has_decimals and is_number:
+            found = f"{read} if {read} is None or {read}.__class__ is int else float({read})"
+        if field.default is not None:
+            default = field.source.default
+            default = None if is_number and isinstance(default, str) else default  # of a decimal, written as bytes
+            found = f"{default!r} if {variable} is ABSENT else {found}"
+        return found
 
     def _primitive(self, kind: str, value: str) -> list[Part]:
         match kind:

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.event_time import DatedBy, Moment
 from gateway.core.codec.unread import Unread, unread
+from gateway.core.reading import Counts
 
 if TYPE_CHECKING:
     from gateway.core.avro_schema import AvroType, Field
+    from gateway.core.counter_rules import CounterRule
 
 Unknown = Literal["reject", "ignore"]
 Content = Literal["json", "text", "telegram"]
 
-# The record's key and value; its time in milliseconds since 1970 and the reading's sequence number, where the contract
-# declares them and the payload has them. A plain tuple, because one is made and taken apart for each reading.
-Encoded = tuple[bytes, bytes, Moment, int | None]
+# The record's key and value; its time in milliseconds since 1970, the reading's sequence number and the counters, where
+# the contract declares them and the payload has them. A plain tuple, because one is made and taken apart per reading.
+Encoded = tuple[bytes, bytes, Moment, int | None, Counts | None]
 Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the compiled encoder takes it
 Encode = Callable[[bytes, Prepared], Encoded]
 EncodeParsed = Callable[[bytes, Prepared, Any], Encoded]  # the same with the parsed payload
@@ -36,6 +38,7 @@ class Conversion(NamedTuple):
     content: Content = "json"
     event_time: DatedBy | None = None  # a timestamp of the record that may be null, or several times
     sequence: str | None = None  # JSON pointer into the payload, to the sequence number
+    counters: tuple[CounterRule, ...] = ()  # the fields that count
     separator: str | None = None  # joins all keys; None when the first one that is not empty is the key
     schema: Any = None  # JSON Schema of the payload as it is sent, if it has its own, references written out
     # True when the payload is an object also where one field takes a value as a whole: that is its member PAYLOAD.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.core.avro_schema import build
 from gateway.core.codec.codec import Codec
 from gateway.core.codec.conversion import Conversion
+from gateway.core.counter_rules import counter_rules
 from gateway.core.reading import DeadLetter, Reason
 from tests.contract_values import codec_of
 from tests.core.avro_schemas import Sample, quoted, records
@@ -66,7 +67,7 @@ def test_encode_gives_the_bytes_that_fastavro_writes(keyed: tuple[Any, str, Samp
     """What fits its schema becomes the bytes that fastavro writes for the same value, on both paths."""
     schema, pointer, sample = keyed
     codec = codec_of(schema, (pointer,))
-    expected = (b"k", written_by_fastavro(schema, sample.datum), None, None)
+    expected = (b"k", written_by_fastavro(schema, sample.datum), None, None, None)
     assert codec.fast(sample.json.encode(), ()) == expected
     assert codec.encode_precisely(sample.json.encode()) == expected
 
@@ -276,27 +277,33 @@ def test_encode_keeps_what_the_topic_says_apart_from_what_the_payload_says() -> 
     assert (
         codec.fast(payload, codec.prepare(values))
         == codec.encode_precisely(payload, values)
-        == (b"P1", expected, None, None)
+        == (b"P1", expected, None, None, None)
     )
 
 
 def test_encode_takes_a_key_from_its_default() -> None:
     """An absent key is its default."""
     codec = codec_of(record({"name": "key", "type": "string", "default": "none"}), ("/key",))
-    assert codec.fast(b"{}", ()) == codec.encode_precisely(b"{}") == (b"none", b"\x08none", None, None)
+    assert codec.fast(b"{}", ()) == codec.encode_precisely(b"{}") == (b"none", b"\x08none", None, None, None)
 
 
 def test_encode_may_ignore_unknown_members() -> None:
     """With the policy `ignore` a member that no field reads changes nothing."""
     codec = codec_of(record({"name": "key", "type": "string"}), ("/key",), unknown="ignore")
-    assert codec.encode(b'{"key":"k","more":{"a":[1]}}') == codec.encode(b'{"key":"k"}') == (b"k", b"\2k", None, None)
+    assert (
+        codec.encode(b'{"key":"k","more":{"a":[1]}}')
+        == codec.encode(b'{"key":"k"}')
+        == (b"k", b"\2k", None, None, None)
+    )
 
 
 def test_encode_puts_the_prefix_first() -> None:
     """The wire format's bytes stand before the Avro body, on both paths."""
     codec = codec_of(record({"name": "key", "type": "string"}), ("/key",), prefix=b"\0\0\0\0\7")
     assert (
-        codec.encode(b'{"key":"k"}') == codec.encode_precisely(b'{"key":"k"}') == (b"k", b"\0\0\0\0\7\2k", None, None)
+        codec.encode(b'{"key":"k"}')
+        == codec.encode_precisely(b'{"key":"k"}')
+        == (b"k", b"\0\0\0\0\7\2k", None, None, None)
     )
 
 
@@ -333,7 +340,53 @@ def test_encode_reads_a_sequence_number_that_no_field_reads_on_the_precise_path(
     """The contract refuses such a pointer; the codec takes it all the same."""
     made = codec_of(record({"name": "key", "type": "string"}), ("/key",), unknown="ignore", sequence="/n")
     assert made.not_fast_because == "a sequence number that no field reads"
-    assert made.encode(b'{"key":"k","n":4}') == (b"k", b"\2k", None, 4)
+    assert made.encode(b'{"key":"k","n":4}') == (b"k", b"\2k", None, 4, None)
+
+
+INSIDE = record({"name": "n", "type": "long", "x-counter": {"of": f"{SOURCE}/meter"}}) | {"name": "Inside"}
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "payload", "expected"),
+    [
+        (({"name": "n", "type": "long"},), '"n":7', (7, None)),
+        (({"name": "n", "type": ["null", "long"], "default": None},), '"m":7', (None, None)),
+        (({"name": "n", "type": "double", "default": 2.5},), '"m":7', (2.5, None)),
+        (({"name": "n", "type": "double", "x-source": {"factor": "0.001"}},), '"n":1500', (1.5, None)),
+        (({"name": "n", "type": "double", "x-source": {"parse": "number"}},), '"n":"007.5"', (7.5, None)),
+        (({"name": "n", "type": DECIMAL},), '"n":7.5', (7.5, None)),
+        (({"name": "n", "type": DECIMAL, "default": "\u0001"},), '"m":1', (None, None)),
+        (({"name": "n", "type": "double"}, {"name": "d", "type": DECIMAL}), '"n":0.1,"d":7', (0.1, None)),
+        (({"name": "n", "type": "long", "x-counter": {"of": f"{SOURCE}/meter"}}, {"name": "meter", "type": "string"}),
+         '"n":7,"meter":"A1"', (7, "A1")),
+        (({"name": "n", "type": "long", "x-counter": {"of": f"{SOURCE}/meter"}},
+          {"name": "meter", "type": ["null", "long"], "default": None}, {"name": "d", "type": DECIMAL}),
+         '"n":7,"d":1', (7, None)),
+        (({"name": "in", "type": INSIDE, "x-source": f"{SOURCE}/a"}, {"name": "meter", "type": "string"}),
+         '"a":{"n":9},"meter":"A1"', (9, "A1")),
+    ],
+)  # fmt: skip
+def test_encode_gives_the_counters(fields: Any, payload: str, expected: Any) -> None:
+    """They are as in the record, in its unit, on both paths; fractions are floats."""
+    counting = ({"x-counter": {}, **field} if field["name"] == "n" else field for field in fields)
+    definition = record({"name": "key", "type": "string"}, *counting)
+    rules = counter_rules(build(definition))
+    made = codec_of(definition, ("/key",), unknown="ignore", counters=rules)
+    assert made.not_fast_because == ""
+    sent = f'{{"key":"k",{payload}}}'.encode()
+    encoded = made.fast(sent, ())
+    assert encoded[4] == expected
+    assert made.encode_precisely(sent) == encoded
+
+
+def test_encode_gives_no_counter_of_a_record_that_is_null() -> None:
+    field = {"name": "in", "type": ["null", INSIDE], "default": None}
+    definition = record({"name": "key", "type": "string"}, {"name": "meter", "type": "string"}, field)
+    made = codec_of(definition, ("/key",), counters=counter_rules(build(definition)))
+    encoded = made.encode(b'{"key":"k","meter":"A1"}')
+    assert not isinstance(encoded, DeadLetter)
+    assert encoded[4] == (None, "A1")
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))

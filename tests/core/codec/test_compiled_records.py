@@ -20,7 +20,7 @@ def test_encode_handles_recursive_records() -> None:
     value: dict[str, Any] = {"key": "end"}
     for place in range(31):
         value = {"key": str(place), "next": value}
-    assert codec.encode(json.dumps(value).encode()) == (b"30", written_by_fastavro(schema, value), None, None)
+    assert codec.encode(json.dumps(value).encode()) == (b"30", written_by_fastavro(schema, value), None, None, None)
     deeper = codec.encode(json.dumps({"key": "x", "next": value}).encode())
     assert deeper == DeadLetter(Reason.TOO_DEEP, "", "nested deeper than 32 levels")
 
@@ -32,7 +32,7 @@ def test_encode_handles_a_record_that_is_used_again() -> None:
     schema = record({"name": "key", "type": "string"}, {"name": "a", "type": outer}, {"name": "b", "type": "O"})
     value = {"key": "k", **{name: {"one": {"v": 1}, "two": {"v": 2}} for name in ("a", "b")}}
     codec = codec_of(schema, ("/key",))
-    expected = (b"k", written_by_fastavro(schema, value), None, None)
+    expected = (b"k", written_by_fastavro(schema, value), None, None, None)
     assert codec.fast(json.dumps(value).encode(), ()) == expected
     assert codec.encode_precisely(json.dumps(value).encode()) == expected
 

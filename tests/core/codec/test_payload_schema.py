@@ -271,7 +271,7 @@ def test_encoded_text_is_decoded_where_avro_has_bytes(name: str, kind: Any, text
 
 def test_encoded_text_stays_text_where_avro_takes_text_first() -> None:
     codec = of_one({"contentEncoding": "base64"}, ["string", "bytes"])
-    assert codec.encode(b'{"k":"k","v":"QQ=="}') == (b"k", b"\2k\0\x08QQ==", None, None)
+    assert codec.encode(b'{"k":"k","v":"QQ=="}') == (b"k", b"\2k\0\x08QQ==", None, None, None)
 
 
 @pytest.mark.parametrize(

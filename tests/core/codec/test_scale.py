@@ -118,7 +118,7 @@ def test_encode_multiplies_a_payload_that_is_one_value() -> None:
     field = {"name": "v", "type": "double", "x-source": {"location": "$message.payload#", "factor": "0.1"}}
     whole = {"type": "record", "name": "R", "fields": [{"name": "id", "type": "string"}, field]}
     made = codec_of(whole, ("/id",), ["/id"], content="text")
-    assert made.encode(b"215\n", ("a",)) == (b"a", b"\2a" + struct.pack("<d", 21.5), None, None)
+    assert made.encode(b"215\n", ("a",)) == (b"a", b"\2a" + struct.pack("<d", 21.5), None, None, None)
     assert made.encode(b"215\n", ("a",)) == made.fast(b"215\n", made.prepare(("a",)))
 
 

@@ -42,7 +42,7 @@ def test_a_codec_of_an_unsupported_schema_names_the_reason_and_encodes_precisely
     payload = b'{"door":"d1","either":"x"}'
     with pytest.raises(FallBack):
         codec.fast(payload, ())
-    assert codec.encode(payload) == (b"d1", b"\x04d1\x00\x02x", None, None)
+    assert codec.encode(payload) == (b"d1", b"\x04d1\x00\x02x", None, None, None)
 
 
 def test_a_supported_schema_has_no_reason() -> None:

@@ -1,0 +1,265 @@
+"""What is known of the counters of one key, and whether the next values count as the contract says (`x-counter`).
+
+Each counter has a base: its last good value, and when that was first seen. A gas meter repeats its value for an hour,
+and then rises by the consumption of that hour. A value is compared with its base:
+
+    higher      good, if the rise is at most `most` in the time since the base; it becomes the base
+    equal       good; so is a value that is lower by no more than `tolerance`; the base stays
+    lower       good, if the reading is late; the base stays
+    any         good, if the meter has another number: a swap; it becomes the base
+    all else    fell, or jumped; the base stays
+
+The time since the base is the longer one of two: by the timestamps of the records, which are those of the device where
+the contract has `x-timestamp`, and by arrival. So what a broker kept during an outage and sends at once is judged by
+the device's clock, and a device whose clock was set back by arrival. The part of that time that a rise has not needed
+is left for the next ones: an outage leaves room for all readings that come at once after it, and it ends ten times as
+fast as it lasted. A gateway clock that was set back leaves nothing to compare.
+
+Late is a reading of a time before the base, or one that the broker delivers again (DUP), if the rule allows a rise from
+it to the base. A time of more than a day before the base is that of a clock that was not set.
+
+Values that fell or jumped may be a new start: a counter that was reset, or a meter that was replaced. They are compared
+with each other by the same rules. After `confirm` of them in a row, over a minute at least, the last one is good and
+becomes the base. These values alone are never a start, however often they come:
+
+    0                         what devices send that do not know better; a counter that was reset counts on
+    ten, a hundred or a       a shifted point, or another unit; no meter happens to be replaced by one that shows this
+    thousand times as much,
+    or as little, as expected
+
+A reading is good when all its counters are; only then bases change.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Struct
+
+from gateway.core.codec.validation_error import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.counter_rules import CounterRule
+    from gateway.core.reading import Counts
+
+DAY = 86_400_000  # milliseconds
+LEAST = 60_000  # milliseconds that the readings of a new start take
+SECOND = 1_000  # milliseconds; the readings of the first one may have come at once, so any rise is good
+FRESH = -1.0  # spare time in this second
+DECAY = 10  # spare time ends so many times as fast as it lasted
+NEAR = 1e-14  # relative; differences of floats are not exact
+SHIFTS = (10, 100, 1_000, 0.1, 0.01, 0.001)
+SHIFTED = 1e-3  # relative; a shifted value may have lost its last digits
+
+
+class Moment(Struct, frozen=True, gc=False):
+    """When a reading came; times are milliseconds since 1970."""
+
+    at: int  # timestamp of its record
+    arrived: int
+    is_repeated: bool = False  # the broker says that it was delivered before
+
+
+class Outcome(Enum):
+    """What a value is, compared with its base."""
+
+    SAME = "same"
+    ROSE = "rose"
+    LATE = "late"
+    SWAPPED = "swapped"
+    FELL = "fell"
+    JUMPED = "jumped"
+
+
+SAME, ROSE, LATE, SWAPPED, FELL, JUMPED = Outcome
+WRONG = frozenset({FELL, JUMPED})
+
+
+class Base(Struct, gc=False, array_like=True):
+    """The last good value of a counter; times are milliseconds since 1970."""
+
+    value: int | float
+    at: int  # timestamp of its record; 0 when no other may be compared with it
+    arrived: int
+    meter: int | str | None
+    spare: float = FRESH  # milliseconds that rises have not needed
+
+    def elapsed(self, now: Moment) -> float:
+        """Tell how many milliseconds ago it was; infinite when that is not known."""
+        if now.arrived < self.arrived:
+            return inf
+        return max(now.at - self.at if self.at else 0, now.arrived - self.arrived)
+
+    def highest(self, rule: CounterRule, now: Moment) -> float:
+        """Give the highest value that may follow."""
+        elapsed = self.elapsed(now)
+        if rule.slope is None or (self.spare == FRESH and elapsed < SECOND):
+            return inf
+        return self.value + rule.slope * (max(0, self.spare) + elapsed) + rule.tolerance + NEAR * abs(self.value)
+
+    def rise(self, rule: CounterRule, value: float, now: Moment) -> None:
+        """Move to a higher value."""
+        elapsed = self.elapsed(now)
+        if self.spare == FRESH and elapsed < SECOND:
+            self.value = value
+            return
+        if rule.slope is not None:
+            self.spare = max(0.0, self.spare)
+            is_certain = elapsed - (now.arrived - self.arrived) <= DAY  # else the device's clock may be wrong
+            left = self.spare + elapsed - (value - self.value) / rule.slope
+            most = max(min(elapsed, DAY) if is_certain else 0, self.spare - DECAY * elapsed)
+            self.spare = max(0.0, min(left, most))
+        self.value, self.arrived = value, now.arrived
+        self.at = now.at if now.at >= self.at - DAY else 0
+
+
+class Start(Struct, gc=False, array_like=True):
+    """Readings in a row that broke the rules and agree with each other."""
+
+    bases: list[Base | None]
+    at: int  # of the first one
+    arrived: int
+    readings: int = 1
+
+
+class Verdict(NamedTuple):
+    """What a reading is."""
+
+    wrong: int | None = None  # the counter that broke its rule, by its number; None when the reading is good
+    outcome: Outcome = SAME  # of that counter; SWAPPED when a meter was replaced; ROSE after a reset
+    detail: str = ""  # one sentence on what is wrong
+
+
+GOOD, SWAP, RESET = Verdict(), Verdict(None, SWAPPED), Verdict(None, ROSE)
+
+
+class KeyState(Struct, gc=False, array_like=True):
+    """What is known of a key."""
+
+    bases: list[Base | None]  # by counter; None before its first value
+    start: Start | None = None
+    wrong: tuple[Any, ...] | None = None  # those of the last reading that broke a rule
+
+    def count(self, rule: CounterRule, counts: Counts, at: int, arrived: int) -> bool:
+        """Do what `check` does for one counter of most readings, in a tenth of the time; False leaves it to that."""
+        (base,), (value, meter) = self.bases, counts
+        if base is None or self.start is not None or meter != base.meter or value is None:
+            return False
+        rise = value - base.value
+        if not rise:
+            return True
+        elapsed, by_arrival = at - base.at, arrived - base.arrived
+        if not (rise > 0 and base.at and elapsed >= 0 and by_arrival >= 0 and base.spare >= 0):
+            return False
+        elapsed = max(elapsed, by_arrival)
+        if rule.slope is not None:
+            needed = rise / rule.slope
+            if needed > elapsed or base.spare > elapsed or elapsed > DAY:
+                return False
+            base.spare = min(base.spare + elapsed - needed, elapsed)
+        base.value, base.at, base.arrived = value, at, arrived
+        return True
+
+    def check(self, rules: Sequence[CounterRule], counts: Counts, now: Moment) -> Verdict:
+        """Compare a reading with the bases, and move them if it is good."""
+        outcomes = compare(rules, self.bases, counts, now)
+        is_late = LATE in outcomes
+        if WRONG.isdisjoint(outcomes) and not (is_late and counts == self.wrong):
+            if not is_late:
+                move(rules, self.bases, outcomes, counts, now)
+                self.start = None
+            return SWAP if SWAPPED in outcomes else GOOD
+        return self._wrong(rules, outcomes, counts, now)
+
+    def _wrong(self, rules: Sequence[CounterRule], outcomes: list[Outcome], counts: Counts, now: Moment) -> Verdict:
+        self.wrong = counts
+        wrong = [number for number, outcome in enumerate(outcomes) if outcome in WRONG | {LATE}]
+        if not all(self._is_blank(rules[number], number, counts, now) for number in wrong):
+            start = self._continued(rules, counts, now)
+            lasted = max(now.at - start.at, now.arrived - start.arrived)
+            if start.readings >= max(rules[number].confirm for number in wrong) and lasted >= LEAST:
+                self.bases = [new or old for new, old in zip(start.bases, self.bases, strict=True)]
+                self.start = None
+                return RESET
+            self.start = start
+        number, outcome = wrong[0], outcomes[wrong[0]]
+        return Verdict(number, JUMPED if outcome is JUMPED else FELL, self._detail(rules[number], number, outcome, now))
+
+    def _detail(self, rule: CounterRule, number: int, outcome: Outcome, now: Moment) -> str:
+        base, counts = self.bases[number], self.wrong
+        assert base is not None, "there was something to compare with"
+        assert counts is not None, "they have just been compared"
+        found = f"{shown(counts[2 * number])} after {shown(base.value)}"
+        if outcome is JUMPED:
+            return f"{found}, {base.elapsed(now) / 1000:g} s later: the contract allows a rise of {rule.limit}"
+        return f"{found}: a counter does not fall" + (f" by more than {rule.tolerance}" if rule.tolerance else "")
+
+    def _is_blank(self, rule: CounterRule, number: int, counts: Counts, now: Moment) -> bool:
+        """Tell whether a value that broke its rule is never a start by itself."""
+        value, base = counts[2 * number], self.bases[number]
+        if not value or base is None:
+            return True
+        highest = base.highest(rule, now)
+        if base.value <= 0 or highest > 2 * base.value:  # too much may follow to tell a shift from a start
+            return False
+        low, high = base.value * (1 - SHIFTED), highest * (1 + SHIFTED)
+        return any(low <= value / shift <= high for shift in SHIFTS)
+
+    def _continued(self, rules: Sequence[CounterRule], counts: Counts, now: Moment) -> Start:
+        """Add a reading to the new start, or begin another one with it."""
+        if start := self.start:
+            outcomes = compare(rules, start.bases, counts, now)
+            if WRONG.isdisjoint(outcomes) and SWAPPED not in outcomes:
+                if LATE not in outcomes:
+                    move(rules, start.bases, outcomes, counts, now)
+                    start.readings += 1
+                return start
+        start = Start([None] * len(rules), now.at, now.arrived)
+        move(rules, start.bases, [ROSE] * len(rules), counts, now)
+        return start
+
+
+def compare(rules: Sequence[CounterRule], bases: Sequence[Base | None], counts: Counts, now: Moment) -> list[Outcome]:
+    """Compare the values of a reading with their bases."""
+    pairs = zip(counts[::2], counts[1::2], strict=True)
+    return [_compare(rule, base, *pair, now) for rule, base, pair in zip(rules, bases, pairs, strict=True)]
+
+
+def _compare(rule: CounterRule, base: Base | None, value: Any, meter: Any, now: Moment) -> Outcome:
+    if value is None:
+        return SAME
+    if base is None:
+        return ROSE
+    if meter != base.meter and meter and base.meter:
+        return SWAPPED
+    if value > base.value:
+        return ROSE if value <= base.highest(rule, now) else JUMPED
+    if base.value - value <= rule.tolerance + NEAR * abs(base.value):
+        return SAME
+    return LATE if _is_late(rule, base, value, now) else FELL
+
+
+def _is_late(rule: CounterRule, base: Base, value: float, now: Moment) -> bool:
+    """Tell whether a lower value is of a time before the base."""
+    late = base.at - now.at if base.at else 0
+    if not 0 < late <= DAY:
+        late = DAY if now.is_repeated else 0
+    return late > 0 and (rule.slope is None or base.value - value <= rule.slope * late + rule.tolerance)
+
+
+def move(
+    rules: Sequence[CounterRule], bases: list[Base | None], outcomes: Sequence[Outcome], counts: Counts, now: Moment
+) -> None:
+    """Move the bases to the values of a good reading."""
+    for number, (rule, base, outcome) in enumerate(zip(rules, bases, outcomes, strict=True)):
+        value, meter = counts[2 * number : 2 * number + 2]
+        if outcome is SWAPPED or (base is None and value is not None):
+            bases[number] = Base(value, now.at, now.arrived, meter)
+        elif base is not None and value is not None:
+            base.meter = meter or base.meter
+            if outcome is ROSE:
+                base.rise(rule, value, now)
