@@ -10,7 +10,7 @@ import typer
 
 from gateway.cli.check import check
 from gateway.cli.options import CONTRACT, contract_of, exit_codes
-from gateway.errors import GatewayError
+from gateway.errors import ConfigurationError, Finding, GatewayError
 
 if TYPE_CHECKING:
     from gateway.operate.init.answers import Ask
@@ -65,6 +65,9 @@ def init(  # noqa: PLR0913 - each is one option of the command
             _say(family, contract, created)
             check(config=config) if config else check(contract=contract)
             return
+    if not (contract or output.parent / CONTRACT).exists():
+        _learn_one(contract or output.parent / CONTRACT, broker, username, password_file, is_silent=yes)
+        return
     options = Options(output, contract, seconds, force, Flags(broker, kafka, registry, username, password_file))
     try:
         start(options, Terminal(_asker(is_silent=yes), typer.echo, stop_on_signals))
@@ -76,6 +79,21 @@ def init(  # noqa: PLR0913 - each is one option of the command
         _say(family, contract, created)
     check(config=output)
     typer.echo(next_steps(output))
+
+
+def _learn_one(path: Path, broker: str | None, username: str, password_file: Path | None, *, is_silent: bool) -> None:
+    """Offer to learn a contract where there is none."""
+    if is_silent or not sys.stdin.isatty():
+        fix = "Check the path, or let `gateway learn --broker HOST:PORT --into FOLDER` propose a contract."
+        raise ConfigurationError([Finding(str(path), 0, "", "The file does not exist.", fix)])
+    from gateway.cli.learn import learn
+    from gateway.operate.init.answers import LOCAL_BROKER
+
+    typer.echo(f"There is no contract {path}; `gateway learn` can propose one from what the devices publish.")
+    address = broker or str(typer.prompt("MQTT broker", default=LOCAL_BROKER))
+    duration = str(typer.prompt("How long to listen", default="10m"))
+    folder = Path(typer.prompt("Folder for the proposal", default="proposal"))
+    learn(into=folder, broker=address, duration=duration, username=username, password_file=password_file)
 
 
 def _added(names: list[str], contract: Path, servers: list[str]) -> list[Path]:

@@ -17,6 +17,7 @@ from tests.operate.test_drift import Device
 from tests.stack.gateway import ROOT
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.stack.preloaded import run
+from tests.stack.publisher import Publisher
 from tests.test_cli import command
 
 if TYPE_CHECKING:
@@ -161,6 +162,19 @@ def test_init_asks_at_a_terminal_until_the_answer_can_be(mosquitto: StartMosquit
     assert settings.server("factoryBroker").host == broker.address
     assert settings.server("kafka").host == "kafka.example:9092"
     assert settings.server("kafka").registry.url == "http://localhost:8081"
+
+
+def test_init_offers_to_learn_where_there_is_no_contract(mosquitto: StartMosquitto, tmp_path: Path) -> None:
+    broker = mosquitto()
+    with Publisher(broker.port) as publisher:
+        publisher.publish([("rooms/a", b'{"t": 21.5}')], 1, retain=True)
+    silent = init(tmp_path, "--yes", "--broker", broker.address)
+    assert silent.returncode == 78
+    assert "The file does not exist. Check the path, or let `gateway learn --broker HOST:PORT --into " in silent.stderr
+    done = typed(tmp_path, f"{broker.address}\n1s\nlearned\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gateway.yaml: fit to run" in done.stdout
+    assert command("check", "-c", "learned/gateway.yaml", folder=tmp_path).returncode == 0
 
 
 # --- the traffic sample ----------------------------------------------------------------------------------------------

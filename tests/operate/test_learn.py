@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,9 +31,8 @@ Messages = list[tuple[str, Any]]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    running = Browser()
-    yield running
-    running.close()
+    with Browser() as running:
+        yield running
 
 
 def learn(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -197,3 +197,31 @@ def propose(messages: Messages) -> dict[str, Any]:
         traffic.take(topic.encode(), json.dumps(value).encode(), NOW + 1000 * number)
     [stream] = findings.propose(traffic, None, shows_values=True).streams
     return next(one for one in stream.messages[0].definition["fields"] if one["name"] == "v")
+
+
+def home() -> Iterator[tuple[str, Any]]:
+    """What the session of docs/learn.md hears."""
+    energy = {"TotalStartTime": "2026-11-14T18:39:40", "Total": 6.294, "Yesterday": 5.34, "Today": 0.954, "Power": 2635}
+    yield "tele/heater/LWT", b"Online"
+    for number in range(200):
+        moment = datetime.fromtimestamp(NOW / 1000 + number, UTC)
+        for machine in ("m1", "m2", "m3"):
+            value = 60 + number % 17 / 2
+            yield f"workshop/{machine}/state", {
+                "machine": machine, "temperature": str(value) if (machine, number) == ("m2", 99) else value,
+                "cycles": 9000 + number, "mode": ("run", "idle", "stop")[number % 3],
+                "at": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+            }  # fmt: skip
+        yield "home/kitchen/temperature", b"21.5" if number != 50 else b"unavailable"
+        yield "home/bath/temperature", b"%.1f" % (22 + number % 5)
+        yield "tele/heater/SENSOR", {"Time": f"{moment:%Y-%m-%dT%H:%M:%S}", "ENERGY": energy}
+    yield "camera/front/snapshot", b"\xff\xd8\xff\xe0"
+
+
+def test_the_documented_session_is_what_learn_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "learn.md").read_text()
+    done = learn(tmp_path, "--from", recorded(tmp_path, home()))
+    session = text.partition("proposal is written.\n")[2].partition("```")[0]
+    assert done.stdout == session
+    for name, line in fields(tmp_path, "workshop_state").items():
+        assert name in {"machine", "mode"} or json.dumps(line, ensure_ascii=False) in text

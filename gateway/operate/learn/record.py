@@ -56,7 +56,7 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
         zero = _zero(place, made)
         fields.append(_field(place, made, zero, shows_values=shows_values))
         stream.notes += _notes(place, made, zero)
-        times += [place.name] * made.is_time
+        times += [place.name] * _may_be_time(made)
     message.timestamp = next((one for one in TIME_FIRST if one in times), times[0] if times else "")
     message.definition = {
         "type": "record", "name": pascal(message.name), "namespace": NAMESPACE,
@@ -114,6 +114,7 @@ def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> di
         known.text,
         _evidence(leaf, place.samples, shows_values=shows_values and not choice.is_moment),
         choice.note,
+        choice.clock,
         _left_out(zero),
     ]
     made["doc"] = " ".join(filter(None, [*notes, "Unit guessed from the name." * bool(guess)]))
@@ -124,11 +125,17 @@ def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> di
 def _notes(place: _Place, choice: Typed, zero: Any) -> Iterable[Note]:
     pointer, leaf = pointer_of(place.pointer), place.evidence
     if choice.note and (choice.words or choice.is_moment or isinstance(choice.avro, list)):
-        yield Note(pointer, choice.note)
+        yield Note(pointer, f"{choice.note} {choice.clock}".rstrip())
     if zero is not None:
         yield Note(pointer, _left_out(zero))
     if leaf.nulls:
         yield Note(pointer, f"null in {leaf.nulls:,} of {place.samples:,} messages.")
+
+
+def _may_be_time(choice: Typed) -> bool:
+    """Tell whether a field may be the time of the record: a moment, by a clock that was right."""
+    is_local = isinstance(choice.avro, dict) and choice.avro.get("logicalType", "").startswith("local")
+    return choice.is_moment and not choice.clock and not is_local
 
 
 def _left_out(zero: Any) -> str:
@@ -152,7 +159,7 @@ def _zero(place: _Place, choice: Typed) -> Any:
 def _evidence(leaf: Evidence, total: int, *, shows_values: bool) -> str:
     text = f"{leaf.count:,} of {total:,} samples"
     numbers, texts = leaf.numbers, leaf.texts
-    if shows_values and numbers and not texts and numbers.low is not None and numbers.high is not None:
+    if shows_values and numbers and numbers.low is not None and numbers.high is not None:
         low, high = _short(numbers.low), _short(numbers.high)
         text += f", {low} to {high}" if numbers.low != numbers.high else f", always {low}"
     elif shows_values and texts and texts.words and not (numbers or texts.numeric or texts.zoned or texts.local):
@@ -173,5 +180,5 @@ def notes_of_times(topics: Iterable[Topic]) -> Iterable[Note]:
             total.add(shape.evidence)
     for pointer, leaf in total.leaves():
         made = types.typed(leaf, Context(pointer[-1].lower() if pointer else "", 0))
-        if not isinstance(made, str) and made.is_moment and not made.is_time:
-            yield Note(pointer_of(pointer), made.note[made.note.index("The clock") :])
+        if not isinstance(made, str) and made.clock:
+            yield Note(pointer_of(pointer), made.clock)

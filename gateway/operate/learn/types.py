@@ -34,7 +34,7 @@ class Typed(NamedTuple):
     words: dict[str, Any] = {}  # noqa: RUF012 - of x-source; never changed
     note: str = ""
     is_moment: bool = False  # it is a time
-    is_time: bool = False  # the clock was right, so it may be the time of the record
+    clock: str = ""  # what is wrong with the clock; where nothing is, it may be the time of the record
     is_nullable: bool = False  # because a word makes null
 
 
@@ -118,16 +118,15 @@ def _time(numbers: Numbers, unit: str) -> Typed:
     off = numbers.count - numbers.near.get(unit, 0)
     spelled = {"s": "Seconds", "ms": "Milliseconds", "us": "Microseconds", "ns": "Nanoseconds"}[unit]
     note = f"{spelled} since 1970."
-    note += _clock(off, numbers.count, (numbers.low or 0) * UNITS[unit])
-    return Typed({"type": "long", "logicalType": name}, words, note, is_moment=True, is_time=not off)
+    clock = _clock(off, numbers.count, (numbers.low or 0) * UNITS[unit])
+    return Typed({"type": "long", "logicalType": name}, words, note, is_moment=True, clock=clock)
 
 
 def _clock(off: int, count: int, earliest: float) -> str:
     """Say how many times were not near the arrival of their messages."""
-    if not off:
-        return ""
-    years = f", from {1970 + earliest / 31_556_952_000:.0f} on"
-    return f" The clock is off by more than a day in {off:,} of {count:,} samples{years}."
+    year = 1970 + int(earliest / 31_556_952_000)
+    text = f"{off:,} of {count:,} samples are not within a day of the arrival; the earliest is of {year}."
+    return text if off else ""
 
 
 # --- text --------------------------------------------------------------------------------------------------------
@@ -151,7 +150,7 @@ def _text(texts: Texts, numbers: Numbers | None, context: Context) -> Typed | No
         kind = "long" if whole and not others and numbers else "double"
         share = f"{texts.numeric:,} of {texts.count + (numbers.count if numbers else 0):,} samples are numbers in text."
         parse = {"parse": "number"} if texts.numeric else {}
-        return Typed(kind, {**words, **parse}, share * bool(parse) + note, is_nullable=bool(others))
+        return Typed(kind, {**words, **parse}, (share * bool(parse) + note).strip(), is_nullable=bool(others))
     note = "Digits only; kept as text, because it may be a name." if texts.numeric else ""
     return _words(texts, context) if not texts.numeric else Typed("string", note=note)
 
@@ -160,10 +159,10 @@ def _written_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
     unit = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
     if texts.digits > 9:
         words = {**words, "round": "floor"}
-    off = texts.zoned - texts.near
-    note = f"ISO 8601 with zone.{_clock(off, texts.zoned, texts.earliest)}{note}"
+    clock = _clock(texts.zoned - texts.near, texts.zoned, texts.earliest)
+    note = f"ISO 8601 with zone.{note}"
     avro = {"type": "long", "logicalType": f"timestamp-{unit}"}
-    return Typed(avro, words, note, True, not off, "nulls" in words)  # noqa: FBT003
+    return Typed(avro, words, note, is_moment=True, clock=clock, is_nullable="nulls" in words)
 
 
 def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
@@ -173,8 +172,8 @@ def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
         ahead = f" The clock was {next(iter(texts.ahead)) / 4:+g} h from UTC."
     note = f"ISO 8601 without zone: for a moment, use a timestamp and `zone` in x-source.{ahead}"
     avro = {"type": "long", "logicalType": f"local-timestamp-{unit}"}
-    note += _clock(texts.local - texts.near, texts.local, texts.earliest)
-    return Typed(avro, words, note, is_moment=True, is_nullable="nulls" in words)
+    clock = _clock(texts.local - texts.near, texts.local, texts.earliest)
+    return Typed(avro, words, note, is_moment=True, clock=clock, is_nullable="nulls" in words)
 
 
 def _words(texts: Texts, context: Context) -> Typed:
