@@ -65,7 +65,7 @@ def init(  # noqa: PLR0913 - each is one option of the command
             _say(family, contract, created)
             check(config=config) if config else check(contract=contract)
             return
-    if not (contract or output.parent / CONTRACT).exists():
+    if (force or not output.exists()) and not (contract or output.parent / CONTRACT).exists():
         _learn_one(contract or output.parent / CONTRACT, broker, username, password_file, is_silent=yes)
         return
     options = Options(output, contract, seconds, force, Flags(broker, kafka, registry, username, password_file))
