@@ -206,6 +206,7 @@ def worded_streams() -> list[Stream]:
         load(OURS.parent / "docs" / "steps" / "14" / "asyncapi.yaml"),
         load(OURS.parent / "docs" / "steps" / "18" / "asyncapi.yaml"),
         load(OURS.parent / "docs" / "steps" / "19" / "asyncapi.yaml"),
+        load(OURS.parent / "gateway" / "families" / "shelly-gen2" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(*worded_streams()),
         contract(
@@ -229,6 +230,7 @@ def worded_streams() -> list[Stream]:
         "keys",
         "heat",
         "records",
+        "one of several members",
         "scaled",
         "worded",
         "empty",

@@ -237,20 +237,22 @@ class Plausible:
         places = tuple(slot.path + path for path in field_.paths)
         is_required = not field_.has_default and self._in_topic.isdisjoint(places)
         form = self._form(field_)
-        is_required |= len(places) == 1 and self._is_required(places[0])
-        for path in self._chosen(slot, field_.paths, hint, value, is_required=is_required):
+        required = self._required(places[0]) if len(places) == 1 else ()
+        is_made = is_required or any(required)
+        for path in self._chosen(slot, field_.paths, hint, value, is_required=is_made):
             mark = len(self._places)
             inner = slot.inner(path, field_.name, value_at(hint, path))._replace(form=form)
-            made = self._made_or_absent(inner, field_.type, is_required=is_required)
+            made = self._made_or_absent(inner, field_.type, is_required=is_made)
             if made is ABSENT or value_at(value, path) is not ABSENT:
                 del self._places[mark:]
             else:
                 _put(value, path, made)
+        is_required |= any(required[-1:])
         self._places.append(FieldPlace(places, field_.type, is_required, form is not None, field_.json_kinds))
 
-    def _is_required(self, path: Path) -> bool:
-        """Tell whether the JSON Schema requires a member, or an object around it."""
-        return any(self._limits(path[:depth]).requires(path[depth]) for depth in range(len(path)))
+    def _required(self, path: Path) -> list[bool]:
+        """Tell of each object around a member, and of the member itself last, whether the JSON Schema requires it."""
+        return [self._limits(path[:depth]).requires(path[depth]) for depth in range(len(path))]
 
     def _limits(self, path: Path) -> Limits:
         if path not in self._known_limits:
