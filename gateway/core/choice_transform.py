@@ -31,7 +31,8 @@ from gateway.core.reading import (
     Record,
     TransformResults,
 )
-from gateway.core.transform import MAX_BYTES, MAX_TOPICS, Transform, fault
+from gateway.core.topic_memory import TopicMemory
+from gateway.core.transform import Transform, fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,8 @@ class ChoiceTransform:
         self._topics = [topic for each in kinds for topic in each.topics]
         self._any = self._topics[0]
         self._ending = [each for each in self._topics if each.ends_keys]
-        self._facts: dict[bytes, dict[int, ParsedFacts]] = {}  # MQTT topic -> message, as `compiled` names it -> facts
-        self._facts_bytes = 0
+        # MQTT topic -> message, as `compiled` names it -> facts
+        self._facts: TopicMemory[dict[int, ParsedFacts]] = TopicMemory(lambda _topic: {})
         has_lists = any(each.transform and not isinstance(each.transform, Transform) for each in kinds)
         self._gives_lists = has_lists or len(self._ending) > 1
 
@@ -161,11 +162,7 @@ class ChoiceTransform:
 
     def _learn(self, topic: bytes, number: int) -> None:
         """Note what the fast path needs of a topic for a message that has come there."""
-        if len(self._facts) >= MAX_TOPICS or self._facts_bytes > MAX_BYTES:
-            self._facts.clear()
-            self._facts_bytes = 0
-        self._facts_bytes += 0 if topic in self._facts else len(topic)
-        facts, transform = self._facts.setdefault(topic, {}), self._kinds[number].transform
+        facts, transform = self._facts[topic], self._kinds[number].transform
         if isinstance(transform, Transform):
             if not transform.topic_error(topic):
                 facts[1 << number] = transform.parsed_facts(topic)

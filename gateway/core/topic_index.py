@@ -2,7 +2,7 @@
 
 The addresses are a tree by level, whose branches are tried from the most specific on. So the first address that is
 found has the topic, and the search ends after at most as many steps as the addresses have levels. The result is
-remembered. What follows a parameter of several levels is compared with the end of the topic.
+remembered (`topic_memory.py`). What follows a parameter of several levels is compared with the end of the topic.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.address import END, Level
 from gateway.core.filters import ANY
+from gateway.core.topic_memory import MAX_TOPICS, TopicMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 UNMAPPED = "unmapped"  # the bucket of topics that no stream describes; no operation may have this name
 NOT_ADDRESSED = "not_addressed"  # topics that no address has, and that only a filter wider than an address brings
-MAX_TOPICS = 65_536  # remembered; when there are more, the memory is cleared
-MAX_BYTES = 2**24  # of the topics that are remembered
 
 
 def topic_index(
@@ -29,38 +28,21 @@ def topic_index(
     """Make the function that finds the name of a topic's stream.
 
     A topic that no address matches, or one of the name UNMAPPED, is NOT_ADDRESSED when one of the filters brings it.
-    It is the look-up of a dict: a topic that was seen before costs no Python at all.
     """
-    return _TopicIndex(addresses, filters, max_topics).__getitem__
+    tree, wide = _Branch(), _Branch()
+    for name, address in addresses:
+        tree.add(address.levels, name)
+    for one in filters:
+        for levels in _levels_of(one):
+            wide.add(levels, NOT_ADDRESSED)
 
-
-class _TopicIndex(dict[bytes, str]):
-    """The streams of the topics seen so far."""
-
-    def __init__(self, addresses: Iterable[tuple[str, Address]], filters: Iterable[str], max_topics: int) -> None:
-        super().__init__()
-        self._addresses = _Branch()
-        for name, address in addresses:
-            self._addresses.add(address.levels, name)
-        self._filters = _Branch()
-        for one in filters:
-            for levels in _levels_of(one):
-                self._filters.add(levels, NOT_ADDRESSED)
-        self._max_topics = max_topics
-        self._bytes = 0
-
-    def __missing__(self, topic: bytes) -> str:
-        if len(self) >= self._max_topics or self._bytes > MAX_BYTES:
-            self.clear()
-            self._bytes = 0
+    def found(topic: bytes) -> str:
         # Levels with invalid UTF-8 still match parameters: the transform then refuses the topic with a reason.
         levels = topic.decode(errors="replace").split("/")
-        name = self._addresses.find(levels) or UNMAPPED
-        if name == UNMAPPED:
-            name = self._filters.find(levels) or UNMAPPED
-        self[topic] = name
-        self._bytes += len(topic)
-        return name
+        name = tree.find(levels) or UNMAPPED
+        return name if name != UNMAPPED else wide.find(levels) or UNMAPPED
+
+    return TopicMemory(found, max_topics).__getitem__
 
 
 def _levels_of(topic_filter: str) -> Iterator[list[Level]]:

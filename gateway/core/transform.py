@@ -33,6 +33,7 @@ from gateway.core.message_schema import schema_of_record
 from gateway.core.model import OfTopic, TopicChoice
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults
 from gateway.core.record_path import reads
+from gateway.core.topic_memory import MAX_TOPICS, TopicMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     Finish = Callable[[Reading, Encoded], Record | list[Record] | DeadLetter]
 
 NO_LIMITS: Mapping[str, RecordTime] = MappingProxyType({})
-MAX_TOPICS = 65_536  # remembered for each stream; when there are more, the memory is cleared
-MAX_BYTES = 2**24  # of these topics
 
 
 class _Target(NamedTuple):
@@ -94,10 +93,7 @@ class Transform:
         self._dating = Dating(route.timestamp, names_source=SOURCE_HEADER in route.headers) if is_chosen else None
         self._is_plain = self._varying is None and not (route.timestamp or is_chosen)
         self._payload_limit = payload_limit
-        self._max_topics = max_topics
-        self._topics: dict[bytes, _TopicFacts] = {}
-        self._refused: dict[bytes, DeadLetter] = {}
-        self._bytes = 0  # of the topics that are remembered
+        self._topics = TopicMemory(self._facts_of, max_topics)
 
     @property
     def ends_keys(self) -> bool:
@@ -122,7 +118,7 @@ class Transform:
             payload = reading.payload
             try:  # the fast path of a reading that fits; the precise path decides on all others
                 if reading.size < 0 and len(payload) <= limit:
-                    fast, prepared, topic, headers, _, _ = facts  # type: ignore[misc]  # it raises for a new topic
+                    fast, prepared, topic, headers, _, _ = facts  # type: ignore[misc]  # it raises for a new topic, and a refused one
                     key, value, moment, number, counts = fast(payload, prepared)
                     if is_plain:
                         records.append(Record(topic, key, value, headers, reading.received_at, number, counts))
@@ -141,6 +137,7 @@ class Transform:
     def parsed_facts(self, topic: bytes) -> ParsedFacts:
         """Give what `choice_transform.py` needs for the fast path of a topic, which has no error."""
         facts = self._topics[topic]
+        assert isinstance(facts, tuple), "the topic has no error"
         _, prepared, kafka_topic, headers, target, _ = facts
 
         def finish(reading: Reading, encoded: Encoded) -> Record:
@@ -163,19 +160,19 @@ class Transform:
 
     def topic_error(self, topic: bytes) -> DeadLetter | None:
         """Say why no reading of a topic fits; None when some may."""
-        facts = self._facts(topic)
+        facts = self._topics[topic]
         return facts if isinstance(facts, DeadLetter) else None
 
     def check_message(self, reading: Reading) -> None:
         """Raise ValidationError when the topic or the properties of a message do not give what its records need."""
-        facts = self._facts(reading.topic)
+        facts = self._topics[reading.topic]
         if isinstance(facts, DeadLetter):
             raise ValidationError(facts.reason, facts.detail)
         if self._varying is not None:
             self._varying(reading)
 
     def _transform_one(self, reading: Reading) -> Record | DeadLetter:
-        facts = self._facts(reading.topic)
+        facts = self._topics[reading.topic]
         if isinstance(facts, DeadLetter):
             return facts
         *_, target, texts = facts
@@ -213,22 +210,6 @@ class Transform:
             assert not isinstance(moment, tuple), "several times have a Dating"
             at = target.record_time(moment, at)
         return Record(topic, key, value, headers, at, number, counts)
-
-    def _facts(self, topic: bytes) -> _TopicFacts | DeadLetter:
-        return self._topics.get(topic) or self._refused.get(topic) or self._learn(topic)
-
-    def _learn(self, topic: bytes) -> _TopicFacts | DeadLetter:
-        self._bytes += len(topic)
-        if len(self._topics) + len(self._refused) >= self._max_topics or self._bytes > MAX_BYTES:
-            self._topics.clear()
-            self._refused.clear()
-            self._bytes = len(topic)
-        facts = self._facts_of(topic)
-        if isinstance(facts, DeadLetter):
-            self._refused[topic] = facts
-        else:
-            self._topics[topic] = facts
-        return facts
 
     def _facts_of(self, topic: bytes) -> _TopicFacts | DeadLetter:
         try:
