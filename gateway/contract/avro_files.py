@@ -1,7 +1,7 @@
 """The `.avsc` files beside one whose named types it uses.
 
-A type is looked up by its full name, and so by its short name in the same namespace only, as Avro for Java does, among
-all types that files of the folder define. Each file is checked for itself, with findings at its own places; then the
+A type is looked up by its full name, and so by its short name in the same namespace only, among all types that
+files of the folder define. Each file is checked for itself, with findings at its own places; then the
 definitions are written into one schema (`core/avro_names.py`), which is registered and used everywhere. Files that use
 each other are refused: none could be read alone.
 """

@@ -55,7 +55,8 @@ class AvroRules:
         self._is_strict = is_strict
         self._others = others
         # definitions by their full names, which they have as their names
-        self._named: dict[str, Any] = dict(others.types)
+        self._foreign = others.types
+        self._named: dict[str, Any] = dict(self._foreign)
         self._finite: set[AvroType] = set()  # records that do not contain themselves without end
 
     def check(self, node: Node) -> None:
@@ -74,7 +75,8 @@ class AvroRules:
 
     def definition(self, name: str, namespace: str) -> Any:
         """The definition that a name means in a namespace; None when there is none."""
-        return self._named.get(full_name(name, namespace))
+        own = None if name in self._foreign else self._named.get(name)  # as Avro for Java reads it in one schema
+        return self._named.get(full_name(name, namespace)) or own
 
     def _refuse(self, node: Node, message: str, fix: str) -> None:
         """Add an error of a strict rule."""

@@ -11,7 +11,7 @@ devices publish at QoS 0 still arrive at 0, and a forgotten binding loses no rea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from gateway.contract import (
@@ -139,7 +139,7 @@ class _Builder:
         self, name: str, operation: Node, incoming: Incoming, default: list[Sending], failing: Sending | None
     ) -> Stream | None:
         """Make the stream of one of an operation's messages alone."""
-        message, source = incoming.message, incoming.channel
+        message = incoming.message
         sendings = self._sendings(message) if _states_forward(message) else default
         targets: list[Sending] | list[None] = sendings or [None]
         mappings = [self._mapping(incoming, sending) for sending in targets]
@@ -154,27 +154,18 @@ class _Builder:
         silent_after, qos = self._silent_after(operation), self._qos(operation)
         if incoming.address is None or failing is None:
             return None
-        return Stream(
+        return replace(
+            mappings[0].alone(record, incoming.address),
             name=name,
-            servers=source.servers,
-            address=incoming.address,
-            parameters=mappings[0].parameters,
             qos=qos,
-            unknown=payload.unknown,
-            route=sendings[0].route,
             also=tuple(sending.route for sending in sendings[1:]),
             dead_letters=failing.route,
             examples=examples.payloads(message, incoming.content),
-            payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
-            array_schema=payload.around,
             sequence=sequence,
             silent_after=silent_after,
             user_properties=frozenset(headers.properties(message)),
             example_headers=headers.example_texts(message),
-            content=incoming.content,
             lines=self._lines(message),
-            is_array=payload.is_array,
-            steps=payload.steps,
         )
 
     def _incoming(self, operation: Node, source: Channel) -> list[Incoming]:
@@ -227,18 +218,9 @@ class _Builder:
             where = None
         if sending is not None and where is not None and not self._has_parameters(incoming.channel, names, sending):
             where = None
-        return Mapping(
-            message=incoming.message,
-            payload=payload,
-            record=record,
-            address=None if parameters is None else where,
-            parameters=tied,
-            channel=incoming.channel.node,
-            unknown=payload.unknown,
-            sending=sending,
-            servers=incoming.channel.servers,
-            content=incoming.content,
-        )
+        own = {each.name: getattr(incoming, each.name) for each in fields(incoming)}
+        own["address"] = None if parameters is None else where
+        return Mapping(**own, record=record, parameters=tied, sending=sending)
 
     def _has_parameters(self, source: Channel, names: tuple[str, ...], sending: Sending) -> bool:
         """Tell whether an address has the parameters that the key and the topic need."""

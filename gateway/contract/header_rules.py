@@ -81,7 +81,7 @@ def _check_source(name: str, node: Node, leading: Sequence[StreamMapping], old: 
         fix = "If it is a user property, declare it in the `headers` of the MQTT message."
         message = f"The gateway has no value for the header {name!r}: no MQTT message of its streams declares it."
         findings.error(node, message, suggestion(name, known, 0.8) or fix)
-    elif old and old.issuperset(server for one in supplying for server in one.servers):
+    elif old and old.issuperset(server for one in supplying for server in one.channel.servers):
         warning = f"The header {name!r} is never set: it is an MQTT 5 property, and the server uses {_OLD}."
         findings.warning(node, warning, "Write protocolVersion: '5.0' if the broker supports it, or remove the header.")
 
@@ -96,7 +96,7 @@ def _check_required(name: str, leading: Sequence[StreamMapping], old: set[str], 
             message = f"The record requires the header {name!r}, which this message does not declare: "
             fix = "Declare it, or remove it from the Kafka message's `required`."
             findings.error(place, f"{message}all readings would be dead letters.", fix)
-        elif not old.isdisjoint(one.servers):
+        elif not old.isdisjoint(one.channel.servers):
             message = f"The record requires the header {name!r}, but MQTT {_OLD} has no properties: "
             fix = "Remove it from the Kafka message's `required`, or write protocolVersion: '5.0' for the server."
             findings.error(place, f"{message}readings would be dead letters.", fix)

@@ -26,10 +26,10 @@ from gateway.contract import examples, source_advice
 from gateway.contract.document import TooLargeError, quoted
 from gateway.contract.findings import Findings
 from gateway.contract.headers import properties
+from gateway.contract.message_choices import Incoming
 from gateway.contract.payload_place import find
 from gateway.core.avro_schema import PAYLOAD, build
 from gateway.core.codec.codec import Codec
-from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.key import Key
 from gateway.core.codec.telegram import as_json
@@ -37,10 +37,11 @@ from gateway.core.codec.validation_error import ValidationError, pointer, tokens
 from gateway.core.dead_letter import TOPIC_HEADER
 from gateway.core.headers import OWN
 from gateway.core.message_demands import value_at
-from gateway.core.message_schema import schema_of_record, unread_around
+from gateway.core.message_schema import unread_around
+from gateway.core.model import Route, Stream, Topic
 from gateway.core.reading import DeadLetter, Reason
-from gateway.core.record_path import RecordPath, is_around, reads
-from gateway.core.transform import key_parts
+from gateway.core.record_path import RecordPath, is_around
+from gateway.core.transform import conversion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from gateway.contract.schema import Record
     from gateway.core.address import Address
     from gateway.core.avro_schema import Path
-    from gateway.core.codec.conversion import Content, Unknown
+    from gateway.core.codec.conversion import Content
     from gateway.core.model import Parameter
     from gateway.core.record_path import Group, Step
 
@@ -59,20 +60,13 @@ MOST = 3  # addresses that a message lists
 CORRECT = "Correct one of the two examples, or the mapping."
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    """How a stream turns its messages into the records of one topic."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping(Incoming):
+    """How a stream turns its messages into the records of one topic; without address if a parameter's is wrong."""
 
-    message: Node
-    payload: Payload
     record: Record | None  # None when it is invalid
-    address: Address | None  # None when it or the location of a parameter is invalid
     parameters: tuple[Parameter, ...]
-    channel: Node  # has the parameters' descriptions
-    unknown: Unknown  # what happens to members that no field reads
     sending: Sending | None  # None when it is invalid
-    servers: tuple[str, ...]  # names of the stream's MQTT servers
-    content: Content = "json"
 
     @property
     def user_headers(self) -> frozenset[str]:
@@ -84,16 +78,18 @@ class Mapping:
         """Identifies the Kafka message."""
         return self.sending and self.sending.message.place
 
-    @property
-    def keys(self) -> tuple[str | int, ...]:
-        """The parts of the key, as a codec takes them."""
-        names = [parameter.name for parameter in self.parameters]
-        return key_parts(self.sending.route.keys, names) if self.sending else ()
-
-    @property
-    def separator(self) -> str | None:
-        """What joins them."""
-        return self.sending.route.separator if self.sending else None
+    def alone(self, record: Record, address: Address) -> Stream:
+        """The stream of these readings, by what their message says alone."""
+        route = self.sending.route if self.sending else Route("", Topic(""), record.schema, (), frozenset())
+        payload = self.payload
+        return Stream(
+            "", self.channel.servers, address, self.parameters, 1, payload.unknown, route, route,
+            payload_schema=payload.json_schema if isinstance(payload.json_schema, dict) else None,
+            array_schema=payload.around,
+            content=self.content,
+            is_array=payload.is_array,
+            steps=payload.steps,
+        )  # fmt: skip
 
 
 def check(mappings: list[Mapping], findings: Findings) -> None:
@@ -243,21 +239,15 @@ class _Trial:
         self.record = record
         self.address = address
         self.schema = examples.as_read(record.schema.definition)
+        stream = mapping.alone(record, address)
+        self.conversion = conversion(stream, stream.route)
         self.findings = Findings()
 
     @cached_property
     def codec(self) -> Codec:
         """The codec of the stream, made when it is needed; a few examples are no reason to compile one."""
-        mapping, tied = self.mapping, [parameter.pointer for parameter in self.mapping.parameters]
-        avro = self.record.schema.record
-        schema, payload = mapping.payload.json_schema, mapping.payload
-        if payload.is_array:
-            schema = schema_of_record(schema, payload.around, payload.steps, avro)
-        content: Content = "text" if mapping.content == "text" else "json"  # of a telegram, what it is read as
-        conversion = Conversion(avro, mapping.keys, (*tied, None), mapping.unknown, content=content,
-                                separator=mapping.separator, schema=schema,
-                                is_wrapped=payload.is_array and bool(reads(avro)))  # fmt: skip
-        return Codec(conversion, is_fast=False)
+        content: Content = "text" if self.mapping.content == "text" else "json"  # of a telegram, what it is read as
+        return Codec(self.conversion._replace(content=content), is_fast=False)
 
     @cached_property
     def path(self) -> RecordPath:
@@ -314,7 +304,7 @@ class _Trial:
         found = value_at(value, tokens(parameter.pointer or ""))
         if parameter.pointer and isinstance(found, str):
             return found
-        described = self.mapping.channel.at("parameters", parameter.name)
+        described = self.mapping.channel.node.at("parameters", parameter.name)
         stated = [*described.at("examples").entries(), described.at("default"), *described.at("enum").entries()]
         if isinstance(found, int | float):
             return json.dumps(found)
@@ -323,7 +313,7 @@ class _Trial:
     def _report(self, node: Node, dead_letter: DeadLetter, path: Path = ()) -> None:
         """Report that an example would be a dead letter; `path` leads to the place from the reading."""
         reason = dead_letter.reason
-        if reason is Reason.NO_KEY and not self.mapping.keys:
+        if reason is Reason.NO_KEY and not self.conversion.keys:
             return  # the definition of the key is invalid, and reported
         place = node.own(*tokens(dead_letter.pointer))
         message = f"The example would be a dead letter, {reason}: {examples.cut(dead_letter.detail)}."
@@ -371,7 +361,7 @@ class _Trial:
         """Report where record and key differ from the Kafka example of the same name."""
         try:
             expected = examples.encoded(node.value, self.schema)
-            key_of = Key(build(self.schema), self.mapping.keys, self.mapping.separator).of
+            key_of = Key(build(self.schema), self.conversion.keys, self.conversion.separator).of
             expected_key = key_of(parse(examples.as_sent(node.value)), texts)
         except ValidationError as error:
             if error.reason is Reason.NO_KEY:

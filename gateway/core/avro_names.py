@@ -95,7 +95,7 @@ class _Writer:
 
     def _name(self, name: str, namespace: str, place: Place) -> Any:
         fullname = full_name(name, namespace)
-        if name in PRIMITIVES or fullname in self.found or fullname in self._own:
+        if name in PRIMITIVES or any(one in self.found or one in self._own for one in (fullname, name)):
             return name
         definition = self._types.get(fullname)
         if definition is None:

@@ -344,7 +344,7 @@ class _Builder:
         return AvroType(kind, place, definition) if kind in PRIMITIVES else self._known(kind, namespace)
 
     def _known(self, name: str, namespace: str) -> AvroType:
-        return self._named[full_name(name, namespace)]
+        return self._named.get(full_name(name, namespace)) or self._named[name]
 
     def _define(self, definition: dict[str, Any], place: Place, outer: str) -> AvroType:
         kind = "record" if definition["type"] == "error" else definition["type"]

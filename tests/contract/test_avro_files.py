@@ -122,6 +122,15 @@ def test_a_document_has_a_limit_of_files(vans: Copy) -> None:
     assert first[2].endswith(" is not read: The contract has more than 200 files.")
 
 
+def test_a_name_without_namespace_is_not_used_inside_one_although_the_record_uses_it(vans: Copy) -> None:
+    vans.edit('"namespace": "example.vans", ', "", SOURCE)
+    vans.edit('"name": "VanReading", "namespace": "example.vans"', '"name": "VanReading"', VAN)
+    vans.edit('"type": "Position"', '"type": "example.vans.Position"', VAN)
+    vans.edit('"fields": [\n', '"fields": [{"name": "s", "type": ["null", "Source"], "default": null},\n', VAN)
+    found = "Field 'source': Unknown Avro type \"Source\": here it means example.vans.Source."
+    assert errors(vans) == [(POSITION, "#/fields/2/type", found)]
+
+
 def test_a_misspelt_name_is_told_from_those_of_the_folder(vans: Copy) -> None:
     vans.edit('"type": "Position"', '"type": "Positon"', VAN)
     fixes: list[Any] = [one.fix for one in examine(vans.document)[1]]
