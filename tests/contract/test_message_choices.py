@@ -51,7 +51,7 @@ FORWARD = "      x-forward-to: {$ref: '#/operations/sendContact'}\n"
         ("contact: false, ", "", "#/components/messages/buttonJson/payload/properties",
          '(#/components/messages/contactJson): {"contact": true, "linkquality": 61, "action": "toggle"} fits both.'),
         ("    contactJson:\n      contentType: application/json\n", "    contactJson:\n      contentType: text/plain\n",
-         f"{CONTACT}/contentType", "plain text, which has no members"),
+         f"{CONTACT}/contentType", "no JSON, whose members tell messages apart"),
         ("x-ignored: true\n", "x-ignored: 'yes'\n", "#/components/messages/buttonJson/x-ignored", "neither true nor"),
         ("x-ignored: true\n", "x-ignored: true\n" + FORWARD, "#/components/messages/buttonJson/x-forward-to",
          "go nowhere"),
