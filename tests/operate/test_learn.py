@@ -225,3 +225,17 @@ def test_the_documented_session_is_what_learn_says(tmp_path: Path) -> None:
     assert done.stdout == session
     for name, line in fields(tmp_path, "workshop_state").items():
         assert name in {"machine", "mode"} or json.dumps(line, ensure_ascii=False) in text
+
+
+def test_what_cannot_become_a_stream_is_reported_and_no_contract_is_written(tmp_path: Path) -> None:
+    done = learn(tmp_path, "--from", recorded(tmp_path, [("camera/1", b"\xff\xd8"), ("a//b", 1)]))
+    assert done.returncode == 1
+    assert "binary" in done.stdout
+    assert "No stream can be proposed" in done.stderr
+    assert not (tmp_path / "proposal" / "asyncapi.yaml").exists()
+
+
+def test_examples_that_a_contract_cannot_have_are_left_out(tmp_path: Path) -> None:
+    """A contract has no empty names; the stream is proposed all the same."""
+    done = learn(tmp_path, "--from", recorded(tmp_path, [("pumps/p1", {"flow": 1.5, "": 2})] * 3))
+    assert (done.returncode, fields(tmp_path, "pumps").keys() >= {"flow"}) == (0, True), done.stderr

@@ -155,9 +155,9 @@ def _ignored_channels(ignored: list[str]) -> dict[str, Any]:
     channels: dict[str, Any] = {}
     for address in ignored:
         names = re.findall(r"\{(\w+)\}", address)
-        parameters = {"parameters": {name: {"x-multi-level": True} for name in names}} if names else {}
+        parameters = {"parameters": {name: {"x-multi-level": True} if len(names) == 1 else {} for name in names}}
         channels[camel(f"not_{snake(address)}")] = {
-            "address": address, "servers": [_ref("servers", "broker")], **parameters,
+            "address": address, "servers": [_ref("servers", "broker")], **(parameters if names else {}),
         }  # fmt: skip
     return channels
 

@@ -99,7 +99,8 @@ def _ignored(
     proposed: Iterable[Stream], left_out: Mapping[str, str], descriptions: Mapping[str, Described]
 ) -> Iterator[str]:
     """Find the addresses of messages that a proposed stream would bring, and that are no readings."""
-    unwanted = [name for name, why in left_out.items() if why in {DESCRIPTION, AVAILABILITY, NOT_READINGS}]
+    plain = {name: why for name, why in left_out.items() if not {*"{}"} & {*name}}  # no address has braces
+    unwanted = [name for name, why in plain.items() if why in {DESCRIPTION, AVAILABILITY, NOT_READINGS}]
     every = set[str]()
     for stream in proposed:
         address = Address.parse(stream.address, [one.name for one in stream.parameters if one.is_multi])
@@ -110,7 +111,7 @@ def _ignored(
         every |= {each.replace("/#", "/{what}") for each in _bridges(descriptions) if address.is_multi}
         every |= {name for name in unwanted if address.match(name) is not None and not _is_covered(name, every)}
         if not address.is_multi:
-            marked = (name for name, why in left_out.items() if why == ATTRIBUTES and address.match(name) is not None)
+            marked = (name for name, why in plain.items() if why == ATTRIBUTES and address.match(name) is not None)
             every |= {_like(stream.address, name) for name in marked}
     return iter(every)
 
@@ -126,7 +127,8 @@ def _bridges(descriptions: Mapping[str, Described]) -> Collection[str]:
 
 
 def _is_covered(name: str, every: Collection[str]) -> bool:
-    parsed = (Address.parse(each, [part[1:-1] for part in each.split("/") if part.startswith("{")]) for each in every)
+    names = {each: [part[1:-1] for part in each.split("/") if part.startswith("{")] for each in every}
+    parsed = (Address.parse(each, its if len(its) == 1 else ()) for each, its in names.items())
     return any(one.match(name) is not None for one in parsed)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import contract as contracts
 from gateway import files
+from gateway.core.topic_index import UNMAPPED
 from gateway.errors import ConfigurationError, Finding, GatewayError
 from gateway.mqtt.probe import EVERYTHING, BrokerProbe
 from gateway.operate.init import family as families
@@ -20,7 +21,7 @@ from gateway.operate.learn import contract_file, heard
 from gateway.operate.learn.evidence import Traffic
 from gateway.operate.learn.findings import Proposal, lines, propose
 from gateway.operate.learn.page import page
-from gateway.operate.learn.score import Examples, score
+from gateway.operate.learn.score import Examples, StreamScore, score
 from gateway.operate.learn.types import pascal
 from gateway.text import printable
 
@@ -165,16 +166,27 @@ def _forget(folder: Path) -> None:
 def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
     terminal.progress("Proposing streams ...")
     contract, proposal = _fit(propose(traffic, options.existing, shows_values=options.shows_values), options)
+    if contract is None:
+        raise _nothing(traffic, proposal, terminal)
     terminal.progress("Transforming what was heard by the proposal ...")
     keep = Examples(proposal.streams, shows_values=options.shows_values)
     scores = score(contract, heard.readings(options.folder / heard.FILE), traffic.span, keep.keep)
     contract, proposal = _fit(proposal, options)
+    if contract is None:
+        raise _nothing(traffic, proposal, terminal)
     _write(options, _files(proposal, options) | {PAGE: page(traffic, proposal, scores)}, contract)
     if not options.shows_values:
         _forget(options.folder)
     terminal.progress("")
     for line in lines(traffic, proposal, scores):
         terminal.say(line)
+
+
+def _nothing(traffic: Traffic, proposal: Proposal, terminal: Terminal) -> GatewayError:
+    for line in lines(traffic, proposal, {UNMAPPED: StreamScore(heard=traffic.messages)}):
+        terminal.say(line)
+    message = "No stream can be proposed of what was heard, so no contract was written."
+    return GatewayError(message, "Listen longer with --for, or check --topics.")
 
 
 def _files(proposal: Proposal, options: Options) -> dict[str, str]:
@@ -196,19 +208,34 @@ def contract_path(options: Options) -> Path:
     return options.folder / (options.existing.path.name if options.existing else families.CONTRACT)
 
 
-def _fit(proposal: Proposal, options: Options) -> tuple[Contract, Proposal]:
-    """Load the proposal; a stream that the rules of contracts do not allow is left out, and reported."""
-    while True:
+def _fit(proposal: Proposal, options: Options) -> tuple[Contract | None, Proposal]:
+    """Load the proposal; a stream that the rules of contracts do not allow is left out, and reported.
+
+    Examples that they do not allow, such as an empty member name, are left out first. None when no stream is left.
+    """
+    while options.existing or proposal.streams or proposal.families:
         texts = {options.folder / name: text for name, text in _files(proposal, options).items()}
         contract, findings = contracts.examine(contract_path(options), unsaved=families.unsaved(texts))
         if contract:
             return contract, proposal
         errors = [one for one in findings if one.severity == "error"]
+        if _without_examples(proposal, [one for one in errors if "/examples/" in one.path]):
+            continue
         unfit = {one.name: error for error in reversed(errors) for one in proposal.streams if _is_about(error, one)}
         more = proposal.more.without(errors)
         if not unfit and more.files == proposal.more.files:
             raise ConfigurationError(errors)
         proposal = proposal.without(unfit)._replace(more=more)
+    return None, proposal
+
+
+def _without_examples(proposal: Proposal, errors: list[Finding]) -> bool:
+    """Leave out the examples of streams with an error in one; False when there is none."""
+    messages = [one for stream in proposal.streams for one in stream.messages if one.examples]
+    unfit = [one for one in messages if any(f"/{contract_file.camel(one.name)}Json/" in error.path for error in errors)]
+    for one in unfit:
+        one.examples.clear()
+    return bool(unfit)
 
 
 def _is_about(finding: Finding, stream: Stream) -> bool:

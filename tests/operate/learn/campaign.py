@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.operate.learn.campaign --seconds 120 [NAME ...]
 
-It takes long, so no test runs it; `test_learning.py` has two installations in seconds.
+It takes long, so no test runs it; `test_broker.py` has four installations in seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from tests.families.harness import Outcomes
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.operate.learn.installations import Installation, Message
 
-BEFORE = 3  # seconds that the listener has before the first message
+AFTER = 2  # seconds that the listener has after the last message
 STEP = 0.05
 
 
@@ -63,18 +62,20 @@ def run(installation: Installation, folder: Path, seconds: float, hour: int = HO
     messages, started = list(installation.messages(hour)), time.monotonic()
     with Mosquitto() as broker, Publisher(broker.port) as devices:
         devices.publish(((one.topic, one.payload) for one in messages if one.second < 0), retain=True)
-        duration = f"{seconds + 2 * BEFORE:g}s"
+        arguments = ["learn", "--broker", broker.address, "--for", f"{seconds + AFTER:g}s", "--into", str(folder)]
         learning = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "learn", "--broker", broker.address, "--for", duration,
-             "--into", folder],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        publishing = Thread(target=_publish, args=(devices, messages, seconds, hour))
-        publishing.start()
-        report, _ = learning.communicate(timeout=seconds + 120)
-        publishing.join()
+            [sys.executable, "-m", "gateway.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert learning.stdout is not None, "piped"
+        report = [next(one for one in iter(learning.stdout.readline, "") if one.startswith("Listening"))]
+        _publish(devices, messages, seconds, hour)
+        report += learning.stdout
+        learning.wait(60)
     took = time.monotonic() - started
-    learnt = Learnt(folder, report, Outcomes(folder / "asyncapi.yaml"))
+    learnt = Learnt(folder, "".join(report), Outcomes(folder / "asyncapi.yaml"))
     check = subprocess.run(
         [sys.executable, "-m", "gateway.cli", "check", "-c", folder / "gateway.yaml"], capture_output=True, check=False
     ).returncode
@@ -94,7 +95,6 @@ def run(installation: Installation, folder: Path, seconds: float, hour: int = HO
 
 
 def _publish(devices: Publisher, messages: Sequence[Message], seconds: float, hour: int) -> None:
-    time.sleep(BEFORE)
     begun, at = time.monotonic(), 0
     live = [one for one in messages if one.second >= 0]
     while at < len(live):

@@ -142,5 +142,5 @@ unset_clock = Installation(
             "at": f"2005-01-02T00:{second // 60 % 60:02}:{second % 60:02}Z"}),
     ],
     {"workshop/{machine}/state"},
-    traps={"2005 clock": r"clock is off"},
+    traps={"2005 clock": r"earliest is of 2005"},
 )  # fmt: skip

@@ -403,25 +403,28 @@ esphome = Installation(
 HOMIE = {"temperature": ("float", "°C", lambda chance: f"{wave(chance, 21, 3)}"),
          "humidity": ("integer", "%", lambda chance: str(chance.randrange(30, 70))),
          "mode": ("enum", "", lambda chance: chance.choice(["heat", "cool", "off"]))}  # fmt: skip
-HOMIE_DEVICES = ("livingroom", "bathroom", "hall")
+HOMIE_DEVICES = ("livingroom", "bathroom", "hall")  # each with two nodes, so that both are parameters
+HOMIE_NODES = ("radiator-1", "radiator-2")
 
 homie = Installation(
     "homie",
     [
-        Source(f"homie/{device}/thermostat/{name}", 15, of_chance(make), number, is_retained=True)
+        Source(f"homie/{device}/{node}/{name}", 15, of_chance(make), number, is_retained=True)
         for number, device in enumerate(HOMIE_DEVICES)
+        for node in HOMIE_NODES
         for name, (_, _, make) in HOMIE.items()
     ],
-    {f"homie/{{level2}}/thermostat/{name}" for name in HOMIE},
+    {f"homie/{{level2}}/{{level3}}/{name}" for name in HOMIE},
     {
         f"homie/{device}/{attribute}": value
         for device in HOMIE_DEVICES
+        for node in HOMIE_NODES
         for attribute, value in {
-            "$homie": "4.0.0", "$name": device.title(), "$state": "ready", "$nodes": "thermostat",
-            "thermostat/$name": "Thermostat", "thermostat/$type": "V1", "thermostat/$properties": ",".join(HOMIE),
-            **{f"thermostat/{name}/$datatype": kind for name, (kind, _, _) in HOMIE.items()},
-            **{f"thermostat/{name}/$name": name for name in HOMIE},
-            **{f"thermostat/{name}/$unit": unit for name, (_, unit, _) in HOMIE.items() if unit},
+            "$homie": "4.0.0", "$name": device.title(), "$state": "ready", "$nodes": ",".join(HOMIE_NODES),
+            f"{node}/$name": node, f"{node}/$type": "V1", f"{node}/$properties": ",".join(HOMIE),
+            **{f"{node}/{name}/$datatype": kind for name, (kind, _, _) in HOMIE.items()},
+            **{f"{node}/{name}/$name": name for name in HOMIE},
+            **{f"{node}/{name}/$unit": unit for name, (_, unit, _) in HOMIE.items() if unit},
         }.items()
     },
     ignored=("/$",),

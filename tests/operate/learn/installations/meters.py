@@ -35,7 +35,7 @@ smart_meter_adapter = Installation(
     [Source("house/sma", 5, _adapter)],
     {"house/sma"},
     families={"smart-meter-adapter"},
-    traps={"2005 clock": r"clock is off"},
+    traps={"2005 clock": r"earliest is of 2005"},
 )
 
 
