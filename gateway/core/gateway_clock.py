@@ -80,13 +80,13 @@ class GatewayClock:
         now, uptime = self._read()
         step = now - uptime - self.offset
         self.offset += step
-        if -STEP < step < STEP:
-            step = 0
-        else:
+        is_step = not -STEP < step < STEP
+        if is_step:
             self.steps += 1
             self.is_synchronised = self.is_synchronised or not self.is_set_by_service
-        self.is_waiting = not self.is_synchronised and uptime < self._wait_until
-        return step
+        if self.is_waiting:
+            self.is_waiting = not self.is_synchronised and uptime < self._wait_until
+        return step if is_step else 0
 
     def mark(self, entries: Iterable[Entry]) -> None:
         """Mark readings of this boot that are sent while the clock is not synchronised, and only those."""

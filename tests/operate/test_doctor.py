@@ -24,6 +24,7 @@ from gateway.operate.doctor.examination import FORM, examine
 from gateway.operate.report import Report
 from gateway.operate.schemas.subject_status import lock, register
 from gateway.operate.topics import Cluster, carry_out, plan, wanted
+from gateway.service.time_service import Answer
 from tests.operate.test_drift import OneAnswer, sessions
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
@@ -320,6 +321,26 @@ def test_certificate_authorities_need_one_that_is_good(tmp_path: Path, certifica
 @pytest.mark.parametrize(("seconds", "severity"), [(0.4, "ok"), (-4, "ok"), (6, "warning"), (-6, "warning")])
 def test_clock_is_compared_by_the_distance(seconds: float, severity: Severity) -> None:
     assert clock.compare("the registry's", seconds).severity == severity
+
+
+NO_RTC, MARKED = "without a real-time clock", "then they go marked"
+
+
+@pytest.mark.parametrize(
+    ("answer", "wait", "severity", "text"),
+    [
+        (Answer("chrony", is_synchronised=True), None, "ok", "chrony says that it is synchronised; {}"),
+        (Answer("chrony", is_synchronised=False), None, "warning",
+         f"chrony says that it is not synchronised; {{}}; readings wait 120 s for it after the start, {MARKED}"),
+        (Answer("the kernel", is_synchronised=False, is_service=False), None, "unknown",
+         "the kernel says that it is not synchronised; {}; readings do not wait and are not marked"),
+        (Answer("", is_synchronised=False, is_service=False), 0.0, "warning",
+         "no time service answers; {}; readings wait 0 s for it after the start, then they go marked"),
+    ],
+)  # fmt: skip
+def test_clock_says_who_synchronises_it(answer: Answer, wait: float | None, severity: Severity, text: str) -> None:
+    found = clock.synchronisation(answer, wait, has_rtc=False)
+    assert (found.severity, found.message) == (severity, text.format(NO_RTC))
 
 
 @pytest.mark.parametrize(("minimum", "severity"), [(1, "ok"), (2, "ok"), (3, "warning"), (4, "error")])

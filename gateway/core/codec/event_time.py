@@ -117,6 +117,11 @@ class RecordTime:
         self.earliest = now - min(ages)
         self._ahead = min(both, _setting(configuration, "message.timestamp.after.max.ms", MAX_AHEAD))
 
+    def follow(self, step: int) -> None:
+        """Note that the gateway's clock has been set by so many milliseconds."""
+        self.stepped += step
+        self.earliest = max(1, self.earliest + step) if self.earliest > 1 else 1
+
     def takes(self, event_time: int, received_at: int) -> bool:
         """Tell whether a record may have the time of its event."""
         return self.earliest <= event_time <= received_at + self._ahead

@@ -115,6 +115,19 @@ def test_a_time_that_kafka_would_not_take_or_keep_gives_way_to_the_arrival(
     assert dated(MILLIS, str(value), configuration) == (value if is_taken else NOW)
 
 
+@pytest.mark.parametrize("step", [10 * WEEK, -10 * WEEK])
+def test_the_limits_move_with_the_gateways_clock(step: int) -> None:
+    """What the topic keeps is counted from now; what it keeps for ever has no limit."""
+    week, for_ever = RecordTime(), RecordTime()
+    week.limit({"retention.ms": str(WEEK)}, NOW)
+    for_ever.limit(KEPT, NOW)
+    for each in (week, for_ever):
+        each.follow(step)
+    arrival = NOW + step
+    assert [week(arrival - WEEK + 1, arrival), week(arrival - WEEK, arrival)] == [arrival - WEEK + 1, arrival]
+    assert (for_ever.earliest, for_ever.stepped) == (1, step)
+
+
 @pytest.mark.parametrize("places", [(0,), (2,), (0, 2)])
 @pytest.mark.parametrize("timestamp", [None, "/at"])
 def test_an_arrival_that_kafka_would_not_keep_gives_way_to_the_time_of_sending(
