@@ -51,6 +51,10 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     ] = None,
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
+    kafka: Annotated[str, typer.Option(metavar="HOST:PORT", help="Kafka, for gateway.yaml.")] = "localhost:9092",
+    registry: Annotated[
+        str, typer.Option(metavar="URL", help="The schema registry, for gateway.yaml.")
+    ] = "http://localhost:8081",
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="With -c: learn from the dead letters that no stream describes.")
     ] = False,
@@ -76,7 +80,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
     is_heard = not (from_file or dead_letters)
     source = _broker(broker, username, password_file) if broker else _broker_of(config, server) if config else None
-    site = site_of(source) if source else Site("localhost:1883")
+    site = (site_of(source) if source else Site("localhost:1883"))._replace(kafka=kafka, registry=registry)
     existing = read(contract_of(extend, None, CONTRACT), (server,) if server else ()) if extend else None
     options = Options(
         into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, username, password_file,

@@ -168,6 +168,7 @@ TRAPS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "sentinel": ([*range(30), -9999], {"type": ["null", "long"], "x-source": {"nulls": [-9999]}}),
     "digits": (["0815", "4711"] * 30, {"type": "string"}),
     "few words": (["on", "off"] * 10, {"type": "string"}),
+    "numbered names": (["p1", "p2"] * 40, {"type": "string"}),
     "enum": (["on", "off"] * 40, {"type": {"type": "enum", "name": "MV", "symbols": ["off", "on"]}}),
     "new word late": ([*["on", "off"] * 40, "broken"], {"type": "string"}),
     "kinds": ([1, "much"] * 20, {"type": ["long", "string"]}),

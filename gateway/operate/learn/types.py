@@ -23,6 +23,7 @@ NO_VALUES = frozenset({"", "n/a", "na", "nan", "null", "none", "unknown", "unava
 SENTINELS = frozenset({-9999, -999, -127, -32768, -3276.8, -3276.7, 32767, 65535, 6553.5, 9999, 99999, 4294967295})
 TIME_NAMES = frozenset({"t", "ts", "time", "timestamp", "date", "datetime", "epoch", "at", "when"})
 PLAUSIBLE = {"s": (9.4e8, 4.2e9), "ms": (9.4e11, 4.2e12)}  # from 1999 to 2103
+NUMBERED = re.compile(r"\d\Z", re.ASCII)  # a name of one of many; there may be more
 SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 LONGEST_LONG = 2**63 - 1
 
@@ -179,7 +180,7 @@ def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
 def _words(texts: Texts, context: Context) -> Typed:
     words = texts.words or {}
     is_closed = texts.count >= ENUM_SAMPLES and 2 <= len(words) <= ENUM_WORDS and max(words.values()) <= context.middle
-    if not is_closed or not texts.is_varied or not all(map(SYMBOL.match, words)):
+    if not is_closed or not texts.is_varied or not all(map(SYMBOL.match, words)) or all(map(NUMBERED.search, words)):
         return Typed("string")
     return Typed({"type": "enum", "symbols": sorted(words)}, note="No other word in the later half of these samples.")
 
