@@ -131,7 +131,7 @@ class _Source:
         device, topic = self._random.choice(self._devices)
         sample = self._plausible.sample(device)
         if self._stream.content == "telegram":
-            sample = sample._replace(value=completed(sample.value, device.example))
+            sample = sample._replace(value=completed(sample.value, device.example, self._stream.payload_schema))
         if is_broken:
             kind, topic, payload = self._breaker.broken(sample, topic)
         else:

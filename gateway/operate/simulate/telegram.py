@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.core.codec.telegram import IDENTIFICATION, checksum_of
+from gateway.operate.simulate.limits import Limits
 
 NAME = "SIM5GATEWAY"  # of a meter whose examples have none
-_TIME = re.compile(r"20(\d\d)-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?([SW]?)", re.ASCII)
+_TIME = re.compile(r"20(\d\d)-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d+)?([SWZ]?)", re.ASCII)
 
 
 def telegram(value: dict[str, Any]) -> bytes:
@@ -19,11 +20,15 @@ def telegram(value: dict[str, Any]) -> bytes:
     return b"%b%04X\r\n" % (text, checksum_of(text))
 
 
-def completed(value: dict[str, Any], example: Any) -> dict[str, Any]:
-    """Add what no field reads from an example: units, and the name of the meter's type."""
+def completed(value: dict[str, Any], example: Any, schema: Any) -> dict[str, Any]:
+    """Add what no field reads: from an example, and for numbers the unit that the JSON Schema states."""
     known = example if isinstance(example, dict) else {}
-    made = {code: {**known.get(code, {}), **one} if isinstance(one, dict) else one for code, one in value.items()}
-    return {name: known[name] for name in (IDENTIFICATION,) if name in known} | made
+    made = {IDENTIFICATION: known[IDENTIFICATION]} if IDENTIFICATION in known else {}
+    for code, one in value.items():
+        made[code] = {**known.get(code, {}), **one} if isinstance(one, dict) else one
+        if isinstance(one, dict) and isinstance(one.get("value"), int | float | Decimal):
+            made[code].setdefault("unit", next(iter(Limits(schema, (code, "unit")).of("const")), "1"))
+    return made
 
 
 def _line(code: str, value: Any) -> str:
@@ -45,4 +50,4 @@ def _text(value: Any) -> str:
     if isinstance(value, float | Decimal):
         return f"{Decimal(str(value)):f}"
     match = _TIME.fullmatch(str(value))
-    return "".join(match.groups()) if match else str(value)
+    return "".join(match.groups()).replace("Z", "W") if match else str(value)
