@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import ABSENT, parse
+from gateway.core.codec.telegram import as_json
 from gateway.core.codec.unread import IGNORED
 from gateway.core.codec.validation_error import ValidationError, pointer
 from gateway.core.counter_rules import counter_rules
@@ -205,7 +206,7 @@ def _path(topic: _Topic, rule: CounterRule, payload: bytes, place: int) -> Path:
     """Find where the value of a counter is in a message."""
     try:
         if not topic.stream.is_array:
-            path = _present(rule, payload)
+            path = _present(rule, as_json(payload) if topic.stream.content == "telegram" else payload)
         else:
             records = RecordPath(topic.stream.steps, topic.record, IGNORED)
             groups = records.cut(payload)

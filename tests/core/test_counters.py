@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from gateway.core.counters import CounterMonitor, has_counters
 from gateway.core.entry import Entry
@@ -78,6 +79,21 @@ def test_check_gives_reason_and_place_of_what_is_wrong() -> None:
     assert counted.come(*totals(100, 110, 0, 9000, 120)) == [None, None, ("fell", "/t"), ("jumped", "/t"), None]
     assert counted.come({"energy": {"total": 5}}) == [("fell", "/energy/total")]
     assert counted.figures == {"fell": 2, "jumped": 1, "resets": 0, "swaps": 0, "forgotten": 0}
+
+
+def test_check_gives_the_place_in_a_telegram() -> None:
+    """Of several sources the one that the telegram has."""
+    gas = {"name": "gas", "type": "double", "x-counter": {}, "x-source": [
+        "$message.payload#/0-1:24.2.1/value", "$message.payload#/0-1:24.2.3/value"]}  # fmt: skip
+    name = {"name": "name", "type": "string", "x-source": "$message.payload#/identification"}
+    made = stream("meters", record(name, gas), address="m/{key}", keys=("/name",), unknown="ignore")
+    counted = Counted(replace(made, content="telegram"))
+    wrong = {}
+    for volume in (5, 4):
+        entry = counted.entry(None)
+        entry.reading = structs.replace(entry.reading, payload=b"/A\r\n\r\n0-1:24.2.3(%d*m3)\r\n!" % volume)
+        wrong = counted.check([entry])
+    assert wrong[0].pointer == "/0-1:24.2.3/value"
 
 
 def test_check_compares_keys_apart() -> None:
