@@ -1,7 +1,6 @@
 """What is known of the counters of one key, and whether the next values count as the contract says (`x-counter`).
 
-Each counter has a base: its last good value, and when that was first seen. A gas meter repeats its value for an hour,
-and then rises by the consumption of that hour. A value is compared with its base:
+Each counter has a base: its last good value, and when that was. A value is compared with its base:
 
     higher      good, if the rise is at most `most` in the time since the base; it becomes the base
     equal       good; so is a value that is lower by no more than `tolerance`; the base stays
@@ -11,9 +10,15 @@ and then rises by the consumption of that hour. A value is compared with its bas
 
 The time since the base is the longer one of two: by the timestamps of the records, which are those of the device where
 the contract has `x-timestamp`, and by arrival. So what a broker kept during an outage and sends at once is judged by
-the device's clock, and a device whose clock was set back by arrival. The part of that time that a rise has not needed
-is left for the next ones: an outage leaves room for all readings that come at once after it, and it ends ten times as
-fast as it lasted. A gateway clock that was set back leaves nothing to compare.
+the device's clock, and a device whose clock was set back by arrival. A gateway clock that was set back leaves nothing
+to compare.
+
+The part of that time that a rise has not needed is spare, and left for the next ones, as far as
+
+    the counter's period    a gas meter repeats its value for an hour, and then rises by the consumption of that hour;
+                            the period is that between two rises, and follows them slowly, by a factor of two
+    the last gap            after an outage all that the broker kept comes at once; this ends ten times as fast as the
+                            gap lasted
 
 Late is a reading of a time before the base, or one that the broker delivers again (DUP), if the rule allows a rise from
 it to the base. A time of more than a day before the base is that of a clock that was not set.
@@ -50,6 +55,7 @@ DAY = 86_400_000  # milliseconds
 LEAST = 60_000  # milliseconds that the readings of a new start take
 SECOND = 1_000  # milliseconds; the readings of the first one may have come at once, so any rise is good
 FRESH = -1.0  # spare time in this second
+UNKNOWN, BEGUN = -2.0, -1.0  # the period of a counter before its first rise, and before its second
 DECAY = 10  # spare time ends so many times as fast as it lasted
 NEAR = 1e-14  # relative; differences of floats are not exact
 SHIFTS = (10, 100, 1_000, 0.1, 0.01, 0.001)
@@ -87,6 +93,8 @@ class Base(Struct, gc=False, array_like=True):
     arrived: int
     meter: int | str | None
     spare: float = FRESH  # milliseconds that rises have not needed
+    still: float = 0.0  # milliseconds since the last rise
+    period: float = UNKNOWN  # milliseconds between two rises
 
     def elapsed(self, now: Moment) -> float:
         """Tell how many milliseconds ago it was; infinite when that is not known."""
@@ -101,20 +109,41 @@ class Base(Struct, gc=False, array_like=True):
             return inf
         return self.value + rule.slope * (max(0, self.spare) + elapsed) + rule.tolerance + NEAR * abs(self.value)
 
-    def rise(self, rule: CounterRule, value: float, now: Moment) -> None:
-        """Move to a higher value."""
+    def move(self, rule: CounterRule, value: float, now: Moment) -> None:
+        """Move to a value that is not lower."""
         elapsed = self.elapsed(now)
         if self.spare == FRESH and elapsed < SECOND:
             self.value = value
             return
         if rule.slope is not None:
-            self.spare = max(0.0, self.spare)
             is_certain = elapsed - (now.arrived - self.arrived) <= DAY  # else the device's clock may be wrong
-            left = self.spare + elapsed - (value - self.value) / rule.slope
-            most = max(min(elapsed, DAY) if is_certain else 0, self.spare - DECAY * elapsed)
-            self.spare = max(0.0, min(left, most))
+            self._spend((value - self.value) / rule.slope, elapsed, min(elapsed, DAY) if is_certain else 0.0)
         self.value, self.arrived = value, now.arrived
         self.at = now.at if now.at >= self.at - DAY else 0
+
+    def _spend(self, needed: float, elapsed: float, certain: float) -> None:
+        """Spend the time that a rise has needed."""
+        usual = DAY if self.period < 0 else self.period
+        left = max(0.0, self.spare) + certain - needed
+        self.spare = max(0.0, min(left, max(certain, usual, self.spare - DECAY * elapsed)))
+        self.still += certain
+        if needed:
+            self.still, self.period = 0.0, _next_period(self.period, self.still, certain)
+
+
+def _after(old: Base | None, new: Base | None) -> Base | None:
+    """Let a new base go on with the period of the old one, because the same device reports it."""
+    if old and new:
+        new.period = max(old.period, new.period)
+        new.spare = max(new.spare, new.period)
+    return new
+
+
+def _next_period(period: float, still: float, elapsed: float) -> float:
+    """Follow the times between rises, slowly, because a counter may stand still for a night."""
+    if period < 0:  # the first rise ends a time whose beginning was not seen
+        return still if period == BEGUN else BEGUN
+    return min(max(still, period / 2), max(2 * period, elapsed))
 
 
 class Start(Struct, gc=False, array_like=True):
@@ -144,23 +173,29 @@ class KeyState(Struct, gc=False, array_like=True):
     start: Start | None = None
     wrong: tuple[Any, ...] | None = None  # those of the last reading that broke a rule
 
-    def count(self, rule: CounterRule, counts: Counts, at: int, arrived: int) -> bool:
+    def count(self, slope: float | None, counts: Counts, at: int, arrived: int) -> bool:
         """Do what `check` does for one counter of most readings, in a tenth of the time; False leaves it to that."""
-        (base,), (value, meter) = self.bases, counts
+        base, (value, meter) = self.bases[0], counts
         if base is None or self.start is not None or meter != base.meter or value is None:
             return False
-        rise = value - base.value
-        if not rise:
-            return True
-        elapsed, by_arrival = at - base.at, arrived - base.arrived
-        if not (rise > 0 and base.at and elapsed >= 0 and by_arrival >= 0 and base.spare >= 0):
+        rise, elapsed, by_arrival = value - base.value, at - base.at, arrived - base.arrived
+        if rise < 0 or elapsed < 0 or by_arrival < 0 or not base.at:
             return False
-        elapsed = max(elapsed, by_arrival)
-        if rule.slope is not None:
-            needed = rise / rule.slope
-            if needed > elapsed or base.spare > elapsed or elapsed > DAY:
+        if slope is not None:
+            elapsed = by_arrival if by_arrival > elapsed else elapsed  # noqa: FURB136 - calls of max() cost too much here
+            spare, usual = base.spare, base.period
+            most = usual if usual > elapsed else elapsed  # noqa: FURB136 - as above
+            if usual < 0 or not 0 <= spare <= most or elapsed > DAY:
                 return False
-            base.spare = min(base.spare + elapsed - needed, elapsed)
+            spare += elapsed - rise / slope
+            if spare < 0:
+                return False
+            base.spare = spare if spare < most else most  # noqa: FURB136 - as above
+            still = base.still + elapsed
+            if rise:
+                base.period = still if usual <= 2 * still <= 4 * usual else _next_period(usual, still, elapsed)
+                still = 0.0
+            base.still = still
         base.value, base.at, base.arrived = value, at, arrived
         return True
 
@@ -182,7 +217,10 @@ class KeyState(Struct, gc=False, array_like=True):
             start = self._continued(rules, counts, now)
             lasted = max(now.at - start.at, now.arrived - start.arrived)
             if start.readings >= max(rules[number].confirm for number in wrong) and lasted >= LEAST:
-                self.bases = [new or old for new, old in zip(start.bases, self.bases, strict=True)]
+                for number in wrong:
+                    self.bases[number] = _after(self.bases[number], start.bases[number])
+                outcomes = [SAME if number in wrong else outcome for number, outcome in enumerate(outcomes)]
+                move(rules, self.bases, outcomes, counts, now)
                 self.start = None
                 return RESET
             self.start = start
@@ -258,8 +296,7 @@ def move(
     for number, (rule, base, outcome) in enumerate(zip(rules, bases, outcomes, strict=True)):
         value, meter = counts[2 * number : 2 * number + 2]
         if outcome is SWAPPED or (base is None and value is not None):
-            bases[number] = Base(value, now.at, now.arrived, meter)
+            bases[number] = _after(base, Base(value, now.at, now.arrived, meter))
         elif base is not None and value is not None:
             base.meter = meter or base.meter
-            if outcome is ROSE:
-                base.rise(rule, value, now)
+            base.move(rule, max(value, base.value), now)

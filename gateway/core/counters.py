@@ -110,14 +110,15 @@ class CounterMonitor:
         Readings up to `until` are passed over.
         """
         wrong: dict[int, DeadLetter] = {}
-        until, only = self.until, self._only
+        until, is_one = self.until, self._only is not None
+        slope = self._only.slope if self._only else None
         for place, (entry, record) in enumerate(zip(entries, made, strict=True)):
             if entry.offset <= until:
                 continue
             reading = entry.reading
-            if only and record.__class__ is Record and record.counts:
+            if is_one and record.__class__ is Record and record.counts:
                 state = self._recent.get(record.key)
-                if state and state.count(only, record.counts, record.timestamp, reading.received_at):
+                if state is not None and state.count(slope, record.counts, record.timestamp, reading.received_at):
                     continue
             if dead_letter := self._check(reading, record if isinstance(record, list) else (record,)):
                 wrong[place] = dead_letter
