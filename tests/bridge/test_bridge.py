@@ -19,6 +19,7 @@ import pytest
 
 from gateway.bridge.bridge import LONGEST_WAIT_SECONDS, Bridge, Rules
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn, Wait
+from gateway.core.counters import CounterMonitor
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.entry import Entry
 from gateway.core.gateway_clock import GatewayClock
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from gateway.core.model import Stream
     from tests.conftest import NewTopic
     from tests.stack.kafka import Kafka
 
 LIMIT = 900_000
 PACING = Pacing()
 READING = record(("key", "string"), ("number", "int"), {"name": "text", "type": "string", "default": ""})
+COUNTING = record(("key", "string"), {"name": "number", "type": "int", "x-counter": {}}, READING["fields"][2])
 # Kafka's protocol error codes: some that librdkafka outlasts, some that end a batch, one that ends the producer.
 PASSING, FINAL, FATAL = (6, 19, 20), (-1, 29), 45
 INVALID_TIMESTAMP = 32
@@ -151,6 +154,7 @@ class Plant:
         file: of the spool; everything goes to it at once.
         with_ids: False when no schema id is known yet.
         sequence: pointer to the number that counts, for all streams.
+        counts: True when the number must not fall.
         pacing: how long the loop waits.
         clock: that dates the readings.
         producer: librdkafka's properties.
@@ -166,6 +170,7 @@ class Plant:
         file: SpoolFile | None = None,
         with_ids: bool = True,
         sequence: str | None = None,
+        counts: bool = False,
         pacing: Pacing = PACING,
         clock: GatewayClock | None = None,
         **producer: Any,
@@ -182,7 +187,11 @@ class Plant:
         monitors = {name: SequenceMonitor(counter, None, is_numbered=True) for name, counter in counters.items()}
         retained = RetainedMessages("once")
         clock = clock or GatewayClock()
-        rules = Rules(topics, LIMIT, retained, monitors, pacing, ignored=IGNORED, clock=clock)
+        self._schema = COUNTING if counts else READING
+        monitored = {
+            name: CounterMonitor(self._stream(name), self.ledger.books[name].counters) for name in streams if counts
+        }
+        rules = Rules(topics, LIMIT, retained, monitors, pacing, ignored=IGNORED, clock=clock, counters=monitored)
         self.bridge = Bridge(sources, self.spool, self.sink, self.ledger, rules)
         self._streams = streams
         self._sequence = sequence
@@ -192,8 +201,11 @@ class Plant:
     def find_ids(self) -> None:
         """Give each stream its transform, as the service does when it has the schema id."""
         for name in self._streams:
-            made = replace(stream(name, READING, address=f"lab/{name}", keys=("/key",)), sequence=self._sequence)
+            made = replace(self._stream(name), sequence=self._sequence)
             self.bridge.new_transforms.put((name, Transform(made, 1, LIMIT)))
+
+    def _stream(self, name: str) -> Stream:
+        return stream(name, self._schema, address=f"lab/{name}", keys=("/key",))
 
     def turn_until(self, condition: Callable[[], object], what: str, seconds: float = 40) -> None:
         """Turn the loop until a condition holds; acknowledgements are looked at in each turn."""
@@ -1007,6 +1019,36 @@ def test_turn_balances_the_books_through_random_faults(
     booked = sum((books.dead_lettered for books in plant.ledger.books.values()), Counter[Reason]())
     assert booked == dead_letters
     assert plant.ledger.totals()["dropped"] == 0
+
+
+def test_turn_quarantines_each_reading_once_whatever_happens_to_it(
+    cluster: MockCluster, plants: Callable[..., Plant], tmp_path: Path
+) -> None:
+    """Good ones and ones that fell, refused again and again, out of memory and back: all keep their verdict."""
+    chance = random.Random(1)
+    with SpoolFile(tmp_path / "spool.db") as file:
+        plant = plants(cluster.bootstrap, ["one"], "dead", max_in_flight=1, memory=40_000, file=file, counts=True)
+        rising: list[int] = []
+        fallen: list[int] = []
+        for number in range(1, 801):
+            is_wrong = number > 10 and chance.random() < 0.3
+            (fallen if is_wrong else rising).append(number - 10 if is_wrong else number)
+            plant.source.publish("one", payload(number - 10 if is_wrong else number))
+            if chance.random() < 0.05:
+                plant.bridge.run_once()
+            if number in {50, 400}:
+                cluster.push_errors(PRODUCE, [chance.choice(FINAL) for _ in range(3)])
+        plant.bridge.run_once()
+        lanes = plant.bridge.all_lanes()
+        deadline = time.monotonic() + 90
+        while any(lane.held or lane.has_backlog for lane in lanes):
+            assert time.monotonic() < deadline, plant.ledger.totals()
+            plant.bridge.run_once()
+        assert numbers_there(cluster.bootstrap, "one")["k"] == rising
+        dead = records(cluster.bootstrap, "dead", record_count(cluster.bootstrap, "dead"))
+        assert {json.loads(one.value or b"")["number"] for one in dead} == set(fallen)
+        assert plant.figures("one") == (len(rising), {Reason.FELL: len(fallen)}, {})
+        assert plant.ledger.books["one"].counters["fell"] == len(fallen)
 
 
 @pytest.mark.parametrize("seed", range(2))
