@@ -11,6 +11,7 @@ import typer
 from gateway.cli.options import Commands, ConfigOption, FormatOption, exit_codes, open_installation
 from gateway.core.reading import Reason
 from gateway.errors import ExitCode
+from gateway.text import with_config
 
 if TYPE_CHECKING:
     from gateway.installation import Installation
@@ -87,7 +88,7 @@ def explain(place: PlaceArgument, config: ConfigOption, *, topic: TopicOption = 
     installation = open_installation(config)
     dead_letter = _find(installation, place, topic)
     verdict = revalidator_of(installation)(dead_letter)
-    typer.echo(explanation.explain(installation.contract, dead_letter, verdict))
+    typer.echo(with_config(explanation.explain(installation.contract, dead_letter, verdict), config))
 
 
 @dlq.command()

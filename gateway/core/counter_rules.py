@@ -35,6 +35,7 @@ class CounterRule(NamedTuple):
     tolerance: float
     confirm: int
     meter: Path | None  # the names of the field that has the meter's number
+    meters: tuple[Path, ...] = ()  # where that is in the JSON, tried in order
 
 
 def counter_rules(record: AvroType) -> tuple[CounterRule, ...]:
@@ -80,7 +81,8 @@ def field_reading(record: AvroType, path: Path) -> tuple[Path, Field] | None:
 def _rule(record: AvroType, names: Path, paths: tuple[Path, ...], field: Field) -> CounterRule:
     stated = field.attributes[COUNTER]
     most, per = stated.get("most"), stated.get("per", PER)
-    meter = field_reading(record, path_of(stated["of"])) if "of" in stated else None
+    of = path_of(stated["of"]) if "of" in stated else ()
+    meter = field_reading(record, of) if of else None
     return CounterRule(
         names,
         paths,
@@ -89,4 +91,5 @@ def _rule(record: AvroType, names: Path, paths: tuple[Path, ...], field: Field) 
         stated.get("tolerance", 0),
         stated.get("confirm", CONFIRM),
         meter[0] if meter else None,
+        (meter[1].paths if len(meter[0]) == 1 else (of,)) if meter else (),
     )

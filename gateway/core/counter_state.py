@@ -16,7 +16,8 @@ to compare.
 The part of that time that a rise has not needed is spare, and left for the next ones, as far as
 
     the counter's period    a gas meter repeats its value for an hour, and then rises by the consumption of that hour;
-                            the period is that between two rises, and follows them slowly, by a factor of two
+                            the period is that between two rises, and follows them slowly, by a factor of two;
+                            before the first rise it may be an hour, if the value repeats
     the last gap            after an outage all that the broker kept comes at once; this ends ten times as fast as the
                             gap lasted
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from gateway.core.counter_rules import CounterRule
     from gateway.core.reading import Counts
 
-DAY = 86_400_000  # milliseconds
+HOUR, DAY = 3_600_000, 86_400_000  # milliseconds
 LEAST = 60_000  # milliseconds that the readings of a new start take
 SECOND = 1_000  # milliseconds; the readings of the first one may have come at once, so any rise is good
 FRESH = -1.0  # spare time in this second
@@ -127,6 +128,8 @@ class Base(Struct, gc=False, array_like=True):
         left = max(0.0, self.spare) + certain - needed
         self.spare = max(0.0, min(left, max(certain, usual, self.spare - DECAY * elapsed)))
         self.still += certain
+        if self.period == UNKNOWN:  # a value that repeats may be older than its first reading
+            self.spare = min(self.spare, self.still) if needed else max(self.spare, HOUR)
         if needed:
             self.still, self.period = 0.0, _next_period(self.period, self.still, certain)
 

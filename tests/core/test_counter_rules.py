@@ -16,7 +16,7 @@ def rules(*fields: dict[str, Any]) -> Any:
 
 def test_counter_rules_have_defaults_for_all_that_is_not_stated() -> None:
     (rule,) = rules({"name": "v", "type": "long", "x-counter": {}}, {"name": "w", "type": "long"})
-    assert rule == (("v",), (("v",),), None, "", 0, 5, None)
+    assert rule == (("v",), (("v",),), None, "", 0, 5, None, ())
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,16 @@ def test_counter_rules_find_the_field_of_the_meter_by_any_of_its_sources() -> No
     counter = {"of": "$message.payload#/0.0.1/value", "tolerance": 0.1, "confirm": 3}
     source = {"location": ["$message.payload#/a", "$message.payload#/b/c"], "factor": 1000}
     (rule,) = rules(number, {"name": "v", "type": "double", "x-source": source, "x-counter": counter})
-    assert rule == (("v",), (("a",), ("b", "c")), None, "", 0.1, 3, ("meter",))
+    assert rule == (
+        ("v",),
+        (("a",), ("b", "c")),
+        None,
+        "",
+        0.1,
+        3,
+        ("meter",),
+        (("0-0:96.1.0", "value"), ("0.0.1", "value")),
+    )
 
 
 def test_counter_rules_look_into_records_once_and_not_into_arrays() -> None:

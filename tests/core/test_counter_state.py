@@ -105,6 +105,12 @@ def test_check_counts_the_time_since_the_value_was_first_seen() -> None:
     assert gas.come(118) == "j"
 
 
+def test_check_takes_the_first_rise_of_a_value_that_repeats() -> None:
+    """It may have been the meter's for an hour already."""
+    assert Meter({"most": 6, "per": "1h"}).come(100.0, 100.0, 104.0, 104.0, 108.0) == "....j"
+    assert Meter({"most": 6, "per": "1h"}).come(100.0, 104.0) == ".j"
+
+
 @pytest.mark.parametrize("has_clock", [True, False])
 def test_check_allows_what_a_gap_of_days_allows(*, has_clock: bool) -> None:
     meter = Meter(WH, has_clock=has_clock)

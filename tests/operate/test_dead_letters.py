@@ -523,6 +523,20 @@ def test_explain_names_the_nearest_of_several_messages() -> None:
         assert [each for each in expected if each not in text] == [], text
 
 
+def test_explain_says_how_a_quarantined_reading_is_released() -> None:
+    """It fits the contract, because only a running gateway compares counters."""
+    schema = record(("id", "string"), {"name": "total", "type": "long", "x-counter": {}})
+    meters = made_contract(made_stream("meters", schema, address="m/{id}", keys=("/id",)))
+    reading = Reading("meters", b"m/a", b'{"id":"a","total":3}', 5)
+    one = replace(
+        stored(), reading=reading, reason="fell", pointer="/total", detail="3 after 9: a counter does not fall"
+    )
+    text = explain(meters, one, Revalidator(meters, 1_000)(one))
+    assert "then: fell at /total: 3 after 9: a counter does not fall (meters)" in text
+    assert "now: fits (meters); its record goes to meters with key a" in text
+    assert "if it is right: gateway dlq replay -c FILE --reason fell; its counters are not compared" in text
+
+
 def test_revalidator_has_no_verdict_on_a_message_that_is_ignored_now() -> None:
     made = made_stream("t", record(("id", "string")), address="t", keys=("/id",))
     ignored = {"type": "object", "required": ["a"], "properties": {"a": {}}}

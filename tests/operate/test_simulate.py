@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
+from gateway.core.counters import CounterMonitor
+from gateway.core.entry import Entry
 from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA
 from gateway.core.reading import DeadLetter, IgnoredReading, Reading, Record
 from gateway.core.stream_transform import transform_of
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping
 
+    from gateway.core.counters import CounterFigure
     from gateway.core.model import Contract, Stream
     from gateway.operate.simulate.breakage import Defect
     from tests.conftest import FreePort, StartMosquitto
@@ -392,6 +395,30 @@ def test_simulator_counts_energy_upwards() -> None:
             levels[value["0-0:96.1.0"]["value"]].append(value["1-0:1.8.0"]["value"])
     assert len(levels) > 5
     assert all(level == sorted(level) and level[0] < level[-1] for level in levels.values())
+
+
+def test_simulator_lets_counters_rise_as_their_rules_say() -> None:
+    """A gateway that compares them quarantines nothing, and sees no meter replaced."""
+    total = {"name": "total", "type": "long", "x-source": {"location": "$message.payload#/kwh", "factor": 1000},
+             "x-counter": {"most": 36_000, "of": "$message.payload#/number"}}  # fmt: skip
+    plain = {"name": "plain", "type": "double", "x-counter": {"most": 5, "per": "1m"}}
+    schema = record(("id", "string"), ("number", "string"), total, plain)
+    examples = [
+        {"id": "a", "number": "A1", "kwh": 7, "plain": 0.25},
+        {"id": "b", "number": "B1", "kwh": 9, "plain": 3.5},
+    ]
+    meters = stream("meters", schema, address="m/{id}", keys=("/id",), locations={"id": "/id"}, examples=examples)
+    now = [1_767_592_800.0]
+    simulator = Simulator(contract(meters), seed=1, clock=lambda: now[0])
+    figures: Counter[CounterFigure] = Counter()
+    monitor, transform = CounterMonitor(meters, figures), transform_of(meters, [1], 900_000)
+    for offset, sent in enumerate(islice(simulator, 2_000)):
+        now[0] += 0.5
+        reading = Reading("meters", sent.topic.encode(), sent.payload, int(now[0] * 1_000))
+        results = transform.transform_all([reading])
+        assert not results.dead_letters
+        assert not monitor.check([Entry(reading, None, 0, offset)], results.records)
+    assert not figures.total()
 
 
 def test_simulator_tells_the_time_of_its_clock() -> None:

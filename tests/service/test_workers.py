@@ -263,6 +263,18 @@ def test_check_tells_that_shared_streams_are_not_watched(tmp_path: Path) -> None
     assert not list(examine(watched, settings(tmp_path, workers={"count": 2})))
 
 
+def test_check_refuses_to_share_counters(tmp_path: Path) -> None:
+    """No worker would know the last value of a key."""
+    schema = record(("key", "string"), {"name": "total", "type": "long", "x-counter": {}})
+    counting = contract(stream("meters", schema, address="m", keys=("/key",)))
+    found = examine(counting, settings(tmp_path, workers={"count": 2, "split": "shared"}))
+    (refused,) = [finding for finding in found if finding.severity == "error"]
+    assert (
+        refused.message == "x-counter of meters needs all readings of a key, but each worker receives a part of them."
+    )
+    assert (refused.path, refused.fix) == ("workers.split", "Set split to streams.")
+
+
 def test_check_refuses_to_share_the_lines_of_telegrams(tmp_path: Path) -> None:
     """No worker would have a whole one."""
     of_lines = contract(*(replace(one, content="telegram", lines="text") for one in FIVE.streams.values()))

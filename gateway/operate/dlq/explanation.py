@@ -19,6 +19,7 @@ from gateway.core.codec.keywords import ENCODINGS, TESTS
 from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
+from gateway.core.counters import QUARANTINED
 from gateway.core.message_choice import MessageChoice
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.record_path import RecordPath, is_around
@@ -62,6 +63,7 @@ def explain(contract: Contract, dead_letter: StoredDeadLetter, verdict: Verdict)
         f"MQTT topic {cut(dead_letter.reading.topic)}, received {iso(dead_letter.reading.received_at)}",
         f"then: {_problem(dead_letter)} ({dead_letter.reading.stream})",
         *_now(contract, verdict, dead_letter.reading.payload),
+        *_release(dead_letter, verdict),
     ]
     return "\n".join(map(printable, lines))
 
@@ -80,6 +82,13 @@ def _now(contract: Contract, verdict: Verdict, payload: bytes) -> list[str]:
         return [now, *name, *advice((message and message.stream) or stream, verdict.dead_letter, payload)]
     addresses = ", ".join(stream.address.text for stream in contract.streams.values())
     return [now, f"what would fit: a topic of {addresses}"]
+
+
+def _release(dead_letter: StoredDeadLetter, verdict: Verdict) -> list[str]:
+    """Say how a reading is sent that is quarantined because of a counter, which only a running gateway compares."""
+    if dead_letter.reason not in QUARANTINED or not isinstance(verdict, Fits):
+        return []
+    return [f"if it is right: gateway dlq replay -c FILE --reason {dead_letter.reason}; its counters are not compared"]
 
 
 def nearest_message(stream: Stream, payload: bytes) -> Message | None:

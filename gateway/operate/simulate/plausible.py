@@ -1,8 +1,8 @@
 """Avro schema and examples -> JSON samples that a device could have sent.
 
 The schema defines which values are valid; the examples show what they look like. A value of an example is varied:
-numbers stay near it, texts are taken from all examples, counters increase, timestamps show the current time. A field
-without an example is made from its type, so every stream of a contract can be simulated.
+numbers stay near it, texts are taken from all examples, counters rise as `x-counter` allows, timestamps show the
+current time. A field without an example is made from its type, so every stream of a contract can be simulated.
 
 A sample comes with its field places: where its values are and which schema applies there. `breakage.py` needs them to
 make a sample invalid for certain.
@@ -16,7 +16,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
+from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import ABSENT
 from gateway.core.codec.payload_schema import rules_of
+from gateway.core.counter_rules import counter_rules
 from gateway.operate.simulate.limits import ATTEMPTS, ENCODERS, Limits
 from gateway.operate.simulate.written import Form, decimals, fitting
 
@@ -88,6 +90,7 @@ class Device:
     fixed: dict[Path, Any]  # values that identify this device; ABSENT for a member that it never sends
     habits: dict[Path, bool] = field(default_factory=dict)  # whether it sends an optional member
     levels: dict[Path, float] = field(default_factory=dict)  # the number from which the next one is made
+    risen_at: dict[Path, float] = field(default_factory=dict)  # when its counters were read, seconds since 1970
     extras: list[str] | None = None  # members that it sends for a field that collects them
 
 
@@ -160,6 +163,9 @@ class Plausible:
         self._root = record
         self._schema = schema
         self._uptimes = uptimes  # places of the seconds since a device started
+        rules = counter_rules(record)
+        self._counters = {path: rule.slope for rule in rules for path in rule.paths}
+        self._meters = {path for rule in rules for path in rule.meters}
         self._known_limits: dict[Path, Limits] = {}
         self._orders: dict[AvroType, list[Field]] = {}
         self._forms: dict[Field, Form | None] = {}
@@ -366,6 +372,8 @@ class Plausible:
         return (make or self._makers[avro_type.kind])(slot, avro_type)
 
     def _text(self, slot: _Slot, _type: AvroType) -> str:
+        if slot.path in self._meters:
+            return nth(str(slot.name if slot.hint is ABSENT else slot.hint), slot.device.number)
         values = [slot.hint, *(value_at(example, slot.path) for example in self._examples)]
         if texts := [text for text in values if isinstance(text, str)]:
             return self._random.choice(texts)
@@ -383,6 +391,8 @@ class Plausible:
         if is_clock and (hint is None or int(hint) in _EPOCH_SECONDS or int(hint) // 1000 in _EPOCH_SECONDS):
             is_millis = hint is not None and int(hint) not in _EPOCH_SECONDS
             number: float = int(self._now * (1000 if is_millis else 1))
+        elif slot.path in self._counters:
+            number = self._risen(slot, hint)
         elif is_clock or _COUNTER.search(slot.name) or any(map(_COUNTER.search, slot.path)):
             number = self._counted(slot, hint, 1.0 if is_clock else 5.0)
         else:
@@ -395,6 +405,16 @@ class Plausible:
         level = levels.get(slot.path, start) + self._random.uniform(0, step)
         levels[slot.path] = level
         return round(level, decimals(hint))
+
+    def _risen(self, slot: _Slot, hint: float | None) -> float:
+        """Let a counter rise by half of what its rule allows since the last sample, at most, and never show more."""
+        slope, levels, risen_at = self._counters[slot.path], slot.device.levels, slot.device.risen_at
+        start = self._random.randint(0, 10_000) if hint is None else hint * (1 + 0.1 * slot.device.number)
+        allowed = 5.0 if slope is None else 500 * slope * (self._now - risen_at.get(slot.path, self._now))
+        level = levels[slot.path] = levels.get(slot.path, start) + self._random.uniform(0, allowed)
+        risen_at[slot.path] = self._now
+        unit = 10 ** decimals(hint)
+        return float(floor(level * unit) / unit)
 
     def _near(self, slot: _Slot, hint: float | None) -> float:
         start = round(self._random.uniform(10, 99), 1) if hint is None else hint
@@ -424,6 +444,8 @@ class Plausible:
     def _decimal(self, slot: _Slot, avro_type: AvroType) -> Decimal:
         scale, digits = avro_type.scale, avro_type.precision or 1
         unscaled = self._random.randrange(10 ** min(digits, scale + 3))
+        if slot.path in self._counters:
+            return Decimal(str(self._risen(slot, slot.number))).quantize(Decimal(1).scaleb(-scale), ROUND_FLOOR)
         if slot.number is not None:
             limit = 10**digits - 1
             unscaled = max(-limit, min(limit, int(self._near(slot, slot.number) * 10**scale)))
