@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EQUAL = 0.99  # share of the messages in which a member equals a level of the topic
 MOST = 0.5  # share of the topics in which it does, so that the others are at fault
+MAX_NAME = 60  # characters
 KINDS = ("model", "type", "kind", "method", "event", "name")  # members that may name the kind of a message
 
 Pointer = tuple[str, ...]
@@ -114,10 +115,10 @@ class Names:
 
     def new(self, name: str) -> str:
         """Give the name, with a number if it is in use."""
-        number, one = 1, name
+        number, one = 1, name[:MAX_NAME].strip("_")
         while one in self._used:
             number += 1
-            one = f"{name}{number}" if not name[-1:].isdigit() else f"{name}_{number}"
+            one = f"{name[:MAX_NAME]}_{number}" if name[-1:].isdigit() else f"{name[:MAX_NAME]}{number}"
         self._used.add(one)
         return one
 

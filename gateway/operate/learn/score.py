@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.reading import DeadLetter, IgnoredReading, Record
 from gateway.core.stream_transform import transform_of
@@ -100,5 +100,12 @@ class Examples:
         if len(message.examples) >= self._most or (is_tied and reading.topic.decode() != stream.topics[0].name):
             return
         parsed = parse(reading.payload)
-        if not isinstance(parsed, Unread) and parsed.value not in message.examples:
-            message.examples.append(parsed.value)
+        if isinstance(parsed, Unread) or parsed.value in message.examples or _has_empty_name(parsed.value):
+            return
+        message.examples.append(parsed.value)
+
+
+def _has_empty_name(value: Any) -> bool:
+    """Tell whether a member has an empty name, which a contract in YAML does not take."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (isinstance(value, dict) and "" in value) or any(map(_has_empty_name, inner))
