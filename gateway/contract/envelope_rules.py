@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.contract.payload_place import describes
 from gateway.contract.records import EXAMPLE, RECORDS
 from gateway.core.codec.validation_error import pointer, tokens
-from gateway.core.message_schema import describes, keywords, schema_at, unread_around
+from gateway.core.message_schema import keywords, schema_at, unread_around
 from gateway.core.record_path import PARAMETER, common, envelope_path, is_around, reads, unread_after
 from gateway.documents.spelling import nearest
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract import records, schema
 from gateway.contract.document import ReferenceFault, TooLargeError, quoted
+from gateway.contract.payload_place import describes
 from gateway.core.codec.validation_error import tokens
-from gateway.core.message_schema import describes, keywords, schema_at, unknown_around
+from gateway.core.message_schema import keywords, schema_at, unknown_around
 from gateway.core.record_path import EACH_ITEM, is_around
 
 if TYPE_CHECKING:

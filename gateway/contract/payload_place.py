@@ -1,4 +1,4 @@
-"""Which field of a record reads a place of the payload.
+"""Which field of a record reads a place of the payload, and whether the JSON Schema of the message describes it.
 
 Fields with `x-source` are elsewhere in the payload than in the record, so the schema is searched by the sources of its
 fields, not by their names.
@@ -6,8 +6,10 @@ fields, not by their names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.core.codec.keywords import listed, properties_of
+from gateway.core.codec.pattern import Pattern, UnsupportedPatternError
 from gateway.core.record_path import is_around
 
 if TYPE_CHECKING:
@@ -48,3 +50,30 @@ def read_below(record: AvroType, path: Path) -> list[str]:
     """The members below a place that the fields of one record read."""
     reads = [read for field in record.fields for read in field.paths if not is_around(read)]
     return list(dict.fromkeys(read[len(path)] for read in reads if len(read) > len(path) and read[: len(path)] == path))
+
+
+def describes(described: Any, keys: tuple[str, ...]) -> bool:
+    """Tell whether a JSON Schema, references written out, describes the place to which the keys lead."""
+    if not isinstance(described, dict):
+        return described is True
+    if not keys:
+        return True
+    options = [option for key in ("allOf", "anyOf", "oneOf") for option in listed(described.get(key))]
+    inner = [one for one in _of_member(described, keys[0]) if describes(one, keys[1:])]
+    return bool(inner) or any(describes(option, keys) for option in options)
+
+
+def _of_member(described: dict[str, Any], key: str) -> list[Any]:
+    """The schemas of a member: its own, those of matching patterns, or the one for all other members."""
+    properties, patterns = properties_of(described), described.get("patternProperties")
+    if key in properties:
+        return [properties[key]]
+    known = patterns.items() if isinstance(patterns, dict) else ()
+    return [one for pattern, one in known if _matches(pattern, key)] or [described.get("additionalProperties", False)]
+
+
+def _matches(pattern: str, key: str) -> bool:
+    try:
+        return Pattern(pattern).matches(key)
+    except UnsupportedPatternError as error:
+        return not error.is_broken  # which is reported as a violation of the specification

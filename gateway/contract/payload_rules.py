@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract import pointers
+from gateway.contract.payload_place import describes
 from gateway.contract.schema import WHOLE
 from gateway.contract.source_advice import OF_A_METER
 from gateway.core.avro_schema import LOCATION, PAYLOAD, SOURCE
@@ -13,7 +14,6 @@ from gateway.core.codec.telegram import IDENTIFICATION, MEMBERS
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
 from gateway.core.codec.value_reader import DECODED
-from gateway.core.message_schema import describes
 from gateway.core.model import Parameter
 from gateway.core.record_path import PARAMETER, is_around
 

@@ -7,11 +7,10 @@ and what no record reads. What the path to the records demands anyway is left ou
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.keywords import TESTS, listed, one_or_more, properties_of
+from gateway.core.codec.keywords import TESTS, one_or_more, properties_of
 from gateway.core.codec.payload_schema import Rules
 from gateway.core.codec.unread import is_open, unread
 from gateway.core.record_path import common, envelope_path, reads
@@ -155,32 +154,3 @@ class _Rest:
 
 def _own_tests(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key in TESTS and key != "type"}
-
-
-def describes(described: Any, keys: tuple[str, ...]) -> bool:
-    """Whether a JSON Schema, references written out, describes the place in the payload that the keys lead to."""
-    if not isinstance(described, dict):
-        return described is True
-    if not keys:
-        return True
-    options = [option for key in ("allOf", "anyOf", "oneOf") for option in listed(described.get(key))]
-    inner = [one for one in _inner(described, keys[0]) if describes(one, keys[1:])]
-    return bool(inner) or any(describes(option, keys) for option in options)
-
-
-def _inner(described: dict[str, Any], key: str) -> list[Any]:
-    """The schemas of a member: its own, those of matching patterns, or the one for all other members."""
-    properties, patterns = properties_of(described), described.get("patternProperties")
-    if key in properties:
-        return [properties[key]]
-    matching = (
-        [one for pattern, one in patterns.items() if _matches(pattern, key)] if isinstance(patterns, dict) else []
-    )
-    return matching or [described.get("additionalProperties", False)]
-
-
-def _matches(pattern: str, key: str) -> bool:
-    try:
-        return re.search(pattern, key) is not None
-    except re.error:  # reported as a violation of the specification
-        return False

@@ -16,7 +16,6 @@ from gateway.core.codec.conversion import Conversion
 from gateway.core.codec.json_text import parse
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.message_schema import (
-    describes,
     rules_around,
     schema_at,
     schema_of_record,
@@ -86,12 +85,10 @@ def test_unknown_around_is_that_of_the_outermost_schema() -> None:
     assert [unknown_around(one) for one in (None, {}, {"additionalProperties": True})] == ["reject", "reject", "ignore"]
 
 
-def test_schema_at_and_describes_follow_the_path() -> None:
+def test_schema_at_follows_the_path() -> None:
     assert schema_at(WHOLE, STEPS) == ONE
     assert schema_at(WHOLE, STEPS, ("v",)) == ONE["properties"]["v"]
     assert schema_at(WHOLE, EACH_ITEM) is None
-    assert describes(WHOLE, ("values",))
-    assert not describes(WHOLE, ("valus",))
     assert without_records(WHOLE, STEPS)["properties"]["values"] == {"type": "array", "maxItems": 2, "items": {}}
 
 
