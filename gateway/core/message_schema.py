@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.keywords import TESTS, one_or_more, properties_of
-from gateway.core.codec.payload_schema import Rules
+from gateway.core.codec.payload_schema import Place, Reader
 from gateway.core.codec.unread import is_open, unread
 from gateway.core.record_path import common, envelope_path, reads
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.codec.conversion import Unknown
+    from gateway.core.codec.payload_schema import Rules
     from gateway.core.codec.unread import Unread
     from gateway.core.record_path import Step
 
@@ -76,8 +77,7 @@ def schema_of_record(schema: Any, around: Any, steps: Sequence[Step], record: Av
 
 def rules_around(schema: Any, steps: Sequence[Step], record: AvroType) -> Rules | None:
     """Make the rules of a message beyond those of its records; None when there are none."""
-    rest = _Rest(steps, record).of(schema, 0)
-    return Rules(rest) if rest else None
+    return Reader().rules(_Rest(steps, record).of(schema, 0), Place())
 
 
 def only_counts(rules: Rules) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,39 @@ def test_choice_leaves_the_message_whose_demands_a_payload_meets(name: str, payl
     if expected:
         assert remaining == expected
         assert chosen in {1 << expected[0], None}
+
+
+NAMES_LISTS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2)
+MEMBER = st.sampled_from([False, True, {}, NUMBER, {"type": "object"}, {"const": 1}, {"enum": ["x", None]}])
+OBJECTS = st.fixed_dictionaries({"properties": st.dictionaries(st.sampled_from("abc"), MEMBER)}, optional={
+    "type": st.just("object"), "required": NAMES_LISTS, "additionalProperties": st.booleans(),
+    "anyOf": st.lists(st.fixed_dictionaries({"required": NAMES_LISTS}), min_size=1, max_size=3),
+})  # fmt: skip
+SCHEMAS = st.recursive(OBJECTS, lambda inner: st.builds(
+    lambda outer, name, below: {**outer, "properties": {**outer["properties"], name: below}},
+    OBJECTS, st.sampled_from("abc"), inner,
+), max_leaves=2)  # fmt: skip
+SENT: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from([0, 1, None, "x", [], {}]),
+    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner),
+    max_leaves=6,
+)
+
+
+@given(one=SCHEMAS, other=SCHEMAS, payload=SENT)
+def test_demands_are_met_by_what_is_valid_and_no_payload_suits_two_that_are_told_apart(
+    one: Any, other: Any, payload: Any
+) -> None:
+    """The library's verdict is the oracle; of two messages that are told apart, the choice finds the valid one."""
+    fits = [jsonschema.Draft7Validator(each).is_valid(payload) for each in (one, other)]
+    demands = [demands_of(each, None) for each in (one, other)]
+    assert [fit for fit, each in zip(fits, demands, strict=True) if each.failed(payload)] in ([], [False], [False] * 2)
+    if telling(*demands):
+        assert not all(fits)
+        choice = MessageChoice(demands)
+        if any(fits):
+            assert choice.remaining(payload) == [fits.index(True)]
+            assert choice.compiled()(payload) == 1 << fits.index(True)
 
 
 @pytest.mark.parametrize(

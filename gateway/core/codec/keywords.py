@@ -55,6 +55,14 @@ class Test(NamedTuple):
     is_too_long: Passes = lambda _value: False  # tells which values are not tested, and fail
     limit: str = ""  # what they are longer than
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether another test demands the same."""
+        same = (self.keyword, canonical(self.argument))
+        return isinstance(other, Test) and same == (other.keyword, canonical(other.argument))
+
+    def __hash__(self) -> int:
+        return hash((self.keyword, canonical(self.argument)))
+
     def error(self, value: Any) -> ValidationError | None:
         """Give the error for a value that fails, else None."""
         if (self.kinds and type(value) not in self.kinds) or self.passes(value):

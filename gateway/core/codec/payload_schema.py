@@ -9,7 +9,7 @@ Text with a `contentEncoding` is decoded where an Avro type of bytes takes it; e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,12 @@ from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from gateway.core.avro_schema import AvroType, Field, Path
     from gateway.core.codec.conversion import Conversion
     from gateway.core.codec.keywords import Decode
 
-DECODE = "$decode"  # in a schema that was reduced: the `contentEncoding` of text that is decoded
 _TYPES = {
     "null": {"null"}, "boolean": {"boolean"}, "integer": {"integer"}, "number": {"integer", "number"},
     "string": {"text"}, "array": {"array"}, "object": {"object"},
@@ -37,36 +36,26 @@ UNENFORCED = frozenset({
     "prefixItems", "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
 })  # fmt: skip
 SIZES = ("Length", "Items", "Properties")
-OF_OBJECTS = frozenset({"additionalProperties", "properties", "required"})
 ENFORCED = frozenset({*TESTS, "additionalProperties", "allOf", "items", "properties", "required"})
 
 
+@dataclass(slots=True)
 class Rules:
-    """The tests of one place of the payload, and those below it.
+    """The tests of one place of the payload, and those below it."""
 
-    Attributes:
-        tests: of the value itself.
-        required: the members that an object must have.
-        members: the rules of members by name; of those whose names are in `named` but not here there is none.
-        named: names of all members that are described.
-        others: the rules of all other members; `NO_MEMBER` when there must be none.
-        items: the rules of each item of an array.
-        decode: makes bytes of a text; None to leave it.
-        also: further rules of the same value.
-    """
+    tests: list[Test] = field(default_factory=list)  # of the value itself
+    required: list[str] = field(default_factory=list)  # the members that an object must have
+    members: dict[str, Rules] = field(default_factory=dict)  # of members by name
+    named: frozenset[str] = frozenset()  # all members that are described, with rules or without
+    others: Rules | None = None  # of all members that are not named; `NO_MEMBER` when there must be none
+    items: Rules | None = None  # of each item of an array
+    decode: Decode | None = None  # makes bytes of a text; None to leave it
+    also: list[Rules] = field(default_factory=list)  # further rules of the same value
 
-    def __init__(self, schema: Any) -> None:
-        schema = schema if isinstance(schema, dict) else {}
-        self.tests = [test for key, value in schema.items() if key in TESTS and (test := TESTS[key](key, value))]
-        self.required: tuple[str, ...] = tuple(schema.get("required", ()))
-        properties = schema.get("properties", {})
-        self.named = frozenset(properties)
-        self.members = {name: rules for name, below in properties.items() if (rules := _rules(below))}
-        others = schema.get("additionalProperties")
-        self.others = NO_MEMBER if others is False else _rules(others)
-        self.items = _rules(schema.get("items"))
-        self.decode: Decode | None = ENCODINGS[schema[DECODE]] if DECODE in schema else None
-        self.also = [rules for each in schema.get("allOf", ()) if (rules := _rules(each))]
+    @property
+    def of_objects(self) -> bool:
+        """True when the rules are about the members of an object at most."""
+        return not (self.tests or self.items or self.decode or self.also)
 
     @property
     def below(self) -> list[Rules]:
@@ -139,25 +128,12 @@ def _first(places: Iterable[tuple[str, Rules, Any]]) -> ValidationError | None:
     return None
 
 
-def _rules(schema: Any) -> Rules | None:
-    """Make rules; None for a schema that demands nothing."""
-    if schema is False:
-        return _FORBIDDEN
-    return Rules(schema) if isinstance(schema, dict) and schema else None
+_FORBIDDEN = Rules([FORBIDDEN])
+NO_MEMBER = Rules([FORBIDDEN._replace(reason=Reason.EXTRA_FIELD, clause="is the value of a member that the schema does "
+                                      "not allow (additionalProperties)")])  # fmt: skip
 
 
-def _always(test: Test) -> Rules:
-    rules = Rules({})
-    rules.tests.append(test)
-    return rules
-
-
-_FORBIDDEN = _always(FORBIDDEN)
-NO_MEMBER = _always(FORBIDDEN._replace(reason=Reason.EXTRA_FIELD, clause="is the value of a member that the schema "
-                                        "does not allow (additionalProperties)"))  # fmt: skip
-
-
-# --- reducing ----------------------------------------------------------------------------------------------------
+# --- what the codec demands anyway -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -185,8 +161,8 @@ class Place:
         """The fields that read a member, by its name, with the rest of their paths."""
         fields = [(path, field) for each in self.types for field in each.fields for path in field.paths if path]
         reads: dict[str, list[tuple[Path, Field]]] = {}
-        for path, field in [*self.parts, *fields]:
-            reads.setdefault(path[0], []).append((path[1:], field))
+        for path, one in [*self.parts, *fields]:
+            reads.setdefault(path[0], []).append((path[1:], one))
         return reads
 
     def names(self) -> set[str]:
@@ -229,61 +205,66 @@ class Place:
         return bool(reads or self.parts) and is_read
 
 
-class _Reducer:
-    """Leaves out of a schema what the codec demands anyway."""
+class Reader:
+    """Reads the rules of schemas, without what the codec demands anyway.
 
-    def __init__(self, conversion: Conversion) -> None:
-        self._rejects = conversion.unread is REFUSED
-        self._tied = {tokens(pointer) for pointer in conversion.parameters if pointer}
+    Args:
+        rejects: a payload may have no member that its record does not read.
+        tied: members that the topic fills in.
+    """
 
-    def reduced(self, schema: Any, place: Place, path: Path | None = ()) -> Any:
-        """Reduce the schema of a place; `path` leads there, None where no parameter of the address can."""
+    def __init__(self, *, rejects: bool = False, tied: Collection[Path] = ()) -> None:
+        self._rejects = rejects
+        self._tied = tied
+
+    def rules(self, schema: Any, place: Place, path: Path | None = ()) -> Rules | None:
+        """Read the rules of a place, if any; `path` leads there, None where no parameter of the address can."""
         if not isinstance(schema, dict):
-            return False if schema is False else {}
+            return _FORBIDDEN if schema is False else None
         kept = {key: value for key, value in schema.items() if key in TESTS}
         kinds = place.kinds
         if kinds is not None and kinds <= _allowed(schema.get("type")):
             kept.pop("type", None)
-        if (name := schema.get("contentEncoding")) in list(ENCODINGS) and _takes_bytes(place):
-            kept[DECODE] = name
+        encoding = schema.get("contentEncoding")
+        decode = ENCODINGS[encoding] if encoding in list(ENCODINGS) and _takes_bytes(place) else None
+        if decode:
             del kept["contentEncoding"]
-        kept |= self._members(schema, place, path)
-        items = self.reduced(schema.get("items"), place.item, None)
-        every = [each for one in listed(schema.get("allOf")) if (each := self.reduced(one, place, path)) != {}]
-        return kept | {key: value for key, value in (("items", items), ("allOf", every)) if value not in ({}, [])}
+        made = self._of_members(schema, place, path)
+        made.tests, made.decode = tests_of(kept), decode
+        made.items = self.rules(schema.get("items"), place.item, None)
+        made.also = [each for one in listed(schema.get("allOf")) if (each := self.rules(one, place, path))]
+        return None if made.of_objects and not (made.required or made.members or made.others) else made
 
-    def _members(self, schema: dict[str, Any], place: Place, path: Path | None) -> dict[str, Any]:
-        properties = properties_of(schema)
+    def _of_members(self, schema: dict[str, Any], place: Place, path: Path | None) -> Rules:
         additional = True if "patternProperties" in schema else schema.get("additionalProperties", True)
 
-        def below(described: Any, name: str) -> Any:
-            return self.reduced(described, place.member(name), None if path is None else (*path, name))
+        def below(described: Any, name: str) -> Rules | None:
+            return self.rules(described, place.member(name), None if path is None else (*path, name))
 
-        members = {name: below(each, name) for name, each in properties.items()}
+        members = {name: below(each, name) for name, each in properties_of(schema).items()}
         others = self._others(additional, place, members.keys())
         if isinstance(additional, dict):
             read = {name: below(additional, name) for name in sorted(place.names() - members.keys())}
             first = next(iter(read.values()), others)
-            if others != {} and all(each == first for each in read.values()):
+            if others and all(each == first for each in read.values()):
                 others = first  # it demands no less than what it replaces: one rule for all costs less
             else:
                 members |= read
-        if isinstance(others, dict) and others.keys() <= OF_OBJECTS:  # which is nothing for members that cannot be one
-            members = {name: one for name, one in members.items() if one != {} or place.member(name).may_be_object}
-        required = [name for name in listed(schema.get("required")) if not self._is_demanded(name, place, path)]
-        is_needed = others != {} or any(each != {} for each in members.values())
-        return (
-            ({"properties": members} if is_needed else {})
-            | ({"additionalProperties": others} if others != {} else {})
-            | ({"required": required} if required else {})
+        if others is None or others.of_objects:  # which is nothing for members that cannot be one
+            members = {name: one for name, one in members.items() if one or place.member(name).may_be_object}
+        return Rules(
+            required=[name for name in listed(schema.get("required")) if not self._is_demanded(name, place, path)],
+            members={name: one for name, one in members.items() if one},
+            named=frozenset(members),
+            others=others,
         )
 
-    def _others(self, additional: Any, place: Place, described: Iterable[str]) -> Any:
-        """Reduce what is demanded of the members that no field reads by name."""
+    def _others(self, additional: Any, place: Place, described: Iterable[str]) -> Rules | None:
+        """Read what is demanded of the members that no field reads by name."""
         is_refused = self._rejects and place.refuses_others()
         if additional is False:
-            return {} if is_refused and place.names() <= set(described) else False
-        return {} if is_refused else self.reduced(additional, place.other(), None)
+            return None if is_refused and place.names() <= set(described) else NO_MEMBER
+        return None if is_refused else self.rules(additional, place.other(), None)
 
     def _is_demanded(self, name: Any, place: Place, path: Path | None) -> bool:
         if not isinstance(name, str):
@@ -291,11 +272,16 @@ class _Reducer:
         return place.demands(name) and (path is None or (*path, name) not in self._tied)
 
 
+def tests_of(schema: dict[str, Any]) -> list[Test]:
+    """The tests of a value itself."""
+    return [test for key, value in schema.items() if key in TESTS and (test := TESTS[key](key, value))]
+
+
 def rules_of(conversion: Conversion) -> Rules | None:
     """Make the rules of a stream's payload; None when its schema demands no more than its record."""
-    return _rules(
-        _Reducer(conversion).reduced(conversion.schema, _outermost(conversion.record, conversion.whole_field))
-    )
+    tied = {tokens(pointer) for pointer in conversion.parameters if pointer}
+    reader = Reader(rejects=conversion.unread is REFUSED, tied=tied)
+    return reader.rules(conversion.schema, _outermost(conversion.record, conversion.whole_field))
 
 
 def outermost(record: AvroType) -> Place:
@@ -336,7 +322,7 @@ def contradiction(schema: dict[str, Any]) -> str:
         limits: list[Any] = [schema.get(low), schema.get(high)]
         if all(map(is_number, limits)) and limits[0] > limits[1]:
             return low
-    tests = [test for key, value in schema.items() if key in TESTS and (test := TESTS[key](key, value))]
+    tests = tests_of(schema)
     choices = [schema["const"]] if "const" in schema else listed(schema.get("enum"))
     is_excluded = bool(choices) and all(any(test.error(one) for test in tests) for one in choices)
     return ("const" if "const" in schema else "enum") if is_excluded else ""
