@@ -191,13 +191,20 @@ def test_the_type_of_a_field_takes_all_that_was_heard(name: str) -> None:
     assert {key: made[key] for key in expected} == expected
 
 
-def propose(messages: Messages) -> dict[str, Any]:
-    """The field `v` that is proposed for messages a second apart."""
+@pytest.mark.parametrize(
+    ("member", "kind"), [("temperature", "double"), ("power_kw", "double"), ("cycles", "long"), ("rssi", "long")]
+)
+def test_whole_numbers_of_a_measure_may_have_fractions_later(member: str, kind: str) -> None:
+    assert propose([("m", {"v": 0, member: number}) for number in range(9)], member)["type"] == kind
+
+
+def propose(messages: Messages, name: str = "v") -> dict[str, Any]:
+    """The field that is proposed for messages a second apart."""
     traffic = Traffic()
     for number, (topic, value) in enumerate(messages):
         traffic.take(topic.encode(), json.dumps(value).encode(), NOW + 1000 * number)
     [stream] = findings.propose(traffic, None, shows_values=True).streams
-    return next(one for one in stream.messages[0].definition["fields"] if one["name"] == "v")
+    return next(one for one in stream.messages[0].definition["fields"] if one["name"] == name)
 
 
 def home() -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from gateway.operate.learn.descriptions import DescribedMember
 from gateway.operate.learn.evidence import Evidence
 from gateway.operate.learn.proposal import Names, Note
 from gateway.operate.learn.types import Context, Typed, nullable, pascal, source
-from gateway.operate.learn.units import snake, unit_of
+from gateway.operate.learn.units import has_fractions, snake, unit_of
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class _Place(NamedTuple):
     described: DescribedMember
     is_tied: bool  # a level of the topic has the same value
     middle: float  # number of the message in the middle of those that were heard
+
+    @property
+    def measure(self) -> str:
+        """The name of what is measured; that of a bare value is its topic's."""
+        return snake(self.pointer[-1]) if self.pointer else self.type.removesuffix(f"_{self.name}")
 
 
 def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
@@ -96,6 +101,12 @@ def _made(place: _Place) -> Typed | str:
         return Typed("boolean", {"trues": [known.on], "falses": [known.off]}, "By the device's description.")
     if place.is_tied and not isinstance(choice, str):
         return Typed("long", {"parse": "number"}) if choice.avro == "long" else Typed("string")
+    if (
+        not isinstance(choice, str)
+        and choice.avro == "long"
+        and has_fractions(place.measure, known.unit or unit_of(place.measure))
+    ):
+        return choice._replace(avro="double", note=f"{choice.note} Fractions may come.".lstrip())
     return choice
 
 

@@ -23,6 +23,16 @@ MEASURES = {
     "returned_energy", "returned", "setpoint", "position", "value", "uptime", "noise", "pm25", "pm10", "tvoc",
     "moisture", "hum", "bat", "mode", "soc", "weight", "volume", "valve", "occupancy", "is_valid",
 }  # fmt: skip
+FRACTIONAL = {
+    "temperature", "temp", "humidity", "pressure", "power", "voltage", "current", "frequency", "energy", "flow",
+    "speed", "vibration", "weight", "volume", "setpoint", "moisture",
+}  # fmt: skip
+WHOLE_UNITS = {"", "ms", "s", "dBm", "dB", "lqi", "[ppm]", "ppm", "ppb", "lx", "{rev}/min"}
+
+
+def has_fractions(name: str, unit: str) -> bool:
+    """Tell whether what is measured has fractions, also if only whole numbers were heard."""
+    return unit not in WHOLE_UNITS or name.rpartition("_")[2] in FRACTIONAL
 
 
 def unit_of(name: str) -> str:
