@@ -19,7 +19,6 @@
 
     FileError                       a file that the operator named cannot be used -> finding, or the peer's state
     ├── UnfitFileError              a secret or certificate
-    ├── CaFileError                 the registry's CA file
     └── UnknownVariableError        an environment variable that names no setting
 
     PeerError                       a peer does not answer or refuses -> retry, shown in `/readyz`
@@ -28,6 +27,7 @@
     ├── RefusedError                an HTTP status that is not a success
     ├── ForeignIdError              a schema id that is not this registry's
     ├── NoUrlError                  no registry is configured
+    ├── NoTokenError                the registry's token endpoint gives no token
     └── UnconfirmedError            Kafka has not reported the outcome of a record
 
     DiskError                       the spool file

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 from gateway import contract as contracts
 from gateway.core.filters import plan
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.mqtt.broker import Broker
-from gateway.registry.api import Endpoint
+from gateway.registry.api import Endpoint, TokenEndpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
 from gateway.settings.consistency import check_consistency
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
-    from gateway.settings.settings import ServerSettings, Settings
+    from gateway.settings.settings import KafkaOAuthSettings, OAuthSettings, ServerSettings, Settings
 
 
 class Installation(NamedTuple):
@@ -85,11 +86,18 @@ def registry_of(contract: Contract, settings: Settings, *, may_register: bool = 
     endpoint = Endpoint(
         url=given.url or contract.kafka.registry_url or "",
         username=given.username or "",
-        password=settings.secret(given.password_file).get_secret_value() if given.password_file else "",
-        token=settings.secret(given.token_file).get_secret_value() if given.token_file else "",
-        ca_file=settings.locate(given.ca_file) if given.ca_file else None,
+        password=_secret(given.password_file, settings),
+        token=_secret(given.token_file, settings),
+        oauth=_token_endpoint(given.oauth, settings) if given.oauth else None,
+        tls=settings.tls_files(given.tls),
     )
     return SchemaRegistry(endpoint, lock_path_of(settings), register=given.register and may_register)
+
+
+def _token_endpoint(given: OAuthSettings, settings: Settings) -> TokenEndpoint:
+    assert given.token_url, "it is checked when gateway.yaml is loaded"
+    secret, files = _secret(given.client_secret_file, settings), settings.tls_files(given)
+    return TokenEndpoint(given.token_url, given.client_id or "", secret, given.scope or "", files, given.extensions)
 
 
 def lock_path_of(settings: Settings) -> Path:
@@ -118,9 +126,57 @@ def kafka_credentials(given: ServerSettings, settings: Settings) -> dict[str, st
         "ssl.key.password": files.pass_phrase,
         "sasl.mechanism": sasl and sasl.mechanism,
         "sasl.username": sasl and sasl.username,
-        "sasl.password": sasl and settings.secret(sasl.password_file).get_secret_value(),
+        "sasl.password": sasl and _secret(sasl.password_file, settings),
+        **(_oauth(sasl.oauth, settings) if sasl and sasl.oauth else {}),
     }
     return {name: value for name, value in properties.items() if value}
+
+
+def _oauth(given: KafkaOAuthSettings, settings: Settings) -> dict[str, str | None]:
+    """Make the properties with which librdkafka gets its tokens itself, and renews them."""
+    files = settings.tls_files(given)
+    properties = {
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": given.token_url,
+        "sasl.oauthbearer.client.id": given.client_id,
+        "sasl.oauthbearer.client.secret": _secret(given.client_secret_file, settings),
+        "sasl.oauthbearer.scope": given.scope,
+        "sasl.oauthbearer.extensions": ",".join(f"{name}={value}" for name, value in given.extensions.items()),
+        # librdkafka itself looks for the system's CAs only where Red Hat has them.
+        **({"https.ca.pem": files.ca.text} if files.ca else {"https.ca.location": "probe"}),
+    }
+    if files.key:
+        return properties | _assertion(given, settings, files)
+    if given.azure_resource:
+        query = {"api-version": "2018-02-01", "resource": given.azure_resource}
+        query |= {"client_id": given.client_id} if given.client_id else {}
+        properties["sasl.oauthbearer.metadata.authentication.type"] = "azure_imds"
+        properties["sasl.oauthbearer.config"] = f"query={urlencode(query)}"
+    return properties
+
+
+def _assertion(given: KafkaOAuthSettings, settings: Settings, files: TlsFiles) -> dict[str, str | None]:
+    """Make the properties of a JWT that is signed here, instead of a secret."""
+    assert files.key, "the caller has checked"
+    try:
+        algorithm = files.signing_algorithm()
+    except UnfitFileError as error:
+        raise settings.unfit(getattr(given, error.setting), error) from None
+    prefix = "sasl.oauthbearer.assertion"
+    return {
+        "sasl.oauthbearer.grant.type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        f"{prefix}.algorithm": algorithm,
+        f"{prefix}.private.key.pem": files.key.text,
+        f"{prefix}.private.key.passphrase": files.pass_phrase,
+        f"{prefix}.claim.iss": given.client_id,
+        f"{prefix}.claim.sub": given.subject or given.client_id,
+        f"{prefix}.claim.aud": given.audience,
+        f"{prefix}.claim.jti.include": "true",
+    }
+
+
+def _secret(file: str | None, settings: Settings) -> str:
+    return settings.secret(file).get_secret_value() if file else ""
 
 
 PORT, TLS_PORT = 1883, 8883
@@ -155,8 +211,7 @@ def broker_of(
     encrypted = not elsewhere and (server.tls or bool(given and given.tls))
     ((host, port),) = split_hosts((given and given.host) or server.host) if not elsewhere else (elsewhere,)
     if not login.username and settings and given and given.username:
-        secret = settings.secret(given.password_file).get_secret_value() if given.password_file else ""
-        login = Login(given.username, secret)
+        login = Login(given.username, _secret(given.password_file, settings))
     tls = None
     if encrypted:
         tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()

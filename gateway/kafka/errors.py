@@ -18,13 +18,16 @@ from confluent_kafka import KafkaError, KafkaException
 
 from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS, rejected
 from gateway.errors import GatewayError
-from gateway.text import printable, sentences
+from gateway.text import cut, printable, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from confluent_kafka import Consumer
     from confluent_kafka.admin import AdminClient
+
+
+SHOWN_BYTES = 200  # of what a token endpoint says
 
 
 class Outcome(Enum):
@@ -53,6 +56,7 @@ _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 # gateway.yaml is not named: `tail` also takes the address from its command line.
 _REACH = "check the address (a new one needs a restart), and that Kafka listens there"
 _LOGIN = f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
+_OAUTH = f"compare sasl.oauth {FILES_UNDER_SERVERS} and this machine's clock with what Kafka expects"
 _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, each in its own words
     (re.compile("certificate verify failed"), rejected("certificate verify failed")),
     (
@@ -64,6 +68,10 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
         f"user name or password rejected; {_LOGIN}",
     ),
     (
+        re.compile(r'"status" ?: ?"(invalid_token|insufficient_scope)"'),
+        f"token rejected: expired, or of another issuer, audience or scope; {_OAUTH}",
+    ),
+    (
         re.compile(r"SSL connection closed by peer"),
         f"connection closed during the TLS handshake; check host {UNDER_SERVERS}: does that port use TLS?",
     ),
@@ -71,6 +79,22 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
 _UNREACHED = (  # with the server and the reason
     (re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: Connect to \S+ failed: (.+)"), "{}"),
     (re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: Failed to resolve '[^']*': (.+)"), "its name cannot be resolved: {}"),
+)
+# librdkafka signs in again and again with the old token; Kafka refuses that.
+_NOT_RENEWED = re.compile("OAUTHBEARER mechanism handshake failed")
+_TOKEN = re.compile(r"(?:acquire SASL OAUTHBEARER token|no token available; last error): (.+)", re.DOTALL)
+_DURATION = re.compile(r" after \d+ ms")
+_OAUTH_ERROR = re.compile(r'"error"\s*:\s*"(\w+)"')  # RFC 6749 section 5.2; what stands beside it varies
+_OF_TOKENS = (  # why there is no token, and the fix
+    (re.compile("invalid_scope"), "{}", "check sasl.oauth.scope"),
+    (
+        re.compile("invalid_client|invalid_grant|unauthorized_client|access_denied"),
+        "{}",
+        "check sasl.oauth.client_id, and client_secret_file or key_file",
+    ),
+    (re.compile("unexpired token"), "it had expired when it came", "set this machine's clock, or the endpoint's"),
+    (re.compile("SSL|certificate|trust anchor"), "{}", "check sasl.oauth.ca_file"),
+    (re.compile(""), "{}", "check sasl.oauth.token_url, and that the endpoint answers"),
 )
 _PREFIX = re.compile("^(Broker|Local): ")  # where librdkafka has the error from
 _FIXES_BY_TEXT = (
@@ -122,6 +146,10 @@ def outcome(error: KafkaError) -> Outcome:
 def sentence(error: KafkaError, topic: str = "") -> str:
     """Write the place, the cause and the fix of an error."""
     message = _CLIENT_STATE.sub("", error.str())
+    if token := _TOKEN.search(message):
+        return _without_token(token[1])
+    if _NOT_RENEWED.search(message):
+        return _without_token("the last one is about to expire")
     if fault := next((fault for pattern, fault in _CONNECTION_FAULTS if pattern.search(message)), ""):
         server = _SERVER.match(message)
         return f"Kafka{f' at {server[1]}' if server else ''}: {fault}"
@@ -132,6 +160,13 @@ def sentence(error: KafkaError, topic: str = "") -> str:
     by_text = next((fix for pattern, fix in _FIXES_BY_TEXT if pattern.search(message)), _SEE_LOG)
     place = f"{topic}: " if topic else ""
     return f"{place}{_PREFIX.sub('', message)}; {_FIXES.get(error.code(), by_text)}"
+
+
+def _without_token(reason: str) -> str:
+    code = _OAUTH_ERROR.search(reason)
+    cause, fix = next((cause, fix) for pattern, cause, fix in _OF_TOKENS if pattern.search(reason))
+    reason = cause.format(code[1] if code else cut(_DURATION.sub("", reason).replace("; ", ", "), SHOWN_BYTES))
+    return f"Kafka: no token from the token endpoint: {reason}; {fix} {FILES_UNDER_SERVERS}"
 
 
 class ClientErrors:
@@ -160,6 +195,11 @@ def no_answer(reason: str = "") -> GatewayError:
     """Make the error of a request that timed out."""
     known = f": {_PREFIX.sub('', printable(reason).removeprefix('Failed to get metadata: '))}" if reason else ""
     return GatewayError(f"Kafka does not answer{known}.", "Check the address and the login, then try again.")
+
+
+def is_consequence(error: KafkaError) -> bool:
+    """True for an error that follows the one which has the cause."""
+    return error.code() == KafkaError._ALL_BROKERS_DOWN or bool(_NOT_RENEWED.search(error.str()))  # noqa: SLF001 - librdkafka's own name
 
 
 def is_collateral(error: KafkaError) -> bool:

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from gateway.errors import GatewayError
-from gateway.kafka.errors import COLLATERAL, Outcome, cause, is_collateral, outcome, sentence
+from gateway.kafka.errors import COLLATERAL, Outcome, cause, is_collateral, is_consequence, outcome, sentence
 from gateway.kafka.leaders import Leaders
 from gateway.log import Conditions
 
@@ -408,8 +408,8 @@ class KafkaSink:
 
     def _on_error(self, error: KafkaError) -> None:
         self._leaders.note_error(error.str())
-        if self.blocked_reason and error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - librdkafka's own name
-            return  # it follows the error that has the cause
+        if self.blocked_reason and is_consequence(error):
+            return
         self.blocked_reason = sentence(error)
         if self._conditions.begins(self.blocked_reason):
             log.warning("The Kafka client reports an error.", extra={"detail": self.blocked_reason})

@@ -3,6 +3,8 @@
 It uses the standard library. Confluent's client does the same, but takes 17 MB and up to a quarter of a second, brings
 five packages along, and drops the reasons of an incompatibility. Only five addresses are needed here.
 
+With OAuth (RFC 6749, client credentials) the token is fetched before the first request, and again before it expires.
+
 Redirects are not followed: the password would go to any host that they name. Proxies are those of the environment
 (`HTTPS_PROXY`, `NO_PROXY`). A certificate is always verified, against the system's CAs or the given ones.
 """
@@ -11,12 +13,14 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from base64 import b64encode
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPException
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote_plus, urlencode
 from urllib.request import (
     BaseHandler,
     HTTPDefaultErrorHandler,
@@ -28,13 +32,36 @@ from urllib.request import (
     Request,
 )
 
-from gateway.errors import FileError, PeerError
+from gateway.errors import PeerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 MAXIMUM_RESPONSE_BYTES = 10_000_000
+RENEWED_AFTER, SHORTEST_SECONDS = 0.8, 60.0  # of a token's lifetime; the lifetime of one that states none
+
+
+OF_EXTENSIONS = {"logicalCluster": "target-sr-cluster", "identityPoolId": "Confluent-Identity-Pool-Id"}
+
+
+class TlsFiles(Protocol):
+    """The files of a connection."""
+
+    def context(self) -> ssl.SSLContext:
+        """Make a TLS context that verifies the peer; FileError when a file cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEndpoint:
+    """Where tokens come from, for a client id and its secret."""
+
+    url: str
+    client_id: str
+    secret: str = field(repr=False)
+    scope: str = ""  # empty for none
+    tls: TlsFiles | None = None  # None for the system's CAs
+    extensions: Mapping[str, str] = field(default_factory=dict)  # of Confluent Cloud: they become headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +72,8 @@ class Endpoint:
     username: str = ""  # without a colon; empty for none
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
-    ca_file: Path | None = None  # PEM file of the CAs to trust, instead of the system's
+    oauth: TokenEndpoint | None = None  # gives the tokens, if there is none
+    tls: TlsFiles | None = None  # the CAs to trust and the own certificate; None for the system's CAs
     timeout_seconds: float = 10.0  # for connecting, and for each read
 
 
@@ -67,8 +95,12 @@ class UnreachableError(PeerError):
         self.tls = tls
 
 
-class CaFileError(FileError):
-    """The CA file cannot be used; the text is the cause."""
+class NoTokenError(PeerError):
+    """The token endpoint gives no token; the text is the cause, and `refused` its error code, if it says one."""
+
+    def __init__(self, reason: str, refused: str = "") -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 class InvalidResponseError(PeerError):
@@ -76,13 +108,17 @@ class InvalidResponseError(PeerError):
 
 
 class RefusedError(PeerError):
-    """An HTTP status that is not a success; `code` and `message` are the registry's, or None and "" if not its JSON."""
+    """An HTTP status that is not a success; `code` and `message` are the registry's, or None and "" if not its JSON.
 
-    def __init__(self, status: int, code: int | None, message: str) -> None:
+    `oauth` is the error code of a token endpoint (RFC 6749 section 5.2), or "".
+    """
+
+    def __init__(self, status: int, code: int | None, message: str, oauth: str = "") -> None:
         super().__init__(f"HTTP {status}, {code}")
         self.status = status
         self.code = code
         self.message = message
+        self.oauth = oauth
 
 
 class RegistryApi:
@@ -91,48 +127,74 @@ class RegistryApi:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._headers = {"Accept": f"{MEDIA_TYPE}, application/json", "Content-Type": MEDIA_TYPE}
+        self._renew_at = 0.0  # on the monotonic clock
         if endpoint.username:
-            login = b64encode(f"{endpoint.username}:{endpoint.password}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {login}"
+            self._headers["Authorization"] = _basic(endpoint.username, endpoint.password)
         elif endpoint.token:
             self._headers["Authorization"] = f"Bearer {endpoint.token}"
+        elif endpoint.oauth:
+            named = endpoint.oauth.extensions.items()
+            self._headers |= {OF_EXTENSIONS[name]: value for name, value in named if name in OF_EXTENSIONS}
 
     def request(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> Any:
         """Send a request, with a JSON body unless that is None, and give the JSON of the response.
 
         The path is below the base, quoted, and without a slash before it. Errors are PeerError or, before anything is
-        sent, CaFileError.
+        sent, FileError.
         """
         if not self._endpoint.url:
             raise NoUrlError
+        if self._endpoint.oauth and time.monotonic() >= self._renew_at:
+            self._renew_token(self._endpoint.oauth)
         data = None if body is None else json.dumps(body).encode()
         url = f"{self._endpoint.url.rstrip('/')}/{path}"
         request = Request(url, data, self._headers, method=method)  # noqa: S310 - http or https
+        return _send(request, self._opener, self._endpoint.timeout_seconds)
+
+    def _renew_token(self, given: TokenEndpoint) -> None:
+        form = {"grant_type": "client_credentials"} | ({"scope": given.scope} if given.scope else {})
+        headers = {"Authorization": _basic(quote_plus(given.client_id), quote_plus(given.secret))}
+        request = Request(given.url, urlencode(form).encode(), headers)  # noqa: S310 - http or https
         try:
-            with self._opener.open(request, timeout=self._endpoint.timeout_seconds) as response:
-                return _parsed(response)
-        except HTTPError as error:
-            with error:
-                raise _refused(error) from None
-        except URLError as error:
-            tls = error.reason if isinstance(error.reason, ssl.SSLError) else None
-            raise UnreachableError(_reason(error.reason), tls) from None
-        except (OSError, HTTPException) as error:
-            raise UnreachableError(_reason(error)) from None
+            token, lifetime = _token(_send(request, _opener(given.url, given.tls), self._endpoint.timeout_seconds))
+        except RefusedError as error:
+            raise NoTokenError(f"HTTP {error.status} {error.oauth}".rstrip(), error.oauth) from None
+        except PeerError as error:
+            raise NoTokenError(str(error)) from None
+        self._headers["Authorization"] = f"Bearer {token}"
+        self._renew_at = time.monotonic() + RENEWED_AFTER * lifetime
 
     @cached_property
     def _opener(self) -> OpenerDirector:
-        handlers: list[BaseHandler] = [ProxyHandler(), HTTPHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()]
-        if self._endpoint.url.startswith("https:"):
-            try:
-                context = ssl.create_default_context(cafile=self._endpoint.ca_file)
-            except OSError as error:
-                raise CaFileError(error.reason if isinstance(error, ssl.SSLError) else error.strerror) from None
-            handlers.append(HTTPSHandler(context=context))
-        opener = OpenerDirector()  # `build_opener` would add handlers that follow redirects and open files
-        for handler in handlers:
-            opener.add_handler(handler)
-        return opener
+        return _opener(self._endpoint.url, self._endpoint.tls)
+
+
+def _basic(username: str, password: str) -> str:
+    return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def _opener(url: str, tls: TlsFiles | None) -> OpenerDirector:
+    handlers: list[BaseHandler] = [ProxyHandler(), HTTPHandler(), HTTPDefaultErrorHandler(), HTTPErrorProcessor()]
+    if url.startswith("https:"):
+        handlers.append(HTTPSHandler(context=tls.context() if tls else ssl.create_default_context()))
+    opener = OpenerDirector()  # `build_opener` would add handlers that follow redirects and open files
+    for handler in handlers:
+        opener.add_handler(handler)
+    return opener
+
+
+def _send(request: Request, opener: OpenerDirector, timeout_seconds: float) -> Any:
+    try:
+        with opener.open(request, timeout=timeout_seconds) as response:
+            return _parsed(response)
+    except HTTPError as error:
+        with error:
+            raise _refused(error) from None
+    except URLError as error:
+        tls = error.reason if isinstance(error.reason, ssl.SSLError) else None
+        raise UnreachableError(_reason(error.reason), tls) from None
+    except (OSError, HTTPException) as error:
+        raise UnreachableError(_reason(error)) from None
 
 
 def _parsed(response: IO[bytes]) -> Any:
@@ -145,9 +207,20 @@ def _parsed(response: IO[bytes]) -> Any:
         raise InvalidResponseError("it is not the JSON of a registry") from None
 
 
+def _token(answer: Any) -> tuple[str, float]:
+    """Give a token, which becomes a header, and its lifetime in seconds."""
+    match answer:
+        case {"access_token": str(token)} if token.isascii() and token.isprintable():
+            lifetime = answer.get("expires_in", SHORTEST_SECONDS)
+            return token, lifetime if isinstance(lifetime, int | float) else SHORTEST_SECONDS
+    raise InvalidResponseError("its answer holds no access_token")
+
+
 def _refused(error: HTTPError) -> RefusedError:
     try:
         body = _parsed(error)
+        if isinstance(oauth := body.get("error"), str) and "error_code" not in body:
+            return RefusedError(error.code, None, "", oauth)
         return RefusedError(error.code, int(body["error_code"]), str(body["message"]))
-    except (InvalidResponseError, OSError, HTTPException, LookupError, TypeError, ValueError):
+    except (InvalidResponseError, OSError, HTTPException, AttributeError, LookupError, TypeError, ValueError):
         return RefusedError(error.code, None, "")

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.certificate import rejected
-from gateway.errors import PeerError
-from gateway.registry.api import CaFileError, NoUrlError, RefusedError, UnreachableError
+from gateway.errors import FileError, PeerError
+from gateway.registry.api import NoTokenError, NoUrlError, RefusedError, UnreachableError
 from gateway.text import cut
 
 if TYPE_CHECKING:
-    from gateway.errors import FileError
     from gateway.registry.lock_file import Pin
 
 NO_SUCH_SCHEMA = 40403
@@ -49,13 +48,29 @@ def explain(error: PeerError | FileError, register: bool) -> tuple[bool, str]:  
             return False, _explain_foreign_id(error)
         case NoUrlError():
             return False, "No registry is configured, and the lock file has no id for this schema. Set registry.url."
-        case CaFileError():
-            return False, f"registry.ca_file cannot be used: {error}. Set it to a PEM file of CA certificates."
+        case FileError():
+            return False, " ".join(error.args)
         case RefusedError():
             return _explain_refusal(error, register)
+    return True, _explain_what_may_pass(error)
+
+
+def _explain_what_may_pass(error: PeerError) -> str:
+    match error:
         case UnreachableError():
-            return True, _explain_unreachable(error)
-    return True, f"invalid response: {error}. {_PERHAPS_ANOTHER}"
+            return _explain_unreachable(error)
+        case NoTokenError():
+            return _explain_no_token(error)
+    return f"invalid response: {error}. {_PERHAPS_ANOTHER}"
+
+
+def _explain_no_token(error: NoTokenError) -> str:
+    fix = "Check registry.oauth.token_url and ca_file, and that the endpoint runs."
+    if error.refused == "invalid_scope":
+        fix = "Check registry.oauth.scope."
+    elif error.refused:
+        fix = "Check registry.oauth.client_id and client_secret_file; a renewed file is read again."
+    return f"no token from the token endpoint: {_clean(str(error))}. {fix}"
 
 
 def _explain_foreign_id(error: ForeignIdError) -> str:

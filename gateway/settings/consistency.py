@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Contract, KafkaServer, MqttServer
     from gateway.errors import Finding
-    from gateway.settings.settings import Settings
+    from gateway.settings.settings import OAuthSettings, Settings
 
 Severity = Literal["error", "warning"]
 
@@ -33,6 +33,8 @@ _MECHANISMS: Final = {
     "userPassword": "PLAIN",
     "scramSha256": "SCRAM-SHA-256",
     "scramSha512": "SCRAM-SHA-512",
+    "oauth2": "OAUTHBEARER",
+    "openIdConnect": "OAUTHBEARER",
 }
 _MQTT_ONLY: Final = ("username", "password_file", "receive_maximum")
 _KAFKA_ONLY: Final = ("sasl", "producer", "registry")
@@ -100,7 +102,8 @@ class _Server:
 
     def check_kafka(self, kafka: KafkaServer) -> Iterator[Finding]:
         yield from self._misplaced(_MQTT_ONLY, "This setting is for MQTT; in the contract this is the Kafka server.")
-        mechanism = self._settings.sasl.mechanism if self._settings.sasl else None
+        sasl = self._settings.sasl
+        mechanism = sasl.mechanism if sasl else None
         expected = {_MECHANISMS[scheme] for scheme in kafka.security if scheme in _MECHANISMS}
         if mechanism is not None and mechanism not in expected:
             yield self._mechanism(expected)
@@ -108,7 +111,8 @@ class _Server:
             satisfied = {scheme: _MECHANISMS[scheme] == mechanism for scheme in _MECHANISMS}
             yield from self._security(satisfied | {"X509": self._has_certificate()}, _KAFKA_NEEDS)
         if mechanism is not None:
-            yield from self._plain(("sasl",), "The password")
+            yield from self._plain(("sasl",), "The token" if mechanism == "OAUTHBEARER" else "The password")
+        yield from self._token_url(("sasl", "oauth", "token_url"), sasl.oauth if sasl else None)
         yield from self._registry(kafka)
 
     def _mechanism(self, expected: set[str]) -> Finding:
@@ -151,17 +155,26 @@ class _Server:
         if url is None:
             yield self._finding(("registry", "url"), "No schema registry is configured.", "Add its url.")
             return
-        has_secret = registry.username is not None or registry.token_file is not None
-        host = urlsplit(url).hostname or ""
-        if has_secret and url.startswith("http:") and not self._settings.allow_plain and not is_local(host):
+        has_secret = bool(registry.username or registry.token_file or registry.oauth)
+        if has_secret and self._is_open(url):
             message = "The registry's password would cross a public network unencrypted."
-            yield self._finding(("registry",), message, "Use https, or add `allow_plain: true` to this server.")
+            yield self._finding(("registry",), message, _OPEN_FIX)
+        yield from self._token_url(("registry", "oauth", "token_url"), registry.oauth)
+
+    def _token_url(self, place: tuple[str, ...], given: OAuthSettings | None) -> Iterator[Finding]:
+        if given and given.token_url and self._is_open(given.token_url):
+            yield self._finding(place, "The token would cross a public network unencrypted.", _OPEN_FIX)
+
+    def _is_open(self, url: str) -> bool:
+        is_public = not is_local(urlsplit(url).hostname or "")
+        return url.startswith("http:") and is_public and not self._settings.allow_plain
 
     def _finding(self, place: tuple[str, ...], message: str, fix: str, severity: Severity = "error") -> Finding:
         return self._all.finding(("servers", self._contract.name, *place), message, fix, severity)
 
 
 _PLAIN_FIX: Final = "Add `tls: {}` to use TLS, or add `allow_plain: true` to this server."
+_OPEN_FIX: Final = "Use https, or add `allow_plain: true` to this server."
 _CERTIFICATE: Final = "tls with cert_file and key_file"
 _MQTT_NEEDS: Final = {"userPassword": "username, and password_file unless the broker takes none", "X509": _CERTIFICATE}
 _KAFKA_NEEDS: Final = {"X509": _CERTIFICATE} | {

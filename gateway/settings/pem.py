@@ -104,6 +104,31 @@ class TlsFiles:
             self._show(context, self.cert, self.key)
         return context
 
+    def check(self) -> None:
+        """Load all files; raises UnfitFileError when one cannot be used."""
+        if self.key and not self.cert:
+            self.signing_algorithm()
+        self.context()
+
+    def signing_algorithm(self) -> str:
+        """Name the JWT algorithm (RFC 7518) of a key that has no certificate; raises UnfitFileError."""
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415 - 8 MB, for those who sign
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - as above
+
+        assert self.key, "the caller has checked"
+        self.key.check_form()
+        try:
+            key = load_pem_private_key(self.key.content, self.pass_phrase.encode() or None)
+        except (ValueError, TypeError):  # damaged, or a pass phrase is missing, wrong or not needed
+            message = f"The private key in {self.key.shown} cannot be loaded with this pass phrase, or is damaged."
+            raise self.key.unfit(message, "Correct key_password_file, or write the key anew.") from None
+        if isinstance(key, rsa.RSAPrivateKey):
+            return "RS256"
+        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+            return "ES256"
+        message = f"The private key in {self.key.shown} is neither RSA nor of the elliptic curve P-256."
+        raise self.key.unfit(message, "Name a key of one of these kinds.")
+
     def _trusting(self) -> ssl.SSLContext:
         if not self.ca:
             return ssl.create_default_context()

@@ -41,6 +41,7 @@ _CA: Final = "tls: {ca_file: FILE}"
 _PAIR: Final = "tls: {cert_file: FILE, key_file: FILE}"
 _LOCKED_PAIR: Final = "tls: {cert_file: FILE, key_file: FILE, key_password_file: FILE}"
 _LOGIN: Final = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
+_OAUTH: Final = "sasl: {mechanism: OAUTHBEARER, oauth: {token_url: URL, client_id: NAME, client_secret_file: FILE}}"
 _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
     **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _HOST),
     "security.protocol": "tls: {}",
@@ -53,8 +54,8 @@ _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
         ("sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "sasl.jaas.config"), _LOGIN
     ),
 }
+_OF_OAUTH: Final = re.compile(r"(enable\.)?sasl\.oauthbearer\..*|https\..*")
 _NOT_OFFERED: Final = (  # the first that matches, with what it belongs to
-    (re.compile(r"(enable\.)?sasl\.oauthbearer\..*|https\..*"), "OAUTHBEARER", f"write {_LOGIN} beside producer."),
     (re.compile(r"sasl\.kerberos\..*"), "Kerberos", f"write {_LOGIN} beside producer."),
     (re.compile(r"transactional\.id|transaction\.timeout\.ms"), "transactions", "each record is idempotent."),
     (re.compile(r"(ssl|sasl)\..*"), "this property", "librdkafka's default holds."),
@@ -70,7 +71,7 @@ _OF_OTHERS: Final = {  # what to write instead of names that librdkafka does not
     "compression": "Did you mean 'compression.type'?",
     "max.request.size": "Did you mean 'message.max.bytes'?",
 }
-MECHANISMS_NOT_OFFERED: Final = {"AWS_MSK_IAM", "GSSAPI", "OAUTHBEARER"}  # of SASL
+MECHANISMS_NOT_OFFERED: Final = {"AWS_MSK_IAM", "GSSAPI"}  # of SASL
 LONGEST_LINGER_MILLISECONDS: Final = 100  # as `bridge/pacing.py` applies it
 SMALLEST_RECORD_BYTES: Final = 16_384  # of which `kafka/sink.py` keeps 4 KiB for headers
 _UNKNOWN: Final = "librdkafka has no such property."
@@ -85,7 +86,8 @@ def _refusal(name: str) -> tuple[str, str] | None:
     unsafe = next((reason for pattern, reason in _UNSAFE_PATTERNS if pattern.fullmatch(name)), None)
     if reason := _BREAKS_A_GUARANTEE.get(name, unsafe):
         return f"This property would break a guarantee. {reason}", "Remove it."
-    if instead := _SET_ELSEWHERE.get(name):
+    is_oauth = _OF_OAUTH.fullmatch(name) and not _librdkafka_has_no(name)
+    if instead := _OAUTH if is_oauth else _SET_ELSEWHERE.get(name):
         return "The gateway sets this property from another setting.", f"Remove it; write {instead} beside producer."
     for pattern, what, fix in _NOT_OFFERED:
         if pattern.fullmatch(name) and not _librdkafka_has_no(name):

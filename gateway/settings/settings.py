@@ -38,7 +38,7 @@ from gateway.settings.secret import UnfitFileError
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -60,12 +60,34 @@ class TlsSettings(_Settings):
     key_password_file: values.FileName | None = None
 
 
-class SaslSettings(_Settings):
-    """The login at Kafka."""
+class OAuthSettings(_Settings):
+    """Where a token comes from (RFC 6749, client credentials); `_check_oauth` knows what is required."""
 
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-    username: str
-    password_file: values.FileName
+    token_url: values.Url | None = None
+    client_id: str | None = None
+    client_secret_file: values.FileName | None = None
+    scope: str | None = None
+    extensions: values.Extensions = {}
+    ca_file: values.FileName | None = None
+
+
+class KafkaOAuthSettings(OAuthSettings):
+    """Also a JWT that `key_file` signs instead of the secret (RFC 7523), or the identity of a machine in Azure."""
+
+    key_file: values.FileName | None = None
+    key_password_file: values.FileName | None = None
+    audience: str | None = None
+    subject: str | None = None
+    azure_resource: values.Url | None = None
+
+
+class SaslSettings(_Settings):
+    """The login at Kafka: a user and password, or for OAUTHBEARER a token."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+    username: str | None = None
+    password_file: values.FileName | None = None
+    oauth: KafkaOAuthSettings | None = None
 
 
 with warnings.catch_warnings():  # `register` is the public key; a method of ABCMeta has this name, which is harmless
@@ -79,7 +101,16 @@ with warnings.catch_warnings():  # `register` is the public key; a method of ABC
         username: str | None = None
         password_file: values.FileName | None = None
         token_file: values.FileName | None = None
+        oauth: OAuthSettings | None = None
         ca_file: values.FileName | None = None
+        cert_file: values.FileName | None = None
+        key_file: values.FileName | None = None
+        key_password_file: values.FileName | None = None
+
+        @property
+        def tls(self) -> TlsSettings:
+            """The certificates, as those of a server."""
+            return TlsSettings(**{key: getattr(self, key) for key in TlsSettings.model_fields})
 
 
 class ServerSettings(_Settings):
@@ -255,8 +286,8 @@ class Settings(_Settings):
         except UnfitFileError as error:
             raise self.unfit(file, error) from None
 
-    def tls_files(self, given: TlsSettings) -> pem.TlsFiles:
-        """Read the files of a `tls` section, or raise ConfigurationError."""
+    def tls_files(self, given: TlsSettings | OAuthSettings) -> pem.TlsFiles:
+        """Read the certificates and the key of a section, or raise ConfigurationError."""
         try:
             return self._origin.tls_files(given.model_dump())
         except UnfitFileError as error:
@@ -320,7 +351,7 @@ def _read(path: Path, environ: Mapping[str, str]) -> tuple[Settings | None, tupl
     origin = _Origin(document, Path(directory) if directory else None)
     data = _override(document.data, environ, origin, found)
     settings = _validate(data, origin, found)
-    for check in (_check_needs, _check_producers, _check_files, _check_tls):
+    for check in (_check_needs, _check_logins, _check_producers, _check_files, _check_tls):
         found += [origin.finding(place, message, fix, "error") for place, message, fix in check(data, origin)]
     return settings, (data.get("contract"), origin), found
 
@@ -545,13 +576,17 @@ def _servers(data: dict[str, Any]) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 # Settings that need another one. A user name of a broker needs no password: some take a token as the user name.
+_PAIRS: Final = (("cert_file", "key_file"), ("key_file", "cert_file"), ("key_password_file", "key_file"))
 _NEEDS: Final[tuple[tuple[Place, str, str], ...]] = (
     ((), "password_file", "username"),
-    (("tls",), "cert_file", "key_file"),
-    (("tls",), "key_file", "cert_file"),
-    (("tls",), "key_password_file", "key_file"),
+    *((("tls",), setting, needed) for setting, needed in _PAIRS),
+    *((("registry",), setting, needed) for setting, needed in _PAIRS),
     (("registry",), "username", "password_file"),
     (("registry",), "password_file", "username"),
+    (("sasl", "oauth"), "key_file", "audience"),
+    (("sasl", "oauth"), "key_password_file", "key_file"),
+    (("sasl", "oauth"), "audience", "key_file"),
+    (("sasl", "oauth"), "subject", "key_file"),
 )
 
 
@@ -562,9 +597,50 @@ def _check_needs(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
             has = {key for key, value in settings.items() if value is not None} if isinstance(settings, dict) else set()
             if setting in has and needed not in has:
                 yield (*place, *section, setting), f"{needed} is required with this setting.", f"Add {needed}."
-        registry = _at(server, ("registry",))
-        if isinstance(registry, dict) and registry.get("token_file") and registry.get("username"):
-            yield (*place, "registry", "token_file"), "The registry has both a token and a user.", "Remove one of them."
+
+
+_PROOFS: Final = ("client_secret_file", "key_file", "azure_resource")  # each of them gets a token
+_OF_REGISTRY: Final = {"username": "a user", "token_file": "a token", "oauth": "oauth"}
+
+
+def _check_logins(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
+    """What a login must have depends on its kind."""
+    for place, server in _servers(data):
+        sasl, registry = _at(server, ("sasl",)), _at(server, ("registry",))
+        if isinstance(sasl, dict) and sasl.get("mechanism") is not None:
+            yield from _check_sasl((*place, "sasl"), sasl)
+        if (
+            isinstance(registry, dict)
+            and len(given := [key for key in _OF_REGISTRY if registry.get(key) is not None]) > 1
+        ):
+            message = f"The registry has both {_OF_REGISTRY[given[1]]} and {_OF_REGISTRY[given[0]]}."
+            yield (*place, "registry", given[1]), message, "Remove one of them."
+        for at in (("sasl", "oauth"), ("registry", "oauth")):
+            if isinstance(oauth := _at(server, at), dict):
+                yield from _check_oauth((*place, *at), oauth)
+
+
+def _check_sasl(place: Place, sasl: dict[str, Any]) -> Iterator[Problem]:
+    has_token, login = sasl.get("mechanism") == "OAUTHBEARER", ("username", "password_file")
+    for key in [key for key in (login if has_token else ("oauth",)) if sasl.get(key) is not None]:
+        needed = "another mechanism" if has_token else "mechanism: OAUTHBEARER"
+        yield (*place, key), f"{needed} is required with this setting.", "Remove it, or change the mechanism."
+    if has_token or not sasl.get("oauth"):
+        yield from _missing(place, sasl, ("oauth",) if has_token else login)
+
+
+def _check_oauth(place: Place, oauth: dict[str, Any]) -> Iterator[Problem]:
+    given = [key for key in _PROOFS if oauth.get(key) is not None]
+    if len(given) > 1:
+        yield (*place, given[1]), f"{given[0]} gets a token, too.", "Remove one of them."
+    if "azure_resource" not in given:
+        yield from _missing(place, oauth, ("token_url", "client_id", *(given or _PROOFS)[:1]))
+
+
+def _missing(place: Place, section: dict[str, Any], keys: Iterable[str]) -> Iterator[Problem]:
+    for key in keys:
+        if section.get(key) is None:
+            yield (*place, key), "This setting is missing.", f"Add `{key}:` with its value."
 
 
 def _check_producers(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
@@ -580,10 +656,21 @@ _SECRET_PLACES: Final[tuple[Place, ...]] = (
     ("tls", "key_file"),
     ("tls", "key_password_file"),
     ("sasl", "password_file"),
+    ("sasl", "oauth", "client_secret_file"),
+    ("sasl", "oauth", "key_file"),
+    ("sasl", "oauth", "key_password_file"),
     ("registry", "password_file"),
     ("registry", "token_file"),
+    ("registry", "key_file"),
+    ("registry", "key_password_file"),
+    ("registry", "oauth", "client_secret_file"),
 )
-_CERTIFICATE_PLACES: Final[tuple[Place, ...]] = (("tls", "ca_file"), ("tls", "cert_file"), ("registry", "ca_file"))
+_TLS_PLACES: Final[tuple[Place, ...]] = (("tls",), ("registry",), ("sasl", "oauth"), ("registry", "oauth"))
+_CERTIFICATE_PLACES: Final[tuple[Place, ...]] = (
+    *((*place, "ca_file") for place in _TLS_PLACES),
+    ("tls", "cert_file"),
+    ("registry", "cert_file"),
+)
 
 
 def _files(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
@@ -613,10 +700,10 @@ def _check_files(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
 def _check_tls(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
     """Load certificates and keys as a connection does; a file that `_check_files` reports has the same finding here."""
     for place, server in _servers(data):
-        for section in ("tls", "registry"):
-            given = server.get(section)
+        for section in _TLS_PLACES:
+            given = _at(server, section)
             try:
                 if isinstance(given, dict) and any(given.get(key) for key in pem.SETTINGS):
-                    origin.tls_files(given).context()
+                    origin.tls_files(given).check()
             except UnfitFileError as error:
-                yield (*place, section, error.setting), error.message, error.hint
+                yield (*place, *section, error.setting), error.message, error.hint

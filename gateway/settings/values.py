@@ -189,6 +189,12 @@ def _check_property(value: object) -> object:
     return value
 
 
+def _check_extensions(extensions: dict[str, str]) -> dict[str, str]:
+    if not all(re.fullmatch("[A-Za-z]+", name) and re.fullmatch("[!-+.-~-]+", extensions[name]) for name in extensions):
+        raise wrong("A SASL extension is a name of letters, and text without spaces and commas.", "Correct it.")
+    return extensions
+
+
 def _check_file(text: str) -> str:
     if not text or "\0" in text:
         raise wrong("Expected a file name.", "Write the path of the file.")
@@ -213,6 +219,7 @@ Wait = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_w
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]
+Extensions = Annotated[dict[str, str], BeforeValidator(_empty_section), AfterValidator(_check_extensions)]
 Property = Annotated[Any, BeforeValidator(_check_property)]
 Listen = Annotated[str | None, BeforeValidator(_check_listen)]
 Url = Annotated[str, AfterValidator(_check_url)]

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.errors import FileError
 from gateway.registry.api import (
     MAXIMUM_RESPONSE_BYTES,
-    CaFileError,
     Endpoint,
     InvalidResponseError,
+    NoTokenError,
     NoUrlError,
     RefusedError,
     RegistryApi,
+    TokenEndpoint,
     UnreachableError,
 )
+from gateway.settings import pem
+from tests.stack.identity import IdentityProvider
 from tests.stack.ports import HeldPort
 from tests.stack.scripted_http import Scripted
 
@@ -69,7 +73,7 @@ def test_a_rejected_certificate_is_unreachable_with_the_error_of_openssl(certifi
         server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
         url = server.url.replace("http:", "https:")
         with pytest.raises(UnreachableError) as raised:
-            RegistryApi(Endpoint(url, ca_file=certificates.ca)).request("GET", "subjects")
+            RegistryApi(Endpoint(url, tls=pem.read({"ca_file": certificates.ca}, None))).request("GET", "subjects")
     assert isinstance(raised.value.tls, ssl.SSLCertVerificationError)
     assert raised.value.tls.verify_message == "certificate has expired"
 
@@ -78,10 +82,61 @@ def test_without_a_url_or_with_a_bad_ca_file_nothing_is_sent(tmp_path: Path) -> 
     with pytest.raises(NoUrlError):
         RegistryApi(Endpoint("")).request("GET", "subjects")
     (tmp_path / "ca.pem").write_text("not PEM")
-    for name in ("ca.pem", "absent.pem"):
-        with pytest.raises(CaFileError):
-            RegistryApi(Endpoint("https://127.0.0.1:9", ca_file=tmp_path / name)).request("GET", "subjects")
+    files = pem.read({"ca_file": tmp_path / "ca.pem"}, None)
+    with pytest.raises(FileError, match="no certificate in PEM"):
+        RegistryApi(Endpoint("https://127.0.0.1:9", tls=files)).request("GET", "subjects")
 
 
 def test_an_endpoint_does_not_show_its_secrets() -> None:
     assert "canary" not in repr(Endpoint("http://h", username="u", password="canary", token="canary"))
+
+
+def test_a_token_is_fetched_before_it_is_needed_and_before_it_expires(tmp_path: Path) -> None:
+    with IdentityProvider(tmp_path, ("gateway", "s:3 c")) as identity, Scripted(200, "[]") as server:
+        oauth = TokenEndpoint(
+            identity.url, "gateway", "s:3 c", "kafka", extensions={"logicalCluster": "lsrc-1", "other": "x"}
+        )
+        api = RegistryApi(Endpoint(server.url, oauth=oauth))
+        api.request("GET", "subjects")
+        api.request("GET", "subjects")
+        assert [request[2] for request in server.requests] == 2 * [f"Bearer {identity.issued[0]}"]
+        assert identity.forms == [{"grant_type": "client_credentials", "scope": "kafka"}]
+        identity.lifetime_seconds = 0
+        api = RegistryApi(Endpoint(server.url, oauth=oauth))
+        api.request("GET", "subjects")
+        api.request("GET", "subjects")
+        assert [request[2] for request in server.requests[2:]] == [f"Bearer {one}" for one in identity.issued[1:]]
+        assert "s:3" not in repr(api._endpoint)  # noqa: SLF001 - a repr is what a log would show
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (401, '{"error": "invalid_client"}', "HTTP 401 invalid_client"),
+        (503, "<html>", "HTTP 503"),
+        (200, '{"token": "x"}', "its answer holds no access_token"),
+        (200, "[]", "its answer holds no access_token"),
+        (200, '{"access_token": "x\\ny"}', "its answer holds no access_token"),
+        (200, "hello", "it is not the JSON of a registry"),
+    ],
+)
+def test_without_a_token_nothing_is_sent(status: int, body: str, reason: str) -> None:
+    with Scripted(status, body) as identity, Scripted(200, "[]") as server:
+        api = RegistryApi(Endpoint(server.url, oauth=TokenEndpoint(f"{identity.url}/token", "gateway", "secret")))
+        with pytest.raises(NoTokenError, match=reason):
+            api.request("GET", "subjects")
+        assert server.requests == []
+
+
+def test_a_certificate_is_shown_to_a_registry_that_asks_for_one(certificates: Certificates) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.ca)
+    context.load_cert_chain(certificates.certificate("broker"), certificates.key("broker"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    own = {"cert_file": certificates.certificate("client"), "key_file": certificates.key("client")}
+    with Scripted(200, "[]") as server:
+        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        files = pem.read({"ca_file": certificates.ca} | own, None)
+        assert RegistryApi(Endpoint(url, tls=files)).request("GET", "subjects") == []
+        with pytest.raises(UnreachableError):
+            RegistryApi(Endpoint(url, tls=pem.read({"ca_file": certificates.ca}, None))).request("GET", "subjects")

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.registry.api import CaFileError, InvalidResponseError, NoUrlError, RefusedError, UnreachableError
+from gateway.errors import FileError
+from gateway.registry.api import InvalidResponseError, NoTokenError, NoUrlError, RefusedError, UnreachableError
 from gateway.registry.errors import ForeignIdError, explain, without_login
 from gateway.registry.lock_file import Pin
 
 if TYPE_CHECKING:
-    from gateway.errors import FileError, PeerError
+    from gateway.errors import PeerError
 
+NO_TOKEN = "no token from the token endpoint:"
 PIN = Pin(7, "", registry="https://old:8081", cluster="kafka-cluster=k")
 
 
@@ -27,7 +29,12 @@ PIN = Pin(7, "", registry="https://old:8081", cluster="kafka-cluster=k")
         (RefusedError(503, 50301, "Busy"), True, "Busy (HTTP 503, code 50301)."),
         (RefusedError(404, 404, "No path"), False, "No path (HTTP 404, code 404). registry.url must be the base"),
         (NoUrlError(), False, "No registry is configured, and the lock file has no id"),
-        (CaFileError("No such file"), False, "registry.ca_file cannot be used: No such file. Set it"),
+        (FileError("ca.pem is empty.", "Write its content."), False, "ca.pem is empty. Write its content."),
+        *[
+            (NoTokenError(code, code), True, f"{NO_TOKEN} {code}. Check registry.oauth.{fix}")
+            for code, fix in (("invalid_scope", "scope."), ("invalid_client", "client_id and client_secret_file"))
+        ],
+        (NoTokenError("connection refused"), True, f"{NO_TOKEN} connection refused. Check registry.oauth.token_url"),
         (
             ForeignIdError(PIN, is_used=True, is_registered=True), False,
             "schema id 7 of the lock file belongs to another schema here. It was given by https://old:8081 (kafka-clus",

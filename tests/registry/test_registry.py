@@ -14,6 +14,7 @@ import pytest
 from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import Issuer, load_lock, update_lock
 from gateway.registry.registry import Registered, SchemaRegistry, Unresolved
+from gateway.settings import pem
 from tests.contract_values import record, route
 from tests.stack.ports import HeldPort
 from tests.stack.scripted_http import Scripted
@@ -481,8 +482,10 @@ def test_ids_signs_in_and_never_tells_the_secret(lock: Path) -> None:
 
 
 def test_ids_refuses_an_unusable_ca_file(lock: Path) -> None:
-    """A CA file that is not there is the operator's to mend."""
-    registry = SchemaRegistry(Endpoint("https://127.0.0.1:9", ca_file=lock.parent / "absent.pem"), lock)
+    """A CA file that is none is the operator's to mend."""
+    (lock.parent / "ca.pem").write_text("not PEM")
+    files = pem.read({"ca_file": lock.parent / "ca.pem"}, None)
+    registry = SchemaRegistry(Endpoint("https://127.0.0.1:9", tls=files), lock)
     (refusal,) = registry.ids([unused_topic()]).refusals
     assert not refusal.retryable
-    assert "ca_file" in refusal.reason
+    assert "no certificate in PEM" in refusal.reason

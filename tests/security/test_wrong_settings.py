@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
     from gateway.errors import Finding
 
-NAMES = {"servers": "kafka", "streams": "receiveDoors", "producer": "linger.ms"}  # for keys that people choose
+NAMES = {
+    "servers": "kafka",
+    "streams": "receiveDoors",
+    "producer": "linger.ms",
+    "extensions": "logicalCluster",
+}  # for keys that people choose
 Values = tuple[object, ...]
 TEXT: Values = (5, True, [], {})
 WORD: Values = ("nonsense", 5, True, [])

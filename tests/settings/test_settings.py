@@ -31,13 +31,17 @@ ALWAYS = "The gateway sets it, because a reading is acknowledged only when it is
 BOOLEANS = "Write true or false; in YAML 1.2 on, off, yes and no are text."
 PROSE = frozenset(
     {  # fixes that quote nothing to copy
+        "Add `client_id:` with its value.",
         "Add `mechanism:` with its value.",
+        "Add `oauth:` with its value.",
         "Add password_file.",
         "Remove it: TLS always verifies the server's certificate. Name the file of its CA in ca_file.",
         "Remove it: the contract has it, in `bindings` of the server.",
         "Remove it: write host: NAME:PORT.",
         "Remove it; write registry: {url: URL} beside producer.",
         "Remove it; write sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE} beside producer.",
+        "Remove one of them.",
+        "Correct it.",
         "Remove scheme, user and path; the contract defines the protocol.",
         "See the producer's properties in librdkafka's CONFIGURATION.md.",
         "Write indented `key: value` lines below it.",
@@ -275,11 +279,19 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         ("servers: {kafka: {producer: {linger.ms: 5000}}}", "at most 100 ms"),
         ("servers: {kafka: {producer: {message.max.bytes: 1000}}}", "at least 16384"),
         ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "Expected 'PLAIN'"),
+        ("servers: {kafka: {sasl: {mechanism: OAUTHBEARER, username: a}}}", "another mechanism is required with"),
+        ("servers: {kafka: {sasl: {mechanism: OAUTHBEARER, oauth: {}}}}", "This setting is missing."),
+        ("servers: {kafka: {sasl: {mechanism: PLAIN, oauth: {}}}}", "mechanism: OAUTHBEARER is required with"),
         (
-            "servers: {kafka: {sasl: {mechanism: OAUTHBEARER, username: a, password_file: b}}}",
-            "does not offer OAUTHBEARER yet",
+            (
+                "servers: {kafka: {sasl: {mechanism: OAUTHBEARER, oauth: "
+                "{client_secret_file: c, azure_resource: 'https://d'}}}}"
+            ),
+            "client_secret_file gets a token, too.",
         ),
-        ("servers: {kafka: {producer: {sasl.mechanism: oauthbearer}}}", "does not offer OAUTHBEARER yet"),
+        ("servers: {kafka: {registry: {token_file: t, oauth: {}}}}", "has both oauth and a token."),
+        ("servers: {kafka: {sasl: {oauth: {extensions: {a b: c}}}}}", "A SASL extension is a name of letters"),
+        ("servers: {kafka: {sasl: {oauth: {extensions: {a: 'b,c=d'}}}}}", "A SASL extension is a name of letters"),
         ("servers: {kafka: {producer: {max.request.size: 500000}}}", "Did you mean 'message.max.bytes'?"),
         ("servers: {kafka: {producer: {schema.registry.url: 'http://a:1'}}}", "write registry: {url: URL} beside"),
         ("servers: {kafka: {sasl: {username: a}}}", "This setting is missing."),
@@ -330,6 +342,8 @@ GUARANTEE, ELSEWHERE, NOT_OFFERED = "would break a guarantee", "from another set
 CERTIFICATE = "tls: {cert_file: FILE, key_file: FILE}"
 LOGS_IN = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
 
+GETS_A_TOKEN = "sasl: {mechanism: OAUTHBEARER, oauth: {token_url: URL, client_id: NAME, client_secret_file: FILE}}"
+
 
 @pytest.mark.parametrize(
     ("names", "reason", "fix"),
@@ -346,8 +360,8 @@ LOGS_IN = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}
         ("ssl.certificate.location ssl.key.location ssl.key.pem ssl.keystore.location", ELSEWHERE, CERTIFICATE),
         ("ssl.key.password ssl.keystore.password", ELSEWHERE, "key_password_file: FILE"),
         ("sasl.mechanism sasl.mechanisms sasl.username sasl.password", ELSEWHERE, LOGS_IN),
-        ("sasl.oauthbearer.method sasl.oauthbearer.client.secret https.ca.pem", f"{NOT_OFFERED} OAUTHBEARER", LOGS_IN),
-        ("enable.sasl.oauthbearer.unsecure.jwt", f"{NOT_OFFERED} OAUTHBEARER", LOGS_IN),
+        ("sasl.oauthbearer.method sasl.oauthbearer.client.secret https.ca.pem", ELSEWHERE, GETS_A_TOKEN),
+        ("enable.sasl.oauthbearer.unsecure.jwt", ELSEWHERE, GETS_A_TOKEN),
         ("sasl.kerberos.keytab", f"{NOT_OFFERED} Kerberos", LOGS_IN),
         ("transactional.id transaction.timeout.ms", f"{NOT_OFFERED} transactions", "Remove it;"),
         ("ssl.cipher.suites ssl.crl.location", f"{NOT_OFFERED} this property", "Remove it"),
@@ -713,6 +727,11 @@ USER = "username: u, password_file: password"
 TOKEN = "username: u"
 SCRAM = "sasl: {mechanism: SCRAM-SHA-512, username: u, password_file: password}"
 
+OAUTH = (
+    "sasl: {mechanism: OAUTHBEARER, oauth: "
+    "{token_url: 'https://as.example/token', client_id: c, client_secret_file: password}}"
+)
+
 
 def secure_kafka(**changes: object) -> KafkaServer:
     values = {"host": "k.example:9093", "tls": True, "security": ("scramSha512",), "registry_url": "https://r.example"}
@@ -765,6 +784,13 @@ def test_check_consistency_names_unknown_servers_and_streams(tmp_path: Path) -> 
         ("kafka: {}", make_contract(kafka=secure_kafka()), "Add sasl with mechanism SCRAM-SHA-512."),
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain",))), "The contract requires PLAIN."),
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(tls=False)), "public network unencrypted"),
+        (f"kafka: {{{OAUTH}}}", make_contract(kafka=secure_kafka(tls=False, security=("oauth2",))), "The token would"),
+        ("kafka: {}", make_contract(kafka=secure_kafka(security=("oauth2",))), "Add sasl with mechanism OAUTHBEARER."),
+        (
+            f"kafka: {{{OAUTH.replace('https', 'http')}}}",
+            make_contract(kafka=secure_kafka(security=("oauth2",))),
+            "servers.kafka.sasl.oauth.token_url: The token would cross a public network unencrypted.",
+        ),
         (
             f"kafka: {{{SCRAM}}}",
             make_contract(kafka=secure_kafka(registry_url=None)),
@@ -820,6 +846,8 @@ def test_check_consistency_warns_of_a_lowered_qos(tmp_path: Path) -> None:
         (f"meterBroker: {{tls: {{ca_file: ca}}, {USER}}}", make_contract(host="mqtt.example:8883")),
         ("meterBroker: {tls: {cert_file: cert, key_file: key}}", make_contract(tls=True, security=("X509",))),
         (f"kafka: {{{SCRAM}}}", make_contract(kafka=secure_kafka(security=("plain", "scramSha512")))),
+        (f"kafka: {{{OAUTH}}}", make_contract(kafka=secure_kafka(security=("openIdConnect",)))),
+        ("kafka: {registry: {cert_file: cert, key_file: key}}", make_contract()),
     ],
 )
 @pytest.mark.usefixtures("pem_files")

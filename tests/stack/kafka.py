@@ -8,6 +8,7 @@
     Kafka(certificates=certificates)        also SSL: a client certificate is required; OPEN_SSL: none is
     Kafka(users={"gateway": "secret"})      also SASL_PLAINTEXT: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
     both                                    also SASL_SSL
+    Kafka(jwks=path)                        also SASL_PLAINTEXT: OAUTHBEARER, tokens that a key of this file signed
 
 - Every node has every listener, on ports that stay its own through kill and restart.
 - Topics are never made by accident: automatic creation is off.
@@ -40,6 +41,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not
 )
 from confluent_kafka.cimpl import NewTopic
 
+from tests.stack.identity import AUDIENCE, ISSUER
 from tests.stack.ports import HeldPort
 from tests.stack.process import Server
 from tests.stack.software import fetched, java
@@ -113,6 +115,7 @@ class Kafka:
         nodes: 1 to 3.
         certificates: adds the SSL listener.
         users: passwords by user name; adds the SASL listener.
+        jwks: the public keys that sign tokens; adds the SASL listener with OAUTHBEARER.
         settings: more lines of server.properties; they win.
     """
 
@@ -122,8 +125,10 @@ class Kafka:
         certificates: Certificates | None = None,
         users: Mapping[str, str] | None = None,
         settings: Mapping[str, object] | None = None,
+        jwks: Path | None = None,
     ) -> None:
         self._certificates = certificates
+        self._jwks = jwks
         self._users = dict(users or {})
         self._settings = dict(settings or {})
         self._nodes = {number: Node(number, self._listeners()) for number in range(1, nodes + 1)}
@@ -300,7 +305,9 @@ class Kafka:
     def _launch(self, node: Node) -> None:
         jars = fetched("kafka") / "lib"
         logging = f"-Dlog4j2.configurationFile={LOG_SETTINGS}"
-        node.launch(java("kafka", logging, "-cp", f"{jars}/*", "kafka.Kafka", node.settings_file))
+        # Kafka reads keys only from places that are allowed by name.
+        allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self._jwks.as_uri() if self._jwks else ''}"
+        node.launch(java("kafka", logging, allowed, "-cp", f"{jars}/*", "kafka.Kafka", node.settings_file))
 
     def _wait_ready(self) -> None:
         admin = self._admin()
@@ -326,7 +333,7 @@ class Kafka:
             "PLAINTEXT",
             "CONTROLLER",
             *(["SSL", "OPEN_SSL"] if self._certificates else []),
-            *(["SASL_PLAINTEXT"] if self._users else []),
+            *(["SASL_PLAINTEXT"] if self._users or self._jwks else []),
             *(["SASL_SSL"] if self._certificates and self._users else []),
         ]
 
@@ -337,6 +344,7 @@ class Kafka:
             | QUICK
             | (self._tls(self._certificates) if self._certificates else {})
             | (self._sasl() if self._users else {})
+            | (_oauth(self._jwks) if self._jwks else {})
             | self._settings
         )
 
@@ -392,6 +400,19 @@ class Kafka:
                 scram = f"{logins}.scram.ScramLoginModule required;"
                 settings[f"{prefix}.scram-sha-{digest}.sasl.jaas.config"] = scram
         return settings
+
+
+def _oauth(jwks: Path) -> dict[str, object]:
+    login, prefix = "org.apache.kafka.common.security.oauthbearer", "listener.name.sasl_plaintext.oauthbearer"
+    return {
+        "sasl.enabled.mechanisms": "OAUTHBEARER",
+        f"{prefix}.sasl.jaas.config": f"{login}.OAuthBearerLoginModule required;",
+        f"{prefix}.sasl.server.callback.handler.class": f"{login}.OAuthBearerValidatorCallbackHandler",
+        f"{prefix}.connections.max.reauth.ms": 3_600_000,  # or when the token expires
+        "sasl.oauthbearer.jwks.endpoint.url": jwks.as_uri(),
+        "sasl.oauthbearer.expected.audience": AUDIENCE,
+        "sasl.oauthbearer.expected.issuer": ISSUER,
+    }
 
 
 def _random_uuid() -> str:

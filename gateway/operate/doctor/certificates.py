@@ -19,7 +19,6 @@ from cryptography import x509
 
 from gateway.errors import Finding
 from gateway.operate.doctor.rejection import Peer, explain
-from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import KafkaServer, MqttServer
     from gateway.installation import Installation
+    from gateway.settings.settings import TlsSettings
 
 PLACE, REGISTRY = "certificates", "registry"
 SOON = timedelta(days=30)
@@ -96,7 +96,7 @@ def _servers(installation: Installation) -> Iterator[_Server]:
     registry = settings.server(contract.kafka.name).registry
     url = urlsplit(registry.url or contract.kafka.registry_url or "")
     if url.scheme == "https" and url.hostname:
-        yield _Server(REGISTRY, url.hostname, url.port or HTTPS, TlsSettings(ca_file=registry.ca_file))
+        yield _Server(REGISTRY, url.hostname, url.port or HTTPS, registry.tls)
 
 
 def _presented(server: _Server, context: ssl.SSLContext, now: datetime) -> Finding:

@@ -25,7 +25,6 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from gateway.errors import Finding
 from gateway.operate.topics import wanted
 from gateway.service import time_service
-from gateway.settings.settings import TlsSettings
 from gateway.settings.tls import tls_context
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from gateway.installation import Installation
     from gateway.service.time_service import Answer
+    from gateway.settings.settings import TlsSettings
 
 PLACE, WHAT, SYNCHRONISED = "clock", "this machine's", "synchronised"
 FAR_SECONDS = 5.0
@@ -45,7 +45,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
     yield synchronisation(time_service.ask(), installation.settings.clock.wait, has_rtc=time_service.has_rtc())
     kafka = installation.contract.kafka
     registry = installation.settings.server(kafka.name).registry
-    date = _date(registry.url or kafka.registry_url or "", registry.ca_file, installation)
+    date = _date(registry.url or kafka.registry_url or "", registry.tls, installation)
     if date is not None:
         yield compare("the registry's", date - time.time())
     elif (newest := _newest_seconds(installation)) is not None and newest > time.time() + FAR_SECONDS:
@@ -76,13 +76,13 @@ def compare(other: str, ahead_seconds: float) -> Finding:
     return Finding.at(PLACE, WHAT, "ok", text)
 
 
-def _date(url: str, ca_file: str | None, installation: Installation) -> float | None:
+def _date(url: str, tls: TlsSettings, installation: Installation) -> float | None:
     parts = urlsplit(url)
     if not parts.hostname:
         return None
     connect: Callable[..., HTTPConnection] = HTTPConnection
     if parts.scheme == "https":
-        connect = partial(HTTPSConnection, context=tls_context(TlsSettings(ca_file=ca_file), installation.settings))
+        connect = partial(HTTPSConnection, context=tls_context(tls, installation.settings))
     with closing(connect(parts.hostname, parts.port, timeout=ANSWER_SECONDS)) as connection:
         try:
             connection.request("HEAD", f"{parts.path.rstrip('/')}/subjects")
