@@ -7,9 +7,9 @@ acknowledged: they stay at the broker, which sends them again after a crash. In 
 settled, so they are acknowledged once it is safe; that is later than messages which came between them.
 
 A telegram that does not become complete is a reading too, and becomes a dead letter: when the next one begins, when
-nothing of it came for `PATIENCE` while other lines did, when it is longer than a telegram can be, or when too many
-topics have one. A first line that the broker sends again begins its telegram again; last lines that it sends again
-without the first belong to a telegram that is safe, and whose acknowledgements were lost.
+nothing of it came for `PATIENCE` while other lines did, when it is longer than a telegram can be, or when there are too
+many, or they take too much memory. A first line that the broker sends again begins its telegram again; last lines that
+it sends again without the first belong to a telegram that is safe, and whose acknowledgements were lost.
 
 Rejected: lines in the log, joined by the transform. Each would be written to disk and read back by itself, and what
 belongs together would have to be found again after each of them.
@@ -24,7 +24,7 @@ import msgspec
 from msgspec import structs
 
 from gateway.core.codec.telegram import MAX_BYTES
-from gateway.core.entry import Entry
+from gateway.core.entry import ENTRY_BYTES, Entry
 from gateway.core.reading import Reading
 from gateway.core.topic_index import UNMAPPED
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PLAIN = "text"  # a message is the line itself; every other word is the member of a JSON object that has it
 MAX_TOPICS = 512  # with an incomplete telegram
+MEMORY_BYTES = 2**24  # of these telegrams
 PATIENCE = 60_000  # milliseconds
 _ENDS = b"\r\n"
 _JOINED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of lines, to free their memory
@@ -57,6 +58,7 @@ class TelegramLines:
     def __init__(self, form: str) -> None:
         self._member = "" if form == PLAIN else form
         self._open: dict[bytes, _Telegram] = {}  # by topic, the one that has waited longest first
+        self._bytes = 0  # of memory that they take
 
     def add(self, entries: Iterable[Entry]) -> list[Entry]:
         """Give what goes into the log: telegrams, each followed by its lines, which are settled."""
@@ -88,6 +90,7 @@ class TelegramLines:
         telegram.lines.append(line)
         telegram.entries.append(entry)
         telegram.size += len(line) + len(_ENDS)
+        self._bytes += len(line) + len(_ENDS) + ENTRY_BYTES
         self._open[reading.topic] = telegram
         if line.rpartition(b"\n")[2].startswith(b"!") or telegram.size > MAX_BYTES:
             ready += self._close(reading.topic)
@@ -101,7 +104,7 @@ class TelegramLines:
             return reading.payload.strip(_ENDS)
         try:
             value: Any = _decode(reading.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         text = value.get(self._member) if isinstance(value, dict) else None
         return text.strip("\r\n").encode() if isinstance(text, str) else None
@@ -111,13 +114,14 @@ class TelegramLines:
         while self._open:
             topic, telegram = next(iter(self._open.items()))
             is_late = now - telegram.entries[-1].reading.received_at > PATIENCE
-            if not is_late and len(self._open) <= MAX_TOPICS:
+            if not is_late and len(self._open) <= MAX_TOPICS and self._bytes <= MEMORY_BYTES:
                 break
             ready += self._close(topic)
         return ready
 
     def _close(self, topic: bytes) -> list[Entry]:
         telegram = self._open.pop(topic)
+        self._bytes -= telegram.size + ENTRY_BYTES * len(telegram.entries)
         first, *others = telegram.entries
         payload = _ENDS.join([*telegram.lines, b""])
         whole = Entry(structs.replace(telegram.entries[-1].reading, payload=payload), first.connection, first.packet_id)

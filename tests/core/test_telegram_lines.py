@@ -10,9 +10,9 @@ import pytest
 from msgspec import structs
 
 from gateway.core.codec.telegram import MAX_BYTES, as_json
-from gateway.core.entry import Entry
+from gateway.core.entry import ENTRY_BYTES, Entry
 from gateway.core.reading import Reading
-from gateway.core.telegram_lines import MAX_TOPICS, PATIENCE, PLAIN, TelegramLines
+from gateway.core.telegram_lines import MAX_TOPICS, MEMORY_BYTES, PATIENCE, PLAIN, TelegramLines
 from tests.core.codec.telegrams import SHAPES
 
 NAMES = [b"p1/%d" % number for number in range(5)]
@@ -135,11 +135,14 @@ def test_memory_has_bounds() -> None:
     assert 9 <= len(given) <= 11
     given = lines.add([line(b"/A", b"%d" % number) for number in range(2 * MAX_TOPICS)])
     assert len(given) == MAX_TOPICS
+    lines = TelegramLines(PLAIN)
+    given = lines.add([line(b"1", b"%d" % (number % 500)) for number in range(50_000)])
+    assert sum(each.reading.payload.count(b"\n") for each in given) >= 50_000 - MEMORY_BYTES // ENTRY_BYTES
 
 
 def test_a_message_that_is_no_line_is_a_reading_of_its_own() -> None:
     lines = TelegramLines("SerialReceived")
-    others = [line(text) for text in (b"", b"{", b"[]", b'{"POWER": "ON"}', b'{"SerialReceived": 5}')]
+    others = [line(text) for text in (b"", b"{", b"[]", 5_000 * b"[", b'{"POWER": "ON"}', b'{"SerialReceived": 5}')]
     cut = line(b'{"SerialReceived": "/A"}')
     cut.reading = structs.replace(cut.reading, size=2_000_000)
     assert lines.add([*others, cut]) == [*others, cut]
