@@ -50,7 +50,8 @@ class MachineClock(GatewayClock):
 
     def __init__(self, wait_seconds: float | None, ask: Callable[[], Answer] = time_service.ask) -> None:
         answer = ask()
-        found = time_service.stance(answer, wait_seconds, has_rtc=time_service.has_rtc())
+        has_rtc, is_too_early = time_service.has_rtc(), time_service.is_too_early()
+        found = time_service.stance(answer, wait_seconds, has_rtc=has_rtc, is_too_early=is_too_early)
         super().__init__(boot_id(), read, int(found.wait_seconds * 1000), is_synchronised=found.is_trusted)
         self.asked, self.is_set_by_service = answer.who, answer.is_service
         self._ask = ask

@@ -7,7 +7,8 @@
 
 The first that answers counts. The systemd unit's `ProtectClock=` forbids adjtimex, also to read, so the others come
 first. The kernel cannot say whether anything will ever synchronise the clock: without a time service its answer counts
-only where the settings say how long to wait for one.
+only where the settings say how long to wait for one. A clock that shows a time before `RELEASED` is wrong, whatever the
+answer is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +32,7 @@ TRACKING = struct.pack("!BBxxHHIII", 6, 1, 33, 0, 1, 0, 0).ljust(104, b"\0")  # 
 TIME_REQUEST = b"\x23".ljust(48, b"\0")  # version 4, client
 TIME_ERROR = 5  # of adjtimex: the clock is not synchronised
 DEFAULT_WAIT_SECONDS = 120.0
-SET = 1_577_836_800  # 2020: a real-time clock that says less has lost its power
+RELEASED = 1_767_225_600  # 2026: no gateway ran before
 
 
 class Answer(NamedTuple):
@@ -48,22 +50,28 @@ class Stance(NamedTuple):
     wait_seconds: float  # for which readings wait at most if it is not
 
 
+def is_too_early() -> bool:
+    """Tell whether the clock shows a time at which there was no gateway."""
+    return time.time() < RELEASED
+
+
 def ask(timesync: Path = TIMESYNC, chrony_port: int = CHRONY_PORT, ntp_port: int = NTP_PORT) -> Answer:
     """Ask whether the clock is synchronised. It takes a second at most."""
-    return next(_answers(timesync, chrony_port, ntp_port), Answer("", is_synchronised=False, is_service=False))
+    answer = next(_answers(timesync, chrony_port, ntp_port), Answer("", is_synchronised=False, is_service=False))
+    return answer._replace(is_synchronised=answer.is_synchronised and not is_too_early())
 
 
-def stance(answer: Answer, wait_seconds: float | None, *, has_rtc: bool) -> Stance:
+def stance(answer: Answer, wait_seconds: float | None, *, has_rtc: bool, is_too_early: bool = False) -> Stance:
     """Decide from an answer and the setting `clock.wait`."""
-    if wait_seconds is None:
-        wait_seconds = 0.0 if has_rtc else DEFAULT_WAIT_SECONDS
-        return Stance(answer.is_synchronised or not answer.is_service, wait_seconds)
-    return Stance(answer.is_synchronised, wait_seconds)
+    if wait_seconds is not None:
+        return Stance(answer.is_synchronised, wait_seconds)
+    counts = answer.is_service or is_too_early
+    return Stance(answer.is_synchronised or not counts, 0.0 if has_rtc else DEFAULT_WAIT_SECONDS)
 
 
 def has_rtc(folder: Path = RTC) -> bool:
     """Tell whether the machine has a real-time clock that keeps the time while the power is off."""
-    return any(_seconds(one / "since_epoch") > SET for one in (folder.iterdir() if folder.is_dir() else ()))
+    return any(_seconds(one / "since_epoch") > RELEASED for one in (folder.iterdir() if folder.is_dir() else ()))
 
 
 def _seconds(path: Path) -> int:

@@ -207,3 +207,23 @@ def test_only_so_many_devices_are_remembered() -> None:
 
     assert [lateness(1, 0, 0), lateness(2, 0, 0), lateness(1, 1, 9), lateness(3, 0, 9)] == [0, 0, -8, 0]
     assert [lateness(1, 2, 99), lateness(2, 1, 9)] == [-97, 0], "2 is the one that was forgotten"
+
+
+@pytest.mark.parametrize(
+    ("local", "now", "expected"),
+    [
+        ("2026-03-29T01:59:59", 1_774_745_999_000, (0, "device")),
+        ("2026-03-29T03:00:00", 1_774_746_000_000, (0, "device")),
+        ("2026-10-25T02:30:00", 1_792_888_200_000, (0, "device")),
+        ("2026-10-25T02:30:00", 1_792_891_800_000, (0, "arrival")),
+        ("2026-10-25T03:00:00", 1_792_893_600_000, (0, "device")),
+    ],
+)
+def test_a_local_time_passes_both_changes_of_the_clocks(local: str, now: int, expected: tuple[int, str]) -> None:
+    """Of the hour that repeats in autumn only the first is known; a bound keeps the second from being an hour off."""
+    local_time = {"zone": "Europe/Vienna", "repeated": "first"}
+    schema = record(("m", "string"), {"name": "at", "type": MILLIS, "x-source": local_time})
+    made = stream("s", schema, address="s/{d}", keys=("/m",))
+    by_local = (TimeSource("/at", HOUR // 2),)
+    route = replace(made.route, timestamp=by_local, headers=frozenset({SOURCE_HEADER}))
+    assert dated(Transform(replace(made, route=route), 7, 1_000), reading(f'"at":"{local}"', now)) == [expected]

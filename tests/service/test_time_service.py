@@ -104,6 +104,13 @@ def test_stance_waits_only_for_a_service_unless_the_settings_say_so(
     assert stance(answer, wait, has_rtc=rtc) == expected
 
 
+@pytest.mark.parametrize("answer", [KERNEL, NOBODY])
+def test_stance_trusts_no_clock_from_before_the_release(answer: Answer) -> None:
+    """Then it is known to be wrong, and readings wait by default, although nothing may set it."""
+    assert stance(answer, None, has_rtc=False, is_too_early=True) == Stance(is_trusted=False, wait_seconds=120)
+    assert stance(answer, None, has_rtc=True, is_too_early=True) == Stance(is_trusted=False, wait_seconds=0)
+
+
 def test_has_rtc_is_about_a_clock_that_kept_the_time(tmp_path: Path) -> None:
     """A Raspberry Pi 5 has one that starts in 1970 where no battery is connected."""
     assert not has_rtc(tmp_path / "absent")

@@ -57,7 +57,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
 
 def synchronisation(answer: Answer, wait_seconds: float | None, *, has_rtc: bool) -> Finding:
     """Say whether the clock is synchronised, and what the gateway does while it is not."""
-    found = time_service.stance(answer, wait_seconds, has_rtc=has_rtc)
+    found = time_service.stance(answer, wait_seconds, has_rtc=has_rtc, is_too_early=time_service.is_too_early())
     said = f"{answer.who} says that it is {'' if answer.is_synchronised else 'not '}synchronised"
     text = f"{said if answer.who else 'no time service answers'}; {'with' if has_rtc else 'without'} a real-time clock"
     if answer.is_synchronised:
