@@ -30,7 +30,7 @@ STEP_SECONDS = 10
 
 
 def telegram(number: int, kwh: str, year: int | None = None) -> bytes:
-    """A telegram of a minute ago, and each of the next ten seconds later."""
+    """A telegram of ten minutes ago, and each of the next ten seconds later."""
     now = datetime.fromtimestamp(time.time() - 600 + STEP_SECONDS * number, UTC).astimezone(
         ZoneInfo("Europe/Amsterdam")
     )
@@ -66,7 +66,7 @@ def test_the_page_shows_what_the_commands_print(
         gateway.start()
         values = [*(f"005779.{number:03}" for number in range(10)), "000000.000", *["057790.010"] * 3, "005779.014"]
         messages = [telegram(number, value) for number, value in enumerate(values)]
-        messages += [telegram(15, "005779.015", year=2005), telegram(16, "005779.016")[:100]]
+        messages += [telegram(15, "005779.015", year=2008), telegram(16, "005779.016")[:100]]
         publisher.publish([("dsmr/raw", message) for message in messages])
         gateway.wait_settled(len(messages))
         for command, _, expected in SHOWN:
@@ -74,7 +74,7 @@ def test_the_page_shows_what_the_commands_print(
                 str(gateway.settings_file) if one == "gateway.yaml" else one for one in shlex.split(command)[1:]
             ]
             printed = gateway.command(*arguments)
-            for name, made in names.items():
+            for name, made in {**names, "gateway.yaml": str(gateway.settings_file)}.items():
                 printed.stdout = printed.stdout.replace(made, name)
             assert normal(printed.stdout) == normal(expected), printed.stdout + printed.stderr
         dated = [one.timestamp for one in records(kafka.bootstrap, names[TOPICS[0]], 12)]
