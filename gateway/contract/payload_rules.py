@@ -10,6 +10,7 @@ from gateway.contract.payload_place import describes
 from gateway.contract.schema import WHOLE
 from gateway.contract.source_advice import OF_A_METER
 from gateway.core.avro_schema import LOCATION, PAYLOAD, SOURCE
+from gateway.core.codec.keywords import listed, schemas_at
 from gateway.core.codec.telegram import IDENTIFICATION, MEMBERS
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.codec.validation_error import tokens
@@ -174,21 +175,13 @@ def _nests(avro_type: AvroType) -> bool:
     return any(branch.kind in NESTING for branch in avro_type.branches)
 
 
-def _required(schema: object) -> set[str]:
-    """The members that a JSON Schema requires, itself or in a part that applies as well."""
-    if not isinstance(schema, dict):
-        return set()
-    required, also = schema.get("required"), schema.get("allOf")
-    names = set(required) if isinstance(required, list) else set()
-    return names.union(*(_required(each) for each in also)) if isinstance(also, list) else names
-
-
 def warn_of_missing(payload: Payload, record: Record, tied: tuple[Parameter, ...], findings: Findings) -> None:
     """Warn of members that the JSON Schema does not require although the record does."""
     if not isinstance(payload.json_schema, dict) or "properties" not in payload.json_schema:
         return
     described = payload.json_schema["properties"]
-    sure = {*_required(payload.json_schema), *(one.pointer for one in tied)}
+    required = (name for each in schemas_at(payload.json_schema) for name in listed(each.get("required")))
+    sure = {*required, *(one.pointer for one in tied)}
     missing = []
     for field in record.schema.record.fields:
         sources = [pointer for pointer in record.sources[field.name] if pointer]

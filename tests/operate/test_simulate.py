@@ -211,6 +211,7 @@ def worded_streams() -> list[Stream]:
         load(OURS.parent / "docs" / "steps" / "19" / "asyncapi.yaml"),
         load(OURS.parent / "gateway" / "families" / "dsmr-p1" / "asyncapi.yaml"),
         load(OURS.parent / "gateway" / "families" / "shelly-gen2" / "asyncapi.yaml"),
+        load(OURS.parent / "gateway" / "families" / "opcua-pubsub" / "asyncapi.yaml"),
         contract(*scaled_streams()),
         contract(*worded_streams()),
         contract(
@@ -236,6 +237,7 @@ def worded_streams() -> list[Stream]:
         "records",
         "telegrams",
         "one of several members",
+        "an envelope that no record reads",
         "scaled",
         "worded",
         "empty",

@@ -25,7 +25,7 @@ from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 NUMBERS: frozenset[type] = frozenset({int, float, Decimal, Unrepresentable})
 TEXT, ARRAY, OBJECT = frozenset({str}), frozenset({list}), frozenset({dict})
@@ -120,6 +120,19 @@ def alternatives(any_of: Any) -> list[list[str]]:
     lists = [each["required"] for each in listed(any_of) if isinstance(each, dict) and each.keys() == {"required"}]
     are_names = all(names and all(isinstance(name, str) for name in names) for names in map(listed, lists))
     return lists if are_names and len(lists) == len(listed(any_of)) else []
+
+
+def schemas_at(schema: Any, path: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Give the schemas of a place in a value that apply at the same time; references are written out."""
+    if not isinstance(schema, dict):
+        return
+    for each in listed(schema.get("allOf")):
+        yield from schemas_at(each, path)
+    if not path:
+        yield schema
+        return
+    others = schema.get("items", schema.get("additionalProperties"))
+    yield from schemas_at(properties_of(schema).get(path[0], others), path[1:])
 
 
 def is_number(argument: Any) -> bool:

@@ -15,7 +15,7 @@ from gateway.contract.message import ADDITIONAL
 from gateway.contract.payload_place import SchemaPlace, find, read_below
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import ABSENT, parse
-from gateway.core.codec.keywords import ENCODINGS, TESTS
+from gateway.core.codec.keywords import ENCODINGS, TESTS, schemas_at
 from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
@@ -26,7 +26,6 @@ from gateway.core.record_path import RecordPath, is_around
 from gateway.operate.dlq.dead_letters import iso
 from gateway.operate.dlq.verdict import Fits, Undecidable
 from gateway.operate.docs import expressions
-from gateway.operate.simulate.limits import schemas_at
 from gateway.operate.simulate.plausible import value_at
 from gateway.page.blocks import plain
 from gateway.text import cut, printable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.expression import ExpressionError, parse
+from gateway.core.avro_schema import LISTS
 from gateway.core.counter_rules import CONFIRM, PER
 from gateway.operate.docs.prose import sentence, value
 from gateway.page.blocks import Code, Phrase, joined
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _REST, _WHOLE = "all members that no other field reads", "the whole payload"
 _READ_AS = {"number": "a number", "boolean": "true or false"}
-_MEANINGS = {"nulls": "null", "trues": "true", "falses": "false"}
 
 
 def read_from(field: Field) -> Phrase:
@@ -41,10 +41,10 @@ def forms(words: Mapping[str, Any]) -> Iterator[Phrase]:
     if parse := words.get("parse"):
         text = f"A text is read as {_READ_AS.get(parse, parse)}."
         yield ("A whole number is read as text." if parse == "string" else text,)
-    for word, meaning in _MEANINGS.items():
+    for word in LISTS:
         if listed := words.get(word):
             verb = "means" if len(listed) == 1 else "mean"
-            yield (*joined([value(one) for one in listed]), f" {verb} {meaning}.")
+            yield (*joined([value(one) for one in listed]), f" {verb} {word.removesuffix('s')}.")
     if zone := words.get("zone"):
         which = "second" if words.get("repeated") == "second" else "first"
         yield (f"A time without a zone is local time in {zone}; in the hour that repeats in autumn, the {which} one.",)

@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.keywords import TESTS, exact, one_or_more
+from gateway.core.codec.keywords import TESTS, exact, one_or_more, schemas_at
 from gateway.core.codec.pattern import Anchor, Characters, Choice, Pattern, Repeat, Sequence, UnsupportedPatternError
 
 if TYPE_CHECKING:
@@ -22,28 +22,11 @@ ENCODERS = {"base64": b64encode, "base64url": urlsafe_b64encode, "base16": b16en
 PRINTABLE = range(0x20, 0x7F)
 
 
-def schemas_at(schema: Any, path: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Give the schemas of a place of the payload, references written out, that apply at the same time."""
-    if not isinstance(schema, dict):
-        return
-    for each in schema.get("allOf", ()):
-        yield from schemas_at(each, path)
-    if path[:1] == (PAYLOAD,):
-        path = path[1:]
-    if not path:
-        yield schema
-        return
-    token, *below = path
-    properties = schema.get("properties", {})
-    inner = properties[token] if token in properties else schema.get("items", schema.get("additionalProperties"))
-    yield from schemas_at(inner, tuple(below))
-
-
 class Limits:
     """The constraints of one place of a payload."""
 
     def __init__(self, schema: Any, path: tuple[str, ...]) -> None:
-        self._schemas = list(schemas_at(schema, path))
+        self._schemas = list(schemas_at(schema, path[path[:1] == (PAYLOAD,) :]))
         keywords = [(key, argument) for each in self._schemas for key, argument in each.items() if key in TESTS]
         self._tests = [test for key, argument in keywords if (test := TESTS[key](key, argument))]
 

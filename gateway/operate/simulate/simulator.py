@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import ABSENT
-from gateway.core.codec.validation_error import tokens
+from gateway.core.codec.validation_error import pointer, tokens
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.message_schema import schema_at
-from gateway.core.record_path import PARAMETER, reads
+from gateway.core.record_path import ENVELOPE, PARAMETER, reads
 from gateway.core.telegram_lines import PLAIN
 from gateway.core.topic_index import topic_index
 from gateway.core.transform import conversion
@@ -160,7 +160,17 @@ class _Source:
         count = 1 if all(step.kind == "member" for step in steps) else count
         others = [self._plausible.sample(device).value for _ in range(count - 1)]
         last, around = split(payload, sample.value)
+        around = _required_around(self._stream) | around
         return joined(steps, [*(split(written(other, "json"), other)[0] for other in others), last], around)
+
+
+def _required_around(stream: Stream) -> dict[str, Any]:
+    """What a message must have around its records that none of them reads, as the first example has it."""
+    example: Any = next(iter(stream.examples), None)
+    required = (stream.array_schema or {}).get("required", ()) if isinstance(example, dict) else ()
+    places = {f"{ENVELOPE}{pointer((name,))}": name for name in required if name != stream.steps[0].name}
+    known = reads(stream.route.avro.record)
+    return {place: example[name] for place, name in places.items() if name in example and place not in known}
 
 
 def _devices(
@@ -201,6 +211,8 @@ def _parameter_value(stream: Stream, place: int, number: int, examples: list[dic
     field = next((each for each in stream.route.avro.record.fields if path in each.paths), None)
     if field and "text" not in field.type.json_kinds and field.words.get("parse") != "number":
         return parameter.examples[number % len(parameter.examples)]
+    if symbols := [each for branch in (field.type.non_null if field else ()) for each in branch.symbols]:
+        return symbols[number % len(symbols)]
     values = [value_at(example, path) for example in examples]
     stated = [text for text in (*values, *parameter.examples) if isinstance(text, str) and text]
     value = str(_fitted(stream, path, nth([*stated, f"{parameter.name}-1"][0], number), random))
