@@ -163,11 +163,16 @@ def _ignored_channels(ignored: list[str]) -> dict[str, Any]:
 
 
 def _ignored_operations(ignored: list[str]) -> dict[str, Any]:
-    named = {f"ignore{pascal(snake(one))}": camel(f"not_{snake(one)}") for one in ignored}
+    named = {ignoring(one): camel(f"not_{snake(one)}") for one in ignored}
     return {
         name: {"action": "receive", "channel": _ref("channels", channel), "x-ignored": True}
         for name, channel in named.items()
     }
+
+
+def ignoring(address: str) -> str:
+    """Name the operation that ignores the messages of an address."""
+    return f"ignore{pascal(snake(address))}"
 
 
 def _operations(streams: list[Stream]) -> dict[str, Any]:

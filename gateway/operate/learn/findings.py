@@ -108,7 +108,7 @@ def _ignored(
             one = descriptions.get(topic.name)
             for each in one.ignored if one else ():
                 every.add(each.replace(topic.name, stream.address).removesuffix("/#"))
-        every |= {each.replace("/#", "/{what}") for each in _bridges(descriptions) if address.is_multi}
+        every |= {f"{each}/{{what}}" for each in _bridges(descriptions) if address.match(f"{each}/what") is not None}
         every |= {name for name in unwanted if address.match(name) is not None and not _is_covered(name, every)}
         if not address.is_multi:
             marked = (name for name, why in plain.items() if why == ATTRIBUTES and address.match(name) is not None)
@@ -122,8 +122,9 @@ def _like(address: str, topic: str) -> str:
     return "/".join(text if text.startswith("$") else level for level, text in levels)
 
 
-def _bridges(descriptions: Mapping[str, Described]) -> Collection[str]:
-    return {each for each in (descriptions[""].ignored if "" in descriptions else ()) if each.endswith("/#")}
+def _bridges(descriptions: Mapping[str, Described]) -> Iterator[str]:
+    """Find what stands before `/#`."""
+    return (each[:-2] for each in (descriptions[""].ignored if "" in descriptions else ()) if each.endswith("/#"))
 
 
 def _is_covered(name: str, every: Collection[str]) -> bool:

@@ -223,9 +223,10 @@ def _fit(proposal: Proposal, options: Options) -> tuple[Contract | None, Proposa
             continue
         unfit = {one.name: error for error in reversed(errors) for one in proposal.streams if _is_about(error, one)}
         more = proposal.more.without(errors)
-        if not unfit and more.files == proposal.more.files:
+        ignored = [one for one in proposal.ignored if not any(_ignores(error, one) for error in errors)]
+        if not unfit and more.files == proposal.more.files and ignored == proposal.ignored:
             raise ConfigurationError(errors)
-        proposal = proposal.without(unfit)._replace(more=more)
+        proposal = proposal.without(unfit)._replace(more=more, ignored=ignored)
     return None, proposal
 
 
@@ -236,6 +237,13 @@ def _without_examples(proposal: Proposal, errors: list[Finding]) -> bool:
     for one in unfit:
         one.examples.clear()
     return bool(unfit)
+
+
+def _ignores(finding: Finding, address: str) -> bool:
+    """Tell whether a finding is about an address that is ignored; a family may ignore it as well."""
+    return f"'{contract_file.ignoring(address)}'" in finding.message or finding.path.endswith(
+        f"/{contract_file.ignoring(address)}"
+    )
 
 
 def _is_about(finding: Finding, stream: Stream) -> bool:

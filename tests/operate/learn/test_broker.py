@@ -10,7 +10,7 @@ from tests.operate.learn.installations import Installation, homes, meters
 if TYPE_CHECKING:
     from pathlib import Path
 
-TOGETHER = (homes.zigbee, homes.tasmota, homes.esphome, meters.heishamon)
+TOGETHER = (homes.zigbee, homes.tasmota, homes.esphome, meters.heishamon, meters.venus_os)
 
 
 def test_several_installations_are_learnt_from_a_broker(tmp_path: Path) -> None:
