@@ -247,3 +247,15 @@ def test_examples_that_a_contract_cannot_have_are_left_out(tmp_path: Path) -> No
     """A contract has no empty names; the stream is proposed all the same."""
     done = learn(tmp_path, "--from", recorded(tmp_path, [("pumps/p1", {"flow": 1.5, "": 2})] * 3))
     assert (done.returncode, fields(tmp_path, "pumps").keys() >= {"flow"}) == (0, True), done.stderr
+
+
+def test_payloads_that_all_differ_are_one_message_and_a_map(tmp_path: Path) -> None:
+    """Members with a thousand names are no fields; their values are in one."""
+    traffic = Traffic()
+    for number in range(1000):
+        traffic.take(b"logs/%d" % (number % 50), json.dumps({f"k{number}": number}).encode(), NOW + number)
+    [stream] = findings.propose(traffic, None, shows_values=True).streams
+    [message] = stream.messages
+    assert [one["type"] for one in message.definition["fields"]] == ["string", {"type": "map", "values": "long"}]
+    path = recorded(tmp_path, [(f"logs/{number % 50}", {f"k{number}": number}) for number in range(1000)])
+    assert "1,000 of these fit (100.0 %)." in learn(tmp_path, "--from", path).stdout

@@ -31,7 +31,7 @@ FEWEST_SYSTEMS = 3  # siblings at the first level, which mostly names a system, 
 LIKE = 0.5  # of what follows a level, that is known of its siblings
 CONTAINED, SHARED = 0.8, 0.66  # of the members of a payload, and of the members of two payloads: these look alike
 MOST_OF_BARE = 16  # addresses of bare values that begin alike
-MOST_COMPARED = 200  # kinds of siblings of a level that are compared with each other
+MOST_COMPARED = 50  # kinds of siblings of a level that are compared with each other
 
 Suffix = tuple[Level, ...]
 

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 MAX_TOPICS = 10_000
 MAX_MEMBERS = 200  # of a topic
-MAX_MEMBERS_IN_ALL = 90_000
+MAX_MEMBERS_IN_ALL = 75_000
 MAX_LEVELS = 8  # of a payload
 MAX_TOPIC_LEVELS = 12
 MAX_SHAPES = 4  # of a topic
 MAX_PAYLOAD = 65_536  # bytes that are parsed
 MAX_SAMPLE = 16_384  # bytes of a payload that is kept, one of each topic
 MAX_SAMPLES = 2**24  # bytes of these in all
-MAX_WORDS = 24
+MAX_WORDS = 13  # one more than an enum may have
 MAX_WORD = 64  # characters
 FEWEST_OF_MAP = 30  # members of an object, most of them absent in most messages
 MAX_ITEMS = 100  # of an array that are looked at
@@ -294,7 +294,11 @@ class Evidence:
 
     def leaves(self, pointer: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Evidence]]:
         """The places that are not only objects, with their JSON pointers, in the order of their names."""
-        if self.objects < self.count - self.nulls or not self.members or (pointer and self.is_map):
+        if (
+            self.objects < self.count - self.nulls
+            or not self.members
+            or ((pointer or len(self.members) > MAX_MEMBERS) and self.is_map)
+        ):
             yield pointer, self
         else:
             for name, member in sorted(self.members.items()):

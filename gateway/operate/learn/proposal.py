@@ -10,6 +10,7 @@ member that is always in one and never in the other: then they are several messa
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EQUAL = 0.99  # share of the messages in which a member equals a level of the topic
 MOST = 0.5  # share of the topics in which it does, so that the others are at fault
+MAX_MESSAGES = 8  # at one address
 MAX_NAME = 60  # characters
 KINDS = ("model", "type", "kind", "method", "event", "name")  # members that may name the kind of a message
 
@@ -172,6 +174,11 @@ def _messages(stream: Stream, heard: list[Heard], descriptions: Mapping[str, Des
     by_look: dict[int, list[Heard]] = {}
     for one in heard:
         by_look.setdefault(one.look, []).append(one)
+    if len(by_look) > MAX_MESSAGES:
+        stream.notes.append(
+            Note("", f"{len(by_look):,} kinds of messages, so they are one, whose members may be absent.")
+        )
+        by_look = {0: heard}
     made = [_message(each, descriptions) for _, each in sorted(by_look.items())]
     made = _distinguished(_of_one_form(made, stream))
     for message in made:
@@ -267,9 +274,9 @@ def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]
 def _equal(heard: list[Heard], place: int) -> tuple[Pointer, list[Heard]]:
     """Find the member that equals a level of the topic, and the topics in which it does not."""
     best: tuple[int, Pointer, list[Heard]] = (len(heard), (), [])
-    pointers = {pointer for one in heard for pointer, _ in one.shape.evidence.leaves() if 0 < len(pointer) <= 2}
+    pointers = Counter(pointer for one in heard for pointer, _ in one.shape.evidence.leaves() if 0 < len(pointer) <= 2)
     for pointer in sorted(pointers):
-        if pointer[-1] == "value":
+        if pointer[-1] == "value" or pointers[pointer] < MOST * len(heard):
             continue
         liars = [one for one in heard if not _is_equal(one.shape.evidence, pointer, place)]
         if len(liars) < best[0] and len(liars) < MOST * len(heard):

@@ -54,7 +54,10 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
     fields = [_of_parameter(one.name, names.new(one.name)) for one in untied]
     times = []
     for place in _places(stream, message, names):
-        made = _made(place) if len(fields) < MAX_FIELDS else f"more than {MAX_FIELDS} fields"
+        if len(fields) >= MAX_FIELDS:
+            stream.notes.append(Note("", f"Only the first {MAX_FIELDS} values have fields."))
+            break
+        made = _made(place)
         if isinstance(made, str):
             stream.notes.append(Note(pointer_of(place.pointer), f"Not modelled: {made}."))
             continue
