@@ -11,6 +11,7 @@ The path of a reading, from socket to Kafka:
     core/codec/codec.py     JSON -> Avro: compiled.py generates the fast path, precise_encoder.py has the rules
     core/dead_letter.py     what a dead letter carries
     kafka/sink.py           produces records, reports the outcome of each; kafka/errors.py says what an error means
+                            with exactly_once in transactions: kafka/transactional_sink.py
     core/ledger.py          received = delivered + dead-lettered + spooled + in flight + dropped
 
 The packages, the lowest level first (`tests/core/test_layering.py` enforces it):

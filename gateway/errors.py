@@ -3,6 +3,7 @@
     GatewayError                    ends the command: a sentence, a fix and an exit code; never a traceback
     ├── ConfigurationError   78     the operator's files, contract or settings; carries all findings
     ├── SpoolTakenError      73     another process holds this installation's spool
+    ├── TakenOverError       73     another gateway with the same client ids has committed to Kafka since
     └── SpoolBrokenError     74     the disk fails again and again; nothing more is acknowledged
 
     DataError                       the input is wrong; its reader turns the error into a value
@@ -148,6 +149,12 @@ class ConfigurationError(GatewayError):
 
 class SpoolTakenError(GatewayError):
     """Another process holds the spool."""
+
+    exit_code = ExitCode.SPOOL_TAKEN
+
+
+class TakenOverError(GatewayError):
+    """Another gateway with the same transactional id has committed since."""
 
     exit_code = ExitCode.SPOOL_TAKEN
 

@@ -36,6 +36,11 @@ class Installation(NamedTuple):
     contract: Contract
 
     @property
+    def delivers_once(self) -> bool:
+        """True with `delivery: exactly_once`."""
+        return self.settings.delivery == "exactly_once"
+
+    @property
     def spool_path(self) -> Path:
         """The spool's file; its folder has all state."""
         return self.settings.resolve(self.settings.spool.path)

@@ -125,7 +125,7 @@ class Bridge:
         self._adopt_transforms()
         self._received_last_turn = self._read()  # and append to the spool
         self._follow_clock()
-        self._spool.persist_due(self.turned_at)
+        self._spool.persist_due(self.turned_at, saves_sessions=not self._sink.saves_state)
         self._send(self.turned_at)  # transform and produce
         self._sink.poll(0)  # delivery reports
         self._settle()
@@ -146,7 +146,7 @@ class Bridge:
 
     def _wait(self) -> None:
         """Wait as long as `pacing` says, and note which sockets are readable."""
-        now, in_flight = time.monotonic(), self._sink.in_flight
+        now, in_flight = time.monotonic(), self._sink.in_flight or self._sink.is_busy
         turn = Turn(self.turned_at, self._received_last_turn, in_flight, self._reported_at, self._next_work_at(now))
         wait = self._pacing.wait(turn, now)
         # 1. A pause, in which readings and reports gather.
@@ -186,7 +186,7 @@ class Bridge:
                 self._sink.poll(self._pacing.socket_poll_seconds)
 
     def _may_read(self) -> bool:
-        return self.is_reading and self._spool.has_room
+        return self.is_reading and self._spool.has_room and self._sink.is_ready
 
     def _next_work_at(self, now: float) -> float:
         """Return when a lane or a source has work to do even if nothing arrives; `now` when there is work already."""
@@ -217,7 +217,7 @@ class Bridge:
 
     def _read(self) -> int:
         count = 0
-        for source in self._sources:
+        for source in self._sources if self._sink.is_ready else ():
             may_read = self._may_read()
             source.maintain(self.turned_at, is_reading=may_read)
             if (
@@ -367,7 +367,7 @@ class Bridge:
 
     def _send(self, now: float) -> None:
         in_flight = self._sink.in_flight
-        if not in_flight:
+        if not in_flight and not self._sink.is_busy:
             self._reported_at = now
         sendable = (lane.sendable(now) for lane in self._busy if self._can_send(lane))
         self._is_batching = self._pacing.is_batching(len(self._busy), in_flight, sendable)

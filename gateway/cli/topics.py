@@ -68,4 +68,5 @@ def _plan(config: Path) -> tuple[Plan, Cluster]:
 
     installation = open_installation(config)
     cluster = Cluster(installation.kafka(producing=False))
-    return plan(wanted(installation.contract), cluster), cluster
+    topics = wanted(installation.contract, delivers_once=installation.delivers_once)
+    return plan(topics, cluster), cluster

@@ -91,15 +91,12 @@ class Session:
 
     def _is_repeat(self, entry: Entry) -> bool:
         packet_id, reading = entry.packet_id, entry.reading
+        held = self.held.get(packet_id) if self.is_resending and reading.dup else None
+        is_repeat = held is not None and held.digest == digest(reading)
         if reading.qos == 2:
-            is_repeat = packet_id in self.unreleased
+            is_repeat = is_repeat or packet_id in self.unreleased
             self.unreleased.add(packet_id)
-            is_new = not is_repeat
-        else:
-            held = self.held.get(packet_id) if self.is_resending and reading.dup else None
-            is_repeat = held is not None and held.digest == digest(reading)
-            is_new = not is_repeat and not (held and not held.digest)
-        if is_new and self.is_resending:
+        if self.is_resending and not is_repeat and not (held and not held.digest):
             self._end_resending()
         return is_repeat
 
@@ -154,5 +151,5 @@ def digest(reading: Reading) -> bytes:
     """Hash what a repeat has in common with the message; the properties may differ, as the expiry interval does."""
     if not reading.topic:
         return b""
-    parts = (len(reading.topic).to_bytes(2), reading.topic, reading.payload, reading.sha256)
+    parts = (bytes([reading.qos]), len(reading.topic).to_bytes(2), reading.topic, reading.payload, reading.sha256)
     return blake2b(b"".join(parts), digest_size=8).digest()

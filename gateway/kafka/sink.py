@@ -29,10 +29,12 @@ import logging
 import sys
 import time
 from bisect import bisect_left
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -112,7 +114,8 @@ class _Reports:
             self._error = error
 
 
-def _producer(properties: dict[str, Any]) -> Producer:
+def make_producer(properties: dict[str, Any]) -> Producer:
+    """Make a producer; GatewayError when librdkafka does not take the properties."""
     try:
         return Producer(properties)
     except KafkaException as error:
@@ -142,16 +145,20 @@ class KafkaSink:
         properties: Mapping[str, Any],
         window_bytes: int = WINDOW_BYTES,
         forget_seconds: float = FORGET_SECONDS,
+        fixed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        merged = DEFAULTS | (DEBUG_DEFAULTS if "debug" in properties else {}) | dict(properties) | FIXED
+        merged = DEFAULTS | (DEBUG_DEFAULTS if "debug" in properties else {}) | dict(properties) | FIXED | dict(fixed)
         merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
-        self._producer = _producer(self._properties)
+        self._producer = make_producer(self._properties)
         self._leaders = Leaders()
         self.record_limit = int(merged["message.max.bytes"])
         self.settled: list[list[Entry]] = []
         self.failed: list[tuple[Entry, KafkaError]] = []
         self.in_flight = 0
+        self.is_ready = True  # readings may be received
+        self.is_busy = False  # with a transaction
+        self.transactions: Counter[str] = Counter()  # by outcome
         self._window_bytes = window_bytes
         self._forget_seconds = forget_seconds
         self._bytes_in_flight = 0
@@ -165,6 +172,11 @@ class KafkaSink:
         self._fatal: KafkaError | None = None
         self._conditions = Conditions()  # errors since the last success
         self.blocked_reason = ""  # the client's last error; empty once Kafka answers
+
+    @property
+    def saves_state(self) -> bool:
+        """True when Kafka takes the state of the gateway in time; False because only the spool's file has it."""
+        return False
 
     @property
     def room(self) -> int:
@@ -365,7 +377,7 @@ class KafkaSink:
         if self.in_flight:
             return False
         self._fatal = None  # first, as `renew` may set it at any moment
-        self._producer = _producer(self._properties)
+        self._producer = make_producer(self._properties)
         return True
 
     def renew(self, credentials: Mapping[str, Any]) -> None:
@@ -374,7 +386,7 @@ class KafkaSink:
         GatewayError when librdkafka cannot use them; the producer then stays.
         """
         properties = self._properties | dict(credentials)
-        _producer(properties)
+        make_producer(properties)
         self._properties = properties
         self._fatal = RENEWED
 

@@ -79,6 +79,7 @@ class Intake:
     property_streams: Collection[str] = ()  # streams whose readings carry their MQTT 5 properties
     receive_maximum: int = 65_535  # unacknowledged messages that the broker may have in flight
     is_fast: bool = True  # False to read with plain paho
+    make_session: Callable[[], Session] = Session
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # time of arrival, milliseconds since 1970 UTC
 
 
@@ -118,7 +119,7 @@ class PahoReader(paho.Client):
     def __init__(self, intake: Intake, **arguments: Any) -> None:
         # On some refusals paho would reconnect by itself, in the caller's thread and with another protocol version.
         super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
-        self.session = Session()
+        self.session = intake.make_session()
         self.connection = AckQueue(self.session)
         self.arrived: list[Entry] = []
         self.is_drained = False  # the last read emptied the socket

@@ -19,7 +19,7 @@ from gateway.core.gateway_clock import GatewayClock
 from gateway.mqtt.source import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
@@ -91,6 +91,7 @@ class GatewayCollector:
     now: Callable[[], float]
     health: Callable[[], Health]
     clock: GatewayClock = field(default_factory=GatewayClock)
+    transactions: Mapping[str, int] = field(default_factory=dict)  # by outcome
 
     def collect(self) -> Iterable[Metric]:
         """Read all metrics."""
@@ -100,6 +101,8 @@ class GatewayCollector:
         yield from self._links()
         yield from self._lag()
         yield from self._sizes()
+        outcomes = (([outcome], count) for outcome, count in self.transactions.items())
+        yield _counter("gateway_transactions", "Kafka transactions, with exactly_once.", ["outcome"], outcomes)
         clock = self.clock
         text = "1 while the machine's clock counts as synchronised; 0: readings wait, or are marked."
         yield GaugeMetricFamily("gateway_clock_synchronised", text, value=clock.is_synchronised)

@@ -27,6 +27,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from gateway.core.model import Topic
 from gateway.errors import Finding, GatewayError
 from gateway.kafka.errors import ClientErrors, sentence
+from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
 from gateway.kafka.topic_settings import describe
 from gateway.operate.report import table
 from gateway.text import printable, sentences
@@ -193,10 +194,11 @@ class Cluster:
         return GatewayError(*sentences(printable(f"Kafka reports an error: {sentence(reason, topic)}")))
 
 
-def wanted(contract: Contract) -> dict[str, Topic]:
-    """The topics of a contract by name: those of its streams and of their dead letters."""
+def wanted(contract: Contract, *, delivers_once: bool = False) -> dict[str, Topic]:
+    """The topics of a contract by name: those of its streams and of their dead letters, and that of the state."""
     routes = (route for stream in contract.streams.values() for route in (*stream.routes, stream.dead_letters))
-    return {route.topic.name: route.topic for route in routes}
+    state = Topic(STATE_TOPIC, STATE_PARTITION + 1, None, STATE_SETTINGS)
+    return {route.topic.name: route.topic for route in routes} | ({state.name: state} if delivers_once else {})
 
 
 def plan(topics: Mapping[str, Topic], cluster: Cluster, hidden: Hidden | None = None) -> Plan:

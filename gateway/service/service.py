@@ -11,21 +11,26 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway import __version__
 from gateway.bridge.bridge import Bridge, Rules
 from gateway.bridge.pacing import Pacing
+from gateway.core.committed_session import CommittedSession
 from gateway.core.counters import CounterMonitor, has_counters
 from gateway.core.ledger import Ledger
 from gateway.core.retained import RetainedMessages
 from gateway.core.sequence import SequenceMonitor
+from gateway.core.session import Session
 from gateway.core.telegram_lines import TelegramLines
 from gateway.core.topic_index import UNMAPPED
 from gateway.errors import GatewayError
 from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of, topics_at
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
+from gateway.kafka.state_topic import STATE_TOPIC
+from gateway.kafka.transactional_sink import TransactionalSink
 from gateway.mqtt.reader import Intake
 from gateway.mqtt.source import MqttSource, Subscriptions
 from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
@@ -42,6 +47,7 @@ from gateway.service.systemd import Notifier
 from gateway.settings.producer_properties import take_linger
 from gateway.settings.values import split_hosts
 from gateway.signals import stop_on_signals
+from gateway.spool.committed_state import CommittedState
 from gateway.spool.file import SpoolFile
 from gateway.spool.spool import Policy, Spool
 
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_IN_FLIGHT = 32_768  # at MQTT 3.1.1, which has no limit; packet ids are reused after 65,535
 RECEIVE_MAXIMUM = 8_192  # unacknowledged readings that a broker may send ahead
 MANY_STREAMS = 50  # more streams need twice as many, or the batches of each stream become too small
 DRAIN_SECONDS = 5.0
@@ -161,7 +168,8 @@ def build(
     retained = RetainedMessages(settings.mqtt.retained)
     monitors = {} if settings.workers.split == "shared" else _sequence_monitors(streams, ledger)
     record_times = RecordTimes(streams, partial(_properties, contract, settings))
-    pacing, ignored = Pacing(linger_seconds), frozenset(contract.ignored)
+    overdue_seconds = 0.02 if settings.delivery == "at_least_once" else 0.1  # for a report, or for a commit
+    pacing, ignored = Pacing(linger_seconds, overdue_seconds=overdue_seconds), frozenset(contract.ignored)
     lines = {stream.name: TelegramLines(stream.lines) for stream in streams if stream.lines}
     counters = {one.name: CounterMonitor(one, ledger.books[one.name].counters) for one in streams if has_counters(one)}
     rules = Rules(
@@ -171,6 +179,7 @@ def build(
     kafka = contract.kafka.name
     credentials = KafkaCredentials(kafka, partial(kafka_credentials, settings.server(kafka), settings), sink)
     topics = {route.topic.name for stream in streams for route in stream.routes} | set(dead_letter_topics.values())
+    topics |= {STATE_TOPIC} if settings.delivery == "exactly_once" else set()
 
     # Opened last, and closed if the HTTP port is taken: a start that fails must not look like a crash to the next one.
     with ExitStack() as on_failure:
@@ -178,11 +187,14 @@ def build(
         spool = Spool(_policy(settings), ledger, file)
         bridge = Bridge(sources, spool, sink, ledger, rules)
         health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics, settings.file, clock)
-        collector = GatewayCollector(ledger, sources, spool, time.time, health, clock)
+        collector = GatewayCollector(ledger, sources, spool, time.time, health, clock, sink.transactions)
         http = None
         if settings.http.listen:
             status = StatusPage(contract.title, health, collector.collect)
             http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
+        if isinstance(sink, TransactionalSink):
+            sessions = {each.session_key: cast("CommittedSession", each.session) for each in sources}
+            sink.begin(CommittedState(spool, sessions, token_hex(8)))
         on_failure.pop_all()
     return Service(sources, bridge, ledger, record_times, schema_ids, credentials, clock, http, Notifier(environ))
 
@@ -202,7 +214,11 @@ def _sink(contract: Contract, settings: Settings) -> tuple[KafkaSink, float]:
     properties = _properties(contract, settings)
     linger_seconds = take_linger(properties)
     in_flight = {"max.in.flight": max_in_flight(*split_hosts(properties["bootstrap.servers"])[0])}
-    return KafkaSink(in_flight | properties, settings.spool.memory // 2), linger_seconds
+    window_bytes = settings.spool.memory // 2
+    if settings.delivery == "at_least_once":
+        return KafkaSink(in_flight | properties, window_bytes), linger_seconds
+    client_ids = sorted({each.client_id for each in contract.mqtt_servers.values()})
+    return TransactionalSink(in_flight | properties, ",".join(client_ids), window_bytes), linger_seconds
 
 
 def _policy(settings: Settings) -> Policy:
@@ -255,10 +271,13 @@ def _intake(
     contract: Contract, settings: Settings, server: MqttServer, streams: list[Stream], payload_limit: int
 ) -> Intake:
     ahead = RECEIVE_MAXIMUM if len(streams) <= MANY_STREAMS else 2 * RECEIVE_MAXIMUM
+    maximum = settings.server(server.name).receive_maximum or ahead
+    window = maximum if server.version == "5.0" else MOST_IN_FLIGHT
     return Intake(
         stream_of=topics_at(contract, settings, [server.name]),
         payload_limit=min(payload_limit, server.maximum_packet_size or payload_limit),
         property_streams=frozenset(each.name for each in streams if each.keeps_properties),
-        receive_maximum=settings.server(server.name).receive_maximum or ahead,
+        receive_maximum=maximum,
         is_fast=settings.mqtt.reader == "fast",
+        make_session=Session if settings.delivery == "at_least_once" else partial(CommittedSession, window),
     )

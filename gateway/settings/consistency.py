@@ -48,9 +48,16 @@ def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
         *_lowered(settings, contract),
     ]
     findings += _sizes(settings)
+    findings += _repeats(settings)
     for broker in contract.mqtt_servers.values():
         findings += _Server(settings, broker).check_mqtt()
     return findings + list(_Server(settings, contract.kafka).check_kafka(contract.kafka))
+
+
+def _repeats(settings: Settings) -> Iterator[Finding]:
+    if settings.delivery == "exactly_once" and settings.workers.split == "shared":
+        message = "A broker may send a message of a shared subscription again to another worker, which cannot know it."
+        yield settings.finding(("workers", "split"), message, "Write split: streams.")
 
 
 def _sizes(settings: Settings) -> Iterator[Finding]:

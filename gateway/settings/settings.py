@@ -219,6 +219,7 @@ class Settings(_Settings):
     """gateway.yaml with the environment's overrides, checked."""
 
     contract: values.FileName
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     use_servers: values.Names = ()
     servers: Annotated[dict[str, Annotated[ServerSettings, values.Section]], values.Section] = {}
     streams: Annotated[dict[str, Annotated[StreamSettings, values.Section]], values.Section] = {}

@@ -35,6 +35,7 @@ import shlex
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
+from secrets import token_hex
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -149,6 +150,7 @@ class SpoolFile:
         self.next_offset = 0  # of the log, as of the last write
         self.ledger: dict[str, Any] = {}  # as of the last write; empty in a new file
         self.sessions: dict[str, Any] = {}  # likewise
+        self.id = ""  # random; a new file has another
         self.backlogs: dict[str, Backlog] = {}  # by stream, when the file was opened or replaced
         self.used_bytes = 0  # size of the pages in use then
         self.notes: dict[str, str] = {}  # likewise
@@ -220,6 +222,13 @@ class SpoolFile:
                 if most_bytes <= 0:
                     return rows, row[0] + 1
         return rows, until
+
+    def streams(self, first: int, last: int) -> list[tuple[int, str]]:
+        """List offset and stream of the rows in a range of offsets, both ends included."""
+        with self._guarded() as database:
+            return list(
+                database.execute("SELECT offset, stream FROM readings WHERE offset BETWEEN ? AND ?", (first, last))
+            )
 
     def reading_at(self, offset: int) -> Reading | None:
         """Read one reading; None when its row is gone or damaged."""
@@ -314,6 +323,8 @@ class SpoolFile:
         for stream, backlog in self.backlogs.items():
             rows, _ = self.read(stream, backlog.first, backlog.first + 1, 1)  # none: a damaged index invents streams
             self.backlogs[stream] = backlog._replace(since=rows[0][1].received_at if rows else 0)
+        self._database.execute("INSERT OR IGNORE INTO facts VALUES ('id', ?)", (token_hex(8),))
+        (self.id,) = self._database.execute("SELECT value FROM facts WHERE name = 'id'").fetchone()
         with suppress(ValueError):  # damaged: messages may be stored twice
             self.sessions = dict(json.loads(facts.get("sessions", "{}")))
         self.notes = {name: text for name, text in facts.items() if "/" in name}

@@ -94,6 +94,9 @@ class Spool:
         self._lanes: Sequence[Lane] = ()
         self._dead_lanes: Sequence[Lane] = ()
         self._sessions: dict[str, Session] = {}
+        self.version = 0  # of the state that is saved: each save has the next one
+        self.owner = ""  # the process that has written to Kafka last, as far as this one knows
+        self.is_uncertain = False  # whether Kafka has committed a transaction is not known
 
     @property
     def has_room(self) -> bool:
@@ -124,6 +127,7 @@ class Spool:
         if self._file and (saved := self._file.sessions.get(key)):
             with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: messages may be stored twice
                 session.restore(saved, self._file.reading_at)
+                self.version, self.owner = max(self.version, saved["version"]), saved["owner"]
 
     def resume_session(self, session: Session, now: float, *, is_present: bool) -> None:
         """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
@@ -135,12 +139,39 @@ class Spool:
             entry.packet_id = 0
         session.clear()
         if session.is_outdated and self._file:
-            self._write(self._file, [], now)
+            self._write_changes(self._file, now)
 
     def _in_log(self, session: Session) -> list[Entry]:
         return [
             entry for entry in self._log if entry.packet_id and entry.connection and entry.connection.session is session
         ]
+
+    # --- what Kafka has, with `delivery: exactly_once` ---------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The id of the file."""
+        return self._file.id if self._file else ""
+
+    @property
+    def next_offset(self) -> int:
+        """The offset of the next reading."""
+        return self._next_offset
+
+    @property
+    def settled_rows(self) -> Sequence[int]:
+        """Offsets of rows that are not deleted yet, though Kafka has them."""
+        return self._settled_rows
+
+    def drop_settled(self, ranges: Iterable[tuple[int, int]], next_offset: int) -> None:
+        """Drop the rows that an earlier process delivered, and give no offset of it again."""
+        self._next_offset = max(self._next_offset, next_offset)
+        for first, last in ranges:
+            for offset, stream in self._file.streams(first, last) if self._file else ():
+                self._settled_rows.append(offset)
+                books = self._ledger.books[stream]
+                books.spooled -= 1
+                books.delivered += 1
 
     # --- in and out ----------------------------------------------------------------------------------------------
 
@@ -234,8 +265,11 @@ class Spool:
 
     # --- disk ----------------------------------------------------------------------------------------------------
 
-    def persist_due(self, now: float) -> None:
-        """Write to disk if it is time, and delete settled rows; on a healthy link nothing is written."""
+    def persist_due(self, now: float, *, saves_sessions: bool = True) -> None:
+        """Write to disk if it is time, and delete settled rows; on a healthy link nothing is written.
+
+        Without `saves_sessions`, Kafka saves what the sessions must forget.
+        """
         if not self._file or now < self._retry_at:
             return
         if not self.has_room:
@@ -246,8 +280,12 @@ class Spool:
             self.persist(now)
             if not self.has_room:
                 self._relieve_memory()
-        elif self._may_delete(now) or any(session.is_outdated for session in self._sessions.values()):
-            self._write(self._file, [], now)
+        elif self._may_delete(now) or (saves_sessions and any(each.is_outdated for each in self._sessions.values())):
+            self._write_changes(self._file, now)
+
+    def _write_changes(self, file: SpoolFile, now: float) -> None:
+        """Delete settled rows and save the sessions; `committed_state.py` says when that needs all readings."""
+        self._write(file, self.unsettled() if self.is_uncertain else [], now, is_all=self.is_uncertain)
 
     def _may_delete(self, now: float) -> bool:
         return bool(self._settled_rows) and (now >= self._next_delete or len(self._settled_rows) >= DELETE_ROWS)
@@ -306,9 +344,7 @@ class Spool:
         moved = Counter(entry.reading.stream for entry in entries)
         self._move_books(moved, 1)
         rows = [(entry.offset, entry.reading) for entry in entries]
-        sessions = {
-            key: session.to_save(self._in_log(session) if is_all else None) for key, session in self._sessions.items()
-        }
+        sessions = self._states(is_all=is_all)
         try:
             ledger = self._ledger.saved()
             used = file.write(rows, self._settled_rows, ledger, self._next_offset, (), sessions, self._notes)
@@ -331,6 +367,14 @@ class Spool:
         self._next_delete = now + DELETE_SECONDS
         self.blocked_reason = ""
         return True
+
+    def _states(self, *, is_all: bool) -> dict[str, Any]:
+        self.version += 1
+        return {
+            key: session.to_save(self._in_log(session) if is_all else None)
+            | {"version": self.version, "owner": self.owner}
+            for key, session in self._sessions.items()
+        }
 
     def _note_saved(self, sessions: Mapping[str, Any]) -> None:
         for key, session in self._sessions.items():
@@ -392,7 +436,7 @@ class Spool:
             rows: dict[bool, list[tuple[int, Reading]]] = {False: [], True: []}
             for offset, entry in self._stored.items():
                 rows[entry.is_earlier].append((offset, entry.reading))
-            sessions = {key: session.to_save(None) for key, session in self._sessions.items()}
+            sessions = self._states(is_all=False)
             counted = self._ledger.saved()
             file.write(rows[False], self._settled_rows, counted, self._next_offset, rows[True], sessions, self._notes)
             self._note_saved(sessions)

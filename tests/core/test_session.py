@@ -177,15 +177,16 @@ def test_restore_of_something_else_leaves_the_session_empty(saved: dict[str, Any
     assert (session.held, session.unreleased) == ({}, set())
 
 
-def test_digest_is_of_topic_and_payload() -> None:
-    one = Reading("a", b"t", b"p", 1)
+def test_digest_is_of_topic_payload_and_qos() -> None:
+    one = Reading("a", b"t", b"p", 1, 1)
     assert digest(one) == digest(Reading("a", b"t", b"p", 2, 1, dup=True, properties=b"x"))
     others = [
-        Reading("a", b"tp", b"", 1),
-        Reading("a", b"t", b"q", 1),
-        Reading("a", b"t", b"p", 1, size=9, sha256=b"s"),
+        Reading("a", b"tp", b"", 1, 1),
+        Reading("a", b"t", b"q", 1, 1),
+        Reading("a", b"t", b"p", 1, 2),
+        Reading("a", b"t", b"p", 1, 1, size=9, sha256=b"s"),
     ]
-    assert len({digest(each) for each in (one, *others)}) == 4
+    assert len({digest(each) for each in (one, *others)}) == 5
 
 
 # --- a broker --------------------------------------------------------------------------------------------------------

@@ -29,9 +29,12 @@ class Device(threading.Thread):
         rate: readings a second, about.
         batch: readings published at once.
         machines: that share the readings.
+        qos: of the readings.
     """
 
-    def __init__(self, port: int, rate: float = 500, batch: int = BATCH, machines: int = MACHINES) -> None:
+    def __init__(
+        self, port: int, rate: float = 500, batch: int = BATCH, machines: int = MACHINES, qos: int = 1
+    ) -> None:
         super().__init__(name="device", daemon=True)
         self.promised: dict[int, float] = {}  # number -> when it was acknowledged, monotonic seconds
         self.possible: set[int] = set()
@@ -39,6 +42,7 @@ class Device(threading.Thread):
         self._rate = rate
         self._batch = batch
         self._machines = machines
+        self._qos = qos
         self._next = 0
         self._stopping = threading.Event()
 
@@ -83,7 +87,7 @@ class Device(threading.Thread):
     def _publish(self, publisher: Publisher, numbers: range) -> None:
         self._next = numbers.stop
         self.possible.update(numbers)
-        publisher.publish(message(number, self._machines) for number in numbers)
+        publisher.publish((message(number, self._machines) for number in numbers), self._qos)
         self.promised |= dict.fromkeys(numbers, time.monotonic())
         self.possible.difference_update(numbers)
 

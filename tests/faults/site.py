@@ -6,6 +6,7 @@ import shutil
 import signal
 import uuid
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaException
@@ -50,6 +51,7 @@ class Site:
         topic_settings: Kafka's, for the topic of machine sensors.
         rate: of the device, readings a second.
         producer: librdkafka properties.
+        qos: of the device and of the gateway's subscription.
         more: other sections of gateway.yaml.
     """
 
@@ -66,6 +68,7 @@ class Site:
         topic_settings: Mapping[str, str] | None = None,
         rate: float = 500,
         producer: Mapping[str, Any] | None = None,
+        qos: int = 1,
         **more: Any,
     ) -> None:
         self._kafka = kafka
@@ -80,13 +83,18 @@ class Site:
             at = {"host": f"127.0.0.1:{self.link.port}"}
             cluster = {"host": kafka.bootstrap, "registry": {"url": registry}, "producer": dict(producer or {})}
             told: dict[str, Any] = {"factoryBroker": at, "meterBroker": at, "kafka": cluster}
-            contract = self._contract(folder, edits or {})
-            self.gateway = self._started.enter_context(gateway(told | dict(servers or {}), contract, **more))
-            self.device = Device(self.broker.port, rate)
+            contract = self._contract(folder, {"qos: 1": f"qos: {qos}"} | dict(edits or {}))
+            self._new_gateway = partial(gateway, told | dict(servers or {}), contract, **more)
+            self.gateway = self.another_gateway()
+            self.device = Device(self.broker.port, rate, qos=qos)
             self._started.callback(self.device.__exit__)
         except BaseException:
             self._started.close()
             raise
+
+    def another_gateway(self) -> Gateway:
+        """Make a gateway with the same settings and a spool of its own; it is not started."""
+        return self._started.enter_context(self._new_gateway())
 
     def topic(self, name: str = FIRST) -> str:
         """Tell what a topic of the shipped contract is called here."""

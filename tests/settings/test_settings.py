@@ -827,6 +827,14 @@ def test_check_consistency_warns(tmp_path: Path, servers: str, contract: Contrac
     assert (warning.severity, finding in str(warning)) == ("warning", True)
 
 
+def test_check_consistency_refuses_shared_subscriptions_that_deliver_once(tmp_path: Path) -> None:
+    more = "delivery: exactly_once\nworkers:\n  split: shared\n"
+    [error] = compare(tmp_path, "meterBroker: {}", make_contract(), more)
+    assert (error.path, error.line, error.severity) == ("workers.split", 6, "error")
+    assert apply(error)
+    assert check_consistency(load(tmp_path / "gateway.yaml", {}), make_contract()) == []
+
+
 def test_check_consistency_warns_of_a_lowered_qos(tmp_path: Path) -> None:
     [warning] = compare(tmp_path, "meterBroker: {}", make_contract(), "streams:\n  doors: {qos: 0}\n")
     assert (warning.path, warning.line, warning.severity) == ("streams.doors.qos", 5, "warning")

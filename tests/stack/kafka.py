@@ -24,7 +24,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it does not declare its exports
     AclBinding,
     AclOperation,
@@ -219,6 +219,20 @@ class Kafka:
         admin.create_topics([topic])[name].result(30)
         wait_for(lambda: _has_leaders(admin, name, partitions), 30, f"leaders of topic {name}")
         return name
+
+    def ensure_topic(self, name: str, partitions: int = 1, *, settings: Mapping[str, str] | None = None) -> None:
+        """Create a topic that tests share, if it is not there.
+
+        Args:
+            name: of the topic.
+            partitions: how many.
+            settings: topic configuration.
+        """
+        try:
+            self.create_topic(name, partitions, settings=settings)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
 
     def allow(self, user: str, topic: str, operation: str) -> None:
         """Give a user a right on a topic, where an authorizer asks for rights.

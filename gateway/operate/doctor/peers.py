@@ -93,7 +93,7 @@ def examine_kafka(installation: Installation) -> Iterator[Finding]:
 def _examine_topics(installation: Installation) -> Iterator[Finding]:
     contract, producing = installation.contract, installation.kafka(producing=True)
     peer, limit = contract.kafka.name, int((DEFAULTS | producing)["message.max.bytes"])
-    topics = wanted(contract)
+    topics = wanted(contract, delivers_once=installation.delivers_once)
     dated = {route.topic.name for stream in contract.streams.values() for route in stream.routes if route.timestamp}
     dead_letters = {stream.dead_letters.topic.name for stream in contract.streams.values()}
     for name, topic in Cluster(installation.kafka(producing=False)).topics(list(topics), {}).items():

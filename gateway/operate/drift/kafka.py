@@ -24,7 +24,7 @@ FIX = "Set partitioner=murmur2_random at the other producers"
 def compare(installation: Installation) -> Iterator[Finding]:
     """Compare the cluster with the contract."""
     peer, properties = installation.contract.kafka.name, installation.kafka(producing=False)
-    topics = wanted(installation.contract)
+    topics = wanted(installation.contract, delivers_once=installation.delivers_once)
     hidden: Hidden = {}
     changes = plan(topics, Cluster(properties), hidden).changes
     for topic in topics.values():

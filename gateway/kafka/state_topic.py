@@ -1,0 +1,78 @@
+"""The topic in which transactions keep their state (`delivery: exactly_once`): compacted, with one partition.
+
+Several gateways share it. A record's key begins with the transactional id of its gateway.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from gateway.kafka.errors import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATE_TOPIC = "gateway-state"
+STATE_PARTITION = 0
+# A start reads the whole topic, so segments are small and compacted soon.
+STATE_SETTINGS = {
+    "cleanup.policy": "compact",
+    "segment.bytes": "16777216",
+    "segment.ms": "3600000",
+    "min.cleanable.dirty.ratio": "0.1",
+}
+READ_SECONDS = 20.0  # others' open transactions end within their timeout
+
+
+def state_key(transactional_id: str, name: str) -> bytes:
+    """Make the key of a record."""
+    return f"{transactional_id}/{name}".encode()
+
+
+def read_state(properties: Mapping[str, Any], transactional_id: str, seconds: float = READ_SECONDS) -> dict[str, bytes]:
+    """Read the newest committed records of a transactional id, by name; ConnectionError with the reason if it fails."""
+    options = {
+        "group.id": transactional_id,  # required, and never used
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "log_level": 0,
+    }
+    given = {name: value for name, value in properties.items() if name != "debug"} | options
+    try:
+        return _records(given, state_key(transactional_id, ""), seconds)
+    except KafkaException as error:
+        raise ConnectionError(sentence(error.args[0], STATE_TOPIC)) from None
+
+
+def _records(properties: dict[str, Any], prefix: bytes, seconds: float) -> dict[str, bytes]:
+    end = _end(properties, seconds)
+    records: dict[str, bytes] = {}
+    consumer = Consumer(properties | {"isolation.level": "read_committed"})
+    try:
+        consumer.assign([TopicPartition(STATE_TOPIC, STATE_PARTITION, OFFSET_BEGINNING)])
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for message in consumer.consume(1_000, 0.1):
+                error, key, value = message.error(), message.key() or b"", message.value()
+                if error and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                    raise KafkaException(error)
+                if not error and isinstance(key, bytes) and key.startswith(prefix):
+                    records[key[len(prefix) :].decode()] = value or b""
+                # The end that a reader of committed records sees lies before the open transactions of others.
+                if error and (message.offset() or 0) >= end:
+                    return {name: content for name, content in records.items() if content}
+        raise ConnectionError(f"{STATE_TOPIC} could not be read to its end within {seconds:g} s")
+    finally:
+        consumer.close()
+
+
+def _end(properties: dict[str, Any], seconds: float) -> int:
+    consumer = Consumer(properties | {"isolation.level": "read_uncommitted"})
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(STATE_TOPIC, STATE_PARTITION), timeout=seconds)
+        return int(end)
+    finally:
+        consumer.close()

@@ -1,0 +1,93 @@
+"""Exactly once under fault: a reader of committed records finds each reading once, in order."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.errors import ExitCode
+from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
+from tests.faults.site import KEEP_ALIVE, exit_code
+from tests.stack.mosquitto import OPEN_AND_PERSISTENT
+from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import StartSite
+    from tests.faults.ledger_verdict import Verdict
+    from tests.faults.site import Site
+    from tests.stack.kafka import Kafka
+
+KILLS = 8
+
+
+@pytest.fixture
+def exact(site: StartSite, away_kafka: Kafka) -> StartSite:
+    """Make sites that deliver exactly once."""
+    away_kafka.ensure_topic(STATE_TOPIC, STATE_PARTITION + 1, settings=STATE_SETTINGS)
+    impatient = {KEEP_ALIVE: "keepAlive: 2\n"}
+
+    def make(**settings: object) -> Site:
+        given = {"configuration": OPEN_AND_PERSISTENT, "edits": impatient, "rate": 300} | settings
+        return site(delivery="exactly_once", **given)
+
+    return make
+
+
+def assert_exact(verdict: Verdict) -> None:
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates == 0, verdict
+
+
+@pytest.mark.parametrize(("qos", "kills"), [pytest.param(1, 2, marks=pytest.mark.gate), (1, KILLS), (2, KILLS)])
+def test_run_killed_again_and_again_delivers_each_reading_once(exact: StartSite, qos: int, kills: int) -> None:
+    """Also while it starts, and while it sends what has queued up meanwhile."""
+    chance = random.Random(22)
+    here = exact(qos=qos, spool={"after": "50ms"})
+    here.gateway.start()
+    with here.device:
+        for _ in range(kills):
+            here.device.wait_for_more(chance.randrange(1, 200))
+            here.gateway.kill()
+            here.gateway.start(ready=chance.random() < 0.7)
+        assert_exact(here.verdict(is_exact=False, dropped=None))
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_run_with_a_link_and_a_kafka_that_break_delivers_each_reading_once(
+    exact: StartSite, away_kafka: Kafka, qos: int
+) -> None:
+    """Killed in the outage as well: what is on disk is delivered once."""
+    here = exact(qos=qos, spool={"after": "100ms"})
+    here.gateway.start()
+    with here.device:
+        for _ in range(3):
+            here.device.wait_for_more(100)
+            here.link.cut()
+            away_kafka.kill()
+            here.device.wait_for_more(200)
+            here.link.cut()
+            here.gateway.kill()
+            here.gateway.start(ready=False)
+            here.device.wait_for_more(100)
+            away_kafka.start()
+            here.device.wait_for_more(300)
+        assert_exact(here.verdict(is_exact=False, dropped=None, seconds=120))
+
+
+def test_a_frozen_gateway_that_was_replaced_stops_and_nothing_is_there_twice(exact: StartSite) -> None:
+    here = exact(spool={"after": "1s"})
+    here.gateway.start()
+    standby = here.another_gateway()
+    with here.device:
+        here.device.wait_for_more(300)
+        here.gateway.freeze()
+        standby.start()
+        here.device.wait_for_more(300)
+        here.gateway.thaw()
+        assert exit_code(here.gateway, 60) == ExitCode.SPOOL_TAKEN
+        assert "taken over" in here.gateway.log
+        here.gateway = standby
+        wait_for(lambda: standby.metric("gateway_mqtt_connected", server="factoryBroker"), 90, "the standby's link")
+        assert_exact(here.verdict(is_exact=False, dropped=None, seconds=120))

@@ -1,0 +1,211 @@
+"""What a new process takes from Kafka, and what from its own file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.core.committed_session import CommittedSession
+from gateway.core.entry import Entry
+from gateway.core.ledger import Ledger
+from gateway.core.reading import Reading
+from gateway.errors import TakenOverError
+from gateway.spool.committed_state import CommittedState
+from gateway.spool.file import SpoolFile
+from gateway.spool.lane import Lane
+from gateway.spool.spool import Policy, Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+KEY = "gateway@broker"
+
+
+class Connection:
+    """A connection of a session."""
+
+    def __init__(self, session: object) -> None:
+        self.session = session
+        self.acknowledge: Callable[[Entry], None] = lambda _entry: None
+
+
+class Process:
+    """A process with its spool and session, and what it commits to Kafka.
+
+    Args:
+        folder: of the spool.
+        kafka: records by name; commits go there.
+        name: of the process.
+    """
+
+    def __init__(self, folder: Path, kafka: dict[str, bytes], name: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.file = SpoolFile(folder / "spool.db")
+        self.ledger = Ledger(["a"])
+        self.spool = Spool(Policy(2**20, after_seconds=1.0), self.ledger, self.file)
+        self.lane = Lane("a")
+        self.spool.attach([self.lane])
+        self.session = CommittedSession(100)
+        self.spool.restore_session(KEY, self.session)
+        self.state = CommittedState(self.spool, {KEY: self.session}, name)
+        self.kafka = kafka
+        self.state.restore(kafka)
+        self.commit()
+
+    def receive(self, *packet_ids: int, qos: int = 1) -> list[Entry]:
+        """Take messages in."""
+        connection = Connection(self.session)
+        entries = [Entry(message(packet_id, qos), connection, packet_id) for packet_id in packet_ids]
+        self.session.repeats(entries)
+        self.spool.append(entries, 0.0)
+        self.ledger.books["a"].received += len(entries)
+        self.ledger.books["a"].in_flight += len(entries)
+        return entries
+
+    def commit(self, *entries: Entry, is_known: bool = True) -> None:
+        """Commit readings to Kafka; without `is_known` the process does not learn of it."""
+        self.kafka |= self.state.prepare(entries)
+        if is_known:
+            self.state.commit()
+            self.spool.settle(entries)
+
+    def repeats(self, *packet_ids: int, qos: int = 1) -> list[int]:
+        """Tell which messages are recognised over a new connection."""
+        self.spool.resume_session(self.session, 0.0, is_present=True)
+        again = [Entry(message(packet_id, qos, dup=True), None, packet_id) for packet_id in packet_ids]
+        return [entry.packet_id for entry in self.session.repeats(again)]
+
+    def crash(self) -> None:
+        """End without another word."""
+        self.file.close()
+
+
+def message(packet_id: int, qos: int = 1, *, dup: bool = False) -> Reading:
+    return Reading("a", b"t", b"%d" % packet_id, 0, qos, dup=dup)
+
+
+def test_a_new_process_knows_what_its_predecessor_committed(tmp_path: Path) -> None:
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.commit(*first.receive(1, 2))
+    first.commit(*first.receive(3), is_known=False)
+    first.receive(4)
+    first.crash()
+    assert Process(tmp_path, kafka, "second").repeats(1, 2, 3, 4) == [1, 2, 3]
+
+
+def test_a_new_process_drops_from_its_spool_what_kafka_has(tmp_path: Path) -> None:
+    """Rows that a transaction settled whose outcome the old process did not learn, or had no time to delete."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    entries = first.receive(1, 2, 3)
+    first.commit(*entries[1:], is_known=False)
+    first.spool.persist(0.0)
+    first.crash()
+    second = Process(tmp_path, kafka, "second")
+    second.spool.load(second.lane, 0.0)
+    assert [entry.reading.payload for entry in second.lane.waiting] == [b"1"]
+    books = second.ledger.books["a"]
+    assert (books.spooled, books.delivered, books.missing) == (1, 2, 0)
+    assert second.receive(9)[0].offset == 3
+
+
+def test_offsets_of_readings_in_kafka_are_not_used_again(tmp_path: Path) -> None:
+    """Else a later process would take a row of today for one that Kafka has."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.commit(*first.receive(1, 2, 3))
+    first.crash()
+    second = Process(tmp_path, kafka, "second")
+    assert second.receive(4)[0].offset == 3
+
+
+def test_the_file_counts_when_it_is_newer(tmp_path: Path) -> None:
+    """What arrived while Kafka was away is in the file, and PUBREL of that time as well."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.commit(*first.receive(1), *first.receive(5, 6, qos=2))
+    first.receive(2)
+    first.session.released.append(5)
+    first.session.release()
+    first.spool.persist_due(2.0)
+    assert first.session.take_completed() == [5]
+    first.crash()
+    second = Process(tmp_path, kafka, "second")
+    assert second.session.unreleased == {6}
+    assert second.repeats(1, 2, 3) == [1, 2]
+    second.crash()
+    assert Process(tmp_path, kafka, "third").repeats(1, 2, 3) == [1, 2]
+
+
+def test_kafka_counts_when_it_is_newer(tmp_path: Path) -> None:
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.receive(1)
+    first.spool.persist(0.0)
+    first.commit(*first.receive(2))
+    first.crash()
+    assert Process(tmp_path, kafka, "second").repeats(1, 2, 3) == [1, 2]
+
+
+def test_the_file_of_a_gateway_that_was_replaced_does_not_count(tmp_path: Path) -> None:
+    """A standby with a spool of its own has written since; the readings on the old disk are sent, once."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path / "one", kafka, "first")
+    first.commit(*first.receive(7, qos=2))
+    first.receive(1)
+    first.spool.persist(0.0)
+    first.spool.persist(0.0)
+    first.crash()
+    standby = Process(tmp_path / "two", kafka, "standby")
+    standby.session.released.append(7)
+    standby.session.release()
+    standby.commit()
+    standby.crash()
+    back = Process(tmp_path / "one", kafka, "back")
+    assert back.session.unreleased == set()
+    back.spool.load(back.lane, 0.0)
+    assert [entry.reading.payload for entry in back.lane.waiting] == [b"1"]
+
+
+def test_restore_tells_what_became_of_a_transaction(tmp_path: Path) -> None:
+    kafka: dict[str, bytes] = {}
+    process = Process(tmp_path, kafka, "first")
+    before = dict(kafka)
+    process.commit(*process.receive(1), is_known=False)
+    assert process.state.restore(kafka)
+    assert not process.state.restore(before)
+
+
+def test_restore_stops_a_process_that_was_replaced(tmp_path: Path) -> None:
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path / "one", kafka, "first")
+    Process(tmp_path / "two", kafka, "second")
+    with pytest.raises(TakenOverError, match="Another gateway"):
+        first.state.restore(kafka)
+
+
+def test_the_file_is_not_written_in_part_while_a_transaction_is_under_way(tmp_path: Path) -> None:
+    """Else the newer file would not know the messages of the transaction, though it was committed."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.session.released.append(9)
+    first.session.release()
+    first.commit(*first.receive(1), is_known=False)
+    first.spool.persist_due(0.0)
+    first.crash()
+    assert Process(tmp_path, kafka, "second").repeats(1) == [1]
+
+
+def test_a_lost_session_is_forgotten_before_the_next_message(tmp_path: Path) -> None:
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.commit(*first.receive(1), *first.receive(2, qos=2))
+    first.spool.resume_session(first.session, 0.0, is_present=False)
+    first.crash()
+    second = Process(tmp_path, kafka, "second")
+    assert (second.repeats(2, qos=2), second.repeats(1)) == ([], [])
+    assert json.loads(kafka["head"])["sessions"] == {KEY: 1}
