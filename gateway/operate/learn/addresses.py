@@ -45,6 +45,9 @@ class Place(NamedTuple):
     is_device: bool = False  # a description says that the last level is the name of a device
 
 
+NO_DEVICE = Place((), frozenset())
+
+
 def addresses(places: Iterable[Place]) -> dict[Suffix, list[Place]]:
     """Find the addresses of topics, each with its topics; parameters have no names yet."""
     return dict(sorted(_gathered(_below(sorted(places), 0)).items(), key=lambda each: _sortable(each[0])))
@@ -163,7 +166,7 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _is_parameter(names: list[str], below: dict[str, dict[Suffix, list[Place]]], depth: int) -> bool:
-    if all(place.is_device for name in names for each in below[name].values() for place in each):
+    if all(place.is_device for name in names for place in below[name].get((), [NO_DEVICE])):
         return True
     are_identifiers = all(map(IDENTIFIER.search, names))
     if len(names) == 1:

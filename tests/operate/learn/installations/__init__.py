@@ -10,6 +10,7 @@ __all__ = ["ALL", "Installation", "Message", "factories", "homes"]
 ALL = [
     homes.zigbee,
     homes.zigbee_elsewhere,
+    homes.zigbee_others,
     homes.tasmota,
     homes.shelly_gen1,
     homes.shelly_gen2,

@@ -110,6 +110,11 @@ ZIGBEE_DEVICES = {
 }
 
 
+ZIGBEE["motion"] = ("Aqara", "RTCGQ11LM", [
+    {"type": "binary", "name": "occupancy", "property": "occupancy", "access": 1, "value_on": True, "value_off": False},
+    _numeric("illuminance", "lx"), LINK])  # fmt: skip
+
+
 def _zigbee_state(kind: str, chance: random.Random, second: int) -> dict[str, Any]:
     link = {"linkquality": chance.randrange(20, 255)}
     if kind == "contact":
@@ -126,16 +131,18 @@ def _zigbee_state(kind: str, chance: random.Random, second: int) -> dict[str, An
             "voltage": chance.randrange(228, 236),
             **link,
         }
+    if kind == "motion":
+        return {"illuminance": chance.randrange(300), "occupancy": chance.random() < 0.3, **link}
     return {"brightness": chance.randrange(1, 255), "state": chance.choice(["ON", "OFF"]), **link}
 
 
-def _bridge_devices() -> list[dict[str, Any]]:
+def _bridge_devices(named: dict[str, str]) -> list[dict[str, Any]]:
     devices = [
         {"ieee_address": f"0x00158d00036c18{number:02x}", "type": "EndDevice", "network_address": number,
          "supported": True, "friendly_name": name, "disabled": False, "power_source": "Battery",
          "definition": {"vendor": ZIGBEE[kind][0], "model": ZIGBEE[kind][1], "exposes": ZIGBEE[kind][2],
                         "description": "A device", "options": []}}
-        for number, (name, kind) in enumerate(ZIGBEE_DEVICES.items())
+        for number, (name, kind) in enumerate(named.items())
     ]  # fmt: skip
     return [{"ieee_address": "0x00124b00", "type": "Coordinator", "friendly_name": "Coordinator", "definition": None},
             *devices]  # fmt: skip
@@ -156,12 +163,31 @@ zigbee = Installation(
     {"zigbee2mqtt/{device}"},
     {
         "zigbee2mqtt/bridge/state": {"state": "online"},
-        "zigbee2mqtt/bridge/devices": _bridge_devices(),
+        "zigbee2mqtt/bridge/devices": _bridge_devices(ZIGBEE_DEVICES),
         "zigbee2mqtt/bridge/info": {"version": "1.40.1", "config": {"mqtt": {"base_topic": "zigbee2mqtt"}}},
         **{f"zigbee2mqtt/{name}/availability": {"state": "online"} for name in ZIGBEE_DEVICES},
     },
     families={"zigbee2mqtt"},
     ignored=("zigbee2mqtt/bridge/", "/availability", "/set"),
+)
+
+# Devices that the family does not know: what the bridge says of them is all
+
+OTHER_DEVICES = {"hall/motion": "motion", "attic/left/motion": "motion", "office/desk/lamp": "lamp", "lamp": "lamp"}
+
+zigbee_others = Installation(
+    "other zigbee devices",
+    [
+        Source(f"zigbee2mqtt/{name}", 11, partial(_zigbee_state, kind), number)
+        for number, (name, kind) in enumerate(OTHER_DEVICES.items())
+    ]
+    + [Source("zigbee2mqtt/bridge/logging", 30, lambda _, second: {"level": "info", "message": f"{second}"})],
+    {"zigbee2mqtt/{level2}"},
+    {
+        "zigbee2mqtt/bridge/devices": _bridge_devices(OTHER_DEVICES),
+        **{f"zigbee2mqtt/{name}/availability": {"state": "online"} for name in OTHER_DEVICES},
+    },
+    ignored=("/availability", "/bridge/"),
 )
 
 # The same devices, with other settings: a base topic of two levels
