@@ -417,7 +417,7 @@ def _is_unused(path: Path) -> bool:
     """Return True when a file was made and closed in order before anything was written: no reading can be lost."""
     try:
         with closing(sqlite3.connect(path)) as database:
-            return not database.execute("SELECT count(*) FROM facts WHERE name != 'format'").fetchone()[0]
+            return not database.execute("SELECT count(*) FROM facts WHERE name NOT IN ('format', 'id')").fetchone()[0]
     except sqlite3.DatabaseError:
         return False
 
