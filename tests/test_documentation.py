@@ -169,7 +169,7 @@ def test_every_extension_is_documented() -> None:
 
 def test_every_reason_and_header_of_a_dead_letter_is_documented() -> None:
     cells = re.findall(r"`([a-z0-9_.]+)`", first_cells("## Dead letters"))
-    reading = Reading("receiveDoors", b"doors/dock-2", b"too long", 0, properties=b"p")
+    reading = Reading("receiveDoors", b"doors/dock-2", b"too long", 0, properties=b"p", is_unsynchronised=True)
     headers = dead_letter_record(reading, DeadLetter(Reason.TOO_LARGE, "", ""), "dead", 4).headers
     assert sorted(cells) == sorted([*Reason, *(name for name, _ in headers)])
 

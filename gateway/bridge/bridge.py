@@ -348,7 +348,7 @@ class Bridge:
         if step := self._clock.step():
             extra = {"step_seconds": step / 1_000, "count": self._spool.redate(step)}
             for record_time in self._rules.record_times.values():
-                record_time.follow(step)
+                record_time.follow(step, self._clock.now())
             log.warning("The machine's clock was set. Readings that are not in Kafka got the new time.", extra=extra)
         if was_waiting and not self._clock.is_waiting:
             for lane in self.all_lanes():

@@ -174,7 +174,7 @@ def test_an_uptime_follows_the_steps_of_the_gateways_clock() -> None:
     (record_time,) = made._record_times  # noqa: SLF001 - the bridge has it from the service
     past = NOW - 3_650 * DAY
     assert dated(made, reading('"up":100', past)) == [(0, "uptime")]
-    record_time.follow(3_650 * DAY)
+    record_time.follow(3_650 * DAY, NOW)
     assert dated(made, reading('"up":110', NOW + 10_200)) == [(-199, "uptime")]
     assert dated(made, reading('"up":120', past, is_unsynchronised=True)) == [(0, "arrival")]
     assert dated(made, reading('"up":130', NOW + 30_300)) == [(-297, "uptime")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Producer
+from msgspec import structs
 
 from gateway.contract import load
 from gateway.core.dead_letter import dead_letter_record
@@ -414,6 +415,19 @@ def test_parse_place_refuses(text: str) -> None:
 def test_advice_says_what_would_fit(stream: str, reason: Reason, pointer: str, expected: str) -> None:
     """The schema's words for the place, found through `x-source` too."""
     assert expected in "\n".join(advice(CONTRACT.streams[stream], DeadLetter(reason, pointer, "")))
+
+
+def test_a_replayed_reading_keeps_the_mark_of_an_unsynchronised_clock() -> None:
+    """As the record that it should have become."""
+    made = made_contract(made_stream("scales", record(("s", "string")), address="scales/{s}", keys=("/s",)))
+    reading = Reading("scales", b"scales/a", b'{"s":"a"}', 5)
+    for is_unsynchronised in (False, True):
+        marked = structs.replace(reading, is_unsynchronised=is_unsynchronised)
+        verdict = Revalidator(made, 1_000)(replace(stored(), reading=marked))
+        assert isinstance(verdict, Fits)
+        assert verdict.records[0].headers == [("gateway.clock", b"unsynchronised")] * is_unsynchronised
+        written = dict(dead_letter_record(marked, DeadLetter(Reason.MISSING, "", ""), "dead", 1_000).headers)
+        assert written.get("gateway.clock") == (b"unsynchronised" if is_unsynchronised else None)
 
 
 def test_revalidator_sends_readings_of_several_topics_to_the_first() -> None:

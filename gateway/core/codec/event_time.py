@@ -105,9 +105,11 @@ class RecordTime:
         self.earliest = 1  # milliseconds since 1970 UTC
         self.stepped = 0  # milliseconds by which the gateway's clock has been set since the start, in all
         self._ahead = MAX_AHEAD
+        self._limited_at = 0  # milliseconds since 1970 UTC
 
     def limit(self, configuration: Mapping[str, str], now: int) -> None:
         """Apply a topic's settings, at a time in milliseconds; what they do not say is as in Kafka by default."""
+        self._limited_at = now
         if configuration.get("message.timestamp.type") == "LogAppendTime":  # Kafka sets the timestamp itself
             self.earliest, self._ahead = 1, now
             return
@@ -117,10 +119,12 @@ class RecordTime:
         self.earliest = now - min(ages)
         self._ahead = min(both, _setting(configuration, "message.timestamp.after.max.ms", MAX_AHEAD))
 
-    def follow(self, step: int) -> None:
-        """Note that the gateway's clock has been set by so many milliseconds."""
+    def follow(self, step: int, now: int) -> None:
+        """Note that the gateway's clock has been set by so many milliseconds; `limit` may know the new time already."""
         self.stepped += step
-        self.earliest = max(1, self.earliest + step) if self.earliest > 1 else 1
+        if self.earliest > 1 and abs(self._limited_at + step - now) < abs(self._limited_at - now):
+            self._limited_at += step
+            self.earliest = max(1, self.earliest + step)
 
     def takes(self, event_time: int, received_at: int) -> bool:
         """Tell whether a record may have the time of its event."""

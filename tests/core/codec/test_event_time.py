@@ -118,13 +118,15 @@ def test_a_time_that_kafka_would_not_take_or_keep_gives_way_to_the_arrival(
 @pytest.mark.parametrize("step", [10 * WEEK, -10 * WEEK])
 def test_the_limits_move_with_the_gateways_clock(step: int) -> None:
     """What the topic keeps is counted from now; what it keeps for ever has no limit."""
-    week, for_ever = RecordTime(), RecordTime()
-    week.limit({"retention.ms": str(WEEK)}, NOW)
-    for_ever.limit(KEPT, NOW)
-    for each in (week, for_ever):
-        each.follow(step)
+    week, new, for_ever = RecordTime(), RecordTime(), RecordTime()
     arrival = NOW + step
+    week.limit({"retention.ms": str(WEEK)}, NOW)
+    new.limit({"retention.ms": str(WEEK)}, arrival - 5_000)  # looked up when the clock had just been set
+    for_ever.limit(KEPT, NOW)
+    for each in (week, new, for_ever):
+        each.follow(step, arrival)
     assert [week(arrival - WEEK + 1, arrival), week(arrival - WEEK, arrival)] == [arrival - WEEK + 1, arrival]
+    assert [week.earliest - new.earliest, week.stepped, new.stepped] == [5_000, step, step]
     assert (for_ever.earliest, for_ever.stepped) == (1, step)
 
 
