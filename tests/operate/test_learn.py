@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from confluent_kafka import Producer
 
+from gateway.core.dead_letter import dead_letter_record
+from gateway.core.reading import DeadLetter, Reading, Reason
+from gateway.mqtt.broker import Broker
 from gateway.operate.learn import findings
+from gateway.operate.learn import learn as learning
 from gateway.operate.learn.evidence import Traffic
-from gateway.operate.learn.heard import FILE, Recording
+from gateway.operate.learn.heard import FILE, Recording, readings
 from tests.stack.browser import Browser
 from tests.stack.gateway import ROOT
 from tests.stack.publisher import Publisher
+from tests.stack.wait import wait_for
 from tests.test_cli import command
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from tests.conftest import StartMosquitto
+    from tests.conftest import NewTopic, StartMosquitto
+    from tests.stack.kafka import Kafka
 
 NOW = 1_796_000_000_000
 Messages = list[tuple[str, Any]]
@@ -259,3 +272,72 @@ def test_payloads_that_all_differ_are_one_message_and_a_map(tmp_path: Path) -> N
     assert [one["type"] for one in message.definition["fields"]] == ["string", {"type": "map", "values": "long"}]
     path = recorded(tmp_path, [(f"logs/{number % 50}", {f"k{number}": number}) for number in range(1000)])
     assert "1,000 of these fit (100.0 %)." in learn(tmp_path, "--from", path).stdout
+
+
+def test_ctrl_c_ends_the_listening_and_a_killed_one_is_resumed(mosquitto: StartMosquitto, tmp_path: Path) -> None:
+    """What was heard before the kill counts; the proposal is written after Ctrl-C, well before the time is over."""
+    broker, state = mosquitto(), tmp_path / "proposal" / FILE
+    line = [
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "learn",
+        "--broker",
+        broker.address,
+        "--for",
+        "1h",
+        "--into",
+        "proposal",
+    ]
+
+    def heard(publisher: Publisher, count: int) -> bool:
+        publisher.publish([("rooms/f", b'{"t": 21.5}')], 1)  # what was heard is written when the next one comes
+        return state.exists() and sum(1 for _ in readings(state)) >= count
+
+    for number, end in enumerate((signal.SIGKILL, signal.SIGINT), start=1):
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ)
+        assert process.stdout is not None
+        assert any("Listening" in said for said in iter(process.stdout.readline, ""))
+        with Publisher(broker.port) as publisher:
+            publisher.publish([(f"rooms/{room}", b'{"t": 21.5}') for room in "abcde"], 1)
+            wait_for(partial(heard, publisher, 5 * number), 20, "what was heard")
+        process.send_signal(end)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert "on 6 topics." in out
+    assert "of these fit (100.0 %)." in out
+
+
+def test_a_lost_connection_ends_the_listening(mosquitto: StartMosquitto, tmp_path: Path) -> None:
+    broker, lines = mosquitto(), list[str]()
+    with Publisher(broker.port) as publisher:
+        publisher.publish([("rooms/a", b'{"t": 21.5}')], 1, retain=True)
+
+    def progress(shown: str) -> None:
+        if shown.endswith(" s left"):
+            broker.stop()
+
+    options = learning.Options(tmp_path / "proposal", Broker("broker", "127.0.0.1", broker.port))
+    learning.learn(options, learning.Terminal(lines.append, progress, threading.Event))
+    assert "The broker closed the connection. The proposal is made of what was heard." in lines
+    assert fields(tmp_path, "rooms_a").keys() == {"t"}
+
+
+def test_learn_reads_the_dead_letters_that_no_stream_describes(
+    kafka: Kafka, topic: NewTopic, mosquitto: StartMosquitto, tmp_path: Path
+) -> None:
+    dead_letters, producer = topic("dead"), Producer({"bootstrap.servers": kafka.bootstrap})
+    for number, (name, reason) in enumerate([("lamps/a", Reason.UNMAPPED_TOPIC), ("doors/1", Reason.NOT_JSON)] * 5):
+        reading = Reading("unmapped", name.encode(), b'{"lux": %d}' % number, round(time.time() * 1000))
+        record = dead_letter_record(reading, DeadLetter(reason, "", ""), dead_letters, 1_000_000)
+        producer.produce(record.topic, record.value, record.key, timestamp=record.timestamp, headers=record.headers)
+    assert producer.flush(30) == 0
+    mine = shutil.copytree(ROOT / "docs" / "steps" / "12", tmp_path / "mine") / "asyncapi.yaml"
+    mine.write_text(mine.read_text().replace("address: oven-dead-letters", f"address: {dead_letters}"))
+    servers = {"broker": {"host": mosquitto().address}, "kafka": {"host": kafka.bootstrap}}
+    settings = mine.with_name("gateway.yaml")
+    settings.write_text(json.dumps({"contract": "asyncapi.yaml", "servers": servers}))
+    done = learn(tmp_path, "-c", settings, "--dead-letters", "--extend", settings)
+    assert done.returncode == 0, done.stderr
+    assert "Heard 5 messages on 1 topics." in done.stdout
+    assert contract(tmp_path)["channels"]["lampsA"]["address"] == "lamps/a"

@@ -103,6 +103,16 @@ class _Session:
         if self._recording.is_full:
             self._terminal.say("The recording is full, so the listening ends here.")
 
+    def listen_or_lose(self, broker: Broker) -> None:
+        """Listen; if the connection is lost, what was heard counts all the same."""
+        before = self.traffic.messages
+        try:
+            self.listen(broker)
+        except GatewayError as error:
+            if self.traffic.messages == before:
+                raise
+            self._terminal.say(f"{error.message} The proposal is made of what was heard.")
+
     def _subscribe(self, probe: BrokerProbe) -> None:
         filters = self._options.filters
         granted = probe.subscribe(dict.fromkeys(filters, 0), is_retained_wanted=True)
@@ -124,7 +134,7 @@ def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -
             session = _Session(options, terminal, recording)
             session.resume()
             if options.broker:
-                session.listen(options.broker)
+                session.listen_or_lose(options.broker)
             for one in given:
                 session.take(one.topic, one.payload, one.received_at, retain=one.retain)
     finally:
