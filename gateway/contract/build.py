@@ -32,6 +32,7 @@ from gateway.contract.mapping import Mapping
 from gateway.contract.message import DEAD_LETTER, FORWARD, IGNORED, Payload, Payloads, messages_of
 from gateway.contract.message_choices import Incoming
 from gateway.contract.server import kafka_server, mqtt_server, protocol
+from gateway.core.encoding import JSON, PROPERTY, encoding_of
 from gateway.core.model import Contract, Ignored, KafkaServer, MqttServer, Stream
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from gateway.contract.findings import Findings
     from gateway.contract.route import Sending
     from gateway.core.codec.conversion import Content
+    from gateway.core.encoding import Encoding
 
-JSON = re.compile(r"(application|text)/([^/;\s]+\+)?json\s*(;|\Z)")
 TELEGRAM = re.compile(r"text/vnd\.dsmr\.p1\s*(?:;\s*lines\s*=\s*(?P<lines>[\w.-]+)\s*)?\Z", re.IGNORECASE)
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
 
@@ -128,6 +129,9 @@ class _Builder:
         wanted = [one for one in messages if not one.is_ignored]
         streams = {one.name: self._stream_of(name, operation, one, default, failing) for one in wanted}
         kinds = message_choices.check([replace(one, stream=streams.get(one.name)) for one in messages], self.findings)
+        if len({self._encoding(one.message) for one in messages}) > 1:
+            text = "The messages of an operation have one encoding, because it is read before they are told apart."
+            self.findings.error(messages[-1].message.at("contentType"), text, "Give it an address of its own.")
         if failing is None or not wanted or not all(streams.values()):
             return None
         first = streams[wanted[0].name]
@@ -165,6 +169,7 @@ class _Builder:
             silent_after=silent_after,
             user_properties=frozenset(headers.properties(message)),
             example_headers=headers.example_texts(message),
+            encoding=self._encoding(message),
             lines=self._lines(message),
         )
 
@@ -303,12 +308,17 @@ class _Builder:
             return "text"
         if TELEGRAM.match(stated.text or ""):
             return "telegram"
-        if stated.text is not None and not JSON.match(stated.text):
-            known = "readings are JSON, plain text in UTF-8, or P1 telegrams"
+        if stated.text is not None and not encoding_of(stated.text):
+            known = "readings are JSON, MessagePack, CBOR, plain text in UTF-8, or P1 telegrams"
             text = f"The content type {quoted(stated.value)} is not supported; {known}."
             fix = "Write application/json, text/plain for one bare value, or text/vnd.dsmr.p1 for telegrams."
             self.findings.error(stated, text, fix)
         return "json"
+
+    def _encoding(self, message: Node) -> Encoding:
+        """How the payloads of a message are encoded."""
+        stated = encoding_of(self._content_type(message).text or "") or JSON
+        return stated._replace(has_property=PROPERTY in headers.properties(message))
 
     def _lines(self, message: Node) -> str:
         match = TELEGRAM.match(self._content_type(message).text or "")

@@ -30,9 +30,10 @@ from gateway.core.reading import (
     Reason,
     Record,
     TransformResults,
+    fault,
 )
 from gateway.core.topic_memory import TopicMemory
-from gateway.core.transform import Transform, fault
+from gateway.core.transform import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

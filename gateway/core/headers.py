@@ -107,7 +107,7 @@ class VaryingHeaders:
                 Reason.TOO_LARGE, f"beside this payload the message's properties may have {room} bytes"
             )
         headers = []
-        for identifier, user_name, value in _parsed(reading.properties):
+        for identifier, user_name, value in parsed(reading.properties):
             name = self._of_user.get(user_name) if user_name else self._of_publish.get(identifier)
             if name is not None:
                 headers.append((name, value if identifier == CORRELATION_DATA else _text(name, value)))
@@ -118,7 +118,8 @@ class VaryingHeaders:
         return headers
 
 
-def _parsed(section: bytes) -> list[Property]:
+def parsed(section: bytes) -> list[Property]:
+    """Parse the properties of a reading; raises ValidationError."""
     try:
         return parse(section)
     except MalformedPropertiesError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from gateway.core.codec.unread import IGNORED
 from gateway.core.codec.validation_error import shown
 from gateway.core.dead_letter import TOPIC_HEADER
+from gateway.core.encoding import JSON, Encoding
 from gateway.core.headers import carried
 from gateway.core.record_path import EACH_ITEM, RecordPath, Step
 
@@ -185,6 +186,7 @@ class Stream:
     user_properties: frozenset[str] = frozenset()  # that the MQTT message declares
     example_headers: tuple[dict[str, str], ...] = ()  # user properties of the examples
     content: Content = "json"
+    encoding: Encoding = JSON  # of the payloads: of all messages, if there are several
     lines: str = ""  # the form of messages that are lines of a telegram (`telegram_lines.py`); "" for whole ones
     is_array: bool = False  # a message holds several readings, each of which becomes a record
     steps: tuple[Step, ...] = EACH_ITEM  # these lead to them; a plain array has this one step
@@ -216,8 +218,8 @@ class Stream:
 
     @property
     def keeps_properties(self) -> bool:
-        """True when a header comes from MQTT 5 properties, so that readings must keep them."""
-        return any(
+        """True when a header comes from MQTT 5 properties, or they say how payloads are encoded."""
+        return self.encoding != JSON or any(
             carried(route.headers, each.user_properties) for each in self.by_message for route in each.own_routes
         )
 

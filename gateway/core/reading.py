@@ -62,6 +62,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # a number that its Avro type cannot hold, or a number or size beyond the schema's
     NOT_EXACT = "not_exact"  # a number that would be rounded where it must not be
     BAD_FORMAT = "bad_format"  # text that is not a timestamp, uuid, enum symbol, fixed of this size ...
+    NOT_DECODED = "not_decoded"  # no MessagePack, CBOR or gzip, or a value that JSON does not have
     BAD_TELEGRAM = "bad_telegram"  # cut or damaged, or no P1 telegram of a meter
     NO_MESSAGE = "no_message"  # none of the operation's messages fits
     NOT_ALLOWED = "not_allowed"  # a value that enum, const, pattern, multipleOf or uniqueItems excludes
@@ -82,6 +83,11 @@ class DeadLetter(Struct, frozen=True, gc=False):
     reason: Reason
     pointer: str  # RFC 6901, to the place in the payload; "" for the whole
     detail: str  # one sentence for people; it quotes at most the beginning of a value
+
+
+def fault(error: Exception) -> DeadLetter:
+    """Make the dead letter of a reading on which the gateway failed."""
+    return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
 
 class IgnoredReading(Struct, frozen=True, gc=False):

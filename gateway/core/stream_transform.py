@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.core.array import ArrayTransform
 from gateway.core.choice_transform import ChoiceTransform, Kind
+from gateway.core.encoded_transform import EncodedTransform
+from gateway.core.encoding import JSON, MESSAGEPACK
 from gateway.core.fan_out import FanOut
 from gateway.core.transform import NO_LIMITS, Transform
 
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
     from gateway.core.codec.event_time import RecordTime
     from gateway.core.model import Stream
 
-StreamTransform = Transform | FanOut | ArrayTransform | ChoiceTransform
+PlainTransform = Transform | FanOut | ArrayTransform | ChoiceTransform
+StreamTransform = PlainTransform | EncodedTransform
 
 
 def transform_of(
@@ -29,6 +33,18 @@ def transform_of(
 
     `record_times` choose the timestamps, by topic.
     """
+    transform = _transform_of(stream, schema_ids, payload_limit, record_times)
+    if stream.encoding == JSON:
+        return transform
+    direct: PlainTransform | None = None
+    if isinstance(transform, Transform) and stream.encoding == MESSAGEPACK:
+        direct = _transform_of(replace(stream, content="msgpack"), schema_ids, payload_limit, record_times)
+    return EncodedTransform(transform, stream.encoding, payload_limit, direct)
+
+
+def _transform_of(
+    stream: Stream, schema_ids: Sequence[int], payload_limit: int, record_times: Mapping[str, RecordTime]
+) -> PlainTransform:
     ids = iter(schema_ids)
     if not stream.messages:
         return _transform_of_one(stream, _topics(stream, ids, payload_limit, record_times), payload_limit)

@@ -31,7 +31,7 @@ from gateway.core.dead_letter import SOURCE_HEADER, TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
 from gateway.core.message_schema import schema_of_record
 from gateway.core.model import OfTopic, TopicChoice
-from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults
+from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults, fault
 from gateway.core.record_path import reads
 from gateway.core.topic_memory import MAX_TOPICS, TopicMemory
 
@@ -254,11 +254,6 @@ def _targets(
         )
         for chosen, one, schema_id in zip(values, routes, ids, strict=True)
     }
-
-
-def fault(error: Exception) -> DeadLetter:
-    """Make the dead letter of a reading on which the gateway failed."""
-    return DeadLetter(Reason.FAULT, "", f"the gateway failed on this reading, please report it: {error!r}")
 
 
 def conversion(stream: Stream, route: Route, prefix: bytes = b"") -> Conversion:

@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from gateway.contract import examine
+from gateway.core.encoding import Encoding
 from gateway.core.reading import DeadLetter, Reading
 from gateway.core.stream_transform import transform_of
 from tests import fixes
@@ -365,6 +366,20 @@ def test_load_takes_telegrams(meters: Copy) -> None:
     assert stream.lines == ""
     meters.edit("Text/VND.DSMR.P1 ", "text/vnd.dsmr.p1; lines=SerialReceived")
     assert meters.contract().streams["receiveTelegrams"].lines == "SerialReceived"
+
+
+def test_load_takes_encodings(copy: Copy) -> None:
+    """The content type names it."""
+    for content_type, encoding in (
+        ("application/msgpack", Encoding("msgpack")),
+        ("application/cbor", Encoding("cbor")),
+        ("application/json+gzip", Encoding(is_gzip=True)),
+        ("application/json", Encoding()),
+    ):
+        copy.edit("defaultContentType: application/json", f"defaultContentType: {content_type}")
+        stream = copy.contract().streams["receiveDoors"]
+        assert (stream.encoding, stream.keeps_properties) == (encoding, encoding != Encoding())
+        copy.edit(f"defaultContentType: {content_type}", "defaultContentType: application/json")
 
 
 TELEGRAM = f"{MESSAGES}/telegram"

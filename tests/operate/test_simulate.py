@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
 from gateway.core.counters import CounterMonitor
+from gateway.core.encoding import Encoding
 from gateway.core.entry import Entry
 from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA
 from gateway.core.reading import DeadLetter, IgnoredReading, Reading, Record
@@ -581,3 +582,11 @@ def test_an_uptime_rises_with_the_time() -> None:
             started.setdefault(sent.topic, set()).add(round(now[0] - 7.5 - running, 1))
     assert started
     assert all(len(each) == 1 for each in started.values()), started
+
+
+@pytest.mark.parametrize("encoding", [Encoding("msgpack"), Encoding("cbor"), Encoding("cbor", is_gzip=True)])
+def test_simulate_encodes_as_the_contract_says(encoding: Encoding) -> None:
+    made = load(OURS)
+    made = replace(made, streams={name: replace(one, encoding=encoding) for name, one in made.streams.items()})
+    for publication, result in transformed(made, 100, 0.1):
+        assert isinstance(result, DeadLetter) == publication.is_broken, publication

@@ -43,6 +43,7 @@ from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.compiled_schema import SchemaCode
 from gateway.core.codec.compiled_types import TypeCode
 from gateway.core.codec.json_text import MAX_DEPTH, MAX_NESTING, check_depth, check_nesting
+from gateway.core.codec.messagepack import decode_strictly
 from gateway.core.codec.primitives import long
 from gateway.core.codec.scalar_payload import text_reader
 from gateway.core.codec.schema_facts import SchemaFacts
@@ -151,6 +152,10 @@ def _write_decoding(
     """Write the parsing, and the check of the depth where the code that follows may not refuse what is too deep."""
     decode = msgspec.json.Decoder(float_hook=Decimal if facts.has_decimals else None).decode
     program.bound |= {"check_depth": check_depth, "check_nesting": check_nesting, "decode": decode}
+    if content == "msgpack":
+        program.bound["decode"] = decode_strictly  # which knows only a few levels
+        program.line("v0 = decode(payload)")
+        return
     if content == "telegram":
         program.bound["as_json"] = as_json
         program.line("payload = as_json(payload)")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.core.counter_rules import CounterRule
 
 Unknown = Literal["reject", "ignore"]
-Content = Literal["json", "text", "telegram"]
+Content = Literal["json", "text", "telegram", "msgpack"]
 
 # The record's key and value; its time in milliseconds since 1970, the reading's sequence number and the counters, where
 # the contract declares them and the payload has them. A plain tuple, because one is made and taken apart per reading.

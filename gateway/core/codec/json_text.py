@@ -73,7 +73,7 @@ def check_nesting(payload: bytes) -> None:
     for match in _STRING_OR_BRACKET.finditer(payload):
         depth += _LEVELS.get(match[0], 0)
         if depth > MAX_NESTING:  # stop here: the rest may be long, and crafted to cost time
-            raise _too_deep()
+            raise too_deep()
 
 
 def check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
@@ -81,12 +81,13 @@ def check_depth(value: Any, levels: int = MAX_DEPTH) -> None:
     if not isinstance(value, list | dict):
         return
     if not levels:
-        raise _too_deep()
+        raise too_deep()
     for inner in value if isinstance(value, list) else value.values():
         check_depth(inner, levels - 1)
 
 
-def _too_deep() -> ValidationError:
+def too_deep() -> ValidationError:
+    """Make the error of a value of too many levels."""
     return ValidationError(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
 
 

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.avro_schema import PAYLOAD
+from gateway.core.codec import messagepack, telegram
 from gateway.core.codec.json_text import decode, parse
-from gateway.core.codec.telegram import as_json
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.reading import Reason
 
@@ -42,7 +42,8 @@ def reader(field: Field | None, content: Content) -> Parse:
 
     `field` takes the payload as a whole, if one does.
     """
-    json = (lambda payload: parse(as_json(payload))) if content == "telegram" else parse
+    text_of = {"telegram": telegram.as_json, "msgpack": messagepack.as_json}.get(content)
+    json = (lambda payload: parse(text_of(payload))) if text_of else parse
     if not field:
         return json
     read = text_reader(field, parse) if content == "text" else json

@@ -20,6 +20,7 @@ from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.counters import QUARANTINED
+from gateway.core.encoding import as_json
 from gateway.core.message_choice import MessageChoice
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.record_path import RecordPath, is_around
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
 
     from gateway.core.avro_schema import AvroType, Path
     from gateway.core.model import Contract, Message, Stream
+    from gateway.core.reading import Reading
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
     from gateway.operate.dlq.verdict import Verdict
 
+LARGEST_BYTES = 2**20  # that gzip may expand to here
 MAX_DEPTH = 3  # levels of a type that are written out; a type may contain itself
 
 _PRIMITIVES = {
@@ -61,13 +64,13 @@ def explain(contract: Contract, dead_letter: StoredDeadLetter, verdict: Verdict)
         f"{dead_letter.place.topic} {dead_letter.place}",
         f"MQTT topic {cut(dead_letter.reading.topic)}, received {iso(dead_letter.reading.received_at)}",
         f"then: {_problem(dead_letter)} ({dead_letter.reading.stream})",
-        *_now(contract, verdict, dead_letter.reading.payload),
+        *_now(contract, verdict, dead_letter.reading),
         *_release(dead_letter, verdict),
     ]
     return "\n".join(map(printable, lines))
 
 
-def _now(contract: Contract, verdict: Verdict, payload: bytes) -> list[str]:
+def _now(contract: Contract, verdict: Verdict, reading: Reading) -> list[str]:
     if isinstance(verdict, Fits):
         first, *others = verdict.records
         more = f", and {len(others)} more" if others else ""
@@ -76,11 +79,20 @@ def _now(contract: Contract, verdict: Verdict, payload: bytes) -> list[str]:
         return [f"now: unknown. {verdict.reason}"]
     now = f"now: still {_problem(verdict.dead_letter)} ({verdict.stream})"
     if stream := contract.streams.get(verdict.stream):
+        payload = _text_of(reading, stream)
         message = nearest_message(stream, payload)
         name = [f"message: {message.name}"] if message else []
         return [now, *name, *advice((message and message.stream) or stream, verdict.dead_letter, payload)]
     addresses = ", ".join(stream.address.text for stream in contract.streams.values())
     return [now, f"what would fit: a topic of {addresses}"]
+
+
+def _text_of(reading: Reading, stream: Stream) -> bytes:
+    """Give a payload as what is read of it; as it came where it cannot be decoded."""
+    try:
+        return as_json(stream.encoding, reading, LARGEST_BYTES)
+    except ValidationError:
+        return reading.payload
 
 
 def _release(dead_letter: StoredDeadLetter, verdict: Verdict) -> list[str]:
@@ -118,7 +130,7 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
         return [f"what would fit: a topic of {stream.address.text} with {values}"]
     if dead_letter.reason == Reason.BAD_TELEGRAM:
         return ["what would fit: a telegram as the meter sends it, from / to ! with the checksum after it"]
-    if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
+    if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED, Reason.NOT_DECODED}:
         return []
     path: Path | None = tokens(dead_letter.pointer)
     if stream.is_array:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.json_text import ABSENT
 from gateway.core.codec.validation_error import pointer, tokens
+from gateway.core.encoding import JSON
 from gateway.core.headers import CONTENT_TYPE_HEADER, CORRELATION_DATA_HEADER
 from gateway.core.message_schema import schema_at
 from gateway.core.record_path import ENVELOPE, PARAMETER, reads
@@ -24,6 +25,7 @@ from gateway.core.telegram_lines import PLAIN
 from gateway.core.topic_index import topic_index
 from gateway.core.transform import conversion
 from gateway.operate.simulate.breakage import DEFECTS, TO_BYTES, Breaker, written
+from gateway.operate.simulate.encoded import encoded
 from gateway.operate.simulate.limits import Limits
 from gateway.operate.simulate.message import joined, split
 from gateway.operate.simulate.plausible import Device, Path, Plausible, nth, value_at
@@ -113,9 +115,10 @@ class _Source:
         values = stream.example_readings
         is_bare = record.whole_field and not (stream.is_array and reads(record))
         examples = tuple({PAYLOAD: value} for value in values) if is_bare else values
+        is_typed = CONTENT_TYPE_HEADER in headers and stream.encoding == JSON
         self._stream = stream
         self._random = random
-        self._content_type = MEDIA_TYPES[stream.content] if CONTENT_TYPE_HEADER in headers else ""
+        self._content_type = MEDIA_TYPES[stream.content] if is_typed else ""
         self._has_correlation = CORRELATION_DATA_HEADER in headers
         devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)], random))
         # A more specific address may have some of their topics.
@@ -141,7 +144,9 @@ class _Source:
         return Publication(
             server=self._random.choice(self._stream.servers),
             topic=topic,
-            payload=self._in_array(payload, device, sample) if self._stream.is_array else payload,
+            payload=encoded(
+                self._in_array(payload, device, sample) if self._stream.is_array else payload, self._stream.encoding
+            ),
             qos=self._stream.qos,
             is_broken=is_broken,
             kind=kind,

@@ -1,0 +1,77 @@
+"""A stream whose payloads are MessagePack, CBOR or gzip.
+
+They become JSON text before anything else reads them (`encoding.py`). So all that follows is the same for every
+encoding: the choice of a message, arrays, the codec, reasons and pointers. MessagePack of one reading in each message
+goes to the compiled codec without becoming text, which is as fast as JSON.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from gateway.core.codec.validation_error import ValidationError
+from gateway.core.encoding import as_json
+from gateway.core.reading import DeadLetter, Reading, Record, TransformResults, fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.core.array import ArrayTransform
+    from gateway.core.choice_transform import ChoiceTransform
+    from gateway.core.encoding import Encoding
+    from gateway.core.fan_out import FanOut
+    from gateway.core.reading import IgnoredReading
+    from gateway.core.transform import Transform
+
+_PROPERTIES = attrgetter("properties")
+
+
+class EncodedTransform:
+    """Decodes the payloads of a stream for its transform; `direct`, if there is one, reads them as they are."""
+
+    def __init__(
+        self,
+        transform: Transform | FanOut | ArrayTransform | ChoiceTransform,
+        encoding: Encoding,
+        payload_limit: int,
+        direct: Transform | FanOut | ArrayTransform | ChoiceTransform | None = None,
+    ) -> None:
+        self._transform = transform
+        self._direct = direct
+        self._encoding = encoding
+        self._limit = payload_limit
+
+    def __call__(self, reading: Reading) -> Record | list[Record] | DeadLetter | IgnoredReading:
+        """Transform one reading: give its record or records, why there are none, or that it is ignored."""
+        decoded = self._decoded(reading)
+        return decoded if isinstance(decoded, DeadLetter) else self._transform(decoded)
+
+    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
+        """Transform readings, from the first on: those that can be decoded, or those that cannot."""
+        if self._direct and not any(map(_PROPERTIES, readings)):
+            return self._direct.transform_all(readings)
+        decoded: list[Reading] = []
+        dead_letters: dict[int, DeadLetter] = {}
+        for result in map(self._decoded, readings):
+            if isinstance(result, DeadLetter):
+                if decoded:
+                    break
+                dead_letters[len(dead_letters)] = result
+            elif dead_letters:
+                break
+            else:
+                decoded.append(result)
+        return TransformResults([], dead_letters) if dead_letters else self._transform.transform_all(decoded)
+
+    def _decoded(self, reading: Reading) -> Reading | DeadLetter:
+        if reading.size >= 0 or len(reading.payload) > self._limit:
+            return reading  # it is too large
+        try:
+            return structs.replace(reading, payload=as_json(self._encoding, reading, self._limit))
+        except ValidationError as error:
+            return error.dead_letter()
+        except Exception as error:  # noqa: BLE001 - a bug here: one dead letter, not a service that restarts for ever
+            return fault(error)
