@@ -22,7 +22,8 @@ The part of that time that a rise has not needed is spare, and left for the next
                             gap lasted
 
 Late is a reading of a time before the base, or one that the broker delivers again (DUP), if the rule allows a rise from
-it to the base. A time of more than a day before the base is that of a clock that was not set.
+it to the base, or if it is of another meter. A time of more than a day before the base is that of a clock that was not
+set.
 
 Values that fell or jumped may be a new start: a counter that was reset, or a meter that was replaced. They are compared
 with each other by the same rules. After `confirm` of them in a row, over a minute at least, the last one is good and
@@ -103,6 +104,13 @@ class Base(Struct, gc=False, array_like=True):
             return inf
         return max(now.at - self.at if self.at else 0, now.arrived - self.arrived)
 
+    def late(self, now: Moment) -> int:
+        """Tell how many milliseconds before it a reading is, a day at most; 0 when it is not."""
+        late = self.at - now.at if self.at else 0
+        if 0 < late <= DAY:
+            return late
+        return DAY if now.is_repeated else 0
+
     def highest(self, rule: CounterRule, now: Moment) -> float:
         """Give the highest value that may follow."""
         elapsed = self.elapsed(now)
@@ -124,7 +132,7 @@ class Base(Struct, gc=False, array_like=True):
 
     def _spend(self, needed: float, elapsed: float, certain: float) -> None:
         """Spend the time that a rise has needed."""
-        usual = DAY if self.period < 0 else self.period
+        usual = HOUR if self.period < 0 else self.period
         left = max(0.0, self.spare) + certain - needed
         self.spare = max(0.0, min(left, max(certain, usual, self.spare - DECAY * elapsed)))
         self.still += certain
@@ -276,7 +284,7 @@ def _compare(rule: CounterRule, base: Base | None, value: Any, meter: Any, now: 
     if base is None:
         return ROSE
     if meter != base.meter and meter and base.meter:
-        return SWAPPED
+        return LATE if base.late(now) else SWAPPED
     if value > base.value:
         return ROSE if value <= base.highest(rule, now) else JUMPED
     if base.value - value <= rule.tolerance + NEAR * abs(base.value):
@@ -286,9 +294,7 @@ def _compare(rule: CounterRule, base: Base | None, value: Any, meter: Any, now: 
 
 def _is_late(rule: CounterRule, base: Base, value: float, now: Moment) -> bool:
     """Tell whether a lower value is of a time before the base."""
-    late = base.at - now.at if base.at else 0
-    if not 0 < late <= DAY:
-        late = DAY if now.is_repeated else 0
+    late = base.late(now)
     return late > 0 and (rule.slope is None or base.value - value <= rule.slope * late + rule.tolerance)
 
 

@@ -273,6 +273,14 @@ def test_check_accepts_another_meter_at_once() -> None:
     assert meter.come(1060, meter="B") == "j"
 
 
+def test_check_takes_late_readings_of_the_former_meter_for_no_swap() -> None:
+    """They come again after the meter was replaced."""
+    meter = Meter({**WH, "of": METER})
+    assert meter.come(1000, 1050, meter="A") + meter.come(7, 20, meter="B") == "..s."
+    assert meter.reading(1050, "A", late=60_000) + meter.reading(1050, "A", again=True) == ".."
+    assert meter.come(30, meter="B") == "."
+
+
 def test_check_takes_no_number_for_the_same_meter() -> None:
     meter = Meter({**WH, "of": METER})
     assert meter.come(1000, meter=None) + meter.come(1010, meter="A") + meter.come(1020, meter="") == "..."
