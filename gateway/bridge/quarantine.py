@@ -52,7 +52,11 @@ class Quarantine:
 
     def _restore(self, name: str, text: str) -> None:
         if name.startswith(QUARANTINED):
-            self._held[int(name.removeprefix(QUARANTINED))] = msgspec.json.decode(text, type=DeadLetter)
+            offset = int(name.removeprefix(QUARANTINED))
+            if self._spool.has_row(offset):
+                self._held[offset] = msgspec.json.decode(text, type=DeadLetter)
+            else:  # it was settled after this was written
+                self._spool.note(name, None)
         elif monitor := self._monitors.get(name.removeprefix(COUNTERS)):
             monitor.restore(text)
             # offsets of a damaged file may come again

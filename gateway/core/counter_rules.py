@@ -36,6 +36,7 @@ class CounterRule(NamedTuple):
     confirm: int
     meter: Path | None  # the names of the field that has the meter's number
     meters: tuple[Path, ...] = ()  # where that is in the JSON, tried in order
+    factor: str = ""  # by which the payload's number is multiplied: with another one, values cannot be compared
 
 
 def counter_rules(record: AvroType) -> tuple[CounterRule, ...]:
@@ -92,4 +93,5 @@ def _rule(record: AvroType, names: Path, paths: tuple[Path, ...], field: Field) 
         stated.get("confirm", CONFIRM),
         meter[0] if meter else None,
         (meter[1].paths if len(meter[0]) == 1 else (of,)) if meter else (),
+        str(field.factor or ""),
     )

@@ -27,10 +27,10 @@ set.
 
 Values that fell or jumped may be a new start: a counter that was reset, or a meter that was replaced. They are compared
 with each other by the same rules. After `confirm` of them in a row, over a minute at least, the last one is good and
-becomes the base. These values alone are never a start, however often they come:
+becomes the base. There are two exceptions:
 
-    0                         what devices send that do not know better; a counter that was reset counts on
-    ten, a hundred or a       a shifted point, or another unit; no meter happens to be replaced by one that shows this
+    0                         is never a start: devices send it that do not know better; a real counter counts on
+    ten, a hundred or a       takes six hours: it is a shifted point, or another unit, and mostly ends by itself
     thousand times as much,
     or as little, as expected
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from gateway.core.reading import Counts
 
 HOUR, DAY = 3_600_000, 86_400_000  # milliseconds
-LEAST = 60_000  # milliseconds that the readings of a new start take
+LEAST, LEAST_SHIFTED = 60_000, 6 * HOUR  # that the readings of a new start take
 SECOND = 1_000  # milliseconds; the readings of the first one may have come at once, so any rise is good
 FRESH = -1.0  # spare time in this second
 UNKNOWN, BEGUN = -2.0, -1.0  # the period of a counter before its first rise, and before its second
@@ -224,17 +224,18 @@ class KeyState(Struct, gc=False, array_like=True):
     def _wrong(self, rules: Sequence[CounterRule], outcomes: list[Outcome], counts: Counts, now: Moment) -> Verdict:
         self.wrong = counts
         wrong = [number for number, outcome in enumerate(outcomes) if outcome in WRONG | {LATE}]
-        if not all(self._is_blank(rules[number], number, counts, now) for number in wrong):
-            start = self._continued(rules, counts, now)
+        if any(counts[2 * number] for number in wrong):
+            start = self.start = self._continued(rules, counts, now)
+            is_shifted = all(self._is_shifted(rules[number], number, counts[2 * number], now) for number in wrong)
             lasted = max(now.at - start.at, now.arrived - start.arrived)
-            if start.readings >= max(rules[number].confirm for number in wrong) and lasted >= LEAST:
+            confirm = max(rules[number].confirm for number in wrong)
+            if start.readings >= confirm and lasted >= (LEAST_SHIFTED if is_shifted else LEAST):
                 for number in wrong:
                     self.bases[number] = _after(self.bases[number], start.bases[number])
                 outcomes = [SAME if number in wrong else outcome for number, outcome in enumerate(outcomes)]
                 move(rules, self.bases, outcomes, counts, now)
                 self.start = None
                 return RESET
-            self.start = start
         number, outcome = wrong[0], outcomes[wrong[0]]
         return Verdict(number, JUMPED if outcome is JUMPED else FELL, self._detail(rules[number], number, outcome, now))
 
@@ -247,13 +248,13 @@ class KeyState(Struct, gc=False, array_like=True):
             return f"{found}, {base.elapsed(now) / 1000:g} s later: the contract allows a rise of {rule.limit}"
         return f"{found}: a counter does not fall" + (f" by more than {rule.tolerance}" if rule.tolerance else "")
 
-    def _is_blank(self, rule: CounterRule, number: int, counts: Counts, now: Moment) -> bool:
-        """Tell whether a value that broke its rule is never a start by itself."""
-        value, base = counts[2 * number], self.bases[number]
-        if not value or base is None:
-            return True
+    def _is_shifted(self, rule: CounterRule, number: int, value: float, now: Moment) -> bool:
+        """Tell whether a value looks like the expected one with another place of its point."""
+        base = self.bases[number]
+        if base is None or base.value <= 0:
+            return False
         highest = base.highest(rule, now)
-        if base.value <= 0 or highest > 2 * base.value:  # too much may follow to tell a shift from a start
+        if highest > 2 * base.value:  # too much may follow to tell
             return False
         low, high = base.value * (1 - SHIFTED), highest * (1 + SHIFTED)
         return any(low <= value / shift <= high for shift in SHIFTS)

@@ -172,7 +172,7 @@ class CounterMonitor:
         for name, state in (self._older | self._recent).items():
             prefix = b"" if b"" in prefixes else name[: name.index(b"\n") + 1]
             keys[prefixes[prefix]][name.removeprefix(prefix).decode("latin-1")] = state
-        counters = {name: [pointer(rule.names) for rule in topic.rules] for name, topic in self._topics.items()}
+        counters = {name: list(map(_unit, topic.rules)) for name, topic in self._topics.items()}
         return msgspec.json.encode(_Saved(self.until, counters, keys)).decode()
 
     def restore(self, saved: str) -> None:
@@ -184,12 +184,17 @@ class CounterMonitor:
         self.until = known.until
         for name, topic in self._topics.items():
             names = known.counters.get(name, [])
-            places = [names.index(own) if (own := pointer(rule.names)) in names else None for rule in topic.rules]
+            places = [names.index(own) if (own := _unit(rule)) in names else None for rule in topic.rules]
             for key, state in known.keys.get(name, {}).items():
                 if len(state.bases) == len(names):
                     bases = [None if place is None else state.bases[place] for place in places]
                     start = state.start if bases == state.bases else None
                     self._older[topic.prefix + key.encode("latin-1")] = KeyState(bases, start)
+
+
+def _unit(rule: CounterRule) -> str:
+    """Name a counter and its unit."""
+    return f"{pointer(rule.names)} {rule.factor}".rstrip()
 
 
 def has_counters(stream: Stream) -> bool:

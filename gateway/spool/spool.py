@@ -304,6 +304,10 @@ class Spool:
         """The offset of the oldest reading that is not safe, or of the next one to come."""
         return self._log[0].offset if self._log else self._next_offset
 
+    def has_row(self, offset: int) -> bool:
+        """Tell whether the file has a reading at an offset."""
+        return self._file is not None and self._file.reading_at(offset) is not None
+
     def note(self, name: str, text: str | None) -> None:
         """Keep a text in the file under a name with a slash, or delete it (None), with the next write."""
         if self._file:

@@ -151,6 +151,18 @@ def test_a_reading_on_disk_is_noted_before_its_dead_letter_is_sent(path: Path) -
     assert json.loads(process.facts()["quarantined/1"])["pointer"] == "/total"
 
 
+def test_a_note_of_a_reading_that_is_gone_is_deleted(path: Path) -> None:
+    """It was settled after the note was written, and before the process was killed."""
+    first = Process(path)
+    first.check(first.entry(1_000, 0), first.entry(3, 10))
+    first.spool.write_notes(0.0)
+    assert first.facts().keys() == {"quarantined/1"}
+    first.kill()
+    second = Process(path)
+    second.spool.write_notes(0.0)
+    assert second.facts() == {}
+
+
 def test_readings_up_to_what_is_known_are_good_unless_noted(path: Path) -> None:
     """They were compared before the end, and wait on disk for Kafka."""
     first = Process(path)

@@ -16,7 +16,7 @@ def rules(*fields: dict[str, Any]) -> Any:
 
 def test_counter_rules_have_defaults_for_all_that_is_not_stated() -> None:
     (rule,) = rules({"name": "v", "type": "long", "x-counter": {}}, {"name": "w", "type": "long"})
-    assert rule == (("v",), (("v",),), None, "", 0, 5, None, ())
+    assert rule == (("v",), (("v",),), None, "", 0, 5, None, (), "")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,7 @@ def test_counter_rules_find_the_field_of_the_meter_by_any_of_its_sources() -> No
         3,
         ("meter",),
         (("0-0:96.1.0", "value"), ("0.0.1", "value")),
+        "1000",
     )
 
 

@@ -249,13 +249,21 @@ def test_check_never_accepts_zero() -> None:
 
 
 @pytest.mark.parametrize("factor", [10, 100, 1000, 0.1, 0.01, 0.001])
-def test_check_never_accepts_a_shifted_point(factor: float) -> None:
+def test_check_does_not_accept_a_shifted_point_for_hours(factor: float) -> None:
     """Ten times as much for 90 minutes, and then as before; 4 kWh are used meanwhile."""
     true = [35_548_800 + 7 * number for number in range(540)]
     meter = Meter(WH)
     assert meter.come(35_548_790) == "."
     assert meter.come(*(value * factor for value in true)) == ("j" if factor > 1 else "f") * 540
     assert meter.come(35_548_800 + 7 * 540) == "."
+
+
+def test_check_accepts_another_unit_in_the_end() -> None:
+    """It was the first value that was wrong, or the device was set up anew."""
+    meter = Meter(WH, seconds=60)
+    assert (
+        meter.come(35_548_800, *(35_548 + number / 10 for number in range(1, 380))) == "." + "f" * 360 + "r" + "." * 18
+    )
 
 
 def test_check_keeps_a_start_apart_from_the_zero_of_another_counter() -> None:

@@ -246,6 +246,16 @@ def test_restore_leaves_out_what_the_contract_no_longer_has() -> None:
     assert continued(counted, moved).come(*totals(1)) == [None]
 
 
+def test_restore_forgets_values_in_another_unit() -> None:
+    """Whoever corrects the factor would have all readings quarantined otherwise."""
+    counted = Counted()
+    counted.come(*totals(90_000))
+    total = {"name": "total", "type": "double", "x-source": {"location": "$message.payload#/t", "factor": "0.001"}}
+    changed = record(*FIELDS[:2], {**total, "x-counter": TOTAL})
+    kilo = stream("meters", changed, address="m/{key}", keys=("/key",), locations={"key": "/key"})
+    assert continued(counted, kilo).come(*totals(90_010, 90_020, 5)) == [None, None, ("fell", "/t")]
+
+
 def test_restore_takes_several_topics() -> None:
     both = replace(ONE, also=(route("latest", METER, ("/key",)),))
     counted = Counted(both)
