@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gateway.operate.learn.descriptions import described, is_description
+from gateway.operate.learn.descriptions import Descriptions, is_description
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from gateway.operate.learn.descriptions import Described
 
 MAX_TOPICS = 10_000
 MAX_MEMBERS = 200  # of a topic
@@ -405,7 +403,7 @@ class Traffic:
         self.topics: dict[bytes, Topic] = {}
         self.others: set[int] = set()  # hashes of topics beyond the limit; bounded too
         self.unreadable = 0  # messages of topics that no address can have
-        self.descriptions: list[Described] = []
+        self.descriptions = Descriptions()
         self._room, self._sample_room = MAX_MEMBERS_IN_ALL, MAX_SAMPLES
         self._shapes: dict[frozenset[str], frozenset[str]] = {}
         self._moment = Moment()
@@ -422,7 +420,7 @@ class Traffic:
         known.messages += 1
         known.retained += retain
         if known.is_description:
-            self.descriptions += described(topic, payload)
+            self.descriptions.take(topic, payload)
             return
         if not known.sample and len(payload) <= min(MAX_SAMPLE, self._sample_room):
             known.sample = payload

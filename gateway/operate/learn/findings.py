@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.address import Address
 from gateway.core.topic_index import UNMAPPED, topic_index
-from gateway.operate.learn.descriptions import merged
 from gateway.operate.learn.devices import Recognised, recognised
 from gateway.operate.learn.extension import Extension, extension
 from gateway.operate.learn.proposal import Names, Note, Stream, streams
@@ -49,7 +48,7 @@ class Proposal(NamedTuple):
 
 def propose(traffic: Traffic, existing: Existing | None, *, shows_values: bool) -> Proposal:
     """Propose streams and families, for topics that an existing contract does not describe."""
-    descriptions = {one.topic: one for one in merged(traffic.descriptions)}
+    descriptions = {one.topic: one for one in traffic.descriptions.merged()}
     stream_of = topic_index(existing.contract.addresses() if existing else ())
     topics = {name: topic for name, topic in sorted(traffic.topics.items()) if stream_of(name) == UNMAPPED}
     found = recognised(topics)

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.operate.learn.descriptions import Described, DescribedMember, described, is_description, merged
+from gateway.operate.learn.descriptions import (
+    Described,
+    DescribedMember,
+    Descriptions,
+    described,
+    is_description,
+    merged,
+)
 
 BASE = "home/zigbee2mqtt"
 PLUG = {
@@ -260,6 +267,27 @@ def test_a_large_bridge_is_read_and_a_huge_payload_is_not() -> None:
     many = [{**PLUG, "friendly_name": f"plug/{number}"} for number in range(500)]
     assert len(read(f"{BASE}/bridge/devices", many)) == 500
     assert described(b"a/bridge/devices", b" " * (16 * 1024 * 1024) + b"[]") == []
+
+
+def test_only_the_last_description_of_a_topic_is_kept() -> None:
+    """A bridge publishes its devices whenever one changes."""
+    kept, topic = Descriptions(), f"{BASE}/bridge/devices".encode()
+    for number in range(200):
+        kept.take(topic, json.dumps([{**PLUG, "friendly_name": f"plug {number // 2}"}]).encode())
+    assert [one.topic for one in kept.merged()] == [f"{BASE}/plug 99"]
+    kept.take(topic, b"")
+    assert kept.merged() == []
+
+
+def test_descriptions_have_a_limit() -> None:
+    """What goes makes room again."""
+    kept = Descriptions(room=25)
+    for number in range(5):
+        kept.take(f"{number}/bridge/devices".encode(), json.dumps([PLUG]).encode())
+    assert [one.topic for one in kept.merged()] == ["0/kitchen/kettle", "1/kitchen/kettle"]
+    kept.take(b"0/bridge/devices", b"[]")
+    kept.take(b"9/bridge/devices", json.dumps([PLUG]).encode())
+    assert [one.topic for one in kept.merged()] == ["1/kitchen/kettle", "9/kitchen/kettle"]
 
 
 NAMES = [

@@ -4,7 +4,8 @@
     home_assistant.py       PREFIX/COMPONENT/[NODE/]OBJECT/config, also of a whole device
     tasmota.py              tasmota/discovery/MAC/config and .../sensors
 
-`described` reads one message. `merged` joins what several messages say about one topic.
+`described` reads one message. `merged` joins what several messages say about one topic. `Descriptions` keeps what was
+read, in bounded memory.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from gateway.operate.learn.descriptions.description import Described, DescribedM
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAX_BYTES", "Described", "DescribedMember", "described", "is_description", "merged"]
+__all__ = ["MAX_BYTES", "Described", "DescribedMember", "Descriptions", "described", "is_description", "merged"]
 
 MAX_BYTES = 16 * 1024 * 1024  # of a payload; a bridge with 200 devices takes about two
+MAX_DESCRIBED = 200_000  # devices and members that are kept
 READERS = (zigbee2mqtt, tasmota, home_assistant)  # the one that says most is the first
 
 
@@ -55,3 +57,30 @@ def merged(descriptions: Iterable[Described]) -> list[Described]:
         known = one if topic else replace(one, members={})
         joined[topic] = joined[topic].with_more(known) if topic in joined else known
     return [replace(one, ignored=tuple(each for each in one.ignored if each not in joined)) for one in joined.values()]
+
+
+class Descriptions:
+    """The last description of each topic: a bridge publishes its own again whenever a device changes."""
+
+    def __init__(self, room: int = MAX_DESCRIBED) -> None:
+        self._last: dict[bytes, tuple[int, list[Described]]] = {}  # with the hash of the payload
+        self._room = room
+
+    def take(self, topic: bytes, payload: bytes) -> None:
+        """Read a description, if it is a new one; what there is no room for is left out."""
+        digest = hash(payload)
+        last, known = self._last.get(topic, (None, []))
+        if last != digest:
+            found = described(topic, payload)
+            self._room += _size(known)
+            kept = found if _size(found) <= self._room else []
+            self._room -= _size(kept)
+            self._last[topic] = digest, kept
+
+    def merged(self) -> list[Described]:
+        """Make one description of each topic that is described."""
+        return merged(one for _, each in self._last.values() for one in each)
+
+
+def _size(each: list[Described]) -> int:
+    return sum(1 + len(one.members) for one in each)
