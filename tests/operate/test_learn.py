@@ -308,6 +308,17 @@ def test_ctrl_c_ends_the_listening_and_a_killed_one_is_resumed(mosquitto: StartM
     assert "of these fit (100.0 %)." in out
 
 
+def test_no_values_of_payloads_are_written(tmp_path: Path) -> None:
+    """Not in examples, in the evidence or in the report; what was heard is deleted."""
+    sent = [("rooms/a", {"door": "secret-1", "t": 2331.5}), ("rooms/a", b'{"door": secret-2}')] * 30
+    path = recorded(tmp_path, [*sent, ("rooms/a", {"door": "secret-3"})])
+    done = learn(tmp_path, "--from", path, "--no-values")
+    assert done.returncode == 0, done.stderr
+    written = [one.read_text() for one in (tmp_path / "proposal").iterdir()]
+    assert len(written) == 4
+    assert not [text for text in (*written, done.stdout) if "secret" in text or "2331" in text or "2,331" in text]
+
+
 def test_a_lost_connection_ends_the_listening(mosquitto: StartMosquitto, tmp_path: Path) -> None:
     broker, lines = mosquitto(), list[str]()
     with Publisher(broker.port) as publisher:

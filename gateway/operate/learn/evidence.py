@@ -120,11 +120,11 @@ class Numbers:
 class Texts:
     """The texts at a place."""
 
-    __slots__ = ("ahead", "count", "digits", "earliest", "empty", "is_varied", "local", "longest", "near", "numeric",
+    __slots__ = ("ahead", "count", "digits", "earliest", "is_varied", "local", "near", "numeric",
                  "points", "words", "zoned")  # fmt: skip
 
     def __init__(self) -> None:
-        self.count = self.empty = self.numeric = self.points = self.zoned = self.local = self.near = self.longest = 0
+        self.count = self.numeric = self.points = self.zoned = self.local = self.near = 0
         self.digits = 0  # of the fractions of times
         self.earliest = float("inf")  # of the times, in milliseconds since 1970
         self.ahead: set[int] | None = set()  # hours that local times are ahead of the arrival; None for too many
@@ -134,14 +134,12 @@ class Texts:
     def take(self, value: str, moment: Moment) -> None:
         """Count a text."""
         self.count += 1
-        self.longest = max(self.longest, len(value))
         if NUMERIC.match(value):
             self.numeric += 1
             self.points += "." in value
         elif (match := TIME.match(value)) and self._is_time(match, moment):
             pass
         elif self.words is not None and value not in self.words:
-            self.empty += not value
             self.words[value] = moment.number
             self.is_varied = len(self.words) > 1
             if len(self.words) > MAX_WORDS or len(value) > MAX_WORD:
@@ -168,10 +166,10 @@ class Texts:
 
     def add(self, other: Texts) -> None:
         """Add those of another topic."""
-        for name in ("count", "empty", "numeric", "points", "zoned", "local", "near"):
+        for name in ("count", "numeric", "points", "zoned", "local", "near"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.earliest = min(self.earliest, other.earliest)
-        self.longest, self.digits = max(self.longest, other.longest), max(self.digits, other.digits)
+        self.digits = max(self.digits, other.digits)
         self.ahead = None if self.ahead is None or other.ahead is None else self.ahead | other.ahead
         self.is_varied |= other.is_varied
         if self.words is None or other.words is None:

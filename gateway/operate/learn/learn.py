@@ -180,7 +180,8 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
         raise _nothing(traffic, proposal, terminal)
     terminal.progress("Transforming what was heard by the proposal ...")
     keep = Examples(proposal.streams, shows_values=options.shows_values)
-    scores = score(contract, heard.readings(options.folder / heard.FILE), traffic.span, keep.keep)
+    readings = heard.readings(options.folder / heard.FILE)
+    scores = score(contract, readings, traffic.span, keep.keep, shows_values=options.shows_values)
     contract, proposal = _fit(proposal, options)
     if contract is None:
         raise _nothing(traffic, proposal, terminal)

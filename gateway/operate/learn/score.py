@@ -48,6 +48,8 @@ def score(
     readings: Iterable[Reading],
     span: tuple[int, int],
     keep: Callable[[str, Reading, str], None],
+    *,
+    shows_values: bool = True,
 ) -> dict[str, StreamScore]:
     """Transform all readings, the first and the last of which arrived at `span`; the result is by stream.
 
@@ -71,7 +73,7 @@ def score(
             key = (str(result.reason), result.pointer)
             key = key if key in one.reasons or len(one.reasons) < MAX_REASONS else ("others", "")
             one.reasons[key] += 1
-            one.details.setdefault(key, result.detail)
+            one.details.setdefault(key, result.detail if shows_values else "not shown")
         elif isinstance(result, IgnoredReading):
             one.ignored += 1
         else:
