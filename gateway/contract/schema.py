@@ -79,6 +79,7 @@ def load(node: Node, findings: Findings) -> Record | None:
         return None
     definition = _checked(node, others, rules)
     sources = _Sources(rules.wrong, node).read()
+    _check_counters(node, definition, rules)
     if rules.faults or not _accepted_by_fastavro(node, definition, findings):
         return None
     return _record(node, definition, sources)
@@ -87,8 +88,9 @@ def load(node: Node, findings: Findings) -> Record | None:
 def _is_valid_part(node: Node, others: Beside, findings: Findings) -> bool:
     """Check a file whose types another one uses."""
     rules = AvroRules(findings, is_strict=True, others=others)
-    _checked(node, others, rules)
+    definition = _checked(node, others, rules)
     _Sources(rules.wrong, node).refuse_inside(node)
+    _check_counters(node, definition, rules)
     return not rules.faults
 
 
@@ -96,11 +98,15 @@ def _checked(node: Node, others: Beside, rules: AvroRules) -> Any:
     """Check a file; gives its schema with the definitions of others written in."""
     rules.check(node)
     definition = others.complete(node.value)
-    if not rules.faults:
-        model = build(definition)
-        for fault in (*source_rules.faults(node, model), *counters.faults(node, model)):
-            rules.wrong(*fault)
+    for fault in () if rules.faults else source_rules.faults(node, build(definition)):
+        rules.wrong(*fault)
     return definition
+
+
+def _check_counters(node: Node, definition: Any, rules: AvroRules) -> None:
+    """Check `x-counter` of a file whose fields have valid sources."""
+    for fault in () if rules.faults else counters.faults(node, build(definition)):
+        rules.wrong(*fault)
 
 
 def _record(node: Node, definition: Any, sources: dict[str, tuple[str, ...]]) -> Record:
