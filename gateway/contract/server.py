@@ -67,6 +67,12 @@ def kafka_server(name: str, node: Node, findings: Findings) -> KafkaServer:
     url = node.at("bindings", "kafka", "schemaRegistryUrl")
     if url.text is not None:
         _check_url(url, findings)
+    vendor = node.at("bindings", "kafka", "schemaRegistryVendor")
+    if "glue" in (vendor.text or "").lower():
+        message = "The gateway does not offer the AWS Glue registry, which has an API and a frame of its own."
+        findings.error(
+            vendor, message, "Run a registry with Confluent's API, such as Apicurio, Karapace or Redpanda's."
+        )
     return KafkaServer(name, _host(node, port, findings), tls, _security(node, KAFKA_SECURITY, findings), url.text)
 
 

@@ -57,6 +57,7 @@ _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 _REACH = "check the address (a new one needs a restart), and that Kafka listens there"
 _LOGIN = f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
 _OAUTH = f"compare sasl.oauth {FILES_UNDER_SERVERS} and this machine's clock with what Kafka expects"
+_REJECTED_TOKEN = re.compile(r'"status" ?: ?"(invalid_token|insufficient_scope)"')
 _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, each in its own words
     (re.compile("certificate verify failed"), rejected("certificate verify failed")),
     (
@@ -68,7 +69,7 @@ _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, e
         f"user name or password rejected; {_LOGIN}",
     ),
     (
-        re.compile(r'"status" ?: ?"(invalid_token|insufficient_scope)"'),
+        _REJECTED_TOKEN,
         f"token rejected: expired, or of another issuer, audience or scope; {_OAUTH}",
     ),
     (
@@ -84,6 +85,7 @@ _UNREACHED = (  # with the server and the reason
 _NOT_RENEWED = re.compile("OAUTHBEARER mechanism handshake failed")
 _TOKEN = re.compile(r"(?:acquire SASL OAUTHBEARER token|no token available; last error): (.+)", re.DOTALL)
 _DURATION = re.compile(r" after \d+ ms")
+_UNSERVED = "Kafka: no token from the token endpoint"
 _OAUTH_ERROR = re.compile(r'"error"\s*:\s*"(\w+)"')  # RFC 6749 section 5.2; what stands beside it varies
 _OF_TOKENS = (  # why there is no token, and the fix
     (re.compile("invalid_scope"), "{}", "check sasl.oauth.scope"),
@@ -166,7 +168,7 @@ def _without_token(reason: str) -> str:
     code = _OAUTH_ERROR.search(reason)
     cause, fix = next((cause, fix) for pattern, cause, fix in _OF_TOKENS if pattern.search(reason))
     reason = cause.format(code[1] if code else cut(_DURATION.sub("", reason).replace("; ", ", "), SHOWN_BYTES))
-    return f"Kafka: no token from the token endpoint: {reason}; {fix} {FILES_UNDER_SERVERS}"
+    return f"{_UNSERVED}: {reason}; {fix} {FILES_UNDER_SERVERS}"
 
 
 class ClientErrors:
@@ -197,9 +199,15 @@ def no_answer(reason: str = "") -> GatewayError:
     return GatewayError(f"Kafka does not answer{known}.", "Check the address and the login, then try again.")
 
 
-def is_consequence(error: KafkaError) -> bool:
-    """True for an error that follows the one which has the cause."""
-    return error.code() == KafkaError._ALL_BROKERS_DOWN or bool(_NOT_RENEWED.search(error.str()))  # noqa: SLF001 - librdkafka's own name
+def is_consequence(error: KafkaError, former: str) -> bool:
+    """True for an error that follows from the former one, of which the sentence is given."""
+    if former.startswith(_UNSERVED):
+        return bool(_NOT_RENEWED.search(error.str()) or _REJECTED_TOKEN.search(error.str())) or _is_summary(error)
+    return bool(former) and _is_summary(error)
+
+
+def _is_summary(error: KafkaError) -> bool:
+    return error.code() == KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - librdkafka's own name
 
 
 def is_collateral(error: KafkaError) -> bool:

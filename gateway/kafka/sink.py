@@ -420,7 +420,7 @@ class KafkaSink:
 
     def _on_error(self, error: KafkaError) -> None:
         self._leaders.note_error(error.str())
-        if self.blocked_reason and is_consequence(error):
+        if is_consequence(error, self.blocked_reason):
             return
         self.blocked_reason = sentence(error)
         if self._conditions.begins(self.blocked_reason):

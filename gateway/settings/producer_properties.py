@@ -71,7 +71,10 @@ _OF_OTHERS: Final = {  # what to write instead of names that librdkafka does not
     "compression": "Did you mean 'compression.type'?",
     "max.request.size": "Did you mean 'message.max.bytes'?",
 }
-MECHANISMS_NOT_OFFERED: Final = {"AWS_MSK_IAM", "GSSAPI"}  # of SASL
+MECHANISMS_NOT_OFFERED: Final = {  # of SASL
+    "AWS_MSK_IAM": "The gateway does not offer IAM of Amazon MSK yet; a cluster also takes SCRAM or certificates.",
+    "GSSAPI": "The gateway does not offer Kerberos, for which the packages of the Kafka library are not built.",
+}
 LONGEST_LINGER_MILLISECONDS: Final = 100  # as `bridge/pacing.py` applies it
 SMALLEST_RECORD_BYTES: Final = 16_384  # of which `kafka/sink.py` keeps 4 KiB for headers
 _UNKNOWN: Final = "librdkafka has no such property."
@@ -99,7 +102,7 @@ def _not_offered(name: str, value: object) -> tuple[str, str] | None:
     mechanism = str(value).upper()
     if name not in {"sasl.mechanism", "sasl.mechanisms"} or mechanism not in MECHANISMS_NOT_OFFERED:
         return None
-    return f"The gateway does not offer {mechanism} yet.", f"Remove it; write {_LOGIN} beside producer."
+    return MECHANISMS_NOT_OFFERED[mechanism], f"Remove it; write {_LOGIN} beside producer."
 
 
 def refuse(name: str, value: object) -> tuple[str, str] | None:

@@ -413,8 +413,8 @@ def _unknown_key(place: Place) -> tuple[str, str]:
 
 
 def _not_offered(mechanism: object) -> str:
-    is_known = isinstance(mechanism, str) and mechanism.upper() in producer_properties.MECHANISMS_NOT_OFFERED
-    return f"The gateway does not offer {mechanism} yet. " if is_known else ""
+    reason = producer_properties.MECHANISMS_NOT_OFFERED.get(str(mechanism).upper())
+    return f"{reason} " if reason else ""
 
 
 def _choice(error: ErrorDetails) -> str:

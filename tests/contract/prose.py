@@ -8,6 +8,7 @@ PROSE = frozenset(
         "Add a clientId: the broker keeps the session under this name.",
         "Give a member another `const` in each, or write `member: false` into the `properties` of one.",
         "Give it an address of its own.",
+        "Run a registry with Confluent's API, such as Apicurio, Karapace or Redpanda's.",
         "Give one of the fields of the key a value.",
         "Add a field to the record, or remove the member.",
         "Add location: $message.payload#/field, a field of the record.",

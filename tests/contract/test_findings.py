@@ -321,6 +321,8 @@ MESSAGES = [
           "#/components/messageTraits/record/headers/required/1", "has no value for the required header"),
     Fault("mqtt.topic: {type: string, description: The MQTT topic that", "mqtt.topic: {type: integer, description: The",
           "#/components/messageTraits/record/headers/properties/mqtt.topic/type", "must be text"),
+    Fault("schemaRegistryVendor: confluent", "schemaRegistryVendor: aws-glue",
+          "#/servers/kafka/bindings/kafka/schemaRegistryVendor", "does not offer the AWS Glue registry"),
     Fault("defaultContentType: application/json", "defaultContentType: text/xml", "#/defaultContentType",
           "readings are JSON"),
     Fault("x-location: $message.header#/mqtt.topic", "x-location: $message.payload#/machine",

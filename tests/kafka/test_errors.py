@@ -10,13 +10,23 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from gateway.certificate import FILES_UNDER_SERVERS
-from gateway.kafka.errors import ClientErrors, Outcome, cause, is_collateral, no_answer, outcome, sentence
+from gateway.kafka.errors import (
+    ClientErrors,
+    Outcome,
+    cause,
+    is_collateral,
+    is_consequence,
+    no_answer,
+    outcome,
+    sentence,
+)
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from tests.conftest import FreePort
 
 CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
+NO_TOKEN = "Kafka: no token from the token endpoint:"
 HANDSHAKE = "ssl://h:9093/bootstrap: SSL handshake failed: error:0A000086:SSL routines::"
 
 
@@ -61,6 +71,30 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
             (
                 "Kafka at h:9093: user name or password rejected; "
                 f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
+            ),
+        ),
+        (
+            AUTHENTICATION,
+            'sasl_ssl://h:9093/1: SASL authentication error: {"status":"invalid_token"} (after 3ms in state AUTH_REQ)',
+            (
+                "Kafka at h:9093: token rejected: expired, or of another issuer, audience or scope; compare sasl.oauth "
+                f"{FILES_UNDER_SERVERS} and this machine's clock with what Kafka expects"
+            ),
+        ),
+        (
+            AUTHENTICATION,
+            (
+                'Failed to acquire SASL OAUTHBEARER token: {"error":"invalid_scope","error_description":"AADSTS70011; '
+                'Trace ID: 7"}'
+            ),
+            f"{NO_TOKEN} invalid_scope; check sasl.oauth.scope {FILES_UNDER_SERVERS}",
+        ),
+        (
+            AUTHENTICATION,
+            "Failed to acquire SASL OAUTHBEARER token: Failed to connect to h:1 after 12 ms: Could not connect; x",
+            (
+                f"{NO_TOKEN} Failed to connect to h:1: Could not connect, x; "
+                f"check sasl.oauth.token_url, and that the endpoint answers {FILES_UNDER_SERVERS}"
             ),
         ),
         (
@@ -139,3 +173,13 @@ def test_client_errors_explain_a_request_that_times_out(free_port: FreePort) -> 
 
     wait_for(lambda: f"Kafka at 127.0.0.1:{port}: connection refused. Check the address" in text(), 30, text)
     assert str(no_answer("no metadata")).startswith("Kafka does not answer: no metadata. Check the address")
+
+
+def test_is_consequence_of_a_missing_token_is_that_an_old_one_is_rejected() -> None:
+    """Without a former error, and after another one, it is the cause itself."""
+    rejected = KafkaError(AUTHENTICATION, 'h:1/1: SASL authentication error: {"status":"invalid_token"}')
+    old = KafkaError(AUTHENTICATION, "h:1/1: SASL OAUTHBEARER mechanism handshake failed: Broker: Request not valid")
+    down = KafkaError(KafkaError._ALL_BROKERS_DOWN)  # noqa: SLF001 - as above
+    cases = {f"{NO_TOKEN} x": [True, True, True], "Kafka at h:1: x": [False, False, True], "": [False, False, False]}
+    for former, expected in cases.items():
+        assert [is_consequence(one, former) for one in (rejected, old, down)] == expected

@@ -279,6 +279,11 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         ("servers: {kafka: {producer: {linger.ms: 5000}}}", "at most 100 ms"),
         ("servers: {kafka: {producer: {message.max.bytes: 1000}}}", "at least 16384"),
         ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "Expected 'PLAIN'"),
+        (
+            "servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}",
+            "does not offer Kerberos, for",
+        ),
+        ("servers: {kafka: {producer: {sasl.mechanism: aws_msk_iam}}}", "does not offer IAM of Amazon MSK yet"),
         ("servers: {kafka: {sasl: {mechanism: OAUTHBEARER, username: a}}}", "another mechanism is required with"),
         ("servers: {kafka: {sasl: {mechanism: OAUTHBEARER, oauth: {}}}}", "This setting is missing."),
         ("servers: {kafka: {sasl: {mechanism: PLAIN, oauth: {}}}}", "mechanism: OAUTHBEARER is required with"),
