@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.contract.document import quoted
 from gateway.contract.expression import ExpressionError, parse
-from gateway.contract.source_rules import DECIMALS, NUMBERS
+from gateway.contract.source_rules import NUMBERS
 from gateway.core.avro_schema import COUNTER, PAYLOAD, path_of, types
 from gateway.core.codec.validation_error import pointer
 from gateway.core.counter_rules import counters, field_reading
@@ -31,6 +31,7 @@ EXAMPLES = {
     "of": f'"of": "{PAYLOAD}/meter"',
 }  # fmt: skip
 MOST_CONFIRM = 1_000
+MOST_DIGITS = 300  # of a decimal: a longer one is beyond the floats that differences are compared with
 _WANTED = {
     "most": "a rise, a number above 0",
     "per": "a time with a unit",
@@ -67,7 +68,9 @@ def faults(record: Node, model: AvroType) -> Iterator[Fault]:
 
 
 def _is_countable(avro_type: AvroType) -> bool:
-    return avro_type.logical_name in DECIMALS or (avro_type.kind in NUMBERS and avro_type.logical is None)
+    if avro_type.logical_name == "decimal":
+        return (avro_type.precision or 0) <= MOST_DIGITS
+    return avro_type.kind in NUMBERS and avro_type.logical is None
 
 
 def _members(stated: Node, model: AvroType) -> Iterator[Fault]:

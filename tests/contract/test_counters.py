@@ -60,6 +60,8 @@ def test_load_takes_a_counter(tmp_path: Path, kind: Any, counter: Any) -> None:
     [
         ("string", {"most": 1}, "", "Only a number can be a counter, not string", "Remove it."),
         (MILLIS, {}, "", "Only a number can be a counter, not long (timestamp-millis)", "Remove it."),
+        ({**DECIMAL, "precision": 301}, {}, "", "Only a number can be a counter, not bytes (decimal", "Remove it."),
+        ({"type": "bytes", "logicalType": "big-decimal"}, {}, "", "Only a number can be a counter", "Remove it."),
         (["long", "double"], {}, "", "Only a number can be a counter, not long or double", "Remove it."),
         ("long", True, "", "Expected an object, not true", 'Write {"tolerance": 0}.'),
         ("long", {"mots": 1}, "/mots", "x-counter has no member 'mots'", "Did you mean 'most'?"),
