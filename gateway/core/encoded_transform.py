@@ -7,13 +7,14 @@ goes to the compiled codec without becoming text, which is as fast as JSON.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
 from gateway.core.codec.validation_error import ValidationError
-from gateway.core.encoding import as_json
+from gateway.core.encoding import as_json, stated_gzip
 from gateway.core.reading import DeadLetter, Reading, Record, TransformResults, fault
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.core.reading import IgnoredReading
     from gateway.core.transform import Transform
 
+MAX_AGREED = 1_000  # sets of properties that are remembered; devices usually send the same with each message
 _PROPERTIES = attrgetter("properties")
 
 
@@ -42,6 +44,7 @@ class EncodedTransform:
         self._transform = transform
         self._direct = direct
         self._encoding = encoding
+        self._agreed = {b""}
         self._limit = payload_limit
 
     def __call__(self, reading: Reading) -> Record | list[Record] | DeadLetter | IgnoredReading:
@@ -51,7 +54,7 @@ class EncodedTransform:
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
         """Transform readings, from the first on: those that can be decoded, or those that cannot."""
-        if self._direct and not any(map(_PROPERTIES, readings)):
+        if self._direct and self._agree(set(map(_PROPERTIES, readings))):
             return self._direct.transform_all(readings)
         decoded: list[Reading] = []
         dead_letters: dict[int, DeadLetter] = {}
@@ -65,6 +68,17 @@ class EncodedTransform:
             else:
                 decoded.append(result)
         return TransformResults([], dead_letters) if dead_letters else self._transform.transform_all(decoded)
+
+    def _agree(self, properties: set[bytes]) -> bool:
+        """Whether the properties of messages agree with the contract; those that do are remembered."""
+        new = properties - self._agreed
+        with suppress(ValidationError):
+            for each in new:
+                stated_gzip(self._encoding, each)
+            if len(self._agreed) < MAX_AGREED:
+                self._agreed |= new
+            return True
+        return False
 
     def _decoded(self, reading: Reading) -> Reading | DeadLetter:
         if reading.size >= 0 or len(reading.payload) > self._limit:

@@ -58,8 +58,17 @@ def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
 
     `limit` is how many bytes gzip may expand to.
     """
+    is_gzip = stated_gzip(encoding, reading.properties)
+    payload = _expanded(reading.payload, limit) if is_gzip and reading.payload else reading.payload
+    if not payload or encoding.form == "json":
+        return payload
+    return messagepack.as_json(payload) if encoding.form == "msgpack" else encode(cbor.decode(payload))
+
+
+def stated_gzip(encoding: Encoding, properties: bytes) -> bool:
+    """Whether a message is gzip; raises ValidationError when its properties do not agree with the contract."""
     is_gzip, stated = encoding.is_gzip, encoding._replace(has_property=False)
-    for identifier, name, value in parsed(reading.properties):
+    for identifier, name, value in parsed(properties):
         text = value.decode(errors="replace")
         if identifier == CONTENT_TYPE and encoding_of(text) != stated != JSON:
             raise _refused(f"the message's content type is {shown(text)}, not that of the contract")
@@ -67,10 +76,7 @@ def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
             if text.lower() not in {"gzip", "x-gzip", "identity"}:
                 raise _refused(f"the message's {PROPERTY} is {shown(text)}, not gzip")
             is_gzip = text.lower() != "identity"
-    payload = _expanded(reading.payload, limit) if is_gzip and reading.payload else reading.payload
-    if not payload or encoding.form == "json":
-        return payload
-    return messagepack.as_json(payload) if encoding.form == "msgpack" else encode(cbor.decode(payload))
+    return is_gzip
 
 
 def _expanded(payload: bytes, limit: int) -> bytes:

@@ -188,3 +188,7 @@ def test_the_properties_of_a_message_agree_with_the_contract(
     payload = encoded(b'{"value":1,"count":2}', encoding._replace(is_gzip=is_gzip))
     result = transform(encoding)(reading(payload, properties))
     assert (result.reason if isinstance(result, DeadLetter) else None) == reason
+    made = transform(encoding)
+    for _ in range(2):  # the second time the properties are known
+        results = made.transform_all([reading(payload, properties)])
+        assert [*results.records, *results.dead_letters.values()] == [result]
