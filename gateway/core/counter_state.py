@@ -22,7 +22,8 @@ The part of that time that a rise has not needed is spare, and left for the next
                             gap lasted
 
 Late is a reading of a time before the base, or one that the broker delivers again (DUP), if the rule allows a rise from
-it to the base, or if it is of another meter. A time of more than a day before the base is that of a clock that was not
+it to the base in that time and the counter's period, or if it is of another meter. Where any rise is allowed, 0 is not
+late: devices send it that do not know better. A time of more than a day before the base is that of a clock that was not
 set.
 
 Values that fell or jumped may be a new start: a counter that was reset, or a meter that was replaced. They are compared
@@ -296,7 +297,10 @@ def _compare(rule: CounterRule, base: Base | None, value: Any, meter: Any, now: 
 def _is_late(rule: CounterRule, base: Base, value: float, now: Moment) -> bool:
     """Tell whether a lower value is of a time before the base."""
     late = base.late(now)
-    return late > 0 and (rule.slope is None or base.value - value <= rule.slope * late + rule.tolerance)
+    if late <= 0 or rule.slope is None:
+        return late > 0 and value != 0
+    usual = HOUR if base.period < 0 else base.period  # the base may have risen by as much at once
+    return base.value - value <= rule.slope * (late + usual) + rule.tolerance
 
 
 def move(

@@ -186,6 +186,25 @@ def test_check_takes_a_late_reading_and_keeps_its_base() -> None:
     assert meter.reading(1050) == "f", "it is not late"
 
 
+def test_check_takes_a_late_reading_from_before_a_rise_of_a_whole_period() -> None:
+    """The gas meter has shown the consumption of an hour since then."""
+    gas = Meter({"most": 6, "per": "1h"})
+    for hour in range(3):
+        assert gas.come(*[100.0 + 2 * hour] * 360) == "." * 360
+        assert gas.come(102.0 + 2 * hour) == "."
+        assert gas.reading(100.0 + 2 * hour, late=20_000) == "."
+        assert gas.reading(100.0 + 2 * hour, again=True) == "."
+        assert gas.reading(0.0, late=20_000) == "f"
+
+
+def test_check_takes_no_zero_for_a_late_reading_where_any_rise_is_allowed() -> None:
+    meter = Meter({}, {})
+    assert meter.come((900, 70), (0, 71), (901, 0), (902, 71)) == ".ff."
+    assert meter.reading((0, 71), again=True) == "f"
+    assert meter.reading((901, 0), late=60_000) == "f"
+    assert meter.reading((901, 71), late=60_000) == "."
+
+
 @pytest.mark.parametrize("has_clock", [True, False])
 def test_check_takes_what_the_broker_sends_again(*, has_clock: bool) -> None:
     meter = Meter(WH, has_clock=has_clock)
