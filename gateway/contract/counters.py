@@ -6,7 +6,6 @@ an array, a rule beside a type instead of a field, a time without a rise.
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from gateway.contract.document import quoted
@@ -31,6 +30,7 @@ EXAMPLES = {
     "of": f'"of": "{PAYLOAD}/meter"',
 }  # fmt: skip
 MOST_CONFIRM = 1_000
+LARGEST = 1e300  # of a rise or a fall, so that the time that it takes is a number
 MOST_DIGITS = 300  # of a decimal: a longer one is beyond the floats that differences are compared with
 _WANTED = {
     "most": "a rise, a number above 0",
@@ -90,7 +90,7 @@ def _members(stated: Node, model: AvroType) -> Iterator[Fault]:
 def _is_valid(key: str, value: Any) -> bool:
     if key == "per":
         return bool(duration(value))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value <= LARGEST
     if key == "confirm":
         return isinstance(value, int) and is_number and 2 <= value <= MOST_CONFIRM
     return is_number and (value > 0 if key == "most" else value >= 0)
@@ -108,9 +108,15 @@ def _of(node: Node, model: AvroType) -> Iterator[Fault]:
         near = nearest(node.text or "", places)
         fix = f"Did you mean {near!r}?" if near else "Point at a member that a field of the record reads."
         yield node, f"No field of the record reads {expression.pointer or 'the whole payload'}.", fix
-    elif not {branch.kind for branch in found[1].type.non_null} <= NUMBER_KINDS:
-        text = f"The field that reads {expression.pointer} is {found[1].type}, which is no meter's number."
+    elif COUNTER in found[1].attributes or not all(map(_is_number_of_meter, found[1].type.non_null)):
+        what = "a counter" if COUNTER in found[1].attributes else found[1].type
+        text = f"The field that reads {expression.pointer} is {what}, which is no meter's number."
         yield node, text, "Point at a member that a field reads as text or as a whole number."
+
+
+def _is_number_of_meter(avro_type: AvroType) -> bool:
+    """Tell whether a value can be the same in all readings of a meter, as no time can."""
+    return avro_type.kind in NUMBER_KINDS and (avro_type.kind == "string" or avro_type.logical is None)
 
 
 def _places(model: AvroType) -> Iterator[tuple[str, ...]]:

@@ -36,6 +36,7 @@ def written(folder: Path, kind: Any, counter: Any, **more: Any) -> Path:
         {"name": "meter", "type": ["null", "string"], "default": None, "x-source": NUMBER},
         {"name": "v", "type": kind, "x-counter": counter, **more},
         {"name": "power", "type": "double"},
+        {"name": "at", "type": MILLIS},
     ]
     path.write_text(json.dumps({"type": "record", "name": "R", "fields": fields}))
     return path
@@ -82,6 +83,11 @@ def test_load_takes_a_counter(tmp_path: Path, kind: Any, counter: Any) -> None:
         ("long", {"of": "$message.payload#"}, "/of", "No field of the record reads the whole payload", ""),
         ("long", {"of": "$message.parameter#/q"}, "/of", "No field of the record reads /q", ""),
         ("long", {"of": "$message.payload#/power"}, "/of", "is double, which is no meter's number", "Point at"),
+        ("long", {"of": "$message.payload#/v"}, "/of", "is a counter, which is no meter's number", "Point at"),
+        ("long", {"of": "$message.payload#/at"}, "/of", "is long (timestamp-millis), which is no meter's", "Point at"),
+        ("long", {"most": 10**400}, "/most", "is not a rise, a number above 0", 'Write "most": 36000.'),
+        ("long", {"tolerance": 10**400}, "/tolerance", "is not a fall that is tolerated", 'Write "tolerance": 0.'),
+        ("long", {"confirm": 10**400}, "/confirm", "is not a number of readings, from 2", 'Write "confirm": 5.'),
     ],
 )  # fmt: skip
 def test_load_finds_what_is_wrong_with_a_counter(  # noqa: PLR0917 - the columns of the table
