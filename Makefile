@@ -3,6 +3,7 @@
 #   make test     run the tests on real servers, JOBS=5 at a time; ARGS="tests/core -k key" goes to pytest
 #   make faults   run all fault injections: takes minutes, and needs strace
 #   make check    check style, types and the contract
+#   make proof    kill gateways of both modes and write docs/proof.md; SECONDS=60 a run, SEED=1
 #   make soak     inject faults of every kind in seeded order; MINUTES=10 SEED=1
 #   make demo     run sensors, gateway and Kafka on this machine, until Ctrl-C or for SECONDS=10
 #   make bench    compare the speed with other bridges, keep the run and write docs/bench/; QUICK=1 and ARGS="--only versus" write nothing
@@ -25,7 +26,7 @@
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test faults bench bench-stages check style types contract soak demo deb wheel test-arm64
+.PHONY: help setup test faults bench bench-stages check style types contract soak proof demo deb wheel test-arm64
 .PHONY: image test-image system-image sbom licenses audit lock clean system-run system-test system-arm64 test-systemd system-systemd
 .DELETE_ON_ERROR:
 
@@ -84,6 +85,10 @@ demo: .venv/.installed-run | system-run
 
 soak: setup
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
+
+# Kills gateways of both modes and writes docs/proof.md; SECONDS for each run.
+proof: setup
+	$(BIN)/python -m tests.faults.proof --seconds $(or $(SECONDS),60) --seed $(SEED)
 
 # Builds the bridges in Go and Java that the gateway is compared with; a bridge that cannot be built is skipped.
 bench: setup

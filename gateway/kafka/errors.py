@@ -109,6 +109,11 @@ _FIXES_OF_CODES = {
     ),
     "TOPIC_EXCEPTION": "correct the topic's name in the contract",
     "TOPIC_AUTHORIZATION_FAILED": "grant the gateway's user WRITE and DESCRIBE on the topic",
+    "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": (
+        "grant the gateway's user WRITE and DESCRIBE on its transactional id: the client ids of the contract's "
+        "brokers, separated by commas"
+    ),
+    "_FENCED PRODUCER_FENCED INVALID_PRODUCER_EPOCH": "another gateway with the same client ids runs: stop one of them",
     "CLUSTER_AUTHORIZATION_FAILED": "grant the gateway's user IDEMPOTENT_WRITE on the cluster",
     "_AUTHENTICATION SASL_AUTHENTICATION_FAILED UNSUPPORTED_SASL_MECHANISM ILLEGAL_SASL_STATE": _LOGIN,
     "_ALL_BROKERS_DOWN": f"check host {UNDER_SERVERS}, and whether that port requires TLS",

@@ -171,7 +171,7 @@ class Site:
 
         Args:
             is_exact: False when the gateway was killed, so that its books know less than Kafka.
-            dropped: how many readings the books may name as dropped; None for any number.
+            dropped: how many readings the books may name as dropped, repeats not counted; None for any number.
             excused: numbers that may be missing though they were promised.
             seconds: how long to wait for the last reading.
         """
@@ -180,7 +180,9 @@ class Site:
             self.settle(seconds, dropped or 0)
         except AssertionError as error:
             late = f"{error}; "
+        repeats = int(self.gateway.metric("gateway_dropped_total", reason="repeated"))  # those that it recognised
         ledger = self.terminate()
+        ledger |= {"dropped": ledger["dropped"] - repeats}
         found = self.numbers()
         records = len(found) + count_in(self._kafka.bootstrap, self.topic(LETTERS))
         books = late + faults_of_books(ledger, records if is_exact else None, dropped)

@@ -1,0 +1,92 @@
+"""A gateway that kills itself, with SIGKILL, at the places where a crash is most likely to lose or repeat a reading.
+
+    python -m tests.faults.failpoints PROBABILITY FILE run -c gateway.yaml
+
+It appends the place of its death to FILE. The steps of the gateway are wrapped from outside: the product has no
+failpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli import main
+from gateway.kafka.transactional_sink import TransactionalSink
+from gateway.mqtt.reader import PUBACK, PUBCOMP, PUBREC, FastReader
+from gateway.spool.spool import Spool
+from tests.stack.gateway import ROOT, Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PROBABILITY = 0.02
+QUEUE = "_packet_queue"  # paho's method that takes the packets to send
+KINDS = {PUBACK >> 16: "PUBACK", PUBREC >> 16: "PUBREC", PUBCOMP >> 16: "PUBCOMP"}
+
+
+class SuicidalGateway(Gateway):
+    """A gateway with failpoints, while `is_suicidal`."""
+
+    is_suicidal = False
+
+    @property
+    def places_file(self) -> Path:
+        """The file with a line for each death."""
+        return self.folder / "places"
+
+    def launch_command(self, *arguments: str | Path, **environment: str) -> None:
+        """Start the process."""
+        probability = PROBABILITY if self.is_suicidal else 0
+        command = [sys.executable, "-m", "tests.faults.failpoints", str(probability), self.places_file, *arguments]
+        with self.log_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, stdout=output, stderr=output,
+                env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+
+
+def install(probability: float, path: str) -> None:
+    """Wrap the steps of the gateway."""
+
+    def hit(place: str) -> None:
+        if random.random() < probability:
+            with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - the process ends in the next line
+                file.write(f"{place}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(owner: type, name: str, before: str, after: str) -> None:
+        step: Callable[..., Any] = getattr(owner, name)
+
+        def wrapped(*arguments: Any, **more: Any) -> Any:
+            hit(before) if before else None
+            outcome = step(*arguments, **more)
+            hit(after) if after else None
+            return outcome
+
+        setattr(owner, name, wrapped)
+
+    around(TransactionalSink, "_commit", "records sent, state not", "committed, outcome not known")
+    around(TransactionalSink, "_decide", "", "committed, not acknowledged")
+    around(Spool, "_write", "before the write to disk", "on disk, not acknowledged")
+    queue: Callable[..., Any] = getattr(FastReader, QUEUE)
+
+    def noting(self: Any, command: int, packet: bytes, *rest: Any) -> Any:
+        result = queue(self, command, packet, *rest)
+        self.loop_write()
+        if kind := KINDS.get(int.from_bytes(packet[:2])):
+            hit(f"after {kind}")
+        return result
+
+    setattr(FastReader, QUEUE, noting)
+
+
+if __name__ == "__main__":
+    install(float(sys.argv[1]), sys.argv[2])
+    sys.argv[1:] = sys.argv[3:]
+    main()
