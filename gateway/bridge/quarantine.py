@@ -3,7 +3,8 @@
 `core/counters.py` compares the readings. What it knows is noted in the spool's file, a row for each stream: at the end,
 and once a minute if there is something new, so that on a healthy link an SD card gets one small write a minute. It is
 noted as of a moment at which all readings that it knows are safe. A reading that was not safe when the gateway was
-killed comes again, from the broker, and meets a base from before: the rules allow more then, never less.
+killed comes again, from the broker, and meets a base from before: the rules allow more then, never less. Only a base
+from before a reset would refuse what follows it, until it is confirmed again; so a reset is noted within a second.
 
 That a reading is quarantined is known here only, because its transform takes it. So each of them that is not settled is
 noted too, by its offset, in the commit that writes it to disk, or before its dead letter is sent if it is on disk
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
+RESET_SECONDS = 1.0  # after a reset
 COUNTERS, QUARANTINED = "counters/", "quarantined/"  # begin the names of notes: of a stream, of an offset
 
 
@@ -77,6 +79,8 @@ class Quarantine:
             self._hold(entries[place].offset, dead_letter)
         if any(entries[place].is_stored for place in wrong):
             self._spool.write_notes(now)
+        if not all(event.is_swap for event in monitor.events):
+            self._next_save = min(self._next_save, now + RESET_SECONDS)
         _report(stream, monitor)
         return held | wrong
 

@@ -106,6 +106,21 @@ def test_what_is_known_is_written_once_a_minute_and_only_if_it_changed(path: Pat
     assert process.facts() == {"counters/meters": written}
 
 
+def test_a_reset_is_written_within_a_second(path: Path) -> None:
+    """Else a process that is killed would refuse the counter until it is confirmed once more."""
+    first = Process(path)
+    first.quarantine.save_due(0.0)
+    entries = [first.entry(total, 10 * number) for number, total in enumerate((1_000, 3, 4, 5, 6, 7, 8, 9, 10))]
+    assert [*first.check(*entries)] == [1, 2, 3, 4, 5, 6]
+    first.settle(*entries)
+    first.quarantine.save_due(0.5)
+    assert first.facts() == {}
+    first.quarantine.save_due(1.0)
+    first.kill()
+    second = Process(path)
+    assert second.check(second.entry(11, 90)) == {}
+
+
 def test_what_is_written_is_of_a_moment_when_all_was_safe(path: Path) -> None:
     """A reading that is not safe comes again, so the base must not be of a later one."""
     process = Process(path)
