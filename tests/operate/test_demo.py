@@ -92,6 +92,14 @@ def test_demo_ends_with_a_balanced_ledger(tmp_path: Path) -> None:
     assert readme_lines() <= set(map(shape, demo.said.splitlines()))
 
 
+def test_demo_ends_with_a_balanced_ledger_where_readings_become_several_records(tmp_path: Path) -> None:
+    """Of an array each element becomes a record, so Kafka has more records than readings were delivered."""
+    demo = Demo(tmp_path, "docs/steps/11/asyncapi.yaml", "--seconds", "2")
+    assert demo.end() == 0, demo.said
+    assert number_of(demo.said, "delivered") < number_of(demo.said, ".*records in Kafka:")
+    assert "The ledger balances" in demo.said
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_ends_with_a_balanced_ledger_when_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM lead to the same end as time does."""

@@ -122,7 +122,9 @@ def demo(options: Options, say: Say) -> int:
         exit_code = gateway.stop(STOP_SECONDS)
         while show.poll(consumer, 1.0):  # records beyond the expected ones count too
             pass
-        return _report(Accounts(publisher, show.count, last_ledger(gateway.output), exit_code), say)
+        streams = [one for stream in contract.streams.values() for one in stream.by_message]
+        is_one_each = not any(one.is_array or len(one.own_routes) > 1 for one in streams)
+        return _report(Accounts(publisher, show.count, last_ledger(gateway.output), exit_code, is_one_each), say)
 
 
 def _stop_on_signals() -> StopFlag:
