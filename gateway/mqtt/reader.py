@@ -367,10 +367,8 @@ class FastReader(PahoReader):
                 else:
                     reading = Reading(stream_of(topic), topic, buffer[body:after], now, *_FLAGS[command & 0x0F])
                     append(Entry(reading, connection, packet_id))
-            else:
-                result = self._hand_to_paho(command, buffer[start:after], size)
-                if result:
-                    return result
+            elif result := self._hand_to_paho(command, buffer[start:after], size):
+                return result
             position = after
         self._rest = buffer[position:]
         return MQTTErrorCode.MQTT_ERR_SUCCESS

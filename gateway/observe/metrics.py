@@ -103,11 +103,10 @@ class GatewayCollector:
         yield from self._sizes()
         outcomes = (([outcome], count) for outcome, count in self.transactions.items())
         yield _counter("gateway_transactions", "Kafka transactions, with exactly_once.", ["outcome"], outcomes)
-        clock = self.clock
         text = "1 while the machine's clock counts as synchronised; 0: readings wait, or are marked."
-        yield GaugeMetricFamily("gateway_clock_synchronised", text, value=clock.is_synchronised)
+        yield GaugeMetricFamily("gateway_clock_synchronised", text, value=self.clock.is_synchronised)
         text = "Times that the machine's clock was set while the gateway ran."
-        yield CounterMetricFamily("gateway_clock_steps", text, value=clock.steps)
+        yield CounterMetricFamily("gateway_clock_steps", text, value=self.clock.steps)
         yield _gauge("gateway_build_info", "The running version; always 1.", ["version"], [([__version__], 1)])
 
     def _states(self) -> Iterable[Metric]:

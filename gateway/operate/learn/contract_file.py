@@ -98,13 +98,12 @@ def camel(name: str) -> str:
 
 
 def _servers(site: Site) -> dict[str, Any]:
-    mqtt = {"clientId": "iot-gateway", "cleanSession": False, "keepAlive": 60}
     return {
         "broker": {
             "host": site.host,
             "protocol": "secure-mqtt" if site.is_tls else "mqtt",
             "protocolVersion": site.version,
-            "bindings": {"mqtt": mqtt},
+            "bindings": {"mqtt": {"clientId": "iot-gateway", "cleanSession": False, "keepAlive": 60}},
         },
         "kafka": {
             "host": site.kafka,

@@ -6,6 +6,7 @@ It is one file without script, which opens offline. Rates are characters, so tha
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.topic_index import UNMAPPED
@@ -121,8 +122,7 @@ def _topics(traffic: Traffic) -> Iterator[Block]:
     yield Heading(2, "Topics", "topics")
     lines, shown = list[str](), list[str]()
     for name, topic in sorted(traffic.topics.items(), key=lambda each: each[1].levels):
-        same = next((place for place, (one, two) in enumerate(zip(topic.levels, shown, strict=False)) if one != two),
-                    min(len(topic.levels), len(shown)))  # fmt: skip
+        same = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(topic.levels, shown, strict=False)))
         for place in range(min(same, len(topic.levels) - 1), len(topic.levels)):
             is_last = place == len(topic.levels) - 1
             count = f"  {topic.messages:,}" if is_last else ""

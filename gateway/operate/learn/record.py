@@ -104,11 +104,8 @@ def _made(place: _Place) -> Typed | str:
         return Typed("boolean", {"trues": [known.on], "falses": [known.off]}, "By the device's description.")
     if place.is_tied and not isinstance(choice, str):
         return Typed("long", {"parse": "number"}) if choice.avro == "long" else Typed("string")
-    if (
-        not isinstance(choice, str)
-        and choice.avro == "long"
-        and has_fractions(place.measure, known.unit or unit_of(place.measure))
-    ):
+    unit = known.unit or unit_of(place.measure)
+    if not isinstance(choice, str) and choice.avro == "long" and has_fractions(place.measure, unit):
         return choice._replace(avro="double", note=f"{choice.note} Fractions may come.".lstrip())
     return choice
 
