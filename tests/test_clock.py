@@ -87,7 +87,8 @@ def test_readings_do_not_wait_without_a_wait_and_are_marked(
     kafka: Kafka, registry: Registry, mosquitto: StartMosquitto, tmp_path: Path
 ) -> None:
     """They have the time of the clock as it is; what arrives after it was set has no mark."""
-    broker, topics = mosquitto(), Topics(kafka, tmp_path)
+    broker, topics = mosquitto(), Topics(kafka, tmp_path, missing="door-sensors")
+    kafka.create_topic(topics("door-sensors"), 3, settings={"retention.ms": "-1"})  # else Kafka deletes what is so old
     with ConfinedGateway(servers(broker, kafka, registry), topics.contract, clock={"wait": 0}) as gateway:
         start(gateway, tmp_path)
         began, ended = publish(gateway, broker.port, 2)

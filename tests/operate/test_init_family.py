@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 NAME = "shelly-gen1"
 SCHEMAS = sorted(families.family(NAME).schemas)
-STREAMS = {"receiveShellyEmeters", "receiveShellyRelayPower", "receiveShellyRelayEnergy", "receiveShellySensors"}
+STREAMS = {
+    f"receiveShelly{name}"
+    for name in ("Emeters", "EnergyDrawn", "EnergyReturned", "RelayPower", "RelayEnergy", "Sensors")
+}
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_run_refuses_a_certificate_until_it_is_a_good_one(
         assert unanswered(gateway) == 3 * [f"Kafka does not answer: {at_kafka.replace('; run', '. Run')}."]
         site.present("broker")
         wait_arrived(site, before, gateway, COUNT)
-        assert wait_told(gateway, *expected) == expected, "nothing was logged twice"
+        assert again(gateway, expected) == expected, "nothing was logged twice"
         assert gateway.stop_and_read_ledger()["balanced"]
 
 
@@ -199,6 +199,12 @@ def test_run_shows_a_certificate_that_nobody_takes(site: Site) -> None:
         assert gateway.stop_and_read_ledger()["balanced"]
 
 
+def again(gateway: Gateway, expected: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Give what is expected as often as the log has it; a restarting broker may also have refused a connection."""
+    told = wait_told(gateway, *expected)
+    return {peer: [text for text in texts if text in expected[peer]] for peer, texts in told.items()}
+
+
 def refusals(site: Site, servers: dict[str, Any]) -> dict[str, list[str]]:
     """Tell what the peers' refusal of user and password is in the log."""
     kafka, registry = f"Kafka at {servers['kafka']['host']}", f"Registry {site.front.url}"
@@ -227,7 +233,7 @@ def test_run_has_a_wrong_password_until_the_servers_know_it(site: Site) -> None:
         site.admit(wrong)
         site.front.login = basic("gateway", wrong["registry"])
         wait_arrived(site, before, gateway, COUNT)
-        assert wait_told(gateway, *expected) == expected, "nothing was said twice"
+        assert again(gateway, expected) == expected, "nothing was said twice"
         assert gateway.stop_and_read_ledger()["balanced"]
 
 
