@@ -262,6 +262,19 @@ def test_examples_that_a_contract_cannot_have_are_left_out(tmp_path: Path) -> No
     assert (done.returncode, fields(tmp_path, "pumps").keys() >= {"flow"}) == (0, True), done.stderr
 
 
+def test_a_member_that_is_often_absent_is_tied_to_the_topic_all_the_same(tmp_path: Path) -> None:
+    """Where it is absent the topic fills in; no device is said to name another machine."""
+    pairs = [(number, f"m{number % 4}") for number in range(80)]
+    payloads = [{"value": 1.5} | ({"machine": machine} if number % 3 else {}) for number, machine in pairs]
+    topics = [f"plant/{machine}/state" for _, machine in pairs]
+    result = learn(tmp_path, "--from", recorded(tmp_path, zip(topics, payloads, strict=True)))
+    assert result.returncode == 0, result.stdout
+    (channel,) = [each for each in contract(tmp_path)["channels"].values() if each["address"].startswith("plant/")]
+    assert channel["address"] == "plant/{machine}/state"
+    assert channel["parameters"]["machine"]["location"] == "$message.payload#/machine"
+    assert "not tied" not in result.stdout
+
+
 def test_payloads_that_all_differ_are_one_message_and_a_map(tmp_path: Path) -> None:
     """Members with a thousand names are no fields; their values are in one."""
     traffic = Traffic()

@@ -285,10 +285,11 @@ def _equal(heard: list[Heard], place: int) -> tuple[Pointer, list[Heard]]:
 
 
 def _is_equal(evidence: Evidence, pointer: Pointer, place: int) -> bool:
+    """Tell whether a member, where it is not absent, equals a level of the topic; else the topic fills in."""
     leaf: Evidence | None = evidence
     for name in pointer:
         leaf = leaf.members.get(name) if leaf else None
-    return bool(leaf and (leaf.equal or {}).get(place, 0) >= EQUAL * evidence.count)
+    return leaf is None or (leaf.equal or {}).get(place, 0) >= EQUAL * leaf.count
 
 
 def _liars(pointer: Pointer, liars: list[Heard]) -> list[Note]:
