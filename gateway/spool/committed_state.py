@@ -17,6 +17,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import TakenOverError
+from gateway.spool.spool import of_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +53,7 @@ class CommittedState:
         records = {
             f"{key}/{bucket}": content
             for key, session in self._sessions.items()
-            for bucket, content in session.prepare(_of_session(entries, session)).items()
+            for bucket, content in session.prepare(of_session(entries, session)).items()
         }
         numbers = {key: session.number for key, session in self._sessions.items()}
         head = {"version": self._prepared, "instance": self._instance, "sessions": numbers}
@@ -98,10 +99,6 @@ class CommittedState:
                 session.load(head["sessions"].get(key, 0), buckets)
         self._spool.owner = head["instance"]
         self._spool.version = max(self._spool.version, head["version"])
-
-
-def _of_session(entries: Iterable[Entry], session: CommittedSession) -> list[Entry]:
-    return [entry for entry in entries if entry.packet_id and entry.connection and entry.connection.session is session]
 
 
 def _text(value: Mapping[str, Any]) -> bytes:

@@ -131,7 +131,7 @@ class Spool:
 
     def resume_session(self, session: Session, now: float, *, is_present: bool) -> None:
         """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
-        own = self._in_log(session)
+        own = of_session(self._log, session)
         if is_present:
             session.resume(own)
             return
@@ -140,11 +140,6 @@ class Spool:
         session.clear()
         if session.is_outdated and self._file:
             self._write_changes(self._file, now)
-
-    def _in_log(self, session: Session) -> list[Entry]:
-        return [
-            entry for entry in self._log if entry.packet_id and entry.connection and entry.connection.session is session
-        ]
 
     # --- what Kafka has, with `delivery: exactly_once` ---------------------------------------------------------------
 
@@ -375,7 +370,7 @@ class Spool:
     def _states(self, *, is_all: bool) -> dict[str, Any]:
         self.version += 1
         return {
-            key: session.to_save(self._in_log(session) if is_all else None)
+            key: session.to_save(of_session(self._log, session) if is_all else None)
             | {"version": self.version, "owner": self.owner}
             for key, session in self._sessions.items()
         }
@@ -472,6 +467,11 @@ class Spool:
         if self._file:
             self.persist(now)
             self._file.close()
+
+
+def of_session(entries: Iterable[Entry], session: Session) -> list[Entry]:
+    """Select the readings that a connection of this session delivered and that have a packet id."""
+    return [entry for entry in entries if entry.packet_id and entry.connection and entry.connection.session is session]
 
 
 def _from_disk(offset: int, reading: Reading, is_earlier: bool) -> Entry:  # noqa: FBT001 - a row as the file gives it
