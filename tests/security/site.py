@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import ssl
 import subprocess
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,10 @@ class Site:
         self.front.present(name)
         keystore = str(self.certificates.keystore(name))
         self.kafka.configure({f"listener.name.{one}.ssl.keystore.location": keystore for one in ("ssl", "sasl_ssl")})
+        expected = ssl.PEM_cert_to_DER_cert(self.certificates.certificate(name).read_text())
+        for listener in ("SSL", "SASL_SSL"):  # Kafka has stored the change when it answers, and applies it later
+            host, port = self.kafka.servers(listener).split(":")
+            wait_for(lambda at=(host, int(port)): presented(at) == expected, 60, f"{name} at {listener}")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         self.broker.replace(self._broker_files(name))
 
     def admit(self, passwords: dict[str, str]) -> None:
@@ -193,6 +198,11 @@ class Site:
     def _readings(self, topic: str) -> set[bytes | None]:
         count = record_count(self.kafka.bootstrap, topic)
         return {record.value for record in records(self.kafka.bootstrap, topic, count)} if count else set()
+
+
+def presented(address: tuple[str, int]) -> bytes:
+    """Give the certificate, in DER, that a server shows to who connects now."""
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address, timeout=10))
 
 
 def basic(user: str, password: str) -> str:
