@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from gateway.cli.options import CONTRACT, contract_of, exit_codes, open_installation
+from gateway.cli.options import CONTRACT, contract_of, exit_codes, open_installation, progress_line, seconds_of
 from gateway.core.reading import Reason
 from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
-
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)\Z", re.ASCII)
-SECONDS = {"s": 1, "": 1, "m": 60, "h": 3600}
-
-
-def _seconds(text: str) -> float:
-    """Read a duration such as 30s, 10m or 1h."""
-    if not (match := DURATION.match(text)):
-        raise typer.BadParameter("Write a duration such as 30s, 10m or 1h.")
-    return float(match[1]) * SECONDS[match[2]]
 
 
 @exit_codes({0: "the proposal is written", 1: "no message was heard, or the broker did not answer"}, 78)
@@ -68,14 +56,15 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     The gateway's own session is not touched. Ctrl-C ends the listening, and the proposal is written.
     """
     from gateway.cli.check import check
-    from gateway.operate.learn import heard
     from gateway.operate.learn.contract_file import Site
     from gateway.operate.learn.extension import read
-    from gateway.operate.learn.learn import Options, Terminal, contract_path, site_of
+    from gateway.operate.learn.learn import Options, contract_path, site_of
     from gateway.operate.learn.learn import learn as learn_from
+    from gateway.operate.listener import Terminal
+    from gateway.operate.recording import readings
     from gateway.signals import stop_on_signals
 
-    seconds = _seconds(duration)
+    seconds = seconds_of(duration)
     if sum(map(bool, (broker, config, from_file))) != 1 or (dead_letters and not config):
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
     is_heard = not (from_file or dead_letters)
@@ -86,8 +75,8 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, username, password_file,
         existing,
     )  # fmt: skip
-    given = heard.readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
-    learn_from(options, Terminal(typer.echo, _progress(), stop_on_signals), given)
+    given = readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
+    learn_from(options, Terminal(typer.echo, progress_line(), stop_on_signals), given)
     if existing:
         check(contract=contract_path(options))
     else:
@@ -104,12 +93,6 @@ def _dead_letters(config: Path) -> Iterator[Reading]:
     for one in DeadLetters(partitions, topics_of(installation.contract)):
         if one.reason == Reason.UNMAPPED_TOPIC and not one.is_cut:
             yield one.reading
-
-
-def _progress() -> Callable[[str], None]:
-    if not sys.stderr.isatty():
-        return lambda _line: None
-    return lambda line: typer.echo(f"\r\x1b[K{line}", nl=False, err=True)
 
 
 def _broker(url: str, username: str, password_file: Path | None) -> Broker:

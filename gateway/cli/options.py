@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
@@ -19,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from gateway.documents.source import MAXIMUM_BYTES, read_bytes
 from gateway.errors import ExitCode, GatewayError
-from gateway.text import with_config
+from gateway.text import duration, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,6 +122,21 @@ def show(result: Result, output: str, config: Path | None) -> None:
 def progress(output: str) -> Callable[[str], None]:
     """Give a function that shows what a command is doing, on standard error; nothing where the output is JSON."""
     return lambda line: typer.echo(line, err=True) if output == "text" else None
+
+
+def progress_line() -> Callable[[str], None]:
+    """Give a function that replaces the line of a terminal that shows the progress; elsewhere nothing is shown."""
+    if not sys.stderr.isatty():
+        return lambda _line: None
+    return lambda line: typer.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration such as 30s, 10m or 1h; a number alone is in seconds."""
+    seconds = duration(f"{text}s" if text.isdecimal() else text)
+    if seconds is None:
+        raise typer.BadParameter("Write a duration such as 30s, 10m or 1h.")
+    return seconds
 
 
 def filled(value: Any, config: Path | None) -> Any:

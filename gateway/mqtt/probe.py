@@ -1,6 +1,6 @@
 """A short connection to an MQTT broker that checks it or listens, and leaves no trace.
 
-`gateway doctor`, `drift`, `init` and `learn` use it.
+`gateway doctor`, `drift`, `init`, `learn`, `record` and `shadow` use it.
 The client id is random, the session ends with the connection, and retained messages are not asked for. So the session
 that the broker keeps for the gateway is untouched, whether the gateway is connected or not.
 
@@ -52,6 +52,7 @@ class BrokerProbe:
         self._answers: dict[int, list[ReasonCode]] = {}
         self._takes_retained = False
         self.is_retained = False  # whether the message that `listen` passes on was retained
+        self._message: paho.MQTTMessage | None = None  # that `listen` passes on
         self._take: Callable[[bytes, bytes], None] = lambda _topic, _payload: None
 
     def __enter__(self) -> Self:
@@ -96,6 +97,14 @@ class BrokerProbe:
         while time.monotonic() < started + seconds and not stopping.is_set():
             self._turn()
         return time.monotonic() - started
+
+    def properties(self) -> bytes:
+        """Give the MQTT 5 properties of the message that `listen` passes on, as in its packet."""
+        given = self._message.properties if self._message else None
+        if given is None or given.isEmpty():  # type: ignore[no-untyped-call]  # paho types it not
+            return b""
+        packed = bytes(given.pack())  # type: ignore[no-untyped-call]  # as above
+        return packed[next(place for place, byte in enumerate(packed, start=1) if byte < 0x80) :]  # without the length
 
     def _connect(self, *, is_clean: bool) -> bool:
         """Connect; True when the broker had a session for the client id."""
@@ -147,7 +156,7 @@ class BrokerProbe:
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if self._takes_retained or not message.retain:  # at MQTT 3.1.1 the broker sends retained messages anyway
-            self.is_retained = message.retain
+            self._message, self.is_retained = message, message.retain
             self._take(message._topic, bytes(message.payload))  # noqa: SLF001 - `topic` raises on invalid UTF-8
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from gateway.certificate import FILES_UNDER_SERVERS
+from gateway.core.mqtt_properties import parse
 from gateway.errors import GatewayError
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.probe import EVERYTHING, BrokerProbe
@@ -120,3 +125,28 @@ def test_a_server_that_sends_no_connack_is_an_error() -> None:
         broker = Broker("b", "127.0.0.1", silent.getsockname()[1])
         with pytest.raises(GatewayError, match="sends no CONNACK"), BrokerProbe(broker, 60, answer_seconds=0.3):
             pass
+
+
+def test_properties_are_those_of_the_packet(mosquitto: StartMosquitto) -> None:
+    """The length before them is left out; a message without any has none."""
+    broker, given, stop = mosquitto(), list[bytes](), StopFlag()
+    sent = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho types it not
+    sent.UserProperty = [("batch", "b" * 200), ("unit", "C")]
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    with BrokerProbe(broker_at(broker), 60) as probe:
+
+        def take(topic: bytes, _payload: bytes) -> None:
+            given.append(probe.properties())
+            if topic == b"b":
+                stop.set()
+
+        probe.subscribe({EVERYTHING: 0})
+        client.publish("a", b"1", 1, properties=sent).wait_for_publish(30)
+        client.publish("b", b"2", 1).wait_for_publish(30)
+        probe.listen(take, LISTEN_SECONDS, stop)
+    client.disconnect()
+    client.loop_stop()
+    assert parse(given[0]) == [(0x26, b"batch", b"b" * 200), (0x26, b"unit", b"C")]
+    assert given[1] == b""

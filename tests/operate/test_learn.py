@@ -24,7 +24,9 @@ from gateway.mqtt.broker import Broker
 from gateway.operate.learn import findings
 from gateway.operate.learn import learn as learning
 from gateway.operate.learn.evidence import Traffic
-from gateway.operate.learn.heard import FILE, Recording, readings
+from gateway.operate.learn.learn import FILE
+from gateway.operate.listener import Terminal
+from gateway.operate.recording import STREAM, Recording, readings
 from tests.stack.browser import Browser
 from tests.stack.gateway import ROOT
 from tests.stack.publisher import Publisher
@@ -55,10 +57,10 @@ def learn(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 def recorded(folder: Path, messages: Iterable[tuple[str, Any]], *, retain: bool = False) -> Path:
     """Record messages a second apart; payloads are bytes, or values that become JSON."""
     (folder / "recorded").mkdir(exist_ok=True)
-    with Recording(folder / "recorded") as recording:
+    with Recording(folder / "recorded" / FILE) as recording:
         for number, (topic, payload) in enumerate(messages):
             data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-            recording.add(topic.encode(), data, NOW + 1000 * number, retain=retain)
+            recording.add(Reading(STREAM, topic.encode(), data, NOW + 1000 * number, retain=retain))
     return folder / "recorded" / FILE
 
 
@@ -342,8 +344,8 @@ def test_a_lost_connection_ends_the_listening(mosquitto: StartMosquitto, tmp_pat
             broker.stop()
 
     options = learning.Options(tmp_path / "proposal", Broker("broker", "127.0.0.1", broker.port))
-    learning.learn(options, learning.Terminal(lines.append, progress, threading.Event))
-    assert "The broker closed the connection. The proposal is made of what was heard." in lines
+    learning.learn(options, Terminal(lines.append, progress, threading.Event))
+    assert "The broker closed the connection. The listening ends here: the proposal is written." in lines
     assert fields(tmp_path, "rooms_a").keys() == {"t"}
 
 

@@ -1,6 +1,7 @@
 """`gateway learn`: from an unknown broker to a contract.
 
-    heard.py          the messages: from the broker, a recording, a spool, dead letters; kept in one file of spool rows
+    ../listener.py  ../recording.py
+                      the messages: from the broker, a recording, a spool, dead letters; kept in one file of spool rows
     evidence.py       what the values of a topic look like, in bounded memory
     descriptions/     what devices publish about themselves
     addresses.py      topics -> addresses with parameters

@@ -6,27 +6,28 @@ written elsewhere, and nothing at all when no message was heard.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway import contract as contracts
 from gateway import files
 from gateway.core.topic_index import UNMAPPED
 from gateway.errors import ConfigurationError, Finding, GatewayError
-from gateway.mqtt.probe import EVERYTHING, BrokerProbe
+from gateway.mqtt.probe import EVERYTHING
 from gateway.operate.init import family as families
 from gateway.operate.init import settings_file
 from gateway.operate.init.answers import Answers
-from gateway.operate.learn import contract_file, heard
+from gateway.operate.learn import contract_file
 from gateway.operate.learn.evidence import Traffic
 from gateway.operate.learn.findings import Proposal, lines, propose
 from gateway.operate.learn.page import page
 from gateway.operate.learn.score import Examples, StreamScore, score
 from gateway.operate.learn.types import pascal
+from gateway.operate.listener import Channel, Listener
+from gateway.operate.recording import STREAM, Recording, readings
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from gateway.core.model import Contract
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from gateway.mqtt.broker import Broker
     from gateway.operate.learn.extension import Existing
     from gateway.operate.learn.proposal import Stream
-    from gateway.signals import Stopping
+    from gateway.operate.listener import Terminal
 
 
 PAGE = "report.html"
+FILE = "heard.db"  # what was heard: the only state, so that an interrupted run can go on
+STATE = frozenset({FILE, f"{FILE}.lock", f"{FILE}-wal", f"{FILE}-shm"})
+DENIED = "Name topics that this user may read: --topics 'site/#'. Or let the broker's ACL grant them."
 
 
 class Options(NamedTuple):
@@ -54,75 +58,42 @@ class Options(NamedTuple):
     existing: Existing | None = None  # the contract to extend
 
 
-class Terminal(NamedTuple):
-    """Where the progress is shown."""
-
-    say: Callable[[str], None]  # shows a line
-    progress: Callable[[str], None]  # replaces the line that is shown
-    stop: Callable[[], Stopping]  # ends the listening early
-
-
 # --- listening ---------------------------------------------------------------------------------------------------
 
 
 class _Session:
     """What is heard: it goes into the recording, and into the evidence."""
 
-    def __init__(self, options: Options, terminal: Terminal, recording: heard.Recording) -> None:
+    def __init__(self, options: Options, terminal: Terminal, recording: Recording) -> None:
         self.traffic = Traffic()
         self._options, self._terminal, self._recording = options, terminal, recording
 
     def resume(self) -> None:
         """Learn from what was heard before an interruption."""
-        for one in heard.readings(self._options.folder / heard.FILE):
+        for one in readings(self._options.folder / FILE):
             self.traffic.take(one.topic, one.payload, one.received_at, retain=one.retain)
         if self.traffic.messages:
             self._terminal.say(f"Going on after {self.traffic.messages:,} messages that were heard before.")
 
-    def take(self, topic: bytes, payload: bytes, received_at: int, *, retain: bool) -> None:
+    def take(self, reading: Reading) -> None:
         """Learn from a message, and record it."""
-        self._recording.add(topic, payload, received_at, retain=retain)
-        self.traffic.take(topic, payload, received_at, retain=retain)
+        self._recording.add(reading)
+        self.traffic.take(reading.topic, reading.payload, reading.received_at, retain=reading.retain)
 
     def listen(self, broker: Broker) -> None:
         """Listen until the time is over, the recording is full, or the user ends it."""
-        stop, until = self._terminal.stop(), time.monotonic() + self._options.seconds
-        with BrokerProbe(broker, session_expiry=0) as probe:
-            self._subscribe(probe)
-            seconds = f"{self._options.seconds:g} s"
-            self._terminal.say(f"Listening for {seconds}; Ctrl-C ends it, and the proposal is written.")
+        channel = Channel(broker, self._options.filters, lambda _topic: STREAM, DENIED)
+        listener = Listener(
+            [channel], self._options.seconds, self._terminal, "the proposal is written", self._heard,
+            lambda: bool(self._recording.end),
+        )  # fmt: skip
+        for one in listener.readings():
+            self.take(one)
+        if self._recording.end:
+            self._terminal.say(f"{self._recording.end}, so the listening ends here.")
 
-            def take(topic: bytes, payload: bytes) -> None:
-                self.take(topic, payload, time.time_ns() // 1_000_000, retain=probe.is_retained)
-
-            while (left := until - time.monotonic()) > 0 and not stop.is_set() and not self._recording.is_full:
-                probe.listen(take, min(1.0, left), stop)
-                self._terminal.progress(
-                    f"{self.traffic.messages:,} messages on {len(self.traffic.topics):,} topics, {left:.0f} s left"
-                )
-        if self._recording.is_full:
-            self._terminal.say("The recording is full, so the listening ends here.")
-
-    def listen_or_lose(self, broker: Broker) -> None:
-        """Listen; if the connection is lost, what was heard counts all the same."""
-        before = self.traffic.messages
-        try:
-            self.listen(broker)
-        except GatewayError as error:
-            if self.traffic.messages == before:
-                raise
-            self._terminal.say(f"{error.message} The proposal is made of what was heard.")
-
-    def _subscribe(self, probe: BrokerProbe) -> None:
-        filters = self._options.filters
-        granted = probe.subscribe(dict.fromkeys(filters, 0), is_retained_wanted=True)
-        denied = [printable(f"{name} ({reason})") for name, reason in granted.items() if reason.is_failure]
-        message = f"The broker denies the subscription to {', '.join(denied)}."
-        if len(denied) == len(filters):
-            fix = "Name topics that this user may read: --topics 'site/#'. Or let the broker's ACL grant them."
-            raise GatewayError(message, fix)
-        if denied:
-            self._terminal.say(message)
+    def _heard(self) -> str:
+        return f"{self.traffic.messages:,} messages on {len(self.traffic.topics):,} topics"
 
 
 def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -> None:
@@ -130,13 +101,14 @@ def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -
     is_new = _prepare(options.folder)
     session: _Session | None = None
     try:
-        with heard.Recording(options.folder) as recording:
+        with Recording(options.folder / FILE) as recording:
             session = _Session(options, terminal, recording)
             session.resume()
             if options.broker:
-                session.listen_or_lose(options.broker)
+                session.listen(options.broker)
             for one in given:
-                session.take(one.topic, one.payload, one.received_at, retain=one.retain)
+                if one.size < 0:  # of others only the beginning was kept
+                    session.take(one)
     finally:
         if not (session and session.traffic.messages):
             _forget(options.folder)
@@ -153,7 +125,7 @@ def _prepare(folder: Path) -> bool:
     is_new = not folder.exists()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        others = sorted(one.name for one in folder.iterdir() if one.name not in heard.STATE)
+        others = sorted(one.name for one in folder.iterdir() if one.name not in STATE)
     except OSError as error:
         raise _unfit(folder, f"The folder cannot be used: {error.strerror}.") from None
     if others:
@@ -166,7 +138,7 @@ def _unfit(folder: Path, message: str) -> ConfigurationError:
 
 
 def _forget(folder: Path) -> None:
-    for name in heard.STATE:
+    for name in STATE:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -180,8 +152,9 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
         raise _nothing(traffic, proposal, terminal)
     terminal.progress("Transforming what was heard by the proposal ...")
     keep = Examples(proposal.streams, shows_values=options.shows_values)
-    readings = heard.readings(options.folder / heard.FILE)
-    scores = score(contract, readings, traffic.span, keep.keep, shows_values=options.shows_values)
+    scores = score(
+        contract, readings(options.folder / FILE), traffic.span, keep.keep, shows_values=options.shows_values
+    )
     contract, proposal = _fit(proposal, options)
     if contract is None:
         raise _nothing(traffic, proposal, terminal)

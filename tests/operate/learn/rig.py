@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.reading import Reading
 from gateway.operate.learn import learn as learning
+from gateway.operate.listener import Terminal
 from tests.families.harness import Outcomes
 from tests.operate.learn.installations.installation import HOUR, Clock
 
@@ -63,7 +64,7 @@ def learn(installation: Installation, folder: Path, seconds: int = HOUR) -> Lear
     """Learn from what an installation publishes."""
     lines: list[str] = []
     options = learning.Options(folder, None)
-    terminal = learning.Terminal(lines.append, lambda _: None, Event)
+    terminal = Terminal(lines.append, lambda _: None, Event)
     learning.learn(options, terminal, readings(installation, seconds))
     return Learnt(folder, "\n".join(lines), Outcomes(folder / "asyncapi.yaml"))
 
