@@ -77,6 +77,11 @@ def subscriptions(contract: Contract, is_enabled: Callable[[str], bool], server:
     return {each: [one for one in served if one.address.filter in covered] for each, covered in planned.items()}
 
 
+def transactional_id(contract: Contract) -> str:
+    """Make the transactional id of `delivery: exactly_once` from the client ids of all brokers."""
+    return ",".join(sorted({each.client_id for each in contract.mqtt_servers.values()}))
+
+
 def topics_at(contract: Contract, settings: Settings, servers: Collection[str]) -> Callable[[bytes], str]:
     """Make the function that finds the stream of a topic on some servers; one that is switched off is UNMAPPED."""
     off = {name for name in contract.streams if not settings.is_enabled(name)}

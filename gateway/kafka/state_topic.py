@@ -1,6 +1,6 @@
 """The topic in which transactions keep their state (`delivery: exactly_once`): compacted, with one partition.
 
-Several gateways share it. A record's key begins with the transactional id of its gateway.
+Several gateways share it. The keys of their records say what is whose (`spool/committed_state.py`).
 """
 
 from __future__ import annotations
@@ -27,27 +27,24 @@ STATE_SETTINGS = {
 READ_SECONDS = 20.0  # others' open transactions end within their timeout
 
 
-def state_key(transactional_id: str, name: str) -> bytes:
-    """Make the key of a record."""
-    return f"{transactional_id}/{name}".encode()
-
-
-def read_state(properties: Mapping[str, Any], transactional_id: str, seconds: float = READ_SECONDS) -> dict[str, bytes]:
-    """Read the newest committed records of a transactional id, by name; ConnectionError with the reason if it fails."""
+def read_state(
+    properties: Mapping[str, Any], prefixes: tuple[str, ...], seconds: float = READ_SECONDS
+) -> dict[str, bytes]:
+    """Read the newest committed records by key, of keys with these prefixes; ConnectionError with the reason if not."""
     options = {
-        "group.id": transactional_id,  # required, and never used
+        "group.id": STATE_TOPIC,  # required, and never used
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "log_level": 0,
     }
     given = {name: value for name, value in properties.items() if name != "debug"} | options
     try:
-        return _records(given, state_key(transactional_id, ""), seconds)
+        return _records(given, tuple(each.encode() for each in prefixes), seconds)
     except KafkaException as error:
         raise ConnectionError(sentence(error.args[0], STATE_TOPIC)) from None
 
 
-def _records(properties: dict[str, Any], prefix: bytes, seconds: float) -> dict[str, bytes]:
+def _records(properties: dict[str, Any], prefixes: tuple[bytes, ...], seconds: float) -> dict[str, bytes]:
     end = _end(properties, seconds)
     records: dict[str, bytes] = {}
     consumer = Consumer(properties | {"isolation.level": "read_committed"})
@@ -59,11 +56,11 @@ def _records(properties: dict[str, Any], prefix: bytes, seconds: float) -> dict[
                 error, key, value = message.error(), message.key() or b"", message.value()
                 if error and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
                     raise KafkaException(error)
-                if not error and isinstance(key, bytes) and key.startswith(prefix):
-                    records[key[len(prefix) :].decode()] = value or b""
+                if not error and isinstance(key, bytes) and key.startswith(prefixes):
+                    records[key.decode()] = value or b""
                 # The end that a reader of committed records sees lies before the open transactions of others.
                 if error and (message.offset() or 0) >= end:
-                    return {name: content for name, content in records.items() if content}
+                    return {each: content for each, content in records.items() if content}
         raise ConnectionError(f"{STATE_TOPIC} could not be read to its end within {seconds:g} s")
     finally:
         consumer.close()

@@ -10,7 +10,7 @@ the culprit as always. When the outcome of a commit is not known, or the produce
 the producer id has expired, another process has the transactional id), a new producer is made: `init_transactions` ends
 the old transaction, one way or the other, and the state in Kafka says which. It also shows whether another process has
 written since: then this one stops. Each process writes its state once before it reads from MQTT, so that a process
-which it replaces finds it there.
+which it replaces finds it there. A process with a former transactional id is ended in the same way (`handover`).
 
 Rejected: offsets of a consumer group as the place of the state, because their commit waits for `retry.backoff.ms`, and
 they hold too little; two producers in turns, because the second transaction must not be committed before the first.
@@ -32,7 +32,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from gateway.errors import GatewayError
 from gateway.kafka.errors import Outcome, is_collateral, outcome, sentence
 from gateway.kafka.sink import WINDOW_BYTES, KafkaSink, make_producer
-from gateway.kafka.state_topic import STATE_PARTITION, STATE_TOPIC, read_state, state_key
+from gateway.kafka.state_topic import STATE_PARTITION, STATE_TOPIC, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,6 +59,8 @@ _OF_THE_PRODUCER = {KafkaError._STATE, KafkaError._FENCED, KafkaError._FATAL}  #
 class State(Protocol):
     """The state that each transaction writes."""
 
+    prefixes: tuple[str, ...]  # of the keys to read
+
     @property
     def is_outdated(self) -> bool:
         """True when a transaction is wanted though there are no records."""
@@ -71,6 +73,9 @@ class State(Protocol):
 
     def discard(self) -> None:
         """Note that the transaction was not committed."""
+
+    def handover(self, records: Mapping[str, bytes]) -> Mapping[str, Mapping[str, bytes]]:
+        """Make the records that take over from processes with former transactional ids, by id."""
 
     def restore(self, records: Mapping[str, bytes]) -> bool:
         """Continue from what Kafka has; True if that includes the transaction under way."""
@@ -282,17 +287,38 @@ class TransactionalSink(KafkaSink):
             try:
                 producer = make_producer(self._properties)
                 producer.init_transactions(STEP_SECONDS)
-                return _Started(producer, read_state(self._connection, self.transactional_id))
+                return _Started(producer, self._read_state())
             except KafkaException as error:
                 self.blocked_reason = sentence(error.args[0])
             except (ConnectionError, GatewayError) as error:
                 self.blocked_reason = str(error)
             time.sleep(PAUSE_SECONDS)
 
+    def _read_state(self) -> dict[str, bytes]:
+        """Read the state, after the processes with former transactional ids were ended."""
+        assert self._state, "`begin` was called"
+        records = read_state(self._connection, self._state.prefixes)
+        while former := self._state.handover(records):
+            for transactional_id, heads in former.items():
+                self._take_over(transactional_id, heads)
+            records = read_state(self._connection, self._state.prefixes)
+        return records
+
+    def _take_over(self, transactional_id: str, records: Mapping[str, bytes]) -> None:
+        try:
+            producer = make_producer(self._properties | {"transactional.id": transactional_id})
+            producer.init_transactions(STEP_SECONDS)
+            producer.begin_transaction()
+            for key, value in records.items():
+                self._produce_state(key, value, producer)
+            producer.commit_transaction(STEP_SECONDS)
+        except KafkaException as error:
+            raise ConnectionError(sentence(error.args[0], transactional_id)) from None
+
     def _commit(self, records: Mapping[str, bytes], producer: Producer) -> _Outcome:
         try:
-            for name, value in records.items():
-                self._produce_state(state_key(self.transactional_id, name), value, producer)
+            for key, value in records.items():
+                self._produce_state(key, value, producer)
         except KafkaException as error:
             self.blocked_reason = sentence(error.args[0], STATE_TOPIC)
             return self._abort(producer)
@@ -303,10 +329,10 @@ class TransactionalSink(KafkaSink):
         return result
 
     @staticmethod
-    def _produce_state(key: bytes, value: bytes, producer: Producer) -> None:
+    def _produce_state(key: str, value: bytes, producer: Producer) -> None:
         while True:
             try:
-                producer.produce(STATE_TOPIC, value, key, STATE_PARTITION)
+                producer.produce(STATE_TOPIC, value, key.encode(), STATE_PARTITION)
             except BufferError:  # a small queue, set by the operator
                 producer.poll(0.01)
             else:

@@ -26,7 +26,14 @@ from gateway.core.session import Session
 from gateway.core.telegram_lines import TelegramLines
 from gateway.core.topic_index import UNMAPPED
 from gateway.errors import GatewayError
-from gateway.installation import broker_of, connection_properties, kafka_credentials, registry_of, topics_at
+from gateway.installation import (
+    broker_of,
+    connection_properties,
+    kafka_credentials,
+    registry_of,
+    topics_at,
+    transactional_id,
+)
 from gateway.kafka.distance import max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.kafka.state_topic import STATE_TOPIC
@@ -194,7 +201,7 @@ def build(
             http = HttpServer(settings.http.listen, Pages(status, exposition(collector), health, documentation))
         if isinstance(sink, TransactionalSink):
             sessions = {each.session_key: cast("CommittedSession", each.session) for each in sources}
-            sink.begin(CommittedState(spool, sessions, token_hex(8)))
+            sink.begin(CommittedState(spool, sessions, sink.transactional_id, token_hex(8)))
         on_failure.pop_all()
     return Service(sources, bridge, ledger, record_times, schema_ids, credentials, clock, http, Notifier(environ))
 
@@ -217,8 +224,7 @@ def _sink(contract: Contract, settings: Settings) -> tuple[KafkaSink, float]:
     window_bytes = settings.spool.memory // 2
     if settings.delivery == "at_least_once":
         return KafkaSink(in_flight | properties, window_bytes), linger_seconds
-    client_ids = sorted({each.client_id for each in contract.mqtt_servers.values()})
-    return TransactionalSink(in_flight | properties, ",".join(client_ids), window_bytes), linger_seconds
+    return TransactionalSink(in_flight | properties, transactional_id(contract), window_bytes), linger_seconds
 
 
 def _policy(settings: Settings) -> Policy:

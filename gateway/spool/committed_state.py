@@ -1,14 +1,20 @@
 """What Kafka knows of the gateway with `delivery: exactly_once`: the state that a transaction writes with its records.
 
-- The *head*: a version, the process that wrote it, and the number of each session.
+- The *head* of the transactional id (`core/state_head.py`).
 - The offsets of the readings that Kafka has and the spool's file may still have; for each file by itself.
-- The buckets of the sessions (`core/committed_session.py`) that have changed.
+- Of each session that has changed, the buckets that have (`core/committed_session.py`), and a head: its number, a
+  version, the process that wrote it, and the transactional id of that process.
 
 A new process drops from its spool what Kafka has, and continues the sessions: as Kafka has them; or as the spool's file
 has them if it is newer, because it was written while Kafka was away, and no other process has written to Kafka since.
 Both have the whole state as of their version. While it is not known whether a transaction was committed, the file is
 only written with all readings in memory, those of the transaction included: so a newer file knows everything that the
 transaction would have added.
+
+The state of a session is found whatever the transactional id was, which changes when the contract gets another broker
+or loses one. A process with the former id may still run, and its last transaction may be open. So before the state is
+read, a transaction under the former id says in its head that this process has taken over: that ends the open one, and
+the other process stops.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gateway.errors import TakenOverError
+from gateway.core.state_head import HEADS, StateHead
 from gateway.spool.spool import of_session
 
 if TYPE_CHECKING:
@@ -26,18 +32,29 @@ if TYPE_CHECKING:
     from gateway.core.entry import Entry
     from gateway.spool.spool import Spool
 
-HEAD, SETTLED = "head", "settled"
+SETTLED, SESSIONS, HEAD = "settled/", "session/", "head"
+RIVALS = (
+    "Another gateway with the same client ids",
+    "Run one of them only, or give each its own clientId in the contract.",
+)
 
 
 class CommittedState:
-    """The state of one process; `instance` is a random name of the process. Only the bridge's loop uses it."""
+    """The state of one process, with its sessions by key. Only the bridge's loop uses it, except `handover`.
 
-    def __init__(self, spool: Spool, sessions: Mapping[str, CommittedSession], instance: str) -> None:
+    `transactional_id` and `instance` are as of `StateHead`.
+    """
+
+    def __init__(
+        self, spool: Spool, sessions: Mapping[str, CommittedSession], transactional_id: str, instance: str
+    ) -> None:
         self._spool = spool
         self._sessions = sessions
-        self._instance = instance
+        self._head = StateHead(transactional_id, instance, RIVALS)
         self._prepared = 0  # the version of the transaction under way
         self._is_restored = False
+        self._numbers: dict[str, int] = {}  # of the sessions, as Kafka has them from this process
+        self.prefixes = (HEADS, f"{SETTLED}{spool.id}", *[f"{SESSIONS}{key}/" for key in sessions])
 
     @property
     def is_outdated(self) -> bool:
@@ -50,54 +67,65 @@ class CommittedState:
         self._spool.is_uncertain = True
         self._spool.version += 1
         self._prepared = self._spool.version
-        records = {
-            f"{key}/{bucket}": content
-            for key, session in self._sessions.items()
-            for bucket, content in session.prepare(of_session(entries, session)).items()
-        }
-        numbers = {key: session.number for key, session in self._sessions.items()}
-        head = {"version": self._prepared, "instance": self._instance, "sessions": numbers}
         ranges = _ranges([*self._spool.settled_rows, *[entry.offset for entry in entries]])
         settled = {"ranges": ranges, "next_offset": self._spool.next_offset}
-        return {HEAD: _text(head), f"{SETTLED}/{self._spool.id}": _text(settled)} | records
+        records = self._head.record(self._prepared) | {f"{SETTLED}{self._spool.id}": _text(settled)}
+        for key, session in self._sessions.items():
+            buckets = session.prepare(of_session(entries, session))
+            if buckets or self._numbers.get(key) != session.number:
+                records[f"{SESSIONS}{key}/{HEAD}"] = _text(self._head_of(session))
+                self._numbers[key] = session.number
+            records |= {f"{SESSIONS}{key}/{bucket}": content for bucket, content in buckets.items()}
+        return records
+
+    def _head_of(self, session: CommittedSession) -> dict[str, Any]:
+        head = self._head
+        by = {"instance": head.instance, "version": self._prepared, "id": head.transactional_id}
+        return by | {"number": session.number}
 
     def commit(self) -> None:
         """Note that the transaction was committed."""
         self._spool.is_uncertain = False
-        self._spool.owner = self._instance
-        for session in self._sessions.values():
+        for key, session in self._sessions.items():
+            self._spool.owners[key] = self._head.instance
             session.commit()
 
     def discard(self) -> None:
         """Note that the transaction was not committed."""
         self._spool.is_uncertain = False
+        self._numbers.clear()
         for session in self._sessions.values():
             session.discard()
+
+    def handover(self, records: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+        """Make the records that take over from processes with former ids, by id. Any thread may call it."""
+        former = {head["id"] for head in self._session_heads(records).values()} - {self._head.transactional_id}
+        return {each: self._head.record(0, each) for each in former if not self._head.is_ours(records, each)}
+
+    def _session_heads(self, records: Mapping[str, bytes]) -> dict[str, Any]:
+        names = {key: f"{SESSIONS}{key}/{HEAD}" for key in self._sessions}
+        return {key: json.loads(records[name]) for key, name in names.items() if name in records}
 
     def restore(self, records: Mapping[str, bytes]) -> bool:
         """Continue from what Kafka has; return True if that includes the transaction which was under way.
 
-        TakenOverError when another process has written since the last call.
+        TakenOverError when another process has written since the first call.
         """
-        head = json.loads(records.get(HEAD, b"{}"))
-        if self._is_restored:
-            if head and head["instance"] != self._instance:
-                message = "Another gateway with the same client ids has taken over: its transactions came after ours."
-                raise TakenOverError(message, "Run one of them only, or give each its own clientId in the contract.")
-            return bool(head.get("version") == self._prepared)
-        self._is_restored = True
-        if settled := json.loads(records.get(f"{SETTLED}/{self._spool.id}", b"{}")):
-            self._spool.drop_settled(settled["ranges"], settled["next_offset"])
-        if head:
-            self._continue(head, records)
-        return False
+        is_committed = self._head.has(records, self._prepared)
+        if not self._is_restored:
+            self._is_restored = True
+            if settled := json.loads(records.get(f"{SETTLED}{self._spool.id}", b"{}")):
+                self._spool.drop_settled(settled["ranges"], settled["next_offset"])
+            for key, head in self._session_heads(records).items():
+                self._continue(key, head, records)
+        return is_committed
 
-    def _continue(self, head: Mapping[str, Any], records: Mapping[str, bytes]) -> None:
-        if head["instance"] != self._spool.owner or head["version"] > self._spool.version:
-            for key, session in self._sessions.items():
-                buckets = [content for name, content in records.items() if name.rpartition("/")[0] == key]
-                session.load(head["sessions"].get(key, 0), buckets)
-        self._spool.owner = head["instance"]
+    def _continue(self, key: str, head: Mapping[str, Any], records: Mapping[str, bytes]) -> None:
+        if head["instance"] != self._spool.owners.get(key) or head["version"] > self._spool.versions[key]:
+            own = f"{SESSIONS}{key}"
+            names = [name for name in records if name.rpartition("/")[0] == own and name != f"{own}/{HEAD}"]
+            self._sessions[key].load(head["number"], [records[name] for name in names])
+        self._spool.owners[key] = head["instance"]
         self._spool.version = max(self._spool.version, head["version"])
 
 

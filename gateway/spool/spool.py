@@ -95,7 +95,8 @@ class Spool:
         self._dead_lanes: Sequence[Lane] = ()
         self._sessions: dict[str, Session] = {}
         self.version = 0  # of the state that is saved: each save has the next one
-        self.owner = ""  # the process that has written to Kafka last, as far as this one knows
+        self.versions: dict[str, int] = {}  # of the sessions, as the file had them at the start
+        self.owners: dict[str, str] = {}  # the processes that have written them to Kafka last, as far as this one knows
         self.is_uncertain = False  # whether Kafka has committed a transaction is not known
 
     @property
@@ -127,7 +128,8 @@ class Spool:
         if self._file and (saved := self._file.sessions.get(key)):
             with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: messages may be stored twice
                 session.restore(saved, self._file.reading_at)
-                self.version, self.owner = max(self.version, saved["version"]), saved["owner"]
+                self.versions[key], self.owners[key] = saved["version"], saved["owner"]
+                self.version = max(self.version, saved["version"])
 
     def resume_session(self, session: Session, now: float, *, is_present: bool) -> None:
         """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
@@ -368,10 +370,12 @@ class Spool:
         return True
 
     def _states(self, *, is_all: bool) -> dict[str, Any]:
+        """Make what the file has of the sessions; of brokers that the contract has no more, what is not released."""
         self.version += 1
-        return {
+        former = self._file.sessions if self._file else {}
+        return {key: saved | {"held": {}, "seen": {}} for key, saved in former.items()} | {
             key: session.to_save(of_session(self._log, session) if is_all else None)
-            | {"version": self.version, "owner": self.owner}
+            | {"version": self.version, "owner": self.owners.get(key, "")}
             for key, session in self._sessions.items()
         }
 

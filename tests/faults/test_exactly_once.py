@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +53,22 @@ def test_run_killed_again_and_again_delivers_each_reading_once(exact: StartSite,
             here.device.wait_for_more(chance.randrange(1, 200))
             here.gateway.kill()
             here.gateway.start(ready=chance.random() < 0.7)
+        assert_exact(here.verdict(is_exact=False, dropped=None))
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_run_with_a_contract_that_gets_another_broker_delivers_each_reading_once(exact: StartSite, qos: int) -> None:
+    """The transactional id changes with each kill, as it is made of the client ids of all brokers."""
+    here = exact(qos=qos, spool={"after": "50ms"})
+    contract = Path(json.loads(here.gateway.settings_file.read_text())["contract"])
+    meter = "clientId: iot-gateway-meter\n"
+    here.gateway.start()
+    with here.device:
+        for client_id in ("a", "iot-gateway-meter", "z", "a"):
+            here.device.wait_for_more(150)
+            here.gateway.kill()
+            contract.write_text(contract.read_text().replace(meter, meter := f"clientId: {client_id}\n"))
+            here.gateway.start()
         assert_exact(here.verdict(is_exact=False, dropped=None))
 
 

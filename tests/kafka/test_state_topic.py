@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC, read_state, state_key
+from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC, read_state
 
 if TYPE_CHECKING:
     from tests.conftest import FreePort
@@ -28,7 +28,7 @@ def write(kafka: Kafka, prefix: str, *records: tuple[str, bytes | None], commits
     producer.init_transactions(30)
     producer.begin_transaction()
     for name, value in records:
-        producer.produce(STATE_TOPIC, value, state_key(prefix, name), STATE_PARTITION)
+        producer.produce(STATE_TOPIC, value, f"{prefix}/{name}", STATE_PARTITION)
     producer.flush(30)
     if commits:
         producer.commit_transaction(30)
@@ -41,8 +41,11 @@ def test_read_state_gives_the_newest_committed_record_of_each_name(kafka: Kafka,
     write(kafka, f"{prefix}x", ("head", b"other"))
     write(kafka, prefix, ("head", b"2"), ("a/1", b"new"), ("a/2", None))
     write(kafka, prefix, ("head", b"3"), commits=False).abort_transaction(30)
-    assert read_state({"bootstrap.servers": kafka.bootstrap}, prefix) == {"head": b"2", "a/1": b"new"}
-    assert read_state({"bootstrap.servers": kafka.bootstrap}, f"{prefix}y") == {}
+    assert read_state({"bootstrap.servers": kafka.bootstrap}, (f"{prefix}/",)) == {
+        f"{prefix}/head": b"2",
+        f"{prefix}/a/1": b"new",
+    }
+    assert read_state({"bootstrap.servers": kafka.bootstrap}, (f"{prefix}y/",)) == {}
 
 
 def test_read_state_waits_for_the_transactions_of_others(kafka: Kafka, prefix: str) -> None:
@@ -50,11 +53,11 @@ def test_read_state_waits_for_the_transactions_of_others(kafka: Kafka, prefix: s
     other = write(kafka, f"{prefix}x", ("head", b"open"), commits=False)
     write(kafka, prefix, ("head", b"1"))
     with pytest.raises(ConnectionError, match="could not be read to its end"):
-        read_state({"bootstrap.servers": kafka.bootstrap}, prefix, 1.0)
+        read_state({"bootstrap.servers": kafka.bootstrap}, (f"{prefix}/",), 1.0)
     other.abort_transaction(30)
-    assert read_state({"bootstrap.servers": kafka.bootstrap}, prefix) == {"head": b"1"}
+    assert read_state({"bootstrap.servers": kafka.bootstrap}, (f"{prefix}/",)) == {f"{prefix}/head": b"1"}
 
 
 def test_read_state_says_why_kafka_cannot_be_reached(free_port: FreePort) -> None:
     with pytest.raises(ConnectionError, match=r"gateway-state|Kafka"):
-        read_state({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, "gateway", 0.5)
+        read_state({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, ("gateway/",), 0.5)

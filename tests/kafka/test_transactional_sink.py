@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.core.committed_session import CommittedSession
 from gateway.core.entry import Entry
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Record
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tests.conftest import NewTopic
     from tests.stack.kafka import Kafka
 
+NONE: Mapping[str, CommittedSession] = {}
 NOW = 1_791_547_200_000
 COMMITTED = {"isolation.level": "read_committed"}
 UNCOMMITTED = {"isolation.level": "read_uncommitted"}
@@ -41,11 +43,13 @@ class Process:
         transactional_id: of the sink.
     """
 
-    def __init__(self, kafka: Kafka, transactional_id: str, **properties: Any) -> None:
+    def __init__(
+        self, kafka: Kafka, transactional_id: str, sessions: Mapping[str, CommittedSession] = NONE, **properties: Any
+    ) -> None:
         given = {name.replace("_", "."): value for name, value in properties.items()}
         self.bootstrap = {"bootstrap.servers": kafka.bootstrap}
         self.sink = TransactionalSink(self.bootstrap | given, transactional_id)
-        self.state = CommittedState(Spool(Policy(2**20), Ledger([])), {}, uuid.uuid4().hex)
+        self.state = CommittedState(Spool(Policy(2**20), Ledger([])), sessions, transactional_id, uuid.uuid4().hex)
         self.settled: list[int] = []
         self.failed: dict[int, KafkaError] = {}
         self.sink.begin(self.state)
@@ -101,7 +105,8 @@ def test_records_and_state_are_committed_together(kafka: Kafka, topic: NewTopic,
     name, process = topic("sensors", 1), Process(kafka, transactional_id)
     assert (process.sink.room, process.send(name, b"early")[0].offset) == (0, 0)
     process.ready()
-    before = read_state(process.bootstrap, transactional_id)
+    head = f"head/{transactional_id}"
+    before = read_state(process.bootstrap, (head,))
     assert process.send(name, *[b"%d" % number for number in range(100)]) == []
     wait_for(lambda: process.sink.poll(0.01) is not None and process.sink.unreported == 0, 30, "the reports")
     assert values(kafka, name, 100, UNCOMMITTED) == [b"%d" % number for number in range(100)]
@@ -109,7 +114,7 @@ def test_records_and_state_are_committed_together(kafka: Kafka, topic: NewTopic,
     process.turn_until(lambda: len(process.settled) == 100, "the commit")
     assert values(kafka, name, 100) == [b"%d" % number for number in range(100)]
     assert (process.sink.in_flight, process.sink.transactions) == (0, {"committed": 2, "aborted": 0})
-    assert read_state(process.bootstrap, transactional_id)["head"] != before["head"]
+    assert read_state(process.bootstrap, (head,))[head] != before[head]
 
 
 def test_a_refused_record_aborts_its_transaction(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
@@ -157,6 +162,20 @@ def test_a_process_stops_when_another_has_taken_over(kafka: Kafka, topic: NewTop
     second.deliver(name, b"2")
     assert values(kafka, name, 1) == [b"2"]
     assert first.settled == []
+
+
+def test_a_process_with_a_former_transactional_id_is_ended(
+    kafka: Kafka, topic: NewTopic, transactional_id: str
+) -> None:
+    """Its open transaction is aborted before the state is read, and it does not begin another."""
+    name, key = topic("sensors", 1), f"{transactional_id}@broker"
+    first = Process(kafka, transactional_id, {key: CommittedSession(100)}).ready()
+    first.send(name, b"1")
+    second = Process(kafka, f"{transactional_id},other", {key: CommittedSession(100)}).ready()
+    with pytest.raises(TakenOverError, match="Another gateway"):
+        first.turn_until(lambda: False, "the end")
+    second.deliver(name, b"2")
+    assert values(kafka, name, 1) == [b"2"]
 
 
 def test_renew_replaces_the_producer_between_transactions(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:

@@ -39,19 +39,32 @@ class Process:
         folder: of the spool.
         kafka: records by name; commits go there.
         name: of the process.
+        transactional_id: its id.
+        keys: its sessions; messages come from the first.
     """
 
-    def __init__(self, folder: Path, kafka: dict[str, bytes], name: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kafka: dict[str, bytes],
+        name: str,
+        transactional_id: str = "gateway",
+        keys: tuple[str, ...] = (KEY,),
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.file = SpoolFile(folder / "spool.db")
         self.ledger = Ledger(["a"])
         self.spool = Spool(Policy(2**20, after_seconds=1.0), self.ledger, self.file)
         self.lane = Lane("a")
         self.spool.attach([self.lane])
-        self.session = CommittedSession(100)
-        self.spool.restore_session(KEY, self.session)
-        self.state = CommittedState(self.spool, {KEY: self.session}, name)
+        self.sessions = {key: CommittedSession(100) for key in keys}
+        self.session = self.sessions[keys[0]]
+        for key, session in self.sessions.items():
+            self.spool.restore_session(key, session)
+        self.state = CommittedState(self.spool, self.sessions, transactional_id, name)
         self.kafka = kafka
+        for records in self.state.handover(kafka).values():
+            kafka |= records
         self.state.restore(kafka)
         self.commit()
 
@@ -208,4 +221,67 @@ def test_a_lost_session_is_forgotten_before_the_next_message(tmp_path: Path) -> 
     first.crash()
     second = Process(tmp_path, kafka, "second")
     assert (second.repeats(2, qos=2), second.repeats(1)) == ([], [])
-    assert json.loads(kafka["head"])["sessions"] == {KEY: 1}
+    assert json.loads(kafka[f"session/{KEY}/head"])["number"] == 1
+
+
+# --- another transactional id ----------------------------------------------------------------------------------------
+
+OTHER = "gateway-meter@meters"
+BOTH = "gateway,gateway-meter"
+
+
+def test_the_state_is_found_when_the_contract_gets_another_broker(tmp_path: Path) -> None:
+    """And when it loses it again: the transactional id has changed both times."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.commit(*first.receive(1, 2), *first.receive(7, qos=2))
+    first.crash()
+    second = Process(tmp_path, kafka, "second", BOTH, (KEY, OTHER))
+    assert (second.repeats(1, 2, 3), second.session.unreleased) == ([1, 2], {7})
+    second.commit(*second.receive(4))
+    second.session.released.append(7)
+    second.session.release()
+    second.commit()
+    second.crash()
+    third = Process(tmp_path, kafka, "third")
+    assert (third.repeats(2, 4, 5), third.session.unreleased) == ([2, 4], set())
+
+
+def test_a_process_with_a_former_transactional_id_stops(tmp_path: Path) -> None:
+    """It could go on under its own id, and would write what the other does not know."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path / "one", kafka, "first")
+    second = Process(tmp_path / "two", kafka, "second", BOTH, (KEY, OTHER))
+    with pytest.raises(TakenOverError, match="Another gateway"):
+        first.state.restore(kafka)
+    assert second.state.handover(kafka) == {}, "it is said once"
+
+
+def test_the_file_keeps_what_is_not_released_at_a_broker_that_is_not_in_the_contract(tmp_path: Path) -> None:
+    """It is newer than Kafka, which was away; otherwise a new message with packet id 7 would be taken for a repeat."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first", BOTH, (KEY, OTHER))
+    meters = first.sessions[OTHER]
+    entry = Entry(message(7, 2), Connection(meters), 7)
+    meters.repeats([entry])
+    first.spool.append([entry], 0.0)
+    first.commit(entry)
+    meters.released.append(7)
+    meters.release()
+    first.spool.persist_due(2.0)
+    assert meters.take_completed() == [7]
+    first.crash()
+    without = Process(tmp_path, kafka, "without")
+    without.spool.persist(0.0)
+    without.crash()
+    third = Process(tmp_path, kafka, "third", BOTH, (KEY, OTHER))
+    assert third.sessions[OTHER].unreleased == set()
+
+
+def test_restore_before_the_first_commit_continues(tmp_path: Path) -> None:
+    """A producer that is replaced while the process starts finds its predecessor's head, no rival's."""
+    kafka: dict[str, bytes] = {}
+    Process(tmp_path, kafka, "first").crash()
+    head = dict(kafka)
+    second = Process(tmp_path, kafka, "second")
+    assert not second.state.restore(head)

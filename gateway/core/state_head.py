@@ -1,0 +1,50 @@
+"""Which process has written to Kafka last under a transactional id: a record that each of its transactions writes.
+
+It shows what became of a transaction whose outcome is not known, and whether another process has taken over since.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from gateway.errors import TakenOverError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADS = "head/"  # begins the keys
+
+
+class StateHead:
+    """The record of one transactional id; `instance` is a random name of this process, `rivals` what may replace it."""
+
+    def __init__(self, transactional_id: str, instance: str, rivals: tuple[str, str]) -> None:
+        self.transactional_id = transactional_id
+        self.instance = instance
+        self._rivals = rivals  # another process with the same id, and the fix
+        self._found: bytes | None = None  # by the first restore
+
+    def record(self, version: int, transactional_id: str = "") -> dict[str, bytes]:
+        """Make the record for a transaction of this process, under its own id or another."""
+        value = {"instance": self.instance, "version": version}
+        return {f"{HEADS}{transactional_id or self.transactional_id}": json.dumps(value).encode()}
+
+    def is_ours(self, records: Mapping[str, bytes], transactional_id: str) -> bool:
+        """Tell whether this process has written last under an id."""
+        return bool(json.loads(records.get(f"{HEADS}{transactional_id}", b"{}")).get("instance") == self.instance)
+
+    def has(self, records: Mapping[str, bytes], version: int) -> bool:
+        """Tell whether Kafka has the transaction of this process with that version.
+
+        TakenOverError when another process has written since the first call.
+        """
+        found = records.get(f"{HEADS}{self.transactional_id}", b"{}")
+        if self._found is None:
+            self._found = found
+        if self.is_ours(records, self.transactional_id):
+            return bool(json.loads(found)["version"] == version)
+        if found != self._found:
+            other, fix = self._rivals
+            raise TakenOverError(f"{other} has taken over: its transactions came after ours.", fix)
+        return False
