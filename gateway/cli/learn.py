@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
+    from gateway.operate.learn.contract_file import Site
 
 
 @exit_codes({0: "the proposal is written", 1: "no message was heard, or the broker did not answer"}, 78)
@@ -39,10 +40,13 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     ] = None,
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
-    kafka: Annotated[str, typer.Option(metavar="HOST:PORT", help="Kafka, for gateway.yaml.")] = "localhost:9092",
+    kafka: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Kafka, for gateway.yaml; default: -c's, else localhost:9092."),
+    ] = None,
     registry: Annotated[
-        str, typer.Option(metavar="URL", help="The schema registry, for gateway.yaml.")
-    ] = "http://localhost:8081",
+        str | None, typer.Option(metavar="URL", help="The schema registry; default: -c's, else http://localhost:8081.")
+    ] = None,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="With -c: learn from the dead letters that no stream describes.")
     ] = False,
@@ -58,7 +62,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     from gateway.cli.check import check
     from gateway.operate.learn.contract_file import Site
     from gateway.operate.learn.extension import read
-    from gateway.operate.learn.learn import Options, contract_path, site_of
+    from gateway.operate.learn.learn import Options, contract_path
     from gateway.operate.learn.learn import learn as learn_from
     from gateway.operate.listener import Terminal
     from gateway.operate.recording import readings
@@ -67,14 +71,15 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     seconds = seconds_of(duration)
     if sum(map(bool, (broker, config, from_file))) != 1 or (dead_letters and not config):
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
-    is_heard = not (from_file or dead_letters)
-    source = _broker(broker, username, password_file) if broker else _broker_of(config, server) if config else None
-    site = (site_of(source) if source else Site("localhost:1883"))._replace(kafka=kafka, registry=registry)
+    source, site = None, Site()
+    if broker:
+        source, site = _given_broker(broker, username, password_file)
+    elif config:
+        source, site = _broker_of(config, server)
+    site = site._replace(kafka=kafka or site.kafka, registry=registry or site.registry)
     existing = read(contract_of(extend, None, CONTRACT), (server,) if server else ()) if extend else None
-    options = Options(
-        into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, username, password_file,
-        existing,
-    )  # fmt: skip
+    is_heard = not (from_file or dead_letters)
+    options = Options(into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, existing)
     given = readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
     learn_from(options, Terminal(typer.echo, progress_line(), stop_on_signals), given)
     if existing:
@@ -95,9 +100,13 @@ def _dead_letters(config: Path) -> Iterator[Reading]:
             yield one.reading
 
 
-def _broker(url: str, username: str, password_file: Path | None) -> Broker:
+def _given_broker(url: str, username: str, password_file: Path | None) -> tuple[Broker, Site]:
+    """Find the broker of an URL, with the version of MQTT that it speaks, and what the settings say of it."""
+    import ssl
+
     from gateway.installation import PORT, TLS_PORT, login
     from gateway.mqtt.broker import Broker
+    from gateway.mqtt.probe import with_spoken_version
 
     parts = urlsplit(url if "://" in url else f"mqtt://{url}")
     try:
@@ -108,31 +117,42 @@ def _broker(url: str, username: str, password_file: Path | None) -> Broker:
     if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.password:
         fix = "Write HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; the password goes into --password-file."
         raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
-    is_tls = parts.scheme == "mqtts"
-    import ssl
-
+    is_tls, user = parts.scheme == "mqtts", username or unquote(parts.username or "")
     context = ssl.create_default_context() if is_tls else None
-    given = login(username or parts.username or "", password_file)
-    return Broker(
-        "broker",
-        parts.hostname,
-        port or (TLS_PORT if is_tls else PORT),
-        is_mqtt5=True,
-        username=given.username,
-        password=given.password,
-        tls=context,
+    port = port or (TLS_PORT if is_tls else PORT)
+    broker = with_spoken_version(
+        Broker("broker", parts.hostname, port, True, *login(user, password_file), tls=context)  # noqa: FBT003 - MQTT 5.0
     )
+    given = {"username": user, "password_file": str(password_file.absolute()) if password_file else ""}
+    return broker, _site(broker, {key: value for key, value in given.items() if value})
 
 
-def _broker_of(config: Path, server: str | None) -> Broker:
+def _broker_of(config: Path, server: str | None) -> tuple[Broker, Site]:
+    """Find the broker of a gateway.yaml, and all that it says of the servers."""
     from gateway.installation import broker_of
 
     installation = open_installation(config)
-    brokers = {one.name: one for one in installation.contract.brokers}
+    settings, contract = installation.settings, installation.contract
+    brokers = {one.name: one for one in contract.brokers}
     name = server or next(iter(brokers))
     if name not in brokers or (len(brokers) > 1 and not server):
         message = f"The brokers of the contract are {', '.join(brokers)}."
         raise ConfigurationError(
             [Finding(str(config), 0, "servers", message, f"Name one: --server {next(iter(brokers))}.")]
         )
-    return broker_of(brokers[name], installation.settings)
+    broker, of_kafka = broker_of(brokers[name], settings), settings.elsewhere(contract.kafka.name)
+    of_registry = of_kafka.get("registry", {})
+    url = of_registry.pop("url", None) or contract.kafka.registry_url
+    site = _site(broker, settings.elsewhere(name))._replace(
+        kafka=of_kafka.pop("host", None) or contract.kafka.host, of_kafka=of_kafka
+    )
+    return broker, site._replace(registry=url) if url else site
+
+
+def _site(broker: Broker, of_broker: dict[str, Any]) -> Site:
+    from gateway.operate.learn.contract_file import Site
+
+    host = f"[{broker.host}]" if ":" in broker.host else broker.host
+    of_broker.pop("host", None)
+    version = "5.0" if broker.is_mqtt5 else "3.1.1"
+    return Site(f"{host}:{broker.port}", broker.tls is not None, version, of_broker=of_broker)

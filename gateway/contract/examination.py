@@ -52,6 +52,7 @@ def _is_known(document: Document, findings: Findings) -> bool:
     avro_files.read(document, findings)
     disclosure.check(document.other_roots(), findings)
     rules.check_spelling(document, findings)
+    rules.check_learned(document, findings)
     return True
 
 

@@ -21,6 +21,7 @@ EXTENSIONS = (
     "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level", "x-counter",
 )  # fmt: skip
 SIMILAR = 0.8
+LEARNED = "learned"  # the tag of channels that `gateway learn` proposed
 
 
 def check(document: Document, built: Built, findings: Findings) -> None:
@@ -192,3 +193,14 @@ def check_spelling(document: Document, findings: Findings) -> None:
                 findings.error(node.own(key), f"Unknown extension {key!r}.", f"Did you mean {name!r}?")
                 if name not in node.value:
                     node.correct(key, name)
+
+
+def check_learned(document: Document, findings: Findings) -> None:
+    """Warn of channels that `gateway learn` proposed, until a person has read them."""
+    channels = document.root.at("channels").members()
+    tags = {name: tag for name, one in channels for tag in one.at("tags").entries() if tag.at("name").text == LEARNED}
+    if tags:
+        message = f"`gateway learn` proposed this, and no person has said that it is right: {', '.join(tags)}."
+        findings.warning(
+            next(iter(tags.values())), message, f"Read it, then remove the tag {LEARNED!r} of each channel."
+        )

@@ -14,6 +14,7 @@ ACLs keyed on client id give other results than the gateway gets.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,6 +37,7 @@ ANSWER_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 30
 STEP_SECONDS = 0.1
 EVERYTHING = "#"
+UNSUPPORTED_VERSION = "Unsupported protocol version"  # of a CONNACK, in paho's words
 RETAINED, NO_RETAINED = 0, 2  # MQTT 5.0 section 3.8.3.1
 
 
@@ -51,6 +53,7 @@ class BrokerProbe:
         self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}
         self._takes_retained = False
+        self.is_version_refused = False  # or seems to be: the broker closed the connection without an answer
         self.is_retained = False  # whether the message that `listen` passes on was retained
         self._message: paho.MQTTMessage | None = None  # that `listen` passes on
         self._take: Callable[[bytes, bytes], None] = lambda _topic, _payload: None
@@ -119,6 +122,7 @@ class BrokerProbe:
         assert self._connack is not None, "waited for above"
         is_known, reason = self._connack
         if reason.is_failure:
+            self.is_version_refused = str(reason) == UNSUPPORTED_VERSION
             raise _failed(refusal(str(reason)))
         return is_known
 
@@ -142,6 +146,7 @@ class BrokerProbe:
         rc = self._client.loop(STEP_SECONDS)
         is_refused = self._connack is not None and self._connack[1].is_failure  # `_connect` raises the reason
         if rc != paho.MQTT_ERR_SUCCESS and not is_refused:
+            self.is_version_refused = self._connack is None
             raise GatewayError("The broker closed the connection.", "See the broker's log for the reason.")
 
     def _on_connect(
@@ -158,6 +163,18 @@ class BrokerProbe:
         if self._takes_retained or not message.retain:  # at MQTT 3.1.1 the broker sends retained messages anyway
             self._message, self.is_retained = message, message.retain
             self._take(message._topic, bytes(message.payload))  # noqa: SLF001 - `topic` raises on invalid UTF-8
+
+
+def with_spoken_version(broker: Broker) -> Broker:
+    """Give a broker as it is, or with MQTT 3.1.1 if it refuses MQTT 5.0; GatewayError when it does not answer."""
+    probe = BrokerProbe(broker, session_expiry=0)
+    try:
+        with probe:
+            return broker
+    except GatewayError:
+        if not (probe.is_version_refused and broker.is_mqtt5):
+            raise
+    return with_spoken_version(replace(broker, is_mqtt5=False))
 
 
 def _failed(text: str) -> GatewayError:

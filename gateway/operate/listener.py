@@ -42,7 +42,7 @@ class Channel(NamedTuple):
     broker: Broker
     filters: Sequence[str]
     stream_of: Callable[[bytes], str]  # what the stream of a topic's readings is called
-    fix: str = "Let the broker's ACL grant them to this user."  # when all filters are denied
+    fix: str = "Let the broker's ACL grant them to this user."  # when filters are denied
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Listener:
         if len(denied) == len(channel.filters):
             raise GatewayError(message, channel.fix)
         if denied:
-            self.terminal.say(message)
+            self.terminal.say(f"{message} {channel.fix}")
 
 
 def _turn(probe: BrokerProbe, channel: Channel, seconds: float, stop: Stopping) -> list[Reading]:

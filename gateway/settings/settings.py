@@ -236,6 +236,19 @@ class Settings(_Settings):
         """The settings of a server of the contract, or the defaults."""
         return self.servers.get(name, ServerSettings())
 
+    def elsewhere(self, name: str) -> dict[str, Any]:
+        """What is set of a server, as a gateway.yaml in another folder has to say it."""
+
+        def moved(section: dict[str, Any]) -> dict[str, Any]:
+            return {
+                key: moved(value) if isinstance(value, dict)
+                else str(self.locate(value).absolute()) if key.endswith("_file") and value
+                else value
+                for key, value in section.items()
+            }  # fmt: skip
+
+        return moved(self.server(name).model_dump(mode="json", exclude_unset=True))
+
     def with_workers(self, count: int | None, split: Literal["streams", "shared"] | None) -> Settings:
         """Return these settings with another count or split of workers; None keeps the present one."""
         given = {"count": ("--workers", count), "split": ("--split", split)}

@@ -58,6 +58,7 @@ PROSE = frozenset(
             "or write the hosts of one cluster in one server, separated by commas."
         ),
         "Name the AsyncAPI document, or describe the streams in one.",
+        "Read it, then remove the tag 'learned' of each channel.",
         'Read a number, for example: "parse": "number".',
         "Write protocol: mqtt at the one that is the MQTT broker.",
         "Name one message; all records of a topic have one schema.",

@@ -80,6 +80,8 @@ DOUBTS = [
           "#/components/messages/doorSensorJson/payload", "next to $ref are ignored"),
     Doubt("    protocolVersion: '5.0'\n", "    protocolVersion: '5.0'\n    security: [{type: oauth2, flows: {}}, "
           "{type: userPassword}]\n", "#/servers/factoryBroker/security/0/type", "cannot log in with 'oauth2'"),
+    Doubt("    title: Doors (MQTT)\n", "    title: Doors (MQTT)\n    tags: [{name: learned}]\n",
+          "#/channels/doors/tags/0", "`gateway learn` proposed this, and no person has said that it is right: doors."),
     Doubt("refused, fault]", "refusd, fault]", "#/components/messages/deadLetter/headers/properties/error.reason/enum",
           "does not have refused and has unknown refusd"),
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from gateway.installation import PORT
 from gateway.settings.values import Hosts, Url, split_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.core.model import Contract
 
@@ -51,8 +51,11 @@ class Answers(NamedTuple):
     broker: str
     kafka: str
     registry: str
-    username: str
-    password_file: Path | None
+    username: str = ""
+    password_file: Path | None = None
+    of_broker: Mapping[str, Any] = {}  # further settings, by their keys
+    of_kafka: Mapping[str, Any] = {}
+    command: str = "gateway init"  # that writes the file
 
 
 def gather(flags: Flags, contract: Contract, ask: Ask | None) -> Answers:

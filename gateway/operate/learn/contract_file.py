@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
+from gateway.contract.rules import LEARNED
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.operate.learn.proposal import is_text
 from gateway.operate.learn.record import PARAMETER, PAYLOAD
@@ -18,12 +19,11 @@ from gateway.operate.learn.types import pascal
 from gateway.operate.learn.units import snake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.operate.learn.proposal import Message, Stream
 
 WIDTH = 120
-LEARNED = {"name": "learned"}
 DEAD_LETTER_HEADERS = (
     "mqtt.topic", "mqtt.qos", "mqtt.retain", "gateway.received_at", "error.reason", "error.pointer", "error.detail",
     "error.operation", "payload.size", "payload.sha256",
@@ -31,13 +31,15 @@ DEAD_LETTER_HEADERS = (
 
 
 class Site(NamedTuple):
-    """The servers of a contract."""
+    """The servers of a contract, and what gateway.yaml says of them."""
 
-    host: str  # of the broker
+    host: str = "localhost:1883"  # of the broker
     is_tls: bool = False
     version: str = "5.0"
     kafka: str = "localhost:9092"
     registry: str = "http://localhost:8081"
+    of_broker: Mapping[str, Any] = {}  # settings
+    of_kafka: Mapping[str, Any] = {}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -146,7 +148,7 @@ def _channel(stream: Stream) -> dict[str, Any]:
         "messages": {
             camel(one.name): _ref("components", "messages", f"{camel(one.name)}Json") for one in stream.messages
         },
-        "tags": [LEARNED],
+        "tags": [{"name": LEARNED}],
     }
 
 

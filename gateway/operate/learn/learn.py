@@ -42,6 +42,10 @@ PAGE = "report.html"
 FILE = "heard.db"  # what was heard: the only state, so that an interrupted run can go on
 STATE = frozenset({FILE, f"{FILE}.lock", f"{FILE}-wal", f"{FILE}-shm"})
 DENIED = "Name topics that this user may read: --topics 'site/#'. Or let the broker's ACL grant them."
+SILENT = (
+    "Listen longer with --for. A broker may keep topics from this user without an error: then name topics that it "
+    "may read, as in --topics 'site/#', or let the broker's ACL grant more."
+)
 
 
 class Options(NamedTuple):
@@ -52,9 +56,7 @@ class Options(NamedTuple):
     filters: Sequence[str] = (EVERYTHING,)
     seconds: float = 600
     shows_values: bool = True
-    site: contract_file.Site = contract_file.Site("localhost:1883")
-    username: str = ""
-    password_file: Path | None = None
+    site: contract_file.Site = contract_file.Site()
     existing: Existing | None = None  # the contract to extend
 
 
@@ -115,7 +117,7 @@ def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -
             if is_new:
                 options.folder.rmdir()
     if not session.traffic.messages:
-        fix = "Listen longer with --for, or check --topics."
+        fix = SILENT if options.broker else "Name another source."
         raise GatewayError("No message was heard, so nothing was written.", fix)
     _propose(options, terminal, session.traffic)
 
@@ -240,7 +242,9 @@ def _is_about(finding: Finding, stream: Stream) -> bool:
 
 def _write(options: Options, texts: dict[str, str], contract: Contract) -> None:
     site, output = options.site, options.folder / "gateway.yaml"
-    answers = Answers(site.host, site.kafka, site.registry, options.username, options.password_file)
+    answers = Answers(
+        site.host, site.kafka, site.registry, "", None, site.of_broker, site.of_kafka, command="gateway learn"
+    )
     try:
         for name, content in sorted(texts.items()):
             (options.folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -249,9 +253,3 @@ def _write(options: Options, texts: dict[str, str], contract: Contract) -> None:
             files.replace(output, settings_file.text(output, contract, answers))
     except OSError as error:
         raise _unfit(options.folder, f"The proposal cannot be written: {error.strerror}.") from None
-
-
-def site_of(broker: Broker) -> contract_file.Site:
-    """The servers of a contract whose broker is at an address."""
-    host = f"[{broker.host}]" if ":" in broker.host else broker.host
-    return contract_file.Site(f"{host}:{broker.port}", broker.tls is not None, "5.0" if broker.is_mqtt5 else "3.1.1")
