@@ -10,7 +10,6 @@ read, in bounded memory.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.codec.json_text import parse
@@ -54,9 +53,9 @@ def merged(descriptions: Iterable[Described]) -> list[Described]:
     joined: dict[str, Described] = {}
     for one in ordered:
         topic = one.topic or topics.get((one.source, one.id), "")
-        known = one if topic else replace(one, members={})
+        known = one._replace(topic=topic) if topic else one._replace(members={})
         joined[topic] = joined[topic].with_more(known) if topic in joined else known
-    return [replace(one, ignored=tuple(each for each in one.ignored if each not in joined)) for one in joined.values()]
+    return [one._replace(ignored=tuple(each for each in one.ignored if each not in joined)) for one in joined.values()]
 
 
 class Descriptions:

@@ -12,17 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.validation_error import pointer
-from gateway.operate.learn.descriptions.description import (
-    MAX_MEMBERS,
-    Described,
-    DescribedMember,
-    mapping,
-    mappings,
-    number,
-    text,
-    texts,
-    topic_name,
-)
+from gateway.operate.learn.descriptions.description import MAX_MEMBERS, Described, DescribedMember
+from gateway.operate.learn.descriptions.values import mapping, mappings, text, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +26,13 @@ COMPONENTS = {*READABLE, "alarm_control_panel", "button", "camera", "climate", "
 TOPIC = re.compile(rf"(.+)/({'|'.join(sorted(COMPONENTS))})/(?:[\w-]+/)?[\w-]+/config")
 LONG_NAMES = {
     "avty": "availability", "avty_t": "availability_topic", "cmd_t": "command_topic", "cmps": "components",
-    "dev": "device", "dev_cla": "device_class", "ids": "identifiers", "mdl": "model", "mf": "manufacturer",
-    "ops": "options", "p": "platform", "pl_off": "payload_off", "pl_on": "payload_on", "stat_cla": "state_class",
-    "stat_off": "state_off", "stat_on": "state_on", "stat_t": "state_topic", "t": "topic",
-    "unit_of_meas": "unit_of_measurement", "val_tpl": "value_template",
+    "dev": "device", "p": "platform", "pl_off": "payload_off", "pl_on": "payload_on", "stat_off": "state_off",
+    "stat_on": "state_on", "stat_t": "state_topic", "t": "topic", "unit_of_meas": "unit_of_measurement",
+    "val_tpl": "value_template",
 }  # fmt: skip
 SHARED = ("~", "availability", "availability_topic", "command_topic", "state_topic")  # by the components of a device
 SWITCHED = {"binary_sensor": ("payload_on", "payload_off"), "fan": ("payload_on", "payload_off"),
             "siren": ("state_on", "state_off"), "switch": ("state_on", "state_off")}  # fmt: skip
-TEXT_CLASSES = {"date", "enum", "timestamp"}
 PATH = re.compile(r"""\.(\w+)|\[\s*(?:'([^'\\]*)'|"([^"\\]*)"|(\d+))\s*]""")
 TEMPLATE = re.compile(
     r"""\{\{-?\s*(?:value|value_json((?:\.\w+|\[\s*(?:'[^'\\]*'|"[^"\\]*"|\d+)\s*])*))\s*"""
@@ -54,21 +43,15 @@ TEMPLATE = re.compile(
 def read(match: re.Match[str], value: Any) -> list[Described]:
     """Describe the entities of a message, each on its own."""
     prefix, component = match.groups()
-    whole = _with_long_names(mapping(value))
-    device = _with_long_names(mapping(whole.get("device")))
-    ids = device.get("identifiers")
-    about = {
-        "device": text(device.get("name")),
-        "model": f"{text(device.get('manufacturer'))} {text(device.get('model'))}".strip(),
-        "id": text(ids) or next(iter(texts(ids)), ""),
-    }
+    whole = _with_long_names(value)
+    device = text(_with_long_names(whole.get("device")).get("name"))
     discovery = (f"{prefix}/+/+/+/config", f"{prefix}/+/+/config", f"{prefix}/status")
     parts = _components(whole) if component == "device" else [{**whole, "platform": component}]
-    return [_entity(part, about, discovery) for part in parts if _names_topics(part)]
+    return [_entity(part, device, discovery) for part in parts if _topic(part, "state") or _topic(part, "command")]
 
 
-def _with_long_names(value: dict[str, Any]) -> dict[str, Any]:
-    return {LONG_NAMES.get(key, key): one for key, one in value.items()}
+def _with_long_names(value: Any) -> dict[str, Any]:
+    return {LONG_NAMES.get(key, key): one for key, one in mapping(value).items()}
 
 
 def _components(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -77,26 +60,24 @@ def _components(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**shared, **_with_long_names(one)}
 
 
-def _names_topics(part: dict[str, Any]) -> bool:
-    return bool(_topic(part, part.get("state_topic")) or _topic(part, part.get("command_topic")))
-
-
-def _entity(part: dict[str, Any], about: dict[str, str], discovery: tuple[str, ...]) -> Described:
-    topic, path = _topic(part, part.get("state_topic")), _path(part.get("value_template", "{{ value }}"))
+def _entity(part: dict[str, Any], device: str, discovery: tuple[str, ...]) -> Described:
+    topic, path = _topic(part, "state"), _path(part.get("value_template", "{{ value }}"))
     is_readable = topic and path is not None and text(part.get("platform")) in READABLE
     members = {path or "": _member(part)} if is_readable else {}
     availability = part.get("availability")
-    listed = mappings(availability if isinstance(availability, list) else [availability])
-    named = (part.get("command_topic"), part.get("availability_topic"), *(_listed_topic(one) for one in listed))
-    ignored = {found for one in named if (found := _topic(part, one))} - {topic}
-    return Described(SOURCE, topic, members=members, ignored=(*discovery, *sorted(ignored)), **about)
+    listed = [
+        _full(part, _with_long_names(one).get("topic"))
+        for one in mappings(availability if isinstance(availability, list) else [availability])
+    ]
+    ignored = {*filter(None, [_topic(part, "command"), _topic(part, "availability"), *listed])} - {topic}
+    return Described(SOURCE, topic, device, members, (*discovery, *sorted(ignored)))
 
 
-def _listed_topic(availability: dict[str, Any]) -> Any:
-    return _with_long_names(availability).get("topic")
+def _topic(part: dict[str, Any], kind: str) -> str:
+    return _full(part, part.get(f"{kind}_topic"))
 
 
-def _topic(part: dict[str, Any], value: Any) -> str:
+def _full(part: dict[str, Any], value: Any) -> str:
     """Give a topic whose `~`, at its start or end, stands for the base."""
     base, topic = part.get("~"), topic_name(value)
     if isinstance(base, str) and topic:
@@ -113,19 +94,9 @@ def _path(template: Any) -> str | None:
 
 
 def _member(part: dict[str, Any]) -> DescribedMember:
-    platform, unit, name = part["platform"], text(part.get("unit_of_measurement")), text(part.get("name"))
-    if platform in SWITCHED:
-        on, off = (_word(part, key) for key in SWITCHED[platform])
-        return DescribedMember("boolean", on=on, off=off, text=name)
-    if words := texts(part.get("options")):
-        return DescribedMember("text", words=words, text=name)
-    state_class = text(part.get("state_class"))
-    if platform == "number" or unit or state_class:
-        low, high, step = (number(part.get(key)) for key in ("min", "max", "step"))
-        return DescribedMember("number", unit, low, high, step, text=name,
-                               is_counter=state_class == "total_increasing")  # fmt: skip
-    is_text = platform != "sensor" or text(part.get("device_class")) in TEXT_CLASSES
-    return DescribedMember("text" if is_text else "", text=name)
+    words = (_word(part, key) for key in SWITCHED.get(part["platform"], ()))
+    on, off = (*words, "", "")[:2]
+    return DescribedMember(text(part.get("unit_of_measurement")), on, off, text(part.get("name")))
 
 
 def _word(part: dict[str, Any], key: str) -> str:

@@ -10,15 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.codec.validation_error import pointer
-from gateway.operate.learn.descriptions.description import (
-    MAX_MEMBERS,
-    Described,
-    DescribedMember,
-    Kind,
-    mapping,
-    text,
-    topic_name,
-)
+from gateway.operate.learn.descriptions.description import MAX_MEMBERS, Described, DescribedMember
+from gateway.operate.learn.descriptions.values import mapping, text, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +20,6 @@ SOURCE = "tasmota"
 TOPIC = re.compile(r"tasmota/discovery/([0-9A-F]{12})/(config|sensors)")
 NO_READINGS = ("INFO1", "INFO2", "INFO3", "LWT", "STATE")
 DISCOVERY = "tasmota/discovery/#"
-COUNTERS = {"ExportActive", "ExportReactive", "ImportActive", "ImportReactive", "Total"}
 UNITS = {
     **dict.fromkeys(("ExportActive", "ImportActive", "Today", "Total", "Yesterday"), "kWh"),
     **dict.fromkeys(("ExportReactive", "ImportReactive"), "kvarh"),
@@ -66,8 +58,7 @@ def _topics(mac: str, value: dict[str, Any]) -> list[Described]:
     ignored = [DISCOVERY, *(telemetry + one for one in NO_READINGS)]
     if len({command, status, telemetry}) == len(prefixes):
         ignored += [f"{command}#", f"{status}#"]
-    return [Described(SOURCE, f"{telemetry}SENSOR", text(value.get("dn")), text(value.get("md")),
-                      ignored=tuple(ignored), id=mac)]  # fmt: skip
+    return [Described(SOURCE, f"{telemetry}SENSOR", text(value.get("dn")), ignored=tuple(ignored), id=mac)]
 
 
 def _full_topic(mac: str, value: dict[str, Any], prefix: str) -> str:
@@ -85,19 +76,9 @@ def _members(
             yield from _members(one, (*path, name), example)
         else:
             unit = _unit(name.rstrip("0123456789") if name not in UNITS else name, example) if path else ""
-            yield pointer((*path, name)), DescribedMember(_kind(one), unit, is_counter=bool(path) and name in COUNTERS)
+            yield pointer((*path, name)), DescribedMember(unit)
 
 
 def _unit(name: str, example: dict[str, Any]) -> str:
-    if name in SET_UNITS:
-        unit = text(example.get(SET_UNITS[name]))
-        return DEGREES.get(unit, unit)
-    return UNITS.get(name, "")
-
-
-def _kind(value: Any) -> Kind:
-    if isinstance(value, bool):
-        return "boolean"
-    if value is None:
-        return ""
-    return "text" if isinstance(value, str) else "list" if isinstance(value, list) else "number"
+    unit = text(example.get(SET_UNITS[name])) if name in SET_UNITS else UNITS.get(name, "")
+    return DEGREES.get(unit, unit)
