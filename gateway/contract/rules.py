@@ -21,6 +21,7 @@ EXTENSIONS = (
     "x-sequence", "x-silent-after", "x-additional-properties", "x-multi-level", "x-counter",
 )  # fmt: skip
 SIMILAR = 0.8
+SHOWN = 4  # subscriptions in a message
 LEARNED = "learned"  # the tag of channels that `gateway learn` proposed
 
 
@@ -98,9 +99,12 @@ def _check_widened(built: Built, findings: Findings) -> None:
         for wider, own in plan(served.values()).items():
             if wider not in own:
                 last = [name for name, each in served.items() if each in own][-1]
+                first, *others = sorted(own)  # those that begin with a wildcard are the first
+                others.sort(key=lambda each: (not overlap(first, each), each))
+                more = f" and {len(own) - SHOWN} more" * (len(own) > SHOWN)
                 message = (
-                    f"The subscriptions {' and '.join(sorted(own))} overlap on {server!r}, so the gateway subscribes "
-                    f"to {wider} instead. It drops what no address describes."
+                    f"The subscriptions {' and '.join([first, *others][:SHOWN])}{more} overlap on {server!r}, so the "
+                    f"gateway subscribes to {wider} instead. It drops what no address describes."
                 )
                 fix = "If that is much, make the addresses differ in a level that is plain text."
                 findings.warning(built.operations[last], message, fix)

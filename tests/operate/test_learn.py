@@ -184,7 +184,7 @@ TRAPS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "digits": (["0815", "4711"] * 30, {"type": "string"}),
     "few words": (["on", "off"] * 10, {"type": "string"}),
     "numbered names": (["p1", "p2"] * 40, {"type": "string"}),
-    "enum": (["on", "off"] * 40, {"type": {"type": "enum", "name": "MV", "symbols": ["off", "on"]}}),
+    "enum": (["on", "off"] * 40, {"type": {"type": "enum", "name": "MReadingsV", "symbols": ["off", "on"]}}),
     "new word late": ([*["on", "off"] * 40, "broken"], {"type": "string"}),
     "kinds": ([1, "much"] * 20, {"type": ["long", "string"]}),
     "fractions": ([1, 1.5], {"type": "double"}),
@@ -227,7 +227,7 @@ def home() -> Iterator[tuple[str, Any]]:
     energy = {"TotalStartTime": "2026-11-14T18:39:40", "Total": 6.294, "Yesterday": 5.34, "Today": 0.954, "Power": 2635}
     yield "tele/heater/LWT", b"Online"
     for number in range(200):
-        moment = datetime.fromtimestamp(NOW / 1000 + number, UTC)
+        moment = datetime.fromtimestamp(NOW / 1000 + 6 * number, UTC)
         for machine in ("m1", "m2", "m3"):
             value = 60 + number % 17 / 2
             yield f"workshop/{machine}/state", {
@@ -251,7 +251,7 @@ def test_the_documented_session_is_what_learn_says(tmp_path: Path) -> None:
 
 
 def test_what_cannot_become_a_stream_is_reported_and_no_contract_is_written(tmp_path: Path) -> None:
-    done = learn(tmp_path, "--from", recorded(tmp_path, [("camera/1", b"\xff\xd8"), ("a//b", 1)]))
+    done = learn(tmp_path, "--from", recorded(tmp_path, [("camera/1", b"\xff\xd8"), ("a/{b}", 1)]))
     assert done.returncode == 1
     assert "binary" in done.stdout
     assert "No stream can be proposed" in done.stderr

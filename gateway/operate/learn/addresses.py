@@ -11,6 +11,9 @@ begin alike, if they would be more than `MOST_OF_BARE` streams.
 
 Where a level has several kinds of siblings that would be parameters, each becomes partly literal (`door-{device}`), if
 their names begin differently, else all become one parameter: then their address has several messages.
+
+A parameter at the first level makes the gateway subscribe to `+/#` where another address overlaps with it. Then up to
+`MOST_APART` names get an address each.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from gateway.core.address import Level
+from gateway.core.address import Address, Level
+from gateway.core.filters import plan
 from gateway.operate.learn.units import is_measure
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ FEWEST_SYSTEMS = 3  # siblings at the first level, which mostly names a system, 
 LIKE = 0.5  # of what follows a level, that is known of its siblings
 CONTAINED, SHARED = 0.8, 0.66  # of the members of a payload, and of the members of two payloads: these look alike
 MOST_OF_BARE = 16  # addresses of bare values that begin alike
+MOST_APART = 16
 MOST_COMPARED = 50  # kinds of siblings of a level that are compared with each other
 
 Suffix = tuple[Level, ...]
@@ -48,9 +53,29 @@ class Place(NamedTuple):
 NO_DEVICE = Place((), frozenset())
 
 
-def addresses(places: Iterable[Place]) -> dict[Suffix, list[Place]]:
-    """Find the addresses of topics, each with its topics; parameters have no names yet."""
-    return dict(sorted(_gathered(_below(sorted(places), 0)).items(), key=lambda each: _sortable(each[0])))
+def addresses(places: Iterable[Place], others: Iterable[str] = ()) -> dict[Suffix, list[Place]]:
+    """Find the addresses of topics, each with its topics; parameters have no names yet.
+
+    `others` are filters that are subscribed as well.
+    """
+    found = _apart(_gathered(_below(sorted(places), 0)), others)
+    return dict(sorted(found.items(), key=lambda each: _sortable(each[0])))
+
+
+def _apart(found: dict[Suffix, list[Place]], others: Iterable[str]) -> dict[Suffix, list[Place]]:
+    """Write the names of a first level where another filter would widen it."""
+    filters = {suffix: Address("", suffix).filter for suffix in found}
+    planned = plan([*filters.values(), *others])
+    widened = {one for wider, covered in planned.items() if wider not in covered for one in covered}
+    result: dict[Suffix, list[Place]] = {}
+    for suffix, places in found.items():
+        is_kept = suffix[0].name is None or filters[suffix] not in widened
+        if is_kept or len({place.levels[0] for place in places}) > MOST_APART:
+            result.setdefault(suffix, []).extend(places)
+        else:
+            for place in places:
+                result.setdefault((Level(place.levels[0]), *suffix[1:]), []).append(place)
+    return result
 
 
 def _gathered(found: dict[Suffix, list[Place]]) -> dict[Suffix, list[Place]]:
@@ -129,7 +154,7 @@ def _many_levels(places: Sequence[Place], depth: int) -> dict[Suffix, list[Place
 def _levels(below: dict[str, dict[Suffix, list[Place]]], depth: int) -> list[tuple[Level, list[str]]]:
     """Choose the level of each name: literal, partly literal, or a parameter."""
     groups = _groups(below)
-    parameters = [names for names in groups if _is_parameter(names, below, depth)]
+    parameters = [names for names in groups if all(names) and _is_parameter(names, below, depth)]
     literal = [name for names in groups if names not in parameters for name in names]
     levels = [(Level(name), [name]) for name in sorted(literal)]
     if len(parameters) < 2:

@@ -6,7 +6,6 @@ The same streams give the same bytes: nothing here depends on the time, on the m
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
@@ -21,6 +20,7 @@ from gateway.operate.learn.units import snake
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gateway.core.address import Address
     from gateway.operate.learn.proposal import Message, Stream
 
 WIDTH = 120
@@ -57,7 +57,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def contract_text(streams: list[Stream], ignored: list[str], site: Site) -> str:
+def contract_text(streams: list[Stream], ignored: list[Address], site: Site) -> str:
     """Write asyncapi.yaml; `ignored` are addresses whose messages are not wanted."""
     document = {
         "asyncapi": "3.1.0",
@@ -152,28 +152,30 @@ def _channel(stream: Stream) -> dict[str, Any]:
     }
 
 
-def _ignored_channels(ignored: list[str]) -> dict[str, Any]:
+def _ignored_channels(ignored: list[Address]) -> dict[str, Any]:
     channels: dict[str, Any] = {}
-    for address in ignored:
-        names = re.findall(r"\{(\w+)\}", address)
-        parameters = {"parameters": {name: {"x-multi-level": True} if len(names) == 1 else {} for name in names}}
-        channels[camel(f"not_{snake(address)}")] = {
-            "address": address, "servers": [_ref("servers", "broker")], **(parameters if names else {}),
+    for one in ignored:
+        parameters = {
+            level.name: {"x-multi-level": True} if level.is_multi else {} for level in one.levels if level.name
+        }
+        channels[camel(f"not_{snake(one.text)}")] = {
+            "address": one.text, "servers": [_ref("servers", "broker")],
+            **({"parameters": parameters} if parameters else {}),
         }  # fmt: skip
     return channels
 
 
-def _ignored_operations(ignored: list[str]) -> dict[str, Any]:
-    named = {ignoring(one): camel(f"not_{snake(one)}") for one in ignored}
+def _ignored_operations(ignored: list[Address]) -> dict[str, Any]:
+    named = {ignoring(one): camel(f"not_{snake(one.text)}") for one in ignored}
     return {
         name: {"action": "receive", "channel": _ref("channels", channel), "x-ignored": True}
         for name, channel in named.items()
     }
 
 
-def ignoring(address: str) -> str:
+def ignoring(address: Address) -> str:
     """Name the operation that ignores the messages of an address."""
-    return f"ignore{pascal(snake(address))}"
+    return f"ignore{pascal(snake(address.text))}"
 
 
 def _operations(streams: list[Stream]) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -22,18 +24,25 @@ from gateway.core.reading import DeadLetter, IgnoredReading, Reading
 from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.operate.init import family as families
+from gateway.operate.learn.evidence import total
+from gateway.operate.learn.proposal import Note
 from gateway.operate.learn.score import PAYLOAD_LIMIT
+from gateway.operate.learn.types import quarters_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gateway.operate.learn.evidence import Topic
-    from gateway.operate.learn.proposal import Note
 
 FITTING = 0.9
 ARRIVED = 1_700_000_000_000  # of the payload that is tried; it has no influence on the result
 MAX_PLACES = 5  # at which a family is tried
 CHANNELS = re.compile(r"^channels:\n((?: .*\n|\n)*)", re.MULTILINE)
+ZONE = re.compile(r'"zone": "([^"]+)"')
+EXAMPLES = re.compile(
+    r"^(    \w+Avro:\n(?:      .*\n)*?)      examples:\n(?:        .*\n)+", re.MULTILINE
+)  # of records
+QUARTER = timedelta(minutes=15)
 PLAIN = re.compile(r"[\w .:@-]+")  # a level that an address and YAML take as it is
 
 Levels = tuple[str, ...]
@@ -46,6 +55,10 @@ class Recognised(NamedTuple):
     topics: frozenset[bytes]
     wanted: int  # topics whose payloads become records
     notes: list[Note]
+
+    def with_note(self, pointer: str, text: str) -> Recognised:
+        """Add something to know."""
+        return self._replace(notes=[*self.notes, Note(pointer, text)])
 
 
 class _Candidate(NamedTuple):
@@ -99,9 +112,29 @@ def recognised(topics: Mapping[bytes, Topic]) -> list[Recognised]:
     return every
 
 
+def in_zone(found: Recognised, topics: Iterable[Topic], now: int) -> Recognised:
+    """Write the time zone of the devices' clocks, if they show one at a moment, into the schemas; say so, or ask."""
+    assumed = sorted({zone for text in found.family.schemas.values() for zone in ZONE.findall(text)})
+    leaves = [leaf for _, leaf in total(topic.evidence for topic in topics).leaves()]
+    seen = {quarters_ahead(leaf.texts) for leaf in leaves if leaf.texts and leaf.texts.local} - {None}
+    if not assumed:
+        return found
+    moment = datetime.fromtimestamp(now / 1000, UTC)
+    ahead = {(moment.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()) / QUARTER for zone in assumed}
+    quarters = seen.pop() if len(seen) == 1 else None
+    if quarters is None or quarters % 4 or ahead == {quarters}:
+        why = "as the clocks show now" if ahead == {quarters} else "which no clock has shown"
+        return found.with_note("zone", f"It is {', '.join(assumed)} in the .avsc files, {why}: correct it if needed.")
+    zone = f"Etc/GMT{-quarters // 4:+d}" if quarters else "UTC"
+    schemas = {name: ZONE.sub(f'"zone": "{zone}"', text) for name, text in found.family.schemas.items()}
+    note = f"The clocks are {quarters // 4:+d} h from UTC: it is {zone} in the .avsc files; name their own if needed."
+    family = found.family._replace(schemas=schemas, text=EXAMPLES.sub(r"\1", found.family.text))
+    return found._replace(family=family).with_note("zone", note)
+
+
 def _candidate(family: families.Family, topics: Mapping[bytes, Topic]) -> _Candidate | None:
     """Load a family's contract if a topic may be its own."""
-    addresses = list(_addresses(family))
+    addresses = list(addresses_of(family))
     own = _beginning(addresses)
     places = _places(addresses, own, topics)
     if not places:
@@ -119,7 +152,8 @@ def _loaded(name: str) -> tuple[Callable[[bytes], str], Mapping[str, Any]]:
     return topic_index(contract.addresses()), transforms
 
 
-def _addresses(family: families.Family) -> Iterator[Address]:
+def addresses_of(family: families.Family) -> Iterator[Address]:
+    """Read the addresses of a family at the broker."""
     section = CHANNELS.search(family.text)  # the rest takes ten times as long to read
     for channel in yaml.safe_load(section[1] if section else "{}").values():
         if channel["servers"] == [{"$ref": "#/servers/broker"}]:
@@ -168,7 +202,7 @@ def _moved(family: families.Family, own: Levels, place: Levels) -> families.Fami
     if place == own:
         return family
     text = family.text
-    for address in _addresses(family):
+    for address in addresses_of(family):
         moved = "/".join([*place, *address.text.split("/")[len(own) :]])
         pattern = rf"(?<=    address: )(['\"]?){re.escape(address.text)}\1$"
         text = re.sub(pattern, f"'{moved}'", text, flags=re.MULTILINE)

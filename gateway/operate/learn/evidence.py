@@ -12,7 +12,9 @@ Retained messages may be older than the devices' present firmware. They count on
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -20,7 +22,7 @@ import msgspec
 from gateway.operate.learn.descriptions import Descriptions, is_description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_TOPICS = 10_000
 MAX_MEMBERS = 200  # of a topic
@@ -35,44 +37,92 @@ MAX_WORDS = 13  # one more than an enum may have
 MAX_WORD = 64  # characters
 FEWEST_OF_MAP = 30  # members of an object, most of them absent in most messages
 MAX_ITEMS = 100  # of an array that are looked at
-DAY = 86_400_000
+MAX_ZONES = 4  # of local times at a place
+MAX_UNFIT, MAX_TOPIC = 1_000, 200  # topics that are reported, and characters of one
+DAY, QUARTER = 86_400_000, 900_000
+FIRST_TIME = 1e9  # the smallest number that may be a time near the arrival
 UNITS = {"s": 1_000, "ms": 1, "us": 0.001, "ns": 0.000001}  # of numbers that are times, in milliseconds
 NUMERIC = re.compile(r"[ \t]*[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[ \t]*\Z", re.ASCII)
+EPOCH = re.compile(r"\d{10,19}\Z", re.ASCII)
 TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d(?::?\d\d)?)?\Z",
     re.ASCII,
 )
 AVAILABILITY = frozenset({"online", "offline", "connected", "disconnected", "lost", "availability", "lwt"})
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+Pointer = tuple[str, ...]
 PLAIN, QUOTED, ARRAY = "plain", "quoted", "array"  # shapes of payloads that are no objects
 
 
+@dataclass(slots=True)
 class Moment:
     """The message that is looked at."""
 
-    __slots__ = ("is_cut", "number", "places", "received_at", "room")
-
-    def __init__(self) -> None:
-        self.number = 0  # of the message among all that were heard
-        self.received_at = 0  # milliseconds since 1970
-        self.places: dict[Any, int] = {}  # text or number of a level of the topic -> its place
-        self.room = 0  # how many more members may be kept
-        self.is_cut = False  # members were left out
+    number: int = 0  # of the message among all that were heard
+    received_at: int = 0  # milliseconds since 1970
+    places: dict[Any, int] = field(default_factory=dict)  # text or number of a level of the topic -> its place
+    room: int = 0  # how many more members may be kept
+    is_cut: bool = False  # members were left out
 
 
+def _summed(one: Any, other: Any, *names: str) -> None:
+    for name in names:
+        setattr(one, name, getattr(one, name) + getattr(other, name))
+
+
+@dataclass(slots=True, eq=False)
+class Near:
+    """Values that are times within a day of the arrival of their messages."""
+
+    counts: dict[str, int] = field(default_factory=dict)  # by unit; "" of times in words
+    lag: float = 0  # milliseconds from the arrivals, all added up
+
+    def take(self, unit: str, distance: float) -> bool:
+        """Count a time, if it is one."""
+        if is_near := abs(distance) <= DAY:
+            self.counts[unit] = self.counts.get(unit, 0) + 1
+            self.lag += abs(distance)
+        return is_near
+
+    def take_number(self, value: float, moment: Moment) -> None:
+        """Count a number, in the unit in which it is a time."""
+        for unit, factor in UNITS.items():
+            if self.take(unit, value * factor - moment.received_at):
+                return
+
+    def plus(self, other: Near) -> Near:
+        """Add those of another topic."""
+        return Near(_sum(self.counts, other.counts), self.lag + other.lag) if other.counts else self
+
+    @property
+    def unit(self) -> str:
+        """The most frequent unit; "" for none."""
+        return max(self.counts, key=lambda unit: self.counts[unit], default="")
+
+    @property
+    def mean(self) -> float:
+        """Milliseconds from the arrival, on average."""
+        return self.lag / max(sum(self.counts.values()), 1)
+
+
+NOWHERE = Near()  # never changed
+
+
+@dataclass(slots=True, eq=False)
 class Numbers:
     """The numbers at a place."""
 
-    __slots__ = ("changes", "doubles", "falls", "high", "high2", "integers", "last", "low", "low2", "near", "zeros")
-
-    def __init__(self) -> None:
-        self.integers = self.doubles = self.zeros = self.falls = self.changes = 0
-        self.low: float | None = None  # the smallest value, and the smallest but one
-        self.low2: float | None = None
-        self.high: float | None = None
-        self.high2: float | None = None
-        self.last: float | None = None
-        self.near: dict[str, int] = {}  # unit -> how many are a time within a day of the arrival
+    integers: int = 0
+    doubles: int = 0
+    zeros: int = 0
+    falls: int = 0
+    changes: int = 0
+    low: float | None = None  # the smallest value, and the smallest but one
+    low2: float | None = None
+    high: float | None = None
+    high2: float | None = None
+    last: float | None = None
+    near: Near = NOWHERE
 
     @property
     def count(self) -> int:
@@ -92,10 +142,9 @@ class Numbers:
             self.changes += 1
             self.falls += value < last
         self._extend(value)
-        if value >= 1e9:
-            for unit, factor in UNITS.items():
-                if abs(value * factor - moment.received_at) <= DAY:
-                    self.near[unit] = self.near.get(unit, 0) + 1
+        if value >= FIRST_TIME:
+            self.near = Near() if self.near is NOWHERE else self.near
+            self.near.take_number(value, moment)
 
     def _extend(self, value: float) -> None:
         if self.low is None or value < self.low:
@@ -109,27 +158,29 @@ class Numbers:
 
     def add(self, other: Numbers) -> None:
         """Add those of another topic."""
-        for name in ("integers", "doubles", "zeros", "falls", "changes"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        _summed(self, other, "integers", "doubles", "zeros", "falls", "changes")
         for value in (other.low2, other.low, other.high2, other.high):
             if value is not None:
                 self._extend(value)
-        self.near = _sum(self.near, other.near)
+        self.near = self.near.plus(other.near)
 
 
+@dataclass(slots=True, eq=False)
 class Texts:
     """The texts at a place."""
 
-    __slots__ = ("ahead", "count", "digits", "earliest", "is_varied", "local", "near", "numeric",
-                 "points", "words", "zoned")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.count = self.numeric = self.points = self.zoned = self.local = self.near = 0
-        self.digits = 0  # of the fractions of times
-        self.earliest = float("inf")  # of the times, in milliseconds since 1970
-        self.ahead: set[int] | None = set()  # hours that local times are ahead of the arrival; None for too many
-        self.words: dict[str, int] | None = {}  # others -> the message that had it first; None for too many
-        self.is_varied = False  # a topic had several
+    count: int = 0
+    numeric: int = 0
+    points: int = 0  # of the numeric ones, those with a fraction
+    zoned: int = 0  # times with a zone, and without
+    local: int = 0
+    digits: int = 0  # of the fractions of times
+    earliest: float = inf  # of the times, in milliseconds since 1970
+    latest: float = -inf
+    near: Near = NOWHERE
+    ahead: set[int] | None = field(default_factory=set)  # quarters of an hour that local times are ahead of the arrival
+    words: dict[str, int] | None = field(default_factory=dict)  # others -> the message that had it first
+    is_varied: bool = False  # a topic had several words
 
     def take(self, value: str, moment: Moment) -> None:
         """Count a text."""
@@ -137,6 +188,9 @@ class Texts:
         if NUMERIC.match(value):
             self.numeric += 1
             self.points += "." in value
+            if EPOCH.match(value):
+                self.near = Near() if self.near is NOWHERE else self.near
+                self.near.take_number(int(value), moment)
         elif (match := TIME.match(value)) and self._is_time(match, moment):
             pass
         elif self.words is not None and value not in self.words:
@@ -151,27 +205,24 @@ class Texts:
         if milliseconds is None:
             return False
         self.digits = max(self.digits, len(fraction or ""))
-        self.earliest = min(self.earliest, milliseconds)
-        ahead = milliseconds - moment.received_at
-        if zone:
-            self.zoned += 1
-            self.near += abs(ahead) <= DAY
-        else:
-            self.local += 1
-            self.near += abs(ahead) <= DAY
-            if self.ahead is not None:
-                self.ahead.add(round(ahead / 900_000))
-                self.ahead = self.ahead if len(self.ahead) <= 2 else None
+        self.earliest, self.latest = min(self.earliest, milliseconds), max(self.latest, milliseconds)
+        self.near = Near() if self.near is NOWHERE else self.near
+        self.near.take("", milliseconds - moment.received_at)
+        self.zoned += bool(zone)
+        self.local += not zone
+        if not zone and self.ahead is not None:
+            self.ahead.add(round((milliseconds - moment.received_at) / QUARTER))
+            self.ahead = self.ahead if len(self.ahead) <= MAX_ZONES else None
         return True
 
     def add(self, other: Texts) -> None:
         """Add those of another topic."""
-        for name in ("count", "numeric", "points", "zoned", "local", "near"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.earliest = min(self.earliest, other.earliest)
+        _summed(self, other, "count", "numeric", "points", "zoned", "local")
+        self.earliest, self.latest = min(self.earliest, other.earliest), max(self.latest, other.latest)
         self.digits = max(self.digits, other.digits)
         self.ahead = None if self.ahead is None or other.ahead is None else self.ahead | other.ahead
         self.is_varied |= other.is_varied
+        self.near = self.near.plus(other.near)
         if self.words is None or other.words is None:
             self.words = None
             return
@@ -181,19 +232,24 @@ class Texts:
             self.words = None
 
 
+_NONE: dict[str, Evidence] = {}
+
+
+@dataclass(slots=True, eq=False)
 class Evidence:
     """The values at one place of the payloads, and below it."""
 
-    __slots__ = ("arrays", "count", "equal", "falses", "items", "members", "nulls", "numbers", "objects", "texts",
-                 "trues")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.count = self.nulls = self.trues = self.falses = self.objects = self.arrays = 0
-        self.numbers: Numbers | None = None
-        self.texts: Texts | None = None
-        self.members: dict[str, Evidence] = _NONE
-        self.items: Evidence | None = None
-        self.equal: dict[int, int] | None = None  # place of a level of the topic -> how often the value was equal
+    count: int = 0
+    nulls: int = 0
+    trues: int = 0
+    falses: int = 0
+    objects: int = 0
+    arrays: int = 0
+    numbers: Numbers | None = None
+    texts: Texts | None = None
+    members: dict[str, Evidence] = field(default_factory=lambda: _NONE)
+    items: Evidence | None = None
+    equal: dict[int, int] | None = None  # place of a level of the topic -> how often the value was equal
 
     def take(self, value: Any, moment: Moment, levels: int = MAX_LEVELS) -> None:
         """Count a value."""
@@ -252,8 +308,7 @@ class Evidence:
 
     def add(self, other: Evidence) -> None:
         """Add that of another topic."""
-        for name in ("count", "nulls", "trues", "falses", "objects", "arrays"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        _summed(self, other, "count", "nulls", "trues", "falses", "objects", "arrays")
         if other.numbers:
             self.numbers = self.numbers or Numbers()
             self.numbers.add(other.numbers)
@@ -288,20 +343,29 @@ class Evidence:
         present = sum(member.count for member in self.members.values())
         return len(self.members) > FEWEST_OF_MAP and 2 * present < self.objects * len(self.members)
 
-    def leaves(self, pointer: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Evidence]]:
+    def at(self, pointer: Pointer) -> Evidence | None:
+        """The evidence of a place below it; None when nothing was there."""
+        found: Evidence | None = self
+        for name in pointer:
+            found = found.members.get(name) if found else None
+        return found
+
+    def leaves(self, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Evidence]]:
         """The places that are not only objects, with their JSON pointers, in the order of their names."""
-        if (
-            self.objects < self.count - self.nulls
-            or not self.members
-            or ((pointer or len(self.members) > MAX_MEMBERS) and self.is_map)
-        ):
+        is_map = (pointer or len(self.members) > MAX_MEMBERS) and self.is_map
+        if is_map or not self.members or self.objects < self.count - self.nulls:
             yield pointer, self
         else:
             for name, member in sorted(self.members.items()):
                 yield from member.leaves((*pointer, name))
 
 
-_NONE: dict[str, Evidence] = {}
+def total(each: Iterable[Evidence]) -> Evidence:
+    """Add evidence up."""
+    added = Evidence()
+    for one in each:
+        added.add(one)
+    return added
 
 
 class Shape:
@@ -329,18 +393,8 @@ class Shape:
 class Topic:
     """What was heard of one topic."""
 
-    __slots__ = (
-        "is_cut",
-        "is_description",
-        "levels",
-        "members",
-        "messages",
-        "places",
-        "retained",
-        "sample",
-        "shapes",
-        "unread",
-    )
+    __slots__ = ("is_cut", "is_description", "levels", "members", "messages", "places", "retained", "sample",
+                 "shapes", "unread")  # fmt: skip
 
     def __init__(self, levels: tuple[str, ...], *, is_description: bool = False) -> None:
         self.levels = levels
@@ -366,6 +420,11 @@ class Topic:
     def learned(self) -> list[Shape]:
         """The shapes that count."""
         return self.shapes[False] or self.shapes[True]
+
+    @property
+    def evidence(self) -> Evidence:
+        """All that counts."""
+        return total(shape.evidence for shape in self.learned)
 
     @property
     def is_availability(self) -> bool:
@@ -400,7 +459,8 @@ class Traffic:
         self.span = (0, 0)  # arrival of the first and of the last, milliseconds since 1970
         self.topics: dict[bytes, Topic] = {}
         self.others: set[int] = set()  # hashes of topics beyond the limit; bounded too
-        self.unreadable = 0  # messages of topics that no address can have
+        self.unfit: dict[str, str] = {}  # topics that no address can have -> why, so many as are shown
+        self.unreadable = 0  # messages of these
         self.descriptions = Descriptions()
         self._room, self._sample_room = MAX_MEMBERS_IN_ALL, MAX_SAMPLES
         self._shapes: dict[frozenset[str], frozenset[str]] = {}
@@ -446,12 +506,12 @@ class Traffic:
         return names
 
     def _new(self, topic: bytes) -> Topic | None:
-        try:
-            levels = tuple(topic.decode().split("/"))
-        except UnicodeDecodeError:
-            levels = ()
-        if not levels or not all(levels) or len(levels) > MAX_TOPIC_LEVELS or any(map(_is_unfit, levels)):
+        name = topic.decode(errors="replace")
+        levels = tuple(name.split("/"))
+        if why := _unfit(topic, levels):
             self.unreadable += 1
+            if len(self.unfit) < MAX_UNFIT:
+                self.unfit.setdefault(name[:MAX_TOPIC], why)
             return None
         if len(self.topics) >= MAX_TOPICS:
             if len(self.others) < 10 * MAX_TOPICS:
@@ -500,14 +560,22 @@ def _plain(payload: bytes) -> Parsed | Unread:
         return Unread("binary")
     if CONTROL.search(text):
         return Unread("binary")
+    if text.startswith("\ufeff"):
+        return Unread("text after a byte order mark, which JSON does not have")
     if text.startswith(("{", "[")):
         return Unread("neither JSON nor plain text")
     return Parsed(text, PLAIN) if text else Unread("empty")
 
 
-def _is_unfit(level: str) -> bool:
-    """Tell whether no address may have a level: AsyncAPI takes braces for parameters, and control characters hide."""
-    return any(mark in level for mark in "{}+#") or not level.isprintable()
+def _unfit(topic: bytes, levels: tuple[str, ...]) -> str:
+    """Say why no address may have a topic: AsyncAPI takes braces for parameters, and control characters hide."""
+    if any(not level.isprintable() or "\ufffd" in level for level in levels):
+        return "a topic with characters that cannot be shown"
+    if any(mark in topic for mark in b"{}+#"):
+        return "a topic with { } + or #, which addresses cannot have"
+    if topic[:1] == b"$" or not any(levels):
+        return "a topic of the broker, or without a name"
+    return f"a topic of more than {MAX_TOPIC_LEVELS} levels" if len(levels) > MAX_TOPIC_LEVELS else ""
 
 
 def _likeness(one: frozenset[str] | str, other: frozenset[str] | str) -> float:

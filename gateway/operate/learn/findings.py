@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.address import Address
 from gateway.core.topic_index import UNMAPPED, topic_index
-from gateway.operate.learn.devices import Recognised, recognised
+from gateway.operate.learn.devices import Recognised, addresses_of, in_zone, recognised
+from gateway.operate.learn.evidence import MAX_MEMBERS
 from gateway.operate.learn.extension import Extension, extension
 from gateway.operate.learn.proposal import Names, Note, Stream, streams
 from gateway.operate.learn.record import describe, notes_of_times
@@ -14,9 +15,8 @@ from gateway.operate.learn.types import pascal
 from gateway.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gateway.errors import Finding
     from gateway.operate.learn.descriptions import Described
     from gateway.operate.learn.evidence import Shape, Topic, Traffic
     from gateway.operate.learn.extension import Existing
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 SHOWN = 10  # of a list in the report
 MAX_IGNORED = 50
 ATTRIBUTES = "attributes of devices, as Homie marks them by a $"
+COMMAND = "a command to a device, by its name"
 DESCRIPTION, AVAILABILITY = "a description of devices", "says only whether a device is connected"
 NOT_READINGS, RETAINED = "no readings, by a description", "only a retained message, and nothing else looks like it"
+NOTHING_FITS = "nothing of which a record could be made"
+COMMANDS = {"set", "get", "command", "commands", "cmd", "cmnd"}  # levels of topics to which devices listen
+WHAT = "{what}"
 
 
 class Proposal(NamedTuple):
@@ -34,38 +38,45 @@ class Proposal(NamedTuple):
 
     streams: list[Stream]
     families: list[Recognised]
-    ignored: list[str]  # addresses whose messages are not wanted
+    ignored: list[Address]  # of messages that are not wanted
     left_out: dict[str, str]  # topic -> why it has no stream
     more: Extension  # of an existing contract
 
-    def without(self, unfit: Mapping[str, Finding]) -> Proposal:
+    def without(self, unfit: Mapping[str, str]) -> Proposal:
         """Leave streams out, each with its reason."""
         kept = [one for one in self.streams if one.name not in unfit]
-        gone = [one for one in self.streams if one.name in unfit]
-        reasons = {topic.name: f"{unfit[one.name]}" for one in gone for topic in one.topics}
-        return self._replace(streams=kept, left_out={**self.left_out, **reasons})
+        gone = {topic.name: unfit[one.name] for one in self.streams if one.name in unfit for topic in one.topics}
+        return self._replace(streams=kept, left_out={**self.left_out, **gone})
 
 
 def propose(traffic: Traffic, existing: Existing | None, *, shows_values: bool) -> Proposal:
     """Propose streams and families, for topics that an existing contract does not describe."""
     descriptions = {one.topic: one for one in traffic.descriptions.merged()}
-    stream_of = topic_index(existing.contract.addresses() if existing else ())
+    known = existing.contract.addresses() if existing else []
+    stream_of = topic_index(known)
     topics = {name: topic for name, topic in sorted(traffic.topics.items()) if stream_of(name) == UNMAPPED}
     found = recognised(topics)
     taken = frozenset[bytes]().union(*(one.topics for one in found))
     left = [topic for name, topic in topics.items() if name not in taken]
     left_out = _left_out(left, descriptions)
     names = existing.names if existing else Names(["dead_letters"])
-    proposed = streams([one for one in left if one.name not in left_out], descriptions, names)
+    others = [one.filter for each in found for one in addresses_of(each.family)] + [one.filter for _, one in known]
+    proposed = streams([one for one in left if one.name not in left_out], descriptions, names, others)
     for stream in proposed:
         for message in stream.messages:
             describe(stream, message, shows_values=shows_values)
-    for one in found:
-        its = [topic for name, topic in traffic.topics.items() if name in one.topics]
-        one.notes.extend(notes_of_times(its))
-    ignored = sorted(_ignored(proposed, left_out, descriptions))[:MAX_IGNORED]
+        if any(topic.is_cut for topic in stream.topics):
+            stream.notes.append(Note("", f"Members beyond {MAX_MEMBERS} of a topic, or too deep, were not looked at."))
+    found = [_noted(one, [topics[name] for name in sorted(one.topics)], traffic.span[1]) for one in found]
+    ignored = sorted(set(_ignored(proposed, left_out, descriptions)), key=lambda each: each.text)[:MAX_IGNORED]
     more = extension(existing, traffic.topics, shows_values=shows_values) if existing else Extension({}, {})
-    return Proposal(proposed, found, ignored, left_out, more)
+    made = Proposal(proposed, found, ignored, {**left_out, **traffic.unfit}, more)
+    return made.without({one.name: NOTHING_FITS for one in proposed if len(one.empty) == len(one.messages)})
+
+
+def _noted(family: Recognised, topics: list[Topic], now: int) -> Recognised:
+    """Add what is to know of clocks to a family."""
+    return in_zone(family._replace(notes=list(notes_of_times(topics))), topics, now)
 
 
 def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) -> dict[str, str]:
@@ -76,17 +87,25 @@ def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) ->
     for topic in topics:
         if topic.is_description:
             left[topic.name] = DESCRIPTION
-        elif is_ignored("/".join(topic.levels).encode()) != UNMAPPED:
+        elif is_ignored(topic.name.encode()) != UNMAPPED:
             left[topic.name] = NOT_READINGS
         elif not topic.learned:
-            left[topic.name] = ", ".join(f"{why} ({count:,})" for why, count in sorted(topic.unread.items()))
+            left[topic.name] = ", ".join(sorted(topic.unread)) or "empty"
         elif any(level.startswith("$") for level in topic.levels):
             left[topic.name] = ATTRIBUTES
         elif topic.is_availability:
             left[topic.name] = AVAILABILITY
+        elif _command(topic.levels) is not None and topic.name not in descriptions:
+            left[topic.name] = COMMAND
         elif live and not topic.shapes[False] and not any(live & _looks(shape) for shape in topic.learned):
             left[topic.name] = RETAINED
     return left
+
+
+def _command(levels: Sequence[str]) -> int | None:
+    """The place of the level that says that a topic is a command: the first, or one of the last two."""
+    places = (place for place in (0, len(levels) - 2, len(levels) - 1) if len(levels) > 1)
+    return next((place for place in places if levels[place].lower() in COMMANDS), None)
 
 
 def _looks(shape: Shape) -> set[frozenset[Any]]:
@@ -96,40 +115,38 @@ def _looks(shape: Shape) -> set[frozenset[Any]]:
 
 def _ignored(
     proposed: Iterable[Stream], left_out: Mapping[str, str], descriptions: Mapping[str, Described]
-) -> Iterator[str]:
+) -> Iterator[Address]:
     """Find the addresses of messages that a proposed stream would bring, and that are no readings."""
-    plain = {name: why for name, why in left_out.items() if not {*"{}"} & {*name}}  # no address has braces
-    unwanted = [name for name, why in plain.items() if why in {DESCRIPTION, AVAILABILITY, NOT_READINGS}]
-    every = set[str]()
+    reasons = {DESCRIPTION, AVAILABILITY, NOT_READINGS, COMMAND, ATTRIBUTES}
+    unwanted = [name for name, why in left_out.items() if why in reasons]
+    bridges = [each[:-2] for each in (descriptions[""].ignored if "" in descriptions else ()) if each.endswith("/#")]
     for stream in proposed:
-        address = Address.parse(stream.address, [one.name for one in stream.parameters if one.is_multi])
+        address = stream.parsed
+        brought = topic_index([(stream.name, address)])
+        every = {f"{each}/{WHAT}" for each in bridges if address.match(f"{each}/what") is not None}
         for topic in stream.topics if address.is_multi else ():
-            one = descriptions.get(topic.name)
-            for each in one.ignored if one else ():
+            for each in descriptions[topic.name].ignored if topic.name in descriptions else ():
                 every.add(each.replace(topic.name, stream.address).removesuffix("/#"))
-        every |= {f"{each}/{{what}}" for each in _bridges(descriptions) if address.match(f"{each}/what") is not None}
-        every |= {name for name in unwanted if address.match(name) is not None and not _is_covered(name, every)}
-        if not address.is_multi:
-            marked = (name for name, why in plain.items() if why == ATTRIBUTES and address.match(name) is not None)
-            every |= {_like(stream.address, name) for name in marked}
-    return iter(every)
+        multi = [WHAT[1:-1], *(one.name for one in stream.parameters if one.is_multi)]
+        found = [Address.parse(each, multi) for each in sorted(every)]
+        for name in unwanted:
+            if brought(name.encode()) != UNMAPPED and all(one.match(name) is None for one in found):
+                found.append(_like(address, name, multi))
+        yield from found
 
 
-def _like(address: str, topic: str) -> str:
-    """Give the address of all attributes of a name, which are at a place of readings."""
-    levels = zip(address.split("/"), topic.split("/"), strict=True)
-    return "/".join(text if text.startswith("$") else level for level, text in levels)
-
-
-def _bridges(descriptions: Mapping[str, Described]) -> Iterator[str]:
-    """Find what stands before `/#`."""
-    return (each[:-2] for each in (descriptions[""].ignored if "" in descriptions else ()) if each.endswith("/#"))
-
-
-def _is_covered(name: str, every: Collection[str]) -> bool:
-    names = {each: [part[1:-1] for part in each.split("/") if part.startswith("{")] for each in every}
-    parsed = (Address.parse(each, its if len(its) == 1 else ()) for each, its in names.items())
-    return any(one.match(name) is not None for one in parsed)
+def _like(address: Address, topic: str, multi: Sequence[str]) -> Address:
+    """Give the address of all topics that say by the same level that they are no readings."""
+    levels = topic.split("/")
+    command = _command(levels)
+    marks = {place for place, text in enumerate(levels) if text.startswith("$")}
+    marks = marks or {len(levels) - 1 if command is None else command}
+    if len(levels) != len(address.levels) or address.is_multi or {*"{}"} & {*topic}:
+        ends = address.is_multi and address.levels[-1].is_multi and marks == {len(levels) - 1}
+        return Address.parse(f"{address.text}/{levels[-1]}" if ends else topic, multi)
+    parts = zip(address.text.split("/"), levels, strict=True)
+    alike = "/".join(text if place in marks else part for place, (part, text) in enumerate(parts))
+    return Address.parse(topic if alike == address.text else alike, multi)
 
 
 # --- for people --------------------------------------------------------------------------------------------------
@@ -143,10 +160,8 @@ def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore
     yield f"The proposal has streams for {taken:,} of them; {fit:,} of these fit ({share(fit, taken)})."
     if traffic.others:
         yield f"  {len(traffic.others):,} topics more were heard and not learned; narrow them with --topics."
-    if traffic.unreadable:
-        yield f"  {traffic.unreadable:,} messages came on topics that no address can have."
     for one in proposal.families:
-        yield f"Family {one.family.name}: {len(one.topics):,} topics, {one.wanted:,} of them with readings."
+        yield f"Family {one.family.name}: {count_of(len(one.topics), 'topic')}, {one.wanted:,} of them with readings."
         yield from _note_lines(one.notes)
     by_name = {f"receive{pascal(one.name)}": one for one in proposal.streams}
     for name, its in scores.items():
@@ -154,7 +169,7 @@ def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore
             yield from _stream_lines(name, its, by_name.get(name))
             yield from _note_lines(proposal.more.notes.get(name, ()))
     yield from _note_lines(proposal.more.notes.get("", ()))
-    yield from _left_lines(proposal, scores[UNMAPPED])
+    yield from _left_lines(traffic, proposal, scores[UNMAPPED])
 
 
 def _stream_lines(name: str, its: StreamScore, stream: Stream | None) -> Iterator[str]:
@@ -171,18 +186,30 @@ def _note_lines(notes: Iterable[Note]) -> Iterator[str]:
     yield from (printable(f"  {one.pointer or 'payload'}: {one.text}") for one in notes)
 
 
-def _left_lines(proposal: Proposal, unmapped: StreamScore) -> Iterator[str]:
+def _left_lines(traffic: Traffic, proposal: Proposal, unmapped: StreamScore) -> Iterator[str]:
     if not proposal.left_out:
         return
     yield f"{len(proposal.left_out):,} topics have no stream; no stream takes {unmapped.heard:,} of their messages."
-    by_reason: dict[str, list[str]] = {}
-    for name, why in proposal.left_out.items():
-        by_reason.setdefault(why, []).append(name)
-    for why, names in sorted(by_reason.items()):
+    for why, names in by_reason(proposal).items():
+        heard = sum(topic.messages for one in names if (topic := traffic.topics.get(one.encode())))
+        count = f" ({count_of(heard, 'message')})" if heard else ""
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        yield printable(f"  {why}: {', '.join(names[:SHOWN])}{more}")
+        yield printable(f"  {why}{count}: {', '.join(names[:SHOWN])}{more}")
+
+
+def by_reason(proposal: Proposal) -> dict[str, list[str]]:
+    """Sort topics without a stream by the reason."""
+    every: dict[str, list[str]] = {}
+    for name, why in proposal.left_out.items():
+        every.setdefault(why, []).append(name)
+    return dict(sorted(every.items()))
 
 
 def share(part: int, whole: int) -> str:
     """Write a share in percent."""
     return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def count_of(number: int, what: str) -> str:
+    """Write a number with what it counts."""
+    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from gateway.core.address import Address
     from gateway.core.model import Contract
     from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
@@ -152,12 +153,12 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
     contract, proposal = _fit(propose(traffic, options.existing, shows_values=options.shows_values), options)
     if contract is None:
         raise _nothing(traffic, proposal, terminal)
-    terminal.progress("Transforming what was heard by the proposal ...")
+    terminal.progress(f"Transforming {traffic.messages:,} messages by the proposal ...")
     keep = Examples(proposal.streams, shows_values=options.shows_values)
     scores = score(
         contract, readings(options.folder / FILE), traffic.span, keep.keep, shows_values=options.shows_values
     )
-    contract, proposal = _fit(proposal, options)
+    contract, proposal = _fit(_without_unfit(proposal, scores), options)
     if contract is None:
         raise _nothing(traffic, proposal, terminal)
     _write(options, _files(proposal, options) | {PAGE: page(traffic, proposal, scores)}, contract)
@@ -166,6 +167,15 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
     terminal.progress("")
     for line in lines(traffic, proposal, scores):
         terminal.say(line)
+
+
+def _without_unfit(proposal: Proposal, scores: dict[str, StreamScore]) -> Proposal:
+    """Leave out streams of which no message fits."""
+    names = {f"receive{pascal(one.name)}": one.name for one in proposal.streams}
+    gone = {name: scores.pop(name) for name in names if scores[name].heard and not scores[name].fit}
+    scores[UNMAPPED].heard += sum(one.heard for one in gone.values())
+    reasons = {names[name]: f"nothing fits: {next(iter(one.details.values()))}" for name, one in gone.items()}
+    return proposal.without(reasons)
 
 
 def _nothing(traffic: Traffic, proposal: Proposal, terminal: Terminal) -> GatewayError:
@@ -207,7 +217,9 @@ def _fit(proposal: Proposal, options: Options) -> tuple[Contract | None, Proposa
         errors = [one for one in findings if one.severity == "error"]
         if _without_examples(proposal, [one for one in errors if "/examples/" in one.path]):
             continue
-        unfit = {one.name: error for error in reversed(errors) for one in proposal.streams if _is_about(error, one)}
+        unfit = {
+            one.name: f"{error}" for error in reversed(errors) for one in proposal.streams if _is_about(error, one)
+        }
         more = proposal.more.without(errors)
         ignored = [one for one in proposal.ignored if not any(_ignores(error, one) for error in errors)]
         if not unfit and more.files == proposal.more.files and ignored == proposal.ignored:
@@ -225,7 +237,7 @@ def _without_examples(proposal: Proposal, errors: list[Finding]) -> bool:
     return bool(unfit)
 
 
-def _ignores(finding: Finding, address: str) -> bool:
+def _ignores(finding: Finding, address: Address) -> bool:
     """Tell whether a finding is about an address that is ignored; a family may ignore it as well."""
     return f"'{contract_file.ignoring(address)}'" in finding.message or finding.path.endswith(
         f"/{contract_file.ignoring(address)}"

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.topic_index import UNMAPPED
-from gateway.operate.learn.findings import share
+from gateway.operate.learn.findings import by_reason, share
 from gateway.operate.learn.score import BUCKETS
 from gateway.operate.learn.types import pascal
 from gateway.page.blocks import Block, Bullets, Code, Facts, Heading, Listing, Paragraph, Table
@@ -110,12 +110,9 @@ def _rest(proposal: Proposal) -> Iterator[Block]:
         yield Table("Devices whose contract comes with the gateway", heads, tuple(rows))
     if proposal.left_out:
         yield Heading(2, "Topics without a stream", "without-stream")
-        by_reason: dict[str, list[str]] = {}
-        for name, why in proposal.left_out.items():
-            by_reason.setdefault(why, []).append(cut(name, MAX_BYTES))
-        for why, names in sorted(by_reason.items()):
+        for why, names in by_reason(proposal).items():
             yield Paragraph((f"{why}: {len(names):,}",))
-            yield Bullets(tuple((Code(name),) for name in names[:SHOWN]))
+            yield Bullets(tuple((Code(cut(name, MAX_BYTES)),) for name in names[:SHOWN]))
 
 
 def _topics(traffic: Traffic) -> Iterator[Block]:

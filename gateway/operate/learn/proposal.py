@@ -4,20 +4,23 @@ The key of a stream is made of the parameters of its address: readings of what t
 a member of the payload equals is tied to it by `location`. If some devices name another one in their payloads, their
 messages would be dead letters, so nothing is tied then, and the devices are reported.
 
-Messages that are published at one address are one message with members that may be absent, unless each pair has a
-member that is always in one and never in the other: then they are several messages, told apart by these members.
+Messages that are published at one address are one message with members that may be absent, unless each has a member
+that is always in it and never in the others: then they are several messages, told apart by these members. What was
+rarely heard is no message of its own, because that would take its readings out of the order of the others.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.address import Address
 from gateway.operate.learn import addresses
 from gateway.operate.learn.descriptions import DescribedMember
-from gateway.operate.learn.evidence import ARRAY, PLAIN, Evidence
+from gateway.operate.learn.evidence import ARRAY, PLAIN, Evidence, Pointer, total
 from gateway.operate.learn.units import snake
 
 if TYPE_CHECKING:
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
 EQUAL = 0.99  # share of the messages in which a member equals a level of the topic
 MOST = 0.5  # share of the topics in which it does, so that the others are at fault
 MAX_MESSAGES = 8  # at one address
+FEW, RARE, RARER = 20, 0.1, 0.01  # so few readings are rare below the first share, any number below the second
+VENUS = re.compile(r"N/[0-9a-f]{12}/")  # the topics of Venus OS
 MAX_NAME = 60  # characters
 KINDS = ("model", "type", "kind", "method", "event", "name")  # members that may name the kind of a message
-
-Pointer = tuple[str, ...]
 
 
 class Note(NamedTuple):
@@ -107,6 +110,12 @@ class Stream:
     messages: list[Message]
     topics: list[Topic]
     notes: list[Note] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)  # messages of which nothing could be modelled
+
+    @property
+    def parsed(self) -> Address:
+        """Its address."""
+        return Address.parse(self.address, [one.name for one in self.parameters if one.is_multi])
 
 
 class Names:
@@ -125,8 +134,10 @@ class Names:
         return one
 
 
-def streams(topics: Iterable[Topic], descriptions: Mapping[str, Described], names: Names) -> list[Stream]:
-    """Propose streams for topics, without records."""
+def streams(
+    topics: Iterable[Topic], descriptions: Mapping[str, Described], names: Names, others: Iterable[str] = ()
+) -> list[Stream]:
+    """Propose streams for topics, without records; `others` are filters that are subscribed as well."""
     shapes = [(topic, shape) for topic in topics for shape in topic.learned]
     looks = addresses.classes([shape.features for _, shape in shapes])
     by_levels: dict[tuple[str, ...], list[Heard]] = {}
@@ -134,7 +145,7 @@ def streams(topics: Iterable[Topic], descriptions: Mapping[str, Described], name
         one = descriptions.get(topic.name)
         by_levels.setdefault(_levels(topic, one), []).append(Heard(topic, shape, look))
     places = [_place(levels, each, descriptions) for levels, each in by_levels.items()]
-    found = addresses.addresses(places)
+    found = addresses.addresses(places, others)
     return [
         _stream(suffix, [one for place in sorted(each) for one in by_levels[place.levels]], descriptions, names)
         for suffix, each in found.items()
@@ -158,13 +169,20 @@ def _place(levels: tuple[str, ...], each: list[Heard], descriptions: Mapping[str
 def _stream(
     suffix: addresses.Suffix, heard: list[Heard], descriptions: Mapping[str, Described], names: Names
 ) -> Stream:
-    words = [word for level in suffix if level.before and (word := snake(level.before).strip("_"))]
-    name = names.new("_".join(words) or "readings")
     topics = list({one.topic.levels: one.topic for one in heard}.values())
-    stream = Stream(name, "", [], [], topics)
+    stream = Stream(names.new(_name(suffix, topics)), "", [], [], topics)
     stream.messages = _messages(stream, heard, descriptions, names)
     _add_parameters(stream, suffix, heard)
     return stream
+
+
+def _name(suffix: addresses.Suffix, topics: list[Topic]) -> str:
+    """Name a stream after the literal levels; a letter or two say too little."""
+    words = [word for level in suffix if level.before and (word := snake(level.before).strip("_"))]
+    if all(VENUS.match(topic.name) for topic in topics):
+        words[0] = "venus_os"
+    name = "_".join(words)
+    return name if len(name) > 2 else f"{name}_readings".lstrip("_")
 
 
 # --- messages ----------------------------------------------------------------------------------------------------
@@ -189,13 +207,13 @@ def _messages(stream: Stream, heard: list[Heard], descriptions: Mapping[str, Des
 
 
 def _message(each: Sequence[Heard], descriptions: Mapping[str, Described]) -> Message:
-    evidence, members = Evidence(), dict[str, DescribedMember]()
+    members = dict[str, DescribedMember]()
     for one in each:
-        evidence.add(one.shape.evidence)
         known = descriptions.get(one.topic.name)
         members = {**(known.members if known else {}), **members}
     middle = (min(one.shape.first for one in each) + max(one.shape.last for one in each)) / 2
     names = each[0].shape.names
+    evidence = total(one.shape.evidence for one in each)
     return Message(evidence, names if isinstance(names, str) else "object", middle, members)
 
 
@@ -216,7 +234,8 @@ def _of_one_form(messages: list[Message], stream: Stream) -> list[Message]:
 def _distinguished(messages: list[Message]) -> list[Message]:
     """Merge messages that no member tells apart; say of all others which members they never have."""
     pending = list(messages)
-    while pair := next(_alike(pending), None):
+    while pairs := list(_alike(pending)):
+        pair = max(pairs, key=_likeness)
         pair[0].evidence.add(pair[1].evidence)
         pair[0].middle = max(pair[0].middle, pair[1].middle)
         pending.remove(pair[1])
@@ -226,8 +245,17 @@ def _distinguished(messages: list[Message]) -> list[Message]:
 
 
 def _alike(messages: list[Message]) -> Iterator[tuple[Message, Message]]:
-    pairs = ((one, two) for number, one in enumerate(messages) for two in messages[number + 1 :])
-    return (pair for pair in pairs if pair[0].form == pair[1].form and not (_only(*pair) or _only(*reversed(pair))))
+    heard = sum(one.readings.count for one in messages)
+    for one, two in combinations(messages, 2):
+        fewer = min(one.readings.count, two.readings.count)
+        is_rare = fewer < RARER * heard or (fewer < FEW and fewer < RARE * heard)
+        if one.form == two.form and (is_rare or not (_only(one, two) and _only(two, one))):
+            yield one, two
+
+
+def _likeness(pair: tuple[Message, Message]) -> float:
+    names, others = (one.readings.members.keys() for one in pair)
+    return len(names & others) / (len(names | others) or 1)
 
 
 def _only(one: Message, other: Message) -> str:
@@ -266,8 +294,7 @@ def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]
         stream.parameters.append(Parameter(name, "", () if liars else pointer, level.is_multi))
         parts.append(f"{level.before}{{{name}}}{level.after}")
     stream.address = "/".join(parts)
-    values = Address.parse(stream.address, [one.name for one in stream.parameters if one.is_multi])
-    for one, value in zip(stream.parameters, values.match(stream.topics[0].name) or (), strict=False):
+    for one, value in zip(stream.parameters, stream.parsed.match(stream.topics[0].name) or (), strict=False):
         one.example = value
 
 
@@ -286,9 +313,7 @@ def _equal(heard: list[Heard], place: int) -> tuple[Pointer, list[Heard]]:
 
 def _is_equal(evidence: Evidence, pointer: Pointer, place: int) -> bool:
     """Tell whether a member, where it is not absent, equals a level of the topic; else the topic fills in."""
-    leaf: Evidence | None = evidence
-    for name in pointer:
-        leaf = leaf.members.get(name) if leaf else None
+    leaf = evidence.at(pointer)
     return leaf is None or (leaf.equal or {}).get(place, 0) >= EQUAL * leaf.count
 
 

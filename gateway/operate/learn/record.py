@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.operate.learn import types
 from gateway.operate.learn.descriptions import DescribedMember
-from gateway.operate.learn.evidence import Evidence
+from gateway.operate.learn.evidence import total
 from gateway.operate.learn.proposal import Names, Note
 from gateway.operate.learn.types import Context, Typed, nullable, pascal, source
-from gateway.operate.learn.units import has_fractions, snake, unit_of
+from gateway.operate.learn.units import UCUM, has_fractions, snake, unit_of
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.operate.learn.evidence import Topic
-    from gateway.operate.learn.proposal import Message, Pointer, Stream
+    from gateway.operate.learn.evidence import Evidence, Pointer, Topic
+    from gateway.operate.learn.proposal import Message, Stream
 
 SHOWN_WORDS, SHOWN_BYTES = 4, 60
 MAX_FIELDS = 200
 NAMESPACE = "learned"
 PAYLOAD, PARAMETER = "$message.payload#", "$message.parameter#"
+LAG = 5_000  # milliseconds; times are as near to the arrival as each other within it
 TIME_FIRST = ("timestamp", "time", "ts", "at")  # of several times, this one is the record's
 NOTHING = DescribedMember()
 
@@ -47,12 +48,17 @@ class _Place(NamedTuple):
         """The name of what is measured; that of a bare value is its topic's."""
         return snake(self.pointer[-1]) if self.pointer else self.type.removesuffix(f"_{self.name}")
 
+    def is_nullable(self, choice: Typed, zero: Any) -> bool:
+        """Tell whether it may be null."""
+        is_absent = self.evidence.nulls > 0 or (self.evidence.count < self.samples and zero is None)
+        return not self.is_tied and (choice.is_nullable or is_absent)
+
 
 def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
     """Make the record of a message, and find its time; what is to know about its values becomes notes of the stream."""
     names, untied = Names(), [one for one in stream.parameters if not one.pointer]
     fields = [_of_parameter(one.name, names.new(one.name)) for one in untied]
-    times = []
+    own, times = len(fields), list[tuple[Any, ...]]()
     for place in _places(stream, message, names):
         if len(fields) >= MAX_FIELDS:
             stream.notes.append(Note("", f"Only the first {MAX_FIELDS} values have fields."))
@@ -63,9 +69,14 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
             continue
         zero = _zero(place, made)
         fields.append(_field(place, made, zero, shows_values=shows_values))
-        stream.notes += _notes(place, made, zero)
-        times += [place.name] * _may_be_time(made)
-    message.timestamp = next((one for one in TIME_FIRST if one in times), times[0] if times else "")
+        stream.notes += _notes(place, made, zero, stream.topics)
+        if made.lag is not None:
+            # The best is never null, then the nearest to the arrival in steps of some seconds.
+            first = TIME_FIRST.index(place.name) if place.name in TIME_FIRST else len(TIME_FIRST)
+            times.append((place.is_nullable(made, zero), int(made.lag / LAG), first, len(times), place.name))
+    message.timestamp = min(times)[-1] if times else ""
+    if len(fields) == own:
+        stream.empty.append(message.name)
     message.definition = {
         "type": "record", "name": pascal(message.name), "namespace": NAMESPACE,
         "doc": f"Learned from {message.readings.count:,} readings.", "fields": fields,
@@ -112,15 +123,13 @@ def _made(place: _Place) -> Typed | str:
 
 def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> dict[str, Any]:
     leaf, known = place.evidence, place.described
-    is_absent = leaf.nulls > 0 or (leaf.count < place.samples and zero is None)
-    is_nullable = not place.is_tied and (choice.is_nullable or is_absent)
-    made = {"name": place.name, **nullable(choice.avro, place.type, is_nullable=is_nullable)}
+    made = {"name": place.name, **nullable(choice.avro, place.type, is_nullable=place.is_nullable(choice, zero))}
     if zero is not None:
         made["default"] = zero
     is_measured = place.pointer and leaf.kind == "number" and not choice.is_moment
     guess = "" if known.unit or not is_measured else unit_of(snake(place.pointer[-1]))
     if unit := known.unit or guess:
-        made["unit"] = unit
+        made["unit"] = UCUM.get(unit, unit)
     notes = [
         known.text,
         _evidence(leaf, place.samples, shows_values=shows_values and not choice.is_moment),
@@ -133,20 +142,25 @@ def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> di
     return made | source(choice.words, location)
 
 
-def _notes(place: _Place, choice: Typed, zero: Any) -> Iterable[Note]:
+def _notes(place: _Place, choice: Typed, zero: Any, topics: list[Topic]) -> Iterable[Note]:
     pointer, leaf = pointer_of(place.pointer), place.evidence
     if choice.note and (choice.words or choice.is_moment or isinstance(choice.avro, list)):
-        yield Note(pointer, f"{choice.note} {choice.clock}".rstrip())
+        yield Note(pointer, f"{choice.note} {choice.clock}".rstrip() + _wrong(choice, place.pointer, topics))
     if zero is not None:
         yield Note(pointer, _left_out(zero))
     if leaf.nulls:
         yield Note(pointer, f"null in {leaf.nulls:,} of {place.samples:,} messages.")
 
 
-def _may_be_time(choice: Typed) -> bool:
-    """Tell whether a field may be the time of the record: a moment, by a clock that was right."""
-    is_local = isinstance(choice.avro, dict) and choice.avro.get("logicalType", "").startswith("local")
-    return choice.is_moment and not choice.clock and not is_local
+def _wrong(choice: Typed, pointer: Pointer, topics: list[Topic]) -> str:
+    """Name topics with a wrong clock, where others have a right one."""
+    if not choice.clock or len(topics) < 2:
+        return ""
+    leaves = ((topic.name, topic.evidence.at(pointer)) for topic in topics)
+    every = ((name, types.typed(leaf, Context(pointer[-1]))) for name, leaf in leaves if leaf and pointer)
+    names = [name for name, made in every if not isinstance(made, str) and made.clock]
+    more = f" and {len(names) - SHOWN_WORDS} more" * (len(names) > SHOWN_WORDS)
+    return f" It is wrong in {', '.join(names[:SHOWN_WORDS])}{more}." if names else ""
 
 
 def _left_out(zero: Any) -> str:
@@ -185,11 +199,7 @@ def _short(value: float) -> str:
 
 def notes_of_times(topics: Iterable[Topic]) -> Iterable[Note]:
     """Report clocks that are off, of topics whose family has its own record."""
-    total = Evidence()
-    for topic in topics:
-        for shape in topic.learned:
-            total.add(shape.evidence)
-    for pointer, leaf in total.leaves():
-        made = types.typed(leaf, Context(pointer[-1].lower() if pointer else "", 0))
+    for pointer, leaf in total(topic.evidence for topic in topics).leaves():
+        made = types.typed(leaf, Context(pointer[-1].lower() if pointer else ""))
         if not isinstance(made, str) and made.clock:
             yield Note(pointer_of(pointer), made.clock)

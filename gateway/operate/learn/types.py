@@ -10,19 +10,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.operate.learn.evidence import UNITS, Evidence
+from gateway.operate.learn.evidence import UNITS, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from gateway.operate.learn.evidence import Numbers, Texts
+    from gateway.operate.learn.evidence import Evidence, Numbers, Texts
 
 ENUM_SAMPLES, ENUM_WORDS = 50, 12
 FEWEST_FOR_ZERO = 20  # samples, before an absent member is taken for a zero that is left out
 NO_VALUES = frozenset({"", "n/a", "na", "nan", "null", "none", "unknown", "unavailable", "-", "--", "err", "error"})
 SENTINELS = frozenset({-9999, -999, -127, -32768, -3276.8, -3276.7, 32767, 65535, 6553.5, 9999, 99999, 4294967295})
 TIME_NAMES = frozenset({"t", "ts", "time", "timestamp", "date", "datetime", "epoch", "at", "when"})
-PLAUSIBLE = {"s": (9.4e8, 4.2e9), "ms": (9.4e11, 4.2e12)}  # from 1999 to 2103
+PLAUSIBLE = 9.4e8, 4.2e9  # seconds since 1970: from 1999 to 2103
+PRECISIONS = {"s": "millis", "ms": "millis", "us": "micros", "ns": "nanos"}  # by the unit of numbers that are times
+SPELLED = {"s": "Seconds", "ms": "Milliseconds", "us": "Microseconds", "ns": "Nanoseconds"}
 NUMBERED = re.compile(r"\d\Z", re.ASCII)  # a name of one of many; there may be more
 SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 LONGEST_LONG = 2**63 - 1
@@ -34,9 +34,10 @@ class Typed(NamedTuple):
     avro: Any  # without null
     words: dict[str, Any] = {}  # noqa: RUF012 - of x-source; never changed
     note: str = ""
-    is_moment: bool = False  # it is a time
-    clock: str = ""  # what is wrong with the clock; where nothing is, it may be the time of the record
     is_nullable: bool = False  # because a word makes null
+    is_moment: bool = False  # it is a time
+    clock: str = ""  # what is wrong with the clock
+    lag: float | None = None  # milliseconds from the arrival, of what may be the time of the record
 
 
 class Context(NamedTuple):
@@ -55,7 +56,7 @@ def typed(evidence: Evidence, context: Context) -> Typed | str:
             return "an object or array in some messages, another value in others"
         return _array(evidence, context) if evidence.arrays else _map(evidence, context)
     if not is_scalar:
-        return Typed("string", note="Never had a value but null.", is_nullable=True)
+        return Typed(["double", "string", "boolean"], note="Never had a value but null.", is_nullable=True)
     if not booleans and (read := _text(texts, numbers, context) if texts else numbers and _number(numbers, context)):
         return read
     kinds = _kinds(evidence)
@@ -103,31 +104,50 @@ def _extremes(numbers: Numbers) -> list[float]:
 
 
 def _unit_of_time(numbers: Numbers, name: str) -> str:
-    nearest = max(numbers.near, key=lambda unit: numbers.near[unit], default="")
-    if nearest and 2 * numbers.near[nearest] >= numbers.count:
-        return nearest
-    if name.rpartition("_")[2] not in TIME_NAMES or numbers.low is None or numbers.high is None:
+    """The unit of numbers that are times: half of them near the arrival, or by name; zero may stand for none."""
+    low = numbers.low2 if numbers.low == 0 else numbers.low
+    if low is None or numbers.high is None:
         return ""
-    return next((u for u, (low, high) in PLAUSIBLE.items() if low <= numbers.low and numbers.high <= high), "")
+    first, last = PLAUSIBLE
+    if unit := numbers.near.unit:
+        is_time = 2 * numbers.near.counts[unit] >= numbers.count - numbers.zeros
+        return unit if is_time and first <= low * UNITS[unit] / 1000 else ""
+    units = ("s", "ms") if name.rpartition("_")[2] in TIME_NAMES else ()
+    factors = {unit: UNITS[unit] / 1000 for unit in units}
+    return next((unit for unit, one in factors.items() if first <= low * one and numbers.high * one <= last), "")
+
+
+class _Times(NamedTuple):
+    """Times that were seen."""
+
+    seen: int
+    near: int  # those within a day of the arrival
+    lag: float  # of these, on average, in milliseconds
+    earliest: float  # in milliseconds since 1970
+    latest: float
 
 
 def _time(numbers: Numbers, unit: str) -> Typed:
-    name = {"us": "timestamp-micros", "ns": "timestamp-nanos"}.get(unit, "timestamp-millis")
     words: dict[str, Any] = {"factor": 1000} if unit == "s" else {}
     if numbers.doubles:
         words["round"] = "floor"
-    off = numbers.count - numbers.near.get(unit, 0)
-    spelled = {"s": "Seconds", "ms": "Milliseconds", "us": "Microseconds", "ns": "Nanoseconds"}[unit]
-    note = f"{spelled} since 1970."
-    clock = _clock(off, numbers.count, (numbers.low or 0) * UNITS[unit])
-    return Typed({"type": "long", "logicalType": name}, words, note, is_moment=True, clock=clock)
+    if numbers.zeros:
+        words["nulls"] = [0]
+    low, high = (numbers.low2 if numbers.zeros else numbers.low) or 0, numbers.high or 0
+    near = numbers.near.counts.get(unit, 0), numbers.near.mean
+    times = _Times(numbers.count - numbers.zeros, *near, low * UNITS[unit], high * UNITS[unit])
+    return _moment(PRECISIONS[unit], words, f"{SPELLED[unit]} since 1970.{' Null for 0.' * bool(numbers.zeros)}", times)
 
 
-def _clock(off: int, count: int, earliest: float) -> str:
-    """Say how many times were not near the arrival of their messages."""
-    year = 1970 + int(earliest / 31_556_952_000)
-    text = f"{off:,} of {count:,} samples are not within a day of the arrival; the earliest is of {year}."
-    return text if off else ""
+def _moment(precision: str, words: dict[str, Any], note: str, times: _Times) -> Typed:
+    """Make the type of times; one that never changes, such as the start of a total, says nothing about a clock."""
+    off, year = times.seen - times.near, 1970 + int(times.earliest / 31_556_952_000)
+    clock = f"{off:,} of {times.seen:,} samples are not within a day of the arrival; the earliest is of {year}."
+    is_clock = times.seen == 1 or times.earliest < times.latest
+    return Typed(
+        {"type": "long", "logicalType": f"timestamp-{precision}"}, words, note, "nulls" in words, is_moment=True,
+        clock=clock if off and is_clock else "", lag=None if off else times.lag,
+    )  # fmt: skip
 
 
 # --- text --------------------------------------------------------------------------------------------------------
@@ -140,45 +160,50 @@ def _text(texts: Texts, numbers: Numbers | None, context: Context) -> Typed | No
         return None if numbers else _words(texts, context)
     words: dict[str, Any] = {"nulls": nothing} if others else {}
     note = f" Null for {', '.join(map(repr, nothing))}." if others else ""
-    if texts.zoned and not (texts.numeric or texts.local or numbers):
-        return _written_time(texts, words, note)
-    if texts.local and not (texts.numeric or texts.zoned or numbers):
-        return _local_time(texts, words, note)
-    if texts.zoned or texts.local:
-        return None if numbers else Typed("string", note="Times and other text.")
+    if texts.zoned + texts.local:
+        is_mixed = bool(texts.numeric or numbers or (texts.zoned and texts.local))
+        read = _written_time(texts, words, note)
+        return read if not is_mixed else None if numbers else Typed("string", note="Times and other text.")
+    if texts.near.counts.get(texts.near.unit) == texts.numeric and not (texts.points or numbers or others):
+        unit, seen = texts.near.unit, texts.numeric
+        factor = {"factor": 1000} if unit == "s" else {}
+        note = f"{SPELLED[unit]} since 1970, in text."
+        return _moment(PRECISIONS[unit], {"parse": "number", **factor}, note, _Times(seen, seen, texts.near.mean, 0, 0))
     if numbers or texts.points or (texts.numeric and others):
         whole = not texts.points and (not numbers or _number_type(numbers) == "long")
         kind = "long" if whole and not others and numbers else "double"
         share = f"{texts.numeric:,} of {texts.count + (numbers.count if numbers else 0):,} samples are numbers in text."
         parse = {"parse": "number"} if texts.numeric else {}
         return Typed(kind, {**words, **parse}, (share * bool(parse) + note).strip(), is_nullable=bool(others))
-    note = "Digits only; kept as text, because it may be a name." if texts.numeric else ""
-    return _words(texts, context) if not texts.numeric else Typed("string", note=note)
+    if texts.numeric:
+        return Typed("string", note="Numbers only; kept as text, because they may be names.")
+    return _words(texts, context)
 
 
 def _written_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
-    unit = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
-    if texts.digits > 9:
-        words = {**words, "round": "floor"}
-    clock = _clock(texts.zoned - texts.near, texts.zoned, texts.earliest)
-    note = f"ISO 8601 with zone.{note}"
-    avro = {"type": "long", "logicalType": f"timestamp-{unit}"}
-    return Typed(avro, words, note, is_moment=True, clock=clock, is_nullable="nulls" in words)
-
-
-def _local_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
-    unit = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
-    ahead = ""
-    if texts.ahead and len(texts.ahead) == 1 and texts.near == texts.local:
-        ahead = f" The clock was {next(iter(texts.ahead)) / 4:+g} h from UTC."
+    precision = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
+    count = texts.zoned + texts.local
+    times = _Times(count, texts.near.counts.get("", 0), texts.near.mean, texts.earliest, texts.latest)
+    if texts.zoned:
+        words = {**words, "round": "floor"} if texts.digits > 9 else words
+        return _moment(precision, words, f"ISO 8601 with zone.{note}", times)
+    quarters = quarters_ahead(texts)
+    ahead = f" The clock was {quarters / 4:+g} h from UTC." if quarters is not None else ""
     note = f"ISO 8601 without zone: for a moment, use a timestamp and `zone` in x-source.{ahead}"
-    avro = {"type": "long", "logicalType": f"local-timestamp-{unit}"}
-    clock = _clock(texts.local - texts.near, texts.local, texts.earliest)
-    return Typed(avro, words, note, is_moment=True, clock=clock, is_nullable="nulls" in words)
+    made = _moment(precision, words, note, times)
+    return made._replace(avro={"type": "long", "logicalType": f"local-timestamp-{precision}"}, lag=None)
+
+
+def quarters_ahead(texts: Texts) -> int | None:
+    """Quarters of an hour that a local clock is ahead of UTC; None when it was off, or several clocks differ."""
+    is_one = texts.ahead is not None and len(texts.ahead) == 1 and texts.near.counts.get("") == texts.local
+    return next(iter(texts.ahead or ())) if is_one else None
 
 
 def _words(texts: Texts, context: Context) -> Typed:
     words = texts.words or {}
+    if words and words.keys() <= {"true", "false"} and len(words) == 2:
+        return Typed("boolean", {"trues": ["true"], "falses": ["false"]}, "In text.")
     is_closed = texts.count >= ENUM_SAMPLES and 2 <= len(words) <= ENUM_WORDS and max(words.values()) <= context.middle
     if not is_closed or not texts.is_varied or not all(map(SYMBOL.match, words)) or all(map(NUMBERED.search, words)):
         return Typed("string")
@@ -199,7 +224,7 @@ def _array(evidence: Evidence, context: Context) -> Typed | str:
 def _map(evidence: Evidence, context: Context) -> Typed | str:
     if not evidence.members:
         return "an object without members that were looked at"
-    value = _sum(evidence.members.values())
+    value = total(evidence.members.values())
     inner = _inner(value, context)
     return inner if is_reason(inner) else Typed({"type": "map", "values": inner})
 
@@ -263,10 +288,3 @@ def source(words: dict[str, Any], location: str) -> dict[str, Any]:
 def pascal(name: str) -> str:
     """Write a name in snake case as that of a type."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
-
-
-def _sum(each: Iterable[Evidence]) -> Evidence:
-    total = Evidence()
-    for one in each:
-        total.add(one)
-    return total

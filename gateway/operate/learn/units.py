@@ -13,8 +13,11 @@ ENDINGS = {  # of a name in snake case, after an underscore
     "ma": "mA", "hz": "Hz", "c": "Cel", "celsius": "Cel", "f": "[degF]", "k": "K", "percent": "%", "pct": "%",
     "hpa": "hPa", "pa": "Pa", "kpa": "kPa", "bar": "bar", "mbar": "mbar", "ppm": "[ppm]", "lux": "lx", "lx": "lx",
     "dbm": "dBm", "db": "dB", "m3": "m3", "l": "l", "rpm": "{rev}/min", "ms": "ms", "s": "s", "m": "m", "mm": "mm",
-    "cm": "cm", "km": "km", "kg": "kg", "g": "g",
+    "cm": "cm", "km": "km", "kg": "kg", "g": "g", "kva": "kVA", "kvar": "kvar", "kv": "kV", "khz": "kHz", "uv": "uV",
 }  # fmt: skip
+UCUM = {"°C": "Cel", "°F": "[degF]", "°": "deg", "ppm": "[ppm]", "ppb": "[ppb]", "µg/m³": "ug/m3", "rpm": "{rev}/min"}
+# A unit with its prefix stays one word: kWh is not k and Wh. Milli and mega are the same in lower case, so no unit.
+PREFIXED = re.compile(r"(?<![A-Za-z])[kMGmhcuµn]?(?:Wh|W|VA|var|VAr|V|A|Pa|Hz|bar|Ohm)(?![A-Za-z])")
 NAMES = {"humidity": "%", "rssi": "dBm", "co2": "[ppm]", "battery_level": "%"}
 MEASURES = {
     "temperature", "temp", "humidity", "pressure", "power", "energy", "voltage", "current", "frequency", "battery",
@@ -48,6 +51,7 @@ def is_measure(name: str) -> bool:
 
 def snake(name: str) -> str:
     """Write a name in snake case: `currentPower` as `current_power`, `DS18B20/T` as `ds18b20_t`."""
+    name = PREFIXED.sub(lambda match: match[0].lower(), name)
     parted = re.sub(r"([a-z0-9])([A-Z][a-z])|([a-z])([A-Z])", r"\1\3_\2\4", name)
     plain = re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
     return f"n_{plain}" if plain[:1].isdigit() or not plain else plain
