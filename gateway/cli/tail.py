@@ -21,14 +21,19 @@ def tail(  # noqa: PLR0913 - each is one option of the command
     start: Annotated[
         Literal["beginning", "end"], typer.Option("--from", help="Start at the oldest record, or show new ones only.")
     ] = "end",
+    committed: Annotated[
+        bool, typer.Option("--committed", help="Show no records of open or aborted transactions.")
+    ] = False,
     output: FormatOption = "text",
 ) -> None:
     """Show decoded records of a topic, one line each: time, partition, offset, key, schema id, value.
 
-    Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal.
+    Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal. As with
+    kafka-console-consumer, records of aborted transactions show, unless --committed is given.
     """
     from gateway.operate.tail import tail as tails
 
-    consumer, decoder = tails.prepare(*files_of(None, config, contract), bootstrap, registry, topic, start)
+    files = files_of(None, config, contract)
+    consumer, decoder = tails.prepare(*files, bootstrap, registry, topic, start, is_committed=committed)
     for record in tails.follow(consumer, decoder, count):
         typer.echo(record.as_text() if output == "text" else record.as_json())

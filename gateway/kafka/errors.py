@@ -47,6 +47,8 @@ REFUSED = _codes(
     "MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE INVALID_MSG INVALID_MSG_SIZE INVALID_RECORD INVALID_TIMESTAMP"
     " _INVALID_DIFFERENT_RECORD"
 )
+# Of a reader that is in no group: librdkafka asks for the coordinator of its group all the same.
+OF_NO_GROUP = KafkaError.GROUP_AUTHORIZATION_FAILED
 # What a fatal producer reports for records that are not at fault.
 COLLATERAL = _codes("_FATAL _PURGE_QUEUE _PURGE_INFLIGHT OUT_OF_ORDER_SEQUENCE_NUMBER")
 ADVERTISED = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ")  # begins an error about a broker; the number is its id

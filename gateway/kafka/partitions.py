@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from gateway.errors import GatewayError
-from gateway.kafka.errors import ClientErrors, no_answer
+from gateway.kafka.errors import OF_NO_GROUP, ClientErrors, no_answer
 from gateway.text import printable
 
 if TYPE_CHECKING:
@@ -31,12 +31,13 @@ _OWN = {
     "group.id": "gateway-dlq",  # the client requires one; nothing is committed under it
     "enable.auto.commit": False,
     "enable.partition.eof": True,
+    "isolation.level": "read_committed",  # also of `spans`: the records of a transaction that is open are not there yet
     "auto.offset.reset": "earliest",  # where retention or a new topic of the same name left no record at the offset
     "allow.auto.create.topics": False,
     "queued.max.messages.kbytes": 4_096,
     "log_level": 0,
 }
-_GOES_ON = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT}  # noqa: SLF001 - public names, odd spelling
+_GOES_ON = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, OF_NO_GROUP}  # noqa: SLF001 - public names, odd spelling
 _AT_END = KafkaError._PARTITION_EOF  # noqa: SLF001 - as above
 
 

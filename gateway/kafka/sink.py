@@ -159,6 +159,7 @@ class KafkaSink:
         self.is_ready = True  # readings may be received
         self.is_busy = False  # with a transaction
         self.transactions: Counter[str] = Counter()  # by outcome
+        self.committed_at = 0.0  # the last one, seconds since 1970
         self._window_bytes = window_bytes
         self._forget_seconds = forget_seconds
         self._bytes_in_flight = 0
@@ -177,6 +178,11 @@ class KafkaSink:
     def saves_state(self) -> bool:
         """True when Kafka takes the state of the gateway in time; False because only the spool's file has it."""
         return False
+
+    @property
+    def waiting_reason(self) -> str:
+        """Why transactions wait; "" while they go on, or there are none."""
+        return ""
 
     @property
     def room(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from gateway.kafka.errors import sentence
+from gateway.kafka.errors import OF_NO_GROUP, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,7 @@ STATE_SETTINGS = {
     "segment.ms": "3600000",
     "min.cleanable.dirty.ratio": "0.1",
 }
+_HARMLESS = {KafkaError._PARTITION_EOF, OF_NO_GROUP}  # noqa: SLF001 - librdkafka's own name
 READ_SECONDS = 20.0  # others' open transactions end within their timeout
 
 
@@ -54,7 +55,7 @@ def _records(properties: dict[str, Any], prefixes: tuple[bytes, ...], seconds: f
         while time.monotonic() < until:
             for message in consumer.consume(1_000, 0.1):
                 error, key, value = message.error(), message.key() or b"", message.value()
-                if error and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name
+                if error and error.code() not in _HARMLESS:
                     raise KafkaException(error)
                 if not error and isinstance(key, bytes) and key.startswith(prefixes):
                     records[key.decode()] = value or b""

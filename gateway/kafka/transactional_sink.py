@@ -18,6 +18,7 @@ they hold too little; two producers in turns, because the second transaction mus
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import Future
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from gateway.core.entry import Entry
     from gateway.core.reading import Record
     from gateway.kafka.sink import Refusal
+
+log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 0.005  # for which a transaction takes records
 LATE_SECONDS = 1.0  # a transaction that takes longer waits for Kafka
@@ -65,8 +68,8 @@ class State(Protocol):
     def is_outdated(self) -> bool:
         """True when a transaction is wanted though there are no records."""
 
-    def prepare(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
-        """Make the records of the state for a transaction with these readings."""
+    def prepare(self, entries: Iterable[Entry]) -> Mapping[str, bytes | None]:
+        """Make the records of the state for a transaction with these readings; None deletes one."""
 
     def commit(self) -> None:
         """Note that the transaction was committed."""
@@ -116,6 +119,7 @@ class TransactionalSink(KafkaSink):
         self._pause_until = 0.0
         self._topics: set[str] = set()  # of the open transaction
         self._task: Future[_Started | _Outcome] | None = None
+        self._start_reason = ""  # why no producer could be made
 
     def begin(self, state: State) -> None:
         """Start, with the state of this process."""
@@ -127,8 +131,21 @@ class TransactionalSink(KafkaSink):
     @property
     def saves_state(self) -> bool:
         """True when Kafka takes the state in time."""
+        return self._late_seconds < LATE_SECONDS
+
+    @property
+    def _late_seconds(self) -> float:
         since = self._began_at if self._phase is _Phase.OPEN else self._phase_at
-        return not since or time.monotonic() - since < LATE_SECONDS
+        return time.monotonic() - since if since else 0.0
+
+    @property
+    def waiting_reason(self) -> str:
+        """Why transactions wait; "" while they go on. Any thread may call it."""
+        if self.is_ready and self.saves_state:
+            return ""
+        what = "the transaction under way" if self.is_ready else "the first transaction"
+        waiting = f"Kafka has not committed {what} for {self._late_seconds:.0f} s"
+        return self._start_reason or self.blocked_reason or f"{waiting}; start the missing Kafka brokers"
 
     @property
     def room(self) -> int:
@@ -240,6 +257,7 @@ class TransactionalSink(KafkaSink):
         """Go on with a new producer: the state in Kafka says what became of the transaction under way."""
         assert self._state, "`begin` was called"
         self._producer = started.producer
+        self._start_reason = ""
         self._note_success()
         is_committed = self._state.restore(started.records)
         if self._is_prepared or self.in_flight:
@@ -252,6 +270,7 @@ class TransactionalSink(KafkaSink):
         assert self._state, "`begin` was called"
         if is_committed:
             self.transactions["committed"] += 1
+            self.committed_at = time.time()
             self.is_ready = True
             self._state.commit()
         else:
@@ -289,10 +308,15 @@ class TransactionalSink(KafkaSink):
                 producer.init_transactions(STEP_SECONDS)
                 return _Started(producer, self._read_state())
             except KafkaException as error:
-                self.blocked_reason = sentence(error.args[0])
+                self._note_start(sentence(error.args[0]))
             except (ConnectionError, GatewayError) as error:
-                self.blocked_reason = str(error)
+                self._note_start(str(error))
             time.sleep(PAUSE_SECONDS)
+
+    def _note_start(self, reason: str) -> None:
+        if reason != self._start_reason:
+            log.warning("No transaction can begin.", extra={"detail": reason})
+        self._start_reason = reason
 
     def _read_state(self) -> dict[str, bytes]:
         """Read the state, after the processes with former transactional ids were ended."""
@@ -315,7 +339,7 @@ class TransactionalSink(KafkaSink):
         except KafkaException as error:
             raise ConnectionError(sentence(error.args[0], transactional_id)) from None
 
-    def _commit(self, records: Mapping[str, bytes], producer: Producer) -> _Outcome:
+    def _commit(self, records: Mapping[str, bytes | None], producer: Producer) -> _Outcome:
         try:
             for key, value in records.items():
                 self._produce_state(key, value, producer)
@@ -329,7 +353,7 @@ class TransactionalSink(KafkaSink):
         return result
 
     @staticmethod
-    def _produce_state(key: str, value: bytes, producer: Producer) -> None:
+    def _produce_state(key: str, value: bytes | None, producer: Producer) -> None:
         while True:
             try:
                 producer.produce(STATE_TOPIC, value, key.encode(), STATE_PARTITION)

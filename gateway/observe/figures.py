@@ -36,7 +36,9 @@ _GAUGES: Final = {
     "gateway_spool_disk_bytes": "spool_disk_bytes",
     "gateway_spool_memory_bytes": "spool_memory_bytes",
     "gateway_spool_room_bytes": "spool_room_bytes",
+    "gateway_last_commit_timestamp_seconds": "last_commit_at",
 }
+TRANSACTIONS: Final = ("transactions_committed", "transactions_aborted", "last_commit_at")  # gauges with exactly_once
 _REASONS: Final = frozenset(Reason)
 
 
@@ -53,6 +55,11 @@ class Snapshot:
         """Readings that the books do not explain, over all streams."""
         return sum(abs(book.missing) for book in self.books.values())
 
+    @property
+    def delivers_once(self) -> bool:
+        """True with `delivery: exactly_once`."""
+        return "transactions_committed" in self.gauges
+
 
 NOTHING: Final = Snapshot()
 
@@ -65,6 +72,8 @@ def figures(families: Iterable[Metric]) -> Snapshot:
             name = sample.name.removesuffix("_total")
             if name in _GAUGES:
                 snapshot.gauges[_GAUGES[name]] = sample.value
+            elif name == "gateway_transactions":
+                snapshot.gauges[f"transactions_{sample.labels['outcome']}"] = sample.value
             elif stream := sample.labels.get("stream"):
                 label = sample.labels.get("reason", sample.labels.get("rule", ""))
                 _enter(snapshot, stream, name, label, sample.value)

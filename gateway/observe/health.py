@@ -1,8 +1,8 @@
 """Health for `/livez` and `/readyz`: the state of every peer, with the next step.
 
 Alive: the loop runs. Ready: every broker is connected and grants its subscriptions, Kafka answers and has the topics,
-the leaders of their partitions answer, every stream has its schema id, of the lock file at least, the disk works, and
-no lane is blocked.
+transactions go on, the leaders of the topics' partitions answer, every stream has its schema id, of the lock file at
+least, the disk works, and no lane is blocked.
 
 This code runs in the HTTP server's threads, so it only reads single values. Asking Kafka blocks; therefore a thread of
 its own asks, and its answer is kept for a few seconds.
@@ -56,6 +56,8 @@ class HealthCheck:
         """Give the present health."""
         peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *self.registry())
         states = (*peers, *_clock_states(self.clock), *_spool_states(self.spool), *_lane_states(self.bridge))
+        if reason := self.sink.waiting_reason:
+            states += (PeerState("transactions", "waiting", reason),)
         states = tuple(replace(state, detail=with_config(state.detail, self.config)) for state in states)
         is_alive = time.monotonic() - self.bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.is_fine for state in states), states)

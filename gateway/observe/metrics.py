@@ -19,13 +19,14 @@ from gateway.core.gateway_clock import GatewayClock
 from gateway.mqtt.source import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from prometheus_client.core import Metric
 
     from gateway.core.counters import CounterFigure
     from gateway.core.ledger import Ledger
     from gateway.core.sequence import Figure
+    from gateway.kafka.sink import KafkaSink
     from gateway.mqtt.source import MqttSource
     from gateway.observe.peer_state import Health
     from gateway.spool.spool import Spool
@@ -91,7 +92,7 @@ class GatewayCollector:
     now: Callable[[], float]
     health: Callable[[], Health]
     clock: GatewayClock = field(default_factory=GatewayClock)
-    transactions: Mapping[str, int] = field(default_factory=dict)  # by outcome
+    sink: KafkaSink | None = None
 
     def collect(self) -> Iterable[Metric]:
         """Read all metrics."""
@@ -101,8 +102,7 @@ class GatewayCollector:
         yield from self._links()
         yield from self._lag()
         yield from self._sizes()
-        outcomes = (([outcome], count) for outcome, count in self.transactions.items())
-        yield _counter("gateway_transactions", "Kafka transactions, with exactly_once.", ["outcome"], outcomes)
+        yield from self._transactions()
         text = "1 while the machine's clock counts as synchronised; 0: readings wait, or are marked."
         yield GaugeMetricFamily("gateway_clock_synchronised", text, value=self.clock.is_synchronised)
         text = "Times that the machine's clock was set while the gateway ran."
@@ -170,6 +170,14 @@ class GatewayCollector:
         yield _gauge("gateway_lag_seconds", text, ["stream"], (([stream], lag) for stream, lag in lags.items()))
         text = "Lag: age of the oldest reading that Kafka has not acknowledged, or 0 when there is none."
         yield GaugeMetricFamily("gateway_oldest_unsettled_seconds", text, value=max(lags.values(), default=0.0))
+
+    def _transactions(self) -> Iterable[Metric]:
+        counts = self.sink.transactions if self.sink else {}
+        outcomes = (([outcome], count) for outcome, count in counts.items())
+        yield _counter("gateway_transactions", "Kafka transactions, with exactly_once.", ["outcome"], outcomes)
+        if self.sink and self.sink.committed_at:
+            text = "The last commit of a Kafka transaction, with exactly_once."
+            yield GaugeMetricFamily("gateway_last_commit_timestamp_seconds", text, value=self.sink.committed_at)
 
     def _sizes(self) -> Iterable[Metric]:
         spool = self.spool

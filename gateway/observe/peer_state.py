@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class PeerState:
     """The state of one peer."""
 
-    peer: str  # the server's name in the contract, or `kafka`, `registry`, `spool`, `lane ...`
+    peer: str  # the server's name in the contract, `kafka`, `registry`, `transactions`, `spool`, `lane ...`
     state: str  # `ok`, or a word such as `waiting` or `denied`
     detail: str = ""  # one sentence with the next step
 

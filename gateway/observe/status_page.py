@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.counters import COUNTER_FIGURES
-from gateway.observe.figures import Rates, RateTracker, Snapshot, figures, settled
+from gateway.observe.figures import TRANSACTIONS, Rates, RateTracker, Snapshot, figures, settled
 from gateway.page import html
 from gateway.page.blocks import Block, Facts, Heading, Link, Paragraph, Phrase, Strong, Table
 
@@ -79,7 +79,7 @@ def overview(verdict: str, peers: Sequence[PeerState], snapshot: Snapshot, rates
         *_counters(snapshot),
         Table("Ledger (readings)", ("stream", *_ACCOUNTS), tuple(_account(name, book) for name, book in books)),
         Paragraph((Strong(balance(snapshot)) if snapshot.missing else balance(snapshot),)),
-        Facts(tuple(_spool(snapshot.gauges, rates))),
+        Facts((*[(name, (text,)) for name, text in delivery(snapshot, now)], *_spool(snapshot.gauges, rates))),
     ]
 
 
@@ -89,6 +89,16 @@ def balance(snapshot: Snapshot) -> str:
         return "The ledger balances."
     missing = f"{snapshot.missing} reading(s) are unaccounted for"
     return f"The ledger does NOT balance: {missing}. Please report this with the log."
+
+
+def delivery(snapshot: Snapshot, now: float) -> Iterable[tuple[str, str]]:
+    """Describe the delivery of a running gateway, at `now` in seconds since 1970."""
+    yield "Delivery", "exactly once" if snapshot.delivers_once else "at least once"
+    if snapshot.delivers_once:
+        committed, aborted, last = (snapshot.gauges.get(name, 0.0) for name in TRANSACTIONS)
+        when = f", the last at {_when(int(last * 1000), now)}" if last else ""
+        yield "Transactions", f"{committed:,.0f} committed{when}; {aborted:,.0f} aborted"
+    yield "Recognised repeats", f"{sum(book.dropped['repeated'] for book in snapshot.books.values()):,}"
 
 
 def _peer(state: PeerState) -> tuple[Phrase, ...]:

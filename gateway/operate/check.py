@@ -8,7 +8,7 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
                    "message": "...", "fix": "..."}],
      "streams": [{"name": "receiveDoors", "servers": ["factoryBroker"], "filter": "doors/+", "topics": ["door-sensors"],
                   "key": ["/location"], "codec": "compiled", "because": "", "enabled": true, "is_array": false,
-                  "messages": [], "subscribed": ["doors/+"]}],
+                  "messages": [], "subscribed": ["doors/+"], "qos": 1, "guarantee": "at_least_once"}],
      "ignored": [{"name": "ignoreLights", "servers": ["factoryBroker"], "address": "doors/{location}/light"}]}
 
 `line` is null where a finding has none; `streams` and `ignored` are empty unless `fit`.
@@ -17,7 +17,7 @@ The shape of the JSON is kept compatible: members may be added, none is changed 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from gateway.settings.settings import Settings
 
 
+_GUARANTEES = {"none": "may be lost", "at_most_once": "at most once", "exactly_once": "exactly once"}
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
     """Where the readings of a stream go; its fields are members of the JSON."""
@@ -58,6 +61,8 @@ class StreamSummary:
     messages: tuple[str, ...] = ()  # their names, where there are several
     records: str = ""  # where they are in a message that holds several: `/*` in a plain array
     subscribed: tuple[str, ...] = ()  # the filters that bring its messages: `filter`, or wider ones
+    qos: int = 1  # of its subscription
+    guarantee: str = "at_least_once"  # of its delivery; at QoS 0 `none`, or `at_most_once` in transactions
 
     def __str__(self) -> str:
         codec = f"{self.codec}, because of {self.because}" if self.because else self.codec
@@ -68,7 +73,8 @@ class StreamSummary:
         source = f"{self.filter}, subscribed as {wider}" if wider else self.filter
         route = f"{source} ({', '.join(self.servers)}) -> {', '.join(self.topics)}"
         between = "or" if self.separator is None else json.dumps(self.separator, ensure_ascii=False)
-        facts = f"{route}, key {f' {between} '.join(self.key)}{each}, {codec}"
+        guarantee = "" if self.guarantee == "at_least_once" else f", {_GUARANTEES[self.guarantee]} at QoS {self.qos}"
+        facts = f"{route}, key {f' {between} '.join(self.key)}{each}, {codec}{guarantee}"
         return printable(f"{self.name}: {facts}" if self.enabled else f"{self.name}: switched off; {facts}")
 
 
@@ -150,9 +156,16 @@ def check(config: Path | None, contract: Path, environ: Mapping[str, str]) -> Re
         return result
     is_enabled = settings.is_enabled if settings else lambda _: True
     planned = {server: subscriptions(loaded, is_enabled, server) for server in loaded.mqtt_servers}
-    streams = tuple(_summary(one, planned, is_enabled=is_enabled(one.name)) for one in loaded.streams.values())
+    summaries = (_summary(one, planned, is_enabled=is_enabled(one.name)) for one in loaded.streams.values())
+    streams = tuple(_with_guarantee(one, loaded.streams[one.name], settings) for one in summaries)
     ignored = tuple(IgnoredSummary(one.name, one.servers, one.address.text) for one in loaded.ignored.values())
     return result._replace(streams=streams, ignored=ignored)
+
+
+def _with_guarantee(summary: StreamSummary, stream: Stream, settings: Settings | None) -> StreamSummary:
+    qos, delivery = (settings.qos_of(stream), settings.delivery) if settings else (stream.qos, "at_least_once")
+    lesser = "at_most_once" if delivery == "exactly_once" else "none"
+    return replace(summary, qos=qos, guarantee=delivery if qos else lesser)
 
 
 def _dates(settings: Settings) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,9 +26,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.counters import COUNTER_FIGURES
 from gateway.core.ledger import BY_NAME, Books
 from gateway.errors import ExitCode, GatewayError
-from gateway.observe.figures import NOTHING, PLAIN, Snapshot, figures, settled
+from gateway.observe.figures import NOTHING, PLAIN, TRANSACTIONS, Snapshot, figures, settled
 from gateway.observe.peer_state import PeerState
-from gateway.observe.status_page import VERDICTS, balance
+from gateway.observe.status_page import VERDICTS, balance, delivery
 from gateway.operate.report import table
 from gateway.settings.settings import load
 from gateway.settings.values import split_hosts
@@ -78,8 +79,14 @@ class Status:
                 name: _of_stream(book, self.figures.lags.get(name)) for name, book in self.figures.books.items()
             },
             "balanced": self.figures.missing == 0,
+            "delivery": self._delivery,
             **self.figures.gauges,
         }
+
+    @property
+    def _delivery(self) -> str | None:
+        """The mode of a gateway that runs and answers."""
+        return ("exactly_once" if self.figures.delivers_once else "at_least_once") if self.peers else None
 
     def as_text(self) -> str:
         """Lines for people; text from outside is escaped."""
@@ -93,8 +100,11 @@ class Status:
             parts.append(table(("stream", *_FIGURES, "silent keys"), watched))
         if counting := [_counters_row(name, book) for name, book in books.items() if book.counters]:
             parts.append(table(("stream", *COUNTER_FIGURES), counting))
-        if gauges:
-            parts.append("\n".join(f"{name.replace('_', ' ')}: {value:g}" for name, value in gauges.items()))
+        lines = [f"{name.lower()}: {text}" for name, text in delivery(self.figures, time.time())] if self.peers else []
+        plain = {name: value for name, value in gauges.items() if name not in TRANSACTIONS}
+        lines += [f"{name.replace('_', ' ')}: {value:g}" for name, value in plain.items()]
+        if lines:
+            parts.append("\n".join(lines))
         return "\n\n".join(parts)
 
 

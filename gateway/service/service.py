@@ -194,7 +194,7 @@ def build(
         spool = Spool(_policy(settings), ledger, file)
         bridge = Bridge(sources, spool, sink, ledger, rules)
         health = HealthCheck(bridge, sources, sink, spool, schema_ids.states, topics, settings.file, clock)
-        collector = GatewayCollector(ledger, sources, spool, time.time, health, clock, sink.transactions)
+        collector = GatewayCollector(ledger, sources, spool, time.time, health, clock, sink)
         http = None
         if settings.http.listen:
             status = StatusPage(contract.title, health, collector.collect)

@@ -99,6 +99,8 @@ class CommittedState:
 
     def handover(self, records: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
         """Make the records that take over from processes with former ids, by id. Any thread may call it."""
+        if self._is_restored:  # an id that has come since is of a process that takes over from this one
+            return {}
         former = {head["id"] for head in self._session_heads(records).values()} - {self._head.transactional_id}
         return {each: self._head.record(0, each) for each in former if not self._head.is_ours(records, each)}
 

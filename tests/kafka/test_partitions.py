@@ -72,3 +72,22 @@ def test_records_of_several_spans_are_read_together(kafka: Kafka, topic: NewTopi
     for record in partitions.records(spans[0], spans[1]._replace(first=100), spans[2]):
         read[record.partition()].append(record.value())
     assert read == {0: [b"%d" % number for number in range(5)], 1: [b"%d" % number for number in range(100, 200)]}
+
+
+def test_records_and_spans_leave_out_transactions_that_are_not_committed(
+    kafka: Kafka, topic: NewTopic, partitions: Partitions
+) -> None:
+    """A dead letter of an aborted transaction was never one, and one of an open transaction may come to be."""
+    name = topic("letters", 1)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": name})
+    producer.init_transactions(30)
+    for value, end in ((b"lost", producer.abort_transaction), (b"kept", producer.commit_transaction), (b"open", None)):
+        producer.begin_transaction()
+        producer.produce(name, value)
+        producer.flush(30)
+        if end:
+            end(30)
+    (span,) = partitions.spans([name])
+    assert span.until == 4, "two records and two marks of transactions"
+    assert [record.value() for record in partitions.records(span)] == [b"kept"]
+    producer.abort_transaction(30)

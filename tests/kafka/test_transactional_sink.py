@@ -18,6 +18,7 @@ from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOP
 from gateway.kafka.transactional_sink import TransactionalSink
 from gateway.spool.committed_state import CommittedState
 from gateway.spool.spool import Policy, Spool
+from tests.stack.readers import values_that_java_sees
 from tests.stack.reading_records import records
 from tests.stack.wait import wait_for
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 NONE: Mapping[str, CommittedSession] = {}
 NOW = 1_791_547_200_000
+FOR_EVER = {"retention.ms": "-1"}  # the records are older than a week
 COMMITTED = {"isolation.level": "read_committed"}
 UNCOMMITTED = {"isolation.level": "read_uncommitted"}
 
@@ -102,7 +104,7 @@ def values(kafka: Kafka, topic: str, count: int, isolation: Mapping[str, object]
 
 def test_records_and_state_are_committed_together(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
     """Nothing is settled before the commit; a report alone says nothing."""
-    name, process = topic("sensors", 1), Process(kafka, transactional_id)
+    name, process = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id)
     assert (process.sink.room, process.send(name, b"early")[0].offset) == (0, 0)
     process.ready()
     head = f"head/{transactional_id}"
@@ -119,7 +121,7 @@ def test_records_and_state_are_committed_together(kafka: Kafka, topic: NewTopic,
 
 def test_a_refused_record_aborts_its_transaction(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
     """The culprit fails with its error, all others are sent again; a reader of committed records sees them once."""
-    name = topic("sensors", 1, {"max.message.bytes": "2000"})
+    name = topic("sensors", 1, FOR_EVER | {"max.message.bytes": "2000"})
     process = Process(kafka, transactional_id, compression_type="none", batch_num_messages=1).ready()
     process.send(name, b"1", b"x" * 3_000, b"3")
     process.turn_until(lambda: len(process.failed) == 3, "the abort")
@@ -132,7 +134,7 @@ def test_a_refused_record_aborts_its_transaction(kafka: Kafka, topic: NewTopic, 
 
 
 def test_a_record_above_the_clients_limit_fails_alone(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
-    name, process = topic("sensors", 1), Process(kafka, transactional_id).ready()
+    name, process = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id).ready()
     process.send(name, b"1", b"x" * 2_000_000, b"3")
     process.turn_until(lambda: len(process.failed) == 2, "the abort")
     assert {number: outcome(error) for number, error in process.failed.items()} == {
@@ -142,7 +144,7 @@ def test_a_record_above_the_clients_limit_fails_alone(kafka: Kafka, topic: NewTo
 
 def test_a_transaction_of_a_dead_process_is_not_seen(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
     """The next process ends it; what had been sent shows to readers of uncommitted records only."""
-    name, dead = topic("sensors", 1), Process(kafka, transactional_id).ready()
+    name, dead = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id).ready()
     dead.send(name, b"lost")
     wait_for(lambda: dead.sink.poll(0.01) is not None and dead.sink.unreported == 0, 30, "the report")
     after = Process(kafka, transactional_id).ready()
@@ -150,11 +152,14 @@ def test_a_transaction_of_a_dead_process_is_not_seen(kafka: Kafka, topic: NewTop
     after.turn_until(lambda: after.settled, "the commit")
     assert values(kafka, name, 1) == [b"again"]
     assert values(kafka, name, 2, UNCOMMITTED) == [b"lost", b"again"]
+    assert values_that_java_sees(kafka.bootstrap, name, "read_committed") == ["again"]
+    assert values_that_java_sees(kafka.bootstrap, name, "read_uncommitted") == ["lost", "again"]
+    assert values_that_java_sees(kafka.bootstrap, name) == ["lost", "again"], "Java's default"
 
 
 def test_a_process_stops_when_another_has_taken_over(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
     """Also in the middle of a transaction, which is not committed; the other one goes on."""
-    name, first = topic("sensors", 1), Process(kafka, transactional_id).ready()
+    name, first = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id).ready()
     first.send(name, b"1")
     second = Process(kafka, transactional_id).ready()
     with pytest.raises(TakenOverError, match="Another gateway"):
@@ -168,7 +173,7 @@ def test_a_process_with_a_former_transactional_id_is_ended(
     kafka: Kafka, topic: NewTopic, transactional_id: str
 ) -> None:
     """Its open transaction is aborted before the state is read, and it does not begin another."""
-    name, key = topic("sensors", 1), f"{transactional_id}@broker"
+    name, key = topic("sensors", 1, FOR_EVER), f"{transactional_id}@broker"
     first = Process(kafka, transactional_id, {key: CommittedSession(100)}).ready()
     first.send(name, b"1")
     second = Process(kafka, f"{transactional_id},other", {key: CommittedSession(100)}).ready()
@@ -179,7 +184,7 @@ def test_a_process_with_a_former_transactional_id_is_ended(
 
 
 def test_renew_replaces_the_producer_between_transactions(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
-    name, process = topic("sensors", 1), Process(kafka, transactional_id).ready()
+    name, process = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id).ready()
     process.sink.renew({"client.id": "renewed"})
     process.deliver(name, b"1")
     assert values(kafka, name, 1) == [b"1"]
@@ -188,11 +193,12 @@ def test_renew_replaces_the_producer_between_transactions(kafka: Kafka, topic: N
 def test_the_sink_waits_for_the_state_topic(away_kafka: Kafka) -> None:
     """It says what is missing, and begins when it is there."""
     process = Process(away_kafka, "gateway")
-    process.turn_until(lambda: "topics apply" in process.sink.blocked_reason, "the reason")
-    assert STATE_TOPIC in process.sink.blocked_reason
+    process.turn_until(lambda: "topics apply" in process.sink.waiting_reason, "the reason")
+    assert STATE_TOPIC in process.sink.waiting_reason
     assert not process.sink.is_ready
     away_kafka.create_topic(STATE_TOPIC)
     process.ready()
+    assert process.sink.waiting_reason == ""
 
 
 def test_a_transaction_survives_a_kafka_that_is_away(away_kafka: Kafka) -> None:
@@ -205,9 +211,10 @@ def test_a_transaction_survives_a_kafka_that_is_away(away_kafka: Kafka) -> None:
     started = time.monotonic()
     process.turn_until(lambda: time.monotonic() > started + 2, "two seconds")
     assert not process.sink.saves_state
+    assert process.sink.waiting_reason
     away_kafka.start()
     process.turn_until(lambda: process.settled or process.failed, "the outcome")
     if process.failed:
-        process.ready().send("sensors", b"1")
-    process.turn_until(lambda: process.settled, "the commit")
+        process.failed.clear()
+        process.deliver("sensors", b"1")
     assert values(away_kafka, "sensors", 1) == [b"1"]

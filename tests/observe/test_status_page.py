@@ -12,7 +12,7 @@ from gateway.core.ledger import Books
 from gateway.core.reading import Reason
 from gateway.observe.figures import Rates, Snapshot
 from gateway.observe.peer_state import PeerState
-from gateway.observe.status_page import VERDICTS, overview
+from gateway.observe.status_page import VERDICTS, delivery, overview
 from gateway.operate.top import write
 from gateway.page import html
 from gateway.page.blocks import Heading
@@ -70,6 +70,18 @@ def test_spool_tells_how_long_it_lasts() -> None:
     unknown = write(status(rates=Rates()))
     assert "hours" not in unknown
     assert "arrive" not in unknown
+
+
+def test_delivery_tells_mode_transactions_and_repeats() -> None:
+    book = {"doors": Books(dropped=Counter(repeated=1_200)), "meters": Books(dropped=Counter(repeated=34, retained=5))}
+    once = {"transactions_committed": 5_000.0, "transactions_aborted": 2.0, "last_commit_at": NOW - 3}
+    assert dict(delivery(Snapshot(book, {}, once), NOW)) == {
+        "Delivery": "exactly once",
+        "Transactions": "5,000 committed, the last at 2026-10-09 11:59:57 UTC, 3 s ago; 2 aborted",
+        "Recognised repeats": "1,234",
+    }
+    assert dict(delivery(Snapshot(book), NOW))["Delivery"] == "at least once"
+    assert "Delivery: at least once" in write(status())
 
 
 def test_books_that_do_not_balance_stand_out() -> None:

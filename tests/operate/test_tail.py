@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.core.model import Stream
+    from tests.stack.kafka import Kafka
     from tests.stack.registry import Registry
 
 SENSOR = record(("machine", "string"), ("value", "double"))
@@ -270,3 +271,19 @@ def test_tail_command_names_a_missing_topic(cluster: MockCluster) -> None:
     assert done.returncode == 1
     assert "Kafka has no topic nobody-made-me." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_tail_command_shows_records_of_aborted_transactions_without_committed(kafka: Kafka) -> None:
+    name = kafka.create_topic(f"tailed-{uuid4().hex[:8]}")
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": name})
+    producer.init_transactions(30)
+    for value, end in ((b"lost", producer.abort_transaction), (b"kept", producer.commit_transaction)):
+        producer.begin_transaction()
+        producer.produce(name, value, b"k")
+        producer.flush(30)
+        end(30)
+    asked = (name, "--bootstrap", kafka.bootstrap, "--from", "beginning", "--format", "json", "--count")
+    raw = [json.loads(line)["raw"] for line in command(*asked, "2").stdout.splitlines()]
+    assert raw == ["lost", "kept"]
+    committed = [json.loads(line)["raw"] for line in command(*asked, "1", "--committed").stdout.splitlines()]
+    assert committed == ["kept"]

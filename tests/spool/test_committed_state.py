@@ -252,6 +252,7 @@ def test_a_process_with_a_former_transactional_id_stops(tmp_path: Path) -> None:
     kafka: dict[str, bytes] = {}
     first = Process(tmp_path / "one", kafka, "first")
     second = Process(tmp_path / "two", kafka, "second", BOTH, (KEY, OTHER))
+    assert first.state.handover(kafka) == {}, "it does not take over in turn"
     with pytest.raises(TakenOverError, match="Another gateway"):
         first.state.restore(kafka)
     assert second.state.handover(kafka) == {}, "it is said once"

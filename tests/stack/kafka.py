@@ -234,14 +234,14 @@ class Kafka:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
-    def allow(self, user: str, topic: str, operation: str) -> None:
-        """Give a user a right on a topic, where an authorizer asks for rights.
+    def allow(self, user: str, name: str, operation: str, kind: str = "TOPIC") -> None:
+        """Give a user a right on a topic, or on something else, where an authorizer asks for rights.
 
         Raises:
             KafkaException: Kafka refuses it.
         """
         rule = AclBinding(
-            ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{user}", "*",
+            ResourceType[kind], name, ResourcePatternType.LITERAL, f"User:{user}", "*",
             AclOperation[operation], AclPermissionType.ALLOW,
         )  # fmt: skip
         admin = self._admin()

@@ -7,6 +7,8 @@ Each returns one dict a record, with at least `key` (text or None), `partition` 
     read_with_java                `value`: the fields as Apicurio's stock Java deserializer (Apache Avro for Java)
                                   reads them, raw Avro types; bytes and fixed as ISO 8859-1 text; `headers`: texts by
                                   name; `schema`: full name of the record's schema
+
+`values_that_java_sees` shows what a consumer of an isolation level gets.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import json
 import subprocess
 import uuid
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -90,6 +93,23 @@ def read_with_java(bootstrap: str, registry_url: str, topic: str, count: int) ->
     arguments = (bootstrap, registry_url, topic, str(count), str(READ_SECONDS))
     output = _output(java("reader", quiet, "-Dfile.encoding=UTF-8", "-cp", class_path, "Reader", *arguments))
     return [json.loads(line) for line in output.splitlines()]
+
+
+def values_that_java_sees(bootstrap: str, topic: str, *isolation: str) -> list[str]:
+    """Read the values of a topic's first partition to its end with Kafka's Java consumer.
+
+    Args:
+        bootstrap: servers, comma-separated.
+        topic: its name.
+        isolation: the isolation level; none for Java's default.
+
+    Returns:
+        The values, which are text on one line each.
+    """
+    source = Path(__file__).parent / "java" / "Isolation.java"
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
+    class_path = f"{fetched('reader') / 'lib'}/*"
+    return _output(java("reader", quiet, "-cp", class_path, source, bootstrap, topic, *isolation)).decode().splitlines()
 
 
 def _output(command_line: list[str]) -> bytes:

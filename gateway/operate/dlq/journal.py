@@ -11,6 +11,9 @@ The tails are on disk before the first record is sent. A run that finds tails, b
 gave up, first reads the target topics from there and counts every origin as replayed. The file may therefore be
 seconds old without harm, and is written seldom.
 
+With `delivery: exactly_once` Kafka has the entries as well (`replay_state.py`), and they are never behind. The file is
+written all the same, for the day on which `delivery` is `at_least_once` again.
+
 An entry counts only for a record with the same timestamp, because a topic that was deleted and created again starts
 at offset 0. Entries older than the topic's retention are removed.
 """
@@ -48,7 +51,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._replayed: dict[tuple[str, int], dict[int, int]] = {}  # topic, partition -> offset -> timestamp
+        self.replayed: dict[tuple[str, int], dict[int, int]] = {}  # topic, partition -> offset -> timestamp
         self._recovered: set[Place] = set()  # seen in the target topics; the timestamp is not known yet
         self._tails: dict[str, dict[int, int]] = {}  # topic -> partition -> offset
         self._saved_at = time.monotonic()
@@ -68,11 +71,11 @@ class Journal:
         if place in self._recovered:
             self._recovered.discard(place)
             self.add(dead_letter)
-        return self._replayed.get(place[:2], {}).get(place.offset) == dead_letter.timestamp
+        return self.replayed.get(place[:2], {}).get(place.offset) == dead_letter.timestamp
 
     def add(self, dead_letter: StoredDeadLetter) -> None:
         """Note that Kafka acknowledged all records of a dead letter."""
-        self._replayed.setdefault(dead_letter.place[:2], {})[dead_letter.place.offset] = dead_letter.timestamp
+        self.replayed.setdefault(dead_letter.place[:2], {})[dead_letter.place.offset] = dead_letter.timestamp
 
     def begin(self, ends: Iterable[Span]) -> None:
         """Save the ends of the target topics; only then may records be sent. Tails of an earlier run stay."""
@@ -84,7 +87,7 @@ class Journal:
         """Remove the tails, as no record is in flight, and entries older than what the dead-letter topics hold."""
         self._tails = {}
         for span in held:
-            replayed = self._replayed.get((span.topic, span.partition), {})
+            replayed = self.replayed.get((span.topic, span.partition), {})
             for offset in [offset for offset in replayed if offset < span.first]:
                 del replayed[offset]
         self.save()
@@ -97,7 +100,7 @@ class Journal:
     def save(self) -> None:
         """Replace the file; GatewayError when it cannot be written."""
         replayed: dict[str, dict[int, dict[int, int]]] = {}
-        for (topic, partition), timestamps in self._replayed.items():
+        for (topic, partition), timestamps in self.replayed.items():
             replayed.setdefault(topic, {})[partition] = timestamps
         try:
             files.replace(self._path, json.dumps({"format": FORMAT, "replayed": replayed, "tails": self._tails}))
@@ -115,7 +118,7 @@ class Journal:
             self._tails = {topic: _numbers(starts) for topic, starts in data["tails"].items()}
             for topic, partitions in data["replayed"].items():
                 for partition, timestamps in partitions.items():
-                    self._replayed[topic, int(partition)] = _numbers(timestamps)
+                    self.replayed[topic, int(partition)] = _numbers(timestamps)
         except FileNotFoundError:
             return
         except OSError as error:

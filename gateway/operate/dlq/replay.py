@@ -1,11 +1,14 @@
 """Replay: produces the dead letters that fit the current contract to their topics, each once.
 
-`journal.py` says how a second replay of a dead letter is prevented. The limits of that:
+`journal.py` says how a second replay of a dead letter is prevented, and `replay_state.py` how that becomes exact with
+`delivery: exactly_once`. The limits of the first:
 
 - An array that was interrupted before its last record is sent again from the first.
 - A request of a killed run that reaches Kafka only after the next run read the topics (a broker that hung meanwhile)
   is repeated. So is a record of a killed run that retention or compaction removed before the next run read it.
 - Another installation, or one that lost its state folder, has no record of what this one replayed.
+In both modes:
+
 - A replayed record has the timestamp of its reading, or that of the replay where the topic would delete it soon.
 - A replayed record comes after newer records that were delivered before it. Replayed records of a topic keep the
   order in which the readings were received.
@@ -14,8 +17,8 @@ Cut dead letters and foreign records are never replayed. A target topic that doe
 records in this run, so that none overtakes it.
 
 Rejected: the committed offset of a consumer group, because dead letters that do not fit yet stay in between;
-transactions, which do not bind the file to the topic either, need rights on a transactional id, and show aborted
-records to consumers that read uncommitted ones; a topic for the journal, one more to create and to grant.
+transactions with `at_least_once`, which do not bind the file to the topic, need rights on a transactional id, and show
+aborted records to consumers that read uncommitted ones.
 """
 
 from __future__ import annotations
@@ -34,11 +37,14 @@ from gateway.errors import GatewayError, PeerError
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.kafka.partitions import Partitions
 from gateway.kafka.sink import DEFAULTS, RECORD_OVERHEAD, KafkaSink
+from gateway.kafka.state_topic import read_state
+from gateway.kafka.transactional_sink import TransactionalSink
 from gateway.operate.dlq.dead_letters import DeadLetters, topics_of
 from gateway.operate.dlq.journal import JOURNAL_FILE, ORIGIN_HEADER, Journal, locked
+from gateway.operate.dlq.replay_state import ReplayState, enter, prefixes, replay_id
 from gateway.operate.dlq.verdict import Fits, Rejected, Revalidator
 from gateway.service.record_times import RecordTimes
-from gateway.text import printable
+from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -167,7 +173,20 @@ class Replay:
     journal: Journal
     report: Report
     patience_seconds: float = PATIENCE_SECONDS  # how long to wait for a report from Kafka
+    state: ReplayState | None = None  # of a sink with transactions
     _blocked: dict[str, str] = field(default_factory=dict)  # target topic -> why it gets no more records in this run
+
+    def begin(self, sink: TransactionalSink, state: ReplayState) -> None:
+        """Read the journal in Kafka, and end other replays; GatewayError when that takes too long."""
+        self.state = state
+        sink.begin(state)
+        until = time.monotonic() + self.patience_seconds
+        while not sink.is_ready:
+            sink.poll(0.1)
+            sink.take_reports()
+            if time.monotonic() > until:
+                text = printable(f"Kafka takes no transactions: {sink.waiting_reason}")
+                raise GatewayError(*sentences(text))
 
     def run(self, jobs: Iterable[Job], held: Iterable[Span], targets: set[str]) -> None:
         """Produce all records in order.
@@ -184,15 +203,18 @@ class Replay:
             for number, wave in enumerate(_waves(jobs)):
                 if not number:
                     self.journal.begin(self.partitions.spans(sorted(targets), is_missing_fine=True))
-                if wave[0].is_array:
+                if wave[0].is_array and not self.state:
                     self._produce_array(wave[0])
                 else:
                     self._produce(wave)
                 self.journal.save_if_due()
         except UnconfirmedError:
             self.journal.save()
+            cause = self.sink.waiting_reason or self.sink.blocked_reason
+            reason = printable(f" ({cause})") if cause else ""
+            before = f"{self.report.replayed} replayed before"
             raise GatewayError(
-                f"Kafka confirmed nothing for {self.patience_seconds:g} s; {self.report.replayed} replayed before.",
+                f"Kafka confirmed nothing for {self.patience_seconds:g} s{reason}; {before}.",
                 "Replay again when Kafka is back: records that Kafka has already are not repeated.",
             ) from None
         self.journal.end(held)
@@ -240,6 +262,8 @@ class Replay:
         acknowledge, in order, and the error. UnconfirmedError when no report came for too long.
         """
         unsent = deque(enumerate(jobs))
+        if self.state:
+            self.state.dead_letters = [job.dead_letter for job in jobs]
         settled: set[int] = set()
         error: KafkaError | None = None
         reported_at = time.monotonic()
@@ -268,8 +292,8 @@ class Replay:
 
 def replay(installation: Installation, reason: str | None, stream: str | None) -> Report:
     """Replay dead letters; GatewayError without Kafka, with an unusable journal, or while another replay runs."""
-    partitions = Partitions(installation.kafka(producing=False))
-    sink = KafkaSink(installation.kafka(producing=True))
+    partitions, topics = Partitions(installation.kafka(producing=False)), topics_of(installation.contract)
+    sink = _sink(installation, topics)
     streams = [each for stream in installation.contract.streams.values() for each in stream.by_message]
     targets = {route.topic.name for each in streams for route in each.route.each}
     payload_limit = sink.record_limit - RECORD_OVERHEAD
@@ -278,10 +302,18 @@ def replay(installation: Installation, reason: str | None, stream: str | None) -
     revalidator = Revalidator(installation.contract, payload_limit, _schema_ids(installation.registry()), times)
     with locked(_journal_path(installation)) as journal:
         journal.recover(partitions)
-        dead_letters = DeadLetters(partitions, topics_of(installation.contract))  # read only when the lock is held
+        dead_letters = DeadLetters(partitions, topics)  # read only when the lock is held
         selection = Selection(revalidator, journal, reason, stream)
-        Replay(sink, partitions, journal, selection.report).run(selection(dead_letters), dead_letters.spans, targets)
+        one = Replay(sink, partitions, journal, selection.report)
+        if isinstance(sink, TransactionalSink):
+            one.begin(sink, ReplayState(journal, dead_letters.spans))
+        one.run(selection(dead_letters), dead_letters.spans, targets)
     return selection.report
+
+
+def _sink(installation: Installation, topics: list[str]) -> KafkaSink:
+    properties = installation.kafka(producing=True)
+    return TransactionalSink(properties, replay_id(topics)) if installation.delivers_once else KafkaSink(properties)
 
 
 def rehearse(installation: Installation, reason: str | None, stream: str | None) -> Report:
@@ -297,6 +329,11 @@ def journal_of(installation: Installation, partitions: Partitions) -> Journal:
     """Open the journal for reading, with what an interrupted run has produced."""
     journal = Journal(_journal_path(installation))
     journal.recover(partitions)
+    if installation.delivers_once:
+        try:
+            enter(read_state(installation.kafka(producing=False), prefixes(topics_of(installation.contract))), journal)
+        except ConnectionError as error:
+            raise GatewayError(*sentences(printable(f"The journal of replays cannot be read: {error}"))) from None
     return journal
 
 

@@ -14,7 +14,9 @@ from gateway.certificate import UNDER_SERVERS
 from gateway.errors import Finding
 from gateway.installation import broker_of, lock_path_of
 from gateway.kafka.sink import DEFAULTS
+from gateway.kafka.state_topic import STATE_TOPIC
 from gateway.mqtt.probe import BrokerProbe
+from gateway.operate.doctor import transactions
 from gateway.operate.drift import broker, kafka, registry
 from gateway.operate.schemas.review import schemas
 from gateway.operate.schemas.subject_status import FOREIGN, IS_NEW, UNREGISTERED
@@ -34,6 +36,7 @@ LISTEN_SECONDS = 3.0
 MINIMUM = "min.insync.replicas"
 LARGEST, TIMESTAMP = "max.message.bytes", "message.timestamp.type"
 COMPRESSION = ("compression.type", "compression.codec")  # two names of one property
+STATE_POLICY = f"topic {STATE_TOPIC} cleanup.policy"  # else Kafka deletes what the gateway must remember
 EVENT_HUBS = ".servicebus."
 KEPT_FIX = "Let the broker keep sessions: Mosquitto needs `persistence true` and `per_listener_settings false`."
 DROPPED_FIX = "Set max_queued_messages 0, max_queued_bytes 0 and per_listener_settings false in mosquitto.conf."
@@ -86,8 +89,11 @@ def examine_kafka(installation: Installation) -> Iterator[Finding]:
     for finding in kafka.compare(installation):
         # Without its topic no reading is delivered; all other differences concern order, retention or joins.
         is_topic = len(finding.path.split()) == 2  # `topic doors`, not one of its settings
-        yield finding if is_topic and finding.message == MISSING else _as_warning(finding)
+        is_fatal = is_topic and finding.message == MISSING
+        yield finding if is_fatal or finding.path == STATE_POLICY else _as_warning(finding)
     yield from _examine_topics(installation)
+    if installation.delivers_once:
+        yield from transactions.examine(installation)
 
 
 def _examine_topics(installation: Installation) -> Iterator[Finding]:

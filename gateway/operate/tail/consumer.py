@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from gateway.documents.spelling import nearest
 from gateway.errors import GatewayError
-from gateway.kafka.errors import ClientErrors, sentence
+from gateway.kafka.errors import OF_NO_GROUP, ClientErrors, sentence
 from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ OWN_PROPERTIES = {
     "enable.auto.commit": False,
     "allow.auto.create.topics": False,
 }
-TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF}  # noqa: SLF001 - public names, odd spelling
+TRANSIENT = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF, OF_NO_GROUP}  # noqa: SLF001 - public names, odd spelling
 
 
 class TopicConsumer:

@@ -36,12 +36,20 @@ class _Sources(NamedTuple):
 
 
 def prepare(  # noqa: PLR0913, PLR0917 - each is one option of the command
-    config: Path | None, contract_path: Path, bootstrap: str, registry_url: str, topic: str, start: Start
+    config: Path | None,
+    contract_path: Path,
+    bootstrap: str,
+    registry_url: str,
+    topic: str,
+    start: Start,
+    *,
+    is_committed: bool,
 ) -> tuple[TopicConsumer, Decoder]:
     """Open a topic, and make the decoder of its records.
 
     `bootstrap` and `registry_url` are addresses without login, instead of those of gateway.yaml; "" for none. The
-    contract at `contract_path` is used when there is no gateway.yaml, and need not exist when a registry is named.
+    contract at `contract_path` is used when there is no gateway.yaml, and need not exist when a registry is named. With
+    `is_committed` records of open and aborted transactions are left out.
     GatewayError when a file is wrong, Kafka does not answer, or the topic does not exist.
     """
     sources = _of_settings(load(config, os.environ)) if config else _of_contract(contract_path)
@@ -51,7 +59,9 @@ def prepare(  # noqa: PLR0913, PLR0917 - each is one option of the command
     contract = sources.contract
     registry = _registry(registry_url, sources.lock_path) if registry_url else sources.registry
     streams = {one.name: one.route.topic.name for one in contract.streams.values()} if contract else {}
-    return TopicConsumer(properties, [topic], start, streams=streams), Decoder(contract, sources.lock_path, registry)
+    properties["isolation.level"] = "read_committed" if is_committed else "read_uncommitted"
+    consumer = TopicConsumer(properties, [topic], start, streams=streams)
+    return consumer, Decoder(contract, sources.lock_path, registry)
 
 
 def follow(consumer: TopicConsumer, decoder: Decoder, count: int | None) -> Iterator[ShownRecord]:
