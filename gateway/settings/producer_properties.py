@@ -57,10 +57,14 @@ _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
 _OF_OAUTH: Final = re.compile(r"(enable\.)?sasl\.oauthbearer\..*|https\..*")
 _NOT_OFFERED: Final = (  # the first that matches, with what it belongs to
     (re.compile(r"sasl\.kerberos\..*"), "Kerberos", f"write {_LOGIN} beside producer."),
-    (re.compile(r"transactional\.id|transaction\.timeout\.ms"), "transactions", "each record is idempotent."),
     (re.compile(r"(ssl|sasl)\..*"), "this property", "librdkafka's default holds."),
 )
+_OF_TRANSACTIONS: Final = (
+    "The gateway sets it with delivery: exactly_once.",
+    "Remove it; write `delivery: exactly_once` for transactions.",
+)
 _REFUSED: Final = {
+    **dict.fromkeys(("transactional.id", "transaction.timeout.ms"), _OF_TRANSACTIONS),
     "sticky.partitioning.linger.ms": ("This property would have no effect: every record has a key.", "Remove it."),
     "default.topic.config": ("This property hides others.", "Write its members beside it, and remove it."),
 }

@@ -368,7 +368,7 @@ GETS_A_TOKEN = "sasl: {mechanism: OAUTHBEARER, oauth: {token_url: URL, client_id
         ("sasl.oauthbearer.method sasl.oauthbearer.client.secret https.ca.pem", ELSEWHERE, GETS_A_TOKEN),
         ("enable.sasl.oauthbearer.unsecure.jwt", ELSEWHERE, GETS_A_TOKEN),
         ("sasl.kerberos.keytab", f"{NOT_OFFERED} Kerberos", LOGS_IN),
-        ("transactional.id transaction.timeout.ms", f"{NOT_OFFERED} transactions", "Remove it;"),
+        ("transactional.id transaction.timeout.ms", "The gateway sets it with delivery", "`delivery: exactly_once`"),
         ("ssl.cipher.suites ssl.crl.location", f"{NOT_OFFERED} this property", "Remove it"),
         ("sticky.partitioning.linger.ms", "would have no effect", "Remove it."),
         ("default.topic.config", "hides others", "Write its members beside it"),
