@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import typer
 
-from gateway.cli.options import CONTRACT, contract_of, exit_codes, open_installation, progress_line, seconds_of
+from gateway.cli.options import CONTRACT, exit_codes, files_of, open_installation, progress_line, seconds_of
 from gateway.core.reading import Reason
-from gateway.errors import ConfigurationError, Finding
+from gateway.errors import ConfigurationError, Finding, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from gateway.core.reading import Reading
     from gateway.mqtt.broker import Broker
     from gateway.operate.learn.contract_file import Site
+    from gateway.operate.learn.extension import Existing
+
+FILTER = re.compile(r"#|(?:\+|[^+#\0/]*)(?:/(?:\+|[^+#\0/]*))*(?:/#)?")
 
 
 @exit_codes({0: "the proposal is written", 1: "no message was heard, or the broker did not answer"}, 78)
@@ -47,6 +51,9 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     registry: Annotated[
         str | None, typer.Option(metavar="URL", help="The schema registry; default: -c's, else http://localhost:8081.")
     ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="File of the CA of an mqtts:// broker, if it is your own.")
+    ] = None,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="With -c: learn from the dead letters that no stream describes.")
     ] = False,
@@ -61,7 +68,6 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     """
     from gateway.cli.check import check
     from gateway.operate.learn.contract_file import Site
-    from gateway.operate.learn.extension import read
     from gateway.operate.learn.learn import Options, contract_path
     from gateway.operate.learn.learn import learn as learn_from
     from gateway.operate.listener import Terminal
@@ -71,13 +77,16 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     seconds = seconds_of(duration)
     if sum(map(bool, (broker, config, from_file))) != 1 or (dead_letters and not config):
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
+    for one in topics or ():
+        if not FILTER.fullmatch(one):
+            raise typer.BadParameter(f"{one!r} is no topic filter: + is a whole level, and # the last one.")
     source, site = None, Site()
     if broker:
-        source, site = _given_broker(broker, username, password_file)
+        source, site = _given_broker(broker, username, password_file, ca_file)
     elif config:
         source, site = _broker_of(config, server)
     site = site._replace(kafka=kafka or site.kafka, registry=registry or site.registry)
-    existing = read(contract_of(extend, None, CONTRACT), (server,) if server else ()) if extend else None
+    existing = _existing(extend, server) if extend else None
     is_heard = not (from_file or dead_letters)
     options = Options(into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, existing)
     given = readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
@@ -100,7 +109,18 @@ def _dead_letters(config: Path) -> Iterator[Reading]:
             yield one.reading
 
 
-def _given_broker(url: str, username: str, password_file: Path | None) -> tuple[Broker, Site]:
+def _existing(extend: Path, server: str | None) -> Existing:
+    """Read the contract to extend, with the registry of its gateway.yaml."""
+    from gateway.operate.learn.extension import read
+    from gateway.operate.schemas.subjects import Subjects
+
+    config, contract = files_of(extend, None, CONTRACT)
+    installation = open_installation(config) if config else None
+    path = installation.settings.contract_path() if installation else contract
+    return read(path, (server,) if server else (), Subjects(installation.registry()) if installation else None)
+
+
+def _given_broker(url: str, username: str, password_file: Path | None, ca_file: Path | None) -> tuple[Broker, Site]:
     """Find the broker of an URL, with the version of MQTT that it speaks, and what the settings say of it."""
     import ssl
 
@@ -118,13 +138,26 @@ def _given_broker(url: str, username: str, password_file: Path | None) -> tuple[
         fix = "Write HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; the password goes into --password-file."
         raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
     is_tls, user = parts.scheme == "mqtts", username or unquote(parts.username or "")
-    context = ssl.create_default_context() if is_tls else None
+    try:
+        context = ssl.create_default_context(cafile=ca_file) if is_tls else None
+    except OSError as error:
+        message = f"The CA cannot be read: {error.strerror or error}."
+        raise ConfigurationError(
+            [Finding(str(ca_file), 0, "", message, "Name a file of certificates in PEM.")]
+        ) from None
     port = port or (TLS_PORT if is_tls else PORT)
-    broker = with_spoken_version(
-        Broker("broker", parts.hostname, port, True, *login(user, password_file), tls=context)  # noqa: FBT003 - MQTT 5.0
-    )
-    given = {"username": user, "password_file": str(password_file.absolute()) if password_file else ""}
-    return broker, _site(broker, {key: value for key, value in given.items() if value})
+    broker = Broker("broker", parts.hostname, port, True, *login(user, password_file), tls=context)  # noqa: FBT003 - MQTT 5.0
+    try:
+        broker = with_spoken_version(broker)
+    except GatewayError as error:  # there is no gateway.yaml that the fix could be about
+        fixes = {"username": "Check --username and --password-file.", "gateway": "Name its CA: --ca-file FILE."}
+        raise GatewayError(
+            error.message, next((fixes[word] for word in fixes if word in error.hint), error.hint)
+        ) from None
+    given: dict[str, Any] = {"username": user} if user else {}
+    given |= {"password_file": str(password_file.absolute())} if password_file else {}
+    given |= {"tls": {"ca_file": str(ca_file.absolute())}} if ca_file and is_tls else {}
+    return broker, _site(broker, given)
 
 
 def _broker_of(config: Path, server: str | None) -> tuple[Broker, Site]:

@@ -48,7 +48,7 @@ class BrokerProbe:
         self._broker = broker
         self._session_expiry = session_expiry  # seconds, as the gateway's session has it
         self._answer_seconds = answer_seconds
-        self._client_id = f"gateway-drift-{token_hex(4)}"  # every broker must accept 23 characters
+        self._client_id = f"gateway-probe-{token_hex(4)}"  # every broker must accept 23 characters
         self._client: paho.Client
         self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}

@@ -56,7 +56,7 @@ def learn(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 def recorded(folder: Path, messages: Iterable[tuple[str, Any]], *, retain: bool = False) -> Path:
     """Record messages a second apart; payloads are bytes, or values that become JSON."""
-    (folder / "recorded").mkdir(exist_ok=True)
+    (folder / "recorded").mkdir(parents=True, exist_ok=True)
     with Recording(folder / "recorded" / FILE) as recording:
         for number, (topic, payload) in enumerate(messages):
             data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
@@ -128,6 +128,7 @@ def test_the_page_opens_on_a_phone_and_asks_for_nothing(tmp_path: Path, browser:
     [
         ((), "Name one source"),
         (("--broker", "http://x"), "This is not the address of a broker."),
+        (("--broker", "x", "--topics", "a/#/b"), "'a/#/b' is no topic filter: + is a whole level, and # the last one."),
         (("--broker", "x", "--for", "soon"), "Write a duration such as 30s, 10m or 1h."),
     ],
 )
@@ -332,6 +333,24 @@ def test_no_values_of_payloads_are_written(tmp_path: Path) -> None:
     written = [one.read_text() for one in (tmp_path / "proposal").iterdir()]
     assert len(written) == 4
     assert not [text for text in (*written, done.stdout) if "secret" in text or "2331" in text or "2,331" in text]
+    (message,) = [one for one in contract(tmp_path)["components"]["messages"].values() if "learned 1" in str(one)]
+    assert [one["payload"] for one in message["examples"]] == [{"door": "redacted", "t": 1.0}, {"door": "redacted"}]
+
+
+def test_redacted_examples_have_the_forms_of_what_was_heard(tmp_path: Path) -> None:
+    """They pass the check as examples of the same types."""
+    sent = {
+        "machine": "a", "at": "2026-11-30T00:53:20.123+01:00", "ts": NOW, "text": "-20.5", "on": True, "none": None,
+        "mode": "run", "list": [{"x": 7, "name": "secret"}], "map": {f"mac{n}": n for n in range(40)}, "code": "0815",
+    }  # fmt: skip
+    maps = [{**sent, "map": {f"mac{n}": n}, "mode": ("run", "stop")[n % 2]} for n in range(80)]
+    done = learn(tmp_path, "--from", recorded(tmp_path, [("rooms/a", one) for one in maps]), "--no-values")
+    assert done.returncode == 0, done.stderr
+    (message,) = [one for one in contract(tmp_path)["components"]["messages"].values() if "learned 1" in str(one)]
+    assert message["examples"][0]["payload"] == {
+        "machine": "redacted", "at": "2026-01-01T00:00:00.000+01:00", "ts": 10**12, "text": "-11.1", "on": False,
+        "none": None, "mode": "run", "list": [{"x": 1, "name": "redacted"}], "map": {"key1": 1}, "code": "1111",
+    }  # fmt: skip
 
 
 def test_a_lost_connection_ends_the_listening(mosquitto: StartMosquitto, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from gateway.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gateway.core.reading import Reading
     from gateway.operate.learn.descriptions import Described
     from gateway.operate.learn.evidence import Shape, Topic, Traffic
     from gateway.operate.learn.extension import Existing
@@ -49,8 +50,10 @@ class Proposal(NamedTuple):
         return self._replace(streams=kept, left_out={**self.left_out, **gone})
 
 
-def propose(traffic: Traffic, existing: Existing | None, *, shows_values: bool) -> Proposal:
-    """Propose streams and families, for topics that an existing contract does not describe."""
+def propose(
+    traffic: Traffic, existing: Existing | None, readings: Iterable[Reading] = (), *, shows_values: bool
+) -> Proposal:
+    """Propose streams and families for topics that an existing contract does not describe; extend it by readings."""
     descriptions = {one.topic: one for one in traffic.descriptions.merged()}
     known = existing.contract.addresses() if existing else []
     stream_of = topic_index(known)
@@ -69,7 +72,7 @@ def propose(traffic: Traffic, existing: Existing | None, *, shows_values: bool) 
             stream.notes.append(Note("", f"Members beyond {MAX_MEMBERS} of a topic, or too deep, were not looked at."))
     found = [_noted(one, [topics[name] for name in sorted(one.topics)], traffic.span[1]) for one in found]
     ignored = sorted(set(_ignored(proposed, left_out, descriptions)), key=lambda each: each.text)[:MAX_IGNORED]
-    more = extension(existing, traffic.topics, shows_values=shows_values) if existing else Extension({}, {})
+    more = extension(existing, readings, shows_values=shows_values) if existing else Extension({}, {})
     made = Proposal(proposed, found, ignored, {**left_out, **traffic.unfit}, more)
     return made.without({one.name: NOTHING_FITS for one in proposed if len(one.empty) == len(one.messages)})
 

@@ -101,7 +101,7 @@ class _Session:
 
 def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -> None:
     """Listen, or read what is given, and write a proposal; GatewayError when nothing was heard."""
-    is_new = _prepare(options.folder)
+    made = _prepare(options.folder)
     session: _Session | None = None
     try:
         with Recording(options.folder / FILE) as recording:
@@ -115,17 +115,17 @@ def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -
     finally:
         if not (session and session.traffic.messages):
             _forget(options.folder)
-            if is_new:
-                options.folder.rmdir()
+            for each in made:
+                each.rmdir()
     if not session.traffic.messages:
         fix = SILENT if options.broker else "Name another source."
         raise GatewayError("No message was heard, so nothing was written.", fix)
     _propose(options, terminal, session.traffic)
 
 
-def _prepare(folder: Path) -> bool:
-    """Make the folder, or check that it is empty; True when it is new."""
-    is_new = not folder.exists()
+def _prepare(folder: Path) -> list[Path]:
+    """Make the folder, or check that it is empty; give the folders that are new, the innermost first."""
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = sorted(one.name for one in folder.iterdir() if one.name not in STATE)
@@ -133,7 +133,7 @@ def _prepare(folder: Path) -> bool:
         raise _unfit(folder, f"The folder cannot be used: {error.strerror}.") from None
     if others:
         raise _unfit(folder, f"The folder is not empty: it has {', '.join(map(printable, others[:3]))}.")
-    return is_new
+    return made
 
 
 def _unfit(folder: Path, message: str) -> ConfigurationError:
@@ -150,7 +150,8 @@ def _forget(folder: Path) -> None:
 
 def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
     terminal.progress("Proposing streams ...")
-    contract, proposal = _fit(propose(traffic, options.existing, shows_values=options.shows_values), options)
+    heard = readings(options.folder / FILE)
+    contract, proposal = _fit(propose(traffic, options.existing, heard, shows_values=options.shows_values), options)
     if contract is None:
         raise _nothing(traffic, proposal, terminal)
     terminal.progress(f"Transforming {traffic.messages:,} messages by the proposal ...")
@@ -195,8 +196,9 @@ def _files(proposal: Proposal, options: Options) -> dict[str, str]:
     if existing is None:
         return {families.CONTRACT: families.merged(chosen, options.folder / families.CONTRACT, own), **schemas}
     learned = [families.Family("learned", own, {})] if proposal.streams else []
-    text = existing.with_families([*learned, *chosen])
-    return {**existing.files, existing.path.name: text, **proposal.more.files, **schemas}
+    files = {**existing.files, **proposal.more.files}
+    name = existing.path.name
+    return {**files, name: existing.with_families([*learned, *chosen], files[name]), **schemas}
 
 
 def contract_path(options: Options) -> Path:

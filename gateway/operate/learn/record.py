@@ -67,7 +67,7 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
         if isinstance(made, str):
             stream.notes.append(Note(pointer_of(place.pointer), f"Not modelled: {made}."))
             continue
-        zero = _zero(place, made)
+        zero = _zero(place, made, stream.topics)
         fields.append(_field(place, made, zero, shows_values=shows_values))
         stream.notes += _notes(place, made, zero, stream.topics)
         if made.lag is not None:
@@ -167,8 +167,14 @@ def _left_out(zero: Any) -> str:
     return "" if zero is None else f"Left out where it is {str(zero).lower()}, as it seems."
 
 
-def _zero(place: _Place, choice: Typed) -> Any:
-    """The value that a device leaves out, if there is evidence that it does; else None."""
+def _zero(place: _Place, choice: Typed, topics: list[Topic]) -> Any:
+    """The value that devices leave out, if there is evidence that each of them does; else None."""
+    zero = _zero_left_out(place, choice)
+    is_of_all = zero is not None and all(topic.evidence.at(place.pointer) for topic in topics)
+    return zero if is_of_all else None
+
+
+def _zero_left_out(place: _Place, choice: Typed) -> Any:
     leaf, avro = place.evidence, choice.avro
     if leaf.count == place.samples or leaf.nulls or choice.words or choice.is_moment or place.is_tied:
         return None

@@ -10,6 +10,7 @@ from gateway.core.reading import DeadLetter, IgnoredReading, Record
 from gateway.core.stream_transform import transform_of
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.operate.learn.evidence import Unread, parse
+from gateway.operate.learn.redaction import redacted
 from gateway.operate.learn.types import pascal
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Examples:
     """
 
     def __init__(self, proposed: Iterable[Stream], *, shows_values: bool) -> None:
-        self._most = EXAMPLES if shows_values else 0
+        self._shows_values = shows_values
         self._streams = {f"receive{pascal(one.name)}": one for one in proposed}
 
     def keep(self, name: str, reading: Reading, kafka_topic: str) -> None:
@@ -99,12 +100,14 @@ class Examples:
             return
         message = next(one for one in stream.messages if one.topic == kafka_topic)
         is_tied = any(one.pointer for one in stream.parameters)
-        if len(message.examples) >= self._most or (is_tied and reading.topic.decode() != stream.topics[0].name):
+        if len(message.examples) >= EXAMPLES or (is_tied and reading.topic.decode() != stream.topics[0].name):
             return
         parsed = parse(reading.payload)
-        if isinstance(parsed, Unread) or parsed.value in message.examples or _has_empty_name(parsed.value):
+        if isinstance(parsed, Unread) or _has_empty_name(parsed.value):
             return
-        message.examples.append(parsed.value)
+        value = parsed.value if self._shows_values else redacted(parsed.value, stream, message)
+        if value not in message.examples:
+            message.examples.append(value)
 
 
 def _has_empty_name(value: Any) -> bool:

@@ -17,7 +17,7 @@ ENDINGS = {  # of a name in snake case, after an underscore
 }  # fmt: skip
 UCUM = {"°C": "Cel", "°F": "[degF]", "°": "deg", "ppm": "[ppm]", "ppb": "[ppb]", "µg/m³": "ug/m3", "rpm": "{rev}/min"}
 # A unit with its prefix stays one word: kWh is not k and Wh. Milli and mega are the same in lower case, so no unit.
-PREFIXED = re.compile(r"(?<![A-Za-z])[kMGmhcuµn]?(?:Wh|W|VA|var|VAr|V|A|Pa|Hz|bar|Ohm)(?![A-Za-z])")
+PREFIXED = re.compile(r"(?<![A-Za-z])(?:[kMGmhcuµn]?(?:Wh|W|VA|var|VAr|V|A|Pa|Hz|bar|Ohm)|dBm?)(?![A-Za-z])")
 NAMES = {"humidity": "%", "rssi": "dBm", "co2": "[ppm]", "battery_level": "%"}
 MEASURES = {
     "temperature", "temp", "humidity", "pressure", "power", "energy", "voltage", "current", "frequency", "battery",

@@ -64,6 +64,29 @@ def test_a_broker_that_refuses_mqtt_5_is_asked_at_3(tmp_path: Path, *, is_silent
     assert written["servers"]["broker"]["protocolVersion"] == "3.1.1"
 
 
+def test_a_broker_with_a_ca_of_its_own_needs_no_settings(
+    mosquitto: StartMosquitto, certificates: Certificates, tmp_path: Path
+) -> None:
+    """Without its CA, or the login, the fix names the options."""
+    tls = "listener 8883\ncafile ca.crt\ncertfile broker.crt\nkeyfile broker.key\nlistener 1883\n"
+    files: dict[str, bytes] = {
+        name: (certificates.folder / name).read_bytes() for name in ("ca.crt", "broker.crt", "broker.key")
+    }
+    broker = mosquitto(f"per_listener_settings false\n{tls}allow_anonymous false\npassword_file passwd\n",
+                       files | {"passwd": hashed_passwords({"me": "secret"})})  # fmt: skip
+    url, secret = f"mqtts://127.0.0.1:{broker.port_of(8883)}", tmp_path / "secret"
+    assert "Name its CA: --ca-file FILE." in learn(tmp_path, "--broker", url).stderr
+    login = ("--ca-file", certificates.ca, "--username", "me")
+    assert "Check --username and --password-file." in learn(tmp_path, "--broker", url, *login).stderr
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    with Publisher(broker.port_of(1883), credentials=("me", "secret")) as publisher:
+        publisher.publish([("site/a", b'{"t": 21.5}')], 1, retain=True)
+        assert learn(tmp_path, "--broker", url, *login, "--password-file", secret).returncode == 0
+    written = yaml.safe_load((tmp_path / "proposal" / "gateway.yaml").read_text())["servers"]["broker"]
+    assert written["tls"] == {"ca_file": str(certificates.ca)}
+
+
 def test_the_settings_of_the_servers_are_carried_over(
     mosquitto: StartMosquitto, certificates: Certificates, tmp_path: Path
 ) -> None:
