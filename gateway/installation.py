@@ -45,6 +45,13 @@ class Installation(NamedTuple):
         """The spool's file; its folder has all state."""
         return self.settings.resolve(self.settings.spool.path)
 
+    @property
+    def payload_limit(self) -> int:
+        """How many bytes of payload a record may hold."""
+        from gateway.kafka.sink import DEFAULTS, RECORD_OVERHEAD  # noqa: PLC0415 - it loads librdkafka, for few commands
+
+        return int((DEFAULTS | self.kafka(producing=True))["message.max.bytes"]) - RECORD_OVERHEAD
+
     def kafka(self, *, producing: bool) -> dict[str, Any]:
         """Make the librdkafka properties of a producer or a consumer."""
         server = self.settings.server(self.contract.kafka.name)
@@ -59,7 +66,11 @@ class Installation(NamedTuple):
 def open_installation(config: Path, environ: Mapping[str, str]) -> Installation:
     """Load gateway.yaml, with overrides from the environment, and its contract."""
     settings = load(config, environ)
-    contract = contract_of(settings)
+    return installation_of(settings, contract_of(settings))
+
+
+def installation_of(settings: Settings, contract: Contract) -> Installation:
+    """Put settings and a contract together; ConfigurationError when they do not fit each other."""
     if errors := [finding for finding in check_consistency(settings, contract) if finding.severity == "error"]:
         raise ConfigurationError(errors)
     return Installation(settings, contract)

@@ -16,8 +16,10 @@ from gateway.cli.drift import drift
 from gateway.cli.init import init
 from gateway.cli.learn import learn
 from gateway.cli.options import Commands, ExplainingGroup
+from gateway.cli.record import record
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
+from gateway.cli.shadow import shadow
 from gateway.cli.simulate import simulate
 from gateway.cli.status import status
 from gateway.cli.tail import tail
@@ -32,7 +34,7 @@ app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, learn, run, check, docs, simulate, tail, status, top, drift, doctor, demo):
+for command in (init, learn, run, check, record, shadow, docs, simulate, tail, status, top, drift, doctor, demo):
     app.command()(command)
 for group in (dlq, schemas, topics):
     app.add_typer(group)

@@ -64,12 +64,6 @@ class Recording:
         self._batch.clear()
         self._written_at = time.monotonic()
 
-    def forget(self, before: int) -> int:
-        """Delete what arrived before a time, in milliseconds since 1970; give how many messages that were."""
-        old = [offset for offset, _, received_at in self._file.oldest(MAX_MESSAGES) if received_at < before]
-        self.bytes = self._file.write((), old, {}, self.next)
-        return len(old)
-
     def __enter__(self) -> Self:
         return self
 

@@ -60,6 +60,8 @@ CASES = {
     "gateway tail, no address of Kafka": ("tail", "doors", "--contract", str(ROOT / "asyncapi.yaml")),
     "gateway demo, no contract": ("demo", "--seconds", "1"),
     "gateway dlq show, malformed place": ("dlq", "show", "x", "-c", "gateway.yaml"),
+    "gateway record": ("record", "-c", "gateway.yaml", "-o", "traffic.db"),
+    "gateway shadow": ("shadow", "gateway.yaml", "-c", "gateway.yaml", "--from", "spool.db", *JSON),
     "gateway schemas check, compatible": ("schemas", "check", "--old", "old.avsc", "--new", "old.avsc", *JSON),
     "gateway schemas check, incompatible": ("schemas", "check", "--old", "old.avsc", "--new", "new.avsc", *JSON),
     "gateway schemas check, not a schema": ("schemas", "check", "--old", "old.avsc", "--new", "gateway.yaml"),

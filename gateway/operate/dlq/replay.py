@@ -36,7 +36,7 @@ from gateway.core.entry import Entry
 from gateway.errors import GatewayError, PeerError
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.kafka.partitions import Partitions
-from gateway.kafka.sink import DEFAULTS, RECORD_OVERHEAD, KafkaSink
+from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.kafka.state_topic import read_state
 from gateway.kafka.transactional_sink import TransactionalSink
 from gateway.operate.dlq.dead_letters import DeadLetters, topics_of
@@ -339,8 +339,7 @@ def journal_of(installation: Installation, partitions: Partitions) -> Journal:
 
 def revalidator_of(installation: Installation) -> Revalidator:
     """Make a revalidator whose records are not for producing."""
-    limit = int((DEFAULTS | installation.kafka(producing=True))["message.max.bytes"])
-    return Revalidator(installation.contract, limit - RECORD_OVERHEAD)
+    return Revalidator(installation.contract, installation.payload_limit)
 
 
 def _journal_path(installation: Installation) -> Path:

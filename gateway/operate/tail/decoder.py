@@ -111,7 +111,7 @@ class Decoder:
             return _dead_letter(shown, headers)
         if record.value() is None:
             return replace(shown, is_tombstone=True)
-        schema_id, body = _unframed(shown.raw, headers)
+        schema_id, body = unframed(shown.raw, headers)
         if schema_id is None:
             return replace(shown, note="no schema id")
         schema = self._schema(schema_id)
@@ -167,7 +167,7 @@ def _parsed(schema_id: int, text: str | None) -> Any:
         return Unresolved("", retryable=False, reason=f"its schema cannot be parsed: {cut(str(error))}")
 
 
-def _unframed(value: bytes, headers: Mapping[str, bytes]) -> tuple[int | None, bytes]:
+def unframed(value: bytes, headers: Mapping[str, bytes]) -> tuple[int | None, bytes]:
     """Give schema id and Avro bytes; the id is in a header or in the first five bytes (`core/codec/framing.py`)."""
     frame = headers.get(SCHEMA_ID_HEADER, value)
     if len(frame) < FRAME_BYTES or frame[0] != 0:

@@ -1,0 +1,1 @@
+"""`gateway shadow` and `gateway record`."""
