@@ -6,12 +6,14 @@ The same streams give the same bytes: nothing here depends on the time, on the m
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from gateway.contract.rules import LEARNED
 from gateway.core.codec.validation_error import pointer as pointer_of
+from gateway.operate.init import family as families
 from gateway.operate.learn.proposal import is_text
 from gateway.operate.learn.record import PARAMETER, PAYLOAD
 from gateway.operate.learn.types import pascal
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
     from gateway.operate.learn.proposal import Message, Stream
 
 WIDTH = 120
-DEAD_LETTER_HEADERS = (
-    "mqtt.topic", "mqtt.qos", "mqtt.retain", "gateway.received_at", "error.reason", "error.pointer", "error.detail",
-    "error.operation", "payload.size", "payload.sha256",
-)  # fmt: skip
 
 
 class Site(NamedTuple):
@@ -59,21 +57,31 @@ _Dumper.add_representer(str, _text)
 
 def contract_text(streams: list[Stream], ignored: list[Address], site: Site) -> str:
     """Write asyncapi.yaml; `ignored` are addresses whose messages are not wanted."""
+    about = "Proposed by `gateway learn` from what a broker's devices published. Read it before use."
+    shared = _shared()
     document = {
         "asyncapi": "3.1.0",
-        "info": {
-            "title": "Learned from traffic",
-            "version": "0.1.0",
-            "description": "Proposed by `gateway learn` from what a broker's devices published. Read it before use.",
-        },
+        "info": {"title": "Learned from traffic", "version": "0.1.0", "description": about},
         "servers": _servers(site),
-        "channels": _channels(streams) | _ignored_channels(ignored),
-        "operations": _operations(streams) | _ignored_operations(ignored),
-        "components": _components(streams),
+        "channels": _channels(streams) | shared["channels"] | _ignored_channels(ignored),
+        "operations": _operations(streams) | shared["operations"] | _ignored_operations(ignored),
+        "components": _components(streams, shared["components"]),
     }
     return yaml.dump(
         document, Dumper=_Dumper, sort_keys=False, width=WIDTH, default_flow_style=None, allow_unicode=True
     )
+
+
+@cache
+def _shared() -> dict[str, Any]:
+    """What the contracts of all families have: dead letters, and the traits and bindings of readings."""
+    whole, shared = yaml.safe_load(families.family(families.names()[0]).text), dict[str, Any]()
+    for *place, name in sorted([*families.SHARED, *families.DEAD_LETTERS]):
+        value, found = shared, whole
+        for key in place:
+            value, found = value.setdefault(key, {}), found[key]
+        value[name] = found[name]
+    return shared
 
 
 def schema_texts(streams: Iterable[Stream]) -> dict[str, str]:
@@ -126,12 +134,6 @@ def _channels(streams: list[Stream]) -> dict[str, Any]:
                 "messages": {camel(one.name): _ref("components", "messages", f"{camel(one.name)}Avro")},
                 "bindings": _ref("components", "channelBindings", "readings"),
             }
-    channels["deadLetters"] = {
-        "address": "gateway-dead-letters",
-        "servers": [_ref("servers", "kafka")],
-        "messages": {"rejected": _ref("components", "messages", "deadLetter")},
-        "bindings": _topic_bindings(2_419_200_000),
-    }
     return channels
 
 
@@ -191,11 +193,10 @@ def _operations(streams: list[Stream]) -> dict[str, Any]:
         for one in stream.messages:
             channel = _ref("channels", f"{camel(one.name)}Topic")
             operations[f"send{pascal(one.name)}"] = {"action": "send", "channel": channel}
-    operations["sendDeadLetter"] = {"action": "send", "channel": _ref("channels", "deadLetters")}
     return operations
 
 
-def _components(streams: list[Stream]) -> dict[str, Any]:
+def _components(streams: list[Stream], shared: dict[str, Any]) -> dict[str, Any]:
     messages: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     for stream in streams:
@@ -206,30 +207,8 @@ def _components(streams: list[Stream]) -> dict[str, Any]:
             }
             messages[f"{camel(one.name)}Json"] = _mqtt_message(stream, one)
             messages[f"{camel(one.name)}Avro"] = _kafka_message(stream, one)
-    headers = {name: {"type": "string"} for name in DEAD_LETTER_HEADERS}
-    messages["deadLetter"] = {
-        "contentType": "application/octet-stream",
-        "payload": {"type": "string", "format": "binary"},
-        "headers": {"type": "object", "properties": headers},
-    }
-    carried = {"type": "object", "properties": {"mqtt.topic": {"type": "string"}}}
-    return {
-        "channelBindings": {"readings": _topic_bindings(604_800_000)},
-        "operationTraits": {
-            "subscription": {
-                "bindings": {"mqtt": {"qos": 1}},
-                "x-dead-letter-to": _ref("operations", "sendDeadLetter"),
-            }
-        },
-        "messageTraits": {"record": {"contentType": "application/vnd.apache.avro", "headers": carried}},
-        **({"schemas": schemas} if schemas else {}),
-        "messages": messages,
-    }
-
-
-def _topic_bindings(retention: int) -> dict[str, Any]:
-    configuration = {"cleanup.policy": ["delete"], "retention.ms": retention}
-    return {"kafka": {"partitions": 3, "replicas": 1, "topicConfiguration": configuration}}
+    messages |= shared["messages"]
+    return shared | {**({"schemas": schemas} if schemas else {}), "messages": messages}
 
 
 def _mqtt_message(stream: Stream, message: Message) -> dict[str, Any]:

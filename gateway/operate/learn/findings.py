@@ -12,7 +12,7 @@ from gateway.operate.learn.extension import Extension, extension
 from gateway.operate.learn.proposal import Names, Note, Stream, streams
 from gateway.operate.learn.record import describe, notes_of_times
 from gateway.operate.learn.types import pascal
-from gateway.text import printable
+from gateway.text import cut, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.operate.learn.score import StreamScore
 
 SHOWN = 10  # of a list in the report
+MAX_BYTES = 100  # of a topic in it
 MAX_IGNORED = 50
 ATTRIBUTES = "attributes of devices, as Homie marks them by a $"
 COMMAND = "a command to a device, by its name"
@@ -155,8 +156,8 @@ def _like(address: Address, topic: str, multi: Sequence[str]) -> Address:
 # --- for people --------------------------------------------------------------------------------------------------
 
 
-def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore]) -> Iterator[str]:
-    """Report what was heard and what is proposed."""
+def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore], shown: int = SHOWN) -> Iterator[str]:
+    """Report what was heard and what is proposed; `shown` is how much of a list."""
     count, fit = (sum(getattr(one, name) for one in scores.values()) for name in ("heard", "fit"))
     taken = count - scores[UNMAPPED].heard
     yield f"Heard {count:,} messages on {len(traffic.topics):,} topics."
@@ -172,7 +173,7 @@ def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore
             yield from _stream_lines(name, its, by_name.get(name))
             yield from _note_lines(proposal.more.notes.get(name, ()))
     yield from _note_lines(proposal.more.notes.get("", ()))
-    yield from _left_lines(traffic, proposal, scores[UNMAPPED])
+    yield from _left_lines(traffic, proposal, scores[UNMAPPED], shown)
 
 
 def _stream_lines(name: str, its: StreamScore, stream: Stream | None) -> Iterator[str]:
@@ -189,23 +190,18 @@ def _note_lines(notes: Iterable[Note]) -> Iterator[str]:
     yield from (printable(f"  {one.pointer or 'payload'}: {one.text}") for one in notes)
 
 
-def _left_lines(traffic: Traffic, proposal: Proposal, unmapped: StreamScore) -> Iterator[str]:
+def _left_lines(traffic: Traffic, proposal: Proposal, unmapped: StreamScore, shown: int) -> Iterator[str]:
     if not proposal.left_out:
         return
     yield f"{len(proposal.left_out):,} topics have no stream; no stream takes {unmapped.heard:,} of their messages."
-    for why, names in by_reason(proposal).items():
-        heard = sum(topic.messages for one in names if (topic := traffic.topics.get(one.encode())))
-        count = f" ({count_of(heard, 'message')})" if heard else ""
-        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        yield printable(f"  {why}{count}: {', '.join(names[:SHOWN])}{more}")
-
-
-def by_reason(proposal: Proposal) -> dict[str, list[str]]:
-    """Sort topics without a stream by the reason."""
     every: dict[str, list[str]] = {}
     for name, why in proposal.left_out.items():
         every.setdefault(why, []).append(name)
-    return dict(sorted(every.items()))
+    for why, names in sorted(every.items()):
+        heard = sum(topic.messages for one in names if (topic := traffic.topics.get(one.encode())))
+        count = f" ({count_of(heard, 'message')})" if heard else ""
+        more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+        yield printable(f"  {why}{count}: {', '.join(cut(one, MAX_BYTES) for one in names[:shown])}{more}")
 
 
 def share(part: int, whole: int) -> str:
