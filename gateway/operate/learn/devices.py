@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FITTING = 0.9
 ARRIVED = 1_700_000_000_000  # of the payload that is tried; it has no influence on the result
+MAX_UNFIT = 100  # payloads that are tried in vain
 MAX_PLACES = 5  # at which a family is tried
 CHANNELS = re.compile(r"^channels:\n((?: .*\n|\n)*)", re.MULTILINE)
 ZONE = re.compile(r'"zone": "([^"]+)"')
@@ -93,6 +94,8 @@ class _Candidate(NamedTuple):
             result = transform(Reading(stream, own, topic.sample, ARRIVED)) if transform else None
             if isinstance(result, DeadLetter):
                 unfit += 1
+                if unfit > MAX_UNFIT + wanted:
+                    return None
                 continue
             fitting.add(name)
             wanted += result is not None and not isinstance(result, IgnoredReading)
@@ -187,7 +190,8 @@ def _places(addresses: list[Address], own: Levels, topics: Mapping[bytes, Topic]
                 places[levels[:start]] += not ending or any(one.name is None for one in ending)
         for ending in open_ended:
             places.update(levels[:at] for at, text in enumerate(levels[:-1]) if ending[0].matches(text))
-    is_own = any(one.match("/".join(topic.levels)) is not None for topic in topics.values() for one in addresses)
+    is_its = topic_index([(one.text, one) for one in addresses])
+    is_own = any(is_its(name) != UNMAPPED for name in topics)
     others = [one for one, count in places.most_common() if count and one != own and all(map(PLAIN.fullmatch, one))]
     return [*[own] * is_own, *(others if () in endings else others[:MAX_PLACES])]
 

@@ -291,7 +291,8 @@ def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]
         name = names.new(snake(pointer[-1]) if pointer else _named_after(suffix, place))
         if liars:
             stream.notes += _liars(pointer, liars)
-        stream.parameters.append(Parameter(name, "", () if liars else pointer, level.is_multi))
+        is_tied = not liars and all(one.readings.at(pointer) for one in stream.messages)
+        stream.parameters.append(Parameter(name, "", pointer if is_tied else (), level.is_multi))
         parts.append(f"{level.before}{{{name}}}{level.after}")
     stream.address = "/".join(parts)
     for one, value in zip(stream.parameters, stream.parsed.match(stream.topics[0].name) or (), strict=False):

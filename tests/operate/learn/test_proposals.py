@@ -103,6 +103,15 @@ def test_messages_without_common_members_are_several() -> None:
     assert sorted(one.name for one in only(messages).messages) == ["line_a_flow", "line_a_position"]
 
 
+def test_a_parameter_is_not_tied_to_a_member_that_only_some_messages_have() -> None:
+    """The contract would have to describe it in all of them."""
+    messages = [(f"plant/m{number % 9}/s{kind}", {"machine": f"m{number % 9}", "v": 1.5} if kind else {"on": True})
+                for number in range(90) for kind in range(3)]  # fmt: skip
+    stream = only(messages)
+    assert len(stream.messages) == 2
+    assert [one.pointer for one in stream.parameters] == [(), ()]
+
+
 def test_commands_are_left_out_and_ignored_where_a_stream_brings_them() -> None:
     rooms = [(f"rooms/{room}/{what}", 21.5) for room in "abc" for what in ("x1", "x2", "set")]
     made = proposed([*rooms, ("cmnd/plug/POWER", b"ON"), ("lamps/a/set/state", b"ON")])
