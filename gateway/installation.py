@@ -11,6 +11,7 @@ from gateway.core.filters import plan
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.mqtt.broker import Broker
+from gateway.mqtt.websocket import Upgrade
 from gateway.registry.api import Endpoint, TokenEndpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
@@ -201,6 +202,8 @@ def _secret(file: str | None, settings: Settings) -> str:
 
 
 PORT, TLS_PORT = 1883, 8883
+WEB_PORT, WEB_TLS_PORT = 80, 443
+WEBSOCKET_PATH = "/mqtt"
 
 
 class Login(NamedTuple):
@@ -226,16 +229,39 @@ def broker_of(
 ) -> Broker:
     """Find out how to reach a broker of the contract.
 
-    `elsewhere` is a host and port without TLS; it and `login` are used instead of gateway.yaml's.
+    `elsewhere` is a host and port without TLS and WebSocket; it and `login` are used instead of gateway.yaml's.
     """
     given = settings.server(server.name) if settings else None
-    encrypted = not elsewhere and (server.tls or bool(given and given.tls))
     ((host, port),) = split_hosts((given and given.host) or server.host) if not elsewhere else (elsewhere,)
+    is_plain = bool(elsewhere) or host.startswith("/")
+    encrypted = not is_plain and (server.tls or bool(given and given.tls))
+    upgrade = None if is_plain else _upgrade(server, settings)
     if not login.username and settings and given and given.username:
         login = Login(given.username, _secret(given.password_file, settings))
     tls = None
     if encrypted:
         tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()
     return Broker(
-        server.name, host, port or (TLS_PORT if encrypted else PORT), server.version == "5.0", *login, tls=tls
+        server.name,
+        host,
+        port or usual_port(is_web=upgrade is not None, is_tls=encrypted),
+        server.version == "5.0",
+        *login,
+        tls=tls,
+        alpn=given.tls.alpn if given and given.tls else (),
+        websocket=upgrade,
     )
+
+
+def usual_port(*, is_web: bool, is_tls: bool) -> int:
+    """Give the port of a broker whose address has none."""
+    plain, encrypted = (WEB_PORT, WEB_TLS_PORT) if is_web else (PORT, TLS_PORT)
+    return encrypted if is_tls else plain
+
+
+def _upgrade(server: MqttServer, settings: Settings | None) -> Upgrade | None:
+    given = settings.server(server.name).websocket if settings else None
+    if given is None or settings is None:
+        return None if server.websocket_path is None else Upgrade(server.websocket_path)
+    secrets = {name: _secret(file, settings) for name, file in given.header_files.items()}
+    return Upgrade(given.path or server.websocket_path or WEBSOCKET_PATH, given.headers | secrets)

@@ -222,7 +222,7 @@ class Bridge:
             source.maintain(self.turned_at, is_reading=may_read)
             if (
                 may_read
-                and (source.fileno in self._readable or source.has_buffered_tls_data)
+                and (source.fileno in self._readable or source.has_buffered_data)
                 and (entries := source.read())
             ):
                 self._append(entries, source.session.repeats(entries) if source.session.must_look else [])

@@ -29,7 +29,8 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     *,
     into: Annotated[Path, typer.Option(help="The folder of the proposal; it must be empty.")],
     broker: Annotated[
-        str | None, typer.Option(metavar="URL", help="The MQTT broker: HOST:PORT, mqtt://HOST or mqtts://HOST.")
+        str | None,
+        typer.Option(metavar="URL", help="The MQTT broker: HOST:PORT, or mqtts://, ws://, wss:// or unix://."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A gateway.yaml that names the broker.")] = None,
     server: Annotated[
@@ -124,20 +125,23 @@ def _given_broker(url: str, username: str, password_file: Path | None, ca_file: 
     """Find the broker of an URL, with the version of MQTT that it speaks, and what the settings say of it."""
     import ssl
 
-    from gateway.installation import PORT, TLS_PORT, login
+    from gateway.installation import WEBSOCKET_PATH, login, usual_port
     from gateway.mqtt.broker import Broker
     from gateway.mqtt.probe import with_spoken_version
+    from gateway.mqtt.websocket import Upgrade
+    from gateway.settings.values import check_path
 
     parts = urlsplit(url if "://" in url else f"mqtt://{url}")
+    is_tls, is_web = parts.scheme in {"mqtts", "wss"}, parts.scheme in {"ws", "wss"}
     try:
-        port = parts.port
+        port, path = parts.port, check_path(parts.path or WEBSOCKET_PATH)
+        host = parts.path if parts.scheme == "unix" else parts.hostname
     except ValueError:
-        port = None
-        parts = parts._replace(netloc="")
-    if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.password:
-        fix = "Write HOST:PORT, mqtt://HOST:PORT or mqtts://HOST:PORT; the password goes into --password-file."
+        host = None
+    if parts.scheme not in {"mqtt", "mqtts", "ws", "wss", "unix"} or not host or parts.password:
+        fix = "Write HOST:PORT, mqtts://HOST:PORT, wss://HOST:PORT/PATH; the password goes into --password-file."
         raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
-    is_tls, user = parts.scheme == "mqtts", username or unquote(parts.username or "")
+    user, upgrade = username or unquote(parts.username or ""), Upgrade(path) if is_web else None
     try:
         context = ssl.create_default_context(cafile=ca_file) if is_tls else None
     except OSError as error:
@@ -145,8 +149,8 @@ def _given_broker(url: str, username: str, password_file: Path | None, ca_file: 
         raise ConfigurationError(
             [Finding(str(ca_file), 0, "", message, "Name a file of certificates in PEM.")]
         ) from None
-    port = port or (TLS_PORT if is_tls else PORT)
-    broker = Broker("broker", parts.hostname, port, True, *login(user, password_file), tls=context)  # noqa: FBT003 - MQTT 5.0
+    port = port or usual_port(is_web=is_web, is_tls=is_tls)
+    broker = Broker("broker", host, port, True, *login(user, password_file), tls=context, websocket=upgrade)  # noqa: FBT003 - MQTT 5.0
     try:
         broker = with_spoken_version(broker)
     except GatewayError as error:  # there is no gateway.yaml that the fix could be about
@@ -187,5 +191,7 @@ def _site(broker: Broker, of_broker: dict[str, Any]) -> Site:
 
     host = f"[{broker.host}]" if ":" in broker.host else broker.host
     of_broker.pop("host", None)
-    version = "5.0" if broker.is_mqtt5 else "3.1.1"
-    return Site(f"{host}:{broker.port}", broker.tls is not None, version, of_broker=of_broker)
+    if broker.websocket:
+        of_broker["websocket"] = of_broker.get("websocket", {}) | {"path": broker.websocket.path}
+    place = broker.address if broker.is_unix else f"{host}:{broker.port}"
+    return Site(place, broker.tls is not None, broker.version, of_broker=of_broker)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Whether the connection uses TLS, and the port when the host has none.
 MQTT_PROTOCOLS = {"mqtt": (False, 1883), "secure-mqtt": (True, 8883), "mqtts": (True, 8883)}
+WEBSOCKET_PROTOCOLS = {"ws": (False, 80), "wss": (True, 443)}  # of a broker, if the server has an MQTT binding
+WEBSOCKET_PATH = "/mqtt"  # of nearly all brokers
 KAFKA_PROTOCOLS = {"kafka": (False, 9092), "kafka-secure": (True, 9093)}
 VERSIONS: dict[str, Literal["3.1.1", "5.0"]] = {"5.0": "5.0", "5": "5.0", "5.0.0": "5.0", "3.1.1": "3.1.1"}
 MQTT_SECURITY = frozenset({"userPassword", "X509"})
@@ -30,21 +32,22 @@ KEEP_ALIVE, LONG_KEEP_ALIVE = 60, 600
 SMALL_PAYLOAD = 256  # bytes; fewer are more likely a mistake than a limit
 IN_FILES = "Remove it, and put secrets into files that gateway.yaml names."
 VARIABLE = re.compile(r"\{([^{}]*)\}")
+PATH = re.compile(r"/[!$-~]*\Z")
 HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?\Z")
 
 
 def protocol(server: Node) -> str:
     """`mqtt`, `kafka`, or `other`."""
     stated = server.at("protocol").text or ""
+    if stated in WEBSOCKET_PROTOCOLS and not server.at("bindings", "mqtt").is_absent:
+        return "mqtt"
     return "mqtt" if stated in MQTT_PROTOCOLS else "kafka" if stated in KAFKA_PROTOCOLS else "other"
 
 
 def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
     """Read an MQTT server; invalid members are reported and replaced by defaults."""
-    tls, port = MQTT_PROTOCOLS[node.at("protocol").value]
+    tls, port = (MQTT_PROTOCOLS | WEBSOCKET_PROTOCOLS)[node.at("protocol").value]
     binding = node.at("bindings", "mqtt")
-    if not node.at("pathname").is_absent:
-        findings.warning(node.at("pathname"), "MQTT over TCP has no path, so this is ignored.", "Remove it.")
     version = _version(node.at("protocolVersion"), findings)
     return MqttServer(
         name=name,
@@ -58,6 +61,7 @@ def mqtt_server(name: str, node: Node, findings: Findings) -> MqttServer:
         maximum_packet_size=_maximum_packet_size(binding.at("maximumPacketSize"), findings),
         last_will=_last_will(binding.at("lastWill"), findings),
         security=_security(node, MQTT_SECURITY, findings),
+        websocket_path=_websocket_path(node, findings),
     )
 
 
@@ -76,6 +80,18 @@ def kafka_server(name: str, node: Node, findings: Findings) -> KafkaServer:
     return KafkaServer(name, _host(node, port, findings), tls, _security(node, KAFKA_SECURITY, findings), url.text)
 
 
+def _websocket_path(node: Node, findings: Findings) -> str | None:
+    path = node.at("pathname")
+    if node.at("protocol").text not in WEBSOCKET_PROTOCOLS:
+        if not path.is_absent:
+            findings.warning(path, "MQTT over TCP has no path, so this is ignored.", "Remove it.")
+        return None
+    text = VARIABLE.sub(lambda match: _variable(node, match[1], findings), path.text or WEBSOCKET_PATH)
+    if not PATH.match(text):
+        findings.error(path, f"{quoted(path.value)} is not the path of a WebSocket.", f"Write {WEBSOCKET_PATH}.")
+    return text
+
+
 def _host(node: Node, port: int, findings: Findings) -> str:
     host = node.at("host")
     text = VARIABLE.sub(lambda match: _variable(node, match[1], findings), host.text or "")
@@ -86,7 +102,7 @@ def _host(node: Node, port: int, findings: Findings) -> str:
 
 
 def _variable(node: Node, name: str, findings: Findings) -> str:
-    """The default of a server variable; `unknown` after an error, so that the host can still be parsed."""
+    """The default of a server variable; `unknown` after an error, so that host or path can still be parsed."""
     variable = node.at("variables", name)
     default = variable.at("default")
     if variable.is_absent:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.contract.message import DEAD_LETTER, IGNORED, forwards
-from gateway.contract.server import KAFKA_PROTOCOLS, MQTT_PROTOCOLS, protocol
+from gateway.contract.server import KAFKA_PROTOCOLS, MQTT_PROTOCOLS, WEBSOCKET_PROTOCOLS, protocol
 from gateway.documents.spelling import nearest
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def _check_protocols(document: Document, uses: list[_Use], named: set[str], find
         if stated.text is None:
             message = f"The server {name!r} has no protocol."
         more = ", and protocolVersion: '5.0'" if family == "mqtt" and "5" in (stated.text or "") else ""
-        more = ", with the port for MQTT over TCP" if stated.text in {"ws", "wss"} else more
+        if stated.text in WEBSOCKET_PROTOCOLS:
+            message = f"The server {name!r} has no MQTT binding, so nothing says that its WebSocket carries MQTT."
+            more = ", or add bindings: {mqtt: {}}"
         findings.error(stated, message, f"Write {WORDS[family]}{more}.")
         secure = TLS.search(stated.text or "")
         server.value["protocol"] = {"mqtt": "secure-mqtt", "kafka": "kafka-secure"}[family] if secure else family

@@ -53,6 +53,7 @@ class MqttServer:
     maximum_packet_size: int | None  # bytes; a larger message becomes a dead letter; None for the gateway's default
     last_will: LastWill | None
     security: tuple[str, ...]  # types of the security schemes, e.g. `("userPassword",)`
+    websocket_path: str | None = None  # None for MQTT without WebSocket
 
 
 @dataclass(frozen=True, slots=True)

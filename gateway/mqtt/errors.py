@@ -11,6 +11,7 @@ import ssl
 from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS, rejected
 
 REFUSED = "broker refused the connection"
+CLOSED = "the broker closed the connection"
 REFUSAL_FIXES = {
     "Not authorized": f"check username and password_file {FILES_UNDER_SERVERS}",
     "Bad user name or password": f"check username and password_file {FILES_UNDER_SERVERS}",
@@ -21,13 +22,14 @@ REFUSAL_FIXES = {
 }
 CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
 CHECK_TLS_PORT = f"is this a TLS port? check host {UNDER_SERVERS}"
-ALERTS = {  # the broker's TLS alert about the client certificate
+ALERTS = {  # the broker's TLS alert about the client certificate, or ALPN
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
         f"the broker requires a client certificate; set tls.cert_file and tls.key_file {UNDER_SERVERS}"
     ),
     "TLSV1_ALERT_UNKNOWN_CA": f"the broker does not trust the CA of the client certificate; {CHECK_CERTIFICATE}",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"the client certificate has expired; {CHECK_CERTIFICATE}",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": f"the client certificate is revoked; {CHECK_CERTIFICATE}",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": f"the broker has none of the names in tls.alpn; correct it {UNDER_SERVERS}",
     "SSLV3_ALERT_BAD_CERTIFICATE": f"the broker rejected the client certificate; {CHECK_CERTIFICATE}",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": f"the broker rejected the client certificate; {CHECK_CERTIFICATE}",
 }
@@ -40,6 +42,8 @@ NETWORK_FIXES: dict[type[OSError], str] = {
     socket.gaierror: f"check host {UNDER_SERVERS}, and this machine's DNS",
     ConnectionRefusedError: "does the broker run, and is this its port?",
     TimeoutError: "is the broker up, and does a firewall block the connection?",
+    FileNotFoundError: "does the broker run, and is this its socket?",
+    PermissionError: "does the gateway's user have write access to the socket?",
 }
 
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Self
 import paho.mqtt.client as paho
 
 from gateway.errors import GatewayError
-from gateway.mqtt.errors import refusal, sentence
+from gateway.mqtt.broker import Client
+from gateway.mqtt.errors import CLOSED, refusal
 from gateway.text import printable, sentences
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class BrokerProbe:
         self._session_expiry = session_expiry  # seconds, as the gateway's session has it
         self._answer_seconds = answer_seconds
         self._client_id = f"gateway-probe-{token_hex(4)}"  # every broker must accept 23 characters
-        self._client: paho.Client
+        self._client: Client
         self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}
         self._takes_retained = False
@@ -68,6 +69,11 @@ class BrokerProbe:
             )
         self._connect(is_clean=True)
         return self
+
+    @property
+    def selected_alpn(self) -> str | None:
+        """What the broker chose of `tls.alpn`."""
+        return self._client.selected_alpn
 
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
@@ -117,7 +123,7 @@ class BrokerProbe:
         try:
             self._client.connect(host, port, KEEP_ALIVE_SECONDS, **options)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
-            raise _failed(f"Cannot connect to {host}:{port}: {sentence(error, is_connecting=True)}") from None
+            raise _failed(self._broker.unreachable(error)) from None
         self._wait(lambda: self._connack is not None, "The broker sends no CONNACK; is this an MQTT port?")
         assert self._connack is not None, "waited for above"
         is_known, reason = self._connack
@@ -126,9 +132,9 @@ class BrokerProbe:
             raise _failed(refusal(str(reason)))
         return is_known
 
-    def _new_client(self, *, is_clean: bool) -> paho.Client:
+    def _new_client(self, *, is_clean: bool) -> Client:
         # With manual acknowledgements, a session that belongs to another client keeps its messages.
-        client = paho.Client(**self._broker.client_options(self._client_id, is_clean=is_clean), manual_ack=True)
+        client = Client(**self._broker.client_options(self._client_id, is_clean=is_clean), manual_ack=True)
         client.on_connect = self._on_connect
         client.on_subscribe = client.on_unsubscribe = self._on_answer
         client.on_message = self._on_message
@@ -147,7 +153,8 @@ class BrokerProbe:
         is_refused = self._connack is not None and self._connack[1].is_failure  # `_connect` raises the reason
         if rc != paho.MQTT_ERR_SUCCESS and not is_refused:
             self.is_version_refused = self._connack is None
-            raise GatewayError("The broker closed the connection.", "See the broker's log for the reason.")
+            text = self._broker.loss(self._client, CLOSED, is_accepted=self._connack is not None)
+            raise _failed(text if "; " in text else f"{text}; see the broker's log for the reason")
 
     def _on_connect(
         self, _client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, _props: Properties | None

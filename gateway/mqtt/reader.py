@@ -24,6 +24,7 @@ PUBREC is its acknowledgement, and the session (`core/session.py`) says when PUB
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
@@ -32,7 +33,7 @@ from array import array
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
@@ -43,6 +44,8 @@ from gateway.core.entry import Entry
 from gateway.core.reading import Reading
 from gateway.core.session import Session
 from gateway.errors import DataError
+from gateway.mqtt.broker import Client
+from gateway.mqtt.websocket import WebSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -53,6 +56,7 @@ FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor a duplicate, as 
 QOS_2 = 0x04  # in the first byte of a PUBLISH
 MALFORMED_PUBLISH = "a PUBLISH packet is malformed"
 READ_BYTES = 262_144
+BUFFERING = (ssl.SSLSocket, WebSocket)  # sockets that hold bytes which polling does not show
 MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept: one more than allowed, so that the transform detects the overflow
 # Of a PUBLISH: topic, packet id, length of the properties, and as many of them as are kept.
 LONGEST_HEADER = 2 + 65_535 + 2 + 4 + MOST_PROPERTIES
@@ -60,8 +64,6 @@ DISCONNECT = b"\xe0\0"
 _VARINT_BYTES = 4
 _unpack_start = Struct(">BBH").unpack_from  # first byte, remaining length if it is short, length of a PUBLISH's topic
 _unpack_id = Struct(">HB").unpack_from  # packet id, length of the properties if it is short
-_Given = TypeVar("_Given")
-_Result = TypeVar("_Result")
 _FLAGS = [((bits >> 1) & 3, bool(bits & 1), bool(bits & 8)) for bits in range(16)]  # QoS, retain, DUP of a first byte
 _HANDED_TO_PAHO = {"have_remaining": 0, "remaining_count": [], "remaining_mult": 1, "to_process": 0}
 
@@ -113,7 +115,7 @@ class AckQueue:
         self.acknowledge = session.unacknowledged.append
 
 
-class PahoReader(paho.Client):
+class PahoReader(Client):
     """paho's client, with an inbox; `arguments` are paho's own."""
 
     def __init__(self, intake: Intake, **arguments: Any) -> None:
@@ -123,7 +125,6 @@ class PahoReader(paho.Client):
         self.connection = AckQueue(self.session)
         self.arrived: list[Entry] = []
         self.is_drained = False  # the last read emptied the socket
-        self.socket_error: OSError | None = None  # why the connection broke, which paho does not report
         self._stream_of = intake.stream_of
         self._now = intake.now
         self._payload_limit = intake.payload_limit
@@ -135,7 +136,6 @@ class PahoReader(paho.Client):
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; acknowledgements of the old connection's messages are void from now on."""
         self.connection = AckQueue(self.session)
-        self.socket_error = None
         self._pinged_at = paho.time_func()
         return super().reconnect()
 
@@ -179,11 +179,12 @@ class PahoReader(paho.Client):
             self.loop_write()
         try:
             if self._sock:
-                self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # not a web socket
+                self._sock.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]  # paho's own WebSocket has none
             while self._is_ready(select.POLLIN, until):
-                if not self._sock_recv(READ_BYTES):
-                    self.connection.sent.clear()  # the broker closes once it has read everything
-                    break
+                with contextlib.suppress(BlockingIOError):  # what came was no MQTT
+                    if not self._sock_recv(READ_BYTES):
+                        self.connection.sent.clear()  # the broker closes once it has read everything
+                        break
         except OSError:
             pass  # the connection is closed already
         self._sock_close()
@@ -220,33 +221,10 @@ class PahoReader(paho.Client):
         return result
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        data = self._recording_error(super()._sock_recv, bufsize)
+        data = self._recording_error(super(Client, self)._sock_recv, bufsize)  # one call less on the path of a reading
         if data:
             self.connection.sent.clear()
         return data
-
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        return self._recording_error(super()._sock_send, buf)
-
-    def _recording_error(self, step: Callable[[_Given], _Result], argument: _Given) -> _Result:
-        try:
-            return step(argument)
-        except BlockingIOError:
-            raise
-        except OSError as error:
-            self.socket_error = self._pending_tls_alert(error)
-            raise
-
-    def _pending_tls_alert(self, error: OSError) -> OSError:
-        """Read the TLS alert of a broker that closed while we wrote: it says why."""
-        if isinstance(error, ssl.SSLEOFError) and self._sock:
-            try:
-                self._sock.recv(1)
-            except ssl.SSLWantReadError:
-                pass
-            except OSError as alert:
-                return alert
-        return error
 
     # --- readings --------------------------------------------------------------------------------------------------
 
@@ -305,7 +283,7 @@ class FastReader(PahoReader):
         if not data:
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         self._last_bytes_received = paho.time_func()
-        self.is_drained = len(data) < READ_BYTES and not isinstance(self._sock, ssl.SSLSocket)
+        self.is_drained = len(data) < READ_BYTES and not isinstance(self._sock, BUFFERING)
         return self.feed(data)
 
     def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost

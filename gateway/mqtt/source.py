@@ -27,7 +27,6 @@ from __future__ import annotations
 import logging
 import random
 import select
-import ssl
 import threading
 import time
 from enum import StrEnum
@@ -35,8 +34,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gateway.errors import GatewayError
 from gateway.log import Conditions
-from gateway.mqtt.errors import refusal, sentence
-from gateway.mqtt.reader import FastReader, MalformedPacketError, PahoReader
+from gateway.mqtt.errors import CLOSED, refusal
+from gateway.mqtt.reader import BUFFERING, FastReader, MalformedPacketError, PahoReader
+from gateway.mqtt.websocket import WebSocketClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -159,24 +159,22 @@ class MqttSource:
             return self._retry_at
         if self.link == Link.CONNECTING:
             return now + 0.02
-        if self._is_reading and self.has_buffered_tls_data:
+        if self._is_reading and self.has_buffered_data:
             return now
         seconds = self._connect_seconds if self.link == Link.HANDSHAKE else float("inf")
         return now + min(seconds, self._ping_seconds) / 4
 
     @property
-    def has_buffered_tls_data(self) -> bool:
-        """True when TLS holds decrypted bytes: polling the socket does not show them."""
+    def has_buffered_data(self) -> bool:
+        """True when TLS or WebSocket holds bytes: polling the socket does not show them."""
         sock = self._client.socket()
-        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        return isinstance(sock, BUFFERING) and sock.pending() > 0
 
     def read(self) -> list[Entry]:
         """Read what the socket holds, up to a batch, in the order of arrival."""
         client, seen = self._client, -1
         while (
-            self.fileno >= 0
-            and len(client.arrived) < BATCH
-            and (seen < len(client.arrived) or self.has_buffered_tls_data)
+            self.fileno >= 0 and len(client.arrived) < BATCH and (seen < len(client.arrived) or self.has_buffered_data)
         ):
             seen = len(client.arrived)
             self._guarded(client.loop_read)
@@ -280,8 +278,7 @@ class MqttSource:
         except GatewayError as error:
             self._connect_error = str(error)
         except (OSError, ValueError) as error:  # ValueError: a host name that IDNA cannot encode
-            place, reason = f"{self._broker.host}:{self._broker.port}", sentence(error, is_connecting=True)
-            self._connect_error = f"cannot connect to {place}: {reason}"
+            self._connect_error = self._broker.unreachable(error)
         except Exception as error:  # noqa: BLE001 - an exception would end the thread unseen
             self._connect_error = f"the MQTT client failed: {error!r}"
 
@@ -449,19 +446,15 @@ class MqttSource:
         is_steady = self._connected_at and not self._is_short(now)
         if is_steady or reason == BROKEN_PROTOCOL:
             return 0
-        is_inconclusive = not self._connected_at or self._client.socket_error  # not accepted yet; reset by the network
-        return self._closings if is_inconclusive else self._closings + 1
+        error = self._client.socket_error
+        is_broken = error is not None and not isinstance(error, WebSocketClosedError)  # by the network
+        return self._closings if is_broken or not self._connected_at else self._closings + 1
 
     def _loss(self, reason: str, *, is_contended: bool) -> str:
-        if error := self._client.socket_error:
-            detail = f"connection lost: {sentence(error)}"
-        elif reason == BROKEN_PROTOCOL:
-            detail = "protocol violation: the broker sent a malformed packet"
-        else:
-            detail = "the broker closed the connection"
-        if not self._connected_at and not isinstance(error, ssl.SSLError):
-            return f"{detail} before CONNACK; is this a port for MQTT {self._server.version} without TLS?"
-        if is_contended:
+        is_malformed = reason == BROKEN_PROTOCOL
+        what = "protocol violation: the broker sent a malformed packet" if is_malformed else CLOSED
+        detail = self._broker.loss(self._client, what, is_accepted=bool(self._connected_at))
+        if is_contended and self._connected_at:
             return f"{detail} soon after each connect; does another client use the id {self._server.client_id!r}?"
         return detail
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.documents.spelling import suggestion
-from gateway.settings.values import is_local, split_hosts
+from gateway.settings.values import UNIX, is_local, split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +36,7 @@ _MECHANISMS: Final = {
     "oauth2": "OAUTHBEARER",
     "openIdConnect": "OAUTHBEARER",
 }
-_MQTT_ONLY: Final = ("username", "password_file", "receive_maximum")
+_MQTT_ONLY: Final = ("username", "password_file", "receive_maximum", "websocket")
 _KAFKA_ONLY: Final = ("sasl", "producer", "registry")
 
 
@@ -102,6 +102,9 @@ class _Server:
             yield from self._plain(("username",), "The password" if self._settings.password_file else "The user name")
         else:
             yield from self._plain((), "Readings")
+        if self._is_unix():
+            text = "A Unix socket carries MQTT itself."
+            yield from self._misplaced(("tls", "websocket"), text)
         if self._settings.host is not None and len(split_hosts(self._settings.host)) > 1:
             yield self._finding(
                 ("host",), "An MQTT server has one host.", "Keep one host; the contract needs a server for each broker."
@@ -109,6 +112,10 @@ class _Server:
 
     def check_kafka(self, kafka: KafkaServer) -> Iterator[Finding]:
         yield from self._misplaced(_MQTT_ONLY, "This setting is for MQTT; in the contract this is the Kafka server.")
+        if self._is_unix():
+            yield self._finding(("host",), "A Unix socket is for an MQTT server.", "Write name:port.")
+        if self._settings.tls and self._settings.tls.alpn:
+            yield self._finding(("tls", "alpn"), "This setting is for MQTT, not for Kafka.", "Remove it.")
         sasl = self._settings.sasl
         mechanism = sasl.mechanism if sasl else None
         expected = {_MECHANISMS[scheme] for scheme in kafka.security if scheme in _MECHANISMS}
@@ -147,6 +154,9 @@ class _Server:
             severity: Severity = "warning" if self._is_local() else "error"
             message = "The login that the contract requires is missing."
             yield self._finding((), message, fix, severity)
+
+    def _is_unix(self) -> bool:
+        return (self._settings.host or "").startswith(UNIX)
 
     def _is_local(self) -> bool:
         return all(is_local(host) for host, _ in split_hosts(self._settings.host or self._contract.host))

@@ -60,6 +60,20 @@ class TlsSettings(_Settings):
     key_password_file: values.FileName | None = None
 
 
+class BrokerTlsSettings(TlsSettings):
+    """Also the names of the protocol that a broker may expect (ALPN, RFC 7301)."""
+
+    alpn: values.Alpn = ()
+
+
+class WebSocketSettings(_Settings):
+    """MQTT over WebSocket: without `path` the contract's is used; the files hold values of further headers."""
+
+    path: values.WebSocketPath | None = None
+    headers: values.Headers = {}
+    header_files: values.HeaderFiles = {}
+
+
 class OAuthSettings(_Settings):
     """Where a token comes from (RFC 6749, client credentials); `_check_oauth` knows what is required."""
 
@@ -121,7 +135,8 @@ class ServerSettings(_Settings):
     password_file: values.FileName | None = None
     allow_plain: bool = False
     receive_maximum: values.ReceiveMaximum | None = None
-    tls: Annotated[TlsSettings | None, values.Section] = None
+    tls: Annotated[BrokerTlsSettings | None, values.Section] = None
+    websocket: Annotated[WebSocketSettings | None, values.Section] = None
     sasl: SaslSettings | None = None
     producer: Annotated[dict[str, values.Property], values.Section] = {}
     registry: Annotated[RegistrySettings, values.Section] = RegistrySettings()
@@ -239,10 +254,10 @@ class Settings(_Settings):
     def elsewhere(self, name: str) -> dict[str, Any]:
         """What is set of a server, as a gateway.yaml in another folder has to say it."""
 
-        def moved(section: dict[str, Any]) -> dict[str, Any]:
+        def moved(section: dict[str, Any], *, has_files: bool = False) -> dict[str, Any]:
             return {
-                key: moved(value) if isinstance(value, dict)
-                else str(self.locate(value).absolute()) if key.endswith("_file") and value
+                key: moved(value, has_files=key == _HEADER_FILES[-1]) if isinstance(value, dict)
+                else str(self.locate(value).absolute()) if (has_files or key.endswith("_file")) and value
                 else value
                 for key, value in section.items()
             }  # fmt: skip
@@ -391,6 +406,7 @@ _ELSEWHERE: Final = {  # what other clients have, and this file has not
     **dict.fromkeys(("insecure", "skip_verify", "verify", "verify_hostname", "check_hostname"), _UNVERIFIED),
     **dict.fromkeys(("client_id", "clientid", "clean_session", "keep_alive", "keepalive"), _IN_CONTRACT),
     "port": "Remove it: write host: NAME:PORT.",
+    "proxy": "Remove it: brokers are reached without a proxy, because the MQTT library needs PySocks for one.",
 }
 _INLINE: Final = {"password": "password_file", "token": "token_file", "key": "key_file", "secret": "password_file"}
 
@@ -679,6 +695,7 @@ _SECRET_PLACES: Final[tuple[Place, ...]] = (
     ("registry", "key_password_file"),
     ("registry", "oauth", "client_secret_file"),
 )
+_HEADER_FILES: Final = ("websocket", "header_files")
 _TLS_PLACES: Final[tuple[Place, ...]] = (("tls",), ("registry",), ("sasl", "oauth"), ("registry", "oauth"))
 _CERTIFICATE_PLACES: Final[tuple[Place, ...]] = (
     *((*place, "ca_file") for place in _TLS_PLACES),
@@ -693,6 +710,10 @@ def _files(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
             file = _at(server, inner)
             if _is_file_name(file):
                 yield (*place, *inner), file
+        headers = _at(server, _HEADER_FILES)
+        for name, file in headers.items() if isinstance(headers, dict) else ():
+            if _is_file_name(file):
+                yield (*place, *_HEADER_FILES, name), file
 
 
 def _is_file_name(value: object) -> TypeGuard[str]:
@@ -701,7 +722,7 @@ def _is_file_name(value: object) -> TypeGuard[str]:
 
 def _check_files(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
     for place, file in _files(data):
-        path, is_secret = origin.locate(file), place[2:] in _SECRET_PLACES
+        path, is_secret = origin.locate(file), place[2:] in _SECRET_PLACES or place[2:4] == _HEADER_FILES
         try:
             if is_secret and place[-1] != "key_file":
                 secret.read_secret(path, origin.credentials)

@@ -1,11 +1,11 @@
-"""TLS to the peers: the peer is always verified; a client certificate is sent when the settings name one."""
+"""TLS to the peers: the peer is always verified; a client certificate and ALPN are sent when the settings name them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gateway.settings.secret import UnfitFileError
-from gateway.settings.settings import TlsSettings
+from gateway.settings.settings import BrokerTlsSettings, TlsSettings
 
 if TYPE_CHECKING:
     import ssl
@@ -18,6 +18,9 @@ def tls_context(given: TlsSettings | None, settings: Settings) -> ssl.SSLContext
     given = given or TlsSettings()
     files = settings.tls_files(given)
     try:
-        return files.context()
+        context = files.context()
     except UnfitFileError as error:
         raise settings.unfit(getattr(given, error.setting), error) from None
+    if isinstance(given, BrokerTlsSettings) and given.alpn:
+        context.set_alpn_protocols(given.alpn)
+    return context

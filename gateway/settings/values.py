@@ -27,6 +27,7 @@ _BYTES: Final = {"B": 1} | {
     for suffix, base in (("iB", 1024), ("B", 1000))
 }
 _QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
+UNIX: Final = "unix://"
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 
 
@@ -94,7 +95,12 @@ def _quantity(value: object, units: Mapping[str, float], refusal: PydanticCustom
 
 
 def split_hosts(text: str) -> list[tuple[str, int | None]]:
-    """Split `a.example:9092,[::1]:9092` into names (without brackets) and ports; raises ValueError."""
+    """Split `a.example:9092,[::1]:9092` into names (without brackets) and ports; raises ValueError.
+
+    `unix:///run/mosquitto.sock`, for a broker, gives the path of the socket.
+    """
+    if re.fullmatch(f"{UNIX}/[!-~]+", text):
+        return [(text.removeprefix(UNIX), None)]
     hosts: list[tuple[str, int | None]] = []
     for part in text.split(","):
         match = _HOST.fullmatch(part.strip())
@@ -109,6 +115,8 @@ def split_hosts(text: str) -> list[tuple[str, int | None]]:
 
 def is_local(host: str) -> bool:
     """Whether a host (without port and brackets) is this machine or on its private network. No name is resolved."""
+    if host.startswith("/"):  # a Unix socket
+        return True
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -195,6 +203,35 @@ def _check_extensions(extensions: dict[str, str]) -> dict[str, str]:
     return extensions
 
 
+def _check_alpn(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(re.fullmatch("[!-~]{1,255}", name) for name in names):
+        raise wrong("A name of ALPN has 1 to 255 characters of ASCII, and no space.", "Write it as in [mqtt].")
+    return names
+
+
+def check_path(text: str) -> str:
+    """Check the path of a WebSocket; raises ValueError."""
+    if not re.fullmatch("/[!$-~]*", text):  # no fragment
+        raise wrong("Expected the path of a WebSocket.", "Write it in the form /mqtt.")
+    return text
+
+
+_OF_HANDSHAKE: Final = r"(?i:host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)"
+
+
+def _check_header_names(headers: dict[str, str]) -> dict[str, str]:
+    for name in headers:
+        if re.fullmatch(_OF_HANDSHAKE, name) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise wrong("This is no name of a header, or one that makes the WebSocket.", "Correct it, or remove it.")
+    return headers
+
+
+def _check_header(text: str) -> str:
+    if not text.isprintable():
+        raise wrong("A header has one line of text.", "Remove line breaks and control characters.")
+    return text
+
+
 def _check_file(text: str) -> str:
     if not text or "\0" in text:
         raise wrong("Expected a file name.", "Write the path of the file.")
@@ -220,6 +257,11 @@ Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]
 Extensions = Annotated[dict[str, str], BeforeValidator(_empty_section), AfterValidator(_check_extensions)]
+Alpn = Annotated[tuple[str, ...], BeforeValidator(_split_names), AfterValidator(_check_alpn)]
+WebSocketPath = Annotated[str, AfterValidator(check_path)]
+_Names = AfterValidator(_check_header_names)
+Headers = Annotated[dict[str, Annotated[str, AfterValidator(_check_header)]], BeforeValidator(_empty_section), _Names]
+HeaderFiles = Annotated[dict[str, FileName], BeforeValidator(_empty_section), _Names]
 Property = Annotated[Any, BeforeValidator(_check_property)]
 Listen = Annotated[str | None, BeforeValidator(_check_listen)]
 Url = Annotated[str, AfterValidator(_check_url)]

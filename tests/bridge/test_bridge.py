@@ -71,7 +71,7 @@ class ScriptedSource:
         self.session = Session()
         self.session_key = f"gateway@{name}"
         self.on_session: Callable[[bool], None] = lambda _is_present: None
-        self.wants_write = self.has_buffered_tls_data = False
+        self.wants_write = self.has_buffered_data = False
         self.published: list[int] = []
         self.acknowledged: list[int] = []
         self.flushed = 0  # of the acknowledged, how many have been sent

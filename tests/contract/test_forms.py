@@ -67,8 +67,8 @@ SERVERS = [
 PROTOCOLS = [
     Form("servers/broker", {"protocol": "mqtt5"}, "protocol",
          "Write mqtt, or secure-mqtt for TLS, and protocolVersion: '5.0'."),
-    Form("servers/broker", {"protocol": "ws"}, "protocol",
-         "Write mqtt, or secure-mqtt for TLS, with the port for MQTT over TCP."),
+    Form("servers/broker", {"protocol": "ws", "bindings": GONE}, "protocol",
+         "Write mqtt, or secure-mqtt for TLS, or add bindings: {mqtt: {}}."),
     *(Form("servers/broker", {"protocol": word}, "protocol", "Write mqtt, or secure-mqtt for TLS.")
       for word in ("MQTT", "mqtt-secure", "mqtss", "tcp", "amqp", GONE)),
     *(Form("servers/kafka", {"protocol": word}, "protocol", "Write kafka, or kafka-secure for TLS.")

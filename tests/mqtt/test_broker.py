@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import paho.mqtt.client as paho
 import pytest
 
-from gateway.mqtt.broker import Broker
+from gateway.mqtt.broker import Broker, Client
 
 
 @pytest.mark.parametrize("is_clean", [True, False])
@@ -25,7 +24,7 @@ def test_connect_options_carry_the_properties_of_connect() -> None:
 @pytest.mark.parametrize(("password", "sent"), [("secret", b"secret"), ("", None)])
 def test_configure_sends_no_password_where_there_is_none(password: str, sent: bytes | None) -> None:
     broker = Broker("b", "h", 1, username="gateway", password=password)
-    client = paho.Client(**broker.client_options("id"))
+    client = Client(**broker.client_options("id"))
     broker.configure(client, 3.0)
     assert (client._username, client._password) == (b"gateway", sent)  # noqa: SLF001 - paho does not show them
     assert client.connect_timeout == 3.0

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import subprocess
 import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -22,10 +23,14 @@ from gateway.core.model import LastWill, MqttServer
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.reader import Intake
 from gateway.mqtt.source import BATCH, CONNECT_SECONDS, PING_SECONDS, SUSPICIOUS, Link, MqttSource, Subscriptions
-from gateway.settings.settings import TlsSettings, load
+from gateway.mqtt.websocket import Upgrade
+from gateway.settings.settings import BrokerTlsSettings, TlsSettings, load
 from gateway.settings.tls import tls_context
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.stack.publisher import Publisher, remaining_length
+from tests.stack.software import command
+from tests.stack.tls_front import TlsFront
+from tests.stack.websocket_server import BINARY, CLOSE, CONTINUATION, PING, TEXT, WebSocketServer, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -166,6 +171,8 @@ def make_source(
     receive_maximum: int = 1_000,
     is_fast: bool = True,
     connect_seconds: float = CONNECT_SECONDS,
+    websocket: Upgrade | None = None,
+    alpn: tuple[str, ...] = (),
     **session: Any,
 ) -> MqttSource:
     """Make a source for a broker on this machine; `session` is what else `Subscriptions` takes."""
@@ -182,7 +189,7 @@ def make_source(
         last_will=last_will,
         security=(),
     )
-    broker = Broker(name, host, port, version == "5.0", *credentials, tls=tls)
+    broker = Broker(name, host, port, version == "5.0", *credentials, tls=tls, alpn=alpn, websocket=websocket)
     intake = Intake(lambda _topic: "factory", 100_000, receive_maximum=receive_maximum, is_fast=is_fast)
     return MqttSource(server, lambda: broker, Subscriptions(subscriptions, **session), intake, connect_seconds)
 
@@ -1264,3 +1271,135 @@ def test_read_leaves_nothing_behind_in_tls(
             assert source.next_action_seconds <= time.monotonic(), "the next turn waits for nothing"
             loop.turn()
         assert source.link == Link.UP
+
+
+# --- WebSocket, Unix sockets, ALPN -----------------------------------------------------------------------------------
+
+
+WEB = IN_MEMORY + "listener 8080\nprotocol websockets\n"
+WEB_TLS = IN_MEMORY + TLS.format("broker") + "protocol websockets\n"
+AT_MQTT = Upgrade("/mqtt")
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_read_over_a_websocket(
+    loop: Loop,
+    mosquitto: StartMosquitto,
+    certificates: Certificates,
+    operator: Settings,
+    version: str,
+    *,
+    is_fast: bool,
+    is_encrypted: bool,
+) -> None:
+    """More than a batch, in order; what was acknowledged does not come again, and what was not does."""
+    files = {path.name: path for path in certificates.folder.glob("*.*")} if is_encrypted else {}
+    broker = mosquitto(WEB_TLS if is_encrypted else WEB, files)
+    context = tls_context(TlsSettings(ca_file=str(certificates.ca)), operator) if is_encrypted else None
+    given: dict[str, Any] = {"version": version, "is_fast": is_fast, "tls": context, "websocket": AT_MQTT}
+    port, count = broker.port_of(8883 if is_encrypted else 8080), BATCH + 100
+    source = loop.connected(loop.add(make_source(port, receive_maximum=65_535, **given)))
+    publish(broker, *(b"%d" % number for number in range(count)))
+    assert loop.payloads(count) == [b"%d" % number for number in range(count)]
+    acknowledge(*loop.entries[:-1])
+    loop.close(source)
+    loop.connected(loop.add(make_source(port, **given)))
+    assert loop.payloads(count + 1)[count:] == [b"%d" % (count - 1)]
+
+
+def test_maintain_suspects_a_client_id_in_use_over_a_websocket(loop: Loop, mosquitto: StartMosquitto) -> None:
+    port = mosquitto(WEB).port_of(8080)
+    twins = [loop.add(make_source(port, name=name, websocket=AT_MQTT)) for name in ("one", "other")]
+
+    def is_suspicious() -> bool:
+        for twin in twins:
+            if twin.link == Link.DOWN:
+                twin.maintain(time.monotonic() + 61, is_reading=True)
+        return any("does another client use the id 'gateway'?" in twin.detail for twin in twins)
+
+    loop.until(is_suspicious, "a suspicion", 30)
+
+
+def test_read_over_a_unix_socket(loop: Loop, mosquitto: StartMosquitto, *, is_fast: bool) -> None:
+    broker = mosquitto(IN_MEMORY + "listener 0 mqtt.sock\n")
+    path = str(broker.folder / "mqtt.sock")
+    loop.connected(loop.add(make_source(1883, host=path, is_fast=is_fast)))
+    publish(broker, b"1", b"2")
+    assert loop.payloads(2) == [b"1", b"2"]
+    missing = loop.add(make_source(1883, host=f"{path}.old"))
+    assert loop.lost(missing) == (
+        f"cannot connect to unix://{path}.old: No such file or directory; does the broker run, and is this its socket?"
+    )
+
+
+UP = served(BINARY, CONNACK["5.0"])
+ENDS = {
+    "not found": (
+        b"HTTP/1.1 404 Not Found\r\n\r\n",
+        b"",
+        "cannot connect to .*/mqtt: .* 404 Not Found; set websocket.path",
+    ),
+    "text": (None, UP + served(TEXT, b"{}"), "protocol violation: the broker sent a text frame, "),
+    "masked": (None, UP + served(BINARY, b"1234", mask=0x80), "protocol violation: the broker sent a masked frame, "),
+    "close": (None, UP + served(CLOSE, b"\x03\xe9"), "the broker closed the WebSocket: 1001 going away$"),
+    "close at once": (
+        None,
+        served(CLOSE, b"\x03\xf0bye"),
+        "the broker closed the WebSocket: 1008 policy violation bye$",
+    ),
+    "malformed packet": (None, UP + served(BINARY, b"\0\0"), "protocol violation: the broker sent a malformed packet"),
+}
+
+
+@pytest.mark.parametrize(("answer", "then", "detail"), ENDS.values(), ids=ENDS)
+def test_the_state_says_why_a_websocket_ended(
+    loop: Loop, answer: bytes | None, then: bytes, detail: str, *, is_fast: bool
+) -> None:
+    with WebSocketServer(answer, then) as server:
+        source = loop.add(make_source(server.port, is_fast=is_fast, websocket=AT_MQTT))
+        assert re.match(detail, loop.lost(source)), source.detail
+
+
+def test_a_message_above_the_limit_comes_in_fragments_with_its_size(loop: Loop, *, is_fast: bool) -> None:
+    """A frame has no limit of its own: as over TCP, the message becomes a reading that is cut."""
+    body = b"\0\x0bfactory/m/s\0\7\0" + bytes(300_000)
+    packet = b"\x32" + remaining_length(len(body)) + body
+    pieces = [served(BINARY, packet[:100], is_last=False), served(CONTINUATION, packet[100:200_000], is_last=False)]
+    end = served(CONTINUATION, packet[200_000:])
+    with WebSocketServer(None, b"".join([UP, *pieces, served(PING, b"1"), end])) as server:
+        loop.add(make_source(server.port, is_fast=is_fast, websocket=AT_MQTT))
+        loop.payloads(1)
+        assert (loop.entries[0].reading.size, loop.entries[0].packet_id) == (300_000, 7)
+
+
+def test_alpn_opens_a_front_that_closes_without_it(
+    loop: Loop, mosquitto: StartMosquitto, certificates: Certificates, operator: Settings
+) -> None:
+    """With the name the broker is reached; another one, or none, is named as the cause."""
+
+    def source(front: TlsFront, *names: str) -> MqttSource:
+        given = BrokerTlsSettings.model_validate({"ca_file": str(certificates.ca), "alpn": list(names)})
+        return loop.add(make_source(front.port, tls=tls_context(given, operator), alpn=names))
+
+    with TlsFront(mosquitto().port, certificates, "mqtt", "x-amzn-mqtt-ca") as front:
+        loop.close(loop.connected(source(front, "x-amzn-mqtt-ca")))
+        wrong = f"before CONNACK; the broker selected none of mqtt3; correct tls.alpn {UNDER_SERVERS}"
+        assert loop.lost(source(front, "mqtt3")).endswith(wrong)
+        missing = "before CONNACK; is this a port for MQTT 5.0 over TLS, and does it need tls.alpn?"
+        assert loop.lost(source(front)).endswith(missing)
+
+
+def test_an_alert_about_alpn_is_explained(
+    loop: Loop, free_port: FreePort, certificates: Certificates, operator: Settings
+) -> None:
+    port = free_port()
+    shown = ("-cert", certificates.certificate("broker"), "-key", certificates.key("broker"))
+    listen = ("s_server", "-quiet", "-alpn", "h2", "-accept", f"127.0.0.1:{port}")
+    with subprocess.Popen([command("openssl", "openssl"), *listen, *shown], stdin=subprocess.PIPE) as server:
+        given = BrokerTlsSettings.model_validate({"ca_file": str(certificates.ca), "alpn": ["mqtt"]})
+        source = loop.add(make_source(port, tls=tls_context(given, operator), alpn=("mqtt",)))
+        cause = f"the broker has none of the names in tls.alpn; correct it {UNDER_SERVERS}"
+        try:
+            loop.until(lambda: source.detail == f"cannot connect to 127.0.0.1:{port}: {cause}", "the cause")
+        finally:
+            server.kill()

@@ -28,6 +28,8 @@ NAMES = {
     "streams": "receiveDoors",
     "producer": "linger.ms",
     "extensions": "logicalCluster",
+    "headers": "X-Plant",
+    "header_files": "Authorization",
 }  # for keys that people choose
 Values = tuple[object, ...]
 TEXT: Values = (5, True, [], {})
@@ -40,6 +42,10 @@ WRONG: dict[str, Values] = {
     "contract": (*TEXT, ""),
     "servers.kafka": SECTION,
     "servers.kafka.host": (*TEXT, "", "a b", "mqtt://a:1", "a:99999"),
+    "servers.kafka.tls.alpn": (5, True, {}, [5], [[]], ["a b"]),
+    "servers.kafka.websocket.path": (*TEXT, "", "mqtt", "/a b", "/#a"),
+    "servers.kafka.websocket.headers.X-Plant": (*TEXT, "a\nb"),
+    "servers.kafka.websocket.header_files.Authorization": (*TEXT, ""),
     "servers.kafka.receive_maximum": (*NUMBER, 0, 65_536),
     "servers.kafka.producer.linger.ms": ("soon", [], {}, None),
     "servers.kafka.registry.url": (*TEXT, "", "registry", "ftp://a", "http://u:p@a", "http://a:x"),

@@ -6,7 +6,8 @@ r"""A real Mosquitto, with a few lines of configuration or with a shipped file a
     Mosquitto(Path("mosquitto/mosquitto.conf").read_text(), files={"passwd": hashed_passwords({"gateway": "secret"})})
 
 So that a file can be run as it ships, only what ties it to a machine is replaced (`_relocated`):
-- each `listener PORT` gets a free port of 127.0.0.1; `port_of(PORT)` tells which;
+- each `listener PORT` gets a free port of 127.0.0.1; `port_of(PORT)` tells which; the Unix socket of `listener 0 NAME`
+  is in the broker's own folder;
 - each file that it names is taken from the broker's own folder by its last name: give it in `files`;
 - the store goes to the broker's own folder, the log to `broker.log`, and it runs as user `mosquitto` when the
   tests run as root (mosquitto would drop to that user itself, but would then outlive a killed pytest: the kernel
@@ -136,6 +137,8 @@ class Mosquitto(Server):
         setting, _, value = line.strip().partition(" ")
         if setting in MACHINE_SETTINGS:
             return ""
+        if line.startswith("listener 0 "):  # a Unix socket
+            return f"listener 0 {self.folder / value.split()[1]}"
         if setting in {"listener", "port"}:
             number = int(value.split()[0])
             port = self._ports.setdefault(number, HeldPort())

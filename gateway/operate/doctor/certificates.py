@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from gateway.errors import Finding
+from gateway.installation import broker_of
 from gateway.operate.doctor.rejection import Peer, explain
 from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
@@ -26,14 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gateway.core.model import KafkaServer, MqttServer
     from gateway.installation import Installation
     from gateway.settings.settings import TlsSettings
 
 PLACE, REGISTRY = "certificates", "registry"
 SOON = timedelta(days=30)
 CONNECT_SECONDS = 5.0
-MQTT_TLS, KAFKA, HTTPS = 8883, 9092, 443
+KAFKA, HTTPS = 9092, 443
 
 
 class _Server(NamedTuple):
@@ -87,13 +87,14 @@ def check_file(path: Path, now: datetime, *, is_chain: bool) -> Finding:
 
 def _servers(installation: Installation) -> Iterator[_Server]:
     settings, contract = installation.settings, installation.contract
-    peers: list[tuple[MqttServer | KafkaServer, int]] = [(one, MQTT_TLS) for one in contract.mqtt_servers.values()]
-    for server, usual in [*peers, (contract.kafka, KAFKA)]:
-        given = settings.server(server.name)
-        if server.tls or given.tls:
-            for host, port in split_hosts(given.host or server.host):
-                yield _Server(server.name, host, port or usual, given.tls)
-    registry = settings.server(contract.kafka.name).registry
+    for broker in (broker_of(one, settings) for one in contract.mqtt_servers.values()):
+        if broker.tls:
+            yield _Server(broker.name, broker.host, broker.port, settings.server(broker.name).tls)
+    kafka, given = contract.kafka, settings.server(contract.kafka.name)
+    if kafka.tls or given.tls:
+        for host, port in split_hosts(given.host or kafka.host):
+            yield _Server(kafka.name, host, port or KAFKA, given.tls)
+    registry = given.registry
     url = urlsplit(registry.url or contract.kafka.registry_url or "")
     if url.scheme == "https" and url.hostname:
         yield _Server(REGISTRY, url.hostname, url.port or HTTPS, registry.tls)

@@ -45,9 +45,19 @@ DROPPED_FIX = "Set max_queued_messages 0, max_queued_bytes 0 and per_listener_se
 def examine_broker(installation: Installation, server: MqttServer, stopping: Stopping) -> Iterator[Finding]:
     """Check a broker; `stopping` ends listening early."""
     yield from broker.compare(installation, server, 0, stopping)
-    with BrokerProbe(broker_of(server, installation.settings), server.session_expiry) as probe:
+    reached = broker_of(server, installation.settings)
+    with BrokerProbe(reached, server.session_expiry) as probe:
+        if reached.alpn:
+            yield _alpn(server.name, reached.alpn, probe.selected_alpn)
         yield _session(server, probe)
         yield from _counters(server, _retained(probe, stopping))
+
+
+def _alpn(peer: str, offered: tuple[str, ...], selected: str | None) -> Finding:
+    if selected:
+        return Finding.at(peer, "ALPN", "ok", selected)
+    text, fix = f"the broker selects none of {', '.join(offered)}", f"Correct or remove tls.alpn {UNDER_SERVERS}."
+    return Finding.at(peer, "ALPN", "warning", text, fix)
 
 
 def _session(server: MqttServer, probe: BrokerProbe) -> Finding:

@@ -36,7 +36,7 @@ def compare(installation: Installation, server: MqttServer, seconds: float, stop
     broker = broker_of(server, installation.settings)
     with BrokerProbe(broker, server.session_expiry) as probe:
         version = f"MQTT {server.version}, {'TLS' if broker.tls else 'plain'}"
-        yield Finding.at(server.name, "connection", "ok", f"{broker.host}:{broker.port}", expected=version)
+        yield Finding.at(server.name, "connection", "ok", broker.address, expected=version)
         if filters := _filters(installation, server):
             granted = probe.subscribe(filters)
             probe.unsubscribe(filters)

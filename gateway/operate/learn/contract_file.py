@@ -110,7 +110,7 @@ def camel(name: str) -> str:
 def _servers(site: Site) -> dict[str, Any]:
     return {
         "broker": {
-            "host": site.host,
+            "host": Site().host if site.host.startswith("unix:") else site.host,
             "protocol": "secure-mqtt" if site.is_tls else "mqtt",
             "protocolVersion": site.version,
             "bindings": {"mqtt": {"clientId": "iot-gateway", "cleanSession": False, "keepAlive": 60}},

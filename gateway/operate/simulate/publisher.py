@@ -12,16 +12,17 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
-import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.errors import GatewayError
+from gateway.mqtt.broker import Client
 from gateway.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import paho.mqtt.client as paho
     from paho.mqtt.reasoncodes import ReasonCode
 
     from gateway.mqtt.broker import Broker
@@ -46,7 +47,7 @@ class Publisher:
         self.acknowledged = 0
         self.refusals: Counter[str] = Counter()  # by reason
         self._brokers = {broker.name: broker for broker in brokers}
-        self._clients: dict[str, paho.Client] = {}
+        self._clients: dict[str, Client] = {}
         self._refused_at_connect: dict[str, str] = {}
         self._changed = threading.Condition()
 
@@ -90,8 +91,8 @@ class Publisher:
                     message = f"No broker acknowledged anything for {SETTLE_SECONDS:g} s; {left} messages are pending."
                     raise GatewayError(message, "Check that the brokers run and have room on their disks.")
 
-    def _client(self, broker: Broker) -> paho.Client:
-        client = paho.Client(**broker.client_options(), userdata=broker.name)
+    def _client(self, broker: Broker) -> Client:
+        client = Client(**broker.client_options(), userdata=broker.name)
         client.max_queued_messages_set(0)
         client.max_inflight_messages_set(MAX_UNACKNOWLEDGED)
         client.reconnect_delay_set(1, 5)
@@ -101,7 +102,7 @@ class Publisher:
         return client
 
     def _connect(self, broker: Broker) -> None:
-        client, address = self._clients[broker.name], f"{broker.name} at {broker.host}:{broker.port}"
+        client, address = self._clients[broker.name], f"{broker.name} at {broker.address}"
         try:
             client.connect(broker.host, broker.port, KEEP_ALIVE_SECONDS)
         except OSError as error:  # also ssl.SSLError and timeouts
