@@ -52,6 +52,9 @@ class Site:
         rate: of the device, readings a second.
         producer: librdkafka properties.
         qos: of the device and of the gateway's subscription.
+        listener: the one of the configuration that the gateway connects to; the device takes the first.
+        files: that the configuration names.
+        reach: how the gateway connects to it: what gateway.yaml says of both brokers.
         more: other sections of gateway.yaml.
     """
 
@@ -69,6 +72,9 @@ class Site:
         rate: float = 500,
         producer: Mapping[str, Any] | None = None,
         qos: int = 1,
+        listener: int = 1883,
+        files: Mapping[str, Path] | None = None,
+        reach: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
         self._kafka = kafka
@@ -78,9 +84,9 @@ class Site:
             for name in TOPICS:
                 settings = topic_settings if name == FIRST else None
                 kafka.create_topic(self.topic(name), 3, settings=settings)
-            self.broker = self._started.enter_context(Mosquitto(configuration))
-            self.link = self._started.enter_context(Link(self.broker.port))
-            at = {"host": f"127.0.0.1:{self.link.port}"}
+            self.broker = self._started.enter_context(Mosquitto(configuration, files))
+            self.link = self._started.enter_context(Link(self.broker.port_of(listener)))
+            at = {"host": f"127.0.0.1:{self.link.port}"} | dict(reach or {})
             cluster = {"host": kafka.bootstrap, "registry": {"url": registry}, "producer": dict(producer or {})}
             told: dict[str, Any] = {"factoryBroker": at, "meterBroker": at, "kafka": cluster}
             contract = self._contract(folder, {"qos: 1": f"qos: {qos}"} | dict(edits or {}))

@@ -6,13 +6,13 @@ import socket
 import struct
 import threading
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.faults.device import message
 from tests.faults.link import Link
-from tests.faults.site import KEEP_ALIVE, exit_code
+from tests.faults.site import KEEP_ALIVE, KEEPS_AT_STOP, exit_code
 from tests.stack.publisher import remaining_length
 from tests.stack.wait import wait_for
 
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.faults.conftest import StartSite
+    from tests.stack.certificates import Certificates
     from tests.stack.kafka import Kafka
     from tests.stack.registry import Registry
 
 CUTS = 5  # the back-off doubles with each: this is the sum of 0.2 to 3.2 seconds
+WEB = "listener 8080\nprotocol websockets\n"
+WEB_TLS = WEB + "cafile ca.crt\ncertfile broker.crt\nkeyfile broker.key\n"
 IMPATIENT = {KEEP_ALIVE: "keepAlive: 2\n"}
 
 
@@ -40,6 +43,31 @@ def test_run_loses_nothing_when_the_link_is_cut_again_and_again(site: StartSite)
         here.settle()
         repeated = here.gateway.metric("gateway_repeated_total")
         verdict = here.verdict()
+    assert verdict.is_clean, verdict
+    assert verdict.duplicates <= repeated, verdict
+
+
+@pytest.mark.parametrize(("readings", "cuts"), [pytest.param(1_000, 4, marks=pytest.mark.gate), (50_000, 8)])
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
+def test_run_loses_nothing_over_a_websocket_whose_link_is_cut(
+    site: StartSite, certificates: Certificates, readings: int, cuts: int, *, is_encrypted: bool
+) -> None:
+    """Mosquitto's WebSocket listener: frames end anywhere, and the next connection begins with none."""
+    reach: dict[str, Any] = {"websocket": {}} | ({"tls": {"ca_file": str(certificates.ca)}} if is_encrypted else {})
+    files = {path.name: path for path in certificates.folder.glob("*.*")} if is_encrypted else {}
+    listener = WEB_TLS if is_encrypted else WEB
+    here = site(configuration=KEEPS_AT_STOP + listener, files=files, listener=8080, reach=reach, rate=readings / 25)
+    here.gateway.start()
+    with here.device:
+        for _ in range(cuts):
+            here.device.wait_for_more(readings // cuts, 120)
+            connects = here.gateway.metric("gateway_mqtt_connects_total")
+            here.link.cut()
+            here.wait_for("gateway_mqtt_connects_total", connects + 2, 90)  # two servers of the contract
+        here.settle(180)
+        repeated = here.gateway.metric("gateway_repeated_total")
+        verdict = here.verdict()
+    assert len(here.device.promised) >= readings
     assert verdict.is_clean, verdict
     assert verdict.duplicates <= repeated, verdict
 
