@@ -1,6 +1,7 @@
 """What one reading costs, stage by stage, in one process: `make bench-stages`.
 
     read         FastReader.feed: packets in, entries out
+    websocket    read, behind FrameReader.feed: each packet in a WebSocket frame
     match        Routes: topic -> stream; a part of read
     encode       Codec.fast: JSON checked, key and Avro bytes out
     transform    Transform: encode and all around it
@@ -35,6 +36,7 @@ from gateway.core.topic_index import topic_index
 from gateway.core.transform import Transform
 from gateway.kafka.sink import KafkaSink
 from gateway.mqtt.reader import FastReader, Intake
+from gateway.mqtt.websocket import FrameReader
 from gateway.operate.demo.mock_kafka import MockCluster
 from gateway.spool.spool import Policy, Spool
 
@@ -62,8 +64,9 @@ class Bench:
 
     def __init__(self, stream: Stream, load: Load) -> None:
         self.messages = [load.message(number) for number in range(READINGS)]
-        packets = (publish(*message, number + 1, is_v5=True) for number, message in enumerate(self.messages))
+        packets = [publish(*message, number + 1, is_v5=True) for number, message in enumerate(self.messages)]
         self.packets = b"".join(packets)
+        self.frames = b"".join(b"\x82\x7e" + len(one).to_bytes(2) + one for one in packets)
         self.routes = topic_index([(stream.name, stream.address)])
         self.reader = FastReader(
             Intake(self.routes, PAYLOAD_LIMIT),
@@ -77,9 +80,9 @@ class Bench:
         self.sink = KafkaSink({"bootstrap.servers": self.mock.bootstrap})
         self.spool = Spool(Policy(2**30), Ledger([stream.name]))
 
-    def entries(self) -> list[Entry]:
+    def entries(self, packets: bytes = b"") -> list[Entry]:
         """Read the packets once more."""
-        self.reader.feed(self.packets)
+        self.reader.feed(packets or self.packets)
         arrived, self.reader.arrived = self.reader.arrived, []
         return arrived
 
@@ -92,6 +95,10 @@ class Bench:
     def read(self) -> Callable[[], object]:
         """Take packets in."""
         return self.entries
+
+    def websocket(self) -> Callable[[], object]:
+        """Take frames in."""
+        return lambda: self.entries(FrameReader().feed(self.frames))
 
     def match(self) -> Callable[[], object]:
         """Find the stream of each topic."""
@@ -153,6 +160,7 @@ class Bench:
 
 STAGES: dict[str, Callable[[Bench], Callable[[], object]]] = {
     "read": Bench.read,
+    "websocket": Bench.websocket,
     "match": Bench.match,
     "encode": Bench.encode,
     "transform": Bench.transform_all,
