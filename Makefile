@@ -5,6 +5,7 @@
 #   make check    check style, types and the contract
 #   make proof    kill gateways of both modes and write docs/proof.md; SECONDS=60 a run, SEED=1
 #   make soak     inject faults of every kind in seeded order; MINUTES=10 SEED=1
+#   make fuzz-native   fuzz the module in C, with checks of each access to memory; SECONDS=60 SEED=1
 #   make demo     run sensors, gateway and Kafka on this machine, until Ctrl-C or for SECONDS=10
 #   make bench    compare the speed with other bridges, keep the run and write docs/bench/; QUICK=1 and ARGS="--only versus" write nothing
 #   make bench-stages   measure the cost of a reading per stage
@@ -13,7 +14,7 @@
 #   make types    check the types, with mypy in strict mode
 #   make contract check the contract, compare its schemas with the commit before, and build its page
 #   make deb      build Debian packages for amd64 and arm64 with all dependencies, into dist/
-#   make wheel    build the Python wheel, into dist/
+#   make wheel    build the Python wheels, into dist/: for amd64, for arm64, and one without C for all others
 #   make image    build the container image (OCI) from Debian packages, into dist/; needs root or subordinate ids
 #   make test-image   build and run the container image: takes minutes, needs root
 #   make test-arm64   run the arm64 package in emulation: takes minutes; installing the emulator needs root or sudo
@@ -26,8 +27,8 @@
 
 MINUTES ?= 10
 SEED ?= 1
-.PHONY: help setup test faults bench bench-stages check style types contract soak proof demo deb wheel test-arm64
-.PHONY: image test-image system-image sbom licenses audit lock clean system-run system-test system-arm64 test-systemd system-systemd
+.PHONY: help setup test faults fuzz-native bench bench-stages check style types contract soak proof demo deb wheel test-arm64
+.PHONY: image test-image system-image sbom licenses audit lock clean system-run system-test system-arm64 test-systemd system-systemd system-compilers
 .DELETE_ON_ERROR:
 
 PYTHON ?=
@@ -54,9 +55,10 @@ setup: | system-test
 	@$(MAKE) --silent --jobs=3 .venv/.installed-dev $(SERVERS)
 	@$(BIN)/python -m compileall -q gateway
 
-# A job takes whole files, in the order that tests/conftest.py sets.
+# A job takes whole files, in the order that tests/conftest.py sets. Then the codec's tests run without the module in C.
 test: setup
 	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(if $(ARGS),,GATEWAY_PURE=1 $(BIN)/pytest tests/core/codec -n $(JOBS))
 
 # These tests freeze and slow down servers, so a loaded machine can delay them beyond their deadlines. The few that no
 # load can make fail are marked `gate` and are part of `make test`; a short soak is one of them.
@@ -94,17 +96,21 @@ proof: setup
 bench: setup
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
+# Fuzzes a build of native/ that checks each access to memory; SECONDS for each fuzzer.
+fuzz-native: setup
+	$(BIN)/python -m tests.fuzz.sanitized --seconds $(or $(SECONDS),60) --seed $(SEED)
+
 bench-stages: .venv/.installed-dev
 	$(BIN)/python -m bench.stages
 
 # Builds are reproducible: the same commit gives the same bytes, and nothing here reads the clock.
-deb: .venv/.installed-run
+deb: .venv/.installed-run | system-compilers
 	@$(BIN)/python -m release.deb
 
-wheel: .venv/.installed-run
+wheel: .venv/.installed-run | system-compilers
 	@$(BIN)/python -m release.wheels
 
-image: .venv/.installed-run | system-image
+image: .venv/.installed-run | system-image system-compilers
 	@$(BIN)/python -m release.image $(ARGS)
 
 test-image: .venv/.installed-dev | system-image
@@ -136,14 +142,15 @@ system-run:
 system-test:
 	@requirements/system.sh test $(PYTHON)
 
-system-arm64 system-systemd system-image: system-%:
+system-arm64 system-systemd system-image system-compilers: system-%:
 	@requirements/system.sh $*
 
 $(BIN)/python: | system-run
 	@python=$$(requirements/python.sh $(PYTHON)) && "$$python" -m venv .venv
 
-# A deployment needs run.txt only; build.txt is for building the package from this folder.
-.venv/.installed-run: requirements/run.txt requirements/build.txt pyproject.toml | $(BIN)/python
+# A deployment needs run.txt only; build.txt is for building the package from this folder, which compiles native/ where
+# there is a C compiler with Python's headers.
+.venv/.installed-run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard native/*) | $(BIN)/python
 	@echo "Installing Python packages into .venv"
 	@$(LOCKED) -r requirements/run.txt -r requirements/build.txt || $(FAILED)
 	@$(INSTALL) --no-deps --no-build-isolation -e . || $(FAILED)

@@ -8,7 +8,8 @@ The path of a reading, from socket to Kafka:
     spool/spool.py          the ordered log of unsettled readings: memory first, then disk (spool/file.py)
     spool/lane.py           one stream's queue to one Kafka topic, in order
     core/transform.py       Reading -> Record or DeadLetter; made for a stream by core/stream_transform.py
-    core/codec/codec.py     JSON -> Avro: compiled.py generates the fast path, precise_encoder.py has the rules
+    core/codec/codec.py     JSON -> Avro: compiled.py generates the fast path, precise_encoder.py has the rules;
+                            native_program.py writes the program for the encoder in C (native/), where that was built
     core/counters.py        which records their counters keep back; bridge/quarantine.py remembers them
     core/dead_letter.py     what a dead letter carries
     kafka/sink.py           produces records, reports the outcome of each; kafka/errors.py says what an error means

@@ -1,9 +1,9 @@
 """The Debian package: everything inside, nothing fetched on the machine that it is installed on.
 
-A tree is laid out under build/ and packed by `dpkg-deb --root-owner-group`: no root, no compiler, no machine of the
-package's own kind. The wheels of the lock are in /usr/lib/gateway for every supported Python (see `wheels.py`: 21 MB
-packed), and run on Debian's own interpreter, which gets its security updates from Debian. The same sources and
-SOURCE_DATE_EPOCH make the same bytes.
+A tree is laid out under build/ and packed by `dpkg-deb --root-owner-group`: no root, no machine of the package's own
+kind; a cross compiler makes the module in C. The wheels of the lock are in /usr/lib/gateway for every supported Python
+(see `wheels.py`: 21 MB packed), and run on Debian's own interpreter, which gets its security updates from Debian. The
+same sources and SOURCE_DATE_EPOCH make the same bytes.
 
 Lost: dh-virtualenv and debhelper (a virtual environment holds absolute paths and one Python; both build on the machine
 they build for, so arm64 takes a Pi or hours of emulation). A PyInstaller bundle (its own Python, unpacked at each start
@@ -131,7 +131,7 @@ def lay_out(tree: Path, architecture: str) -> None:
             shutil.copyfile(REPOSITORY / source, target)
     (tree / SECRETS).mkdir()
     fetched = wheels.download(architecture, REPOSITORY / ".cache" / "wheels" / _lock_digest() / architecture)
-    wheels.lay([*fetched, wheels.own(REPOSITORY / "build")], tree / "usr/lib/gateway")
+    wheels.lay([*fetched, wheels.own(REPOSITORY / "build", wheels.MACHINES[architecture])], tree / "usr/lib/gateway")
     for shell, home in COMPLETIONS.items():
         _write(tree / home, get_completion_script(prog_name="gateway", complete_var="_GATEWAY_COMPLETE", shell=shell))
     _write_documents(tree)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+ANY = "none"  # as native/build.py has it
 
 # Debian 12 has glibc 2.36; wheels name the oldest that they run on, which is that of the image they were built in. pip
 # compares each platform with each wheel of an index, so that all twenty cost seconds.
@@ -83,11 +84,12 @@ def _name(wheel: Path) -> str:
     return wheel.name.partition("-")[0].replace("_", "-").lower()
 
 
-def own(folder: Path) -> Path:
+def own(folder: Path, machine: str) -> Path:
     """Build the wheel of this repository; with SOURCE_DATE_EPOCH set, the same bytes each time.
 
     Args:
         folder: where it goes, and takes the place of one of the same version.
+        machine: a value of `MACHINES`, or ANY for the wheel without the module in C.
 
     Returns:
         Its path.
@@ -96,8 +98,9 @@ def own(folder: Path) -> Path:
         subprocess.CalledProcessError: it could not be built; pip has said why.
     """
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(REPOSITORY)], check=True)
-    (wheel,) = folder.glob(f"iot_gateway-{__version__}-*.whl")
+    command = [*pip, "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(REPOSITORY)]
+    subprocess.run(command, check=True, env=os.environ | {"GATEWAY_MACHINE": machine})
+    (wheel,) = folder.glob(f"iot_gateway-{__version__}-*{'any' if machine == ANY else machine}.whl")
     return wheel
 
 
@@ -132,9 +135,10 @@ def _files(wheel: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def main() -> None:
-    """Build our own wheel, into dist/."""
+    """Build our own wheels, one for each kind of machine and one for all others, into dist/."""
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch())
-    print(own(REPOSITORY / "dist").relative_to(REPOSITORY))
+    for machine in (*MACHINES.values(), ANY):
+        print(own(REPOSITORY / "dist", machine).relative_to(REPOSITORY))
 
 
 if __name__ == "__main__":

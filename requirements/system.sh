@@ -1,5 +1,5 @@
 #!/bin/sh
-# system.sh run|test|arm64|systemd|image [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
+# system.sh run|test|arm64|systemd|image|compilers [PYTHON]: see that the Debian packages are there, and install with apt those that are not.
 #
 # run   what `make demo` needs: an MQTT broker, and Python's venv
 # test  also what the tests start or read with: Java for Kafka and the registry, kcat, openssl, strace, Chromium,
@@ -7,6 +7,7 @@
 # arm64 what runs the arm64 package on another machine
 # systemd  what boots a Debian in namespaces of its own
 # image what makes a container image
+# compilers what compiles native/ for both kinds of machine
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian has mosquitto, but not its users' PATH
@@ -16,14 +17,16 @@ tests='mosquitto_pub:mosquitto-clients kcat:kcat mvn:maven java:default-jre-head
        openssl:openssl strace:strace setpriv:util-linux chromium:chromium man:man-db systemd-analyze:systemd'
 systemd='systemd-nspawn:systemd-container mmdebstrap:mmdebstrap'
 arm64='qemu-aarch64-static:qemu-user-static mmdebstrap:mmdebstrap'
+compilers='gcc:gcc aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu'
 chosen=${2:-} # empty: python.sh looks for one
 case ${1:-} in
 run) wanted=$run ;;
-test) wanted="$run $tests" ;;
+test) wanted="$run $tests $compilers" ;;
 arm64) wanted=$arm64 ;;
 systemd) wanted=$systemd ;;
 image) wanted=mmdebstrap:mmdebstrap ;;
-*) echo "usage: system.sh run|test|arm64|systemd|image [PYTHON]" >&2; exit 2 ;;
+compilers) wanted=$compilers ;;
+*) echo "usage: system.sh run|test|arm64|systemd|image|compilers [PYTHON]" >&2; exit 2 ;;
 esac
 
 missing_packages() {
@@ -31,6 +34,17 @@ missing_packages() {
         command -v "${each%%:*}" > /dev/null || echo "${each#*:}"
     done
     [ -z "$python" ] || venv_package
+    case $wanted in *"$compilers"*) header_packages ;; esac
+}
+
+# Debian has the headers of the C library and of Python apart from what they are for.
+header_packages() {
+    has_header() { echo '#include <stdlib.h>' | "$1" -E - > /dev/null 2>&1; }
+    has_header gcc || echo libc6-dev
+    has_header aarch64-linux-gnu-gcc || echo libc6-dev-arm64-cross
+    ${python:-.venv/bin/python} -c 'import os, sys, sysconfig
+if not os.path.exists(sysconfig.get_path("include") + "/Python.h"):
+    print("python%d.%d-dev" % sys.version_info[:2])'
 }
 
 # Debian ships Python without what makes virtual environments.

@@ -78,7 +78,7 @@ def test_version(root: Path) -> None:
     """The launcher finds the gateway, with the Python of that Debian."""
     told = run(root, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
     assert told.stdout.strip() == PYTHONS[root.name], told.stderr
-    assert run(root, root / "usr/bin/gateway", "--version").stdout == f"gateway {__version__}\n"
+    assert run(root, root / "usr/bin/gateway", "--version").stdout == f"gateway {__version__} (native)\n"
 
 
 def test_check(root: Path) -> None:

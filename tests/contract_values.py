@@ -40,10 +40,11 @@ def codec_of(
     parameters: Sequence[str | None] = (),
     *,
     is_fast: bool = True,
+    is_native: bool = True,
     **more: Any,
 ) -> Codec:
     """A codec of an Avro record; `more` are members of its `Conversion`."""
-    return Codec(Conversion(build(definition), keys, tuple(parameters), **more), is_fast=is_fast)
+    return Codec(Conversion(build(definition), keys, tuple(parameters), **more), is_fast=is_fast, is_native=is_native)
 
 
 def route(topic: str, definition: dict[str, Any] | None = None, keys: tuple[str, ...] = ()) -> Route:

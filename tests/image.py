@@ -61,7 +61,7 @@ def run(root: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str
 
 def test_the_image_has_the_gateway_and_no_settings(root: Path) -> None:
     done = run(root, ["--version"])
-    assert done.stdout == f"gateway {__version__}\n", done.stderr
+    assert done.stdout == f"gateway {__version__} (native)\n", done.stderr
     done = run(root, image.CONFIGURATION["Cmd"])
     assert done.returncode == 78, "the installation mounts its settings"
     assert "/etc/gateway/gateway.yaml" in done.stderr
@@ -80,6 +80,6 @@ def test_podman_runs_the_image(archive: Path) -> None:
         pytest.skip("this machine has no podman; the other tests ran the files of the image")
     subprocess.run([podman, "load", "--input", archive], check=True, capture_output=True)
     ran = [podman, "run", "--rm", "--read-only", "--cap-drop=all", f"iot-gateway:{__version__}", "--version"]
-    assert subprocess.run(ran, capture_output=True, text=True, check=True).stdout == f"gateway {__version__}\n"
+    assert subprocess.run(ran, capture_output=True, text=True, check=True).stdout == f"gateway {__version__} (native)\n"
     shown = subprocess.run([podman, "image", "inspect", f"iot-gateway:{__version__}"], capture_output=True, check=True)
     assert json.loads(shown.stdout)[0]["Config"]["User"] == image.USER

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from gateway import __version__
 from gateway.cli import app
+from gateway.core.native import RUNS
 from gateway.errors import ConfigurationError
 from gateway.spool.file import SpoolFile
 from tests.stack.gateway import ROOT, Gateway
@@ -126,10 +127,10 @@ def test_no_command_shows_the_help() -> None:
     assert "Usage:" in done.stdout + done.stderr
 
 
-def test_version_is_the_package_s() -> None:
-    """`gateway --version` prints one line."""
+def test_version_tells_what_runs() -> None:
+    """`gateway --version` prints one line, with what does the work of the hot path."""
     done = command("--version")
-    assert (done.returncode, done.stdout) == (0, f"gateway {__version__}\n")
+    assert (done.returncode, done.stdout) == (0, f"gateway {__version__} ({RUNS})\n")
 
 
 @pytest.mark.parametrize(

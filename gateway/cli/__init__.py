@@ -25,6 +25,7 @@ from gateway.cli.status import status
 from gateway.cli.tail import tail
 from gateway.cli.top import top
 from gateway.cli.topics import topics
+from gateway.core.native import RUNS
 
 app = Commands(
     name="gateway",
@@ -46,7 +47,7 @@ def show_version(
 ) -> None:
     """MQTT to Kafka for smart meters and factory sensors: Avro-checked, in order, nothing lost."""
     if version:
-        typer.echo(f"gateway {__version__}")
+        typer.echo(f"gateway {__version__} ({RUNS})")
         raise typer.Exit
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Stream
 
 PREFIX: Final = "GATEWAY_"
+PURE: Final = "GATEWAY_PURE"  # is no setting: it leaves the module in C out (core/native.py)
 
 
 class _Settings(BaseModel):
@@ -492,7 +493,7 @@ def _override(
     data: dict[str, Any], environ: Mapping[str, str], origin: _Origin, found: list[Finding]
 ) -> dict[str, Any]:
     changed = copy.deepcopy(data)
-    for variable in sorted(name for name in environ if name.startswith(PREFIX)):
+    for variable in sorted(name for name in environ if name.startswith(PREFIX) and name != PURE):
         try:
             place = _place_of(variable, changed)
             _put(changed, place, _read_variable(environ[variable], _shape(place)))

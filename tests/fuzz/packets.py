@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.mqtt.reader import LONGEST_HEADER, FastReader, Intake, MalformedPacketError
+from tests.fuzz.wounds import Wounds
 from tests.mqtt.test_reader import (
     LIMIT,
     MESSAGES,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 
 LONGEST_SECONDS = 10  # for one stream; they take a millisecond
 WAITING_BYTES = LIMIT + LONGEST_HEADER + 5  # the longest packet that is gathered
-TELLING_BYTES = b"\0\1\2\x7f\x80\xff\x30\x32\x34\x62\xe0"  # where lengths and types change their meaning
+TELLING_BYTES = [
+    bytes([each]) for each in b"\0\1\2\x7f\x80\xff\x30\x32\x34\x62\xe0"
+]  # where lengths and types change their meaning
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,14 @@ class Maker:
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
         self._kinds: list[Callable[[int], bytes]] = [self._bytes, self._packets, *[self._conversation] * 4]
-        self._wounds = [self._replace, self._replace, self._delete, self._insert, self._repeat, self._truncate]
+        self._wounds = Wounds(self._chance, TELLING_BYTES)
 
     def make(self) -> Stream:
         """Make the next one."""
         version = self._chance.choice([V311, V5])
         data = self._chance.choice(self._kinds)(version)
         for _ in range(self._chance.choice([0, 1, 1, 2, 3])):
-            data = self._chance.choice(self._wounds)(data)
+            data = self._wounds.wound(data)
         count = self._chance.choice([1, 2, 5, 20])
         return Stream(version, data, sorted(self._chance.randint(0, len(data)) for _ in range(count)))
 
@@ -138,9 +141,7 @@ class Maker:
     def _packets(self, _version: int) -> bytes:
         bodies = [self._bytes(_version) for _ in range(self._chance.randrange(1, 6))]
         return b"".join(
-            bytes([self._chance.choice([self._chance.randrange(256), *TELLING_BYTES])])
-            + remaining_length(len(body))
-            + body
+            self._chance.choice([self._chance.randbytes(1), *TELLING_BYTES]) + remaining_length(len(body)) + body
             for body in bodies
         )
 
@@ -160,31 +161,6 @@ class Maker:
             packet_id=self._chance.choice([1, 258, 65_535]),
             properties=USER_PROPERTY * self._chance.choice([0, 0, 1, 20, 2_000]),
         )
-
-    # --- what goes wrong with them -------------------------------------------------------------------------------
-
-    def _place(self, data: bytes) -> int:
-        """Choose a place, among the first bytes as often as anywhere: that is where the headers are."""
-        return self._chance.randint(0, self._chance.choice([min(40, len(data)), len(data)]))
-
-    def _replace(self, data: bytes) -> bytes:
-        place, byte = self._place(data), self._chance.choice([self._chance.randrange(256), *TELLING_BYTES])
-        return data[:place] + bytes([byte]) + data[place + 1 :]
-
-    def _delete(self, data: bytes) -> bytes:
-        place = self._place(data)
-        return data[:place] + data[place + self._chance.randrange(1, 10) :]
-
-    def _insert(self, data: bytes) -> bytes:
-        place = self._place(data)
-        return data[:place] + self._chance.randbytes(self._chance.randrange(1, 10)) + data[place:]
-
-    def _repeat(self, data: bytes) -> bytes:
-        start, end = sorted((self._place(data), self._place(data)))
-        return data[:end] + data[start:end] + data[end:]
-
-    def _truncate(self, data: bytes) -> bytes:
-        return data[: self._place(data)]
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------

@@ -142,11 +142,11 @@ def test_build_twice_makes_the_same_bytes(package: Path, tmp_path: Path, monkeyp
 
 def test_gateway_runs_from_the_unpacked_package(root: Path) -> None:
     """With nothing in the environment it finds its own modules, and no others."""
-    assert run(root, "--version").stdout == f"gateway {__version__}\n"
+    assert run(root, "--version").stdout == f"gateway {__version__} (native)\n"
     foreign = root / "foreign"
     (foreign / "gateway").mkdir(parents=True)
     (foreign / "gateway" / "__init__.py").write_text("raise SystemExit('taken from PYTHONPATH')")
-    assert run(root, "--version", PYTHONPATH=str(foreign)).stdout == f"gateway {__version__}\n"
+    assert run(root, "--version", PYTHONPATH=str(foreign)).stdout == f"gateway {__version__} (native)\n"
 
 
 def test_check_passes_the_packaged_contract(root: Path) -> None:
@@ -175,7 +175,7 @@ def test_children_of_the_packaged_gateway_are_the_same_program(root: Path, tmp_p
     told = subprocess.run(
         [sys.executable, "-IS", script], check=True, capture_output=True, text=True, env={}, cwd="/", timeout=TIMEOUT
     )
-    assert told.stdout == f"gateway {__version__}\n"
+    assert told.stdout == f"gateway {__version__} (native)\n"
 
 
 def test_manual_page_renders_without_a_warning(root: Path) -> None:

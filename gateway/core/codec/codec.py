@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.core.avro_schema import PAYLOAD
-from gateway.core.codec.compiled import compile_fast
+from gateway.core.codec.compiled import Compiled, compile_fast
 from gateway.core.codec.event_time import event_time
 from gateway.core.codec.field_value import FieldValue
 from gateway.core.codec.key import Key
+from gateway.core.codec.native_program import compile_native
 from gateway.core.codec.payload_schema import rules_of
 from gateway.core.codec.precise_encoder import compile_encoder, member
 from gateway.core.codec.scalar_payload import reader, unwrapped
@@ -27,7 +28,7 @@ from gateway.core.reading import DeadLetter, Reason
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.core.codec.conversion import Conversion, Encode, Encoded, EncodeParsed, Prepared
+    from gateway.core.codec.conversion import Conversion, Encode, Encoded, Prepared
     from gateway.core.codec.value_reader import ValueReader
     from gateway.core.reading import Counts
 
@@ -38,14 +39,16 @@ class Codec:
     Args:
         conversion: what the contract says of payload and record.
         is_fast: False to leave the compiled path out, for tests and comparisons.
+        is_native: False to leave its encoder in C out, likewise.
 
     Attributes:
         prepare: makes of a topic's parameter values what the compiled path takes.
         fast: the compiled path: payload and prepared topic in; it raises, anything, when it does not take the payload.
+        is_native: `fast` is in C, and asks the compiled path in Python about what it does not take.
         not_fast_because: why there is no compiled path; empty when there is one.
     """
 
-    def __init__(self, conversion: Conversion, *, is_fast: bool = True) -> None:
+    def __init__(self, conversion: Conversion, *, is_fast: bool = True, is_native: bool = True) -> None:
         record = conversion.record
         self._conversion = conversion
         self._read = reader(conversion.whole_field, conversion.content)
@@ -66,19 +69,24 @@ class Codec:
         self._parameters = [(path, reader_of_level(record.fields, path) if path else None) for path in paths]
         self.fast: Encode = _fall_back
         self.prepare: Callable[[Sequence[str]], Prepared] = tuple
+        self.is_native = False
         self.not_fast_because = "" if is_fast else "it is switched off"
         if is_fast:
             try:
                 self.prepare, self.fast = compile_fast(conversion, self._rules)
             except UnsupportedSchemaError as error:
                 self.not_fast_because = str(error)
+            else:
+                native = compile_native(conversion, self._rules, self.prepare, self.fast) if is_native else None
+                self.is_native = native is not None
+                self.prepare, self.fast = native or (self.prepare, self.fast)
 
     @cached_property
-    def fast_parsed(self) -> EncodeParsed:
+    def parsed(self) -> Compiled:
         """The compiled path that takes the payload and what `parse_plain` gives of it, which it changes."""
         if self.not_fast_because:
-            return _fall_back
-        return compile_fast(self._conversion, self._rules, is_parsed=True).encode
+            return Compiled(tuple, _fall_back)
+        return compile_fast(self._conversion, self._rules, is_parsed=True)
 
     def encode(self, payload: bytes, values: tuple[str, ...] = ()) -> Encoded | DeadLetter:
         """Check and encode a payload with the topic's parameter values; it never raises on data."""

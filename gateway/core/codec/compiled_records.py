@@ -218,7 +218,7 @@ class RecordCode:
         # a field with a member of its own gets its default from `pop` itself
         alone = [field for field in fields if len(field.paths) == 1 and field.paths[0] not in shared]
         absent = {field.paths[0]: field.absent for field in alone}
-        tree, collects = _tree(paths), () in paths
+        tree, collects = tree_of(paths), () in paths
         members = _Members(self._program, absent, unread)
         members.at[()] = value
         if not any(paths):
@@ -334,7 +334,8 @@ class _Members:
             self._program.line(f"if {value}: raise FallBack")
 
 
-def _tree(paths: Iterable[Path]) -> Tree:
+def tree_of(paths: Iterable[Path]) -> Tree:
+    """Make the tree of what is read at several places; raises UnsupportedSchemaError for one inside another."""
     tree: Tree = {}
     for path in filter(None, paths):
         node = tree

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 REMEMBERED = 4_096  # texts that have passed a pattern
 _LONGEST = 64  # characters of such a text
-_EXACT_IN_FLOAT = 2**53
+EXACT_IN_FLOAT = 2**53
 _FIFTEEN_DIGITS = 10**15
 _LONGEST_INTEGER = 10 ** (MAX_DIGITS - 1)  # the precise path divides no longer ones
 # 16 digits, with or without a point, or an exponent of three: of what is shorter a float keeps all digits
@@ -130,7 +130,7 @@ class SchemaCode:
         operator = _COMPARED[keyword]
         if self._has_decimals:  # which compare exactly
             return f"{value} {operator} {self._program.bind('limit', exact(limit))}"
-        if abs(limit) > _EXACT_IN_FLOAT:
+        if abs(limit) > EXACT_IN_FLOAT:
             return "False"
         beyond = f"{value} {operator[0]} {limit!r}"
         is_there = f"{value} == {limit!r} and ({value}.__class__ is int or not long_number(payload))"

@@ -20,7 +20,7 @@ Content = Literal["json", "text", "telegram", "msgpack"]
 # The record's key and value; its time in milliseconds since 1970, the reading's sequence number and the counters, where
 # the contract declares them and the payload has them. A plain tuple, because one is made and taken apart per reading.
 Encoded = tuple[bytes, bytes, Moment, int | None, Counts | None]
-Prepared = tuple[str | bytes, ...]  # what a topic contributes, as the compiled encoder takes it
+Prepared = tuple[Any, ...]  # what a topic contributes, as the compiled encoder takes it
 Encode = Callable[[bytes, Prepared], Encoded]
 EncodeParsed = Callable[[bytes, Prepared, Any], Encoded]  # the same with the parsed payload
 

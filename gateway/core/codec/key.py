@@ -63,10 +63,14 @@ class _Field:
 
     def text(self, value: dict[str, Any]) -> str:
         """Give the text of the value; empty when there is none."""
-        found = self._value.of(value)
-        if type(found) is bool:
-            return "true" if found else "false"
-        return str(found) if type(found) in {str, int} else ""
+        return text_of(self._value.of(value))
+
+
+def text_of(found: Any) -> str:
+    """Write the value of a field as a part of a key; empty when it cannot be one."""
+    if type(found) is bool:
+        return "true" if found else "false"
+    return str(found) if type(found) in {str, int} else ""
 
 
 def _no_key(detail: str, *parts: _Field | int) -> ValidationError:

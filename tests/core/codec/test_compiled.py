@@ -40,4 +40,4 @@ def test_codec_says_why_a_schema_has_no_fast_path(
     codec = codec_of(record(("key", "string"), *fields), ("/key",), parameters)
     assert codec.not_fast_because == reason
     with pytest.raises(FallBack):
-        codec.fast(b'{"key":"k","a":1}', ())
+        codec.fast(b'{"key":"k","a":1}', codec.prepare(()))

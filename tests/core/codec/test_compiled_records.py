@@ -33,7 +33,7 @@ def test_encode_handles_a_record_that_is_used_again() -> None:
     value = {"key": "k", **{name: {"one": {"v": 1}, "two": {"v": 2}} for name in ("a", "b")}}
     codec = codec_of(schema, ("/key",))
     expected = (b"k", written_by_fastavro(schema, value), None, None, None)
-    assert codec.fast(json.dumps(value).encode(), ()) == expected
+    assert codec.fast(json.dumps(value).encode(), codec.prepare(())) == expected
     assert codec.encode_precisely(json.dumps(value).encode()) == expected
 
 

@@ -180,8 +180,8 @@ def test_both_paths_find_the_time_among_fields_of_any_type(data: st.DataObject) 
     for pointer, expected in (("/in_/at_", NOW - 1), ("/last_", NOW - 2)):
         made = codec_of(outer, ("/key_",), event_time=pointer)
         assert made.not_fast_because == ""
-        assert made.fast(text.encode(), ()) == made.encode_precisely(text.encode())
-        assert made.fast(text.encode(), ())[2] == expected
+        assert made.fast(text.encode(), made.prepare(())) == made.encode_precisely(text.encode())
+        assert made.fast(text.encode(), made.prepare(()))[2] == expected
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_both_paths_read_the_time(field: dict[str, Any], payload: str, expected:
     made = codec_of(record(("m", "string"), *members), ("/m",), event_time="/at")
     assert made.not_fast_because == ""
     text = f'{{"m":"a",{payload}}}'.encode()
-    encoded = made.fast(text, ())
+    encoded = made.fast(text, made.prepare(()))
     assert encoded[2] == expected
     assert made.encode_precisely(text) == encoded
 
@@ -250,6 +250,6 @@ def test_both_paths_read_several_times(
     assert made.not_fast_because == ""
     for at in (None, NOW):
         text = f'{{"m":"a","at":{"null" if at is None else at},{payload}}}'.encode()
-        encoded = made.fast(text, ())
+        encoded = made.fast(text, made.prepare(()))
         assert encoded[2] == (at, expected)
         assert made.encode_precisely(text) == encoded

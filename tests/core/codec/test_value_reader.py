@@ -276,7 +276,7 @@ def test_key_time_and_sequence_are_of_the_value_that_was_read() -> None:
         (b'{"number":7,"at":null}', (b"7", None, None)),
         (b'{"name":"","number":"7.0","at":"2026-01-05T06:00:00Z","n":"0"}', (b"7", JANUARY, 0)),
     ):
-        for found in (made.encode_precisely(payload), made.fast(payload, ())):
+        for found in (made.encode_precisely(payload), made.fast(payload, made.prepare(()))):
             assert not isinstance(found, DeadLetter)
             assert (found[0], *found[2:4]) == expected
 
@@ -295,7 +295,7 @@ def test_fields_of_records_inside_have_words_too() -> None:
     plain = codec_of(json.loads(json.dumps(whole).replace("x-source", "x-other")), ("/id",))
     sent = b'{"id":"a","all":[{"v":"007.5","on":"ON","next":{"v":"nan","on":"OFF"}},{"on":false,"v":3}]}'
     meant = b'{"id":"a","all":[{"v":7.5,"on":true,"next":{"v":null,"on":false}},{"on":false,"v":3}]}'
-    assert made.fast(sent, ()) == made.encode_precisely(sent) == plain.encode(meant)
+    assert made.fast(sent, made.prepare(())) == made.encode_precisely(sent) == plain.encode(meant)
     letter = made.encode(b'{"id":"a","all":[{"v":"007.5","on":"ON","next":{"v":"x","on":"OFF"}}]}')
     assert letter == DeadLetter(Reason.BAD_FORMAT, "/all/0/next/v", "'x' is not a number")
 

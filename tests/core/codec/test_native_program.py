@@ -1,0 +1,102 @@
+"""Which schemas have an encoder in C, and that it says what Python says; `tests/fuzz/encoder.py` tries many more."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.contract import load
+from gateway.core.avro_schema import build
+from gateway.core.codec.codec import Codec
+from gateway.core.counter_rules import counter_rules
+from gateway.core.native import MODULE
+from gateway.core.transform import conversion
+from tests.contract_values import codec_of, record
+from tests.core.codec.test_codec import BAD, SENSOR
+from tests.test_layout import REPOSITORY
+
+if TYPE_CHECKING:
+    from gateway.core.codec.conversion import Encoded
+
+IS_BUILT = MODULE is not None
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+PLAIN: list[tuple[Any, str]] = [
+    ("null", "null"), ("boolean", "true"), ("int", "-7"), ("long", "2147483648"), ("float", "0.1"), ("double", "1e-7"),
+    ("double", "0.30000000000000004"), ("double", "12345678901234567.8"), ("string", '"caf\\u00e9 \\n €"'),
+    ("bytes", '"\\u00ff\\u0000a"'), ({"type": "fixed", "name": "F", "size": 2}, '"é1"'), (MILLIS, "-1"),
+    ({"type": "enum", "name": "E", "symbols": ["on", "off"]}, '"off"'), ({"type": "array", "items": "int"}, "[1, 2]"),
+    ({"type": "map", "values": ["null", "double"]}, '{"a": null, "b": 2.5}'), (["null", "int", "long"], "2147483648"),
+    (record(("a", "int"), name="R"), '{"a": 1}'),
+]  # fmt: skip
+IN_PYTHON: list[tuple[Any, dict[str, Any]]] = [
+    ({"type": "string", "logicalType": "uuid"}, {}),
+    ({"type": "bytes", "logicalType": "decimal", "precision": 4}, {}),
+    ("double", {"schema": {"properties": {"v": {"multipleOf": 0.5}}}}),
+    ("string", {"schema": {"properties": {"v": {"pattern": "^a"}}}}),
+    ("string", {"content": "msgpack"}),
+]
+
+
+def both(codec: Codec, payload: bytes, *values: str) -> Encoded:
+    """The result of both encoders, which is the same."""
+    native, precise = codec.encode(payload, values), codec.encode_precisely(payload, values)
+    assert repr(native) == repr(precise)
+    assert isinstance(native, tuple), native
+    return native
+
+
+@pytest.mark.parametrize(("kind", "value"), PLAIN)
+def test_a_value_of_each_type_has_the_same_bytes(kind: Any, value: str) -> None:
+    codec = codec_of(record(("k", "string"), ("v", kind)), ("/k",))
+    assert codec.is_native == IS_BUILT
+    both(codec, f'{{"k": "x", "v": {value}}}'.encode())
+
+
+@pytest.mark.parametrize(("kind", "more"), IN_PYTHON)
+def test_a_shape_without_code_in_c_keeps_its_encoder_in_python(kind: Any, more: dict[str, Any]) -> None:
+    assert not codec_of(record(("k", "string"), ("v", kind)), ("/k",), **more).is_native
+
+
+def test_each_stream_of_the_shipped_contract_has_an_encoder_in_c() -> None:
+    streams = load(REPOSITORY / "asyncapi.yaml").streams.values()
+    codecs = {stream.name: Codec(conversion(stream, stream.route)) for stream in streams}
+    assert {name: codec.is_native for name, codec in codecs.items()} == dict.fromkeys(codecs, IS_BUILT)
+
+
+def test_key_time_number_and_counters_are_those_of_python() -> None:
+    counts = {"most": 1, "of": "$message.payload#/meter"}
+    counter = {"name": "energy", "type": ["null", "double"], "default": None, "x-counter": counts}
+    made = record(("meter", ["null", "string"]), ("line", "int"), {"name": "at", "type": MILLIS, "default": 5}, counter)
+    more: dict[str, Any] = {"event_time": "/at", "sequence": "/line", "counters": counter_rules(build(made))}
+    codec = codec_of(made, ("/meter", 0), [None], **more)
+    assert codec.is_native == IS_BUILT
+    found = both(codec, b'{"meter": "m", "line": 7, "at": -1, "energy": 2.5}', "topic")
+    assert (found[0], *found[2:]) == (b"m", -1, 7, (2.5, "m"))
+    found = both(codec, b'{"meter": null, "line": -7}', "topic")
+    assert (found[0], *found[2:]) == (b"topic", 5, None, (None, None))
+
+
+def test_a_joined_key_has_numbers_and_truth_values_as_text() -> None:
+    codec = codec_of(record(("a", "long"), ("b", "boolean")), ("/a", "/b", 0), [None], separator="-")
+    assert both(codec, b'{"a": -12, "b": true}', "t")[0] == b"-12-true-t"
+
+
+@pytest.mark.parametrize("payload", [row[1] for row in BAD], ids=[row[0] for row in BAD])
+def test_a_bad_payload_is_left_to_python(payload: bytes) -> None:
+    assert SENSOR.encode(payload, ("a", "b")) == SENSOR.encode_precisely(payload, ("a", "b"))
+
+
+@pytest.mark.parametrize("size", [8_000, 200_000])
+def test_a_payload_that_is_too_large_for_c_is_left_to_python(size: int) -> None:
+    """The tape has room for so many values; what is written, for so many bytes."""
+    codec = codec_of(record(("k", "string"), ("v", {"type": "array", "items": "double"})), ("/k",))
+    both(codec, json.dumps({"k": "x", "v": [1] * size}).encode())
+
+
+def test_names_that_differ_only_in_the_middle_are_told_apart() -> None:
+    """Their hashes are equal."""
+    names = ["temperature_1_in_celsius", "temperature_2_in_celsius"]
+    codec = codec_of(record(("k", "string"), *((name, "int") for name in names)), ("/k",))
+    assert both(codec, json.dumps({"k": "x", names[1]: 2, names[0]: 1}).encode())[1] == b"\2x\2\4"
