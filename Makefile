@@ -55,10 +55,11 @@ setup: | system-test
 	@$(MAKE) --silent --jobs=3 .venv/.installed-dev $(SERVERS)
 	@$(BIN)/python -m compileall -q gateway
 
-# A job takes whole files, in the order that tests/conftest.py sets. Then the codec's tests run without the module in C.
+# A job takes whole files, in the order that tests/conftest.py sets. Then the tests of what
+# the module in C does run without it.
 test: setup
 	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
-	$(if $(ARGS),,GATEWAY_PURE=1 $(BIN)/pytest tests/core/codec -n $(JOBS))
+	$(if $(ARGS),,GATEWAY_PURE=1 $(BIN)/pytest tests/core/codec tests/mqtt/test_reader.py -n $(JOBS))
 
 # These tests freeze and slow down servers, so a loaded machine can delay them beyond their deadlines. The few that no
 # load can make fail are marked `gate` and are part of `make test`; a short soak is one of them.

@@ -5,6 +5,7 @@
 
 static PyMethodDef functions[] = {
     {"make_encoder", make_encoder, METH_VARARGS, NULL},
+    {"read_publishes", read_publishes, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -90,7 +90,7 @@ typedef struct {
 } Tape;
 
 /* What Python and C say to each other, layouts of programs included; raised with each change (native.py). */
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 
 _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) && SIZEOF_SIZE_T == sizeof(size_t),
                "Python's headers are of a machine with other types");
@@ -100,5 +100,6 @@ bool parse_json(Tape *tape, const char *payload, Py_ssize_t size);
 
 /* encoder.c and reader.c: what Python calls */
 PyObject *make_encoder(PyObject *module, PyObject *arguments);
+PyObject *read_publishes(PyObject *module, PyObject *arguments);
 
 #endif

@@ -7,3 +7,7 @@ def make_encoder(
     code: bytes, doubles: bytes, integers: bytes, texts: tuple[bytes, ...], constants: tuple[Any, ...],
     fallback: Callable[..., Any], /
 ) -> Callable[..., Any]: ...  # fmt: skip
+def read_publishes(
+    buffer: bytes, position: int, limit: int, is_v5: bool, stream_of: Callable[[bytes], str], now: int,
+    connection: object, reading: type, entry: type, arrived: list[Any], /
+) -> int: ...  # fmt: skip

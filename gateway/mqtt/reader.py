@@ -3,9 +3,9 @@
 `PahoReader` is plain paho: it reads one byte at a time and calls back for every message, 17 to 40 microseconds each.
 
 `FastReader` replaces the method of paho's client that reads packets: it takes all that the socket holds and runs over
-the PUBLISH packets in a tight loop; every other packet goes to paho. The acknowledgements of a batch go out in one
-write. It depends on paho 2.x internals (`_sock`, `_in_packet`, `_packet_handle`, `_packet_queue`), so pyproject.toml
-pins the major version.
+the PUBLISH packets in a tight loop, or lets C do that (`native/reader.c`); every other packet goes to paho. The
+acknowledgements of a batch go out in one write. It depends on paho 2.x internals (`_sock`, `_in_packet`,
+`_packet_handle`, `_packet_queue`), so pyproject.toml pins the major version.
 
 `FastReader` does not gather a PUBLISH that is much longer than the payload limit: it keeps the first bytes, hashes the
 rest as it passes, and makes a reading that has the full size. So memory is bounded whatever a broker sends.
@@ -41,6 +41,7 @@ from paho.mqtt.exception import MalformedPacket
 
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.entry import Entry
+from gateway.core.native import MODULE
 from gateway.core.reading import Reading
 from gateway.core.session import Session
 from gateway.errors import DataError
@@ -252,6 +253,8 @@ class FastReader(PahoReader):
         self._rest = b""
         self._oversized: _Oversized | None = None
         self._gather_limit = intake.payload_limit + LONGEST_HEADER
+        # C knows no properties; None where it does not read
+        self._read_natively = MODULE.read_publishes if MODULE and not self._property_streams else None
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; the unread rest of the old connection is void."""
@@ -296,9 +299,13 @@ class FastReader(PahoReader):
         is_v5, property_streams, limit, stream_of, connection = (
             self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit, self._stream_of, self.connection
         )  # fmt: skip
-        append = self.arrived.append  # local names, because attribute look-ups cost
+        append, arrived = self.arrived.append, self.arrived  # local names, because attribute look-ups cost
         command: int
         position, end = 0, len(buffer)
+        read = self._read_natively  # reads on in C, up to the first packet that C leaves to this loop
+        facts = limit, is_v5, stream_of, now, connection, Reading, Entry, arrived
+        if read is not None:
+            position = read(buffer, 0, *facts)
         while (left := end - position) >= 2:
             if left > 3:  # first byte, remaining length, and the topic's length, should it be a PUBLISH
                 command, size, length = _unpack_start(buffer, position)
@@ -347,7 +354,7 @@ class FastReader(PahoReader):
                     append(Entry(reading, connection, packet_id))
             elif result := self._hand_to_paho(command, buffer[start:after], size):
                 return result
-            position = after
+            position = after if read is None else read(buffer, after, *facts)
         self._rest = buffer[position:]
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 

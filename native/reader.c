@@ -1,0 +1,108 @@
+/* MQTT packets -> readings: the PUBLISH packets of a batch, for FastReader.feed in mqtt/reader.py.
+
+   Here are those that nearly all are: at QoS 0 or 1, whole, neither retained nor sent before, and with a payload within
+   the limit. The reader stops in front of any other packet, and of one that breaks the protocol: Python takes that, and
+   comes back with the next. Every look at a byte is behind a comparison with the end. */
+
+#include "native.h"
+
+enum { FIRST_AT_QOS_0 = 0x30, FIRST_AT_QOS_1 = 0x32, VARINT_BYTES = 4 };
+
+/* What each packet of a batch is read with, and the objects that its entry is made of. */
+typedef struct {
+    Py_ssize_t limit; /* bytes of a payload */
+    int is_v5;
+    PyObject *stream_of, *now, *connection, *reading, *entry, *arrived;
+} Batch;
+
+/* A PUBLISH in the buffer. */
+typedef struct {
+    const unsigned char *topic, *payload, *end;
+    Py_ssize_t topic_size;
+    long packet_id; /* 0 at QoS 0 */
+} Publish;
+
+/* Read a variable byte integer (MQTT 5.0 section 1.5.5); give what follows it, or NULL when it has no end here. */
+static const unsigned char *read_varint(const unsigned char *at, const unsigned char *end, Py_ssize_t *value) {
+    *value = 0;
+    for (int place = 0; place < VARINT_BYTES && at < end; place++) {
+        *value |= (Py_ssize_t)(*at & 0x7F) << 7 * place;
+        if (!(*at++ & 0x80)) return at;
+    }
+    return NULL;
+}
+
+/* Find the parts of the packet at a place; false when it is one for Python. */
+static bool find_publish(const Batch *batch, const unsigned char *at, const unsigned char *end, Publish *publish) {
+    Py_ssize_t size;
+    bool has_id = *at == FIRST_AT_QOS_1;
+    if (!has_id && *at != FIRST_AT_QOS_0) return false;
+    at = read_varint(at + 1, end, &size);
+    if (!at || size > end - at || size < 2) return false;
+    end = at + size;
+    publish->topic_size = at[0] << 8 | at[1];
+    publish->topic = at += 2;
+    if (!publish->topic_size || publish->topic_size + 2 * has_id > end - at) return false;
+    at += publish->topic_size;
+    publish->packet_id = has_id ? at[0] << 8 | at[1] : 0;
+    at += 2 * has_id;
+    if (batch->is_v5) {
+        at = read_varint(at, end, &size);
+        if (!at || size > end - at) return false;
+        at += size;
+    }
+    publish->payload = at;
+    publish->end = end;
+    return end - at <= batch->limit && (publish->packet_id || !has_id);
+}
+
+static PyObject *bytes_of(const unsigned char *at, Py_ssize_t size) {
+    return PyBytes_FromStringAndSize((const char *)at, size);
+}
+
+/* Make the reading of a packet, as Reading(stream, topic, payload, now, qos). */
+static PyObject *reading_of(const Batch *batch, const Publish *publish) {
+    PyObject *topic = bytes_of(publish->topic, publish->topic_size), *reading = NULL;
+    PyObject *payload = bytes_of(publish->payload, publish->end - publish->payload);
+    PyObject *stream = topic ? PyObject_CallFunctionObjArgs(batch->stream_of, topic, NULL) : NULL;
+    PyObject *qos = PyLong_FromLong(publish->packet_id != 0);
+    if (payload && stream && qos)
+        reading = PyObject_CallFunctionObjArgs(batch->reading, stream, topic, payload, batch->now, qos, NULL);
+    Py_XDECREF(topic);
+    Py_XDECREF(payload);
+    Py_XDECREF(stream);
+    Py_XDECREF(qos);
+    return reading;
+}
+
+/* Append the entry of a packet, Entry(reading, connection, packet_id). */
+static bool append(const Batch *batch, const Publish *publish) {
+    PyObject *reading = reading_of(batch, publish), *packet_id = PyLong_FromLong(publish->packet_id), *entry = NULL;
+    if (reading && packet_id)
+        entry = PyObject_CallFunctionObjArgs(batch->entry, reading, batch->connection, packet_id, NULL);
+    bool is_appended = entry && PyList_Append(batch->arrived, entry) == 0;
+    Py_XDECREF(reading);
+    Py_XDECREF(packet_id);
+    Py_XDECREF(entry);
+    return is_appended;
+}
+
+/* What Python calls: buffer, place, limit, whether it is MQTT 5, stream_of, now, connection, Reading, Entry, list of
+   arrived entries. Gives the place of the first packet that is left to Python, or the end. */
+PyObject *read_publishes(PyObject *module, PyObject *arguments) {
+    Batch batch;
+    PyObject *buffer;
+    Py_ssize_t place;
+    Publish publish;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "SnnpOOOOOO!", &buffer, &place, &batch.limit, &batch.is_v5, &batch.stream_of,
+                          &batch.now, &batch.connection, &batch.reading, &batch.entry, &PyList_Type, &batch.arrived))
+        return NULL;
+    const unsigned char *start = (const unsigned char *)PyBytes_AsString(buffer), *at = start + place;
+    const unsigned char *end = start + PyBytes_Size(buffer);
+    while (at < end && find_publish(&batch, at, end, &publish)) {
+        if (!append(&batch, &publish)) return NULL;
+        at = publish.end;
+    }
+    return PyLong_FromSsize_t(at - start);
+}
