@@ -27,7 +27,6 @@ from gateway.operate.init import family as families
 from gateway.operate.learn.evidence import total
 from gateway.operate.learn.proposal import Note
 from gateway.operate.learn.score import PAYLOAD_LIMIT
-from gateway.operate.learn.types import quarters_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -116,23 +115,31 @@ def recognised(topics: Mapping[bytes, Topic]) -> list[Recognised]:
 
 
 def in_zone(found: Recognised, topics: Iterable[Topic], now: int) -> Recognised:
-    """Write the time zone of the devices' clocks, if they show one at a moment, into the schemas; say so, or ask."""
+    """Write the zone of the devices' clocks, if they show one, into a family's schemas; else say that it is assumed."""
     assumed = sorted({zone for text in found.family.schemas.values() for zone in ZONE.findall(text)})
-    leaves = [leaf for _, leaf in total(topic.evidence for topic in topics).leaves()]
-    seen = {quarters_ahead(leaf.texts) for leaf in leaves if leaf.texts and leaf.texts.local} - {None}
     if not assumed:
         return found
     moment = datetime.fromtimestamp(now / 1000, UTC)
-    ahead = {(moment.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()) / QUARTER for zone in assumed}
-    quarters = seen.pop() if len(seen) == 1 else None
-    if quarters is None or quarters % 4 or ahead == {quarters}:
-        why = "as the clocks show now" if ahead == {quarters} else "which no clock has shown"
-        return found.with_note("zone", f"It is {', '.join(assumed)} in the .avsc files, {why}: correct it if needed.")
-    zone = f"Etc/GMT{-quarters // 4:+d}" if quarters else "UTC"
+    expected = {(moment.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()) / QUARTER for zone in assumed}
+    seen = sorted(_quarters(topics))
+    listed, hours = f"{', '.join(assumed)} in the .avsc files", " and ".join(f"{one / 4:+g} h" for one in seen)
+    if not seen or {*seen} == expected:
+        why = "as the clocks show now" if seen else "which no clock has shown"
+        return found.with_note("zone", f"It is {listed}, {why}: correct it if needed.")
+    if len(seen) > 1 or seen[0] % 4:
+        return found.with_note("zone", f"WRONG TIMES: it is {listed}, but the clocks are {hours} from UTC: correct it.")
+    zone = f"Etc/GMT{-seen[0] // 4:+d}" if seen[0] else "UTC"
     schemas = {name: ZONE.sub(f'"zone": "{zone}"', text) for name, text in found.family.schemas.items()}
-    note = f"The clocks are {quarters // 4:+d} h from UTC: it is {zone} in the .avsc files; name their own if needed."
+    note = f"The clocks are {hours} from UTC: it is {zone} in the .avsc files; name their own if needed."
     family = found.family._replace(schemas=schemas, text=EXAMPLES.sub(r"\1", found.family.text))
     return found._replace(family=family).with_note("zone", note)
+
+
+def _quarters(topics: Iterable[Topic]) -> set[int]:
+    """Quarters of an hour that clocks without a zone are ahead of UTC; what was retained is too old to show it."""
+    evidence = total(shape.evidence for topic in topics for shape in topic.shapes[False])
+    clocks = (leaf.texts for _, leaf in evidence.leaves() if leaf.texts and leaf.texts.is_clock)
+    return {quarter for one in clocks for quarter in one.ahead}
 
 
 def _candidate(family: families.Family, topics: Mapping[bytes, Topic]) -> _Candidate | None:

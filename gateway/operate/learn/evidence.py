@@ -28,6 +28,7 @@ MAX_TOPICS = 10_000
 MAX_MEMBERS = 200  # of a topic
 MAX_MEMBERS_IN_ALL = 75_000
 MAX_LEVELS = 8  # of a payload
+LIMITS = f"{MAX_MEMBERS:,} of a topic, {MAX_MEMBERS_IN_ALL:,} in all, {MAX_LEVELS} levels"
 MAX_TOPIC_LEVELS = 12
 MAX_SHAPES = 4  # of a topic
 MAX_PAYLOAD = 65_536  # bytes that are parsed
@@ -37,9 +38,8 @@ MAX_WORDS = 13  # one more than an enum may have
 MAX_WORD = 64  # characters
 FEWEST_OF_MAP = 30  # members of an object, most of them absent in most messages
 MAX_ITEMS = 100  # of an array that are looked at
-MAX_ZONES = 4  # of local times at a place
-MAX_UNFIT, MAX_TOPIC = 1_000, 200  # topics that are reported, and characters of one
 DAY, QUARTER = 86_400_000, 900_000
+MAX_UNFIT, MAX_TOPIC = 1_000, 200  # topics that are reported, and characters of one
 FIRST_TIME = 1e9  # the smallest number that may be a time near the arrival
 UNITS = {"s": 1_000, "ms": 1, "us": 0.001, "ns": 0.000001}  # of numbers that are times, in milliseconds
 NUMERIC = re.compile(r"[ \t]*[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[ \t]*\Z", re.ASCII)
@@ -49,8 +49,15 @@ TIME = re.compile(
     re.ASCII,
 )
 AVAILABILITY = frozenset({"online", "offline", "connected", "disconnected", "lost", "availability", "lwt"})
+ODD = re.compile(  # texts that are numbers or times, as nothing in x-source reads them
+    r"(?P<comma>[+-]?\d+,\d+)\Z"
+    r"|(?P<unit>[+-]?\d+(?:[.,]\d+)? ?(?:%|°[CF]?|[CFK]|[kM]?Wh?|[km]?[VA]|[hk]?Pa|m?bar|k?Hz|lx|ppm|[kcm]?m|k?g))\Z"
+    r"|(?P<date>(?:\d{4}[./-]\d\d?[./-]\d\d?|\d\d?[./-]\d\d?[./-]\d{4})(?:[ T,]+\d\d?:\d\d(?::\d\d)?(?: ?[AP]M)?)?)\Z",
+    re.ASCII | re.IGNORECASE,
+)
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 Pointer = tuple[str, ...]
+VALUE = "value"  # a name that tells nothing
 PLAIN, QUOTED, ARRAY = "plain", "quoted", "array"  # shapes of payloads that are no objects
 
 
@@ -62,7 +69,7 @@ class Moment:
     received_at: int = 0  # milliseconds since 1970
     places: dict[Any, int] = field(default_factory=dict)  # text or number of a level of the topic -> its place
     room: int = 0  # how many more members may be kept
-    is_cut: bool = False  # members were left out
+    cut: int = 0  # members that were left out
 
 
 def _summed(one: Any, other: Any, *names: str) -> None:
@@ -117,6 +124,7 @@ class Numbers:
     zeros: int = 0
     falls: int = 0
     changes: int = 0
+    topics: int = 0
     low: float | None = None  # the smallest value, and the smallest but one
     low2: float | None = None
     high: float | None = None
@@ -137,6 +145,7 @@ class Numbers:
             self.doubles += 1
         if not value:
             self.zeros += 1
+        self.topics = 1
         last, self.last = self.last, value
         if last is not None and value != last:
             self.changes += 1
@@ -158,7 +167,7 @@ class Numbers:
 
     def add(self, other: Numbers) -> None:
         """Add those of another topic."""
-        _summed(self, other, "integers", "doubles", "zeros", "falls", "changes")
+        _summed(self, other, "integers", "doubles", "zeros", "falls", "changes", "topics")
         for value in (other.low2, other.low, other.high2, other.high):
             if value is not None:
                 self._extend(value)
@@ -176,11 +185,20 @@ class Texts:
     local: int = 0
     digits: int = 0  # of the fractions of times
     earliest: float = inf  # of the times, in milliseconds since 1970
-    latest: float = -inf
+    last: float | None = None
+    changes: int = 0  # times that differ from the one before
+    topics: int = 0  # with times
     near: Near = NOWHERE
-    ahead: set[int] | None = field(default_factory=set)  # quarters of an hour that local times are ahead of the arrival
+    ahead: frozenset[int] = frozenset()  # quarters of an hour that local times near the arrival are ahead of it
     words: dict[str, int] | None = field(default_factory=dict)  # others -> the message that had it first
     is_varied: bool = False  # a topic had several words
+    odd: int = 0  # in a form that nothing reads, and the last one
+    form: str = ""
+
+    @property
+    def is_clock(self) -> bool:
+        """Tell whether the times go on; the start of a total does not."""
+        return self.changes > 0 or self.topics == self.zoned + self.local
 
     def take(self, value: str, moment: Moment) -> None:
         """Count a text."""
@@ -193,7 +211,14 @@ class Texts:
                 self.near.take_number(int(value), moment)
         elif (match := TIME.match(value)) and self._is_time(match, moment):
             pass
-        elif self.words is not None and value not in self.words:
+        else:
+            self._take_word(value, moment)
+
+    def _take_word(self, value: str, moment: Moment) -> None:
+        if (self.odd or self.count == 1) and (match := ODD.match(value)):
+            self.odd += 1
+            self.form = match.lastgroup or ""
+        if self.words is not None and value not in self.words:
             self.words[value] = moment.number
             self.is_varied = len(self.words) > 1
             if len(self.words) > MAX_WORDS or len(value) > MAX_WORD:
@@ -205,22 +230,25 @@ class Texts:
         if milliseconds is None:
             return False
         self.digits = max(self.digits, len(fraction or ""))
-        self.earliest, self.latest = min(self.earliest, milliseconds), max(self.latest, milliseconds)
-        self.near = Near() if self.near is NOWHERE else self.near
-        self.near.take("", milliseconds - moment.received_at)
+        self.earliest = min(self.earliest, milliseconds)
+        self.topics = 1
+        self.changes += self.last not in {None, milliseconds}
+        self.last = milliseconds
         self.zoned += bool(zone)
         self.local += not zone
-        if not zone and self.ahead is not None:
-            self.ahead.add(round((milliseconds - moment.received_at) / QUARTER))
-            self.ahead = self.ahead if len(self.ahead) <= MAX_ZONES else None
+        self.near = Near() if self.near is NOWHERE else self.near
+        ahead = milliseconds - moment.received_at
+        if self.near.take("", ahead) and not zone:
+            self.ahead |= {round(ahead / QUARTER)}
         return True
 
     def add(self, other: Texts) -> None:
         """Add those of another topic."""
-        _summed(self, other, "count", "numeric", "points", "zoned", "local")
-        self.earliest, self.latest = min(self.earliest, other.earliest), max(self.latest, other.latest)
+        _summed(self, other, "count", "numeric", "points", "zoned", "local", "changes", "topics", "odd")
+        self.form = self.form or other.form
+        self.earliest = min(self.earliest, other.earliest)
         self.digits = max(self.digits, other.digits)
-        self.ahead = None if self.ahead is None or other.ahead is None else self.ahead | other.ahead
+        self.ahead |= other.ahead
         self.is_varied |= other.is_varied
         self.near = self.near.plus(other.near)
         if self.words is None or other.words is None:
@@ -289,7 +317,7 @@ class Evidence:
             evidence = members.get(name)
             if evidence is None:
                 if moment.room <= 0 or levels <= 1:
-                    moment.is_cut = True
+                    moment.cut += 1
                     continue
                 moment.room -= 1
                 if members is _NONE:
@@ -300,7 +328,7 @@ class Evidence:
     def _take_items(self, value: list[Any], moment: Moment, levels: int) -> None:
         if self.items is None:
             if levels <= 1:
-                moment.is_cut = True
+                moment.cut += 1
                 return
             self.items = Evidence()
         for item in value[:MAX_ITEMS]:
@@ -336,6 +364,17 @@ class Evidence:
             "array": self.arrays,
         }
         return max(counts, key=lambda kind: counts[kind]) if any(counts.values()) else "null"
+
+    @property
+    def has_zero(self) -> bool:
+        """Tell whether zero, false, null or an empty text was among the values."""
+        is_empty = self.texts is not None and "" in (self.texts.words or ())
+        return bool(self.falses or self.nulls or is_empty or (self.numbers and self.numbers.zeros))
+
+    @property
+    def is_time(self) -> bool:
+        """Tell whether most of the numbers are times near the arrival."""
+        return self.numbers is not None and 2 * max(self.numbers.near.counts.values(), default=0) > self.count
 
     @property
     def is_map(self) -> bool:
@@ -378,6 +417,17 @@ class Shape:
         self.evidence = Evidence()
         self.first = self.last = number  # of its messages
 
+    def includes(self, other: Shape) -> bool:
+        """Tell whether the members of another shape are all among its own."""
+        are_objects = not isinstance(self.names, str) and not isinstance(other.names, str)
+        return are_objects and other.evidence.members.keys() <= self.evidence.members.keys()
+
+    def plus(self, other: Shape) -> Shape:
+        """Add another shape of the topic."""
+        both = Shape(self.names, min(self.first, other.first))
+        both.last, both.evidence = max(self.last, other.last), total((self.evidence, other.evidence))
+        return both
+
     @property
     def features(self) -> frozenset[tuple[str, str]]:
         """What it is compared by: members with their kinds."""
@@ -387,13 +437,15 @@ class Shape:
             return frozenset({("[]", "array"), *((name, each.kind) for name, each in item.members.items())})
         if isinstance(self.names, str):
             return frozenset({("", "bare")})
-        return frozenset((name, each.kind) for name, each in evidence.members.items())
+        return frozenset(
+            (name, "time" if name == VALUE and each.is_time else each.kind) for name, each in evidence.members.items()
+        )
 
 
 class Topic:
     """What was heard of one topic."""
 
-    __slots__ = ("is_cut", "is_description", "levels", "members", "messages", "places", "retained", "sample",
+    __slots__ = ("cut", "is_description", "levels", "members", "messages", "places", "retained", "sample",
                  "shapes", "unread")  # fmt: skip
 
     def __init__(self, levels: tuple[str, ...], *, is_description: bool = False) -> None:
@@ -406,7 +458,7 @@ class Topic:
                 if level.isdecimal() and level.isascii() and len(level) < 16:
                     self.places[int(level)] = place
         self.messages = self.retained = self.members = 0
-        self.is_cut = False
+        self.cut = 0  # members that were left out of a payload, at most
         self.shapes: dict[bool, list[Shape]] = {False: [], True: []}  # of messages that were retained, and of others
         self.unread: dict[str, int] = {}  # why messages were not learned from -> how many
         self.sample = b""  # a payload
@@ -494,8 +546,8 @@ class Traffic:
         shape.evidence.take(parsed.value, moment)
         known.members += room - moment.room
         self._room -= room - moment.room
-        if moment.is_cut:
-            known.is_cut, moment.is_cut = True, False
+        if moment.cut:
+            known.cut, moment.cut = max(known.cut, moment.cut), 0
 
     def _names(self, parsed: Parsed) -> frozenset[str] | str:
         if not isinstance(parsed.value, dict):
@@ -544,8 +596,8 @@ def parse(payload: bytes) -> Parsed | Unread:
         value = _decode(payload)
     except RecursionError:
         return Unread("nested too deeply")
-    except (msgspec.DecodeError, ValueError):
-        return _plain(payload)
+    except (msgspec.DecodeError, ValueError) as error:
+        return Unread("a number beyond 64 bits of floating point") if "out of range" in str(error) else _plain(payload)
     if isinstance(value, dict):
         return Parsed(value, "object")
     if isinstance(value, list):

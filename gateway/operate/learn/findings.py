@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gateway.core.address import Address
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.operate.learn.devices import Recognised, addresses_of, in_zone, recognised
-from gateway.operate.learn.evidence import MAX_MEMBERS
+from gateway.operate.learn.evidence import LIMITS
 from gateway.operate.learn.extension import Extension, extension
 from gateway.operate.learn.proposal import Names, Note, Stream, streams
 from gateway.operate.learn.record import describe, notes_of_times
@@ -69,8 +69,8 @@ def propose(
     for stream in proposed:
         for message in stream.messages:
             describe(stream, message, shows_values=shows_values)
-        if any(topic.is_cut for topic in stream.topics):
-            stream.notes.append(Note("", f"Members beyond {MAX_MEMBERS} of a topic, or too deep, were not looked at."))
+        if cut := max(topic.cut for topic in stream.topics):
+            stream.notes.append(Note("", f"{cut:,} members of a payload were not looked at: {LIMITS}."))
     found = [_noted(one, [topics[name] for name in sorted(one.topics)], traffic.span[1]) for one in found]
     ignored = sorted(set(_ignored(proposed, left_out, descriptions)), key=lambda each: each.text)[:MAX_IGNORED]
     more = extension(existing, readings, shows_values=shows_values) if existing else Extension({}, {})

@@ -138,7 +138,7 @@ def streams(
     topics: Iterable[Topic], descriptions: Mapping[str, Described], names: Names, others: Iterable[str] = ()
 ) -> list[Stream]:
     """Propose streams for topics, without records; `others` are filters that are subscribed as well."""
-    shapes = [(topic, shape) for topic in topics for shape in topic.learned]
+    shapes = [(topic, shape) for topic in topics for shape in _shapes(topic)]
     looks = addresses.classes([shape.features for _, shape in shapes])
     by_levels: dict[tuple[str, ...], list[Heard]] = {}
     for (topic, shape), look in zip(shapes, looks, strict=True):
@@ -150,6 +150,15 @@ def streams(
         _stream(suffix, [one for place in sorted(each) for one in by_levels[place.levels]], descriptions, names)
         for suffix, each in found.items()
     ]
+
+
+def _shapes(topic: Topic) -> list[Shape]:
+    """Give the shapes of a topic; one whose members are all among another's is the same message without some."""
+    shapes: list[Shape] = []
+    for one in sorted(topic.learned, key=lambda each: -len(each.evidence.members)):
+        place = next((number for number, wider in enumerate(shapes) if wider.includes(one)), len(shapes))
+        shapes[place:] = [shapes[place].plus(one), *shapes[place + 1 :]] if place < len(shapes) else [one]
+    return shapes
 
 
 def _levels(topic: Topic, one: Described | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from gateway.operate.learn.descriptions import DescribedMember
 from gateway.operate.learn.evidence import total
 from gateway.operate.learn.proposal import Names, Note
 from gateway.operate.learn.types import Context, Typed, nullable, pascal, source
-from gateway.operate.learn.units import UCUM, has_fractions, snake, unit_of
+from gateway.operate.learn.units import has_fractions, snake, ucum, unit_of
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class _Place(NamedTuple):
     @property
     def measure(self) -> str:
         """The name of what is measured; that of a bare value is its topic's."""
-        return snake(self.pointer[-1]) if self.pointer else self.type.removesuffix(f"_{self.name}")
+        return self.pointer[-1] if self.pointer else self.type.removesuffix(f"_{self.name}")
 
     def is_nullable(self, choice: Typed, zero: Any) -> bool:
         """Tell whether it may be null."""
@@ -58,7 +58,7 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
     """Make the record of a message, and find its time; what is to know about its values becomes notes of the stream."""
     names, untied = Names(), [one for one in stream.parameters if not one.pointer]
     fields = [_of_parameter(one.name, names.new(one.name)) for one in untied]
-    own, times = len(fields), list[tuple[Any, ...]]()
+    own, times, is_sparse = len(fields), list[tuple[Any, ...]](), _is_sparse(message)
     for place in _places(stream, message, names):
         if len(fields) >= MAX_FIELDS:
             stream.notes.append(Note("", f"Only the first {MAX_FIELDS} values have fields."))
@@ -67,7 +67,7 @@ def describe(stream: Stream, message: Message, *, shows_values: bool) -> None:
         if isinstance(made, str):
             stream.notes.append(Note(pointer_of(place.pointer), f"Not modelled: {made}."))
             continue
-        zero = _zero(place, made, stream.topics)
+        zero = _zero(place, made, stream.topics) if is_sparse else None
         fields.append(_field(place, made, zero, shows_values=shows_values))
         stream.notes += _notes(place, made, zero, stream.topics)
         if made.lag is not None:
@@ -116,7 +116,7 @@ def _made(place: _Place) -> Typed | str:
     if place.is_tied and not isinstance(choice, str):
         return Typed("long", {"parse": "number"}) if choice.avro == "long" else Typed("string")
     unit = known.unit or unit_of(place.measure)
-    if not isinstance(choice, str) and choice.avro == "long" and has_fractions(place.measure, unit):
+    if not isinstance(choice, str) and choice.avro == "long" and has_fractions(snake(place.measure), unit):
         return choice._replace(avro="double", note=f"{choice.note} Fractions may come.".lstrip())
     return choice
 
@@ -127,9 +127,9 @@ def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> di
     if zero is not None:
         made["default"] = zero
     is_measured = place.pointer and leaf.kind == "number" and not choice.is_moment
-    guess = "" if known.unit or not is_measured else unit_of(snake(place.pointer[-1]))
-    if unit := known.unit or guess:
-        made["unit"] = UCUM.get(unit, unit)
+    guess = "" if known.unit or not is_measured else unit_of(place.measure)
+    if unit := ucum(known.unit) or guess:
+        made["unit"] = unit
     notes = [
         known.text,
         _evidence(leaf, place.samples, shows_values=shows_values and not choice.is_moment),
@@ -144,7 +144,7 @@ def _field(place: _Place, choice: Typed, zero: Any, *, shows_values: bool) -> di
 
 def _notes(place: _Place, choice: Typed, zero: Any, topics: list[Topic]) -> Iterable[Note]:
     pointer, leaf = pointer_of(place.pointer), place.evidence
-    if choice.note and (choice.words or choice.is_moment or isinstance(choice.avro, list)):
+    if choice.note and (choice.words or choice.is_moment or choice.is_odd or isinstance(choice.avro, list)):
         yield Note(pointer, f"{choice.note} {choice.clock}".rstrip() + _wrong(choice, place.pointer, topics))
     if zero is not None:
         yield Note(pointer, _left_out(zero))
@@ -165,6 +165,12 @@ def _wrong(choice: Typed, pointer: Pointer, topics: list[Topic]) -> str:
 
 def _left_out(zero: Any) -> str:
     return "" if zero is None else f"Left out where it is {str(zero).lower()}, as it seems."
+
+
+def _is_sparse(message: Message) -> bool:
+    """Tell whether a message may leave out what is zero, as proto3's JSON does: several members, and none is zero."""
+    absent = [leaf for _, leaf in message.readings.leaves() if leaf.count < message.readings.count]
+    return len(absent) > 1 and not any(one.has_zero for one in absent)
 
 
 def _zero(place: _Place, choice: Typed, topics: list[Topic]) -> Any:
@@ -205,7 +211,8 @@ def _short(value: float) -> str:
 
 def notes_of_times(topics: Iterable[Topic]) -> Iterable[Note]:
     """Report clocks that are off, of topics whose family has its own record."""
+    topics = list(topics)
     for pointer, leaf in total(topic.evidence for topic in topics).leaves():
         made = types.typed(leaf, Context(pointer[-1].lower() if pointer else ""))
         if not isinstance(made, str) and made.clock:
-            yield Note(pointer_of(pointer), made.clock)
+            yield Note(pointer_of(pointer), f"{made.clock}{_wrong(made, pointer, topics)}")

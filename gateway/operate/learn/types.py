@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 ENUM_SAMPLES, ENUM_WORDS = 50, 12
 FEWEST_FOR_ZERO = 20  # samples, before an absent member is taken for a zero that is left out
 NO_VALUES = frozenset({"", "n/a", "na", "nan", "null", "none", "unknown", "unavailable", "-", "--", "err", "error"})
-SENTINELS = frozenset({-9999, -999, -127, -32768, -3276.8, -3276.7, 32767, 65535, 6553.5, 9999, 99999, 4294967295})
+SENTINELS = frozenset({
+    -9999, -9999.9, -999, -999.9, -127, -32768, -3276.8, -3276.7, 32767, 65535, 6553.5, 9999, 9999.9, 99999, 4294967295,
+})  # fmt: skip
+ANY = ("double", "string", "boolean")  # of a value that was always null
+BEYOND = "integers beyond 64 bits"
+FORMS = {
+    "comma": "numbers with a decimal comma", "unit": "numbers with their unit", "date": "times, but not of ISO 8601",
+}  # fmt: skip
 TIME_NAMES = frozenset({"t", "ts", "time", "timestamp", "date", "datetime", "epoch", "at", "when"})
 PLAUSIBLE = 9.4e8, 4.2e9  # seconds since 1970: from 1999 to 2103
+UNSET = 1.26e12  # milliseconds since 1970; a time before 2010 is of a clock that was never set
 PRECISIONS = {"s": "millis", "ms": "millis", "us": "micros", "ns": "nanos"}  # by the unit of numbers that are times
 SPELLED = {"s": "Seconds", "ms": "Milliseconds", "us": "Microseconds", "ns": "Nanoseconds"}
 NUMBERED = re.compile(r"\d\Z", re.ASCII)  # a name of one of many; there may be more
@@ -38,6 +46,7 @@ class Typed(NamedTuple):
     is_moment: bool = False  # it is a time
     clock: str = ""  # what is wrong with the clock
     lag: float | None = None  # milliseconds from the arrival, of what may be the time of the record
+    is_odd: bool = False  # an expert may know better
 
 
 class Context(NamedTuple):
@@ -56,7 +65,9 @@ def typed(evidence: Evidence, context: Context) -> Typed | str:
             return "an object or array in some messages, another value in others"
         return _array(evidence, context) if evidence.arrays else _map(evidence, context)
     if not is_scalar:
-        return Typed(["double", "string", "boolean"], note="Never had a value but null.", is_nullable=True)
+        return Typed([*ANY], note="Never had a value but null: any plain value may come.", is_nullable=True)
+    if numbers and _is_beyond(numbers):
+        return f"{BEYOND} and booleans" if booleans else Typed("string", {"parse": "string"}, f"Has {BEYOND}: as text.")
     if not booleans and (read := _text(texts, numbers, context) if texts else numbers and _number(numbers, context)):
         return read
     kinds = _kinds(evidence)
@@ -88,6 +99,11 @@ def _number(numbers: Numbers, context: Context) -> Typed:
 def _number_type(numbers: Numbers) -> str:
     is_long = not numbers.doubles and -LONGEST_LONG <= (numbers.low or 0) <= (numbers.high or 0) <= LONGEST_LONG
     return "long" if is_long else "double"
+
+
+def _is_beyond(numbers: Numbers) -> bool:
+    """Tell whether a double would lose digits of what was heard."""
+    return not numbers.doubles and _number_type(numbers) == "double"
 
 
 def _extremes(numbers: Numbers) -> list[float]:
@@ -124,7 +140,7 @@ class _Times(NamedTuple):
     near: int  # those within a day of the arrival
     lag: float  # of these, on average, in milliseconds
     earliest: float  # in milliseconds since 1970
-    latest: float
+    is_clock: bool  # they go on; the start of a total does not
 
 
 def _time(numbers: Numbers, unit: str) -> Typed:
@@ -133,9 +149,9 @@ def _time(numbers: Numbers, unit: str) -> Typed:
         words["round"] = "floor"
     if numbers.zeros:
         words["nulls"] = [0]
-    low, high = (numbers.low2 if numbers.zeros else numbers.low) or 0, numbers.high or 0
-    near = numbers.near.counts.get(unit, 0), numbers.near.mean
-    times = _Times(numbers.count - numbers.zeros, *near, low * UNITS[unit], high * UNITS[unit])
+    earliest = ((numbers.low2 if numbers.zeros else numbers.low) or 0) * UNITS[unit]
+    seen, goes_on = numbers.count - numbers.zeros, numbers.changes > 0 or numbers.topics == numbers.count
+    times = _Times(seen, numbers.near.counts.get(unit, 0), numbers.near.mean, earliest, goes_on)
     return _moment(PRECISIONS[unit], words, f"{SPELLED[unit]} since 1970.{' Null for 0.' * bool(numbers.zeros)}", times)
 
 
@@ -143,10 +159,10 @@ def _moment(precision: str, words: dict[str, Any], note: str, times: _Times) -> 
     """Make the type of times; one that never changes, such as the start of a total, says nothing about a clock."""
     off, year = times.seen - times.near, 1970 + int(times.earliest / 31_556_952_000)
     clock = f"{off:,} of {times.seen:,} samples are not within a day of the arrival; the earliest is of {year}."
-    is_clock = times.seen == 1 or times.earliest < times.latest
+    is_wrong = off and (times.is_clock or times.earliest < UNSET)
     return Typed(
         {"type": "long", "logicalType": f"timestamp-{precision}"}, words, note, "nulls" in words, is_moment=True,
-        clock=clock if off and is_clock else "", lag=None if off else times.lag,
+        clock=clock if is_wrong else "", lag=times.lag if times.is_clock and not off else None,
     )  # fmt: skip
 
 
@@ -164,11 +180,10 @@ def _text(texts: Texts, numbers: Numbers | None, context: Context) -> Typed | No
         is_mixed = bool(texts.numeric or numbers or (texts.zoned and texts.local))
         read = _written_time(texts, words, note)
         return read if not is_mixed else None if numbers else Typed("string", note="Times and other text.")
-    if texts.near.counts.get(texts.near.unit) == texts.numeric and not (texts.points or numbers or others):
-        unit, seen = texts.near.unit, texts.numeric
-        factor = {"factor": 1000} if unit == "s" else {}
-        note = f"{SPELLED[unit]} since 1970, in text."
-        return _moment(PRECISIONS[unit], {"parse": "number", **factor}, note, _Times(seen, seen, texts.near.mean, 0, 0))
+    if texts.near.counts.get(texts.near.unit) == texts.numeric and not (texts.points or numbers):
+        unit, times = texts.near.unit, _Times(texts.numeric, texts.numeric, texts.near.mean, 0, is_clock=True)
+        words |= {"parse": "number"} | ({"factor": 1000} if unit == "s" else {})
+        return _moment(PRECISIONS[unit], words, f"{SPELLED[unit]} since 1970, in text.{note}", times)
     if numbers or texts.points or (texts.numeric and others):
         whole = not texts.points and (not numbers or _number_type(numbers) == "long")
         kind = "long" if whole and not others and numbers else "double"
@@ -183,27 +198,27 @@ def _text(texts: Texts, numbers: Numbers | None, context: Context) -> Typed | No
 def _written_time(texts: Texts, words: dict[str, Any], note: str) -> Typed:
     precision = "millis" if texts.digits <= 3 else "micros" if texts.digits <= 6 else "nanos"
     count = texts.zoned + texts.local
-    times = _Times(count, texts.near.counts.get("", 0), texts.near.mean, texts.earliest, texts.latest)
+    times = _Times(count, texts.near.counts.get("", 0), texts.near.mean, texts.earliest, texts.is_clock)
     if texts.zoned:
         words = {**words, "round": "floor"} if texts.digits > 9 else words
         return _moment(precision, words, f"ISO 8601 with zone.{note}", times)
-    quarters = quarters_ahead(texts)
-    ahead = f" The clock was {quarters / 4:+g} h from UTC." if quarters is not None else ""
+    hours = " or ".join(f"{one / 4:+g}" for one in sorted(texts.ahead))
+    ahead = f" The clock was {hours} h from UTC." if texts.is_clock and len(texts.ahead) in {1, 2} else ""
     note = f"ISO 8601 without zone: for a moment, use a timestamp and `zone` in x-source.{ahead}"
     made = _moment(precision, words, note, times)
     return made._replace(avro={"type": "long", "logicalType": f"local-timestamp-{precision}"}, lag=None)
 
 
-def quarters_ahead(texts: Texts) -> int | None:
-    """Quarters of an hour that a local clock is ahead of UTC; None when it was off, or several clocks differ."""
-    is_one = texts.ahead is not None and len(texts.ahead) == 1 and texts.near.counts.get("") == texts.local
-    return next(iter(texts.ahead or ())) if is_one else None
-
-
 def _words(texts: Texts, context: Context) -> Typed:
     words = texts.words or {}
-    if words and words.keys() <= {"true", "false"} and len(words) == 2:
-        return Typed("boolean", {"trues": ["true"], "falses": ["false"]}, "In text.")
+    if words.keys() == {"true", "false"}:
+        return Typed("boolean", {"parse": "boolean"}, "In text.")
+    if {word.lower() for word in words} == {"true", "false"}:
+        is_true = {word: word.lower() == "true" for word in sorted(words)}
+        trues, falses = ([word for word, one in is_true.items() if one is kind] for kind in (True, False))
+        return Typed("boolean", {"trues": trues, "falses": falses}, "In text.")
+    if texts.form and texts.odd == texts.count:
+        return Typed("string", note=f"Looks like {FORMS[texts.form]}; kept as text.", is_odd=True)
     is_closed = texts.count >= ENUM_SAMPLES and 2 <= len(words) <= ENUM_WORDS and max(words.values()) <= context.middle
     if not is_closed or not texts.is_varied or not all(map(SYMBOL.match, words)) or all(map(NUMBERED.search, words)):
         return Typed("string")
@@ -237,8 +252,9 @@ def _inner(evidence: Evidence, context: Context) -> Any:
     elif evidence.objects or evidence.arrays:
         inner = "an array or object of several kinds"
     else:
-        kinds = _kinds(evidence)
-        inner = kinds[0] if len(kinds) == 1 else kinds or "string"
+        kinds = _kinds(evidence) or [*ANY]
+        is_beyond = evidence.numbers is not None and _is_beyond(evidence.numbers)
+        inner = BEYOND if is_beyond else kinds[0] if len(kinds) == 1 else kinds
     if not evidence.nulls or is_reason(inner):
         return inner
     return ["null", *(inner if isinstance(inner, list) else [inner])]

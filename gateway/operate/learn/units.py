@@ -13,11 +13,19 @@ ENDINGS = {  # of a name in snake case, after an underscore
     "ma": "mA", "hz": "Hz", "c": "Cel", "celsius": "Cel", "f": "[degF]", "k": "K", "percent": "%", "pct": "%",
     "hpa": "hPa", "pa": "Pa", "kpa": "kPa", "bar": "bar", "mbar": "mbar", "ppm": "[ppm]", "lux": "lx", "lx": "lx",
     "dbm": "dBm", "db": "dB", "m3": "m3", "l": "l", "rpm": "{rev}/min", "ms": "ms", "s": "s", "m": "m", "mm": "mm",
-    "cm": "cm", "km": "km", "kg": "kg", "g": "g", "kva": "kVA", "kvar": "kvar", "kv": "kV", "khz": "kHz", "uv": "uV",
+    "cm": "cm", "km": "km", "kg": "kg", "g": "g", "kva": "kVA", "kvar": "kvar", "kv": "kV", "khz": "kHz", "mwh": "MWh",
+    "mhz": "MHz", "kmh": "km/h", "lpm": "l/min",
 }  # fmt: skip
-UCUM = {"°C": "Cel", "°F": "[degF]", "°": "deg", "ppm": "[ppm]", "ppb": "[ppb]", "µg/m³": "ug/m3", "rpm": "{rev}/min"}
-# A unit with its prefix stays one word: kWh is not k and Wh. Milli and mega are the same in lower case, so no unit.
-PREFIXED = re.compile(r"(?<![A-Za-z])(?:[kMGmhcuµn]?(?:Wh|W|VA|var|VAr|V|A|Pa|Hz|bar|Ohm)|dBm?)(?![A-Za-z])")
+UCUM = {  # units of descriptions
+    "°C": "Cel", "°F": "[degF]", "°": "deg", "ppm": "[ppm]", "ppb": "[ppb]", "rpm": "{rev}/min", "VAr": "var",
+    "VArh": "var.h", "varh": "var.h", "VAh": "VA.h", "L": "l", "mph": "[mi_i]/h", "psi": "[psi]", "in": "[in_i]",
+    "ft": "[ft_i]",
+}  # fmt: skip
+PLAIN = str.maketrans("µμ²³", "uu23")  # two signs for micro
+# A unit whose prefix or symbol is told by capitals: mW is not MW. In the name of a field it is one word.
+EXACT = re.compile(
+    r"(?<![A-Za-z])(?:[kMGmu]?(?:Wh|W|VAh|VA|varh|VArh|var|VAr|V|A|Pa|Hz|bar|Ohm)|hPa|dBm|dB)(?![A-Za-z])"
+)
 NAMES = {"humidity": "%", "rssi": "dBm", "co2": "[ppm]", "battery_level": "%"}
 MEASURES = {
     "temperature", "temp", "humidity", "pressure", "power", "energy", "voltage", "current", "frequency", "battery",
@@ -39,8 +47,16 @@ def has_fractions(name: str, unit: str) -> bool:
 
 
 def unit_of(name: str) -> str:
-    """The unit that the name of a field suggests; "" for none."""
-    return ENDINGS.get(name.rpartition("_")[2], "") if "_" in name else NAMES.get(name, "")
+    """The unit that the name of a member suggests, as it is written first; "" for none."""
+    last, words = name.rpartition("_")[2], snake(name)
+    if EXACT.fullmatch(last) and (last != name or len(last) > 1) and not last.islower():
+        return ucum(last)
+    return ENDINGS.get(words.rpartition("_")[2], "") if "_" in words else NAMES.get(words, "")
+
+
+def ucum(unit: str) -> str:
+    """Write a unit of a description in UCUM, as families do."""
+    return UCUM.get(unit, unit.translate(PLAIN))
 
 
 def is_measure(name: str) -> bool:
@@ -51,7 +67,7 @@ def is_measure(name: str) -> bool:
 
 def snake(name: str) -> str:
     """Write a name in snake case: `currentPower` as `current_power`, `DS18B20/T` as `ds18b20_t`."""
-    name = PREFIXED.sub(lambda match: match[0].lower(), name)
+    name = EXACT.sub(lambda match: match[0].lower(), name)
     parted = re.sub(r"([a-z0-9])([A-Z][a-z])|([a-z])([A-Z])", r"\1\3_\2\4", name)
     plain = re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
     return f"n_{plain}" if plain[:1].isdigit() or not plain else plain

@@ -47,7 +47,10 @@ def field(messages: Iterable[tuple[str, Any]], name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("member", "name", "unit"),
     [("pressure_kPa", "pressure_kpa", "kPa"), ("total_kWh", "total_kwh", "kWh"), ("powerW", "power_w", "W"),
-     ("total_MWh", "total_mwh", None), ("temp_C", "temp_c", "Cel")],
+     ("e_MWh", "e_mwh", "MWh"), ("p_mW", "p_mw", "mW"),
+     ("i_mA", "i_ma", "mA"), ("u_mV", "u_mv", "mV"), ("p_hPa", "p_hpa", "hPa"), ("freq_kHz", "freq_khz", "kHz"),
+     ("s_kVA", "s_kva", "kVA"), ("rssi_dBm", "rssi_dbm", "dBm"), ("energy_Wh", "energy_wh", "Wh"),
+     ("wind_kmh", "wind_kmh", "km/h"), ("flow_lpm", "flow_lpm", "l/min"), ("temp_C", "temp_c", "Cel")],
 )  # fmt: skip
 def test_a_unit_with_its_prefix_is_one_word(member: str, name: str, unit: str | None) -> None:
     assert field([("tyres/1", {member: number + 0.5}) for number in range(9)], name).get("unit") == unit
@@ -85,6 +88,52 @@ def test_a_wrong_clock_is_named_where_others_are_right() -> None:
     assert any("It is wrong in press/bad." in one.text for one in only([*good, *bad]).notes)
 
 
+def test_a_clock_that_stands_still_before_2010_was_never_set() -> None:
+    stream = only([("meters/a", {"ts": "2005-01-01T00:00:00Z"})] * 9)
+    assert any("the earliest is of 2005" in one.text for one in stream.notes)
+
+
+def test_the_start_of_a_total_is_no_time_of_the_record_though_it_is_near() -> None:
+    messages = [("meters/a", {"since": "2026-11-30T00:00:00Z", "t": number}) for number in range(9)]
+    assert only(messages).messages[0].timestamp == ""
+
+
+def test_a_wrong_clock_of_a_family_is_named() -> None:
+    """The start of its total, which is years ago, is no clock."""
+    energy = {"TotalStartTime": "2023-11-14T18:39:40", "Total": 6.294, "Today": 0.954, "Power": 2635}
+    times = {"good": "2026-11-30T00:53:{:02}", "bad": "2005-01-01T00:00:{:02}"}
+    [family] = proposed([
+        (f"tele/{name}/SENSOR", {"Time": text.format(20 + number), "ENERGY": energy})
+        for number in range(9) for name, text in times.items()
+    ]).families  # fmt: skip
+    [note] = [one for one in family.notes if one.pointer != "zone"]
+    assert note.pointer == "/Time"
+    assert note.text.endswith("It is wrong in tele/bad/SENSOR.")
+
+
+def test_values_that_are_times_and_others_have_streams_of_their_own() -> None:
+    """Else one of them would be a time in 1970."""
+    messages = [(f"N/{number % 2}/{what}", {"value": value}) for number in range(40)
+                for what, value in (("alive", 1), ("published", NOW // 1000 + 2 * number))]  # fmt: skip
+    assert sorted(one.address for one in proposed(messages).streams) == ["N/{level2}/alive", "N/{level2}/published"]
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [(["12,5", "13,75"], "a decimal comma"), (["45 %", "46 %"], "their unit"), (["23.5 °C"], "their unit"),
+     (["30.11.2026 08:08:00"], "ISO 8601"), (["11/30/2026 08:08 AM"], "ISO 8601")],
+)  # fmt: skip
+def test_text_of_which_an_expert_would_make_more_is_reported(values: list[str], form: str) -> None:
+    assert any(f"{form}; kept as text." in one.text for one in only([("a/b", {"v": one}) for one in values]).notes)
+    assert not only([("a/b", {"v": one}) for one in [*values, "0.14.1", "open"]]).notes
+
+
+def test_integers_beyond_64_bits_are_kept_as_text_and_all_fit() -> None:
+    found = field([("num/a", {"v": 99999999999999999999 + number}) for number in range(9)], "v")
+    assert (found["type"], found["x-source"]) == ("string", {"parse": "string"})
+    assert proposed([("num/b", b'{"v": 1e400}')]).left_out["num/b"] == "a number beyond 64 bits of floating point"
+
+
 def test_a_member_that_was_always_null_may_become_anything() -> None:
     found = field([("a/b", {"x": 1, "limit": None})] * 9, "limit")
     assert found["type"] == ["null", "double", "string", "boolean"]
@@ -96,6 +145,40 @@ def test_a_rare_member_makes_no_message_of_its_own() -> None:
     found = field(messages, "rare")
     assert (found["type"], found["doc"]) == (["null", "string"], "1 of 239 samples: once.")
     assert len(only([*messages, ("pumps/a", {"error": 7})]).messages) == 1
+
+
+@pytest.mark.parametrize("often", [0.05, 0.4, 0.95])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_member_that_is_absent_at_times_makes_no_message_of_its_own(often: float, *, first: bool) -> None:
+    """Whichever form was heard first, and how often; it is null where it is absent, not 0."""
+
+    def state(number: int) -> dict[str, Any]:
+        has_level = (number * 37 % 100 < 100 * often) == first
+        return {"name": "x", "t": 5.5, **({"level": 1 + number % 3} if has_level else {})}
+
+    messages = [(f"tank/t{number % 3}/state", state(number)) for number in range(300)]
+    found = field(messages, "level")
+    assert (found["type"], found["default"]) == (["null", "long"], None)
+
+
+def test_devices_with_an_optional_member_each_are_one_record() -> None:
+    """A reading without its member does not become that of another device."""
+    forms: dict[str, tuple[str, dict[str, Any]]] = {
+        "o1": ("rain", {"t": 5.5}), "o2": ("level", {"t": 5.5, "name": "x"}), "o3": ("battery", {"temp": 20.5}),
+    }  # fmt: skip
+    messages = [(f"{name}/d{number % 3}/s", form | ({optional: 1 + number % 3} if number % 5 < 2 else {}))
+                for number in range(200) for name, (optional, form) in forms.items()]  # fmt: skip
+    for stream in proposed(messages).streams:
+        assert len(stream.messages) == 1
+        fields = {one["name"]: one for one in stream.messages[0].definition["fields"]}
+        assert all(fields[name]["default"] is None for name in ("rain", "level", "battery") if name in fields)
+
+
+def test_zero_is_left_out_where_several_members_are_and_none_is_zero() -> None:
+    every = [{"people": number % 3, "dark": number % 2 == 0, "n": number + 1} for number in range(90)]
+    messages = [("doors/a", {name: one for name, one in each.items() if one}) for each in every]
+    assert field(messages, "people")["default"] == 0
+    assert field([(topic, {**one, "dark": "dark" in one}) for topic, one in messages], "people")["default"] is None
 
 
 def test_messages_without_common_members_are_several() -> None:
@@ -151,7 +234,9 @@ def test_what_gives_no_field_is_no_stream() -> None:
 
 def test_members_beyond_the_limit_are_reported() -> None:
     stream = only([("big/a", {f"m{number}": number for number in range(300)})] * 3)
-    assert any("were not looked at" in one.text for one in stream.notes)
+    assert "100 members of a payload were not looked at: 200 of a topic, 75,000 in all, 8 levels." in {
+        one.text for one in stream.notes
+    }  # fmt: skip
 
 
 def test_reasons_stand_once_with_the_sum_of_their_messages() -> None:
