@@ -6,8 +6,8 @@ fetches the certificate and finds the cause.
 
 from __future__ import annotations
 
-UNDER_SERVERS = "under servers in gateway.yaml (a change there needs a restart)"
-FILES_UNDER_SERVERS = "under servers in gateway.yaml (a change there needs a restart, a renewed file does not)"
+UNDER_SERVERS = "under servers in gateway.yaml (then run `gateway reload -c FILE`)"
+FILES_UNDER_SERVERS = "under servers in gateway.yaml (then run `gateway reload -c FILE`; a renewed file needs none)"
 
 
 def rejected(reason: str) -> str:

@@ -18,7 +18,7 @@ from gateway.registry.registry import SchemaRegistry
 from gateway.settings.consistency import check_consistency
 from gateway.settings.pem import TlsFiles
 from gateway.settings.secret import UnfitFileError, read_secret
-from gateway.settings.settings import load
+from gateway.settings.settings import TlsSettings, load
 from gateway.settings.tls import tls_context
 from gateway.settings.values import split_hosts
 
@@ -241,6 +241,7 @@ def broker_of(
     tls = None
     if encrypted:
         tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()
+    files = settings.tls_files(given.tls or TlsSettings()) if encrypted and settings and given else None
     return Broker(
         server.name,
         host,
@@ -250,6 +251,7 @@ def broker_of(
         tls=tls,
         alpn=given.tls.alpn if given and given.tls else (),
         websocket=upgrade,
+        certificates=files,
     )
 
 

@@ -37,6 +37,12 @@ def test_unit_waits_for_ready_and_watches() -> None:
     assert (settings()["Type"], settings()["WatchdogSec"]) == (["notify"], ["60"])
 
 
+def test_unit_reloads_by_the_command_that_waits_for_the_outcome() -> None:
+    """Systemd 252 of Debian 12 has no Type=notify-reload; a file with an error fails `systemctl reload`."""
+    (start,), (reload,) = settings()["ExecStart"], settings()["ExecReload"]
+    assert reload == start.replace(" run ", " reload ")
+
+
 def test_unit_keeps_state_in_its_own_directory() -> None:
     """The spool is in the directory that systemd makes for the unit and nobody else can read."""
     (directory,) = settings()["StateDirectory"]

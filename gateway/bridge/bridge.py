@@ -13,10 +13,10 @@ from __future__ import annotations
 import logging
 import select
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError
 from msgspec import structs
@@ -28,6 +28,7 @@ from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
 from gateway.core.gateway_clock import GatewayClock
 from gateway.core.headers import marked
 from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults
+from gateway.core.successor import Successor
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
 from gateway.spool.lane import Lane
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     from gateway.core.counters import CounterMonitor
     from gateway.core.entry import Entry
     from gateway.core.ledger import Books, Ledger
+    from gateway.core.model import Stream
     from gateway.core.reading import Record
     from gateway.core.retained import RetainedMessages
     from gateway.core.sequence import SequenceMonitor
     from gateway.core.telegram_lines import TelegramLines
     from gateway.kafka.sink import KafkaSink
+    from gateway.mqtt.routing import Routing
     from gateway.mqtt.source import MqttSource
     from gateway.spool.spool import Spool
 
@@ -60,6 +63,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
 LONGEST_WAIT_SECONDS = 1.0
+DEPARTURE_SECONDS = 2.0  # for which readings of a stream that is gone may still come after its UNSUBACK
 _DROPPED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of dropped ones, to free memory
 
 
@@ -79,11 +83,28 @@ class Rules:
     counters: Mapping[str, CounterMonitor] = field(default_factory=dict)  # by stream
 
 
+class Change(NamedTuple):
+    """Another contract; `transforms` gets the transforms of those streams that are `replaced`."""
+
+    rules: Rules
+    transforms: SimpleQueue[tuple[str, Transform | None]]
+    replaced: frozenset[str]  # streams that are new, or not the same any more
+    moved: frozenset[str]  # those of them with another address
+    added: Mapping[str, frozenset[str]]  # new streams -> their Kafka topics
+    removed: Mapping[str, Stream]
+    routings: Mapping[str, Routing]  # by source
+
+
 class Bridge:
     """Moves readings from the sources through the spool to the sink, and acknowledgements back.
 
     Any thread may put a stream and its transform into `new_transforms`, or None to let its readings wait.
     `core/stream_transform.py` makes the transform, once `service/schema_ids.py` has the schema id.
+
+    `adopt` changes to another contract between two turns. Readings that wait are transformed by the new one if it has
+    their stream, otherwise by the old. The lane of a stream that is gone stays until its filters are unsubscribed and
+    its readings settled; its books stay, as after a restart. A new stream that goes to the same Kafka topic, such as
+    one with another name, waits for them, so that order holds.
     """
 
     def __init__(
@@ -99,10 +120,14 @@ class Bridge:
         self._spool = spool
         self._sink = sink
         self._ledger = ledger
-        self._rules = rules
+        self.rules = rules
         self._clock = rules.clock
-        self._drops = {NOT_ADDRESSED: (UNMAPPED, "not_addressed")}  # stream of a reading -> books, reason
-        self._drops |= {name: (name, "ignored") for name in rules.ignored}
+        self._drops = _drops(rules)
+        self._departing: dict[str, Stream] = {}  # streams that the contract no longer has
+        self._routings: Mapping[str, Routing] = {}  # by source, from `_depart_at` on
+        self._depart_at = 0.0
+        self._former: dict[str, Transform] = {}  # of streams with another address, until the new transform is there
+        self._behind: dict[str, Transform | None] = {}  # streams that wait for the departing, with their transform
         self._quarantine = Quarantine(rules.counters, spool)
         self._pacing = rules.pacing
         self._received_last_turn = 0
@@ -132,6 +157,8 @@ class Bridge:
         self._acknowledge()
         self._quarantine.save_due(self.turned_at)
         self._report_stalls(self.turned_at)
+        if self._departing:
+            self._let_go()
 
     @property
     def is_idle(self) -> bool:
@@ -233,7 +260,7 @@ class Bridge:
 
     def _on_session(self, source: MqttSource, is_present: bool) -> None:  # noqa: FBT001 - as the source calls it
         session = source.session
-        for entry in (each for lines in self._rules.lines.values() for each in lines.waiting(session)):
+        for entry in (each for lines in self.rules.lines.values() for each in lines.waiting(session)):
             session.unreleased.discard(entry.packet_id)  # not in the log yet, so it must come again
             entry.packet_id = entry.packet_id if is_present else 0
         self._spool.resume_session(session, self.turned_at, is_present=is_present)
@@ -245,7 +272,7 @@ class Bridge:
             groups = _by_stream([entry for entry in entries if not entry.is_settled])
         if not self._drops.keys().isdisjoint(groups):
             entries = self._drop_unwanted(entries, groups)
-        if not self._rules.lines.keys().isdisjoint(groups):
+        if not self.rules.lines.keys().isdisjoint(groups):
             entries = self._join_lines(entries, groups)
         self._append_to_log(entries, groups)
 
@@ -262,8 +289,8 @@ class Bridge:
 
     def _join_lines(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
         """Join lines to telegrams; give the entries that go into the log."""
-        for stream in self._rules.lines.keys() & groups:
-            joined = self._rules.lines[stream].add(groups.pop(stream))
+        for stream in self.rules.lines.keys() & groups:
+            joined = self.rules.lines[stream].add(groups.pop(stream))
             entries = [entry for entry in entries if entry.is_settled or entry.reading.stream != stream] + joined
             if whole := [entry for entry in joined if not entry.is_settled]:
                 groups[stream] = whole
@@ -305,7 +332,7 @@ class Bridge:
         They stay in the log, settled, so that none is acknowledged before the reading that it repeats.
         """
         duplicates = [
-            entry for entry in entries if entry.reading.retain and self._rules.retained.is_duplicate(entry.reading)
+            entry for entry in entries if entry.reading.retain and self.rules.retained.is_duplicate(entry.reading)
         ]
         if not duplicates:
             return entries
@@ -328,11 +355,14 @@ class Bridge:
             self._add(lane, added)
 
     def _is_dead_letter(self, entry: Entry) -> bool:
-        """Transform a reading that was read back from disk, where good ones lie between the dead letters."""
+        """Transform a reading that was read back from disk, where good ones lie between the dead letters.
+
+        What the lane of readings has passed was a dead letter, perhaps by an earlier contract.
+        """
         transform = self.transforms[entry.reading.stream]
         known = self._quarantine.dead_letter(entry)
         entry.dead_letter = known or transform.transform_all([entry.reading]).dead_letters.get(0)
-        return entry.dead_letter is not None
+        return entry.dead_letter is not None or not self.lanes[entry.reading.stream].has_on_disk(entry.offset)
 
     def _add(self, lane: Lane, entries: Sequence[Entry]) -> None:
         lane.add(entries, self.turned_at)
@@ -347,23 +377,98 @@ class Bridge:
         was_waiting = self._clock.is_waiting
         if step := self._clock.step():
             extra = {"step_seconds": step / 1_000, "count": self._spool.redate(step)}
-            for record_time in self._rules.record_times.values():
+            for record_time in self.rules.record_times.values():
                 record_time.follow(step, self._clock.now())
             log.warning("The machine's clock was set. Readings that are not in Kafka got the new time.", extra=extra)
         if was_waiting and not self._clock.is_waiting:
             for lane in self.all_lanes():
                 lane.begin(self.turned_at)
 
-    # --- spool to Kafka ------------------------------------------------------------------------------------------
+    # --- another contract ----------------------------------------------------------------------------------------
+
+    def adopt(self, change: Change) -> None:
+        """Work by another contract from now on; call it between two turns."""
+        rules, streams = change.rules, change.rules.dead_letter_topics
+        self._keep_lines(rules.lines)
+        departing = {**self._departing, **change.removed}.items()
+        self._departing = {name: stream for name, stream in departing if name in self.lanes and name not in streams}
+        self._former = {name: self.transforms[name] for name in change.moved if name in self.transforms}
+        topics = {route.topic.name for stream in self._departing.values() for route in stream.routes}
+        self._behind = {name: None for name, own in change.added.items() if not topics.isdisjoint(own)}
+        for name in change.replaced:
+            self.transforms.pop(name, None)
+        self.new_transforms = change.transforms
+        kept = [*streams, *self._departing]
+        self.lanes = {name: self.lanes.get(name) or Lane(name) for name in kept}
+        self.dead_lanes = {name: self.dead_lanes.get(name) or Lane(streams[name], name) for name in kept}
+        for name, topic in streams.items():
+            self.dead_lanes[name].name = topic
+        self._spool.attach(list(self.lanes.values()), list(self.dead_lanes.values()))
+        self._busy |= dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)
+        self._quarantine.adopt(rules.counters)
+        self._drops, self.rules = _drops(rules), rules
+        self._route(change.routings)
+
+    def _keep_lines(self, lines: Mapping[str, TelegramLines]) -> None:
+        """Keep these joiners of lines; the incomplete telegrams of the others are rejected."""
+        closed = [own for name, own in self.rules.lines.items() if lines.get(name) is not own]
+        if rejected := [entry for own in closed for entry in own.close()]:
+            whole = [entry for entry in rejected if not entry.is_settled]
+            self._append_to_log(rejected, _by_stream(whole))
+        self.rules = replace(self.rules, lines=lines)
+
+    def _route(self, routings: Mapping[str, Routing]) -> None:
+        """Subscribe as the contract says; what still comes for departing streams, and no other has, goes to them."""
+        self._routings, self._depart_at = routings, self.turned_at + DEPARTURE_SECONDS
+        for source in self._sources:
+            own = [each for each in self._departing.values() if source.name in each.servers]
+            source.change(routings[source.name].beside(own) if own else routings[source.name])
+
+    def _let_go(self) -> None:
+        """Let go of departing streams: first of their topics, then of their lanes."""
+        empty = [name for name in self._departing if self._is_empty(name)]
+        if len(empty) == len(self._departing):
+            for name, transform in self._behind.items():
+                if transform:
+                    self._use(name, transform)
+            self._behind = {}
+        if any(source.has_former_filters for source in self._sources):
+            self._depart_at = self.turned_at + DEPARTURE_SECONDS
+        if self._routings and self.turned_at >= self._depart_at:
+            self._keep_lines({name: own for name, own in self.rules.lines.items() if name not in self._departing})
+            for source in self._sources:
+                source.change(self._routings[source.name])
+            self._routings = {}
+        elif not self._routings:
+            for name in empty:
+                del self._departing[name]
+                self._busy.pop(self.dead_lanes[name], None)
+                self._busy.pop(self.lanes[name], None)
+                self.transforms.pop(name, None)
+                self.lanes = {key: lane for key, lane in self.lanes.items() if key != name}
+                self.dead_lanes = {key: lane for key, lane in self.dead_lanes.items() if key != name}
+                self._spool.attach(list(self.lanes.values()), list(self.dead_lanes.values()))
+
+    def _is_empty(self, stream: str) -> bool:
+        return not any(lane.held or lane.has_backlog for lane in (self.lanes[stream], self.dead_lanes[stream]))
 
     def _adopt_transforms(self) -> None:
         while not self.new_transforms.empty():
             stream, transform = self.new_transforms.get_nowait()
-            if transform is None:
-                self.transforms.pop(stream, None)
+            if transform and (former := self._former.pop(stream, None)):
+                transform = Successor(transform, former)
+            if stream in self._behind:
+                self._behind[stream] = transform
+            elif transform:
+                self._use(stream, transform)
             else:
-                self.transforms[stream] = transform
-                self.lanes[stream].begin(self.turned_at)
+                self.transforms.pop(stream, None)
+
+    def _use(self, stream: str, transform: Transform) -> None:
+        self.transforms[stream] = transform
+        self.lanes[stream].begin(self.turned_at)
+
+    # --- spool to Kafka ------------------------------------------------------------------------------------------
 
     def _send(self, now: float) -> None:
         in_flight = self._sink.in_flight
@@ -405,7 +510,7 @@ class Bridge:
             records = [record for number, record in enumerate(records) if number not in wrong]
         if dead_letters:
             self._dead_letter(self.dead_lanes[lane.stream], dead_letters)
-        if monitor := self._rules.monitors.get(lane.name):
+        if monitor := self.rules.monitors.get(lane.name):
             for entry, result in zip(entries, records, strict=True):
                 record = result[0] if isinstance(result, list) else result
                 if record.value is not None:  # a tombstone carries no sequence number
@@ -417,15 +522,18 @@ class Bridge:
         lane.sent([*entries, *rest], [*self._sink.send(records, entries), *rest], self.turned_at)
 
     def _send_dead_letters(self, lane: Lane, room: int) -> None:
-        entries = lane.take(room)
+        taken = lane.take(room)
+        if good := [entry for entry in taken if entry.dead_letter is None]:
+            self._add(self.lanes[lane.stream], good)
+        entries = [entry for entry in taken if entry.dead_letter is not None]
         self._clock.mark(entries)
         records = [self._dead_letter_record(entry, lane.name) for entry in entries]
         lane.sent(entries, self._sink.send(records, entries), self.turned_at)
 
     def _dead_letter_record(self, entry: Entry, topic: str) -> Record:
         assert entry.dead_letter is not None, "the lane holds dead letters only"
-        limit = CUT_TO if entry.is_cut else self._rules.payload_limit
-        record_time = self._rules.record_times.get(topic, NO_LIMITS)
+        limit = CUT_TO if entry.is_cut else self.rules.payload_limit
+        record_time = self.rules.record_times.get(topic, NO_LIMITS)
         record = dead_letter_record(entry.reading, entry.dead_letter, topic, limit, record_time)
         return structs.replace(record, timestamp=NOW) if entry.is_dated_now else record
 
@@ -519,7 +627,7 @@ class Bridge:
                     "Readings of a stream do not get to Kafka.",
                     extra={"stream": lane.name, "count": lane.held, "detail": lane.blocked_reason},
                 )
-        for stream, monitor in self._rules.monitors.items():
+        for stream, monitor in self.rules.monitors.items():
             if not self.lanes[stream].has_waiting:  # a key may only seem silent while readings wait
                 monitor.expire(now)
             self._ledger.books[stream].silent_keys = monitor.silent_keys
@@ -534,7 +642,7 @@ class Bridge:
 
     def store(self) -> None:
         """Write unsettled readings to disk and send the acknowledgements that this allows."""
-        if rejected := [entry for lines in self._rules.lines.values() for entry in lines.incomplete()]:
+        if rejected := [entry for lines in self.rules.lines.values() for entry in lines.incomplete()]:
             self._append_to_log(rejected, _by_stream(rejected))
         self._spool.persist(time.monotonic())
         self._acknowledge()
@@ -547,6 +655,11 @@ class Bridge:
             books = self._ledger.books[entry.reading.stream]
             books.in_flight -= 1
             books.dropped["returned_to_broker" if entry.packet_id else "lost_at_stop"] += 1
+
+
+def _drops(rules: Rules) -> dict[str, tuple[str, str]]:
+    """Give books and reason of what is dropped, by the stream of the reading."""
+    return {NOT_ADDRESSED: (UNMAPPED, "not_addressed")} | {name: (name, "ignored") for name in rules.ignored}
 
 
 def _marked(record: Record | list[Record], entry: Entry) -> Record | list[Record]:

@@ -14,6 +14,7 @@ already. A reading on disk that was compared before is good unless it is noted.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,6 +64,17 @@ class Quarantine:
             monitor.restore(text)
             # offsets of a damaged file may come again
             monitor.until = min(monitor.until, self._spool.first_unsafe - 1)
+
+    def adopt(self, monitors: Mapping[str, CounterMonitor]) -> None:
+        """Compare by other monitors from now on, which continue what is known; those of other streams stay."""
+        for stream, monitor in monitors.items():
+            former = self._monitors.get(stream)
+            text = former.save() if former else self._spool.notes.get(f"{COUNTERS}{stream}")
+            if text and former is not monitor:
+                with suppress(ValueError):  # it is damaged
+                    monitor.restore(text)
+            self._noted.setdefault(stream, monitor.until)
+        self._monitors = {**self._monitors, **monitors}
 
     def check(
         self, stream: str, entries: Sequence[Entry], made: Sequence[Record | list[Record]], now: float

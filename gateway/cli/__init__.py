@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+from gateway.service import hangup
+
+if sys.argv[1:2] == ["run"]:  # before all other imports, because SIGHUP would end the process
+    hangup.install()
+
+# isort: split
 from typing import Annotated
 
 import typer
@@ -17,6 +25,7 @@ from gateway.cli.init import init
 from gateway.cli.learn import learn
 from gateway.cli.options import Commands, ExplainingGroup
 from gateway.cli.record import record
+from gateway.cli.reload import reload
 from gateway.cli.run import run
 from gateway.cli.schemas import schemas
 from gateway.cli.shadow import shadow
@@ -35,7 +44,9 @@ app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, learn, run, check, record, shadow, docs, simulate, tail, status, top, drift, doctor, demo):
+for command in (
+    init, learn, run, reload, check, record, shadow, docs, simulate, tail, status, top, drift, doctor, demo
+):  # fmt: skip
     app.command()(command)
 for group in (dlq, schemas, topics):
     app.add_typer(group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -33,33 +34,33 @@ def run(
 
     Several workers end with the code of the first that ended.
     """
+    from gateway.service import hangup
     from gateway.service.memory import run_in_fork
 
+    hangup.install()
     loading = run_in_fork(_loader)
 
     from gateway import log
-    from gateway.errors import ConfigurationError
     from gateway.service import split as splitting
-    from gateway.settings.consistency import check_consistency
     from gateway.settings.settings import load
 
     settings = load(config, os.environ).with_workers(workers, split)
     log.configure(settings.log.level, settings.log.format, config=config.absolute())
     loaded = loading((settings.contract_path(), settings.choice))
 
+    from gateway.service import new_files
     from gateway.service.service import build
     from gateway.service.workers import run_workers
 
     contract, page = loaded()
-    findings = [*check_consistency(settings, contract), *splitting.examine(contract, settings)]
-    if errors := [finding for finding in findings if finding.severity == "error"]:
-        raise ConfigurationError(errors)
+    splitting.check(contract, settings)
     if worker is None and splitting.numbers(settings) != [1]:
         raise typer.Exit(run_workers(config, contract, settings, os.environ))
     if worker:
         splitting.tag_log_records(worker)
     own = splitting.prepare_worker(contract, settings, worker or 1)
-    build(own.contract, own.settings, os.environ, own.filters, page).run()
+    read_new = partial(new_files.read, new_files.command_of(config.absolute()), os.environ)
+    build(own, os.environ, page, read_new).run()
 
 
 def _loader() -> Callable[[tuple[Path, Choice]], tuple[Contract, Page]]:

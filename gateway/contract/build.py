@@ -71,7 +71,10 @@ def contract(document: Document, built: Built, elsewhere: frozenset[str]) -> Con
     info = document.root.at("info")
     (kafka,) = built.kafka_servers.values()
     title, version = info.at("title").text or "", info.at("version").text or ""
-    return Contract(document.path, title, version, built.mqtt_servers, kafka, built.streams, elsewhere, built.ignored)
+    return Contract(
+        document.path, title, version, built.mqtt_servers, kafka, built.streams, elsewhere, built.ignored,
+        document.digest,
+    )  # fmt: skip
 
 
 class _Builder:

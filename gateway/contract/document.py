@@ -14,6 +14,7 @@ import json
 import os.path
 import re
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -91,6 +92,7 @@ class Document:
         self.path = path
         self._unsaved = unsaved or {}
         self._sources: dict[Path, Source | ConfigurationError] = {}
+        self._digests: dict[Path, bytes] = {}  # of the files, also of those that were only peeked at
         main = source or self.open(Path(_normal(path.absolute())), str(path))
         self.root = Node(self, main, (), main.data)
 
@@ -112,6 +114,7 @@ class Document:
     def _read(self, path: Path, name: str) -> Source | ConfigurationError:
         try:
             text = self._unsaved[path] if path in self._unsaved else read_text(path, name)
+            self._digests[path] = sha256(text.encode()).digest()
             is_json = path.suffix in JSON_SUFFIXES
             return json_file.parse(text, path, name) if is_json else yaml_file.parse(text, path, name, pointer)
         except ConfigurationError as error:
@@ -131,6 +134,11 @@ class Document:
         """The top values of the other files that were read."""
         sources = [one for one in self._sources.values() if isinstance(one, Source) and one is not self.root.source]
         return [Node(self, one, (), one.data) for one in sources]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the sorted SHA-256 of its files: it tells contents apart, wherever the files are."""
+        return sha256(b"".join(sorted(self._digests[path] for path in self._sources))).hexdigest()
 
     @property
     def findings(self) -> list[Finding]:

@@ -59,6 +59,11 @@ class Ledger:
     def __init__(self, streams: Iterable[str]) -> None:
         self.books = {name: Books() for name in streams}
 
+    def open(self, streams: Iterable[str]) -> dict[str, Books]:
+        """Open the books of streams that have none, and give all; a new dict, because other threads read it."""
+        self.books = {**self.books, **{name: Books() for name in streams if name not in self.books}}
+        return self.books
+
     def totals(self) -> dict[str, Any]:
         """Add up the figures of the identity over all streams; `balanced` says whether it holds for each."""
         books = list(self.books.values())

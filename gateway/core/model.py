@@ -275,6 +275,7 @@ class Contract:
     streams: dict[str, Stream]  # by name, in document order
     elsewhere: frozenset[str] = frozenset()  # servers and operations that this installation does not use
     ignored: dict[str, Ignored] = field(default_factory=dict)  # by name, in document order
+    digest: str = ""  # of the contents of its files
 
     @property
     def brokers(self) -> list[MqttServer]:

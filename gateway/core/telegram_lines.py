@@ -71,6 +71,10 @@ class TelegramLines:
         ]
         return [ready for topic in topics for ready in self._close(topic)]
 
+    def close(self) -> list[Entry]:
+        """Give all incomplete telegrams, to be rejected."""
+        return [ready for topic in list(self._open) for ready in self._close(topic)]
+
     def waiting(self, session: object) -> list[Entry]:
         """List the lines of incomplete telegrams that came over a session."""
         lines = (entry for telegram in self._open.values() for entry in telegram.entries)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -92,14 +92,20 @@ class Broker:
     is_mqtt5: bool = True  # else 3.1.1
     username: str = ""  # empty for none
     password: str = field(default="", repr=False)
-    tls: ssl.SSLContext | None = None  # None for plain TCP
+    tls: ssl.SSLContext | None = field(default=None, compare=False)  # None for plain TCP
     alpn: tuple[str, ...] = ()  # which `tls` offers
     websocket: Upgrade | None = None  # None for MQTT without it
+    certificates: object = field(default=None, repr=False)  # what `tls` was made of, to compare
 
     @property
     def is_unix(self) -> bool:
         """Whether the broker is at a Unix socket."""
         return self.host.startswith("/")
+
+    @property
+    def transport(self) -> Literal["unix", "tcp"]:
+        """The transport, as paho calls it."""
+        return "unix" if self.is_unix else "tcp"
 
     @property
     def version(self) -> str:
@@ -122,7 +128,7 @@ class Broker:
             "client_id": client_id,
             "clean_session": None if self.is_mqtt5 else is_clean,
             "protocol": paho.MQTTv5 if self.is_mqtt5 else paho.MQTTv311,
-            "transport": "unix" if self.is_unix else "tcp",
+            "transport": self.transport,
         }
 
     def connect_options(self, session_expiry: int, *, is_clean: bool, receive_maximum: int = 65_535) -> dict[str, Any]:
@@ -172,6 +178,7 @@ class Broker:
         """Set login, TLS and headers for the next connection of a client, instead of those of its former ones."""
         if self.username:
             client.username_pw_set(self.username, self.password or None)
+        client._transport, client._ssl = self.transport, False  # noqa: SLF001 - paho has no way back
         if self.tls:
             client._ssl_context = None  # noqa: SLF001 - paho refuses to replace it
             client.tls_set_context(self.tls)

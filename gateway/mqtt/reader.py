@@ -126,13 +126,17 @@ class PahoReader(Client):
         self.connection = AckQueue(self.session)
         self.arrived: list[Entry] = []
         self.is_drained = False  # the last read emptied the socket
-        self._stream_of = intake.stream_of
         self._now = intake.now
         self._payload_limit = intake.payload_limit
-        self._property_streams = intake.property_streams if self._protocol == paho.MQTTv5 else ()
+        self.route(intake.stream_of, intake.property_streams)
         self._properties = b""
         self._pinged_at = 0.0
         self.on_message = self._take
+
+    def route(self, stream_of: Callable[[bytes], str], property_streams: Collection[str]) -> None:
+        """Tell streams apart in another way from the next packet on."""
+        self._stream_of = stream_of
+        self._property_streams = property_streams if self._protocol == paho.MQTTv5 else ()
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; acknowledgements of the old connection's messages are void from now on."""

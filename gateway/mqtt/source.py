@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from gateway.core.session import Session
     from gateway.mqtt.broker import Broker
     from gateway.mqtt.reader import Intake
+    from gateway.mqtt.routing import Routing
 
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ CONNECT_SECONDS = 10.0  # for TCP and TLS, and again for each answer: some peers
 LOST_BACKOFF = (0.2, 30.0)  # first and longest, seconds
 REFUSED_BACKOFF = (1.0, 60.0)
 TAKEN_OVER_BACKOFF = (60.0, 60.0)
+RENEWED = "the settings of the server, or its login, have changed"
+RENEW_SECONDS = 0.05  # for which the loop waits until a broker closes a connection that is renewed
 PING_SECONDS = 60  # the keep-alive interval where the contract or the broker sets 0, which turns MQTT's own off
 STEADY_SECONDS = 60.0  # a connection that lasted longer resets the back-off
 SUSPICIOUS = 6  # short connections in a row
@@ -115,17 +118,20 @@ class MqttSource:
         self._broker = read_broker()
         self._subscriptions = subscriptions
         self._session_filters = frozenset(subscriptions.known_filters)
+        self._notes_unsuback = True  # False after a reload
         self._is_reading = True
         self._connect_seconds = connect_seconds
         self._connecting: threading.Thread | None = None
         self._connect_error = ""
+        self._must_renew = False  # the connection that is being made is of former settings
         self._conditions = Conditions()  # why the connection is down
         self._retry_at = 0.0  # when to connect, or to subscribe to denied filters again; monotonic seconds
         self._backoff_seconds = 0.0
         self._connected_at = 0.0
         self._closings = 0  # short connections in a row that the broker closed
-        self._pending_subscribe: dict[int, list[str]] = {}
+        self._pending_subscribe: dict[int, dict[str, int]] = {}
         self._pending_unsubscribe: dict[int, list[str]] = {}
+        self._receive_maximum = intake.receive_maximum
         self._client = self._make_client(intake)
 
     # --- what the bridge calls ---------------------------------------------------------------------------------
@@ -211,6 +217,51 @@ class MqttSource:
             if self.denied and now >= self._retry_at:
                 self._subscribe(self.denied)
 
+    @property
+    def has_former_filters(self) -> bool:
+        """True while the broker may have filters that are no longer wanted."""
+        return not self._session_filters <= self._subscriptions.filters.keys()
+
+    @property
+    def is_subscribing(self) -> bool:
+        """True while an answer to SUBSCRIBE is missing."""
+        return bool(self._pending_subscribe)
+
+    def prepare(self, filters: Iterable[str]) -> None:
+        """Note filters that are subscribed soon; any thread may call it, so that `change` need not wait for a disk."""
+        self._subscriptions.on_filters_changed(self._session_filters.union(filters))
+
+    def change(self, routing: Routing) -> None:
+        """Change streams and subscriptions; one that is not connected subscribes when it is."""
+        former, wanted = self._subscriptions.filters, routing.filters
+        self._subscriptions = self._subscriptions._replace(filters=wanted)
+        self._client.route(routing.stream_of, routing.property_streams)
+        self._notes_unsuback = False
+        if not self._connected_at or former == wanted:
+            return
+        self.denied = [name for name in self.denied if name in wanted]
+        self._set_session_filters(self._session_filters | wanted.keys())
+        if new := [name for name, qos in wanted.items() if former.get(name) != qos]:
+            self._subscribe(new)
+        self._unsubscribe(sorted(former.keys() - wanted.keys()))
+
+    @property
+    def broker(self) -> Broker:
+        """How the present connection was made, or the last one."""
+        return self._broker
+
+    def renew(self, read_broker: Callable[[], Broker], *, reconnects: bool) -> None:
+        """Reach the broker in another way from the next connection on, or from now on; its session stays."""
+        self._read_broker = read_broker
+        if not reconnects:
+            return
+        if self.fileno >= 0:
+            self.link = Link.DOWN  # `_on_disconnect` then does nothing
+            self._client.disconnect_gracefully(RENEW_SECONDS)
+            self._close(time.monotonic(), RENEWED)
+        self._must_renew = self.link == Link.CONNECTING
+        self._backoff_seconds = self._retry_at = 0.0
+
     def close(self, timeout_seconds: float) -> None:
         """Send what is queued, for so long at most, and disconnect; the broker keeps the session."""
         if self._connecting:
@@ -220,6 +271,8 @@ class MqttSource:
             self._client.disconnect_gracefully(timeout_seconds)
         self._client.connection.close(self.session)
         self.link = Link.DOWN
+        if not self._notes_unsuback:
+            self._subscriptions.on_filters_changed(self._session_filters)
 
     # --- staying connected -----------------------------------------------------------------------------------------
 
@@ -257,14 +310,18 @@ class MqttSource:
         broker.configure(client, self._connect_seconds)
         if will := server.last_will:
             client.will_set(will.topic, will.message, will.qos, will.retain)
-        options = broker.connect_options(
-            server.session_expiry, is_clean=server.clean_session, receive_maximum=intake.receive_maximum
-        )
-        client.connect_async(broker.host, broker.port, server.keep_alive, **options)
+        self._address(client)
         return client
 
+    def _address(self, client: FastReader | PahoReader) -> None:
+        server, broker = self._server, self._broker
+        options = broker.connect_options(
+            server.session_expiry, is_clean=server.clean_session, receive_maximum=self._receive_maximum
+        )
+        client.connect_async(broker.host, broker.port, server.keep_alive, **options)
+
     def _connect(self) -> None:
-        self._connect_error = ""
+        self._connect_error, self._must_renew = "", False
         self.link = Link.CONNECTING
         self._connecting = threading.Thread(target=self._reconnect, name=f"connect {self.name}", daemon=True)
         self._connecting.start()
@@ -274,6 +331,7 @@ class MqttSource:
         try:
             self._broker = self._read_broker()
             self._broker.log_in(self._client)
+            self._address(self._client)
             self._client.reconnect()
         except GatewayError as error:
             self._connect_error = str(error)
@@ -286,8 +344,8 @@ class MqttSource:
         if self._connecting and self._connecting.is_alive():
             return
         self._connecting = None
-        if self._connect_error:
-            self._close(now, self._connect_error)
+        if self._connect_error or self._must_renew:
+            self._close(now, self._connect_error or RENEWED)
         else:
             self.link = Link.HANDSHAKE
 
@@ -345,6 +403,7 @@ class MqttSource:
         self._set_session_filters(self._session_filters | self._subscriptions.filters.keys())
         self._subscribe(list(self._subscriptions.filters))
         self._unsubscribe(sorted(self._session_filters - self._subscriptions.filters.keys()))
+        self._notes_unsuback = True
 
     def _start_session(self) -> None:
         if self._session_filters and not self._server.clean_session:
@@ -366,7 +425,7 @@ class MqttSource:
         retained = RETAIN_HANDLING[self._subscriptions.retained]
         _, packet_id = self._client.subscribe(self._broker.subscriptions(wanted, retained))
         if packet_id is not None:
-            self._pending_subscribe[packet_id] = filters
+            self._pending_subscribe[packet_id] = wanted
 
     def _on_subscribe(
         self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None
@@ -377,13 +436,16 @@ class MqttSource:
         if len(reasons) != len(filters):
             raise MalformedPacketError(f"a SUBACK has {len(reasons)} reason codes for {len(filters)} filters")
         granted = dict(zip(filters, reasons, strict=True))
-        denied = {name: reason for name, reason in granted.items() if reason.is_failure}
+        wanted = self._subscriptions.filters
+        denied = {name: reason for name, reason in granted.items() if reason.is_failure and name in wanted}
         names = ", ".join(f"{name} ({reason})" for name, reason in denied.items())
-        if denied and list(denied) != self.denied:
+        before = [name for name in self.denied if name not in granted]
+        if denied and [*before, *denied] != self.denied:
             log.error("The MQTT broker denied a subscription.", extra={"server": self.name, "filters": names})
-        self.link, self.denied = Link.UP, list(denied)
-        self.detail = f"the broker denied the subscription {names}; grant read in its ACL" if denied else ""
-        lowered = [name for name, reason in granted.items() if reason.value < self._subscriptions.filters[name]]
+        self.link, self.denied = Link.UP, [*before, *denied]
+        if denied or not before:
+            self.detail = f"the broker denied the subscription {names}; grant read in its ACL" if denied else ""
+        lowered = [name for name, reason in granted.items() if reason.value < filters[name]]
         if lowered:
             least = min(reason.value for reason in granted.values())
             detail = f"the broker delivers {', '.join(lowered)} with QoS {least} only; grant the QoS of the contract"
@@ -416,7 +478,9 @@ class MqttSource:
         if kept:
             text = "The MQTT broker refused an UNSUBSCRIBE and may go on sending messages of these filters."
             log.warning(text, extra={"server": self.name, "filters": ", ".join(sorted(kept))})
-        self._set_session_filters(self._session_filters.difference(gone))
+        self._session_filters = self._session_filters.difference({*gone} - self._subscriptions.filters.keys())
+        if self._notes_unsuback:
+            self._subscriptions.on_filters_changed(self._session_filters)
 
     def _on_disconnect(
         self,

@@ -4,7 +4,8 @@ A broker keeps a session's subscriptions, and queues messages for them, whatever
 an earlier run subscribed to and this one does not want must be unsubscribed by name.
 
 Invariant: every filter that a broker may have is in the file. It is written before SUBSCRIBE, and shrinks after
-UNSUBACK; a crash in between costs an UNSUBSCRIBE of a filter that does not exist, which brokers ignore.
+UNSUBACK; a crash in between costs an UNSUBSCRIBE of a filter that does not exist, which brokers ignore. A reload does
+not hold up the loop for a slow disk: its thread writes the file before, and it shrinks with the next write.
 
 Entries are by server and client id, as sessions are. Readings do not depend on the file: one that is damaged or cannot
 be written is a warning.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -41,6 +43,7 @@ class SubscriptionFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()  # of a write
 
     def filters(self, server: str, client_id: str) -> frozenset[str]:
         """Give the filters that a broker may have for a client id."""
@@ -48,15 +51,17 @@ class SubscriptionFile:
 
     def write(self, server: str, client_id: str, filters: Iterable[str]) -> None:
         """Replace the filters of a client id; the file is written only when they have changed."""
-        sessions = self._read()
-        known = sessions.setdefault(server, {})
-        if known.get(client_id, []) == (wanted := sorted(filters)):
-            return
-        known[client_id] = wanted
-        try:
-            files.replace(self._path, json.dumps(sessions, indent=1, sort_keys=True) + "\n")
-        except OSError as error:
-            self._warn(f"cannot be written ({error.strerror}); a later run may leave old subscriptions at the broker")
+        with self._lock:
+            sessions = self._read()
+            known = sessions.setdefault(server, {})
+            if known.get(client_id, []) == (wanted := sorted(filters)):
+                return
+            known[client_id] = wanted
+            try:
+                files.replace(self._path, json.dumps(sessions, indent=1, sort_keys=True) + "\n")
+            except OSError as error:
+                problem = f"cannot be written ({error.strerror}); a later run may leave old subscriptions at the broker"
+                self._warn(problem)
 
     def _read(self) -> Sessions:
         try:

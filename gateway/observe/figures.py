@@ -49,6 +49,7 @@ class Snapshot:
     books: dict[str, Books] = field(default_factory=dict)  # by stream
     lags: dict[str, float] = field(default_factory=dict)  # stream -> age of its oldest waiting reading in seconds, or 0
     gauges: dict[str, float] = field(default_factory=dict)  # of no stream, such as `lag_seconds`
+    contract: dict[str, str] = field(default_factory=dict)  # `version` and `digest` of the one in use
 
     @property
     def missing(self) -> int:
@@ -74,6 +75,8 @@ def figures(families: Iterable[Metric]) -> Snapshot:
                 snapshot.gauges[_GAUGES[name]] = sample.value
             elif name == "gateway_transactions":
                 snapshot.gauges[f"transactions_{sample.labels['outcome']}"] = sample.value
+            elif name == "gateway_contract_info":
+                snapshot.contract.update(sample.labels)
             elif stream := sample.labels.get("stream"):
                 label = sample.labels.get("reason", sample.labels.get("rule", ""))
                 _enter(snapshot, stream, name, label, sample.value)

@@ -69,9 +69,9 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pages:
-    """What the server serves."""
+    """What the server serves; a reload of the contract replaces its page."""
 
     status: Callable[[], Page]
     metrics: Callable[[], bytes]
@@ -198,8 +198,7 @@ class _Routes:
             "/readyz": self._readyz,
         }
         if pages.documentation:
-            docs = _html(pages.documentation)
-            self._paths["/docs"] = lambda: docs
+            self._paths["/docs"] = lambda: _html(pages.documentation)  # type: ignore[arg-type]  # a page replaces a page
 
     def answer(self, head: bytes) -> tuple[_Answer, bool]:
         """Return the answer, and whether to send its body."""

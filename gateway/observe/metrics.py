@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway import __version__
 from gateway.core.gateway_clock import GatewayClock
 from gateway.mqtt.source import Link
+from gateway.observe.contract_in_use import ContractInUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,6 +94,7 @@ class GatewayCollector:
     health: Callable[[], Health]
     clock: GatewayClock = field(default_factory=GatewayClock)
     sink: KafkaSink | None = None
+    contract: ContractInUse = field(default_factory=ContractInUse)
 
     def collect(self) -> Iterable[Metric]:
         """Read all metrics."""
@@ -108,6 +110,16 @@ class GatewayCollector:
         text = "Times that the machine's clock was set while the gateway ran."
         yield CounterMetricFamily("gateway_clock_steps", text, value=self.clock.steps)
         yield _gauge("gateway_build_info", "The running version; always 1.", ["version"], [([__version__], 1)])
+        yield from self._contract()
+
+    def _contract(self) -> Iterable[Metric]:
+        contract = self.contract
+        text, names = "The contract in use, with the digest of its files; always 1.", ["version", "digest"]
+        yield _gauge("gateway_contract_info", text, names, [([contract.version, contract.digest], 1)])
+        reloads = (([outcome], count) for outcome, count in contract.reloads.items())
+        yield _counter("gateway_reloads", "Reloads of contract and settings.", ["outcome"], reloads)
+        text = "End of the last reload; 0 before the first."
+        yield GaugeMetricFamily("gateway_last_reload_timestamp_seconds", text, value=contract.reloaded_at)
 
     def _states(self) -> Iterable[Metric]:
         health = self.health()

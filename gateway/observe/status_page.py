@@ -43,7 +43,7 @@ class StatusPage:
     """Makes the page, titled as the contract; one call at a time."""
 
     def __init__(self, title: str, health: Callable[[], Health], collect: Callable[[], Iterable[Metric]]) -> None:
-        self._title = title
+        self.title = title
         self._health = health
         self._collect = collect
         self._rates = RateTracker()
@@ -58,7 +58,7 @@ class StatusPage:
             self._made_at = time.monotonic()
             rates = self._rates(snapshot, self._made_at)
             blocks = overview(VERDICTS[health.ready], health.states, snapshot, rates, time.time())
-            self._page = html.write_live([Heading(1, self._title), *blocks], _LINKS, REFRESH_SECONDS)
+            self._page = html.write_live([Heading(1, self.title), *blocks], _LINKS, REFRESH_SECONDS)
         return self._page
 
     def _take(self) -> Snapshot:

@@ -80,6 +80,7 @@ class Status:
             },
             "balanced": self.figures.missing == 0,
             "delivery": self._delivery,
+            "contract": self.figures.contract,
             **self.figures.gauges,
         }
 
@@ -91,6 +92,8 @@ class Status:
     def as_text(self) -> str:
         """Lines for people; text from outside is escaped."""
         books, gauges, parts = self.figures.books, self.figures.gauges, [printable(self.text)]
+        if contract := self.figures.contract:
+            parts.append(printable(f"Contract: version {contract['version']}, digest {contract['digest']}"))
         if self.peers:
             rows = [(one.peer, one.state, one.detail) for one in self.peers]
             parts.append(table(("peer", "state", "next step"), rows))
@@ -209,8 +212,8 @@ def _from_disk(reason: str, spool_path: Path) -> Status:
     size = {"spool_disk_bytes": float(spool_path.stat().st_size)} if spool_path.exists() else {}
     snapshot = Snapshot(books, gauges=size)
     shown = "The figures are the last ones in its spool file." if books else "Its spool file has no figures."
-    if holder := _holder(spool_path):
-        text = f"{reason}, but process {holder} holds the spool. It may hang: see its log. {shown}"
+    if process := holder(spool_path):
+        text = f"{reason}, but process {process} holds the spool. It may hang: see its log. {shown}"
         return Status("silent", text, figures=snapshot)
     return Status(
         "stopped", f"{reason}: the gateway is stopped. Start it with `gateway run -c FILE`. {shown}", figures=snapshot
@@ -244,7 +247,7 @@ def _counts(value: object) -> Counter[str]:
     return Counter({name: n for name, n in value.items() if isinstance(n, int)} if isinstance(value, dict) else {})
 
 
-def _holder(spool_path: Path) -> int:
+def holder(spool_path: Path) -> int:
     """Find the process that holds the spool; 0 when none does, or the kernel does not show it."""
     try:
         inode = str(spool_path.with_name(spool_path.name + ".lock").stat().st_ino)

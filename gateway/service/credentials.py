@@ -44,6 +44,13 @@ class KafkaCredentials:
         if self._used:
             self._thread.start()
 
+    def use(self, read: Callable[[], Mapping[str, str]]) -> None:
+        """Read in another way from now on, after a reload."""
+        self._read = read
+        self._renew()
+        if self._used and not self._thread.is_alive():
+            self._thread.start()
+
     def stop(self) -> None:
         """End the thread."""
         self._stopping.set()

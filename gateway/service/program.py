@@ -22,9 +22,9 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 _c_library = ctypes.CDLL(None)  # loaded before a fork, after which as little as possible should happen
 
 
-def command(*arguments: str) -> list[str]:
-    """The command line of a `gateway` with these arguments."""
-    return [sys.executable, "-P", "-m", "gateway.cli", *arguments]
+def command(*arguments: str, module: str = "gateway.cli") -> list[str]:
+    """The command line of a `gateway` with these arguments, or of another module."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

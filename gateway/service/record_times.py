@@ -40,27 +40,39 @@ HIDDEN = (
 
 
 class RecordTimes(dict[str, RecordTime]):
-    """The timestamps by topic. `hand_over` takes a stream's transform from any thread, and passes it on in time."""
+    """The timestamps by topic. `hand_over` takes a stream's transform from any thread, and passes it on in time.
+
+    After a reload they continue the `former` ones, which transforms that stay use.
+    """
 
     def __init__(
         self,
         streams: Iterable[Stream],
         properties: Callable[[], Mapping[str, Any]],
         refresh_seconds: float = REFRESH_SECONDS,
+        former: RecordTimes | None = None,
     ) -> None:
         streams = list(streams)
         routes = [route for stream in streams for route in (*stream.routes, stream.dead_letters)]
         self._settings: dict[str, Mapping[str, str]] = {one.topic.name: one.topic.configuration for one in routes}
+        known = {name: each for name, each in (former.known if former else {}).items() if name in self._settings}
+        self._settings |= known
         self._needs = {
             stream.name: {route.topic.name for route in stream.routes if route.timestamp} for stream in streams
         }
-        super().__init__({name: RecordTime() for name in self._settings})
+        shared: Mapping[str, RecordTime] = former or {}
+        super().__init__({name: shared.get(name) or RecordTime() for name in self._settings})
         self._properties = properties
         self._refresh_seconds = refresh_seconds
-        self._known: set[str] = set()
+        self._known = set(known)
         self._transforms: SimpleQueue[_Item | None] = SimpleQueue()  # None: stop
         self._conditions = Conditions()
         self._limit({})
+
+    @property
+    def known(self) -> dict[str, Mapping[str, str]]:
+        """The settings of the topics that have been looked up."""
+        return {name: self._settings[name] for name in [*self._known] if name in self._settings}
 
     def start(self, pass_on: Callable[[_Item], None]) -> None:
         """Start the thread; transforms go to `pass_on`."""
@@ -76,7 +88,7 @@ class RecordTimes(dict[str, RecordTime]):
 
     def _run(self, pass_on: Callable[[_Item], None]) -> None:
         waiting: list[_Item] = []
-        look_up_at = 0.0
+        look_up_at = time.monotonic() + self._refresh_seconds if self._known.issuperset(self._settings) else 0.0
         while True:
             try:
                 item = self._transforms.get(timeout=max(0.0, look_up_at - time.monotonic()))

@@ -8,7 +8,8 @@ does not answer, ids stay in use as they are.
   confirmed every 30 s: so the cost does not grow with the streams, and a registry that was replaced in the meantime
   shows. When the one does not hold, all are checked at once.
 - Password, token and CA file are read each time, as they may have been renewed.
-- The lock file is read each time: `gateway schemas lock` takes effect without a restart.
+- The lock file is read each time: `gateway schemas lock` takes effect without a reload.
+- A reload makes a new resolver, which continues the former one for the streams that have not changed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import logging
 import threading
 from collections import defaultdict
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.stream_transform import transform_of
 from gateway.errors import ConfigurationError
@@ -27,7 +28,7 @@ from gateway.registry.registry import SchemaIds, Unresolved
 from gateway.service import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gateway.core.model import Route, Stream
     from gateway.registry.registry import SchemaRegistry
@@ -38,7 +39,14 @@ log = logging.getLogger(__name__)
 RETRY = "Will retry."
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
-RESTART = "A change of gateway.yaml, the contract or a schema file needs a restart."
+RELOAD = "A change of gateway.yaml, the contract or a schema file needs `gateway reload -c FILE`."
+
+
+class Former(NamedTuple):
+    """The resolver before a reload, and the streams that are new or changed."""
+
+    resolver: SchemaIdResolver
+    changed: Collection[str]
 
 
 class SchemaIdResolver:
@@ -54,6 +62,7 @@ class SchemaIdResolver:
         streams: list[Stream],
         record_times: RecordTimes,
         payload_limit: int,
+        former: Former | None = None,
     ) -> None:
         self._refusals = {stream.name: "The schema id is being looked up." for stream in streams}
         self._unverified = ""  # why the registry does not confirm the ids in use; empty when it does
@@ -66,6 +75,24 @@ class SchemaIdResolver:
         self._conditions = Conditions()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="schema ids", daemon=True)
+        self._is_confirmed: bool | None = None  # None: nothing has been looked up yet
+        if former:
+            self._continue(*former)
+
+    def _continue(self, former: SchemaIdResolver, changed: Collection[str]) -> None:
+        """Use the ids that are in use for streams that have not changed, and look up those of the others."""
+        names = {stream.name for stream in self._streams}.difference(changed)
+        self._ids = {name: ids for name, ids in former._ids.items() if name in names}
+        self._refusals = {name: reason for name, reason in self._refusals.items() if name not in self._ids}
+        self._unverified = former._unverified
+        self._is_confirmed = not self._unverified
+        if missing := [stream for stream in self._streams if stream.name not in self._ids]:
+            self._is_confirmed = self._check(missing)
+
+    def refused(self, streams: Collection[str]) -> dict[str, str]:
+        """Say why streams have no schema id."""
+        plain = {name: reason.removesuffix(RETRY).removesuffix(RELOAD) for name, reason in self._refusals.items()}
+        return {name: reason.strip() for name, reason in plain.items() if name in streams}
 
     def start(self) -> None:
         """Start the thread; ids in the lock file are in use once the registry has confirmed them, or not answered."""
@@ -90,7 +117,7 @@ class SchemaIdResolver:
     def _run(self) -> None:
         turns = cycle(self._streams)
         retry_seconds, is_compiled = FIRST_RETRY_SECONDS, False
-        is_confirmed = self._check(self._streams)
+        is_confirmed = self._check(self._streams) if self._is_confirmed is None else self._is_confirmed
         while self._streams:
             if not (is_compiled or self._refusals):
                 is_compiled = True
@@ -132,7 +159,7 @@ class SchemaIdResolver:
         elif refusal.retryable and stream.name in self._ids:  # the lock file is gone, or could never be written
             self._unverified = f"{refusal.reason} {RETRY}"
         else:
-            self._refusals[stream.name] = f"{refusal.reason} {RETRY if refusal.retryable else RESTART}"
+            self._refusals[stream.name] = f"{refusal.reason} {RETRY if refusal.retryable else RELOAD}"
             if self._ids.pop(stream.name, None):
                 self._record_times.hand_over(stream.name, None)
 

@@ -45,6 +45,7 @@ from gateway import files
 from gateway.core.counters import has_counters
 from gateway.errors import ConfigurationError
 from gateway.installation import lock_path_of, subscriptions
+from gateway.settings.consistency import check_consistency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,13 +68,21 @@ class Worker(NamedTuple):
     settings: Settings  # with its own spool and port
     streams: list[str]  # that it subscribes to
     filters: dict[str, dict[str, int]]  # server -> filter that it subscribes to -> QoS
+    number: int  # from 1
+    of_all: tuple[Contract, Settings]  # what it was derived from
+
+    @property
+    def enabled(self) -> dict[str, Stream]:
+        """All streams that are not switched off, by name."""
+        return {stream.name: stream for stream in _enabled(self.contract, self.settings)}
 
 
 def worker(contract: Contract, settings: Settings, number: int) -> Worker:
     """Derive a worker from the contract and settings of all; its number starts at 1, above the count it is retired."""
     streams = _streams(contract, settings, number)
     own = _filters(contract, settings, streams)
-    return Worker(_with_own_ids(contract, number), own_settings(settings, number), streams, own)
+    settings_of_it = own_settings(settings, number)
+    return Worker(_with_own_ids(contract, number), settings_of_it, streams, own, number, (contract, settings))
 
 
 def _streams(contract: Contract, settings: Settings, number: int) -> list[str]:
@@ -155,6 +164,13 @@ def prepare_worker(contract: Contract, settings: Settings, number: int) -> Worke
         finding = settings.finding(("spool", "path"), message, "Make the gateway's user the owner of that folder.")
         raise ConfigurationError([finding]) from None
     return own
+
+
+def check(contract: Contract, settings: Settings) -> None:
+    """Raise ConfigurationError with all errors of settings that do not fit the contract, or cannot be split."""
+    findings = [*check_consistency(settings, contract), *examine(contract, settings)]
+    if errors := [finding for finding in findings if finding.severity == "error"]:
+        raise ConfigurationError(errors)
 
 
 def examine(contract: Contract, settings: Settings) -> Iterator[Finding]:

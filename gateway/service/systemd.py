@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def reloading() -> str:
+    """Make the state of a service that reads its files anew; `READY=1` ends it."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1_000}"
 
 
 class Notifier:

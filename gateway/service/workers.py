@@ -10,6 +10,8 @@ Each worker is a `gateway run --worker N`; `split.py` says what it subscribes to
 - **Workers notify the parent, not systemd.** The parent makes their `NOTIFY_SOCKET`. It sends READY=1 once all workers
   have, and WATCHDOG=1 once all have since the last time. With `NotifyAccess=all`, READY=1 of the first worker would
   count for all, and one worker that runs would hide one that hangs.
+- **SIGHUP goes to the workers in turn**: the next one reloads when the one before has. When an error in the files makes
+  the first refuse, the others refuse as well, and all go on as before.
 - The workers log to where the parent logs; their lines carry `worker=N`.
 
 Rejected: fork without exec (librdkafka's threads and sockets do not survive it); `multiprocessing` (it adds a resource
@@ -30,8 +32,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gateway.errors import ConfigurationError
-from gateway.service import program, split
-from gateway.service.systemd import Notifier
+from gateway.service import hangup, program, split
+from gateway.service.systemd import Notifier, reloading
 from gateway.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class WorkerProcess:
             command,
             stdin=subprocess.DEVNULL,
             env={**environ, "NOTIFY_SOCKET": str(socket_path)},
-            preexec_fn=program.end_with_parent,  # noqa: PLW1509 - this process has one thread
+            preexec_fn=_prepare,  # noqa: PLW1509 - this process has one thread
         )
 
     @property
@@ -88,6 +90,12 @@ class WorkerProcess:
         self.is_ready |= b"READY=1" in states
         self.has_beaten |= b"WATCHDOG=1" in states
 
+    def reload(self) -> None:
+        """Send SIGHUP; it is ready again when it has reloaded."""
+        self.is_ready = False
+        if self.exit_code is None:
+            self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """Send SIGTERM."""
         if self.exit_code is None:
@@ -100,6 +108,12 @@ class WorkerProcess:
         log.error("A worker does not stop and is killed.", extra={"peer": f"worker {self.number}"})
         self._process.kill()
         return self._process.wait()
+
+
+def _prepare() -> None:
+    """Let the worker ignore SIGHUP until it has its own handler; a fresh process has no old files."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    program.end_with_parent()
 
 
 def run_workers(config: Path, contract: Contract, settings: Settings, environ: Mapping[str, str]) -> int:
@@ -143,6 +157,7 @@ def _log_start(process: WorkerProcess, worker: split.Worker) -> None:
 def _watch(workers: list[WorkerProcess], notifier: Notifier, stopping: StopFlag) -> int:
     """Forward the workers' notifications until a signal arrives or a worker ends; return 0, or its exit code."""
     is_ready = False
+    to_reload: list[WorkerProcess] = []  # the first one is reloading
     while not stopping.is_set():
         for worker in select.select(workers, [], [], STEP_SECONDS)[0]:
             worker.receive()
@@ -150,6 +165,11 @@ def _watch(workers: list[WorkerProcess], notifier: Notifier, stopping: StopFlag)
             is_ready = True
             notifier(f"READY=1\nSTATUS={len(workers)} workers are running; each has its own /readyz")
             log.info("All workers are running.", extra={"workers": len(workers)})
+        to_reload = _reload_next(to_reload, notifier) if to_reload else to_reload
+        if is_ready and not to_reload and hangup.are_requested():
+            notifier(reloading())
+            to_reload = [*workers]
+            to_reload[0].reload()
         if all(worker.has_beaten for worker in workers):
             notifier("WATCHDOG=1")
             for worker in workers:
@@ -158,6 +178,17 @@ def _watch(workers: list[WorkerProcess], notifier: Notifier, stopping: StopFlag)
         if ended and not stopping.is_set():
             return _report_end(ended)
     return 0
+
+
+def _reload_next(to_reload: list[WorkerProcess], notifier: Notifier) -> list[WorkerProcess]:
+    """Let the next worker reload once the first of these has; return those that have not."""
+    if to_reload[0].is_ready:
+        to_reload = to_reload[1:]
+        if to_reload:
+            to_reload[0].reload()
+        else:
+            notifier("READY=1")
+    return to_reload
 
 
 def _report_end(worker: WorkerProcess) -> int:

@@ -105,18 +105,23 @@ class Spool:
         return self.bytes_held < self._policy.memory_bytes
 
     def attach(self, lanes: Sequence[Lane], dead_lanes: Sequence[Lane] = ()) -> None:
-        """Set the lanes, and give each of `lanes` the readings of its stream that an earlier process left on disk."""
+        """Set the lanes, and give each new one the readings of its stream that an earlier process left on disk."""
+        is_start, known = not self._lanes, set(self._lanes)
+        new = {lane.name: lane for lane in lanes if lane not in known}
         self._lanes, self._dead_lanes = lanes, dead_lanes
         if not self._file:
             return
         backlogs = self._file.backlogs
-        self._ledger.restore(self._file.ledger, {stream: backlog.rows for stream, backlog in backlogs.items()})
-        by_name = {lane.name: lane for lane in lanes}
-        for stream, backlog in backlogs.items():
-            log.info("Readings of an earlier run are on disk.", extra={"stream": stream, "count": backlog.rows})
-            if lane := by_name.get(stream):
+        if is_start:
+            self._ledger.restore(self._file.ledger, {stream: backlog.rows for stream, backlog in backlogs.items()})
+        for stream, backlog in list(backlogs.items()):
+            lane = new.get(stream)
+            if lane or is_start:
+                log.info("Readings of an earlier run are on disk.", extra={"stream": stream, "count": backlog.rows})
+            if lane:
                 lane.disk_next, lane.disk_until, lane.disk_since = backlog.first, backlog.last + 1, backlog.since
-            else:
+                del backlogs[stream]
+            elif is_start:
                 text = "Readings stay on disk, because the contract no longer has their stream. Add it to deliver them."
                 log.error(text, extra={"stream": stream})
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.model import Stream
+    from gateway.mqtt.routing import Routing
     from tests.conftest import NewTopic
     from tests.stack.kafka import Kafka
 
@@ -76,6 +77,8 @@ class ScriptedSource:
         self.acknowledged: list[int] = []
         self.flushed = 0  # of the acknowledged, how many have been sent
         self.is_reading = True
+        self.routings: list[Routing] = []
+        self.has_former_filters = False
         self.wait_seconds = 0.05  # so that a test's condition is looked at often
         self._arrived: list[Entry] = []
         self._here, self._there = socket.socketpair()
@@ -136,6 +139,10 @@ class ScriptedSource:
     def flush(self) -> None:
         """Send acknowledgements."""
         self.flushed = len(self.acknowledged)
+
+    def change(self, routing: Routing) -> None:
+        """Note what is subscribed from now on."""
+        self.routings.append(routing)
 
     def close(self, _timeout_seconds: float = 0) -> None:
         """Close the sockets."""

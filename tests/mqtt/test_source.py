@@ -13,6 +13,7 @@ import ssl
 import struct
 import subprocess
 import time
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -22,6 +23,7 @@ from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS
 from gateway.core.model import LastWill, MqttServer
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.reader import Intake
+from gateway.mqtt.routing import Routing
 from gateway.mqtt.source import BATCH, CONNECT_SECONDS, PING_SECONDS, SUSPICIOUS, Link, MqttSource, Subscriptions
 from gateway.mqtt.websocket import Upgrade
 from gateway.settings.settings import BrokerTlsSettings, TlsSettings, load
@@ -523,6 +525,104 @@ def test_a_broker_that_keeps_a_subscription_is_named_and_asked_again_later(
         assert notes[-1] == {"a/+", "factory/+/+"}
         assert source.link == Link.UP
     assert "refused an UNSUBSCRIBE" in caplog.text
+
+
+# --- a reload ----------------------------------------------------------------------------------------------------
+
+
+def routed(filters: dict[str, int], stream: str = "later") -> Routing:
+    """Let all topics be of one stream."""
+    return Routing(filters, lambda _topic: stream, frozenset())
+
+
+def test_change_subscribes_and_unsubscribes_on_the_same_connection(
+    loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
+) -> None:
+    """What comes from then on is of the streams that the new routing says; nothing of a filter that stays is lost."""
+    broker, notes = mosquitto(), list[frozenset[str]]()
+    given: dict[str, Any] = {"version": version, "is_fast": is_fast, "on_filters_changed": notes.append}
+    source = loop.connected(loop.add(make_source(broker.port, subscriptions=BOTH, **given)))
+    publish(broker, b"0")
+    loop.payloads(1)
+    source.prepare({"factory/+/+", "lamps/+"})
+    source.change(routed({"factory/+/+": 1, "lamps/+": 1}))
+    assert (source.has_former_filters, source.is_subscribing, source.link) == (True, True, Link.UP)
+    loop.until(lambda: not (source.has_former_filters or source.is_subscribing), "both answers")
+    publish(broker, b"unwanted", topic="doors/dock")
+    publish(broker, b"1", topic="lamps/a")
+    publish(broker, b"2")
+    assert loop.payloads(3) == [b"0", b"1", b"2"]
+    assert [entry.reading.stream for entry in loop.entries[1:]] == ["later", "later"]
+    assert source.connects == 1
+    assert all(each == {*BOTH, "lamps/+"} for each in notes[1:]), "the disk is not waited for at UNSUBACK"
+    loop.close(source)
+    assert notes[-1] == {"factory/+/+", "lamps/+"}
+
+
+def test_change_while_the_link_is_down_counts_from_the_next_connection_on(
+    loop: Loop, mosquitto: StartMosquitto
+) -> None:
+    broker = mosquitto()
+    source = make_source(broker.port, subscriptions=BOTH)
+    source.change(routed({"lamps/+": 1}))
+    loop.connected(loop.add(source))
+    publish(broker, b"unwanted")
+    publish(broker, b"1", topic="lamps/a")
+    assert loop.payloads(1) == [b"1"]
+
+
+def test_change_keeps_a_filter_that_is_wanted_again_before_it_was_unsubscribed(loop: Loop) -> None:
+    """The answer to the UNSUBSCRIBE comes after the second SUBSCRIBE, which counts."""
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port, subscriptions=BOTH))
+        broker.accept()
+        broker.grant(broker.connect(), b"\1\1")
+        loop.connected(source)
+        source.change(routed({"factory/+/+": 1}))
+        source.change(routed(BOTH))
+        unsubscribe = broker.receive(UNSUBSCRIBE)[:2]
+        subscribe = broker.receive(SUBSCRIBE)[:2]
+        broker.send(b"\xb0\4" + unsubscribe + b"\0\0")
+        broker.grant(subscribe)
+        loop.until(lambda: not source.is_subscribing, "the answers")
+        source.change(routed({"factory/+/+": 1}))
+        assert source.has_former_filters
+
+
+def test_change_names_what_is_denied_and_forgets_what_is_not_wanted(loop: Loop) -> None:
+    """A filter that was denied before stays denied, until it is no longer wanted."""
+    with ScriptedBroker(loop) as broker:
+        source = loop.add(make_source(broker.port))
+        broker.accept()
+        broker.grant(broker.connect(), b"\x87")
+        loop.until(lambda: source.denied == ["factory/+/+"], "the denial")
+        source.change(routed({"factory/+/+": 1, "lamps/+": 1}))
+        broker.grant(broker.receive(SUBSCRIBE)[:2])
+        loop.until(lambda: not source.is_subscribing, "the answer")
+        assert (source.denied, "factory/+/+" in source.detail) == (["factory/+/+"], True)
+        source.change(routed({"lamps/+": 1}))
+        assert source.denied == []
+
+
+def test_renew_logs_in_anew_and_keeps_the_session(loop: Loop, mosquitto: StartMosquitto, *, is_fast: bool) -> None:
+    """What was not acknowledged comes again, and no last will is published."""
+    broker = mosquitto()
+    will = LastWill("wills/gateway", "gone", 1, retain=True)
+    source = loop.connected(loop.add(make_source(broker.port, last_will=will, is_fast=is_fast)))
+    publish(broker, b"1")
+    loop.payloads(1)
+    source.renew(lambda: replace(source.broker, host="localhost"), reconnects=False)
+    assert source.connects == 1
+    source.renew(lambda: replace(source.broker, host="localhost"), reconnects=True)
+    loop.until(lambda: source.connects == 2, "the new connection")
+    assert (source.broker.host, source.connects) == ("localhost", 2)
+    assert loop.payloads(2) == [b"1", b"1"]
+    assert loop.entries[1].reading.dup
+    watcher = loop.connected(loop.add(make_source(broker.port, client_id="watcher", subscriptions={"wills/+": 1})))
+    publish(broker, b"marker", topic="wills/marker")
+    loop.until(lambda: len(loop.entries) >= 3, "the marker")
+    assert loop.entries[-1].reading.payload == b"marker"
+    assert watcher.connects == 1
 
 
 def test_an_unsuback_with_another_number_of_codes_ends_the_link(loop: Loop) -> None:

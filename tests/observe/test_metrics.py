@@ -51,6 +51,9 @@ PROMISED = {
     "gateway_mqtt_connects": {"server"},
     "gateway_mqtt_sessions_lost": {"server"},
     "gateway_build_info": {"version"},
+    "gateway_contract_info": {"version", "digest"},
+    "gateway_reloads": {"outcome"},
+    "gateway_last_reload_timestamp_seconds": set(),
     "gateway_clock_synchronised": set(),
     "gateway_clock_steps": set(),
     "gateway_ready": set(),
@@ -120,9 +123,11 @@ def test_every_metric_has_help(families: dict[str, Metric]) -> None:
 
 
 def test_labels_are_closed_by_the_contract(families: dict[str, Metric]) -> None:
-    """Labels are streams, servers, reasons and the version: no topic, machine or client ever is one."""
+    """Labels are streams, servers, reasons, outcomes and versions: no topic, machine or client ever is one."""
     labels = {pair for family in ours(families).values() for sample in family.samples for pair in sample.labels.items()}
-    assert {name for name, _ in labels} == {"stream", "reason", "server", "version", "peer"}
+    assert {name for name, _ in labels} == {
+        "stream", "reason", "server", "version", "peer", "digest", "outcome",
+    }  # fmt: skip
     assert {text for name, text in labels if name == "stream"} == {"doors", UNMAPPED}
     assert {text for name, text in labels if name == "server"} == {"factoryBroker"}
     assert not any("secret-machine" in text for _, text in labels)

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,8 +29,6 @@ from tests.stack.wait import wait_for
 from tests.test_end_to_end import TOPICS, Topics, mixed, sequence_of, servers, topics
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import FreePort, StartMosquitto
     from tests.stack.kafka import Kafka
     from tests.stack.mosquitto import Mosquitto
@@ -326,10 +325,11 @@ def test_template_unit_is_the_unit_for_one_worker() -> None:
         "Conflicts=gateway.service",
         "After=gateway.service",
         "ExecStart=/usr/bin/gateway run -c /etc/gateway/gateway.yaml --worker %i",
+        "ExecReload=/usr/bin/gateway reload -c /etc/gateway/gateway.yaml --worker %i",
         "User=gateway",
     ]
     left_out = [line for line in own if line not in template and not line.startswith("#")]
-    assert [line.partition("=")[0] for line in left_out] == ["Description", "ExecStart"]
+    assert [line.partition("=")[0] for line in left_out] == ["Description", "ExecStart", "ExecReload"]
 
 
 # --- with real servers ------------------------------------------------------------------------------------------------
@@ -373,12 +373,18 @@ def test_workers_with_streams_of_their_own_keep_order(
 def test_workers_work_under_the_filters_of_their_unit(
     topics: Topics, broker: Mosquitto, reachable: dict[str, Any]
 ) -> None:
-    """Behind the unit's system-call filters the parent starts its workers, and they deliver."""
+    """Behind the unit's system-call filters the parent starts its workers, they deliver, and reload in turn."""
     readings = list(mixed(400, seed=6))
     with ConfinedWorkers(reachable, topics.contract) as gateway:
         gateway.start()
         publish(broker.port, readings)
         gateway.wait_settled(len(readings))
+        status = Path(f"/proc/{gateway.pid_of(1)}/status").read_text()
+        parent = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
+        os.kill(parent, signal.SIGHUP)
+        name = "gateway_reloads_total"
+        wait_for(lambda: gateway.metric(name) == gateway.metric(name, outcome="accepted") == 2, 90, lambda: gateway.log)
+        assert [each["worker"] for each in gateway.events("The contract was reloaded.")] == [1, 2]
         assert [ledger["balanced"] for ledger in gateway.stop_and_read_ledgers()] == [True, True]
 
 
