@@ -40,6 +40,7 @@ FEWEST_OF_MAP = 30  # members of an object, most of them absent in most messages
 MAX_ITEMS = 100  # of an array that are looked at
 DAY, QUARTER = 86_400_000, 900_000
 MAX_UNFIT, MAX_TOPIC = 1_000, 200  # topics that are reported, and characters of one
+EXACT = 2**53  # up to it a double holds all integers
 FIRST_TIME = 1e9  # the smallest number that may be a time near the arrival
 UNITS = {"s": 1_000, "ms": 1, "us": 0.001, "ns": 0.000001}  # of numbers that are times, in milliseconds
 NUMERIC = re.compile(r"[ \t]*[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[ \t]*\Z", re.ASCII)
@@ -125,6 +126,7 @@ class Numbers:
     falls: int = 0
     changes: int = 0
     topics: int = 0
+    lossy: int = 0  # integers that a double does not hold
     low: float | None = None  # the smallest value, and the smallest but one
     low2: float | None = None
     high: float | None = None
@@ -141,6 +143,7 @@ class Numbers:
         """Count a number."""
         if type(value) is int:
             self.integers += 1
+            self.lossy += not -EXACT <= value <= EXACT and int(float(value)) != value
         else:
             self.doubles += 1
         if not value:
@@ -167,7 +170,7 @@ class Numbers:
 
     def add(self, other: Numbers) -> None:
         """Add those of another topic."""
-        _summed(self, other, "integers", "doubles", "zeros", "falls", "changes", "topics")
+        _summed(self, other, "integers", "doubles", "zeros", "falls", "changes", "topics", "lossy")
         for value in (other.low2, other.low, other.high2, other.high):
             if value is not None:
                 self._extend(value)

@@ -22,7 +22,7 @@ SENTINELS = frozenset({
     -9999, -9999.9, -999, -999.9, -127, -32768, -3276.8, -3276.7, 32767, 65535, 6553.5, 9999, 9999.9, 99999, 4294967295,
 })  # fmt: skip
 ANY = ("double", "string", "boolean")  # of a value that was always null
-BEYOND = "integers beyond 64 bits"
+BEYOND = "integers that neither a long nor a double holds"
 FORMS = {
     "comma": "numbers with a decimal comma", "unit": "numbers with their unit", "date": "times, but not of ISO 8601",
 }  # fmt: skip
@@ -67,7 +67,9 @@ def typed(evidence: Evidence, context: Context) -> Typed | str:
     if not is_scalar:
         return Typed([*ANY], note="Never had a value but null: any plain value may come.", is_nullable=True)
     if numbers and _is_beyond(numbers):
-        return f"{BEYOND} and booleans" if booleans else Typed("string", {"parse": "string"}, f"Has {BEYOND}: as text.")
+        others = "fractions" if numbers.doubles else "booleans" if booleans else ""
+        text = Typed("string", {"parse": "string"}, f"Has {BEYOND}: as text.")
+        return f"{BEYOND}, and {others}" if others else text
     if not booleans and (read := _text(texts, numbers, context) if texts else numbers and _number(numbers, context)):
         return read
     kinds = _kinds(evidence)
@@ -103,7 +105,7 @@ def _number_type(numbers: Numbers) -> str:
 
 def _is_beyond(numbers: Numbers) -> bool:
     """Tell whether a double would lose digits of what was heard."""
-    return not numbers.doubles and _number_type(numbers) == "double"
+    return _number_type(numbers) == "double" and (numbers.lossy > 0 or not numbers.doubles)
 
 
 def _extremes(numbers: Numbers) -> list[float]:

@@ -131,6 +131,7 @@ def test_text_of_which_an_expert_would_make_more_is_reported(values: list[str], 
 def test_integers_beyond_64_bits_are_kept_as_text_and_all_fit() -> None:
     found = field([("num/a", {"v": 99999999999999999999 + number}) for number in range(9)], "v")
     assert (found["type"], found["x-source"]) == ("string", {"parse": "string"})
+    assert proposed([("num/a", {"v": one}) for one in (2**64 - 1, 1.5)]).left_out == {"num/a": NOTHING_FITS}
     assert proposed([("num/b", b'{"v": 1e400}')]).left_out["num/b"] == "a number beyond 64 bits of floating point"
 
 
