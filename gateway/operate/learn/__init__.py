@@ -11,7 +11,9 @@
     devices.py        families of devices, recognised by their own contracts
     contract_file.py  streams -> asyncapi.yaml, .avsc files, gateway.yaml
     score.py          each message that was heard, transformed by the proposal
-    extension.py      a contract that exists -> its next version
+    redaction.py      examples without values
+    extension.py  widening.py
+                      a contract that exists -> its next version
     findings.py  page.py
                       the report, for a terminal and as a page
     learn.py          the steps, in order
