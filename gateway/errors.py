@@ -2,6 +2,7 @@
 
     GatewayError                    ends the command: a sentence, a fix and an exit code; never a traceback
     ├── ConfigurationError   78     the operator's files, contract or settings; carries all findings
+    ├── ReplacedIdError             the broker replaces client ids, so a second connection would harm the gateway's
     ├── SpoolTakenError      73     another process holds this installation's spool
     ├── NotReloadedError     69     no gateway runs, or it does not say what became of a reload
     ├── TakenOverError       73     another gateway with the same client ids has committed to Kafka since

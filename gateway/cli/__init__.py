@@ -21,6 +21,7 @@ from gateway.cli.dlq import dlq
 from gateway.cli.docs import docs
 from gateway.cli.doctor import doctor
 from gateway.cli.drift import drift
+from gateway.cli.fleet import fleet
 from gateway.cli.init import init
 from gateway.cli.learn import learn
 from gateway.cli.options import Commands, ExplainingGroup
@@ -45,7 +46,7 @@ app = Commands(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    init, learn, run, reload, check, record, shadow, docs, simulate, tail, status, top, drift, doctor, demo
+    init, learn, run, reload, check, record, shadow, docs, simulate, tail, status, top, fleet, drift, doctor, demo
 ):  # fmt: skip
     app.command()(command)
 for group in (dlq, schemas, topics):

@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import unquote, urlsplit
 
 import typer
 
-from gateway.cli.options import CONTRACT, exit_codes, files_of, open_installation, progress_line, seconds_of
+from gateway.cli.options import (
+    CONTRACT,
+    broker_at,
+    exit_codes,
+    files_of,
+    open_installation,
+    progress_line,
+    seconds_of,
+)
 from gateway.core.reading import Reason
-from gateway.errors import ConfigurationError, Finding, GatewayError
+from gateway.errors import ConfigurationError, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,45 +129,11 @@ def _existing(extend: Path, server: str | None) -> Existing:
 
 
 def _given_broker(url: str, username: str, password_file: Path | None, ca_file: Path | None) -> tuple[Broker, Site]:
-    """Find the broker of an URL, with the version of MQTT that it speaks, and what the settings say of it."""
-    import ssl
-
-    from gateway.installation import WEBSOCKET_PATH, login, usual_port
-    from gateway.mqtt.broker import Broker
-    from gateway.mqtt.probe import with_spoken_version
-    from gateway.mqtt.websocket import Upgrade
-    from gateway.settings.values import check_path
-
-    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
-    is_tls, is_web = parts.scheme in {"mqtts", "wss"}, parts.scheme in {"ws", "wss"}
-    try:
-        port, path = parts.port, check_path(parts.path or WEBSOCKET_PATH)
-        host = parts.path if parts.scheme == "unix" else parts.hostname
-    except ValueError:
-        host = None
-    if parts.scheme not in {"mqtt", "mqtts", "ws", "wss", "unix"} or not host or parts.password:
-        fix = "Write HOST:PORT, mqtts://HOST:PORT, wss://HOST:PORT/PATH; the password goes into --password-file."
-        raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
-    user, upgrade = username or unquote(parts.username or ""), Upgrade(path) if is_web else None
-    try:
-        context = ssl.create_default_context(cafile=ca_file) if is_tls else None
-    except OSError as error:
-        message = f"The CA cannot be read: {error.strerror or error}."
-        raise ConfigurationError(
-            [Finding(str(ca_file), 0, "", message, "Name a file of certificates in PEM.")]
-        ) from None
-    port = port or usual_port(is_web=is_web, is_tls=is_tls)
-    broker = Broker("broker", host, port, True, *login(user, password_file), tls=context, websocket=upgrade)  # noqa: FBT003 - MQTT 5.0
-    try:
-        broker = with_spoken_version(broker)
-    except GatewayError as error:  # there is no gateway.yaml that the fix could be about
-        fixes = {"username": "Check --username and --password-file.", "gateway": "Name its CA: --ca-file FILE."}
-        raise GatewayError(
-            error.message, next((fixes[word] for word in fixes if word in error.hint), error.hint)
-        ) from None
-    given: dict[str, Any] = {"username": user} if user else {}
+    """Find the broker of an URL, and what the settings say of it."""
+    broker = broker_at(url, username, password_file, ca_file)
+    given: dict[str, Any] = {"username": broker.username} if broker.username else {}
     given |= {"password_file": str(password_file.absolute())} if password_file else {}
-    given |= {"tls": {"ca_file": str(ca_file.absolute())}} if ca_file and is_tls else {}
+    given |= {"tls": {"ca_file": str(ca_file.absolute())}} if ca_file and broker.tls else {}
     return broker, _site(broker, given)
 
 

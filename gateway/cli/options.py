@@ -14,18 +14,20 @@ import sys
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from gateway.documents.source import MAXIMUM_BYTES, read_bytes
-from gateway.errors import ExitCode, GatewayError
+from gateway.errors import ConfigurationError, ExitCode, Finding, GatewayError
 from gateway.text import duration, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.installation import Installation
+    from gateway.mqtt.broker import Broker
 
 _Command = TypeVar("_Command", bound="Callable[..., None]")
 
@@ -153,6 +155,45 @@ def open_installation(config: Path) -> Installation:
     from gateway import installation
 
     return installation.open_installation(config, os.environ)
+
+
+def broker_at(url: str, username: str, password_file: Path | None, ca_file: Path | None) -> Broker:
+    """Find the broker of an URL, with the version of MQTT that it speaks."""
+    import ssl
+
+    from gateway.installation import WEBSOCKET_PATH, login, usual_port
+    from gateway.mqtt.broker import Broker
+    from gateway.mqtt.probe import with_spoken_version
+    from gateway.mqtt.websocket import Upgrade
+    from gateway.settings.values import check_path
+
+    parts = urlsplit(url if "://" in url else f"mqtt://{url}")
+    is_tls, is_web = parts.scheme in {"mqtts", "wss"}, parts.scheme in {"ws", "wss"}
+    try:
+        port, path = parts.port, check_path(parts.path or WEBSOCKET_PATH)
+        host = parts.path if parts.scheme == "unix" else parts.hostname
+    except ValueError:
+        host = None
+    if parts.scheme not in {"mqtt", "mqtts", "ws", "wss", "unix"} or not host or parts.password:
+        fix = "Write HOST:PORT, mqtts://HOST:PORT, wss://HOST:PORT/PATH; the password goes into --password-file."
+        raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
+    user, upgrade = username or unquote(parts.username or ""), Upgrade(path) if is_web else None
+    try:
+        context = ssl.create_default_context(cafile=ca_file) if is_tls else None
+    except OSError as error:
+        message = f"The CA cannot be read: {error.strerror or error}."
+        raise ConfigurationError(
+            [Finding(str(ca_file), 0, "", message, "Name a file of certificates in PEM.")]
+        ) from None
+    port = port or usual_port(is_web=is_web, is_tls=is_tls)
+    broker = Broker("broker", host, port, True, *login(user, password_file), tls=context, websocket=upgrade)  # noqa: FBT003 - MQTT 5.0
+    try:
+        return with_spoken_version(broker)
+    except GatewayError as error:  # there is no gateway.yaml that the fix could be about
+        fixes = {"username": "Check --username and --password-file.", "gateway": "Name its CA: --ca-file FILE."}
+        raise GatewayError(
+            error.message, next((fixes[word] for word in fixes if word in error.hint), error.hint)
+        ) from None
 
 
 def exit_codes(meanings: Mapping[int, str], *more: int) -> Callable[[_Command], _Command]:

@@ -1,6 +1,6 @@
 """A short connection to an MQTT broker that checks it or listens, and leaves no trace.
 
-`gateway doctor`, `drift`, `init`, `learn`, `record` and `shadow` use it.
+`gateway doctor`, `drift`, `init`, `learn`, `record`, `shadow` and `fleet` use it.
 The client id is random, the session ends with the connection, and retained messages are not asked for. So the session
 that the broker keeps for the gateway is untouched, whether the gateway is connected or not.
 
@@ -42,6 +42,10 @@ UNSUPPORTED_VERSION = "Unsupported protocol version"  # of a CONNACK, in paho's 
 RETAINED, NO_RETAINED = 0, 2  # MQTT 5.0 section 3.8.3.1
 
 
+class ReplacedIdError(GatewayError):
+    """The broker replaces client ids, so that another connection would end the gateway's, and its session."""
+
+
 class BrokerProbe:
     """A connection to a broker under a random client id; GatewayError when the broker does not answer, or refuses."""
 
@@ -63,7 +67,7 @@ class BrokerProbe:
         is_taken = self._connect(is_clean=False)
         self._client.disconnect()
         if is_taken:
-            raise GatewayError(
+            raise ReplacedIdError(
                 "The broker has a session for the probe's random client id; going on would delete that session.",
                 "Do not let the broker replace client ids (Mosquitto: remove `use_username_as_clientid`).",
             )

@@ -120,13 +120,21 @@ class Rates(NamedTuple):
     seconds: float = 0.0  # between the two snapshots; 0 if there is only one, and then no rate is known
     readings: dict[str, float] = {}  # noqa: RUF012 - never written; by stream, per second
     disk_bytes: float = 0.0  # growth of the spool per second if Kafka takes nothing
+    delivered: float = 0.0  # readings that Kafka took per second, over all streams
+
+
+def hours_left(gauges: dict[str, float], rates: Rates) -> float | None:
+    """How long the spool lasts if Kafka takes nothing; None when no readings arrive, or no rate is known."""
+    if not rates.disk_bytes or "spool_room_bytes" not in gauges:
+        return None
+    return gauges["spool_room_bytes"] / rates.disk_bytes / 3600
 
 
 class RateTracker:
     """Computes rates from snapshots: over the last minute, or since the previous snapshot if that is older."""
 
     def __init__(self) -> None:
-        self._counts: deque[tuple[float, dict[str, int], float]] = deque()
+        self._counts: deque[tuple[float, dict[str, int], float, int]] = deque()
 
     def __call__(self, snapshot: Snapshot, now: float) -> Rates:
         """Add a snapshot, taken at `now` in monotonic seconds, and compute the rates."""
@@ -134,13 +142,14 @@ class RateTracker:
         size = snapshot.gauges.get("received_bytes", 0.0)
         if self._counts and size < self._counts[-1][2]:  # the gateway was restarted
             self._counts.clear()
-        self._counts.append((now, counts, size))
+        delivered = sum(book.delivered for book in snapshot.books.values())
+        self._counts.append((now, counts, size, delivered))
         while len(self._counts) > 1 and now - self._counts[1][0] >= WINDOW_SECONDS:
             self._counts.popleft()
-        first_at, first_counts, first_size = self._counts[0]
+        first_at, first_counts, first_size, first_delivered = self._counts[0]
         if now <= first_at:
             return Rates()
         seconds = now - first_at
         readings = {name: max(0, count - first_counts.get(name, 0)) / seconds for name, count in counts.items()}
         disk_bytes = ROW_FILL * (size - first_size) / seconds + ROW_BYTES * sum(readings.values())
-        return Rates(seconds, readings, disk_bytes)
+        return Rates(seconds, readings, disk_bytes, max(0, delivered - first_delivered) / seconds)

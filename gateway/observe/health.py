@@ -51,10 +51,13 @@ class HealthCheck:
     _kafka: PeerState = field(default=PeerState("kafka", "unknown", "not asked yet"), init=False)
     _asked_at: float = field(default=float("-inf"), init=False)
     _thread: threading.Thread = field(default_factory=threading.Thread, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)  # HTTP and the published status ask
 
     def __call__(self) -> Health:
         """Give the present health."""
-        peers = (*map(_mqtt_state, self.sources), self._kafka_state(), *self.registry())
+        with self._lock:
+            kafka = self._kafka_state()
+        peers = (*map(_mqtt_state, self.sources), kafka, *self.registry())
         states = (*peers, *_clock_states(self.clock), *_spool_states(self.spool), *_lane_states(self.bridge))
         if reason := self.sink.waiting_reason:
             states += (PeerState("transactions", "waiting", reason),)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.counters import COUNTER_FIGURES
-from gateway.observe.figures import TRANSACTIONS, Rates, RateTracker, Snapshot, figures, settled
+from gateway.observe.figures import TRANSACTIONS, Rates, RateTracker, Snapshot, figures, hours_left, settled
 from gateway.page import html
 from gateway.page.blocks import Block, Facts, Heading, Link, Paragraph, Phrase, Strong, Table
 
@@ -154,17 +154,18 @@ def _spool(gauges: dict[str, float], rates: Rates) -> Iterable[tuple[str, Phrase
     yield "Spool on disk", (_size(gauges.get("spool_disk_bytes", 0.0)),)
     if "spool_room_bytes" in gauges:
         room = gauges["spool_room_bytes"]
-        yield "Free for the spool", (f"{_size(room)}{_survival(room, rates)}",)
+        yield "Free for the spool", (f"{_size(room)}{_survival(gauges, rates)}",)
     if "spool_memory_bytes" in gauges:
         yield "Spool in memory", (_size(gauges["spool_memory_bytes"]),)
 
 
-def _survival(room: float, rates: Rates) -> str:
+def _survival(gauges: dict[str, float], rates: Rates) -> str:
     if not rates.seconds:
         return ""
-    if not rates.disk_bytes:
+    hours = hours_left(gauges, rates)
+    if hours is None:
         return "; no readings arrive now"
-    return f", enough for about {room / rates.disk_bytes / 3600:,.1f} hours without Kafka at this rate"
+    return f", enough for about {hours:,.1f} hours without Kafka at this rate"
 
 
 # --- numbers for people -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.service.split import Worker
     from gateway.settings.settings import ServerSettings, Settings
 
-SECTIONS = ("delivery", "use_servers", "spool", "http", "clock", "log", "mqtt", "workers")
+SECTIONS = ("delivery", "use_servers", "spool", "http", "clock", "log", "mqtt", "workers", "status")
 OF_SESSION = {  # of an MQTT server, as the contract calls it
     "version": "protocolVersion", "client_id": "clientId", "clean_session": "cleanSession", "keep_alive": "keepAlive",
     "session_expiry": "sessionExpiryInterval", "maximum_packet_size": "maximumPacketSize", "last_will": "lastWill",

@@ -39,6 +39,7 @@ from gateway.service.credentials import KafkaCredentials
 from gateway.service.machine_clock import MachineClock
 from gateway.service.parts import kafka_properties, parts_of, rules_of
 from gateway.service.reload import Reloader, Running
+from gateway.service.status_publisher import StatusPublisher, status_publisher
 from gateway.service.systemd import Notifier
 from gateway.settings.producer_properties import take_linger
 from gateway.settings.values import split_hosts
@@ -79,6 +80,7 @@ class Service:
     credentials: KafkaCredentials
     clock: MachineClock
     http: HttpServer | None  # metrics and health; None if switched off
+    status: StatusPublisher
     notifier: Notifier
     reloader: Reloader
 
@@ -96,6 +98,7 @@ class Service:
         self.running.parts.start()
         self.credentials.start()
         self.clock.start()
+        self.status.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
         log.info("The gateway has started.", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
         self.reloader.start()
@@ -125,6 +128,7 @@ class Service:
             self.bridge.store,  # 3. write the rest to disk, and acknowledge it to the brokers
             # 4. disconnect; the broker keeps the session and what was not acknowledged
             *(partial(source.close, DISCONNECT_SECONDS) for source in self.sources),
+            partial(self.status.stop, DISCONNECT_SECONDS),
             self.bridge.close,  # 5. close the ledger and the spool's file
             *([self.http.stop] if self.http else []),
             lambda: log.info("ledger", extra=self.ledger.totals() | self.running.in_use.named()),
@@ -173,6 +177,7 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
         bridge.new_transforms = parts.transforms
         health = HealthCheck(bridge, sources, sink, spool, parts.schema_ids.states, parts.topics, settings.file, clock)
         collector = GatewayCollector(ledger, sources, spool, time.time, health, clock, sink, in_use)
+        publisher = status_publisher(contract, settings, sources, health, collector.collect)
         status = StatusPage(contract.title, health, collector.collect)
         pages = Pages(status, exposition(collector), health, documentation)
         if settings.http.listen:
@@ -183,7 +188,7 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
         on_failure.pop_all()
     running = Running(parts, payload_limit, ledger, bridge, sources, credentials, in_use, health, status, pages)
     reloader = Reloader(running, read_new, notifier)
-    return Service(running, sources, bridge, ledger, credentials, clock, http, notifier, reloader)
+    return Service(running, sources, bridge, ledger, credentials, clock, http, publisher, notifier, reloader)
 
 
 def _sink(own: Worker) -> tuple[KafkaSink, float]:

@@ -46,6 +46,7 @@ from gateway.core.counters import has_counters
 from gateway.errors import ConfigurationError
 from gateway.installation import lock_path_of, subscriptions
 from gateway.settings.consistency import check_consistency
+from gateway.settings.settings import StatusSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +138,8 @@ def own_settings(settings: Settings, number: int) -> Settings:
     spool = settings.spool.model_copy(update={"path": str(path.parent / f"worker-{number}" / path.name)})
     listen = settings.http.listen if settings.workers.apart else _own_listen(settings.http, number)
     http = settings.http.model_copy(update={"listen": listen})
-    return settings.model_copy(update={"spool": spool, "http": http})
+    status = StatusSettings()  # the first worker publishes it
+    return settings.model_copy(update={"spool": spool, "http": http, "status": status})
 
 
 def numbers(settings: Settings) -> list[int]:

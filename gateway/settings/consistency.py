@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.documents.spelling import suggestion
-from gateway.settings.values import UNIX, is_local, split_hosts
+from gateway.settings.values import GATEWAY_ID, UNIX, is_local, split_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,7 +48,7 @@ def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
         *_lowered(settings, contract),
     ]
     findings += _sizes(settings)
-    findings += _repeats(settings)
+    findings += [*_repeats(settings), *_status(settings, contract)]
     for broker in contract.mqtt_servers.values():
         findings += _Server(settings, broker).check_mqtt()
     return findings + list(_Server(settings, contract.kafka).check_kafka(contract.kafka))
@@ -58,6 +58,17 @@ def _repeats(settings: Settings) -> Iterator[Finding]:
     if settings.delivery == "exactly_once" and settings.workers.split == "shared":
         message = "A broker may send a message of a shared subscription again to another worker, which cannot know it."
         yield settings.finding(("workers", "split"), message, "Write split: streams.")
+
+
+def _status(settings: Settings, contract: Contract) -> Iterator[Finding]:
+    given, servers = settings.status, contract.mqtt_servers
+    if given.publish is not None and given.publish not in servers:
+        fix = suggestion(given.publish, list(servers)) or f"Name one of {', '.join(servers)}."
+        yield settings.finding(("status", "publish"), "The contract has no MQTT server of this name.", fix)
+    elif given.publish and not given.id and not GATEWAY_ID.fullmatch(servers[given.publish].client_id):
+        message = "The client id at this server cannot be the id of a gateway, which is a level of a topic."
+        fix = "Write status.id: 1 to 64 of A-Z, a-z, 0-9, dash, underscore."
+        yield settings.finding(("status", "publish"), message, fix)
 
 
 def _sizes(settings: Settings) -> Iterator[Finding]:

@@ -187,6 +187,15 @@ class MqttSettings(_Settings):
     retained: Literal["once", "always", "never"] = "once"
 
 
+class StatusSettings(_Settings):
+    """Where the status of the gateway is published; without `publish` nowhere."""
+
+    publish: str | None = None  # an MQTT server of the contract
+    id: values.GatewayId | None = None  # default: the client id at that server
+    every: values.Every = 30.0
+    home_assistant: bool = False
+
+
 class WorkersSettings(_Settings):
     """The number of processes, and how the streams are divided among them (`service/split.py`)."""
 
@@ -245,6 +254,7 @@ class Settings(_Settings):
     log: Annotated[LogSettings, values.Section] = LogSettings()
     mqtt: Annotated[MqttSettings, values.Section] = MqttSettings()
     workers: Annotated[WorkersSettings, values.Section] = WorkersSettings()
+    status: Annotated[StatusSettings, values.Section] = StatusSettings()
 
     _origin: _Origin = PrivateAttr(default_factory=lambda: _Origin(Source(Path("gateway.yaml"), "gateway.yaml", {})))
 

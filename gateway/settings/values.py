@@ -28,6 +28,7 @@ _BYTES: Final = {"B": 1} | {
 }
 _QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)")
 UNIX: Final = "unix://"
+GATEWAY_ID: Final = re.compile("[A-Za-z0-9_-]{1,64}")
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 
 
@@ -191,6 +192,18 @@ def _check_share_name(text: str) -> str:
     return text
 
 
+def _check_topic_level(text: str) -> str:
+    if not GATEWAY_ID.fullmatch(text):  # a topic level of MQTT, and an id of Home Assistant
+        raise wrong("Expected a level of an MQTT topic.", "Write 1 to 64 of: A-Z, a-z, 0-9, dash, underscore.")
+    return text
+
+
+def _check_every(seconds: float) -> float:
+    if not 1 <= seconds <= LONGEST_AFTER_SECONDS:
+        raise wrong("A status is published every second to every hour.", "Write 1s to 1h; the default is 30s.")
+    return seconds
+
+
 def _check_property(value: object) -> object:
     if not isinstance(value, str | int | float | bool):
         raise wrong("A producer property is text, a number, true or false.", "Write one of these.")
@@ -253,6 +266,8 @@ Section = BeforeValidator(_empty_section)
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 After = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_after)]
 Wait = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_wait)]
+GatewayId = Annotated[str, AfterValidator(_check_topic_level)]
+Every = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_every)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]

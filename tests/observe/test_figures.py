@@ -62,7 +62,7 @@ def test_pace_of_one_look_is_unknown() -> None:
 def test_pace_is_the_difference_of_two_looks() -> None:
     pace = RateTracker()
     pace(looked(5, 500.0), 10.0)
-    assert pace(looked(25, 2500.0), 20.0) == (10.0, {"doors": 2.0}, ROW_FILL * 200.0 + ROW_BYTES * 2.0)
+    assert pace(looked(25, 2500.0), 20.0) == (10.0, {"doors": 2.0}, ROW_FILL * 200.0 + ROW_BYTES * 2.0, 2.0)
 
 
 def test_pace_forgets_what_is_older_than_a_minute_when_it_may() -> None:

@@ -56,6 +56,8 @@ WRONG: dict[str, Values] = {
     "spool.memory": (*QUANTITY, 0, 1.5, 1, "100KiB"),
     "spool.limit": (*QUANTITY, 0, 1.5, 5, "100KiB"),
     "use_servers": (5, True, {}, [5], [[]]),
+    "status.id": (*TEXT, "", "a/b", "+", "#", "a b", "a\0", "ä", "a" * 65),
+    "status.every": (*QUANTITY, 0, "0.5s", "2h"),
     "workers.count": (*NUMBER, 0, 65),
     "workers.share": (*TEXT, "", "a/b", "+"),
 }
