@@ -499,7 +499,7 @@ class Bridge:
         dead_letters = [(entries[number], dead_letter) for number, dead_letter in results.dead_letters.items()]
         if results.ignored:
             ignored = [entries[number] for number in results.ignored]
-            self._book_out(lane.stream, ignored).dropped["ignored"] += len(ignored)
+            self._book_out(lane.stream, ignored, "dropped/ignored").dropped["ignored"] += len(ignored)
         if results.dead_letters or results.ignored:
             others = {*results.dead_letters, *results.ignored}
             entries = [entry for number, entry in enumerate(entries) if number not in others]
@@ -563,9 +563,9 @@ class Bridge:
             books.dead_lettered.update([reason for reason, _ in arrivals])
             books.last_dead_letter_at.update(arrivals)
 
-    def _book_out(self, stream: str, entries: Sequence[Entry]) -> Books:
+    def _book_out(self, stream: str, entries: Sequence[Entry], outcome: str = "") -> Books:
         """Settle readings in the spool and subtract them from the books, which are returned to book the outcome."""
-        stored = self._spool.settle(entries)
+        stored = self._spool.settle(entries, outcome)
         self._quarantine.settle(entries)
         books = self._ledger.books[stream]
         books.spooled -= stored
@@ -606,7 +606,7 @@ class Bridge:
             entry.is_cut = True
             self._add(self._lane_of(entry), [entry])
         else:
-            self._book_out(stream, [entry]).dropped["dead_letter_refused"] += 1
+            self._book_out(stream, [entry], "dropped/dead_letter_refused").dropped["dead_letter_refused"] += 1
             extra = {"stream": stream, "detail": sentence(error, self._lane_of(entry).name)}
             log.error(
                 "A reading was dropped: Kafka refused its dead letter, even with the payload truncated.", extra=extra

@@ -51,6 +51,8 @@ _NOTHING = _Change({}, frozenset(), frozenset())
 class CommittedSession(Session):
     """A session of `delivery: exactly_once`; `window` is how many messages the broker may have in flight."""
 
+    delivery = "exactly_once"
+
     def __init__(self, window: int) -> None:
         super().__init__()
         self.number = 0  # of the broker's session: one more each time that the broker has lost it
@@ -165,14 +167,10 @@ class CommittedSession(Session):
         self._apply(self._saving)
         self._saving = _NOTHING
 
-    def restore(self, saved: Mapping[str, Any], reading_at: Callable[[int], Reading | None]) -> None:
-        """Continue the session of the previous process, also of one that delivered at least once."""
-        seen = {int(key): Held(bytes.fromhex(found), at) for key, (at, found) in saved.get("seen", {}).items()}
-        if not seen:
-            before = Session()
-            before.restore(saved, reading_at)
-            seen = before.held
-        self.number = saved.get("number", 0)
+    def restore(self, saved: Mapping[str, Any], _reading_at: Callable[[int], Reading | None]) -> None:
+        """Continue the session of the previous process."""
+        seen = {int(key): Held(bytes.fromhex(found), at) for key, (at, found) in saved["seen"].items()}
+        self.number = saved["number"]
         self._set(seen, set(saved["unreleased"]))
         self._changed = {packet_id // BUCKET for packet_id in (*self._seen, *self._safe)}
 

@@ -42,3 +42,8 @@ class Entry(Struct, gc=False):
     is_earlier: bool = False  # of an earlier boot of the machine: steps of the clock do not change its time
     is_settled: bool = False  # Kafka has committed its record or dead letter, or it was dropped
     is_released: bool = False  # it has left the log, because it is on disk
+
+    @property
+    def outcome(self) -> str:
+        """What its settlement means for the books (`Books.book`): Kafka has its record, or its dead letter."""
+        return f"dead_lettered/{self.dead_letter.reason}" if self.dead_letter else ""

@@ -52,6 +52,16 @@ class Books:
         explained = self.delivered + self.dead_lettered.total() + self.spooled + self.in_flight + self.dropped.total()
         return self.received - explained
 
+    def book(self, outcome: str) -> None:
+        """Book a settled reading: nothing for delivered, else `dead_lettered/REASON` or `dropped/REASON`."""
+        kind, _, reason = outcome.partition("/")
+        if kind == "dead_lettered":
+            self.dead_lettered[Reason(reason)] += 1
+        elif kind:
+            self.dropped[reason] += 1
+        else:
+            self.delivered += 1
+
 
 class Ledger:
     """The books of all streams. Only the bridge's loop writes them; other threads may read single figures."""

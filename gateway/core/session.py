@@ -40,6 +40,8 @@ class Session:
     The reader adds to `released`. A queue of acknowledgements whose connection has ended adds to `unacknowledged`.
     """
 
+    delivery = "at_least_once"
+
     def __init__(self) -> None:
         self.held: dict[int, Held] = {}  # QoS 1, by packet id
         self.unreleased: set[int] = set()  # packet ids of QoS 2 messages without PUBREL

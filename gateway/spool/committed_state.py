@@ -1,7 +1,8 @@
 """What Kafka knows of the gateway with `delivery: exactly_once`: the state that a transaction writes with its records.
 
 - The *head* of the transactional id (`core/state_head.py`).
-- The offsets of the readings that Kafka has and the spool's file may still have; for each file by itself.
+- The offsets of the readings that Kafka has and the spool's file may still have; for each file by itself. `others` are
+  those of them that are not delivered: dead letters with their reason, and what was dropped.
 - Of each session that has changed, the buckets that have (`core/committed_session.py`), and a head: its number, a
   version, the process that wrote it, and the transactional id of that process.
 
@@ -10,6 +11,9 @@ has them if it is newer, because it was written while Kafka was away, and no oth
 Both have the whole state as of their version. While it is not known whether a transaction was committed, the file is
 only written with all readings in memory, those of the transaction included: so a newer file knows everything that the
 transaction would have added.
+
+Packet ids and offsets are used again when the gateway delivers at least once in between. Then the spool's file says so,
+and what Kafka has is void, until the first commit.
 
 The state of a session is found whatever the transactional id was, which changes when the contract gets another broker
 or loses one. A process with the former id may still run, and its last transaction may be open. So before the state is
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.core.committed_session import CommittedSession
     from gateway.core.entry import Entry
-    from gateway.spool.spool import Spool
+    from gateway.spool.spool import Settled, Spool
 
 SETTLED, SESSIONS, HEAD = "settled/", "session/", "head"
 RIVALS = (
@@ -67,8 +71,10 @@ class CommittedState:
         self._spool.is_uncertain = True
         self._spool.version += 1
         self._prepared = self._spool.version
-        ranges = _ranges([*self._spool.settled_rows, *[entry.offset for entry in entries]])
-        settled = {"ranges": ranges, "next_offset": self._spool.next_offset}
+        rows = {**self._spool.settled_rows, **{entry.offset: entry.outcome for entry in entries}}
+        ranges = [(first, last) for _, first, last in settled_ranges(dict.fromkeys(rows, ""))]
+        others = settled_ranges({offset: outcome for offset, outcome in rows.items() if outcome})
+        settled = {"ranges": ranges, "others": others, "next_offset": self._spool.next_offset}
         records = self._head.record(self._prepared) | {f"{SETTLED}{self._spool.id}": _text(settled)}
         for key, session in self._sessions.items():
             buckets = session.prepare(of_session(entries, session))
@@ -89,6 +95,9 @@ class CommittedState:
         for key, session in self._sessions.items():
             self._spool.owners[key] = self._head.instance
             session.commit()
+        if self._spool.was_at_least_once:  # until now, what Kafka had was void
+            self._spool.was_at_least_once = False
+            self._spool.note_delivery("exactly_once")
 
     def discard(self) -> None:
         """Note that the transaction was not committed."""
@@ -117,13 +126,17 @@ class CommittedState:
         if not self._is_restored:
             self._is_restored = True
             if settled := json.loads(records.get(f"{SETTLED}{self._spool.id}", b"{}")):
-                self._spool.drop_settled(settled["ranges"], settled["next_offset"])
+                ranges = [("", first, last) for first, last in settled["ranges"]]
+                dropped = [] if self._spool.was_at_least_once else [*settled.get("others", ()), *ranges]
+                self._spool.drop_settled(dropped, settled["next_offset"])
             for key, head in self._session_heads(records).items():
                 self._continue(key, head, records)
         return is_committed
 
     def _continue(self, key: str, head: Mapping[str, Any], records: Mapping[str, bytes]) -> None:
-        if head["instance"] != self._spool.owners.get(key) or head["version"] > self._spool.versions[key]:
+        if self._spool.was_at_least_once:
+            self._sessions[key].number = head["number"] + 1
+        elif head["instance"] != self._spool.owners.get(key) or head["version"] > self._spool.versions[key]:
             own = f"{SESSIONS}{key}"
             names = [name for name in records if name.rpartition("/")[0] == own and name != f"{own}/{HEAD}"]
             self._sessions[key].load(head["number"], [records[name] for name in names])
@@ -135,12 +148,12 @@ def _text(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value).encode()
 
 
-def _ranges(offsets: Iterable[int]) -> list[tuple[int, int]]:
-    """Write offsets as ranges, first and last included."""
-    ranges: list[tuple[int, int]] = []
-    for offset in sorted(offsets):
-        if ranges and offset <= ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], offset)
+def settled_ranges(outcomes: Mapping[int, str]) -> list[Settled]:
+    """Write the outcomes of offsets as ranges, first and last included."""
+    ranges: list[Settled] = []
+    for offset, outcome in sorted(outcomes.items()):
+        if ranges and ranges[-1][0] == outcome and ranges[-1][2] == offset - 1:
+            ranges[-1] = (outcome, ranges[-1][1], offset)
         else:
-            ranges.append((offset, offset))
+            ranges.append((outcome, offset, offset))
     return ranges

@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ DELETE_ROWS = 5_000
 DISK_FULL_SECONDS = 5.0  # before the next try
 BROKEN_TIMES, BROKEN_SECONDS = 3, 60.0  # so many failures of the disk in so many seconds end the process
 DROP_ROWS = 1_000
+Settled = tuple[str, int, int]  # outcome (`Books.book`), first and last offset
+DELIVERY, AT_LEAST_ONCE = "delivery/mode", "at_least_once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Spool:
         self._next_offset = file.next_offset if file else 0
         self._arrivals: deque[tuple[int, float]] = deque()  # last offset of each batch, and its arrival (monotonic)
         self._stored: dict[int, Entry] = {}  # in memory and on disk, by offset
-        self._settled_rows: list[int] = []
+        self._settled_rows: dict[int, str] = {}  # rows to delete: offset -> outcome
         self._notes: dict[str, str | None] = {}  # to be written
         self._next_delete = 0.0
         self._retry_at = 0.0
@@ -98,6 +101,7 @@ class Spool:
         self.versions: dict[str, int] = {}  # of the sessions, as the file had them at the start
         self.owners: dict[str, str] = {}  # the processes that have written them to Kafka last, as far as this one knows
         self.is_uncertain = False  # whether Kafka has committed a transaction is not known
+        self.was_at_least_once = self.notes.get(DELIVERY) == AT_LEAST_ONCE  # in the last run
 
     @property
     def has_room(self) -> bool:
@@ -130,11 +134,20 @@ class Spool:
     def restore_session(self, key: str, session: Session) -> None:
         """Continue a session as the file has it, and keep it there from now on."""
         self._sessions[key] = session
+        if self._file and self.was_at_least_once != (session.delivery == AT_LEAST_ONCE):
+            self._file.sessions.clear()  # of the other mode
+            if not self.was_at_least_once:
+                self.note_delivery(session.delivery)
         if self._file and (saved := self._file.sessions.get(key)):
             with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: messages may be stored twice
                 session.restore(saved, self._file.reading_at)
                 self.versions[key], self.owners[key] = saved["version"], saved["owner"]
                 self.version = max(self.version, saved["version"])
+
+    def note_delivery(self, name: str) -> None:
+        """Write the mode: what an earlier run of the other mode has left in the file or Kafka is void from now on."""
+        self.note(DELIVERY, name)
+        self.write_notes(time.monotonic())
 
     def resume_session(self, session: Session, now: float, *, is_present: bool) -> None:
         """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
@@ -161,19 +174,19 @@ class Spool:
         return self._next_offset
 
     @property
-    def settled_rows(self) -> Sequence[int]:
-        """Offsets of rows that are not deleted yet, though Kafka has them."""
+    def settled_rows(self) -> Mapping[int, str]:
+        """Rows that are not deleted yet, though nothing is left to do for them: offset and outcome (`Books.book`)."""
         return self._settled_rows
 
-    def drop_settled(self, ranges: Iterable[tuple[int, int]], next_offset: int) -> None:
-        """Drop the rows that an earlier process delivered, and give no offset of it again."""
+    def drop_settled(self, settled: Iterable[Settled], next_offset: int) -> None:
+        """Drop the rows that an earlier process settled, and give no offset of it again."""
         self._next_offset = max(self._next_offset, next_offset)
-        for first, last in ranges:
+        for outcome, first, last in settled:
             for offset, stream in self._file.streams(first, last) if self._file else ():
-                self._settled_rows.append(offset)
-                books = self._ledger.books[stream]
-                books.spooled -= 1
-                books.delivered += 1
+                if offset not in self._settled_rows:
+                    self._settled_rows[offset] = outcome
+                    self._ledger.books[stream].spooled -= 1
+                    self._ledger.books[stream].book(outcome)
 
     # --- in and out ----------------------------------------------------------------------------------------------
 
@@ -194,14 +207,14 @@ class Spool:
         self.payload_bytes += held - self.bytes_held - ENTRY_BYTES * len(entries)
         self.bytes_held = held
 
-    def settle(self, entries: Iterable[Entry]) -> int:
-        """Mark readings as settled; return how many of them are on disk."""
+    def settle(self, entries: Iterable[Entry], outcome: str = "") -> int:
+        """Mark readings as settled, with another outcome than Kafka's; return how many of them are on disk."""
         stored = 0
         for entry in entries:
             entry.is_settled = True
             if entry.is_stored:
                 stored += 1
-                self._settled_rows.append(entry.offset)
+                self._settled_rows[entry.offset] = outcome or entry.outcome
                 self._stored.pop(entry.offset, None)
                 if entry.is_released:
                     self.bytes_held -= entry.size
@@ -332,7 +345,7 @@ class Spool:
         except DiskBrokenError as error:
             self._replace_file(self._file, str(error), now)
             return
-        settled = set(self._settled_rows)
+        settled = self._settled_rows
         entries = [_from_disk(*row) for row in rows if row[0] not in self._stored and row[0] not in settled]
         if belongs:
             entries = list(filter(belongs, entries))
@@ -410,7 +423,7 @@ class Spool:
     def _drop_oldest(self, file: SpoolFile) -> bool:
         backlog = {lane.name: lane for lane in self._lanes if lane.has_backlog}
         dropped: Counter[str] = Counter()
-        settled = set(self._settled_rows)
+        settled = self._settled_rows
         offsets = []
         for offset, stream, received_at in file.oldest(DROP_ROWS):
             lane = backlog.get(stream)
@@ -418,7 +431,7 @@ class Spool:
                 lane.disk_next, lane.disk_since = offset + 1, received_at
                 dropped[stream] += 1
                 offsets.append(offset)
-        self._settled_rows += offsets
+        self._settled_rows |= dict.fromkeys(offsets, "dropped/spool_full")
         for stream, count in dropped.items():
             self._ledger.books[stream].spooled -= count
             self._ledger.books[stream].dropped["spool_full"] += count

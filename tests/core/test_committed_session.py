@@ -150,13 +150,6 @@ def test_the_file_has_the_whole_state() -> None:
     assert after.prepare([]).keys() == {0, 300 // BUCKET}
 
 
-def test_restore_continues_a_session_that_delivered_at_least_once() -> None:
-    session = CommittedSession(WINDOW)
-    session.restore({"held": {"7": 1}, "unreleased": [3]}, lambda _offset: message(7).reading)
-    session.resume([])
-    assert repeats(session, again(3, qos=2), again(7)) == [3, 7]
-
-
 class CommitMachine(RuleBasedStateMachine):
     """Messages, commits, crashes and releases: the next process knows exactly what was committed."""
 

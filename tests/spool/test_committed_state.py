@@ -10,7 +10,8 @@ import pytest
 from gateway.core.committed_session import CommittedSession
 from gateway.core.entry import Entry
 from gateway.core.ledger import Ledger
-from gateway.core.reading import Reading
+from gateway.core.reading import DeadLetter, Reading, Reason
+from gateway.core.session import Session
 from gateway.errors import TakenOverError
 from gateway.spool.committed_state import CommittedState
 from gateway.spool.file import SpoolFile
@@ -124,6 +125,82 @@ def test_a_new_process_drops_from_its_spool_what_kafka_has(tmp_path: Path) -> No
     books = second.ledger.books["a"]
     assert (books.spooled, books.delivered, books.missing) == (1, 2, 0)
     assert second.receive(9)[0].offset == 3
+
+
+def at_least_once(folder: Path) -> tuple[Spool, Session, SpoolFile]:
+    """Begin a run of the other mode on the same file."""
+    file = SpoolFile(folder / "spool.db")
+    spool, session = Spool(Policy(2**20), Ledger(["a"]), file), Session()
+    spool.attach([Lane("a")])
+    spool.restore_session(KEY, session)
+    return spool, session, file
+
+
+def test_what_kafka_has_is_void_after_a_run_that_delivered_at_least_once(tmp_path: Path) -> None:
+    """Also when that run was killed: it used the packet ids and the offsets again."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.commit(*first.receive(1, qos=2))
+    first.crash()
+    spool, session, file = at_least_once(tmp_path)
+    spool.append([Entry(message(7), Connection(session), 7)], 0.0)
+    spool.persist(0.0)
+    assert [offset for offset, _ in file.streams(0, 9)] == [0], "the first process gave it to another reading"
+    file._release()  # noqa: SLF001 - the lock file keeps its owner
+    second = Process(tmp_path, kafka, "second")
+    assert second.ledger.books["a"].spooled == 1
+    assert second.repeats(1, qos=2) == []
+    second.commit(*second.receive(2, qos=2))
+    second.crash()
+    assert Process(tmp_path, kafka, "third").repeats(1, 2, qos=2) == [2]
+
+
+def test_what_the_file_has_of_the_other_mode_is_void(tmp_path: Path) -> None:
+    """Its packet ids may have been released since, by Kafka's state alone."""
+    first = Process(tmp_path, {}, "first")
+    first.receive(1, 2, qos=2)
+    first.spool.persist(0.0)
+    first.crash()
+    spool, session, file = at_least_once(tmp_path)
+    assert session.unreleased == set()
+    session.repeats([Entry(message(3, 2), Connection(session), 3)])
+    spool.persist(0.0)
+    file._release()  # noqa: SLF001 - as above
+    spool, session, file = at_least_once(tmp_path)
+    assert session.unreleased == {3}
+    file.close()
+    assert Process(tmp_path, {}, "second").repeats(1, 2, 3, qos=2) == []
+
+
+def test_dead_letters_that_kafka_has_are_booked_as_dead_letters_after_a_crash(tmp_path: Path) -> None:
+    """Those of the last transaction, and those of an earlier one whose rows were not deleted yet; also drops."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    entries = first.receive(1, 2, 3, 4, 5)
+    first.spool.persist(0.0)
+    for entry in entries[1:3]:
+        entry.dead_letter = DeadLetter(Reason.MISSING, "", "")
+    first.commit(entries[0], entries[1])
+    first.spool.settle(entries[3:4], "dropped/ignored")
+    first.commit(entries[2], is_known=False)
+    first.crash()
+    books = Process(tmp_path, kafka, "second").ledger.books["a"]
+    assert (books.received, books.spooled, books.delivered, books.missing) == (5, 1, 1, 0)
+    assert (books.dead_lettered, books.dropped) == ({Reason.MISSING: 2}, {"ignored": 1})
+
+
+def test_the_state_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """It does not tell dead letters from delivered readings."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    entries = first.receive(1, 2)
+    first.spool.persist(0.0)
+    first.commit(*entries, is_known=False)
+    first.crash()
+    (name,) = [each for each in kafka if each.startswith("settled/")]
+    kafka[name] = json.dumps({"ranges": [[0, 0]], "next_offset": 2}).encode()
+    books = Process(tmp_path, kafka, "second").ledger.books["a"]
+    assert (books.spooled, books.delivered, books.missing) == (1, 1, 0)
 
 
 def test_offsets_of_readings_in_kafka_are_not_used_again(tmp_path: Path) -> None:
