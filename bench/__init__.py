@@ -9,6 +9,8 @@ contestants.py   the gateway and the others, each as a process of its own:
     ceiling.py       (a) librdkafka alone, given ready-made records; also the direct way in the latency rows
     plain_python.py  (b) paho and AvroSerializer
     go/              (c) paho for Go, franz-go, hamba/avro
+    java/            (d) paho for Java and Kafka's client; forwards bytes
+    rust/            (e) rumqttc, rdkafka, apache-avro, and (f) a tuned bridge
 runs.py          what is measured, and how
 __main__.py      the whole, from the first process to the files in docs/bench/
 report.py        results -> docs/bench/README.md, and plot.py -> docs/bench/bench.svg

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / ".cache" / "bench"
 GO_BRIDGE = BUILT / "bridge"
+RUST_BRIDGES = BUILT / "rust" / "release"  # `plain` and `tuned`
 JAVA_SOURCES = ROOT / "bench" / "java"
 JAVA_BRIDGE = BUILT / "java"
 JAVA_IS_BUILT = JAVA_BRIDGE / ".complete"  # holds a digest of the sources
@@ -25,7 +26,12 @@ COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 def build_bridges() -> None:
     """Build all, and say which are left out and why."""
     BUILT.mkdir(parents=True, exist_ok=True)
-    for name, build, built in (("Go", _build_go_bridge, GO_BRIDGE), ("Java", _build_java_bridge, JAVA_IS_BUILT)):
+    every = (
+        ("Go", _build_go_bridge, GO_BRIDGE),
+        ("Rust", _build_rust_bridges, RUST_BRIDGES / "tuned"),
+        ("Java", _build_java_bridge, JAVA_IS_BUILT),
+    )
+    for name, build, built in every:
         try:
             build()
         except (OSError, subprocess.CalledProcessError) as error:
@@ -42,6 +48,10 @@ def java_class_path() -> str:
 
 def _build_go_bridge() -> None:
     _run("go", "build", "-buildvcs=false", "-o", GO_BRIDGE, ".", cwd=ROOT / "bench" / "go")
+
+
+def _build_rust_bridges() -> None:
+    _run("cargo", "build", "--release", "--quiet", "--target-dir", RUST_BRIDGES.parent, cwd=ROOT / "bench" / "rust")
 
 
 def _build_java_bridge() -> None:

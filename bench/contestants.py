@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench import figures
-from bench.build import GO_BRIDGE, java_class_path
+from bench.build import GO_BRIDGE, RUST_BRIDGES, java_class_path
 from bench.contract import topics, write_contract
 from bench.figures import Run
 from bench.load import Load
@@ -258,6 +258,11 @@ def plain_go(far_end: FarEnd, *, is_hasty: bool = False) -> Script:
     """
     hasty = {"LINGER_MS": "0", "ACKNOWLEDGE_MS": "1"}
     return Script("plain-go", far_end, [GO_BRIDGE], **(hasty if is_hasty else {}))
+
+
+def rust(far_end: FarEnd, kind: str) -> Script:
+    """Start contestant (e), `plain`, or (f), `tuned`."""
+    return Script(f"{kind}-rust", far_end, [RUST_BRIDGES / kind])
 
 
 class ByteBridge(Script):

@@ -37,6 +37,8 @@ PEERS = {
     "plain-python": "(b) paho + AvroSerializer",
     "plain-go": "(c) paho for Go + franz-go + hamba/avro",
     "plain-java": "(d) paho for Java + kafka-clients, forwards bytes",
+    "plain-rust": "(e) rumqttc + rdkafka + apache-avro",
+    "tuned-rust": "(f) Rust, tuned",
 }
 
 Results = dict[str, Any]
@@ -133,7 +135,11 @@ ROWS = [
         "{:.2f} times",
         1 / 3,
     ),
+    Row("CPU per reading against (e)", _cpu("versus", "gateway", "plain-rust"), TIMES, 0.4),
+    Row("CPU per reading against (f)", _cpu("versus", "gateway", "tuned-rust"), TIMES, 1.6),
     Row("readings/s against (c)", _speed("versus", "gateway", "plain-go"), TIMES, 4, at_least=True),
+    Row("readings/s against (e)", _speed("versus", "gateway", "plain-rust"), TIMES, 2, at_least=True),
+    Row("readings/s against (f)", _speed("versus", "gateway", "tuned-rust"), TIMES, 0.6, at_least=True),
     Row("readings/s against the ceiling (a)", _speed("versus", "gateway", "ceiling"), TIMES, 0.5, at_least=True),
     Row(f"readings/s against (c), {HELD}", _speed("one_core", "gateway", "plain-go"), TIMES, 4, at_least=True),
     Row(f"readings/s against (a), {HELD}", _speed("one_core", "gateway", "ceiling"), TIMES, 0.5, at_least=True),
@@ -181,6 +187,7 @@ def machine() -> dict[str, Any]:
         **{name: version(name) for name in ("confluent-kafka", "paho-mqtt", "msgspec", "fastavro")},
         "go": _version("go", "version"),
         "java": _version("java", "--version"),
+        "rust": _version("rustc", "--version"),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
 
@@ -327,7 +334,8 @@ def readme(text: str, runs: Sequence[Results]) -> str:
     _, end, after = rest.partition("<!-- end: full speed -->\n")
     if not end:
         raise ValueError("README.md has no table of make bench: full speed")
-    titles = {name: title.rpartition(") ")[2] for name, title in PEERS.items() if name != "ceiling-by-runs"}
+    names = [name for name in PEERS if name != "ceiling-by-runs" and values(runs, _figure("versus", name, SPEED[0][0]))]
+    titles = {name: PEERS[name].rpartition(") ")[2] for name in names}
     rows = [
         (
             title,
@@ -372,7 +380,7 @@ processing stage to `stages.json`. The [notes](notes.md) explain why some goals 
 The plain Python loop is timed between the groups of rows. A wide range there, or a high load before the run, means that
 other processes share the cores; comparisons with programs in other languages then mean little. The last run had Python
 {on["python"]}, {versions};
-Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}.
+Go {on["go"]}, Rust {on.get("rust", "none")}, Java {on["java"]}, Kafka {on["kafka"]}.
 
 ![CPU per reading and readings a second](bench.svg)
 
@@ -422,6 +430,11 @@ Go {on["go"]}, Java {on["java"]}, Kafka {on["kafka"]}.
   it down: with batches of 256 KB and a linger of 20 ms, measured once, it used as much CPU. That CPU is spent on
   passing readings between threads and on a system call for each acknowledgement. {WARM_UPS["plain-java"]:,} readings
   warm up Java's compiler first.
+- (e) and (f) are in `bench/rust`. (e) has the defaults of its libraries except for compression and a Receive Maximum of
+  8,192. It awaits Kafka's acknowledgements in the order of arrival. (f) reads the packets of a QoS 1 connection itself,
+  borrows the strings of the JSON from the packet, encodes with serde_avro_fast into one buffer, and writes all
+  acknowledgements of a turn at once. It checks nothing that a gateway must check: no topic, no schema id, no dead
+  letter, no other packet than PUBLISH.
 - Two workers have one stream each and receive half of the readings each at the same time. Their CPU is that of both
   and of the parent. Kafka and the load broker need the same {on["cores"]} cores, so no doubling can be expected here,
   and the figure does not show the effect of two workers with cores of their own. Each connection has its own Receive

@@ -16,8 +16,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench import figures
-from bench.build import GO_BRIDGE, JAVA_IS_BUILT
-from bench.contestants import ByteBridge, Ceiling, Contestant, Product, plain_go, plain_python
+from bench.build import GO_BRIDGE, JAVA_IS_BUILT, RUST_BRIDGES
+from bench.contestants import ByteBridge, Ceiling, Contestant, Product, plain_go, plain_python, rust
 from bench.far_end import FarEnd, Stopwatch
 from bench.figures import Run
 from bench.load import Load
@@ -29,7 +29,7 @@ Figures = dict[str, Any]
 # Readings in a run: one to three seconds of each contestant's time.
 COUNTS = {
     "gateway": 300_000, "ceiling": 500_000, "ceiling-by-runs": 500_000, "plain-go": 120_000, "plain-python": 40_000,
-    "plain-java": 120_000,
+    "plain-java": 120_000, "plain-rust": 200_000, "tuned-rust": 500_000,
 }  # fmt: skip
 WARM_UPS = {"plain-java": 250_000}  # until Java's own compiler is done; a fifth of a run for the others
 STAMPED = Load(is_stamped=True)
@@ -63,6 +63,8 @@ def versus(far_end: FarEnd, effort: Effort) -> Figures:
         others: list[Contestant] = [started.enter_context(Ceiling(far_end, is_by_runs=way)) for way in (False, True)]
         if GO_BRIDGE.exists():
             others.append(started.enter_context(plain_go(far_end)))
+        if (RUST_BRIDGES / "tuned").exists():
+            others += [started.enter_context(rust(far_end, kind)) for kind in ("plain", "tuned")]
         if JAVA_IS_BUILT.exists():
             others.append(started.enter_context(ByteBridge(far_end)))
         others.append(started.enter_context(plain_python(far_end)))
