@@ -257,8 +257,6 @@ class FastReader(PahoReader):
         self._rest = b""
         self._oversized: _Oversized | None = None
         self._gather_limit = intake.payload_limit + LONGEST_HEADER
-        # C knows no properties; None where it does not read
-        self._read_natively = MODULE.read_publishes if MODULE and not self._property_streams else None
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; the unread rest of the old connection is void."""
@@ -295,21 +293,17 @@ class FastReader(PahoReader):
 
     def feed(self, data: bytes) -> MQTTErrorCode:  # noqa: C901, PLR0912, PLR0915 - one tight loop: calls cost
         """Process bytes, split anywhere: packets go to the inbox or to paho, an incomplete one waits for more."""
-        if self._oversized:
-            data = self._consume_oversized(data)
+        data = self._consume_oversized(data) if self._oversized else data
         buffer = self._rest + data if self._rest else data  # behind the incomplete packet of the last call
         self._rest = b""
         now = self._now()
-        is_v5, property_streams, limit, stream_of, connection = (
-            self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit, self._stream_of, self.connection
-        )  # fmt: skip
+        is_v5, property_streams, limit = self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit
+        stream_of, connection, end = self._stream_of, self.connection, len(buffer)
         append, arrived = self.arrived.append, self.arrived  # local names, because attribute look-ups cost
         command: int
-        position, end = 0, len(buffer)
-        read = self._read_natively  # reads on in C, up to the first packet that C leaves to this loop
+        read = MODULE.read_publishes if MODULE and not property_streams else None  # in C, up to what is left to Python
         facts = limit, is_v5, stream_of, now, connection, Reading, Entry, arrived
-        if read is not None:
-            position = read(buffer, 0, *facts)
+        position = 0 if read is None else read(buffer, 0, *facts)
         while (left := end - position) >= 2:
             if left > 3:  # first byte, remaining length, and the topic's length, should it be a PUBLISH
                 command, size, length = _unpack_start(buffer, position)

@@ -320,6 +320,15 @@ def test_read_makes_the_same_readings_where_nobody_asks(kind: type[PahoReader]) 
         assert kept(wire.reader.arrived) == [b""] * len(WITH_PROPERTIES)
 
 
+def test_read_keeps_the_properties_of_a_stream_that_asks_since_a_reload(kind: type[PahoReader]) -> None:
+    """Also if none asked when the connection was made."""
+    message = WITH_PROPERTIES[0]
+    with Wire(kind, V5) as wire:
+        wire.reader.route(stream_of, ["stream"])
+        wire.receive(message.packet(V5))
+        assert kept(wire.reader.arrived) == [message.properties]
+
+
 @pytest.mark.parametrize("payload", [b"", b"x" * LIMIT, b"x" * CUT_TO * 3], ids=["none", "whole", "cut"])
 @pytest.mark.parametrize("count", [7_281, 7_282, 20_000], ids=["up to the limit", "beyond it", "far beyond it"])
 def test_read_keeps_so_many_properties_that_too_many_show(kind: type[PahoReader], payload: bytes, count: int) -> None:
