@@ -40,16 +40,12 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         typer.Option(metavar="URL", help="The MQTT broker: HOST:PORT, or mqtts://, ws://, wss:// or unix://."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A gateway.yaml that names the broker.")] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With -c: the broker, if there are several.")
-    ] = None,
+    server: Annotated[str | None, typer.Option(metavar="NAME", help="With -c: one of several brokers.")] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Learn from a spool or a recording instead.")
     ] = None,
     duration: Annotated[str, typer.Option("--for", help="How long to listen: 30s, 10m, 1h.")] = "10m",
-    topics: Annotated[
-        list[str] | None, typer.Option(metavar="FILTER", help="Listen to these only; default: #.")
-    ] = None,
+    topics: Annotated[list[str] | None, typer.Option(metavar="FILTER", help="Listen to these; default: #.")] = None,
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
     kafka: Annotated[

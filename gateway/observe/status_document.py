@@ -54,7 +54,6 @@ def document(health: Health, snapshot: Snapshot, rates: Rates) -> dict[str, Any]
     """Describe a running gateway; what is not known is None."""
     books = snapshot.books.values()
     dead_lettered = [count for book in books for count in book.dead_lettered.items()]
-    hours = hours_left(snapshot.gauges, rates)
     return {
         "state": "online",
         "ready": health.ready,
@@ -62,7 +61,7 @@ def document(health: Health, snapshot: Snapshot, rates: Rates) -> dict[str, Any]
         "rate": round(sum(rates.readings.values()), 2) if rates.seconds else None,
         "delivered_rate": round(rates.delivered, 2) if rates.seconds else None,
         "waiting": sum(book.in_flight + book.spooled for book in books),
-        "hours_left": None if hours is None else round(hours, 1),
+        "hours_left": None if (hours := hours_left(snapshot.gauges, rates)) is None else round(hours, 1),
         "dead_letters": sum(count for _, count in dead_lettered),
         "quarantined": sum(count for reason, count in dead_lettered if reason in QUARANTINED),
     }

@@ -138,7 +138,7 @@ def _channels(streams: list[Stream]) -> dict[str, Any]:
 
 
 def _channel(stream: Stream) -> dict[str, Any]:
-    parameters = {}
+    parameters, names = {}, [camel(one.name) for one in stream.messages]
     for one in stream.parameters:
         location = {"location": f"{PAYLOAD}{pointer_of(one.pointer)}"} if one.pointer else {}
         multi = {"x-multi-level": True} if one.is_multi else {}
@@ -147,9 +147,7 @@ def _channel(stream: Stream) -> dict[str, Any]:
         "address": stream.address,
         "servers": [_ref("servers", "broker")],
         **({"parameters": parameters} if parameters else {}),
-        "messages": {
-            camel(one.name): _ref("components", "messages", f"{camel(one.name)}Json") for one in stream.messages
-        },
+        "messages": {name: _ref("components", "messages", f"{name}Json") for name in names},
         "tags": [{"name": LEARNED}],
     }
 

@@ -70,9 +70,8 @@ def read(path: Path, servers: tuple[str, ...] = (), subjects: Subjects | None = 
             fix = "Move it below the folder of the contract."
             raise ConfigurationError([Finding(str(path), 0, "", f"It refers to {name}, outside of its folder.", fix)])
         files[name] = read_text(one.source.path, one.source.name)
-    root = document.root
-    used = [name for section in ("channels", "operations") for name, _ in root.at(section).members()]
-    used += [name for kind in ("messages", "schemas") for name, _ in root.at("components", kind).members()]
+    used = [name for section in ("channels", "operations") for name, _ in document.root.at(section).members()]
+    used += [name for kind in ("messages", "schemas") for name, _ in document.root.at("components", kind).members()]
     used += [Path(name).stem for name in files]
     used += [one.topic.name for stream in contract.streams.values() for one in stream.routes]
     return Existing(path, contract, document, files, Names(_stems(used)), servers, subjects)

@@ -48,9 +48,8 @@ def _streams(proposal: Proposal, scores: Mapping[str, StreamScore]) -> Iterator[
          (f"{one.heard:,}",), (share(one.fit, one.heard),), (sparkline(one),))
         for name, one in used.items()
     ]  # fmt: skip
-    yield Table(
-        "What was heard of each, and how much of it fits", ("stream", "address", "messages", "fit", "rate"), tuple(rows)
-    )
+    head = ("stream", "address", "messages", "fit", "rate")
+    yield Table("What was heard of each, and how much of it fits", head, tuple(rows))
     for name in filter(by_name.get, used):
         yield Heading(3, name, name, is_code=True)
         yield from map(_fields, by_name[name].messages)

@@ -142,8 +142,7 @@ def streams(
     looks = addresses.classes([shape.features for _, shape in shapes])
     by_levels: dict[tuple[str, ...], list[Heard]] = {}
     for (topic, shape), look in zip(shapes, looks, strict=True):
-        one = descriptions.get(topic.name)
-        by_levels.setdefault(_levels(topic, one), []).append(Heard(topic, shape, look))
+        by_levels.setdefault(_levels(topic, descriptions.get(topic.name)), []).append(Heard(topic, shape, look))
     places = [_place(levels, each, descriptions) for levels, each in by_levels.items()]
     found = addresses.addresses(places, others)
     return [
