@@ -5,6 +5,8 @@
     ├── ReplacedIdError             the broker replaces client ids, so a second connection would harm the gateway's
     ├── SpoolTakenError      73     another process holds this installation's spool
     ├── NotReloadedError     69     no gateway runs, or it does not say what became of a reload
+    ├── BundleRefusedError    1     a contract from elsewhere is not taken; the present one stays in use
+    ├── NotFetchedError      69     a contract from elsewhere cannot be fetched now
     ├── TakenOverError       73     another gateway with the same client ids has committed to Kafka since
     └── SpoolBrokenError     74     the disk fails again and again; nothing more is acknowledged
 

@@ -45,6 +45,8 @@ HOMES = {
     "deploy/gateway.yaml": "etc/gateway/gateway.yaml",
     "deploy/gateway.service": "usr/lib/systemd/system/gateway.service",
     "deploy/gateway@.service": "usr/lib/systemd/system/gateway@.service",
+    "deploy/gateway-update.service": "usr/lib/systemd/system/gateway-update.service",
+    "deploy/gateway-update.timer": "usr/lib/systemd/system/gateway-update.timer",
     "deploy/debian/gateway": "usr/bin/gateway",
     "mosquitto": "usr/share/doc/gateway/examples/mosquitto",
     "deploy/prometheus": "usr/share/doc/gateway/examples/prometheus",
@@ -181,7 +183,7 @@ def _describe(tree: Path, architecture: str) -> None:
         "Installed-Size": str(sum(-(-path.stat().st_size // 1024) for path in files)),
         "Depends": DEPENDS,
         "Recommends": "ca-certificates",
-        "Suggests": "mosquitto",
+        "Suggests": "mosquitto, openssh-client",
         "Description": DESCRIPTION,
     }
     described = tree / "DEBIAN"

@@ -15,7 +15,8 @@ from tests.stack.software import command
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 UNIT = DEPLOY / "gateway.service"
-UNITS = (UNIT, DEPLOY / "gateway@.service")
+UPDATE, TIMER = DEPLOY / "gateway-update.service", DEPLOY / "gateway-update.timer"
+UNITS = (UNIT, DEPLOY / "gateway@.service", UPDATE)
 
 
 def settings() -> dict[str, list[str]]:
@@ -65,6 +66,22 @@ def test_unit_is_exposed_as_little_as_a_network_service_can_be(unit: Path) -> No
     exposure = re.search(r"Overall exposure level for \S+: (\S+)", analysis.stdout)
     assert exposure, analysis.stdout
     assert float(exposure[1]) <= 1.1, analysis.stdout
+
+
+def test_update_runs_as_the_gateway_with_its_restrictions() -> None:
+    """The same user may send SIGHUP; the same state directory has the spool, whose lock names the process."""
+    given, own = read(UPDATE), settings()
+    assert given["User"] == [UNIT.stem]
+    assert given["ExecStart"] == [own["ExecStart"][0].replace(" run ", " update ")]
+    same = {"StateDirectory", "StateDirectoryMode", "Environment", "DynamicUser", "UMask", "SystemCallFilter"}
+    same |= {name for name in own if name.startswith(("Protect", "Private", "Restrict"))}
+    assert {name: given.get(name) for name in same} == {name: own[name] for name in same}
+
+
+def test_timer_starts_the_update_and_is_not_enabled_by_installing() -> None:
+    assert TIMER.stem == UPDATE.stem
+    assert read(TIMER)["WantedBy"] == ["timers.target"]
+    assert TIMER.stem not in (DEPLOY / "debian" / "postinst").read_text()
 
 
 FORBIDDEN = {

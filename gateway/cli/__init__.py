@@ -35,6 +35,7 @@ from gateway.cli.status import status
 from gateway.cli.tail import tail
 from gateway.cli.top import top
 from gateway.cli.topics import topics
+from gateway.cli.update import update
 from gateway.core.native import RUNS
 
 app = Commands(
@@ -46,7 +47,8 @@ app = Commands(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    init, learn, run, reload, check, record, shadow, docs, simulate, tail, status, top, fleet, drift, doctor, demo
+    init, learn, run, reload, update, check, record, shadow, docs, simulate, tail, status, top, fleet, drift, doctor,
+    demo,
 ):  # fmt: skip
     app.command()(command)
 for group in (dlq, schemas, topics):

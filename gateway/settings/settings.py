@@ -196,6 +196,19 @@ class StatusSettings(_Settings):
     home_assistant: bool = False
 
 
+class UpdateSettings(_Settings):
+    """Where `gateway update` gets the contract, and how it knows that it is genuine."""
+
+    url: values.Url | None = None
+    folder: values.FileName | None = None
+    sha256: values.Sha256 | None = None
+    allowed_signers: values.FileName | None = None
+    identity: str | None = None
+    recording: values.FileName | None = None
+    expect: values.Names = ()
+    ca_file: values.FileName | None = None
+
+
 class WorkersSettings(_Settings):
     """The number of processes, and how the streams are divided among them (`service/split.py`)."""
 
@@ -255,6 +268,7 @@ class Settings(_Settings):
     mqtt: Annotated[MqttSettings, values.Section] = MqttSettings()
     workers: Annotated[WorkersSettings, values.Section] = WorkersSettings()
     status: Annotated[StatusSettings, values.Section] = StatusSettings()
+    update: Annotated[UpdateSettings, values.Section] = UpdateSettings()
 
     _origin: _Origin = PrivateAttr(default_factory=lambda: _Origin(Source(Path("gateway.yaml"), "gateway.yaml", {})))
 

@@ -204,6 +204,12 @@ def _check_every(seconds: float) -> float:
     return seconds
 
 
+def _check_sha256(text: str) -> str:
+    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
+        raise wrong("Expected a SHA-256.", "Write the 64 hexadecimal digits that `sha256sum FILE` prints.")
+    return text
+
+
 def _check_property(value: object) -> object:
     if not isinstance(value, str | int | float | bool):
         raise wrong("A producer property is text, a number, true or false.", "Write one of these.")
@@ -268,6 +274,7 @@ After = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_
 Wait = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_wait)]
 GatewayId = Annotated[str, AfterValidator(_check_topic_level)]
 Every = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_every)]
+Sha256 = Annotated[str, AfterValidator(_check_sha256)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]

@@ -96,6 +96,8 @@ def test_tree_is_where_debian_has_things(root: Path) -> None:
         "etc/gateway/asyncapi.yaml",
         "etc/gateway/gateway.yaml",
         "usr/bin/gateway",
+        "usr/lib/systemd/system/gateway-update.service",
+        "usr/lib/systemd/system/gateway-update.timer",
         "usr/lib/systemd/system/gateway.service",
         "usr/lib/systemd/system/gateway@.service",
         "usr/share/bash-completion/completions/gateway",

@@ -58,6 +58,12 @@ WRONG: dict[str, Values] = {
     "use_servers": (5, True, {}, [5], [[]]),
     "status.id": (*TEXT, "", "a/b", "+", "#", "a b", "a\0", "ä", "a" * 65),
     "status.every": (*QUANTITY, 0, "0.5s", "2h"),
+    "update.url": (*TEXT, "", "bundle", "ftp://a", "https://u:p@a", "https://a:x"),
+    "update.sha256": (*TEXT, "", "0" * 63, "g" * 64),
+    "update.folder": (*TEXT, ""),
+    "update.allowed_signers": (*TEXT, ""),
+    "update.recording": (*TEXT, ""),
+    "update.expect": (5, True, {}, [5], [[]]),
     "workers.count": (*NUMBER, 0, 65),
     "workers.share": (*TEXT, "", "a/b", "+"),
 }
