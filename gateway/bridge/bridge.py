@@ -157,8 +157,7 @@ class Bridge:
         self._acknowledge()
         self._quarantine.save_due(self.turned_at)
         self._report_stalls(self.turned_at)
-        if self._departing:
-            self._let_go()
+        self._let_go()
 
     @property
     def is_idle(self) -> bool:
@@ -426,6 +425,8 @@ class Bridge:
 
     def _let_go(self) -> None:
         """Let go of departing streams: first of their topics, then of their lanes."""
+        if not self._departing:
+            return
         empty = [name for name in self._departing if self._is_empty(name)]
         if len(empty) == len(self._departing):
             for name, transform in self._behind.items():

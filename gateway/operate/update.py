@@ -117,9 +117,8 @@ class Update:
     def _run(self) -> str:
         bundle = fetch(self.given, self.settings)
         if bundle.digest == _read(self.present / MARKER):
-            if self.trial.exists():
-                return self._try(bundle.digest, was_ready=True)
-            return "Nothing has changed: the contract is that of this bundle."
+            same = "Nothing has changed: the contract is that of this bundle."
+            return self._try(bundle.digest, was_ready=True) if self.trial.exists() else same
         if bundle.digest == _read(self.refused):
             message = "This bundle was taken back before: the gateway refused it, or was not ready with it."
             raise BundleRefusedError(message, f"Publish another one, or remove {printable(str(self.refused))}.")
@@ -139,9 +138,8 @@ class Update:
                 path = self.incoming / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 files.write(path, content)
-            for path in [self.incoming, *self.incoming.rglob("*")]:
-                if path.is_dir():
-                    files.sync_folder(path)
+            for path in filter(Path.is_dir, [self.incoming, *self.incoming.rglob("*")]):
+                files.sync_folder(path)
         except BaseException:
             shutil.rmtree(self.incoming, ignore_errors=True)
             raise
@@ -187,9 +185,8 @@ class Update:
                 self.say(answer.text)
                 if answer.exit_code:
                     self._take_back(digest)
-                    raise BundleRefusedError(
-                        "The running gateway refuses the contract; the former one is back.", answer.text
-                    )
+                    message = "The running gateway refuses the contract; the former one is back."
+                    raise BundleRefusedError(message, answer.text)
             text += self._watch(digest) if was_ready else " The gateway was not ready before, so it is not watched."
         except NotReloadedError as error:
             text += f" {error.message} The next start uses it."

@@ -43,8 +43,7 @@ class Shadow:
 
     def __init__(self, installation: Installation, contract: Path, *, shows_values: bool = True) -> None:
         self.installation = installation
-        settings = installation.settings
-        self.new = installation_of(settings, contracts.load(contract, settings.choice))
+        self.new = installation_of(installation.settings, contracts.load(contract, installation.settings.choice))
         placeholders = Placeholders()
         self._pipelines = Pipeline(installation, placeholders), Pipeline(self.new, placeholders)
         comparison = Comparison(installation.contract, self.new.contract, placeholders.schemas)
