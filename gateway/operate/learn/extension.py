@@ -96,11 +96,6 @@ class Extension(NamedTuple):
         kept = {name: text for name, text in self.files.items() if name not in gone}
         return Extension(kept, {**self.notes, "": [*self.notes.get("", ()), *said]})
 
-    def undone(self, unfit: Finding) -> Extension:
-        """Leave all changed files out."""
-        said = Note("", f"No schema is changed: {unfit.message} {unfit.fix}")
-        return Extension({}, {**self.notes, "": [*self.notes.get("", ()), said]})
-
 
 def extension(existing: Existing, readings: Iterable[Reading], *, shows_values: bool) -> Extension:
     """Find what the streams of a contract do not read or take of their messages, and change their schemas."""
@@ -165,9 +160,6 @@ class _Changes:
             self._note("", "The schema is part of the contract: move it to an .avsc file to have it changed.")
             return
         mode, because = self._mode()
-        for example in self._stream.examples:  # the changed schema has to take these as well
-            for value in _each(example, self._stream.steps) if self._stream.is_array else [example]:
-                evidence.take(value, Moment(room=MAX_MEMBERS))
         for field in record.fields:
             leaf = evidence if field.takes_whole else evidence.at(field.paths[0]) if len(field.paths) == 1 else None
             for change in widened(field, leaf, evidence.count) if leaf and not field.collects else ():
