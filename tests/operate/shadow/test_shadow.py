@@ -269,7 +269,7 @@ def test_a_live_run_leaves_broker_kafka_and_registry_as_they_were(
         assert [line.partition(";")[0] for line in lines] == ["Listening for 600 s"]
         assert re.match(r"The running gateway received \d+ readings meanwhile, and this run 30: at most 0 are", note)
         assert gateway.metric("gateway_mqtt_connects_total") == 2
-        wait_for(lambda: state_of(broker, topics, registry)[:2] == before[:2], 120, "the broker to forget the run")
+        wait_for(lambda: state_of(broker, topics, registry)[:2] == before[:2], 30, "the broker to forget the run")
         after = state_of(broker, topics, registry)
         assert after[2:] == (before[2] + 20, before[3], before[4])
     found = report(run, "live", note, [])
