@@ -197,10 +197,11 @@ def _report(parts: Parts, changes: StreamChanges, renewed: frozenset[str], needs
     """Log what has changed, and say it in a sentence."""
     contract = parts.own.contract
     named = {"added": changes.added, "removed": changes.removed, "changed": changes.changed, "reconnected": renewed}
-    changed = {word: ", ".join(sorted(names)) for word, names in named.items() if names}
-    extra = {"contract": contract.version, "digest": contract.digest, **changed}
+    changed = [f"{word}: {', '.join(sorted(names))}" for word, names in named.items() if names]
+    text = "; ".join(changed) or "no stream and no server has changed"
+    # `detail` tells two reloads apart for the rate limit of the log.
+    extra = {"contract": contract.version, "digest": contract.digest, "detail": text}
     log.info("The contract was reloaded.", extra=extra)
-    text = "; ".join(f"{word}: {names}" for word, names in changed.items()) or "no stream and no server has changed"
     if needs_restart:
         log.warning("Some changes need a restart.", extra={"detail": ", ".join(needs_restart)})
         text += f". These changes need a restart: {', '.join(needs_restart)}"

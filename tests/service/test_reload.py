@@ -101,8 +101,8 @@ def test_reload_connects_again_only_where_a_login_has_changed(
         wait_for(lambda: site.gateway.metric("gateway_mqtt_connects_total") == 2, 30, lambda: site.gateway.log)
         wait_for(site.gateway.is_ready, 30, lambda: str(site.gateway.states()))
         reloaded = "The contract was reloaded."  # logged after the connection is made
-        wait_for(lambda: "reconnected" in site.events(reloaded)[-1], 30, lambda: site.gateway.log)
-        assert site.events(reloaded)[-1]["reconnected"] == "broker"
+        wait_for(lambda: len(site.events(reloaded)) == 2, 30, lambda: site.gateway.log)
+        assert site.events(reloaded)[-1]["detail"] == "reconnected: broker"
         assert site.events("Some changes need a restart.")[0]["detail"] == "spool.after, http.listen"
 
 
