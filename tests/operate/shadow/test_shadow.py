@@ -17,7 +17,7 @@ from msgspec import structs
 from gateway.core.dead_letter import dead_letter_record
 from gateway.core.reading import DeadLetter, Reading, Reason
 from gateway.errors import ConfigurationError
-from gateway.installation import open_installation
+from gateway.installation import open_installation, subscriptions
 from gateway.operate.listener import Terminal
 from gateway.operate.recording import STREAM, Recording
 from gateway.operate.shadow.report import report
@@ -253,8 +253,12 @@ def test_a_live_run_leaves_broker_kafka_and_registry_as_they_were(
         gateway.wait_subscribed()
         publisher.publish(sent)
         gateway.wait_settled(30)
-        before = state_of(broker, topics, registry)
-        run, lines = Shadow(open_installation(gateway.settings_file, {}), new), list[str]()
+        own = open_installation(gateway.settings_file, {})
+        filters = [subscriptions(own.contract, own.settings.is_enabled, each.name) for each in own.contract.brokers]
+        count = f"{sum(map(len, filters))}\n"  # Mosquitto writes its figures once a second
+        wait_for(lambda: state_of(broker, topics, registry)[1] == count, 30, "the broker to count the subscriptions")
+        before = ("0\n", count, *state_of(broker, topics, registry)[2:])
+        run, lines = Shadow(own, new), list[str]()
 
         def say(line: str) -> None:
             lines.append(line)
