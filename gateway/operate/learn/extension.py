@@ -96,6 +96,11 @@ class Extension(NamedTuple):
         kept = {name: text for name, text in self.files.items() if name not in gone}
         return Extension(kept, {**self.notes, "": [*self.notes.get("", ()), *said]})
 
+    def undone(self, unfit: Finding) -> Extension:
+        """Leave all changed files out."""
+        said = Note("", f"No schema is changed: {unfit.message} {unfit.fix}")
+        return Extension({}, {**self.notes, "": [*self.notes.get("", ()), said]})
+
 
 def extension(existing: Existing, readings: Iterable[Reading], *, shows_values: bool) -> Extension:
     """Find what the streams of a contract do not read or take of their messages, and change their schemas."""
@@ -164,7 +169,11 @@ class _Changes:
             leaf = evidence if field.takes_whole else evidence.at(field.paths[0]) if len(field.paths) == 1 else None
             for change in widened(field, leaf, evidence.count) if leaf and not field.collects else ():
                 self._change(change.pointer, change.text, mode, field.attributes, change.field)
-        for pointer, leaf in self._unread(evidence):
+        unread = self._unread(evidence)  # in messages; examples have members that no device sends
+        for example in self._stream.examples:  # new fields have to take these as well; the others do
+            for value in _each(example, self._stream.steps) if self._stream.is_array else [example]:
+                evidence.take(value, Moment(room=MAX_MEMBERS))
+        for pointer, leaf in unread:
             names = Names(one["name"] for one in json.loads(self._text)["fields"])
             name = names.new(snake("_".join(pointer)))
             made = added_field(name, pointer, leaf, evidence.count, shows_values=self._shows_values)

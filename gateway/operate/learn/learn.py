@@ -225,7 +225,9 @@ def _fit(proposal: Proposal, options: Options) -> tuple[Contract | None, Proposa
         more = proposal.more.without(errors)
         ignored = [one for one in proposal.ignored if not any(_ignores(error, one) for error in errors)]
         if not unfit and more.files == proposal.more.files and ignored == proposal.ignored:
-            raise ConfigurationError(errors)
+            if not more.files:
+                raise ConfigurationError(errors)
+            more = more.undone(errors[0])
         proposal = proposal.without(unfit)._replace(more=more, ignored=ignored)
     return None, proposal
 

@@ -92,6 +92,14 @@ def test_arrays_and_several_messages_are_extended(tmp_path: Path) -> None:
     assert "9 of 9 messages fit (100.0 %)" in report
 
 
+def test_examples_of_the_contract_still_fit_the_next_version(tmp_path: Path) -> None:
+    """A member that no field reads may have anything in them."""
+    before = [("rooms/a", {"t": 20.5, "odd": [1] if number % 2 else 3}) for number in range(9)]
+    report = extended(tmp_path, before, [("rooms/a", {"t": 20.5, "odd": 3})] * 9, "BACKWARD")
+    assert "/odd: No field reads it; not modelled" in report
+    assert "odd" not in fields(tmp_path / "next", "rooms_a")
+
+
 def test_limits_of_the_contract_are_widened(tmp_path: Path) -> None:
     """Without a registry the mode is taken to be that of most."""
     learn(tmp_path / "first", [("rooms/a", {"t": 20.5 + number}) for number in range(9)])
