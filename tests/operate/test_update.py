@@ -11,10 +11,9 @@ import ssl
 import subprocess
 import sys
 import tarfile
-import threading
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,6 +25,7 @@ from gateway.operate.update import BundleRefusedError, NotFetchedError, Update
 from gateway.settings.settings import load
 from tests.operate.shadow.rig import STEP, messages
 from tests.service.reload_site import Flow, Load, ReloadSite, document
+from tests.stack.loopback import Serving
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ IDENTITY = "contracts@factory.example"
 OTHER_KEY = ("x-location: $message.payload#/oven}}}", "x-location: $message.header#/mqtt.topic}}}")
 
 
-class Origin:
+class Origin(Serving):
     """An HTTPS server with files, by path."""
 
     def __init__(self, certificates: Certificates) -> None:
@@ -64,17 +64,10 @@ class Origin:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates.folder / "broker.crt", certificates.folder / "broker.key")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self._server.server_address[1]}/bundle.tar.gz"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        super().__init__(server)
+        self.url = f"https://127.0.0.1:{server.server_address[1]}/bundle.tar.gz"
 
 
 class Site:

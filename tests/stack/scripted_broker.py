@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import socketserver
-import threading
-from typing import Self
+
+from tests.stack.loopback import Serving
 
 CONNECT, SUBSCRIBE, PINGREQ, DISCONNECT = 0x10, 0x80, 0xC0, 0xE0
 V5 = 5
 MESSAGE = (b"rooms/a", b'{"t": 21.5}')
 
 
-class ScriptedBroker:
+class ScriptedBroker(Serving):
     """A broker for one client at a time; a context manager.
 
     Args:
@@ -41,17 +41,10 @@ class ScriptedBroker:
                     return packet(0x90, body[:2] + properties + bytes([code])) + packet(0x30, message) * (code < 0x80)
                 return packet(0x20, b"\0\0" + properties) if kind == CONNECT else packet(0xD0, b"")
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Client)
-        self._server.daemon_threads = True
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Client)
+        server.daemon_threads = True
+        super().__init__(server)
+        self.address = f"127.0.0.1:{server.server_address[1]}"
 
 
 def packet(first: int, body: bytes) -> bytes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+
+from tests.stack.loopback import Serving
 
 
-class Scripted:
+class Scripted(Serving):
     """A server that answers every request with the same bytes; a context manager."""
 
     def __init__(
@@ -42,13 +43,9 @@ class Scripted:
                 """Say nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        super().__init__(self.server)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.released.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().__exit__()

@@ -6,13 +6,15 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.stack.loopback import Listening
 
 if TYPE_CHECKING:
     from tests.stack.certificates import Certificates
 
 
-class TlsFront:
+class TlsFront(Listening):
     """A forwarder that closes each connection whose client offers none of the names; a context manager.
 
     Args:
@@ -22,35 +24,21 @@ class TlsFront:
     """
 
     def __init__(self, target: int, certificates: Certificates, *names: str) -> None:
+        super().__init__()
         self._target, self._names = target, names
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificates.certificate("broker"), certificates.key("broker"))
         if names:
             self._context.set_alpn_protocols(names)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="tls front", daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                sock, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        with suppress(OSError), self._context.wrap_socket(plain, server_side=True) as sock:
-            if self._names and sock.selected_alpn_protocol() is None:
+    def serve(self, sock: socket.socket) -> None:
+        """Pass the bytes of a connection on, in both directions."""
+        with self._context.wrap_socket(sock, server_side=True) as tls:
+            if self._names and tls.selected_alpn_protocol() is None:
                 return
             with socket.create_connection(("127.0.0.1", self._target)) as broker:
-                threading.Thread(target=_pump, args=(broker, sock), daemon=True).start()
-                _pump(sock, broker)
+                threading.Thread(target=_pump, args=(broker, tls), daemon=True).start()
+                _pump(tls, broker)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -5,14 +5,14 @@ Each connection is answered by a thread; it reads on until the client closes, so
 
 from __future__ import annotations
 
-import socket
-import threading
 from base64 import b64encode
-from contextlib import suppress
 from hashlib import sha1
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.stack.loopback import Listening
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -36,7 +36,7 @@ def accepting(request: bytes, fields: bytes = SUB_PROTOCOL) -> bytes:
     return ACCEPTED % (b64encode(sha1(key + GUID, usedforsecurity=False).digest()), fields)
 
 
-class WebSocketServer:
+class WebSocketServer(Listening):
     """A listener; a context manager.
 
     Args:
@@ -50,38 +50,23 @@ class WebSocketServer:
     """
 
     def __init__(self, answer: bytes | None = None, then: bytes = b"", context: ssl.SSLContext | None = None) -> None:
+        super().__init__()
         self.requests: list[bytes] = []
         self.received = b""
         self._answer, self._then, self._context = answer, then, context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name="websocket server", daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                sock, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
-        with suppress(OSError):
-            sock = self._context.wrap_socket(sock, server_side=True) if self._context else sock
-            with sock:
-                request = b""
-                while b"\r\n\r\n" not in request:
-                    if not (data := sock.recv(4_096)):
-                        return
-                    request += data
-                self.requests.append(request)
-                sock.sendall(accepting(request) if self._answer is None else self._answer)
-                self.received += sock.recv(65_536)
-                sock.sendall(self._then)
-                while data := sock.recv(65_536):
-                    self.received += data
+    def serve(self, sock: socket.socket) -> None:
+        """Answer the request, send what was given, and read on until the client closes."""
+        sock = self._context.wrap_socket(sock, server_side=True) if self._context else sock
+        with sock:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                if not (data := sock.recv(4_096)):
+                    return
+                request += data
+            self.requests.append(request)
+            sock.sendall(accepting(request) if self._answer is None else self._answer)
+            self.received += sock.recv(65_536)
+            sock.sendall(self._then)
+            while data := sock.recv(65_536):
+                self.received += data
