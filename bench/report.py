@@ -422,7 +422,8 @@ Go {on["go"]}, Rust {on.get("rust", "none")}, Java {on["java"]}, Kafka {on["kafk
   acknowledgements every millisecond instead of every 50.
 - At steady rates each iteration of the loop and each request to Kafka holds one or a few readings. A shorter latency
   therefore means more iterations and requests, and more CPU per reading. (c) lets readings wait ten milliseconds for
-  others; (c) tuned and the gateway do not. Compare rows of similar latency.
+  others, the gateway 2.5 at most ([notes](notes.md#age-of-the-runs)); (c) tuned does not. Compare rows of similar
+  latency.
 - (d) forwards bytes: it parses no JSON and writes no Avro; it prefixes the payload with a frame and takes the key
   from the MQTT topic. It has the defaults of its libraries and of Java, including memory and garbage collector,
   except for compression, a Receive Maximum of 8,192, and MQTT state in memory instead of files. It acknowledges to

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from confluent_kafka import KafkaError
 from msgspec import structs
 
-from gateway.bridge.pacing import QUANTUM, Pacing, Turn
+from gateway.bridge.pacing import QUANTUM, Arrivals, Pacing, Turn
 from gateway.bridge.quarantine import Quarantine
 from gateway.core.codec.event_time import NOW
 from gateway.core.dead_letter import CUT_TO, NO_LIMITS, dead_letter_record
@@ -131,6 +131,7 @@ class Bridge:
         self._quarantine = Quarantine(rules.counters, spool)
         self._pacing = rules.pacing
         self._received_last_turn = 0
+        self._arrivals = Arrivals()
         self._reported_at = self.turned_at  # the last delivery report, or when the first record in flight was sent
         self._apart_until = self.turned_at  # reports are not awaited together
         self._is_batching = False
@@ -149,6 +150,7 @@ class Bridge:
         self.turned_at = time.monotonic()
         self._adopt_transforms()
         self._received_last_turn = self._read()  # and append to the spool
+        self._arrivals = self._pacing.follow(self._arrivals, self.turned_at, self._received_last_turn)
         self._follow_clock()
         self._spool.persist_due(self.turned_at, saves_sessions=not self._sink.saves_state)
         self._send(self.turned_at)  # transform and produce
@@ -173,7 +175,8 @@ class Bridge:
     def _wait(self) -> None:
         """Wait as long as `pacing` says, and note which sockets are readable."""
         now, in_flight = time.monotonic(), self._sink.in_flight or self._sink.is_busy
-        turn = Turn(self.turned_at, self._received_last_turn, in_flight, self._reported_at, self._next_work_at(now))
+        received, linger = self._received_last_turn, self._arrivals.linger
+        turn = Turn(self.turned_at, received, in_flight, self._reported_at, self._next_work_at(now), linger)
         wait = self._pacing.wait(turn, now)
         # 1. A pause, in which readings and reports gather.
         if wait.pause_until > now:

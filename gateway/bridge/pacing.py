@@ -1,12 +1,16 @@
 """How long the loop waits, and for what. Pure: numbers in, times out.
 
 A turn of the loop and a request to Kafka cost the same for one reading as for a hundred. Both are made larger where
-this adds little delay. Five rules; `Pacing` has their numbers:
+this adds little delay. Six rules; `Pacing` has their numbers:
 
     distance   While more than a few records are in flight, turns keep a distance that grows with their number: it is
                high when readings arrive fast or Kafka is slow. A turn that read enough for a request is followed soon.
     linger     With `linger.ms`, turns keep that distance after a turn that read a reading, and while any record is in
                flight. A reading that arrives on an idle link is sent at once, and a backlog is sent at full speed.
+    rate       Without `linger.ms`, a linger follows the rate: none up to 200 readings per second, so that a single
+               reading never waits, 2.5 ms from 400 on, and less again from 1,600 on, where a turn has readings enough.
+               When no reading came in most of the last lingers, there is none for a second: the broker seems to wait
+               for acknowledgements.
     reports    No single call waits for sockets and for delivery reports. While a report may come at any moment, the
                loop waits for reports and polls the sockets every millisecond. When reports are overdue (Kafka is
                unreachable), it waits at the sockets and polls for reports less and less often.
@@ -18,6 +22,7 @@ this adds little delay. Five rules; `Pacing` has their numbers:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 QUANTUM = 2_048  # readings that one turn reads, and that a lane may send before the next lane has its turn
+
+
+class Arrivals(NamedTuple):
+    """How readings arrive, as of the last turn. Times are monotonic seconds."""
+
+    at: float = -math.inf  # start of the last turn that read a reading
+    interval: float = math.inf  # average from one reading to the next
+    linger: float = 0.0  # seconds to the next turn
+    empty: float = 0.0  # share of the last lingers in which no reading came
+    rest_until: float = -math.inf  # no linger before
 
 
 class Turn(NamedTuple):
@@ -35,6 +50,7 @@ class Turn(NamedTuple):
     in_flight: int  # records without a delivery report
     reported_at: float  # arrival of the last report, or when the first of the records in flight was sent
     work_at: float  # when the loop has work to do even if nothing arrives
+    linger: float = 0.0  # of `Arrivals`
 
 
 class Wait(NamedTuple):
@@ -49,8 +65,12 @@ class Wait(NamedTuple):
 class Pacing:
     """The numbers of the rules."""
 
-    linger_seconds: float = 0.0  # `linger.ms` of the installation
+    linger_seconds: float | None = None  # `linger.ms` of the installation; None for one that follows the rate
     longest_linger_seconds: float = 0.1  # acknowledgements, keep-alive and a stop wait for it as well
+    rate_linger_seconds: float = 0.0025  # the longest that follows the rate
+    gathered: int = 4  # readings that such a linger waits for at most
+    averaged: int = 8  # readings, or lingers, that an average is over
+    rest_seconds: float = 1.0  # after lingers in most of which no reading came
     few_records: int = 20  # as many as Mosquitto leaves unacknowledged with an MQTT 3.1.1 client
     full_request: int = 64  # readings that are worth a request
     distance_seconds: float = 0.000035  # for each record in flight
@@ -82,10 +102,29 @@ class Pacing:
             distance = min(self.distance_seconds * turn.in_flight, self.longest_distance_seconds)
             if turn.received >= self.full_request:
                 distance = self.full_distance_seconds
-        has_more = turn.received >= QUANTUM or turn.work_at <= now
-        if has_more or not (turn.received or turn.in_flight):
+        if turn.received >= QUANTUM or turn.work_at <= now:  # there is more to read or to send
             return distance
-        return max(distance, min(self.linger_seconds, self.longest_linger_seconds))
+        return max(distance, self._linger(turn))
+
+    def _linger(self, turn: Turn) -> float:
+        if self.linger_seconds is None:
+            return turn.linger if turn.in_flight <= self.few_records else 0.0
+        return min(self.linger_seconds, self.longest_linger_seconds) if turn.received or turn.in_flight else 0.0
+
+    def follow(self, before: Arrivals, began_at: float, received: int) -> Arrivals:
+        """Compute how readings arrive from a turn that began at a time and read so many."""
+        empty, rest_until, longest = before.empty, before.rest_until, self.rate_linger_seconds
+        if before.linger:
+            empty += ((0 if received else 1) - empty) / self.averaged
+            if empty > 0.5 and not received:
+                rest_until = began_at + self.rest_seconds
+        if not received:
+            return Arrivals(before.at, before.interval, 0.0, empty, rest_until)
+        silence, interval = began_at - before.at, 4 * longest
+        if silence < interval:  # else the average begins anew
+            interval = before.interval + (silence / received - before.interval) * min(1.0, received / self.averaged)
+        linger = min(longest * max(0.0, 2 * longest / interval - 1), longest, self.gathered * interval)
+        return Arrivals(began_at, interval, linger if began_at >= rest_until else 0.0, empty, rest_until)
 
     def is_batching(self, lanes: int, in_flight: int, sendable: Iterable[int]) -> bool:
         """Return True when lanes with few readings wait for more; `sendable` is what each lane with work could send."""

@@ -191,8 +191,8 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
     return Service(running, sources, bridge, ledger, credentials, clock, http, publisher, notifier, reloader)
 
 
-def _sink(own: Worker) -> tuple[KafkaSink, float]:
-    """The sink, and the linger time in seconds, which the bridge applies instead of librdkafka."""
+def _sink(own: Worker) -> tuple[KafkaSink, float | None]:
+    """The sink, and the linger time in seconds, if any, which the bridge applies instead of librdkafka."""
     settings, properties = own.settings, kafka_properties(own)
     linger_seconds = take_linger(properties)
     in_flight = {"max.in.flight": max_in_flight(*split_hosts(properties["bootstrap.servers"])[0])}

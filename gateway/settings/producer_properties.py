@@ -134,10 +134,10 @@ def _has_no_use(name: str, number: float) -> tuple[str, str] | None:
     return None
 
 
-def take_linger(properties: dict[str, Any]) -> float:
-    """Remove the linger from a producer's properties, and return its seconds or 0: the bridge delays records itself."""
+def take_linger(properties: dict[str, Any]) -> float | None:
+    """Remove the linger from a producer's properties, and return its seconds if given: the bridge delays records."""
     given = [properties.pop(name) for name in list(properties) if name.strip().lower() in _LINGER]
-    return float(given[-1]) / 1000 if given else 0.0
+    return float(given[-1]) / 1000 if given else None
 
 
 def _librdkafka_has_no(name: str) -> bool:

@@ -671,7 +671,9 @@ def test_turns_keep_a_distance_that_grows_with_what_is_in_flight(
     away_kafka: Kafka, plants: Callable[..., Plant]
 ) -> None:
     """No distance while few are in flight, and less after a turn that read enough for a request."""
-    pacing = NotedPacing(distance_seconds=0.005, longest_distance_seconds=0.4, full_distance_seconds=0.1)
+    pacing = replace(
+        NotedPacing(linger_seconds=0.0), distance_seconds=0.005, longest_distance_seconds=0.4, full_distance_seconds=0.1
+    )
     for name in ("distant", "dead-distant"):
         away_kafka.create_topic(name)
     plant = plants(away_kafka.bootstrap, ["distant"], "dead-distant", pacing=pacing)

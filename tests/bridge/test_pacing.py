@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.bridge.pacing import QUANTUM, Pacing, Turn, Wait
+from gateway.bridge.pacing import QUANTUM, Arrivals, Pacing, Turn, Wait
 
 NOW = 1_000.0
 PACING = Pacing()
@@ -12,10 +12,16 @@ LINGER = Pacing(linger_seconds=0.05)
 
 
 def turn(
-    received: int = 0, in_flight: int = 0, *, silence: float = 0.0, work_in: float = 1.0, began: float = 0.0
+    received: int = 0,
+    in_flight: int = 0,
+    *,
+    silence: float = 0.0,
+    work_in: float = 1.0,
+    began: float = 0.0,
+    linger: float = 0.0,
 ) -> Turn:
     """Describe a turn that began, and a report that came, so many seconds ago."""
-    return Turn(NOW - began, received, in_flight, NOW - silence, NOW + work_in)
+    return Turn(NOW - began, received, in_flight, NOW - silence, NOW + work_in, linger)
 
 
 def waits(pacing: Pacing, state: Turn) -> tuple[float, float, float]:
@@ -57,6 +63,11 @@ LINGERS = {
     "the brokers may have more": (LINGER, turn(QUANTUM, 5), 0.0),
     "shorter than the distance": (Pacing(linger_seconds=0.001), turn(5, 5_000), 0.003),
     "longer than allowed": (Pacing(linger_seconds=20.0), turn(1, 1), 0.1),
+    "one that follows the rate": (PACING, turn(1, 1, linger=0.002), 0.002),
+    "one that follows the rate, part of which the turn took": (PACING, turn(1, 1, linger=0.002, began=0.0015), 0.0005),
+    "one that follows the rate, with work to do": (PACING, turn(1, 1, linger=0.002, work_in=0.0), 0.0),
+    "one that follows the rate, with more in flight": (PACING, turn(1, 21, linger=0.002), 21 * 0.000035),
+    "one that the installation has set to 0": (Pacing(linger_seconds=0.0), turn(1, 1, linger=0.002), 0.0),
 }
 
 
@@ -64,6 +75,86 @@ LINGERS = {
 def test_wait_lingers_while_readings_arrive_or_records_are_in_flight(case: str) -> None:
     pacing, state, seconds = LINGERS[case]
     assert waits(pacing, state)[0] == pytest.approx(seconds, abs=1e-9)
+
+
+def arrivals(rate: float, readings: int = 200, each: int = 1, before: Arrivals | None = None) -> Arrivals:
+    """Let readings arrive at a steady rate, so many in each turn."""
+    state = before or Arrivals()
+    for number in range(readings):
+        state = PACING.follow(state, NOW + number * each / rate, each)
+    return state
+
+
+RATES = [  # readings a second, in each turn, seconds
+    (1, 1, 0.0),
+    (200, 1, 0.0),
+    (300, 1, 0.00125),
+    (400, 1, 0.0025),
+    (1_000, 1, 0.0025),
+    (1_000, 3, 0.0025),
+    (1_600, 4, 0.0025),
+    (3_200, 4, 0.00125),
+    (10_000, 10, 0.0004),
+    (300, 20, 0.0),  # twenty at once, and nothing in between
+]
+
+
+@pytest.mark.parametrize(("rate", "each", "seconds"), RATES)
+def test_follow_sets_a_linger_that_fits_the_rate(rate: float, each: int, seconds: float) -> None:
+    assert arrivals(rate, each=each).linger == pytest.approx(seconds, abs=1e-9)
+
+
+BURSTS = {
+    "a single reading": (1, 1),
+    "many readings in one turn": (1, 1_000),
+    "three readings, a millisecond apart": (3, 1),
+}
+
+
+@pytest.mark.parametrize("case", BURSTS)
+@pytest.mark.parametrize("before", [Arrivals(), arrivals(1_000)], ids=["at the start", "after a pause of a minute"])
+def test_follow_sets_no_linger_for_a_few_readings(before: Arrivals, case: str) -> None:
+    readings, each = BURSTS[case]
+    state = before._replace(at=before.at - 60)
+    assert arrivals(1_000, readings, each, state).linger == 0
+
+
+def test_follow_sets_no_linger_after_a_turn_without_readings() -> None:
+    state = PACING.follow(arrivals(1_000), NOW + 0.2, 0)
+    assert state.linger == 0
+    assert PACING.follow(state, NOW + 0.201, 1).linger > 0, "the next reading"
+
+
+def cycles(state: Arrivals, count: int, seconds: float, *, is_empty: bool = True) -> tuple[Arrivals, int]:
+    """Let lingers end so; count those that there were."""
+    lingers, now = 0, state.at
+    for _ in range(count):
+        lingers += bool(state.linger)
+        if state.linger:
+            now += state.linger
+            state = PACING.follow(state, now, not is_empty)
+        if is_empty:
+            now += seconds
+            state = PACING.follow(state, now, 1)
+    return state, lingers
+
+
+def test_follow_rests_when_no_reading_comes_in_lingers() -> None:
+    """A broker that allows one unacknowledged message sends the next after the linger: it gets hardly any."""
+    state, lingers = cycles(arrivals(1_000), 1_000, 0.001)
+    assert lingers < 10
+    assert state.rest_until > state.at
+    state, lingers = cycles(state, 10_000, 0.001)
+    assert 8 <= lingers <= 12, "one a second"
+    assert cycles(state, 2_000, 0.001, is_empty=False)[0].rest_until == state.rest_until
+
+
+def test_follow_lingers_on_after_some_empty_ones() -> None:
+    state = arrivals(1_000)
+    for _ in range(100):
+        for received in (0, 1, 1, 1):
+            state = PACING.follow(state, state.at + 0.0012, received)
+    assert state.linger > 0
 
 
 WAITS = {  # seconds of pause, for reports, at the sockets
