@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,11 +74,17 @@ class Import:
         return f"{self.file}:{self.line} imports {self.target}"
 
 
+@cache
 def _sources() -> list[tuple[Path, ast.Module]]:
     return [
         (path.relative_to(PACKAGE.parent), ast.parse(path.read_text(), str(path)))
         for path in sorted(PACKAGE.rglob("*.py"))
     ]
+
+
+@cache
+def _all_imports() -> list[Import]:
+    return [each for file, tree in _sources() for each in _imports(file, tree)]
 
 
 def _imports(file: Path, tree: ast.Module) -> Iterator[Import]:
@@ -107,8 +114,7 @@ def _targets(file: Path, node: ast.AST) -> list[str]:
 def _own_imports() -> list[Import]:
     return [
         each
-        for file, tree in _sources()
-        for each in _imports(file, tree)
+        for each in _all_imports()
         if each.target.split(".")[0] == "gateway" and not each.target.startswith("gateway.__")
     ]
 
@@ -120,8 +126,7 @@ def _listed(violations: list[str]) -> str:
 def test_core_imports_nothing_that_reaches_out() -> None:
     violations = [
         f"{each}: the core computes, pass it in as an argument"
-        for file, tree in _sources()
-        for each in _imports(file, tree)
+        for each in _all_imports()
         if each.importer == "core" and not each.for_types and each.target.split(".")[0] in REACHES_OUT
     ]
     assert not violations, _listed(violations)
