@@ -145,6 +145,14 @@ def run(
     return subprocess.CompletedProcess(["gateway", *map(str, arguments)], code, *texts)
 
 
+def import_all() -> None:
+    """Import every module of the gateway, so that what is found in them does not depend on what ran before."""
+    package = importlib.import_module("gateway")
+    for module in pkgutil.walk_packages(package.__path__, "gateway."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
 @cache
 def _loaded() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Load the program; the socket takes requests to fork it."""
@@ -158,11 +166,9 @@ def _loaded() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 
 def _load() -> None:
-    gateway = importlib.import_module("gateway")
-    names = [module.name for module in pkgutil.walk_packages(gateway.__path__, "gateway.")]
-    for name in (*names, *LOADED_WHEN_USED):
-        if not name.endswith("__main__"):
-            importlib.import_module(name)
+    import_all()
+    for name in LOADED_WHEN_USED:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
 

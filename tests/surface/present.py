@@ -29,6 +29,7 @@ from gateway.operate.dlq.journal import ORIGIN_HEADER
 from gateway.page.html import Page
 from gateway.settings.settings import Settings
 from gateway.spool.file import SpoolFile
+from tests.stack.preloaded import import_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def codes_of_errors() -> str:
-    """List the exit codes of all exception classes."""
+    """List the exit codes of all exception classes, of modules that nothing has imported yet too."""
+    import_all()
     families = [GatewayError]
     for family in families:
         families += family.__subclasses__()
