@@ -22,10 +22,11 @@ from gateway.mqtt.websocket import Upgrade, WebSocket, WebSocketError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from paho.mqtt.enums import MQTTErrorCode
 
+FILTERS_PER_PACKET = 8  # AWS IoT Core ends a connection that asks for more at once, Azure Event Grid for more than 10
 _Given = TypeVar("_Given")
 _Result = TypeVar("_Result")
 
@@ -80,6 +81,11 @@ class Client(paho.Client):
             except OSError as alert:
                 return alert
         return error
+
+
+def in_packets(filters: list[str]) -> Iterator[list[str]]:
+    """Divide filters among SUBSCRIBE or UNSUBSCRIBE packets."""
+    return (filters[each : each + FILTERS_PER_PACKET] for each in range(0, len(filters), FILTERS_PER_PACKET))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import paho.mqtt.client as paho
 
 from gateway.errors import GatewayError
-from gateway.mqtt.broker import Client
+from gateway.mqtt.broker import Client, in_packets
 from gateway.mqtt.errors import CLOSED, refusal
 from gateway.text import printable, sentences
 
@@ -58,6 +58,7 @@ class BrokerProbe:
         self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}
         self._takes_retained = False
+        self.granted_expiry: int | None = None  # seconds that the broker keeps a session, where it says so
         self.is_version_refused = False  # or seems to be: the broker closed the connection without an answer
         self.is_retained = False  # whether the message that `listen` passes on was retained
         self._message: paho.MQTTMessage | None = None  # that `listen` passes on
@@ -86,14 +87,19 @@ class BrokerProbe:
         """Subscribe to filters, each with a QoS, until the connection ends; give the broker's answer to each."""
         self._takes_retained = is_retained_wanted
         retained = RETAINED if is_retained_wanted else NO_RETAINED
-        _, packet_id = self._client.subscribe(self._broker.subscriptions(filters, retained))
-        self._wait(lambda: packet_id in self._answers, "The broker accepted the connection but sends no SUBACK.")
-        return dict(zip(filters, self._answers.pop(packet_id or 0), strict=True))
+        granted: dict[str, ReasonCode] = {}
+        for some in in_packets(list(filters)):
+            wanted = {name: filters[name] for name in some}
+            _, packet_id = self._client.subscribe(self._broker.subscriptions(wanted, retained))
+            self._await_answer(packet_id, "The broker accepted the connection but sends no SUBACK.")
+            granted |= dict(zip(some, self._answers.pop(packet_id or 0), strict=True))
+        return granted
 
     def unsubscribe(self, filters: Mapping[str, int]) -> None:
         """End subscriptions."""
-        _, packet_id = self._client.unsubscribe(list(filters))
-        self._wait(lambda: packet_id in self._answers, "The broker sends no UNSUBACK.")
+        for some in in_packets(list(filters)):
+            _, packet_id = self._client.unsubscribe(some)
+            self._await_answer(packet_id, "The broker sends no UNSUBACK.")
 
     def is_session_kept(self) -> bool:
         """Reconnect to see whether the broker kept the session; then delete it, with all subscriptions."""
@@ -145,6 +151,9 @@ class BrokerProbe:
         self._broker.configure(client, self._answer_seconds)
         return client
 
+    def _await_answer(self, packet_id: int | None, message: str) -> None:
+        self._wait(lambda: packet_id in self._answers, message)
+
     def _wait(self, is_here: Callable[[], bool], message: str) -> None:
         until = time.monotonic() + self._answer_seconds
         while not is_here():
@@ -161,9 +170,10 @@ class BrokerProbe:
             raise _failed(text if "; " in text else f"{text}; see the broker's log for the reason")
 
     def _on_connect(
-        self, _client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, _props: Properties | None
+        self, _client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, props: Properties | None
     ) -> None:
         self._connack = flags.session_present, reason
+        self.granted_expiry = getattr(props, "SessionExpiryInterval", self.granted_expiry)
 
     def _on_answer(
         self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gateway.errors import GatewayError
 from gateway.log import Conditions
+from gateway.mqtt.broker import in_packets
 from gateway.mqtt.errors import CLOSED, refusal
 from gateway.mqtt.reader import BUFFERING, FastReader, MalformedPacketError, PahoReader
 from gateway.mqtt.websocket import WebSocketClosedError
@@ -421,11 +422,12 @@ class MqttSource:
         if not filters:
             self.link, self.detail = Link.UP, ""
             return
-        wanted = {name: self._subscriptions.filters[name] for name in filters}
         retained = RETAIN_HANDLING[self._subscriptions.retained]
-        _, packet_id = self._client.subscribe(self._broker.subscriptions(wanted, retained))
-        if packet_id is not None:
-            self._pending_subscribe[packet_id] = wanted
+        for some in in_packets(filters):
+            wanted = {name: self._subscriptions.filters[name] for name in some}
+            _, packet_id = self._client.subscribe(self._broker.subscriptions(wanted, retained))
+            if packet_id is not None:
+                self._pending_subscribe[packet_id] = wanted
 
     def _on_subscribe(
         self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None
@@ -442,7 +444,7 @@ class MqttSource:
         before = [name for name in self.denied if name not in granted]
         if denied and [*before, *denied] != self.denied:
             log.error("The MQTT broker denied a subscription.", extra={"server": self.name, "filters": names})
-        self.link, self.denied = Link.UP, [*before, *denied]
+        self.link, self.denied = self.link if self._pending_subscribe else Link.UP, [*before, *denied]
         if denied or not before:
             self.detail = f"the broker denied the subscription {names}; grant read in its ACL" if denied else ""
         lowered = [name for name, reason in granted.items() if reason.value < filters[name]]
@@ -455,10 +457,10 @@ class MqttSource:
             )
 
     def _unsubscribe(self, filters: list[str]) -> None:
-        if filters:
-            _, packet_id = self._client.unsubscribe(filters)
+        for some in in_packets(filters):
+            _, packet_id = self._client.unsubscribe(some)
             if packet_id is not None:
-                self._pending_unsubscribe[packet_id] = filters
+                self._pending_unsubscribe[packet_id] = some
 
     def _on_unsubscribe(
         self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None

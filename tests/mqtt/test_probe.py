@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import paho.mqtt.client as paho
@@ -17,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.probe import EVERYTHING, BrokerProbe
 from gateway.signals import StopFlag
+from tests.operate.test_drift import OneAnswer
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT, hashed_passwords
 from tests.stack.ports import HeldPort
 from tests.stack.publisher import Publisher
@@ -80,6 +82,19 @@ def test_is_session_kept_tells_a_broker_that_keeps_sessions(mosquitto: StartMosq
     if is_mqtt5:  # at 3.1.1 a session does not expire
         with BrokerProbe(broker, 0) as probe:
             assert not probe.is_session_kept()
+
+
+@pytest.mark.parametrize(("connack", "granted"), [(b"\x20\3\0\0\0", None), (b"\x20\x08\0\0\5\x11\0\0\x0e\x10", 3600)])
+def test_granted_expiry_is_what_the_broker_says(connack: bytes, granted: int | None) -> None:
+    with closing(OneAnswer(b"\1", connack)) as broker, BrokerProbe(Broker("b", "127.0.0.1", broker.port), 60) as probe:
+        assert probe.granted_expiry == granted
+
+
+def test_many_filters_are_subscribed_in_several_packets(mosquitto: StartMosquitto, *, is_mqtt5: bool) -> None:
+    filters = {f"site/{number}": number % 2 for number in range(20)}
+    with BrokerProbe(broker_at(mosquitto(), is_mqtt5=is_mqtt5), 60) as probe:
+        assert {name: reason.value for name, reason in probe.subscribe(filters).items()} == filters
+        probe.unsubscribe(filters)
 
 
 def test_a_refused_login_is_an_error_with_its_fix(mosquitto: StartMosquitto, *, is_mqtt5: bool) -> None:

@@ -1085,6 +1085,21 @@ def test_maintain_gives_up_on_a_broker_that_never_answers_the_subscription(loop:
         assert loop.lost(source) == ("the broker accepted the connection but sent no SUBACK; see the broker's log")
 
 
+def test_many_filters_are_subscribed_in_several_packets(loop: Loop, version: str) -> None:
+    """AWS IoT Core ends a connection that asks for more than 8 at once; up is the link when all are answered."""
+    filters = {f"site/{number}/+": 1 for number in range(20)}
+    with ScriptedBroker(loop, version) as broker:
+        source = loop.add(make_source(broker.port, version=version, subscriptions=filters))
+        broker.accept()
+        *others, last = [broker.connect(), *(broker.receive(SUBSCRIBE)[:2] for _ in range(2))]
+        for packet_id in others:
+            broker.grant(packet_id, 8 * b"\1")
+        loop.go_on_for(0.1)
+        assert source.link == Link.HANDSHAKE
+        broker.grant(last, 4 * b"\1")
+        loop.connected(source)
+
+
 DENIED = [("3.1.1", b"\x80", "Unspecified error"), ("5.0", b"\x87", "Not authorized")]
 
 

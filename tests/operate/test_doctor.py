@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import threading
+from base64 import urlsafe_b64encode
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,10 +26,12 @@ from gateway.operate.report import Report
 from gateway.operate.schemas.subject_status import lock, register
 from gateway.operate.topics import Cluster, carry_out, plan, wanted
 from gateway.service.time_service import Answer
+from tests.contract_values import mqtt_server
 from tests.operate.test_drift import OneAnswer, sessions
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.publisher import Publisher
+from tests.stack.scripted_http import Scripted
 from tests.stack.wait import wait_for
 from tests.test_end_to_end import Topics, servers
 
@@ -292,6 +295,23 @@ def test_doctor_takes_kafkas_records_for_a_clock_where_there_is_no_registry(
     assert rows["registry", "answer"].severity == "unreachable"
 
 
+def test_clock_is_compared_with_the_token_endpoints(tmp_path: Path) -> None:
+    """Kafka rejects a token that seems to be of another time."""
+    (tmp_path / "secret").touch(0o600)
+    (tmp_path / "secret").write_text("secret")
+    with Scripted(405, "") as server:
+        oauth = {"token_url": f"{server.url}/token", "client_id": "gateway", "client_secret_file": "secret"}
+        kafka = {"sasl": {"mechanism": "OAUTHBEARER", "oauth": oauth}, "registry": {"url": server.url, "oauth": oauth}}
+        settings = {"contract": str(ROOT / "asyncapi.yaml"), "servers": {"kafka": kafka}}
+        (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+        rows = [
+            row for row in clock.examine(open_installation(tmp_path / "gateway.yaml", {})) if row.path == clock.WHAT
+        ]
+    whose = ["the registry's", *2 * ["the token endpoint 127.0.0.1"]]
+    assert [row.message.partition(" is ")[0] for row in rows] == whose
+    assert {row.severity for row in rows} == {"ok"}
+
+
 # --- the checks ------------------------------------------------------------------------------------------------------
 
 
@@ -394,21 +414,39 @@ def test_largest_record_of_a_topic_is_compared_with_the_producers(most: str, sev
 
 
 @pytest.mark.parametrize(
-    ("host", "properties", "severity"),
+    ("granted", "severity", "message"),
     [
-        ("kafka.example:9092", {}, "ok"),
-        ("plant.servicebus.windows.net:9093", {}, "error"),
-        ("plant.servicebus.chinacloudapi.cn:9093", {"compression.codec": "zstd"}, "error"),
-        ("plant.servicebus.windows.net:9093", {"compression.type": "gzip"}, "ok"),
-        ("plant.servicebus.windows.net:9093", {"compression.type": "none"}, "ok"),
+        (None, "ok", "kept over a disconnect"),
+        (3_600, "ok", "kept over a disconnect"),
+        (3_599, "warning", "kept for 3599 s, not for the 3600 s of the contract"),
     ],
 )
-def test_compression_is_checked_where_the_cluster_is_known_to_refuse_some(
-    host: str, properties: dict[str, str], severity: Severity
-) -> None:
-    row = peers.check_compression("kafka", {"bootstrap.servers": host} | properties)
-    assert row.severity == severity
-    assert ("{compression.type: gzip}" in row.fix) == (severity == "error")
+def test_session_is_compared_with_what_the_broker_grants(granted: int | None, severity: Severity, message: str) -> None:
+    row = peers.check_expiry(mqtt_server("broker"), granted)
+    assert (row.severity, row.message) == (severity, message)
+
+
+def jwt(claims: object) -> str:
+    part = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{part}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("token", "severity", "message"),
+    [
+        (jwt({"exp": 1_000_000 + 90_000}), "ok", "expires in 90,000 s"),
+        (jwt({"exp": 1_000_000 + 60}), "warning", "expires in 60 s"),
+        (jwt({"exp": 1_000_000 - 60}), "error", "expired 60 s ago"),
+        *[
+            (each, "unknown", "it does not say when it expires")
+            for each in ("opaque", "a.b.c", "a.!.c", jwt({}), jwt([]))
+        ],
+        (jwt({"exp": "soon"}), "unknown", "it does not say when it expires"),
+    ],
+)
+def test_token_of_the_registry_is_checked_by_its_expiry(token: str, severity: Severity, message: str) -> None:
+    row = peers.check_token(token, 1_000_000)
+    assert (row.severity, row.message) == (severity, message)
 
 
 def test_machine_of_32_bits_is_wrong_and_old_libraries_are_warned_of() -> None:

@@ -257,10 +257,12 @@ class OneAnswer:
 
     Args:
         code: the answer.
+        connack: the answer to CONNECT.
     """
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, code: bytes, connack: bytes = b"\x20\3\0\0\0") -> None:
         self.asked = b""
+        self._connack = connack
         self._code = code
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -277,7 +279,7 @@ class OneAnswer:
     def _answer(self, packet: bytes) -> bytes:
         """Packets are shorter than 128 bytes, and come one by one: each waits for its answer."""
         if packet[0] & 0xF0 == 0x10:
-            return b"\x20\3\0\0\0"
+            return self._connack
         if packet[0] & 0xF0 not in {0x80, 0xA0}:
             return b""
         count, at, options = 0, 5, packet[0] & 0xF0 == 0x80

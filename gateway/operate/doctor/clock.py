@@ -25,14 +25,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from gateway.errors import Finding
 from gateway.operate.topics import wanted
 from gateway.service import time_service
-from gateway.settings.tls import tls_context
+from gateway.settings.settings import TlsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.installation import Installation
     from gateway.service.time_service import Answer
-    from gateway.settings.settings import TlsSettings
+    from gateway.settings.pem import TlsFiles
 
 PLACE, WHAT, SYNCHRONISED = "clock", "this machine's", "synchronised"
 FAR_SECONDS = 5.0
@@ -42,10 +42,11 @@ FIX = "Set it and keep it synchronized: `timedatectl set-ntp true`."
 
 def examine(installation: Installation) -> Iterator[Finding]:
     """Say whether the clock is synchronised, and compare it with the registry's, or with Kafka's newest records."""
-    yield synchronisation(time_service.ask(), installation.settings.clock.wait, has_rtc=time_service.has_rtc())
-    kafka = installation.contract.kafka
-    registry = installation.settings.server(kafka.name).registry
-    date = _date(registry.url or kafka.registry_url or "", registry.tls, installation)
+    kafka, settings = installation.contract.kafka, installation.settings
+    yield synchronisation(time_service.ask(), settings.clock.wait, has_rtc=time_service.has_rtc())
+    given = settings.server(kafka.name)
+    registry, sasl = given.registry, given.sasl
+    date = _date(registry.url or kafka.registry_url or "", "/subjects", settings.tls_files(registry.tls))
     if date is not None:
         yield compare("the registry's", date - time.time())
     elif (newest := _newest_seconds(installation)) is not None and newest > time.time() + FAR_SECONDS:
@@ -53,6 +54,11 @@ def examine(installation: Installation) -> Iterator[Finding]:
     else:
         text = "no registry answers with the time, and no record in Kafka is from the future"
         yield Finding.at(PLACE, WHAT, "unknown", text)
+    for oauth in (sasl and sasl.oauth, registry.oauth):  # a token counts by the times that it states
+        if oauth and oauth.token_url:
+            files = settings.tls_files(TlsSettings(ca_file=oauth.ca_file))
+            if (date := _date(oauth.token_url, "", files)) is not None:
+                yield compare(f"the token endpoint {urlsplit(oauth.token_url).hostname}", date - time.time())
 
 
 def synchronisation(answer: Answer, wait_seconds: float | None, *, has_rtc: bool) -> Finding:
@@ -76,16 +82,16 @@ def compare(other: str, ahead_seconds: float) -> Finding:
     return Finding.at(PLACE, WHAT, "ok", text)
 
 
-def _date(url: str, tls: TlsSettings, installation: Installation) -> float | None:
+def _date(url: str, below: str, files: TlsFiles) -> float | None:
     parts = urlsplit(url)
     if not parts.hostname:
         return None
     connect: Callable[..., HTTPConnection] = HTTPConnection
     if parts.scheme == "https":
-        connect = partial(HTTPSConnection, context=tls_context(tls, installation.settings))
+        connect = partial(HTTPSConnection, context=files.context())
     with closing(connect(parts.hostname, parts.port, timeout=ANSWER_SECONDS)) as connection:
         try:
-            connection.request("HEAD", f"{parts.path.rstrip('/')}/subjects")
+            connection.request("HEAD", f"{parts.path.rstrip('/')}{below}")
             return parsedate_to_datetime(connection.getresponse().headers["date"]).timestamp()
         except (OSError, HTTPException, TypeError, ValueError):  # no answer, no date, or one that cannot be parsed
             return None

@@ -7,8 +7,11 @@ sessions survive a restart of the broker is not visible from outside, nor are Mo
 
 from __future__ import annotations
 
+import json
+import time
+from base64 import urlsafe_b64decode
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.certificate import UNDER_SERVERS
 from gateway.errors import Finding
@@ -16,7 +19,7 @@ from gateway.installation import broker_of, lock_path_of
 from gateway.kafka.sink import DEFAULTS
 from gateway.kafka.state_topic import STATE_TOPIC
 from gateway.mqtt.probe import BrokerProbe
-from gateway.operate.doctor import transactions
+from gateway.operate.doctor import limits, transactions
 from gateway.operate.drift import broker, kafka, registry
 from gateway.operate.schemas.review import schemas
 from gateway.operate.schemas.subject_status import FOREIGN, IS_NEW, UNREGISTERED
@@ -35,15 +38,17 @@ VERSION, DROPPED = "$SYS/broker/version", "$SYS/broker/publish/messages/dropped"
 LISTEN_SECONDS = 3.0
 MINIMUM = "min.insync.replicas"
 LARGEST, TIMESTAMP = "max.message.bytes", "message.timestamp.type"
-COMPRESSION = ("compression.type", "compression.codec")  # two names of one property
 STATE_POLICY = f"topic {STATE_TOPIC} cleanup.policy"  # else Kafka deletes what the gateway must remember
-EVENT_HUBS = ".servicebus."
 KEPT_FIX = "Let the broker keep sessions: Mosquitto needs `persistence true` and `per_listener_settings false`."
+DAY = 86_400.0
+RENEW_FIX = "Write a new one into registry.token_file, or set registry.oauth, which gets one whenever it needs it."
+EXPIRY_FIX = "Raise the broker's limit, or write it in sessionExpiryInterval: a longer stop loses messages."
 DROPPED_FIX = "Set max_queued_messages 0, max_queued_bytes 0 and per_listener_settings false in mosquitto.conf."
 
 
 def examine_broker(installation: Installation, server: MqttServer, stopping: Stopping) -> Iterator[Finding]:
     """Check a broker; `stopping` ends listening early."""
+    yield from limits.check_broker(installation, server)
     yield from broker.compare(installation, server, 0, stopping)
     reached = broker_of(server, installation.settings)
     with BrokerProbe(reached, server.session_expiry) as probe:
@@ -65,8 +70,16 @@ def _session(server: MqttServer, probe: BrokerProbe) -> Finding:
         fix = "Set cleanSession: false in the contract, or readings are lost while the gateway is stopped."
         return Finding.at(server.name, "session", "warning", "the contract asks for a clean session", fix)
     if probe.is_session_kept():
-        return Finding.at(server.name, "session", "ok", "kept over a disconnect")
+        return check_expiry(server, probe.granted_expiry)
     return Finding.at(server.name, "session", "error", "dropped at the disconnect", KEPT_FIX)
+
+
+def check_expiry(server: MqttServer, granted: int | None) -> Finding:
+    """Check for how long the broker says that it keeps a session; None when it does not, as MQTT 3.1.1 has it."""
+    if granted is None or granted >= server.session_expiry:
+        return Finding.at(server.name, "session", "ok", "kept over a disconnect")
+    text = f"kept for {granted} s, not for the {server.session_expiry} s of the contract"
+    return Finding.at(server.name, "session", "warning", text, EXPIRY_FIX)
 
 
 def _counters(server: MqttServer, published: dict[str, str]) -> Iterator[Finding]:
@@ -95,7 +108,8 @@ def _retained(probe: BrokerProbe, stopping: Stopping) -> dict[str, str]:
 
 def examine_kafka(installation: Installation) -> Iterator[Finding]:
     """Check the cluster."""
-    yield check_compression(installation.contract.kafka.name, installation.kafka(producing=True))
+    peer, properties = installation.contract.kafka.name, installation.kafka(producing=True)
+    yield from limits.check_kafka(peer, properties, delivers_once=installation.delivers_once)
     for finding in kafka.compare(installation):
         # Without its topic no reading is delivered; all other differences concern order, retention or joins.
         is_topic = len(finding.path.split()) == 2  # `topic doors`, not one of its settings
@@ -118,15 +132,6 @@ def _examine_topics(installation: Installation) -> Iterator[Finding]:
             yield check_replicas(peer, topic)
             yield check_kept(peer, topic, stated, is_dated=name in dated, holds_dead_letters=name in dead_letters)
             yield check_size(peer, topic, limit)
-
-
-def check_compression(peer: str, properties: Mapping[str, Any]) -> Finding:
-    """Check whether the cluster is known to refuse the producer's compression."""
-    kind = next((str(properties[name]) for name in COMPRESSION if name in properties), DEFAULTS[COMPRESSION[0]])
-    if EVENT_HUBS not in properties["bootstrap.servers"] or kind in {"gzip", "none"}:
-        return Finding.at(peer, "compression", "ok", str(kind))
-    fix = f"Set producer: {{compression.type: gzip}} {UNDER_SERVERS}, or none below the premium tier."
-    return Finding.at(peer, "compression", "error", f"Azure Event Hubs does not accept {kind}", fix)
 
 
 def check_replicas(peer: str, topic: Topic) -> Finding:
@@ -179,6 +184,8 @@ def examine_registry(installation: Installation) -> Iterator[Finding]:
     """Check the lock file and the registry; most differences are only warnings, because the gateway runs with them."""
     yield _pinned(installation)
     kafka_server = installation.settings.server(installation.contract.kafka.name)
+    if file := kafka_server.registry.token_file:
+        yield check_token(installation.settings.secret(file).get_secret_value(), time.time())
     fatal = () if kafka_server.registry.register else (IS_NEW, UNREGISTERED)
     for finding in registry.compare(installation):
         yield finding if FOREIGN in finding.message or finding.message in fatal else _as_warning(finding)
@@ -191,6 +198,17 @@ def _pinned(installation: Installation) -> Finding:
     if len(pinned) == len(expected):
         return Finding.at(registry.PEER, "pinned ids", "ok", text)
     return Finding.at(registry.PEER, "pinned ids", "warning", f"{text}: a start needs the registry", LOCK_FIX)
+
+
+def check_token(token: str, now: float) -> Finding:
+    """Check when the registry's token expires, if it is a JWT."""
+    try:
+        left = json.loads(urlsafe_b64decode(f"{token.split('.')[1]}=="))["exp"] - now
+    except (LookupError, TypeError, ValueError):
+        return Finding.at(registry.PEER, "token", "unknown", "it does not say when it expires")
+    if left <= 0:
+        return Finding.at(registry.PEER, "token", "error", f"expired {-left:,.0f} s ago", RENEW_FIX)
+    return Finding.at(registry.PEER, "token", "ok" if left > DAY else "warning", f"expires in {left:,.0f} s", RENEW_FIX)
 
 
 def _as_warning(difference: Finding) -> Finding:
