@@ -166,6 +166,10 @@ class SchemaRegistry:
         """Fetch the newest version; None when the subject is new."""
         return self._answer(subject, lambda: self._registered(self._version(subject, "latest")))
 
+    def versions(self, subject: str) -> list[int] | Unresolved | None:
+        """List the numbers of a subject's versions; None when the subject is new."""
+        return self._answer(subject, lambda: self._versions(subject))
+
     def is_id_of(self, subject: str, schema_id: int, schema: AvroSchema) -> bool | Unresolved:
         """Whether the registry has the contract's schema under an id."""
         answer = self._answer(subject, lambda: self._is_id_of(schema_id, schema))

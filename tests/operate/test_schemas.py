@@ -736,9 +736,9 @@ def test_rejections_are_the_registrys_own_reasons(tmp_path: Path) -> None:
     """A registry that gives reasons has them shown; line breaks and colours in them are escaped."""
     subjects, server = asked({"is_compatible": False, "messages": ["{oldSchemaVersion: 3}", "a\n\x1b[31mb"]}, tmp_path)
     with server:
-        rejections = subjects.rejections("doors/odd name", avro(INT))
+        rejections = subjects.rejections("doors/odd name", avro(INT), "BACKWARD")
     assert rejections == ("{oldSchemaVersion: 3}", "a\\n\\u001b[31mb")
-    assert server.requests[0][1] == "/compatibility/subjects/doors%2Fodd%20name/versions?verbose=true"
+    assert server.requests[0][1] == "/compatibility/subjects/doors%2Fodd%20name/versions/latest?verbose=true"
 
 
 @pytest.mark.parametrize("body", [None, [], 7, {}, {"is_compatible": "no", "version": "x", "id": True}])
@@ -747,7 +747,11 @@ def test_a_strange_answer_is_a_refusal(tmp_path: Path, body: Any) -> None:
     subjects, server = asked(body, tmp_path)
     with server:
         answers: list[object] = [subjects.register("s", avro(INT)), subjects.mode("s")]
-        answers += [subjects.latest("s"), subjects.rejections("s", avro(INT))] if body is not None else []
+        answers += (
+            [subjects.latest("s"), *[subjects.rejections("s", avro(INT), mode) for mode in ("FULL", "FULL_TRANSITIVE")]]
+            if body is not None
+            else []
+        )
     assert all(isinstance(answer, Unresolved) for answer in answers), answers
 
 

@@ -154,7 +154,8 @@ def _review_file(subject: str, schema: AvroSchema, earlier: Callable[[Path], lis
 
 def _review_subject(subject: str, schema: AvroSchema, subjects: Subjects) -> Review:
     version = as_version(schema)
-    latest, rejections, mode = subjects.latest(subject), subjects.rejections(subject, schema), subjects.mode(subject)
+    latest, mode = subjects.latest(subject), subjects.mode(subject)
+    rejections = subjects.rejections(subject, schema, str(mode))
     for answer in (latest, rejections, mode):
         if isinstance(answer, Unresolved):
             return Review(subject, version.label, "", "not compared", reasons=(answer.reason,))

@@ -1,6 +1,7 @@
 """The registry's side of a subject: its versions, its mode, and whether it would accept a new schema.
 
-The compatibility check names no version, so that the registry applies the subject's own mode, transitive ones too.
+A schema is compared with the latest version, or with each where the subject's mode is transitive. Confluent's registry
+and Apicurio also offer one comparison with all that count; Karapace and Redpanda do not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from gateway.registry.registry import Unresolved
 from gateway.text import cut, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.core.model import AvroSchema
     from gateway.registry.registry import Registered, SchemaRegistry
@@ -54,17 +55,26 @@ class Subjects:
             subject, retryable=True, reason="The registry does not tell the subject's compatibility mode."
         )
 
-    def rejections(self, subject: str, schema: AvroSchema) -> tuple[str, ...] | Unresolved | None:
+    def rejections(self, subject: str, schema: AvroSchema, mode: str) -> tuple[str, ...] | Unresolved | None:
         """Check a schema as the next version: None when the registry accepts it, else reasons, if it gives any."""
-        path = f"compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
-        answer = self._ask(subject, "POST", path, {"schema": schema.text})
-        if answer is None or isinstance(answer, Unresolved):  # None: no such subject
-            return answer
-        if not (isinstance(answer, dict) and isinstance(answer.get("is_compatible"), bool)):
-            return _invalid(subject)
-        messages = answer.get("messages")
-        reasons = [printable(cut(str(one))) for one in messages] if isinstance(messages, list) else []
-        return None if answer["is_compatible"] else tuple(reasons)
+        numbers: Sequence[int | str] | Unresolved | None = ["latest"]
+        if mode.endswith("_TRANSITIVE"):
+            numbers = self._until_silent(subject, lambda: self._registry.versions(subject))
+        if numbers is None or isinstance(numbers, Unresolved):  # None: no such subject
+            return numbers
+        reasons: list[str] | None = None
+        for number in numbers:
+            path = f"compatibility/subjects/{quote(subject, safe='')}/versions/{number}?verbose=true"
+            answer = self._ask(subject, "POST", path, {"schema": schema.text})
+            if answer is None or isinstance(answer, Unresolved):
+                return answer
+            if not (isinstance(answer, dict) and isinstance(answer.get("is_compatible"), bool)):
+                return _invalid(subject)
+            if not answer["is_compatible"]:
+                messages = answer.get("messages")
+                named = [printable(cut(str(one))) for one in messages] if isinstance(messages, list) else []
+                reasons = [*(reasons or []), *named]
+        return None if reasons is None else tuple(dict.fromkeys(reasons))
 
     def register(self, subject: str, schema: AvroSchema) -> int | Unresolved:
         """Register a schema; return its id, or the registry's reason why not."""
