@@ -74,7 +74,7 @@ def _exceeded(installation: Installation, server: MqttServer, limits: Limits) ->
     if len(server.client_id.encode()) > limits.client_id:
         yield "error", f"the client id is longer than {limits.client_id} bytes", "Shorten clientId in the contract."
     if (server.maximum_packet_size or 0) > limits.payload:
-        text = f"messages have {limits.payload} bytes at most; whoever publishes a larger one is disconnected"
+        text = f"messages have {limits.payload} bytes at most; the publisher of a larger one is disconnected"
         yield "warning", text, f"Write maximumPacketSize: {limits.payload} in the contract."
 
 

@@ -53,7 +53,7 @@ def test_what_a_service_accepts_is_within_its_limits(host: str, tmp_path: Path) 
         ("a/{id}", {"qos": 2}, {}, "error", "it has no QoS 2, which rooms asks for"),
         ("a/b/c/d/e/f/g/h/{id}", {}, {}, "error", "a/b/c/d/e/f/g/h/+ has 9 levels; it takes 8"),
         ("a/{id}", {}, {"client_id": "x" * 129}, "error", "the client id is longer than 128 bytes"),
-        ("a/{id}", {}, {"maximum_packet_size": 600_000}, "warning", " bytes at most; whoever publishes a larger one"),
+        ("a/{id}", {}, {"maximum_packet_size": 600_000}, "warning", " bytes at most; the publisher of a larger one"),
     ],
 )
 def test_what_a_service_refuses_is_named(  # noqa: PLR0917 - columns
