@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.stack.certificates import Certificates
+
 CACHE = REPOSITORY / ".cache" / "systemd"
 SUITES = ("bookworm", "trixie", "forky")
 INSIDE = "python3,ca-certificates,libgcc-s1,libstdc++6,tzdata,systemd,systemd-sysv,dbus,mosquitto"
+SIGNING = "openssh-client,libnss-systemd"  # what the page of `gateway update` says that it needs
 READINGS = 300
 
 SETTINGS = """
@@ -34,6 +38,23 @@ servers:
   meterBroker: {host: "localhost:1883", username: gateway, password_file: mqtt-password}
   kafka: {host: "localhost:9092", registry: {url: "http://localhost:8081"}}
 spool: {when: always}
+"""
+IDENTITY = "contracts@factory.example"
+UPDATE = f"""
+update:
+  url: https://127.0.0.1:8443/bundle.tar.gz
+  ca_file: ca.crt
+  allowed_signers: allowed_signers
+  identity: {IDENTITY}
+"""
+SERVER = """
+import functools, http.server, ssl
+server = http.server.ThreadingHTTPServer(
+    ("127.0.0.1", 8443), functools.partial(http.server.SimpleHTTPRequestHandler, directory="/srv"))
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/srv/broker.crt", "/srv/broker.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
 """
 CREDENTIAL = "[Service]\nLoadCredential=mqtt-password:/etc/gateway/secrets/mqtt-password\n"
 
@@ -76,11 +97,19 @@ class Machine:
         """Read a property of a unit."""
         return self.tell("systemctl", "show", "--property", name, "--value", unit)
 
-    def metric(self, name: str) -> float:
-        """Sum the samples of a metric."""
+    def samples(self, name: str) -> list[str]:
+        """Read the samples of a metric."""
         fetch = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
         page = self.tell("python3", "-c", fetch)
-        return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(name))
+        return [line for line in page.splitlines() if line.startswith(name)]
+
+    def metric(self, name: str) -> float:
+        """Sum the samples of a metric."""
+        return sum(float(line.rpartition(" ")[2]) for line in self.samples(name))
+
+    def contract(self) -> str:
+        """The version of the contract in use."""
+        return "".join(self.samples("gateway_contract_info{")).partition('version="')[2].partition('"')[0]
 
     def power_off(self) -> None:
         """Shut it down in order."""
@@ -102,10 +131,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machine(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> Iterator[Machine]:
     """Boot a Debian of its own, install the package and write its settings."""
     suite = CACHE / str(request.param)
-    if not (suite / "usr/bin/systemctl").exists():
+    if not (suite / "usr/bin/ssh-keygen").exists():
         shutil.rmtree(suite, ignore_errors=True)
         suite.parent.mkdir(parents=True, exist_ok=True)
-        debian = [command("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", f"--include={INSIDE}"]
+        debian = [command("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", f"--include={INSIDE},{SIGNING}"]
         # The index of testing expires after a week, and a mirror may be older.
         debian.append('--aptopt=Acquire::Check-Valid-Until "false"')
         subprocess.run([*debian, str(request.param), str(suite)], check=True)
@@ -119,7 +148,7 @@ def machine(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> It
         (root / "etc/gateway/gateway.yaml").write_text(SETTINGS)
         (root / "etc/gateway/secrets/mqtt-password").write_text("secret\n")
         (root / "etc/gateway/secrets/mqtt-password").chmod(0o600)
-        for unit in ("gateway.service", "gateway@.service"):
+        for unit in ("gateway.service", "gateway@.service", "gateway-update.service"):
             (root / f"etc/systemd/system/{unit}.d").mkdir()
             (root / f"etc/systemd/system/{unit}.d/credential.conf").write_text(CREDENTIAL)
         running.run("systemctl", "daemon-reload")
@@ -172,3 +201,71 @@ def test_life_under_systemd(machine: Machine) -> None:
         name for name in ("etc/gateway", "var/lib/gateway", "var/lib/private/gateway") if (machine.root / name).exists()
     ]
     assert left == []
+
+
+class Origin:
+    """What publishes signed contracts for a machine, and runs on it."""
+
+    def __init__(self, machine: Machine, certificates: Certificates) -> None:
+        self._machine = machine
+        self._folder = machine.root / "srv"
+        for name in ("broker.crt", "broker.key"):
+            shutil.copy(certificates.folder / name, self._folder / name)
+        etc = machine.root / "etc/gateway"
+        shutil.copy(certificates.ca, etc / "ca.crt")
+        machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/key")
+        key = (machine.root / "root/key.pub").read_text()
+        (etc / "allowed_signers").write_text(f"{IDENTITY} {key}")
+        (self._folder / "server.py").write_text(SERVER)
+        machine.run("systemd-run", "--unit=origin", "python3", "/srv/server.py")
+
+    def publish(self, version: str, *, is_signed: bool = True) -> None:
+        """Let it have the contract of the package under another version."""
+        folder = self._folder / version
+        shutil.copytree(self._machine.root / "etc/gateway/schemas", folder / "schemas")
+        text = (REPOSITORY / "asyncapi.yaml").read_text()
+        assert text.count("\n  version: ") == 1
+        (folder / "asyncapi.yaml").write_text(text.replace("\n  version: ", f"\n  version: {version}  # was "))
+        bundle = self._folder / "bundle.tar.gz"
+        with tarfile.open(bundle, "w:gz") as tar:
+            tar.add(folder, ".")
+        if is_signed:
+            bundle.with_name(f"{bundle.name}.sig").unlink(missing_ok=True)
+            sign = ("ssh-keygen", "-q", "-Y", "sign", "-n", "gateway-contract", "-f", "/root/key")
+            self._machine.run(*sign, "/srv/bundle.tar.gz")
+
+
+def test_update_under_systemd(machine: Machine, certificates: Certificates) -> None:
+    """The unit brings the first contract and lets the running gateway take the next one; the timer starts it."""
+    settings = machine.root / "etc/gateway/gateway.yaml"
+    settings.write_text(SETTINGS.replace("asyncapi.yaml", "/var/lib/gateway/contract/asyncapi.yaml") + UPDATE)
+    origin = Origin(machine, certificates)
+    origin.publish("11.0.0")
+    machine.run("systemctl", "start", "gateway-update")
+    machine.run("systemctl", "start", "gateway")
+    assert machine.contract() == "11.0.0"
+
+    origin.publish("12.0.0")
+    machine.run("systemctl", "start", "gateway-update")
+    assert machine.contract() == "12.0.0"
+
+    origin.publish("13.0.0", is_signed=False)
+    assert machine.run("systemctl", "start", "gateway-update", check=False).returncode != 0
+    assert "The signature is not one of contracts@factory.example" in machine.tell("journalctl", "-u", "gateway-update")
+    assert machine.contract() == "12.0.0"
+
+    settings.write_text(settings.read_text() + "nonsense: 1\n")
+    assert machine.run("systemctl", "reload", "gateway", check=False).returncode != 0
+    settings.write_text(settings.read_text().replace("nonsense: 1\n", ""))
+    reloaded = machine.run("systemctl", "reload", "gateway", check=False)
+    assert reloaded.returncode == 0, machine.tell("journalctl", "--no-pager", "-u", "gateway", "-n", "20")
+    assert machine.shown("gateway", "ActiveState") == "active"
+
+    origin.publish("14.0.0")
+    soon = machine.root / "etc/systemd/system/gateway-update.timer.d"
+    soon.mkdir()
+    (soon / "soon.conf").write_text("[Timer]\nOnBootSec=1s\nRandomizedDelaySec=0\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "enable", "--now", "gateway-update.timer")
+    wait_for(lambda: machine.contract() == "14.0.0", 60, "the timer to bring the next one")
+    assert machine.shown("gateway", "NRestarts") == "0"

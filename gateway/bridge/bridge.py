@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from gateway.core.entry import Entry
     from gateway.core.ledger import Books, Ledger
     from gateway.core.model import Stream
-    from gateway.core.reading import Record
+    from gateway.core.reading import Record, Result
     from gateway.core.retained import RetainedMessages
     from gateway.core.sequence import SequenceMonitor
     from gateway.core.telegram_lines import TelegramLines
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
     class Transform(Protocol):
         """Transforms the readings of a stream."""
+
+        def __call__(self, reading: Reading) -> Result:
+            """Transform one reading."""
 
         def transform_all(
             self, readings: Sequence[Reading]
@@ -89,9 +92,8 @@ class Change(NamedTuple):
     rules: Rules
     transforms: SimpleQueue[tuple[str, Transform | None]]
     replaced: frozenset[str]  # streams that are new, or not the same any more
-    moved: frozenset[str]  # those of them with another address
-    added: Mapping[str, frozenset[str]]  # new streams -> their Kafka topics
-    removed: Mapping[str, Stream]
+    former: Mapping[str, Stream]  # streams that are gone, or have another address, as they were
+    topics: Mapping[str, frozenset[str]]  # streams -> their Kafka topics
     routings: Mapping[str, Routing]  # by source
 
 
@@ -123,10 +125,10 @@ class Bridge:
         self.rules = rules
         self._clock = rules.clock
         self._drops = _drops(rules)
-        self._departing: dict[str, Stream] = {}  # streams that the contract no longer has
+        self._departing: dict[str, Stream] = {}  # streams that the contract no longer has, or not at this address
         self._routings: Mapping[str, Routing] = {}  # by source, from `_depart_at` on
         self._depart_at = 0.0
-        self._former: dict[str, Transform] = {}  # of streams with another address, until the new transform is there
+        self._former: dict[str, Transform] = {}  # of topics that a stream had, until its new transform is there
         self._behind: dict[str, Transform | None] = {}  # streams that wait for the departing, with their transform
         self._quarantine = Quarantine(rules.counters, spool)
         self._pacing = rules.pacing
@@ -392,15 +394,20 @@ class Bridge:
         """Work by another contract from now on; call it between two turns."""
         rules, streams = change.rules, change.rules.dead_letter_topics
         self._keep_lines(rules.lines)
-        departing = {**self._departing, **change.removed}.items()
-        self._departing = {name: stream for name, stream in departing if name in self.lanes and name not in streams}
-        self._former = {name: self.transforms[name] for name in change.moved if name in self.transforms}
-        topics = {route.topic.name for stream in self._departing.values() for route in stream.routes}
-        self._behind = {name: None for name, own in change.added.items() if not topics.isdisjoint(own)}
+        waiting = (change.topics.keys() - self.lanes.keys()) | self._gone.keys() | self._behind.keys()
+        self._departing = {
+            name: one for name, one in {**self._departing, **change.former}.items() if name in self.lanes
+        }
+        self._former = {name: former for name in change.replaced if (former := self._former_of(name))}
+        self._drops, self.rules = _drops(rules), rules
+        # A stream that is gone without a transform, because its schema has no id, is not waited for.
+        gone = [one for name, one in self._gone.items() if name in self.transforms]
+        topics = {route.topic.name for one in gone for route in one.routes}
+        self._behind = {name: None for name in waiting & change.topics.keys() if topics & change.topics[name]}
         for name in change.replaced:
             self.transforms.pop(name, None)
         self.new_transforms = change.transforms
-        kept = [*streams, *self._departing]
+        kept = [*streams, *self._gone]
         self.lanes = {name: self.lanes.get(name) or Lane(name) for name in kept}
         self.dead_lanes = {name: self.dead_lanes.get(name) or Lane(streams[name], name) for name in kept}
         for name, topic in streams.items():
@@ -408,8 +415,19 @@ class Bridge:
         self._spool.attach(list(self.lanes.values()), list(self.dead_lanes.values()))
         self._busy |= dict.fromkeys(lane for lane in self.lanes.values() if lane.has_backlog)
         self._quarantine.adopt(rules.counters)
-        self._drops, self.rules = _drops(rules), rules
         self._route(change.routings)
+
+    @property
+    def _gone(self) -> dict[str, Stream]:
+        """The departing streams that the contract no longer has."""
+        return {name: one for name, one in self._departing.items() if name not in self.rules.dead_letter_topics}
+
+    def _former_of(self, name: str) -> Transform | None:
+        """Give the transform of the topics that a changed stream no longer has, also of changes before."""
+        present = self.transforms.get(name)
+        if present is None:
+            return self._former.get(name)
+        return present if name in self._departing else getattr(present, "former", None)
 
     def _keep_lines(self, lines: Mapping[str, TelegramLines]) -> None:
         """Keep these joiners of lines; the incomplete telegrams of the others are rejected."""
@@ -430,8 +448,9 @@ class Bridge:
         """Let go of departing streams: first of their topics, then of their lanes."""
         if not self._departing:
             return
-        empty = [name for name in self._departing if self._is_empty(name)]
-        if len(empty) == len(self._departing):
+        gone = self._gone
+        empty = [name for name in gone if self._is_empty(name)]
+        if len(empty) == len(gone):
             for name, transform in self._behind.items():
                 if transform:
                     self._use(name, transform)
@@ -439,13 +458,13 @@ class Bridge:
         if any(source.has_former_filters for source in self._sources):
             self._depart_at = self.turned_at + DEPARTURE_SECONDS
         if self._routings and self.turned_at >= self._depart_at:
-            self._keep_lines({name: own for name, own in self.rules.lines.items() if name not in self._departing})
+            self._keep_lines({name: own for name, own in self.rules.lines.items() if name not in gone})
             for source in self._sources:
                 source.change(self._routings[source.name])
             self._routings = {}
         elif not self._routings:
+            self._departing = {name: one for name, one in gone.items() if name not in empty}
             for name in empty:
-                del self._departing[name]
                 self._busy.pop(self.dead_lanes[name], None)
                 self._busy.pop(self.lanes[name], None)
                 self.transforms.pop(name, None)
@@ -691,6 +710,8 @@ def _by_stream(entries: list[Entry]) -> dict[str, list[Entry]]:
 class _Unmapped:
     """The transform of readings whose topic no stream describes: all are dead letters."""
 
+    def __call__(self, reading: Reading) -> DeadLetter:  # noqa: ARG002 - as every transform
+        return DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
+
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
-        dead_letter = DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
-        return TransformResults([], dict.fromkeys(range(len(readings)), dead_letter))
+        return TransformResults([], {place: self(reading) for place, reading in enumerate(readings)})

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import ConfigOption, exit_codes
+from gateway.errors import ConfigurationError
 from gateway.text import with_config
 
 
@@ -25,9 +26,13 @@ def reload(
     If the new ones have an error, the former ones stay in use, and no reading is affected.
     """
     from gateway.operate import reload as reloading
-    from gateway.settings.settings import load
+    from gateway.settings.settings import examine
 
-    for answer in reloading.reload(load(config, os.environ), worker):
+    # Whether the files that it names can be used is for the gateway to say: this user need not have its secrets.
+    settings, _, findings = examine(config, os.environ)
+    if settings is None:
+        raise ConfigurationError(sorted(findings))
+    for answer in reloading.reload(settings, worker):
         typer.echo(with_config(answer.text, config), err=bool(answer.exit_code))
         if answer.exit_code:
             raise typer.Exit(answer.exit_code)

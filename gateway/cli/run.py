@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.contract import Choice, Contract
     from gateway.page.html import Page
+    from gateway.service.new_files import NewFiles
 
 
 @exit_codes({0: "stopped by a signal", 1: "http.listen cannot be used"}, 73, 74, 78)
@@ -55,11 +55,16 @@ def run(
     contract, page = loaded()
     splitting.check(contract, settings)
     if worker is None and splitting.numbers(settings) != [1]:
-        raise typer.Exit(run_workers(config, contract, settings, os.environ))
+        options = [*(["--workers", str(workers)] if workers else []), *(["--split", split] if split else [])]
+        raise typer.Exit(run_workers(config, contract, settings, options, os.environ))
     if worker:
         splitting.tag_log_records(worker)
     own = splitting.prepare_worker(contract, settings, worker or 1)
-    read_new = partial(new_files.read, new_files.command_of(config.absolute()), os.environ)
+
+    def read_new() -> NewFiles:
+        new = new_files.read(new_files.command_of(config.absolute()), os.environ)
+        return new._replace(settings=new.settings.with_workers(workers, split))
+
     build(own, os.environ, page, read_new).run()
 
 

@@ -25,7 +25,6 @@ from gateway.core.reading import (
     IGNORED,
     MANY_RECORDS,
     DeadLetter,
-    IgnoredReading,
     Reading,
     Reason,
     Record,
@@ -42,9 +41,8 @@ if TYPE_CHECKING:
     from gateway.core.codec.conversion import Encoded, Prepared
     from gateway.core.fan_out import FanOut
     from gateway.core.message_demands import Demands
+    from gateway.core.reading import Result
     from gateway.core.transform import ParsedFacts
-
-Result = Record | list[Record] | DeadLetter | IgnoredReading
 
 
 class Kind(NamedTuple):

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from gateway.core.codec.validation_error import ValidationError
 from gateway.core.encoding import as_json, stated_gzip
-from gateway.core.reading import DeadLetter, Reading, Record, TransformResults, fault
+from gateway.core.reading import DeadLetter, Reading, TransformResults, fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.choice_transform import ChoiceTransform
     from gateway.core.encoding import Encoding
     from gateway.core.fan_out import FanOut
-    from gateway.core.reading import IgnoredReading
+    from gateway.core.reading import Result
     from gateway.core.transform import Transform
 
 MAX_AGREED = 1_000  # sets of properties that are remembered; devices usually send the same with each message
@@ -47,7 +47,7 @@ class EncodedTransform:
         self._agreed = {b""}
         self._limit = payload_limit
 
-    def __call__(self, reading: Reading) -> Record | list[Record] | DeadLetter | IgnoredReading:
+    def __call__(self, reading: Reading) -> Result:
         """Transform one reading: give its record or records, why there are none, or that it is ignored."""
         decoded = self._decoded(reading)
         return decoded if isinstance(decoded, DeadLetter) else self._transform(decoded)

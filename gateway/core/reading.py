@@ -95,6 +95,7 @@ class IgnoredReading(Struct, frozen=True, gc=False):
 
 
 IGNORED = IgnoredReading()
+Result = Record | list[Record] | DeadLetter | IgnoredReading  # of one reading
 
 Made = TypeVar("Made", Record, list[Record], Record | list[Record])
 
@@ -116,19 +117,22 @@ class TransformResults(NamedTuple, Generic[Made]):
 
 
 def transform_each(
-    transform_one: Callable[[Reading], list[Record] | DeadLetter], readings: Iterable[Reading]
+    transform_one: Callable[[Reading], Result], readings: Iterable[Reading]
 ) -> TransformResults[list[Record]]:
     """Transform readings one by one, from the first on, until they have made `MANY_RECORDS`."""
     records: list[list[Record]] = []
     dead_letters: dict[int, DeadLetter] = {}
+    ignored: list[int] = []
     made = 0
     for number, reading in enumerate(readings):
         result = transform_one(reading)
         if isinstance(result, DeadLetter):
             dead_letters[number] = result
-            continue
-        records.append(result)
-        made += len(result)
-        if made >= MANY_RECORDS:
-            break
-    return TransformResults(records, dead_letters)
+        elif isinstance(result, IgnoredReading):
+            ignored.append(number)
+        else:
+            records.append([result] if isinstance(result, Record) else result)
+            made += len(records[-1])
+            if made >= MANY_RECORDS:
+                break
+    return TransformResults(records, dead_letters, tuple(ignored))

@@ -22,14 +22,17 @@ Not promised: a server that offers an older bundle, signed as well, is believed.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import io
+import os
 import shutil
 import subprocess
 import tarfile
 import time
 import urllib.request
-from contextlib import suppress
+import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPException
@@ -58,7 +61,8 @@ if TYPE_CHECKING:
     from gateway.operate.report import Say
     from gateway.settings.settings import Settings, UpdateSettings
 
-MAXIMUM_BYTES, MAXIMUM_FILE_BYTES, MAXIMUM_FILES = 32 * 2**20, 4 * 2**20, 10_000
+MAXIMUM_BYTES, MAXIMUM_FILES = 32 * 2**20, 10_000
+ONLY = "Pack only the contract and its schemas."
 ANSWER_SECONDS, FETCH_SECONDS, VERIFY_SECONDS = 20.0, 120.0, 20.0
 WATCH_SECONDS, FALLEN_SECONDS, LOOK_SECONDS = 60.0, 10.0, 1.0
 SIGNATURE_NAMESPACE = "gateway-contract"
@@ -107,7 +111,8 @@ class Update:
     def run(self) -> str:
         """Take the bundle, and say what was done; GatewayError says why it was not."""
         try:
-            return self._run()
+            with _alone(self.present.parent):
+                return self._run()
         except OSError as error:
             message = f"The new contract cannot be written: {error.strerror or error}."
             raise BundleRefusedError(
@@ -132,9 +137,8 @@ class Update:
     def _unpack(self, bundle: Bundle) -> None:
         shutil.rmtree(self.incoming, ignore_errors=True)
         folder = self.settings.resolve(self.given.folder) if self.given.folder else None
-        members = _listed(folder, bundle.signed) if folder else _untarred(bundle.signed)
         try:
-            for name, content in [*members, (MARKER, bundle.digest.encode())]:
+            for name, content in [*_members(bundle, folder), (MARKER, bundle.digest.encode())]:
                 path = self.incoming / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 files.write(path, content)
@@ -235,6 +239,19 @@ def _checked(settings: Settings) -> UpdateSettings:
     raise ConfigurationError([settings.finding(("update",), message, fix)])
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep another `gateway update` out, such as that of the timer."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BundleRefusedError("Another `gateway update` is at work.", "Wait until it has ended.") from None
+    finally:
+        os.close(descriptor)
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -275,12 +292,10 @@ def _get(url: str, context: ssl.SSLContext) -> bytes:
             while part := answer.read1(65_536):
                 content += part
                 if len(content) > MAXIMUM_BYTES:
-                    raise BundleRefusedError(
-                        f"The bundle has more than {MAXIMUM_BYTES >> 20} MiB.", "Pack only the contract."
-                    )
+                    raise BundleRefusedError(f"The bundle has more than {MAXIMUM_BYTES >> 20} MiB.", ONLY)
                 if time.monotonic() > until:
                     raise TimeoutError(f"not complete after {FETCH_SECONDS:g} s")
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:  # the last: of a host name or a path
         reason = printable(cut(str(getattr(error, "reason", "") or error)))
         raise NotFetchedError(
             f"{printable(url)} cannot be fetched: {reason}.", "The contract stays as it is."
@@ -323,51 +338,52 @@ def verify(bundle: Bundle, given: UpdateSettings, settings: Settings) -> None:
 # --- unpack ----------------------------------------------------------------------------------------------------------
 
 
-def _untarred(archive: bytes) -> Iterator[tuple[str, bytes]]:
-    """Give the files of a tar.gz; it is genuine, but a mistake in it must not harm either."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as packed:
-            content = packed.read(MAXIMUM_BYTES + 1)
-        if len(content) > MAXIMUM_BYTES:
+def _members(bundle: Bundle, folder: Path | None) -> Iterator[tuple[str, bytes]]:
+    """Give the files of a bundle, which is genuine; but a mistake in it must not harm either."""
+    total = 0
+    for count, (text, content) in enumerate(_listed(folder, bundle.signed) if folder else _untarred(bundle.signed)):
+        path, shown = PurePosixPath(text), printable(cut(text))
+        if not path.parts or path.is_absolute() or ".." in path.parts or path.parts[0] == MARKER:
             raise BundleRefusedError(
-                f"The bundle unpacks to more than {MAXIMUM_BYTES >> 20} MiB.", "Pack only the contract."
+                f"The bundle has a file outside its folder: {shown}.", "Pack relative paths below it."
             )
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            for count, member in enumerate(tar):
-                if member.isdir():
-                    continue
-                name = _name(member.name, is_file=member.isreg(), size=member.size, count=count)
-                file = tar.extractfile(member)
-                yield name, file.read() if file else b""
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, ValueError) as error:
+        if content is None:
+            raise BundleRefusedError(
+                f"The bundle has something that is not a regular file: {shown}.", "Pack files only."
+            )
+        total += len(content)
+        if total > MAXIMUM_BYTES or count >= MAXIMUM_FILES:
+            raise BundleRefusedError(f"The bundle is too large at {shown}.", ONLY)
+        yield str(path), content
+
+
+def _untarred(archive: bytes) -> Iterator[tuple[str, bytes | None]]:
+    """Give the members of a tar.gz; without content those that are not regular files."""
+    try:
+        with gzip.open(io.BytesIO(archive)) as packed:
+            unpacked = packed.read(MAXIMUM_BYTES + 1)
+        if len(unpacked) > MAXIMUM_BYTES:
+            raise BundleRefusedError(f"The bundle unpacks to more than {MAXIMUM_BYTES >> 20} MiB.", ONLY)
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as tar:
+            for member in tar:
+                file = tar.extractfile(member) if member.isreg() else None
+                if not member.isdir():
+                    yield member.name, file.read(MAXIMUM_BYTES + 1) if file else None
+    except (OSError, EOFError, ValueError, ArithmeticError, LookupError, tarfile.TarError, zlib.error) as error:
         raise BundleRefusedError(
             f"The bundle is not a tar.gz: {printable(str(error))}.", "Pack it by `tar -czf`."
         ) from None
 
 
-def _listed(folder: Path, sums: bytes) -> Iterator[tuple[str, bytes]]:
+def _listed(folder: Path, sums: bytes) -> Iterator[tuple[str, bytes | None]]:
     """Give the files of a folder that SHA256SUMS lists; others do not count."""
-    for count, line in enumerate(sums.decode(errors="replace").splitlines()):
-        digest, _, given = line.partition(" ")
-        path = folder / _name(given[1:], is_file=True, size=0, count=count)
-        is_inside = path.is_file() and path.resolve() == folder.resolve() / path.relative_to(folder)
-        size = path.stat().st_size if is_inside else 0
-        name = _name(given[1:], is_file=is_inside, size=size, count=count)
-        content = path.read_bytes()
-        if sha256(content).hexdigest() != digest.lower():
+    for line in sums.decode(errors="replace").splitlines():
+        digest, _, name = line.partition(" ")
+        path = folder / name[1:]
+        is_own = path.is_file() and path.resolve() == folder.resolve() / name[1:]  # no link leads elsewhere
+        content = path.read_bytes() if is_own else None
+        if content is not None and sha256(content).hexdigest() != digest.lower():
             raise BundleRefusedError(
-                f"{printable(name)} is not as {SUMS} says.", "Commit the list and its signature again."
+                f"{printable(name[1:])} is not as {SUMS} says.", "Commit the list and its signature again."
             )
-        yield name, content
-
-
-def _name(text: str, *, is_file: bool, size: int, count: int) -> str:
-    """Check a member of a bundle, and give its name."""
-    path, shown = PurePosixPath(text), printable(cut(text))
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in text or path.parts[0] == MARKER:
-        raise BundleRefusedError(f"The bundle has a file outside its folder: {shown}.", "Pack relative paths below it.")
-    if not is_file:
-        raise BundleRefusedError(f"The bundle has something that is not a regular file: {shown}.", "Pack files only.")
-    if size > MAXIMUM_FILE_BYTES or count >= MAXIMUM_FILES:
-        raise BundleRefusedError(f"The bundle is too large at {shown}.", "Pack only the contract and its schemas.")
-    return str(path)
+        yield name[1:], content

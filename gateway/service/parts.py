@@ -137,9 +137,8 @@ def change_of(parts: Parts, rules: Rules, changes: StreamChanges, servers: Colle
     return Change(
         rules,
         parts.transforms,
-        frozenset([*changes.added, *changes.changed]),
-        changes.moved,
-        {name: frozenset(route.topic.name for route in one.routes) for name, one in changes.added.items()},
-        changes.removed,
+        changes.added | changes.changed,
+        changes.former,
+        {one.name: frozenset(route.topic.name for route in one.routes) for one in parts.streams},
         {server: parts.routing(server) for server in servers},
     )

@@ -113,20 +113,18 @@ def _differences(place: str, old: Any, new: Any) -> Iterator[str]:
 class StreamChanges(NamedTuple):
     """What becomes of the streams, by name."""
 
-    added: Mapping[str, Stream]
-    removed: Mapping[str, Stream]
-    changed: Mapping[str, Stream]  # as they are now
-    moved: frozenset[str]  # those of the changed with another address, or on other servers
+    added: frozenset[str]
+    removed: frozenset[str]
+    changed: frozenset[str]
+    former: Mapping[str, Stream]  # those that are gone, or have another address, as they were
 
 
 def stream_changes(old: Worker, new: Worker) -> StreamChanges:
     """Compare the enabled streams of two contracts."""
     before, now = old.enabled, new.enabled
-    changed = {name: one for name, one in now.items() if name in before and before[name] != one}
-    moved = (name for name, one in changed.items() if before[name].address != one.address)
     return StreamChanges(
-        {name: one for name, one in now.items() if name not in before},
-        {name: one for name, one in before.items() if name not in now},
-        changed,
-        frozenset(moved),
+        frozenset(now.keys() - before.keys()),
+        frozenset(before.keys() - now.keys()),
+        frozenset(name for name in now.keys() & before.keys() if before[name] != now[name]),
+        {name: one for name, one in before.items() if name not in now or one.address != now[name].address},
     )

@@ -116,11 +116,14 @@ def _prepare() -> None:
     program.end_with_parent()
 
 
-def run_workers(config: Path, contract: Contract, settings: Settings, environ: Mapping[str, str]) -> int:
+def run_workers(
+    config: Path, contract: Contract, settings: Settings, options: Sequence[str], environ: Mapping[str, str]
+) -> int:
     """Start all workers and watch them until SIGTERM or SIGINT, or until one of them ends; then stop them all.
 
-    Returns 0 if all stopped cleanly, otherwise the exit code of the first worker that did not, or 1. ConfigurationError
-    if the settings say that each worker is on a machine of its own.
+    `options` are those of the command line that go before gateway.yaml. Returns 0 if all stopped cleanly, otherwise the
+    exit code of the first worker that did not, or 1. ConfigurationError if the settings say that each worker is on a
+    machine of its own.
     """
     if settings.workers.apart:
         message = "With workers.apart, workers are not started together."
@@ -133,7 +136,7 @@ def run_workers(config: Path, contract: Contract, settings: Settings, environ: M
     with TemporaryDirectory(prefix="gateway-") as folder:
         try:
             for number in split.numbers(settings):
-                command = _command(config, settings, number)
+                command = program.command("run", "--config", str(config), *options, "--worker", str(number))
                 workers.append(WorkerProcess(number, command, Path(folder, str(number)), environment))
                 _log_start(workers[-1], split.worker(contract, settings, number))
             code = _watch(workers, notifier, stopping)
@@ -141,12 +144,6 @@ def run_workers(config: Path, contract: Contract, settings: Settings, environ: M
             notifier("STOPPING=1")
             codes = _stop(workers)
     return code or max(codes)
-
-
-def _command(config: Path, settings: Settings, number: int) -> list[str]:
-    workers = settings.workers
-    options = ("--workers", str(workers.count), "--split", workers.split, "--worker", str(number))
-    return program.command("run", "--config", str(config), *options)
 
 
 def _log_start(process: WorkerProcess, worker: split.Worker) -> None:

@@ -7,6 +7,7 @@ process and every crash report shows them.
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 from pathlib import Path
@@ -33,7 +34,7 @@ class UnfitFileError(FileError):
 
 def locate(file: str, folder: Path, credentials: Path | None) -> Path:
     """Return where a file is: a credential of this name, or the path relative to the folder."""
-    if credentials is not None and Path(file).name == file and (credentials / file).exists():
+    if credentials is not None and Path(file).name == file and os.path.exists(credentials / file):  # noqa: PTH110 - false where it may not look, as in ExecReload= of systemd 252
         return credentials / file
     return folder / file
 

@@ -48,20 +48,18 @@ def flow(name: str, address: str = "", topic: str = "", schema: dict[str, Any] =
 def adopt(plant: Plant, old: Sequence[Stream], new: Sequence[Stream], *, dead: str = "dead", **rules: Any) -> None:
     """Let the bridge change from old streams to new ones, whose schema ids are 2."""
     before, now = {one.name: one for one in old}, {one.name: one for one in new}
-    changed = {name for name, one in now.items() if name in before and one != before[name]}
-    added = {name: frozenset({one.route.topic.name}) for name, one in now.items() if name not in before}
+    replaced = {name for name, one in now.items() if one != before.get(name)}
     plant.ledger.open(now)
     transforms: SimpleQueue[Any] = SimpleQueue()
-    for name in (*changed, *added):
+    for name in replaced:
         transforms.put((name, Transform(now[name], 2, LIMIT)))
     plant.bridge.adopt(
         Change(
             replace(plant.bridge.rules, dead_letter_topics=dict.fromkeys([*now, UNMAPPED], dead), **rules),
             transforms,
-            frozenset({*changed, *added}),
-            frozenset(name for name in changed if now[name].address != before[name].address),
-            added,
-            {name: one for name, one in before.items() if name not in now},
+            frozenset(replaced),
+            {name: one for name, one in before.items() if name not in now or one.address != now[name].address},
+            {name: frozenset({one.route.topic.name}) for name, one in now.items()},
             {"broker": Routing({}, topic_index([(one.name, one.address) for one in new]), frozenset())},
         )
     )
@@ -156,6 +154,40 @@ def test_adopt_lets_a_renamed_stream_wait_for_its_former_self(
     assert schema_ids(cluster, "topic", 100) == [1] * 50 + [2] * 50
 
 
+def test_adopt_again_lets_a_renamed_stream_wait_all_the_same(
+    cluster: MockCluster, plants: Callable[..., Plant]
+) -> None:
+    """A second change comes while Kafka has not got what waits under the old name."""
+    old, new = flow("old", topic="topic"), flow("new", "lab/old", "topic")
+    plant = plants(cluster.bootstrap, ["old"], "dead", with_ids=False)
+    plant.bridge.new_transforms.put(("old", Transform(old, 1, LIMIT)))
+    plant.source.publish("old", payload(0), topic=b"lab/old")
+    plant.settle()
+    plant.bridge.lanes["old"].retry_at = time.monotonic() + 0.5
+    plant.source.publish("old", payload(1), topic=b"lab/old")
+    plant.bridge.run_once()
+    adopt(plant, [old], [new])
+    plant.source.publish("new", payload(2), topic=b"lab/old")
+    plant.bridge.run_once()
+    adopt(plant, [replace(new, unknown="reject")], [replace(new, unknown="ignore"), flow("two")])
+    plant.settle()
+    assert numbers(cluster, "topic", 3) == [0, 1, 2]
+
+
+def test_adopt_does_not_wait_for_a_stream_that_has_no_transform(
+    cluster: MockCluster, plants: Callable[..., Plant]
+) -> None:
+    """The registry refused its schema, and the name is corrected as well: nothing would send what waits."""
+    old, new = flow("old", topic="topic"), flow("new", "lab/old", "topic")
+    plant = plants(cluster.bootstrap, ["old"], "dead", with_ids=False)
+    plant.source.publish("old", payload(0), topic=b"lab/old")
+    plant.bridge.run_once()
+    adopt(plant, [old], [new])
+    plant.source.publish("new", payload(1), topic=b"lab/old")
+    plant.turn_until(lambda: plant.figures("new")[0] == 1, "the reading to be delivered", 20)
+    assert numbers(cluster, "topic", 1) == [1]
+
+
 def test_adopt_leaves_readings_of_moved_topics_to_the_former_contract(
     cluster: MockCluster, plants: Callable[..., Plant]
 ) -> None:
@@ -175,6 +207,33 @@ def test_adopt_leaves_readings_of_moved_topics_to_the_former_contract(
     assert numbers(cluster, "one", 3) == [0, 1, 3]
     assert schema_ids(cluster, "one", 3) == [1, 1, 2]
     assert numbers(cluster, "two", 1) == [2]
+
+
+def test_adopt_delivers_what_still_comes_from_a_former_address(
+    cluster: MockCluster, plants: Callable[..., Plant]
+) -> None:
+    """Until its filter is unsubscribed, also if the stream changes once more; then it is unmapped."""
+    one, moved = flow("one", "lab/a"), flow("one", "lab/b")
+    again = replace(moved, unknown="ignore")
+    plant = plants(cluster.bootstrap, ["one"], "dead", with_ids=False)
+    plant.bridge.new_transforms.put(("one", Transform(one, 1, LIMIT)))
+    plant.source.has_former_filters = True
+    plant.bridge.run_once()
+    adopt(plant, [one], [moved])
+    assert [plant.source.routings[-1].stream_of(topic) for topic in (b"lab/a", b"lab/b")] == ["one", "one"]
+    plant.source.publish("one", payload(0), topic=b"lab/a")
+    plant.settle()
+    plant.source.publish("one", payload(1), topic=b"lab/a")
+    adopt(plant, [moved], [again])
+    plant.source.publish("one", payload(2), topic=b"lab/b")
+    plant.settle()
+    assert numbers(cluster, "one", 3) == [0, 1, 2]
+    assert schema_ids(cluster, "one", 3) == [1, 1, 2]
+    plant.source.has_former_filters = False
+    plant.turn_until(
+        lambda: plant.source.routings[-1].stream_of(b"lab/a") == UNMAPPED, "the address to go", DEPARTURE_SECONDS + 20
+    )
+    assert "one" in plant.bridge.lanes
 
 
 def test_adopt_sends_what_is_no_dead_letter_any_more(

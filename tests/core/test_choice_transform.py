@@ -18,8 +18,8 @@ from gateway.core.stream_transform import transform_of
 from tests.contract_values import record, route, several, stream
 
 if TYPE_CHECKING:
-    from gateway.core.choice_transform import Result
     from gateway.core.model import Stream
+    from gateway.core.reading import Result
 
 LIMIT = 1_000
 NUMBER = {"type": "number"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.reading import (
+    IGNORED,
     MANY_RECORDS,
     DeadLetter,
     Reading,
@@ -17,15 +18,17 @@ from gateway.core.reading import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.core.reading import Result
+
 READING = Reading("s", b"s", b"{}", 0)
 RECORD = Record("s", b"k", b"", [], 0)
 DEAD = DeadLetter(Reason.EMPTY, "", "")
 
 
 def test_transform_each_keeps_dead_letters_by_their_place() -> None:
-    results: Iterator[list[Record] | DeadLetter] = iter([[RECORD], DEAD, [RECORD, RECORD]])
-    assert transform_each(lambda _: next(results), [READING] * 3) == TransformResults(
-        [[RECORD], [RECORD, RECORD]], {1: DEAD}
+    results: Iterator[Result] = iter([RECORD, DEAD, [RECORD, RECORD], IGNORED])
+    assert transform_each(lambda _: next(results), [READING] * 4) == TransformResults(
+        [[RECORD], [RECORD, RECORD]], {1: DEAD}, (3,)
     )
 
 

@@ -16,7 +16,9 @@ from gateway.observe.peer_state import Health, PeerState
 from gateway.observe.status_document import discovery, document, id_of, topic_of
 
 # The documentation of Home Assistant's MQTT integration, "Device discovery payload", and of its MQTT sensor and binary
-# sensor: what a message may have, with its form.
+# sensor: what a message may have, with its form. Home Assistant 2026.11.0 itself was asked once, on Python 3.14: its
+# `mqtt.discovery._parse_device_payload` takes the message, and the `DISCOVERY_SCHEMA` of `mqtt.sensor` and
+# `mqtt.binary_sensor` each of its seven components; it refuses the message without `origin`.
 TEXT, TOPIC, TEMPLATE = r"[ -~]+", r"[A-Za-z0-9_/-]+", r"\{\{.+\}\}"
 NAMES = {"name": TEXT, "sw_version": TEXT}
 DEVICE = NAMES | {"model": TEXT, "manufacturer": TEXT, "hw_version": TEXT, "serial_number": TEXT}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -19,7 +20,6 @@ import pytest
 
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.installation import open_installation
-from gateway.operate import update as updates
 from gateway.operate.recording import Recording
 from gateway.operate.update import BundleRefusedError, NotFetchedError, Update
 from gateway.settings.settings import load
@@ -154,13 +154,15 @@ def test_update_takes_a_signed_bundle_once(site: Site) -> None:
 LINK, DEVICE = tarfile.TarInfo("link"), tarfile.TarInfo("device")
 LINK.type, LINK.linkname = tarfile.SYMTYPE, "/etc/passwd"
 DEVICE.type = tarfile.CHRTYPE
+SPARSE = tarfile.TarInfo("sparse")  # 4 MiB, of which the archive has one byte
+SPARSE.pax_headers = {"GNU.sparse.map": f"{2**22 - 1},1", "GNU.sparse.size": str(2**22)}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "dots": ({"../asyncapi.yaml": b"x"}, "outside its folder"),
     "absolute": ({"/etc/x": b"x"}, "outside its folder"),
     "marker": ({".bundle": b"x"}, "outside its folder"),
     "link": ({"link": LINK}, "not a regular file"),
     "device": ({"device": DEVICE}, "not a regular file"),
-    "large": ({"large": b"\0" * (updates.MAXIMUM_FILE_BYTES + 1)}, "too large"),
+    "sparse": ({f"f{n}": SPARSE for n in range(9)}, "too large"),
     "bomb": ({f"f{n}": b"\0" * 2**22 for n in range(9)}, "unpacks to more than"),
 }
 
@@ -176,6 +178,28 @@ def test_bundle_with_bad_members_is_refused(site: Site, name: str) -> None:
         site.update()
     assert site.version() == "1.0.0"
     assert not (site.folder / "contract.incoming").exists()
+
+
+def test_bundle_that_is_damaged_is_refused(site: Site) -> None:
+    """Signed as it is: cut, with a byte changed, not packed at all."""
+    good = packed("1.0.0")
+    place = len(good) // 2
+    for bundle in (good[:place], good[:place] + bytes([good[place] ^ 255]) + good[place + 1 :], b"", b"<html>"):
+        site.publish(bundle)
+        with pytest.raises(BundleRefusedError, match="is not a tar"):
+            site.update()
+    assert not site.contract.exists()
+
+
+def test_update_does_not_run_twice_at_a_time(site: Site) -> None:
+    site.publish(packed("1.0.0"))
+    folder = os.open(site.folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(BundleRefusedError, match="Another `gateway update` is at work"):
+        site.update()
+    os.close(folder)
+    site.update()
+    assert site.version() == "1.0.0"
 
 
 def test_bundle_that_is_not_genuine_is_refused(site: Site, tmp_path: Path) -> None:
@@ -210,8 +234,10 @@ def test_bundle_that_cannot_be_fetched_leaves_the_contract(site: Site, certifica
         site.update()
     site.given["ca_file"] = str(certificates.ca)
     site.origin.files = {}
-    with pytest.raises(NotFetchedError):
-        site.update()
+    for url in (site.origin.url, "https://factory.example.invalid/ü", f"https://{'a' * 64}.example/x"):
+        site.given["url"] = url
+        with pytest.raises(NotFetchedError):
+            site.update()
     assert site.version() == "1.0.0"
 
 

@@ -142,11 +142,12 @@ def _catches_hangup(pid: int) -> bool:
 
 
 def test_reload_command_says_that_no_gateway_runs(tmp_path: Path) -> None:
-    """Exit code 69, and what to do."""
+    """Exit code 69, and what to do; it reads no secrets, which systemd may have given to the gateway only."""
     from tests.stack import preloaded  # noqa: PLC0415 - as the gateway's own tests start commands
 
     config = tmp_path / "gateway.yaml"
-    config.write_text(json.dumps({"contract": str(Path(__file__).parents[2] / "asyncapi.yaml")}))
+    login = {"meterBroker": {"username": "gateway", "password_file": "of-the-gateway-only"}}
+    config.write_text(json.dumps({"contract": str(Path(__file__).parents[2] / "asyncapi.yaml"), "servers": login}))
     done = preloaded.run("reload", "-c", str(config), folder=tmp_path)
     assert (done.returncode, done.stdout) == (69, "")
     assert done.stderr.startswith(f"No gateway is running with the spool {tmp_path}/spool.db.")

@@ -138,11 +138,15 @@ CHANGES: dict[str, tuple[Contract, dict[str, Any], dict[str, set[str]]]] = {
         {},
         {"added": {"new"}},
     ),
-    "one less": (contract(DOORS), {}, {"removed": {"lamps"}}),
-    "one off": (BOTH, {"streams": {"lamps": {"enabled": False}}}, {"removed": {"lamps"}}),
+    "one less": (contract(DOORS), {}, {"removed": {"lamps"}, "former": {"lamps"}}),
+    "one off": (BOTH, {"streams": {"lamps": {"enabled": False}}}, {"removed": {"lamps"}, "former": {"lamps"}}),
     "another key": (contract(OTHER, LAMPS), {}, {"changed": {"doors"}}),
-    "another address": (contract(MOVED, LAMPS), {}, {"changed": {"doors"}, "moved": {"doors"}}),
-    "another name": (contract(replace(DOORS, name="gates"), LAMPS), {}, {"added": {"gates"}, "removed": {"doors"}}),
+    "another address": (contract(MOVED, LAMPS), {}, {"changed": {"doors"}, "former": {"doors"}}),
+    "another name": (
+        contract(replace(DOORS, name="gates"), LAMPS),
+        {},
+        {"added": {"gates"}, "removed": {"doors"}, "former": {"doors"}},
+    ),
     "another QoS here": (BOTH, {"streams": {"lamps": {"qos": 0}}}, {}),
 }
 
@@ -151,12 +155,12 @@ CHANGES: dict[str, tuple[Contract, dict[str, Any], dict[str, set[str]]]] = {
 def test_stream_changes_tells_what_becomes_of_streams(what: str) -> None:
     new, given, expected = CHANGES[what]
     changes = stream_changes(worker(BOTH, settings(), 1), worker(new, settings(**given), 1))
-    found = {name: set(getattr(changes, name)) for name in ("added", "removed", "changed", "moved")}
+    found = {name: set(getattr(changes, name)) for name in ("added", "removed", "changed", "former")}
     assert {name: names for name, names in found.items() if names} == expected
 
 
 def test_stream_changes_finds_none_between_two_readings_of_a_contract() -> None:
     """Two processes read the same files: no stream is exchanged for nothing."""
     one, other = (worker(load(ROOT / "asyncapi.yaml"), settings(), 1) for _ in range(2))
-    assert stream_changes(one, other) == ({}, {}, {}, frozenset())
+    assert stream_changes(one, other) == (frozenset(), frozenset(), frozenset(), {})
     assert one.contract.digest == other.contract.digest

@@ -297,7 +297,7 @@ def test_workers_that_are_apart_share_a_port_and_are_not_started_together(tmp_pa
     assert second.settings.http.listen == "0.0.0.0:9464"
     assert second.settings.spool.path.endswith("worker-2/spool.db")
     with pytest.raises(ConfigurationError, match="not started together"):
-        run_workers(tmp_path / "gateway.yaml", FIVE, given, {})
+        run_workers(tmp_path / "gateway.yaml", FIVE, given, [], {})
 
 
 def test_worker_begins_with_the_schema_ids_of_the_first(tmp_path: Path) -> None:
@@ -376,7 +376,9 @@ def test_workers_work_under_the_filters_of_their_unit(
     """Behind the unit's system-call filters the parent starts its workers, they deliver, and reload in turn."""
     readings = list(mixed(400, seed=6))
     with ConfinedWorkers(reachable, topics.contract) as gateway:
-        gateway.start()
+        gateway.change(workers={})
+        gateway.launch_command("run", "-c", gateway.settings_file, "--workers", "2")
+        gateway.wait_ready(gateway.is_ready, 60)
         publish(broker.port, readings)
         gateway.wait_settled(len(readings))
         status = Path(f"/proc/{gateway.pid_of(1)}/status").read_text()
@@ -385,6 +387,7 @@ def test_workers_work_under_the_filters_of_their_unit(
         name = "gateway_reloads_total"
         wait_for(lambda: gateway.metric(name) == gateway.metric(name, outcome="accepted") == 2, 90, lambda: gateway.log)
         assert [each["worker"] for each in gateway.events("The contract was reloaded.")] == [1, 2]
+        assert gateway.events("Some changes need a restart.") == [], "the options still go before the file"
         assert [ledger["balanced"] for ledger in gateway.stop_and_read_ledgers()] == [True, True]
 
 

@@ -638,6 +638,13 @@ def test_secret_in_the_credentials_directory_comes_first(tmp_path: Path) -> None
     assert read(tmp_path, LOGIN, {}).secret("pass word").get_secret_value() == "from the folder"
 
 
+def test_credential_that_cannot_be_looked_for_is_a_finding(tmp_path: Path) -> None:
+    """As where systemd has given a directory that this process may not read."""
+    line = f"contract: a.yaml\nservers: {{b: {{username: u, password_file: {'x' * 300}}}}}\n"
+    [finding] = refuse(tmp_path, line, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert "cannot be read" in finding.message
+
+
 @pytest.mark.parametrize(
     "line",
     [
