@@ -14,6 +14,7 @@ The path of a reading, from socket to Kafka:
     core/dead_letter.py     what a dead letter carries
     kafka/sink.py           produces records, reports the outcome of each; kafka/errors.py says what an error means
                             with exactly_once in transactions: kafka/transactional_sink.py
+    kafka/run_producer.py   hands a run of records to librdkafka in one call (native/)
     core/ledger.py          received = delivered + dead-lettered + spooled + in flight + dropped
 
 The packages, the lowest level first (`tests/core/test_layering.py` enforces it):

@@ -6,6 +6,9 @@
 static PyMethodDef functions[] = {
     {"make_encoder", make_encoder, METH_VARARGS, NULL},
     {"read_publishes", read_publishes, METH_VARARGS, NULL},
+    {"use_librdkafka", use_librdkafka, METH_VARARGS, NULL},
+    {"take_client", take_client, METH_NOARGS, NULL},
+    {"produce", produce, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

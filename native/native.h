@@ -1,7 +1,7 @@
 /* What the parts of the extension module share.
 
-   The module does again, faster, what is written in Python: JSON -> Avro (encoder.c) and MQTT packets -> readings
-   (reader.c). Python stays the reference. The encoder has code for success only: it says "encoded", or "not me", and
+   The module does again, faster, what is written in Python: MQTT packets -> readings (reader.c), JSON -> Avro
+   (encoder.c) and records -> librdkafka (producer.c). Python stays the reference. The encoder has code for success only: it says "encoded", or "not me", and
    then the Python encoder decides on the same payload. So it may accept less than the contract, never more.
 
    It keeps to the stable ABI of Python 3.11: one file for each kind of machine serves all later Pythons too. */
@@ -90,7 +90,7 @@ typedef struct {
 } Tape;
 
 /* What Python and C say to each other, layouts of programs included; raised with each change (native.py). */
-enum { FORMAT = 2 };
+enum { FORMAT = 3 };
 
 _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) && SIZEOF_SIZE_T == sizeof(size_t),
                "Python's headers are of a machine with other types");
@@ -98,8 +98,11 @@ _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) &&
 /* json.c */
 bool parse_json(Tape *tape, const char *payload, Py_ssize_t size);
 
-/* encoder.c and reader.c: what Python calls */
+/* encoder.c, reader.c and producer.c: what Python calls */
 PyObject *make_encoder(PyObject *module, PyObject *arguments);
 PyObject *read_publishes(PyObject *module, PyObject *arguments);
+PyObject *use_librdkafka(PyObject *module, PyObject *arguments);
+PyObject *take_client(PyObject *module, PyObject *arguments);
+PyObject *produce(PyObject *module, PyObject *arguments);
 
 #endif

@@ -21,6 +21,7 @@ run when it has the last; otherwise all are sent again. Only librdkafka's partit
 first report on a key shows it. Later records name that partition, so a run stays in one partition whatever happens to
 the topic meanwhile. Known partitions are forgotten each minute, because a topic may get more of them. After Kafka has
 refused a record of a topic, each of its records gets a report of its own, so that its neighbours are not sent twice.
+All records of a run but the last, which carries the report, are handed over in one call (`run_producer.py`).
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from gateway.errors import GatewayError
 from gateway.kafka.errors import COLLATERAL, Outcome, cause, is_collateral, is_consequence, outcome, sentence
 from gateway.kafka.leaders import Leaders
+from gateway.kafka.run_producer import RunProducer
 from gateway.log import Conditions
 
 if TYPE_CHECKING:
@@ -114,10 +116,10 @@ class _Reports:
             self._error = error
 
 
-def make_producer(properties: dict[str, Any]) -> Producer:
+def make_producer(properties: dict[str, Any]) -> RunProducer:
     """Make a producer; GatewayError when librdkafka does not take the properties."""
     try:
-        return Producer(properties)
+        return RunProducer(properties)
     except KafkaException as error:
         raise GatewayError(sentence(error.args[0])) from None
 
@@ -269,17 +271,19 @@ class KafkaSink:
         return left, error
 
     def _produce_run(
-        self, records: Sequence[Record], entries: list[Entry], partition: int, learning: _Partitions | None
+        self, records: list[Record], entries: list[Entry], partition: int, learning: _Partitions | None
     ) -> tuple[int, Refusal | None]:
         """Hand over a run, with a report on its last record or, to learn partitions, on each; count the taken."""
         reports: list[Callable[..., None] | None]
+        taken = 0
         if learning is None:  # the report on the last covers all
             reports = [*[None] * (len(records) - 1), partial(self._report, entries)]
+            taken = self._producer.produce_run(records[0].topic, partition, records[:-1])
         else:
             reports = [partial(self._learn, entry, learning) for entry in entries]
-        produce, taken = self._producer.produce, 0
+        produce = self._producer.produce
         try:
-            for record, report in zip(records, reports, strict=True):
+            for record, report in zip(records[taken:], reports[taken:], strict=True):
                 # By position, as names cost half a microsecond a record. None is for `on_delivery`: `callback` again.
                 produce(
                     record.topic, record.value, record.key, partition, report, None, record.timestamp, record.headers

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from gateway.core.entry import Entry
     from gateway.core.reading import Record
+    from gateway.kafka.run_producer import RunProducer
     from gateway.kafka.sink import Refusal
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class _Outcome(Enum):
 
 
 class _Started(NamedTuple):
-    producer: Producer
+    producer: RunProducer
     records: dict[str, bytes]
 
 
