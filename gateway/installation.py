@@ -10,6 +10,7 @@ from gateway import contract as contracts
 from gateway.core.filters import plan
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.errors import ConfigurationError, GatewayError
+from gateway.kafka.msk import MskTokens
 from gateway.mqtt.broker import Broker
 from gateway.mqtt.websocket import Upgrade
 from gateway.registry.api import Endpoint, TokenEndpoint
@@ -137,7 +138,7 @@ def connection_properties(server: KafkaServer, given: ServerSettings, settings: 
     return properties | kafka_credentials(given, settings) | given.producer
 
 
-def kafka_credentials(given: ServerSettings, settings: Settings) -> dict[str, str]:
+def kafka_credentials(given: ServerSettings, settings: Settings) -> dict[str, Any]:
     """Make those librdkafka properties that may be renewed, with the contents of all files as they are now."""
     tls, sasl = given.tls, given.sasl
     files = settings.tls_files(tls) if tls else TlsFiles()
@@ -154,10 +155,12 @@ def kafka_credentials(given: ServerSettings, settings: Settings) -> dict[str, st
     return {name: value for name, value in properties.items() if value}
 
 
-def _oauth(given: KafkaOAuthSettings, settings: Settings) -> dict[str, str | None]:
-    """Make the properties with which librdkafka gets its tokens itself, and renews them."""
+def _oauth(given: KafkaOAuthSettings, settings: Settings) -> dict[str, Any]:
+    """Make the properties with which librdkafka gets its tokens, and renews them: itself, but for AWS."""
+    if given.aws_region:
+        return {"oauth_cb": MskTokens(given.aws_region, given.aws_profile)}
     files = settings.tls_files(given)
-    properties = {
+    properties: dict[str, str | None] = {
         "sasl.oauthbearer.method": "oidc",
         "sasl.oauthbearer.token.endpoint.url": given.token_url,
         "sasl.oauthbearer.client.id": given.client_id,

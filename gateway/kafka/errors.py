@@ -59,6 +59,7 @@ _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 _REACH = "check the address (a new one needs a restart), and that Kafka listens there"
 _LOGIN = f"check sasl.username, password_file and mechanism {FILES_UNDER_SERVERS}"
 _OAUTH = f"compare sasl.oauth {FILES_UNDER_SERVERS} and this machine's clock with what Kafka expects"
+_AWS = f"sasl.oauth.aws_profile {UNDER_SERVERS}, and the credentials of this user and machine"
 _REJECTED_TOKEN = re.compile(r'"status" ?: ?"(invalid_token|insufficient_scope)"')
 _CONNECTION_FAULTS = (  # librdkafka, OpenSSL and Java report these at length, each in its own words
     (re.compile("certificate verify failed"), rejected("certificate verify failed")),
@@ -87,7 +88,7 @@ _UNREACHED = (  # with the server and the reason
 _NOT_RENEWED = re.compile("OAUTHBEARER mechanism handshake failed")
 _TOKEN = re.compile(r"(?:acquire SASL OAUTHBEARER token|no token available; last error): (.+)", re.DOTALL)
 _DURATION = re.compile(r" after \d+ ms")
-_UNSERVED = "Kafka: no token from the token endpoint"
+_UNSERVED = "Kafka: no token from"
 _OAUTH_ERROR = re.compile(r'"error"\s*:\s*"(\w+)"')  # RFC 6749 section 5.2; what stands beside it varies
 _OF_TOKENS = (  # why there is no token, and the fix
     (re.compile("invalid_scope"), "{}", "check sasl.oauth.scope"),
@@ -152,6 +153,12 @@ def outcome(error: KafkaError) -> Outcome:
     return Outcome.REFUSE if error.code() in REFUSED else Outcome.RETRY
 
 
+def client_sentence(error: KafkaError, properties: Mapping[str, Any]) -> str:
+    """Write an error of a client that was made with `properties`; without a token, that is the cause of all."""
+    reason = getattr(properties.get("oauth_cb"), "reason", "")  # of `MskTokens`
+    return f"{_UNSERVED} AWS: {reason}; check {_AWS}" if reason else sentence(error)
+
+
 def sentence(error: KafkaError, topic: str = "") -> str:
     """Write the place, the cause and the fix of an error."""
     message = _CLIENT_STATE.sub("", error.str())
@@ -175,7 +182,7 @@ def _without_token(reason: str) -> str:
     code = _OAUTH_ERROR.search(reason)
     cause, fix = next((cause, fix) for pattern, cause, fix in _OF_TOKENS if pattern.search(reason))
     reason = cause.format(code[1] if code else cut(_DURATION.sub("", reason).replace("; ", ", "), SHOWN_BYTES))
-    return f"{_UNSERVED}: {reason}; {fix} {FILES_UNDER_SERVERS}"
+    return f"{_UNSERVED} the token endpoint: {reason}; {fix} {FILES_UNDER_SERVERS}"
 
 
 class ClientErrors:
@@ -188,7 +195,7 @@ class ClientErrors:
     def first(self, client: AdminClient | Consumer) -> str:
         """The first error that the client has reported, with its fix; empty if there is none."""
         client.poll(0)  # serves pending error callbacks; a consumer is not consuming yet
-        return sentence(self._first) if self._first else ""
+        return client_sentence(self._first, self.properties) if self._first else ""
 
     def no_answer(self, client: AdminClient | Consumer, reason: str = "") -> GatewayError:
         """Make the error of a request that timed out; `reason` counts if the client has reported no error."""

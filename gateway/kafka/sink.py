@@ -41,7 +41,16 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException
 
 from gateway.errors import GatewayError
-from gateway.kafka.errors import COLLATERAL, Outcome, cause, is_collateral, is_consequence, outcome, sentence
+from gateway.kafka.errors import (
+    COLLATERAL,
+    Outcome,
+    cause,
+    client_sentence,
+    is_collateral,
+    is_consequence,
+    outcome,
+    sentence,
+)
 from gateway.kafka.leaders import Leaders
 from gateway.kafka.run_producer import RunProducer
 from gateway.log import Conditions
@@ -432,6 +441,6 @@ class KafkaSink:
         self._leaders.note_error(error.str())
         if is_consequence(error, self.blocked_reason):
             return
-        self.blocked_reason = sentence(error)
+        self.blocked_reason = client_sentence(error, self._properties)
         if self._conditions.begins(self.blocked_reason):
             log.warning("The Kafka client reports an error.", extra={"detail": self.blocked_reason})

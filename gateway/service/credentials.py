@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import GatewayError
 from gateway.log import Conditions
@@ -30,7 +30,7 @@ READ_SECONDS = 5.0
 class KafkaCredentials:
     """Reads Kafka's credentials again and again, and gives the sink those that changed."""
 
-    def __init__(self, server: str, read: Callable[[], Mapping[str, str]], sink: KafkaSink) -> None:
+    def __init__(self, server: str, read: Callable[[], Mapping[str, Any]], sink: KafkaSink) -> None:
         self._server = server
         self._read = read
         self._sink = sink
@@ -44,7 +44,7 @@ class KafkaCredentials:
         if self._used:
             self._thread.start()
 
-    def use(self, read: Callable[[], Mapping[str, str]]) -> None:
+    def use(self, read: Callable[[], Mapping[str, Any]]) -> None:
         """Read in another way from now on, after a reload."""
         self._read = read
         self._renew()

@@ -42,6 +42,7 @@ _PAIR: Final = "tls: {cert_file: FILE, key_file: FILE}"
 _LOCKED_PAIR: Final = "tls: {cert_file: FILE, key_file: FILE, key_password_file: FILE}"
 _LOGIN: Final = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
 _OAUTH: Final = "sasl: {mechanism: OAUTHBEARER, oauth: {token_url: URL, client_id: NAME, client_secret_file: FILE}}"
+_MSK: Final = "sasl: {mechanism: OAUTHBEARER, oauth: {aws_region: REGION}}"
 _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
     **dict.fromkeys(("bootstrap.servers", "metadata.broker.list"), _HOST),
     "security.protocol": "tls: {}",
@@ -76,7 +77,7 @@ _OF_OTHERS: Final = {  # what to write instead of names that librdkafka does not
     "max.request.size": "Did you mean 'message.max.bytes'?",
 }
 MECHANISMS_NOT_OFFERED: Final = {  # of SASL
-    "AWS_MSK_IAM": "The gateway does not offer IAM of Amazon MSK yet; a cluster also takes SCRAM or certificates.",
+    "AWS_MSK_IAM": f"IAM of Amazon MSK is `{_MSK}` here.",
     "GSSAPI": "The gateway does not offer Kerberos, for which the packages of the Kafka library are not built.",
 }
 LONGEST_LINGER_MILLISECONDS: Final = 100  # as `bridge/pacing.py` applies it
@@ -106,7 +107,8 @@ def _not_offered(name: str, value: object) -> tuple[str, str] | None:
     mechanism = str(value).upper()
     if name not in {"sasl.mechanism", "sasl.mechanisms"} or mechanism not in MECHANISMS_NOT_OFFERED:
         return None
-    return MECHANISMS_NOT_OFFERED[mechanism], f"Remove it; write {_LOGIN} beside producer."
+    instead = _MSK if mechanism == "AWS_MSK_IAM" else _LOGIN
+    return MECHANISMS_NOT_OFFERED[mechanism], f"Remove it; write {instead} beside producer."
 
 
 def refuse(name: str, value: object) -> tuple[str, str] | None:

@@ -19,13 +19,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+import shlex
 import types
 import typing
 import warnings
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Self, TypeGuard
 
+import pydantic
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 
 from gateway.core.model import Choice
@@ -87,13 +90,15 @@ class OAuthSettings(_Settings):
 
 
 class KafkaOAuthSettings(OAuthSettings):
-    """Also a JWT that `key_file` signs instead of the secret (RFC 7523), or the identity of a machine in Azure."""
+    """Also a JWT that `key_file` signs instead of the secret (RFC 7523), or an identity of Azure or AWS."""
 
     key_file: values.FileName | None = None
     key_password_file: values.FileName | None = None
     audience: str | None = None
     subject: str | None = None
     azure_resource: values.Url | None = None
+    aws_region: values.AwsRegion | None = None
+    aws_profile: str | None = None
 
 
 class SaslSettings(_Settings):
@@ -642,6 +647,7 @@ _NEEDS: Final[tuple[tuple[Place, str, str], ...]] = (
     (("sasl", "oauth"), "key_password_file", "key_file"),
     (("sasl", "oauth"), "audience", "key_file"),
     (("sasl", "oauth"), "subject", "key_file"),
+    (("sasl", "oauth"), "aws_profile", "aws_region"),
 )
 
 
@@ -654,7 +660,8 @@ def _check_needs(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
                 yield (*place, *section, setting), f"{needed} is required with this setting.", f"Add {needed}."
 
 
-_PROOFS: Final = ("client_secret_file", "key_file", "azure_resource")  # each of them gets a token
+_IDENTITIES: Final = {"azure_resource", "aws_region"}  # they need no token endpoint
+_PROOFS: Final = ("client_secret_file", "key_file", *sorted(_IDENTITIES))  # each of them gets a token
 _OF_REGISTRY: Final = {"username": "a user", "token_file": "a token", "oauth": "oauth"}
 
 
@@ -688,7 +695,11 @@ def _check_oauth(place: Place, oauth: dict[str, Any]) -> Iterator[Problem]:
     given = [key for key in _PROOFS if oauth.get(key) is not None]
     if len(given) > 1:
         yield (*place, given[1]), f"{given[0]} gets a token, too.", "Remove one of them."
-    if "azure_resource" not in given:
+    if "aws_region" in given and not find_spec("botocore"):
+        folder = printable(shlex.quote(str(Path(pydantic.__file__).parents[1])))  # of the Debian package, too
+        fix = f"Run `python3 -m pip install --target {folder} botocore`, or install iot-gateway[msk]."
+        yield (*place, "aws_region"), "It needs the package botocore, which is not installed.", fix
+    if _IDENTITIES.isdisjoint(given):
         yield from _missing(place, oauth, ("token_url", "client_id", *(given or _PROOFS)[:1]))
 
 

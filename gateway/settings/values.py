@@ -251,6 +251,12 @@ def _check_header(text: str) -> str:
     return text
 
 
+def _check_region(text: str) -> str:
+    if not re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", text):
+        raise wrong("Expected a region of AWS.", "Write its name, such as eu-central-1.")
+    return text
+
+
 def _check_file(text: str) -> str:
     if not text or "\0" in text:
         raise wrong("Expected a file name.", "Write the path of the file.")
@@ -287,6 +293,7 @@ HeaderFiles = Annotated[dict[str, FileName], BeforeValidator(_empty_section), _N
 Property = Annotated[Any, BeforeValidator(_check_property)]
 Listen = Annotated[str | None, BeforeValidator(_check_listen)]
 Url = Annotated[str, AfterValidator(_check_url)]
+AwsRegion = Annotated[str, AfterValidator(_check_region)]
 Qos = Annotated[int | None, BeforeValidator(_check_qos)]
 WorkerCount = Annotated[int, AfterValidator(_check_worker_count)]
 ShareName = Annotated[str, AfterValidator(_check_share_name)]

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from gateway.errors import ConfigurationError
 from gateway.installation import open_installation
+from gateway.kafka.msk import MskTokens
 from gateway.kafka.sink import KafkaSink
 from tests.security.site import TOPICS
 from tests.stack.gateway import ROOT, Gateway
@@ -27,7 +32,6 @@ from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.stack.registry import Registry
 
@@ -194,6 +198,50 @@ def test_kafka_gets_the_token_of_a_machine_in_azure(
     assert identity.forms[-1] == {
         "api-version": "2018-02-01", "resource": azure["azure_resource"], "client_id": CLIENT,
     }  # fmt: skip
+
+
+def test_kafka_takes_the_tokens_of_a_callback_as_those_of_aws_come(
+    identity: IdentityProvider, cluster: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka verifies no token of AWS: it refuses one, and takes one of its issuer that comes in the same way."""
+    properties = {
+        "bootstrap.servers": cluster.servers("SASL_PLAINTEXT"),
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+    }
+
+    def token(_: str | None) -> tuple[str, float]:
+        return identity.answer({"resource": "kafka"}, "")[1]["access_token"], time.time() + 5
+
+    sink = KafkaSink(properties | {"oauth_cb": token})
+    assert sink.missing_topics({"machine-sensors"}, 30) == set()
+    count = len(identity.issued)
+    wait_for(lambda: sink.poll(0.05) >= 0 and len(identity.issued) > count, 30, "a new token")
+    assert sink.missing_topics({"machine-sensors"}, 30) == set()
+    assert not sink.blocked_reason
+    sink.close(0)
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = AKIAEXAMPLE\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    refused = KafkaSink(properties | {"oauth_cb": MskTokens("eu-central-1")})
+    assert "token rejected: expired, or of another issuer" in complaint(refused)
+
+
+def test_aws_needs_no_endpoint_but_its_package(
+    identity: IdentityProvider, cluster: Kafka, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret_file(tmp_path)
+    given = servers(identity, cluster, registry)
+    given["kafka"]["sasl"]["oauth"] = {"aws_region": "eu-central-1", "aws_profile": "plant"}
+    (tmp_path / "gateway.yaml").write_text(json.dumps({"contract": str(ROOT / "asyncapi.yaml"), "servers": given}))
+    properties = open_installation(tmp_path / "gateway.yaml", {}).kafka(producing=False)
+    assert properties["oauth_cb"] == MskTokens("eu-central-1", "plant")
+    monkeypatch.setitem(sys.modules, "botocore", None)  # which Python takes for a package that is not there
+    with pytest.raises(ConfigurationError, match="needs the package botocore, which is not installed") as raised:
+        open_installation(tmp_path / "gateway.yaml", {})
+    (finding,) = raised.value.findings
+    folder = Path(pydantic.__file__).parents[1]
+    assert finding.fix == f"Run `python3 -m pip install --target {folder} botocore`, or install iot-gateway[msk]."
 
 
 def test_open_refuses_a_key_that_cannot_sign(

@@ -48,6 +48,7 @@ WRONG: dict[str, Values] = {
     "servers.kafka.websocket.header_files.Authorization": (*TEXT, ""),
     "servers.kafka.receive_maximum": (*NUMBER, 0, 65_536),
     "servers.kafka.producer.linger.ms": ("soon", [], {}, None),
+    "servers.kafka.sasl.oauth.aws_region": (*TEXT, "", "Frankfurt", "eu.example/", "a b"),
     "servers.kafka.registry.url": (*TEXT, "", "registry", "ftp://a", "http://u:p@a", "http://a:x"),
     "streams.receiveDoors.qos": ("one", 1.5, True, [], -1, 3),
     "http.listen": (5, True, [], {}, "", "localhost", "a:1,b:2", "127.0.0.1:99999"),
