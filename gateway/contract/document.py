@@ -235,7 +235,7 @@ class Node:
         node = self
         for key in keys:
             layers = [one.own(key).followed() for one in (node, *node.below)]
-            node = _laid([one for one in layers if not one.is_absent]) or layers[0]
+            node = _laid([one for one in layers if not one.is_absent] or layers[:1]) if node.below else layers[0]
         return node
 
     def members(self) -> list[tuple[str, Node]]:
@@ -310,10 +310,8 @@ class Node:
         return _written_out(self, [MAX_WRITTEN_OUT], 0)
 
 
-def _laid(layers: list[Node]) -> Node | None:
+def _laid(layers: list[Node]) -> Node:
     """The strongest value, with the mappings below that supply its missing members; null removes a trait's member."""
-    if not layers:
-        return None
     top, under = layers[0], []
     if top.is_mapping:
         for one in layers[1:]:
