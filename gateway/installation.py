@@ -11,7 +11,6 @@ from gateway.core.filters import plan
 from gateway.core.topic_index import UNMAPPED, topic_index
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.kafka.msk import MskTokens
-from gateway.mqtt.broker import Broker
 from gateway.mqtt.websocket import Upgrade
 from gateway.registry.api import Endpoint, TokenEndpoint
 from gateway.registry.lock_file import LOCK_FILE
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
+    from gateway.mqtt.broker import Broker
     from gateway.settings.settings import KafkaOAuthSettings, OAuthSettings, ServerSettings, Settings
 
 
@@ -234,6 +234,8 @@ def broker_of(
 
     `elsewhere` is a host and port without TLS and WebSocket; it and `login` are used instead of gateway.yaml's.
     """
+    from gateway.mqtt.broker import Broker  # noqa: PLC0415 - paho, which commands without a broker do not need
+
     given = settings.server(server.name) if settings else None
     ((host, port),) = split_hosts((given and given.host) or server.host) if not elsewhere else (elsewhere,)
     is_plain = bool(elsewhere) or host.startswith("/")

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import TYPE_CHECKING
 
-from gateway.operate.report import table
+from gateway.operate.table import table
 from release.lock import packages
 
 if TYPE_CHECKING:

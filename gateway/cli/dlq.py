@@ -40,7 +40,7 @@ def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     from gateway.kafka.partitions import Partitions
     from gateway.operate.dlq.dead_letters import DeadLetters, causes, iso, topics_of
     from gateway.operate.dlq.replay import journal_of
-    from gateway.operate.report import table
+    from gateway.operate.table import table
 
     installation = open_installation(config)
     partitions = Partitions(installation.kafka(producing=False))

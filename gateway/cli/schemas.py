@@ -96,8 +96,8 @@ def lock(config: ConfigOption, *, output: FormatOption = "text") -> None:
 @exit_codes({0: "file, lock file and registry agree", 1: "they do not agree, or the registry did not answer"}, 78)
 def list_(config: ConfigOption, *, output: FormatOption = "text") -> None:
     """Show every subject: id, version, mode, and whether file, lock file and registry agree."""
-    from gateway.operate.report import table
     from gateway.operate.schemas.subject_status import HEADS, subject_statuses
+    from gateway.operate.table import table
 
     statuses = subject_statuses(open_installation(config))
     if output == "json":

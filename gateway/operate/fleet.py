@@ -21,7 +21,7 @@ from rich.live import Live
 from gateway.errors import ExitCode, GatewayError
 from gateway.mqtt.probe import BrokerProbe
 from gateway.observe.status_document import FILTER, id_of
-from gateway.operate.report import grid, table
+from gateway.operate.table import grid, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

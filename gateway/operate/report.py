@@ -1,7 +1,6 @@
 """How the results of checks are shown: as lines, a table, JSON, SARIF or GitHub annotations; and their exit code.
 
-Text from outside is escaped and cut in all forms for people, and rich's own markup is off. On a terminal a table is as
-wide as the terminal, and long cells are wrapped; in a pipe each row is one line.
+Text from outside is escaped and cut in all forms for people.
 
 SARIF is 2.1.0 (OASIS). All findings have one rule, because findings have no numbers to look up: each states its fix.
 GitHub annotations are workflow commands, one line each. Files are named relative to the current folder wherever they
@@ -10,19 +9,12 @@ are below it: both need that to show a finding beside its line.
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gateway import __version__
 from gateway.errors import ConfigurationError, ExitCode, Finding, GatewayError
@@ -32,13 +24,8 @@ from gateway.text import cut, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rich.console import RenderableType
-
     from gateway.errors import Severity
 
-UNLIMITED_COLUMNS = 10_000
-MAXIMUM_CELL_BYTES = 120
-MAXIMUM_SENTENCE_BYTES = 400  # in the cells of a finding, and in the last column of any table
 MAXIMUM_LINE_BYTES = 4_096
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 RULE = "gateway-check"
@@ -75,6 +62,8 @@ class Report(NamedTuple):
 
     def as_text(self) -> str:
         """A table, and below it how many findings there are of each severity."""
+        from gateway.operate.table import MAXIMUM_SENTENCE_BYTES, table  # noqa: PLC0415 - rich, for the few tables
+
         heads = [head for head, _, _ in self.form.columns]
         counts = Counter(self.form.words[one.severity] for one in self.findings)
         words = [word for word in dict.fromkeys(self.form.words.values()) if counts[word]]
@@ -126,41 +115,6 @@ def collect(peer: str, findings: Iterable[Finding]) -> list[Finding]:
 def as_line(finding: Finding) -> str:
     """A finding as `error: asyncapi.yaml:12 #/channels/doors: message. fix.`."""
     return printable(cut(f"{finding.severity}: {finding}", MAXIMUM_LINE_BYTES))
-
-
-def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], limit: int = MAXIMUM_CELL_BYTES) -> Table:
-    """Lay out a table without lines; `limit` is bytes of a cell, except in the last column.
-
-    Cells are text from anywhere, numbers, which are aligned to the right, or rich's `Text`.
-    """
-    rows, last = list(rows), len(heads) - 1
-    laid_out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for index, head in enumerate(heads):
-        is_number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        laid_out.add_column(head, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        limits = [*[limit] * last, MAXIMUM_SENTENCE_BYTES]
-        laid_out.add_row(*map(_cell, row, limits))
-    return laid_out
-
-
-def _cell(value: object, limit: int) -> Text:
-    style = value.style if isinstance(value, Text) else ""
-    return Text(printable(cut(str(value), limit)), style)
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], limit: int = MAXIMUM_CELL_BYTES) -> str:
-    """Write a table: lines without trailing blanks, the heads first."""
-    return plain(grid(heads, rows, limit))
-
-
-def plain(*parts: RenderableType) -> str:
-    """Write parts of rich as text without styles."""
-    out = io.StringIO()
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED_COLUMNS
-    console = Console(file=out, width=width, color_system=None, markup=False, highlight=False, emoji=False)
-    console.print(*parts, sep="\n")
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
 
 
 # --- for machines -----------------------------------------------------------------------------------------------------

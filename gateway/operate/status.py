@@ -29,7 +29,7 @@ from gateway.errors import ExitCode, GatewayError
 from gateway.observe.figures import NOTHING, PLAIN, TRANSACTIONS, Snapshot, figures, settled
 from gateway.observe.peer_state import PeerState
 from gateway.observe.status_page import VERDICTS, balance, delivery
-from gateway.operate.report import table
+from gateway.operate.table import table
 from gateway.settings.settings import load
 from gateway.settings.values import split_hosts
 from gateway.text import cut, printable

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gateway.observe.figures import RateTracker
 from gateway.observe.status_page import overview
-from gateway.operate.report import grid, plain
+from gateway.operate.table import grid, plain
 from gateway.page.blocks import Block, Code, Facts, Heading, Paragraph, Phrase, Strong, Table
 from gateway.text import printable
 

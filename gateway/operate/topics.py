@@ -29,7 +29,7 @@ from gateway.errors import Finding, GatewayError
 from gateway.kafka.errors import ClientErrors, sentence
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
 from gateway.kafka.topic_settings import describe
-from gateway.operate.report import table
+from gateway.operate.table import table
 from gateway.text import printable, sentences
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ import logging
 import re
 from typing import Any, Final
 
-import confluent_kafka
-
 _ALWAYS: Final = "The gateway sets it, because a reading is acknowledged only when it is stored safely."
 _ORDER: Final = "The gateway sets it, because the order of records with the same key depends on it."
 _ORDER_IN_FLIGHT: Final = "Kafka keeps the order of at most five requests in flight."
@@ -147,6 +145,8 @@ def _librdkafka_has_no(name: str) -> bool:
 
 
 def _librdkafka_refuses(name: str, value: str | float) -> str | None:
+    import confluent_kafka  # noqa: PLC0415 - 6 MB, for the few installations that set a property
+
     silent = logging.Logger("unused", logging.CRITICAL + 1)  # noqa: LOG001  (never registered, and drops all records)
     try:
         confluent_kafka.Producer({name: value}, logger=silent)  # connects to nothing, because it has no broker

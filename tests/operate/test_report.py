@@ -10,7 +10,8 @@ import pytest
 
 from gateway.errors import ExitCode, Finding, GatewayError
 from gateway.operate.doctor.examination import FORM
-from gateway.operate.report import Report, as_github, as_line, as_sarif, collect, table
+from gateway.operate.report import Report, as_github, as_line, as_sarif, collect
+from gateway.operate.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

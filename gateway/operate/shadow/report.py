@@ -20,8 +20,8 @@ from os.path import relpath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.errors import ExitCode
-from gateway.operate.report import table
 from gateway.operate.shadow.comparison import ADDITIONS, KINDS
+from gateway.operate.table import table
 from gateway.page import markdown
 from gateway.page.blocks import Bullets, Code, Heading, Paragraph, Table
 from gateway.text import printable
