@@ -1,6 +1,6 @@
 # Each target does the set-up that it needs on a fresh Debian machine; a second run skips it.
 #
-#   make test     run the tests on real servers, JOBS=5 at a time; ARGS="tests/core -k key" goes to pytest
+#   make test     run the tests on real servers, JOBS=7 at a time; ARGS="tests/core -k key" goes to pytest
 #   make faults   run all fault injections: takes minutes, and needs strace
 #   make check    check style, types and the contract
 #   make proof    kill gateways of both modes and write docs/proof.md; SECONDS=60 a run, SEED=1
@@ -25,6 +25,8 @@
 #   make lock     lock the newest Python packages that pyproject.toml allows
 #   make clean    remove everything that make created here
 
+# Compiled files are kept, whatever the shell says: otherwise each job of the tests compiles all of them.
+unexport PYTHONDONTWRITEBYTECODE
 MINUTES ?= 10
 SEED ?= 1
 .PHONY: help setup test faults fuzz-native bench bench-stages check style types contract soak proof demo deb wheel test-arm64
@@ -36,7 +38,7 @@ ARGS ?=
 QUICK ?=
 SECONDS ?=
 # Tests wait for servers much of the time, so there are more jobs than cores.
-JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 2 ? 2 : cores < 3 ? 5 : 6)))
+JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 2 ? 2 : cores < 3 ? 7 : 8)))
 
 BIN := .venv/bin
 # The locks hold every hash: only the very files that were locked are installed.
@@ -52,14 +54,17 @@ help:
 # Downloads of Maven and of pip run at the same time. Compile the gateway as an installation does: the tests start it
 # hundreds of times, also where Python may not write.
 setup: | system-test
-	@$(MAKE) --silent --jobs=3 .venv/.installed-dev $(SERVERS)
+	@$(MAKE) --silent --jobs=3 .venv/.installed-dev .venv/.compiled-tests $(SERVERS)
 	@$(BIN)/python -m compileall -q gateway
 
-# A job takes whole files, in the order that tests/conftest.py sets. Then the tests of what
-# the module in C does run without it.
+# pytest rewrites each test file and keeps the result. Once here, beside the downloads, is cheaper than in each job.
+.venv/.compiled-tests: .venv/.installed-dev
+	@$(BIN)/pytest -q --collect-only > /dev/null 2>&1 || true  # `make test` shows what cannot be collected
+	@touch $@
+
+# A job takes whole files, in the order that tests/conftest.py sets.
 test: setup
 	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
-	$(if $(ARGS),,GATEWAY_PURE=1 $(BIN)/pytest tests/core/codec tests/mqtt/test_reader.py -n $(JOBS))
 
 # These tests freeze and slow down servers, so a loaded machine can delay them beyond their deadlines. The few that no
 # load can make fail are marked `gate` and are part of `make test`; a short soak is one of them.

@@ -30,13 +30,19 @@ if TYPE_CHECKING:
 
 # The files that take longest, the longest first. A job takes a whole file, so one that begins last is waited for.
 LONG = (
-    "test_examine.py", "test_deb.py", "test_logins.py", "test_bridge.py", "test_end_to_end.py", "test_findings.py",
-    "test_reader.py", "test_workers.py", "test_source.py", "test_schemas.py", "test_doctor.py", "test_simulate.py",
-    "test_prometheus.py", "test_drift.py", "test_demo.py", "test_payload_schema.py", "test_warnings.py",
-    "test_payloads.py", "test_mosquitto_files.py", "test_schema_ids.py", "test_forms.py", "test_cli.py",
-    "test_codec.py", "test_constraints.py", "test_renewal.py", "test_headers.py", "test_sink.py",
-    "test_dead_letters.py", "test_mapping.py", "test_build.py", "test_spool.py", "test_servers.py",
-    "test_disclosure.py", "test_scale.py", "test_canary.py",
+    "test_native.py", "test_source.py", "test_bridge.py", "test_logins.py", "test_end_to_end.py", "test_deb.py",
+    "test_doctor.py", "test_workers.py", "test_examine.py", "test_simulate.py", "test_update.py", "test_schema_ids.py",
+    "test_transactional_sink.py", "test_reload.py", "test_findings.py", "test_mosquitto_files.py", "test_demo.py",
+    "test_cli.py", "test_learn.py", "test_renewal.py", "test_sink.py", "test_drift.py", "test_transactions.py",
+    "test_mqtt_faults.py", "test_canary.py", "test_servers.py", "test_schemas.py", "test_reader.py", "test_soak.py",
+    "test_oauth.py", "test_all_families.py", "test_prometheus.py", "test_dead_letters.py", "test_kubernetes.py",
+    "test_forms.py", "test_leaders.py", "test_status_page.py", "test_surface.py", "test_process_faults.py",
+    "test_compose.py", "test_headers.py", "test_value_reader.py", "test_init.py", "test_payloads.py",
+    "test_retained.py", "test_adopt.py", "test_access.py", "test_spool.py", "test_unit.py", "test_kafka_faults.py",
+    "test_topics.py", "test_payload_schema.py", "test_exactly_once.py", "test_installations.py",
+    "test_documentation.py", "test_carriers.py", "test_scale.py", "test_codec.py", "test_warnings.py",
+    "test_mapping.py", "test_status_publisher.py", "test_status.py", "test_load_broker.py", "test_record.py",
+    "test_quarantine.py", "test_broker.py", "test_shadow.py",
 )  # fmt: skip
 
 # How long an example takes says how loaded the machine is, not whether the code is right.
