@@ -374,9 +374,9 @@ def test_feed_passes_a_huge_message_in_little_memory(version: int) -> None:
 
 def test_read_takes_a_message_whose_properties_are_huge(kind: type[PahoReader]) -> None:
     """Any publisher may send them, and at QoS 1 again and again: they must not end the link."""
-    small = Message(properties=USER_PROPERTY * 20_000, payload=b"x" * LIMIT, qos=1, packet_id=9)
-    none = Message(properties=USER_PROPERTY * 20_000, payload=b"")
-    both = Message(properties=USER_PROPERTY * 20_000, payload=b"x" * CUT_TO * 3)
+    small = Message(properties=USER_PROPERTY * 10_000, payload=b"x" * LIMIT, qos=1, packet_id=9)
+    none = Message(properties=USER_PROPERTY * 10_000, payload=b"")
+    both = Message(properties=USER_PROPERTY * 10_000, payload=b"x" * CUT_TO * 3)
     with Wire(kind, V5) as wire:
         stream = b"".join(message.packet(V5) for message in (small, none, both, MESSAGES[0]))
         for piece in cut(stream, range(50_000, len(stream), 50_000)):
