@@ -18,6 +18,9 @@ from gateway.core.model import AvroSchema, Contract, KafkaServer, Message, MqttS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_CODECS = 300  # that are kept
+_CODECS: dict[str, Codec] = {}  # by their arguments
+
 
 def avro(definition: dict[str, Any], path: str = "schemas/made_by_hand.avsc") -> AvroSchema:
     """A schema as the contract holds it; `definition` may have `x-source` on its fields."""
@@ -43,8 +46,17 @@ def codec_of(
     is_native: bool = True,
     **more: Any,
 ) -> Codec:
-    """A codec of an Avro record; `more` are members of its `Conversion`."""
-    return Codec(Conversion(build(definition), keys, tuple(parameters), **more), is_fast=is_fast, is_native=is_native)
+    """A codec of an Avro record; `more` are members of its `Conversion`.
+
+    It is the one that was made for the same arguments, because compiling a codec takes longer than most tests of it.
+    """
+    arguments = repr((definition, keys, parameters, is_fast, is_native, more))
+    if arguments not in _CODECS:
+        if len(_CODECS) >= MOST_CODECS:
+            _CODECS.clear()
+        conversion = Conversion(build(definition), keys, tuple(parameters), **more)
+        _CODECS[arguments] = Codec(conversion, is_fast=is_fast, is_native=is_native)
+    return _CODECS[arguments]
 
 
 def route(topic: str, definition: dict[str, Any] | None = None, keys: tuple[str, ...] = ()) -> Route:
