@@ -48,7 +48,7 @@ Limits = tuple[int, int]
 Branch = tuple[bytes, "AvroType"]  # of a union: its index as it is written
 
 REMEMBERED = 4_096  # whole numbers of each range whose bytes are kept
-LONGEST = 8_192  # lengths whose bytes are looked up; longer texts and lists take the precise path
+LONGEST = 8_192  # lengths whose bytes are remembered; longer texts and lists take the precise path
 _EXACT = {"float": 2**24, "double": 2**53}  # integers up to here are exact; the precise path decides on larger ones
 _NUMBERS = {"int", "float", "Decimal"}
 _IN_WORDS = {"str": "text", "bool": "booleans", "list": "arrays", "dict": "objects"}
@@ -81,7 +81,7 @@ def _table(limits: Limits, prefix: bytes = b"") -> _Remembered:
     return _Remembered(limits, prefix)
 
 
-_LENGTHS = [long(number) for number in range(LONGEST)]
+_LENGTHS = _table((0, LONGEST - 1))
 
 
 class TypeCode:

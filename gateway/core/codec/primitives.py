@@ -23,23 +23,34 @@ LONG = (-(2**63), 2**63 - 1)
 _JSON_KINDS = {type(None): "null", bool: "a boolean", int: "an integer", Decimal: "a number with a fraction",
                Unrepresentable: "a number", str: "text", list: "an array", dict: "an object"}  # fmt: skip
 _HIGH = range(0x80, 0x100)  # bytes of a varint that another byte follows
-_PAIRS = [(second << 8 | first).to_bytes(2, "little") for second in _HIGH for first in _HIGH]
-_LAST = [bytes((only,)) for only in range(0x80)]
-_LAST += [(second << 8 | first).to_bytes(2, "little") for second in range(1, 0x80) for first in _HIGH]
+_LAST = [bytes((only,)) for only in range(0x80)]  # ends of varints; those of two bytes are made when one is needed
+_PAIRS: list[bytes] = []  # likewise
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 
 
 def long(value: int) -> bytes:
     """Write an Avro int or long: zigzag, then seven bits a byte (Avro 1.12, "Binary Encoding"), here two by two."""
-    value = (value << 1) ^ (value >> 63)
-    if value < 0x4000:
-        return _LAST[value]
-    out = _PAIRS[value & 0x3FFF]
-    value >>= 14
-    while value >= 0x4000:
-        out += _PAIRS[value & 0x3FFF]
-        value >>= 14
-    return out + _LAST[value]
+    number = (value << 1) ^ (value >> 63)
+    try:
+        if number < 0x4000:
+            return _LAST[number]
+        out = _PAIRS[number & 0x3FFF]
+        number >>= 14
+        while number >= 0x4000:
+            out += _PAIRS[number & 0x3FFF]
+            number >>= 14
+        return out + _LAST[number]
+    except IndexError:
+        if number < 0:  # beyond 64 bits
+            raise
+        _make_tables()
+        return long(value)
+
+
+def _make_tables() -> None:
+    """Make what the first number of several bytes needs: 1.4 MB, which the module in C does without."""
+    _LAST.extend([(second << 8 | first).to_bytes(2, "little") for second in range(1, 0x80) for first in _HIGH])
+    _PAIRS.extend([(second << 8 | first).to_bytes(2, "little") for second in _HIGH for first in _HIGH])
 
 
 def wrong_type(expected: str, value: Any) -> ValidationError:
