@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from gateway.cli.options import (
     broker_at,
     exit_codes,
     files_of,
+    filters_of,
     open_installation,
     progress_line,
     seconds_of,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from gateway.mqtt.broker import Broker
     from gateway.operate.learn.contract_file import Site
     from gateway.operate.learn.extension import Existing
-
-FILTER = re.compile(r"#|(?:\+|[^+#\0/]*)(?:/(?:\+|[^+#\0/]*))*(?:/#)?")
 
 
 @exit_codes({0: "the proposal is written", 1: "no message was heard, or the broker did not answer"}, 78)
@@ -81,9 +79,6 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     seconds = seconds_of(duration)
     if sum(map(bool, (broker, config, from_file))) != 1 or (dead_letters and not config):
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
-    for one in topics or ():
-        if not FILTER.fullmatch(one):
-            raise typer.BadParameter(f"{one!r} is no topic filter: + is a whole level, and # the last one.")
     source, site = None, Site()
     if broker:
         source, site = _given_broker(broker, username, password_file, ca_file)
@@ -92,7 +87,9 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     site = site._replace(kafka=kafka or site.kafka, registry=registry or site.registry)
     existing = _existing(extend, server) if extend else None
     is_heard = not (from_file or dead_letters)
-    options = Options(into, source if is_heard else None, topics or ["#"], seconds, not no_values, site, existing)
+    options = Options(
+        into, source if is_heard else None, filters_of(topics) or ["#"], seconds, not no_values, site, existing
+    )
     given = readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
     learn_from(options, Terminal(typer.echo, progress_line(), stop_on_signals), given)
     if existing:

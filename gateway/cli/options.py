@@ -43,6 +43,7 @@ FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help=
 BrokenOption = Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are invalid on purpose.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed makes the same readings.")]
 CONTRACT = Path("asyncapi.yaml")
+_FILTER = re.compile(r"(?=.)(?:\+|[^+#\0/]*)(?:/(?:\+|[^+#\0/]*))*(?:/#)?|#")
 
 
 class Commands(typer.Typer):
@@ -139,6 +140,14 @@ def seconds_of(text: str) -> float:
     if seconds is None:
         raise typer.BadParameter("Write a duration such as 30s, 10m or 1h.")
     return seconds
+
+
+def filters_of(topics: list[str] | None) -> list[str]:
+    """Check the MQTT topic filters that an option names."""
+    for one in topics or ():
+        if not _FILTER.fullmatch(one):
+            raise typer.BadParameter(f"{one!r} is no topic filter: + is a whole level, and # the last one.")
+    return topics or []
 
 
 def filled(value: Any, config: Path | None) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import ConfigOption, exit_codes, open_installation, progress_line, seconds_of
+from gateway.cli.options import ConfigOption, exit_codes, filters_of, open_installation, progress_line, seconds_of
 
 
 @exit_codes({0: "the recording is written", 1: "a broker did not answer", 74: "the disk is full"}, 78)
@@ -30,6 +30,6 @@ def record(
     from gateway.operate.record import record as record_all
     from gateway.signals import stop_on_signals
 
-    options = Options(output, seconds_of(duration), topics or (), redact)
+    options = Options(output, seconds_of(duration), filters_of(topics), redact)
     terminal = Terminal(typer.echo, progress_line(), stop_on_signals)
     typer.echo(record_all(open_installation(config), options, terminal))

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.topic_index import UNMAPPED
-from gateway.errors import ConfigurationError, DiskError, Finding
+from gateway.errors import ConfigurationError, Finding, SpoolBrokenError
 from gateway.installation import broker_of, subscriptions, topics_at
 from gateway.operate.listener import Channel, Listener
 from gateway.operate.recording import STREAM, Recording, is_recording
@@ -41,7 +41,7 @@ class Options(NamedTuple):
 
 
 def record(installation: Installation, options: Options, terminal: Terminal) -> str:
-    """Record until the time is over; say how many messages the file has. DiskError when the disk is full."""
+    """Record until the time is over; say how many messages the file has. SpoolBrokenError when the disk is full."""
     path, heard = options.path, 0
     if path.exists() and not is_recording(path):
         message = "This file is there already, and is no recording."
@@ -63,7 +63,8 @@ def record(installation: Installation, options: Options, terminal: Terminal) -> 
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # its note would make another file of this name suspect
     name, kept = printable(str(path)), f"{recording.next:,}"
     if recording.lost:
-        raise DiskError(f"The disk is full: {name} has {kept} messages, {recording.lost:,} are lost.", "Free space.")
+        message = f"{recording.end}. {name} has {kept} messages, {recording.lost:,} are lost."
+        raise SpoolBrokenError(message, "Free space, or name a file on another disk with -o.")
     full = f"{recording.end}. " if recording.end else ""
     return f"{full}{heard:,} messages recorded. {name} has payloads: only its owner may read it. Delete it when done."
 

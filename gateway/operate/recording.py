@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Self
 
-from gateway.errors import GatewayError
+from gateway.errors import DiskError, GatewayError
 from gateway.spool.file import DiskFullError, SpoolFile
 from gateway.spool.row import COLUMNS, to_reading
 
@@ -38,14 +38,8 @@ class Recording:
         self._written_at = time.monotonic()
         self.next = self._file.next_offset
         self.bytes = self._file.used_bytes
-        self.lost = 0  # messages for which the disk had no room
-
-    @property
-    def end(self) -> str:
-        """Why no more is recorded; "" while there is room."""
-        if self.lost:
-            return "The disk is full"
-        return "The recording is full" if self.next >= MAX_MESSAGES or self.bytes >= MAX_BYTES else ""
+        self.lost = 0  # messages that the disk did not take
+        self.end = ""  # why no more is recorded; empty while there is room
 
     def add(self, reading: Reading) -> None:
         """Add a message; it is on disk within about a second."""
@@ -55,12 +49,15 @@ class Recording:
             self.write()
 
     def write(self) -> None:
-        """Write what was added; when the disk is full it is lost, and what was written before is kept."""
+        """Write what was added; when the disk does not take it, it is lost, and what was written before is kept."""
         try:
             self.bytes = self._file.write(self._batch, (), {}, self.next, notes={NOTE: "1"})
-        except DiskFullError:
+            if self.next >= MAX_MESSAGES or self.bytes >= MAX_BYTES:
+                self.end = "The recording is full"
+        except DiskError as error:
             self.next -= len(self._batch)
             self.lost += len(self._batch)
+            self.end = "The disk is full" if isinstance(error, DiskFullError) else f"The disk fails: {error}"
         self._batch.clear()
         self._written_at = time.monotonic()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.reading import Reading
+from gateway.errors import SpoolBrokenError
 from gateway.installation import open_installation
 from gateway.operate import record as records
 from gateway.operate.listener import Terminal
@@ -115,6 +117,34 @@ def test_a_full_disk_ends_the_recording_and_keeps_what_there_is(tmp_path: Path) 
         recording.write()
         assert (recording.end, recording.lost, recording.next) == ("The disk is full", 50, 1)
     assert [one.payload for one in readings(tmp_path / "traffic.db")] == [b"1"]
+
+
+def test_record_ends_when_the_disk_fails(mosquitto: StartMosquitto, tmp_path: Path) -> None:
+    """Exit code 74; what was written is kept."""
+    broker = mosquitto()
+    bakery_at(broker, tmp_path)
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def begin(line: str) -> None:
+        if line.startswith("Listening"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))  # bytes a file
+            publisher.publish([("doors/hall/state", b"x" * 5_000)] * 3_000)
+
+    options = Options(tmp_path / "traffic.db", 600)
+    try:
+        with Publisher(broker.port) as publisher, pytest.raises(SpoolBrokenError, match="The disk") as raised:
+            terminal = Terminal(begin, lambda _line: None, StopFlag)
+            records.record(open_installation(tmp_path / "gateway.yaml", {}), options, terminal)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.exit_code == 74
+    assert all(one.payload == b"x" * 5_000 for one in readings(tmp_path / "traffic.db"))
+
+
+def test_record_refuses_what_is_no_topic_filter(tmp_path: Path) -> None:
+    for wrong in ("a/#/b", "", "+a", "a/b+"):
+        done = command("record", "-c", "gateway.yaml", "-o", "new.db", "--topics", wrong, folder=tmp_path)
+        assert (done.returncode, "is no topic filter" in done.stderr) == (2, True), done.stderr
 
 
 def test_payloads_are_cut_where_the_gateway_cuts_them() -> None:
