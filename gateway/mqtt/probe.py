@@ -1,8 +1,8 @@
 """A short connection to an MQTT broker that checks it or listens, and leaves no trace.
 
-`gateway doctor`, `drift`, `init`, `learn`, `record`, `shadow` and `fleet` use it.
-The client id is random, the session ends with the connection, and retained messages are not asked for. So the session
-that the broker keeps for the gateway is untouched, whether the gateway is connected or not.
+`gateway doctor`, `drift`, `init`, `learn`, `record`, `shadow` and `fleet` use it. The client id is random, the session
+ends with the connection, and retained messages are not asked for. So the session that the broker keeps for the gateway
+is untouched, whether the gateway is connected or not. The publisher of the status gives it a client id and a last will.
 
 One danger is left: a broker may derive client ids from user names (Mosquitto: `use_username_as_clientid`), and a clean
 start would delete the gateway's session. So the probe first connects with clean start off; an existing session means
@@ -47,13 +47,24 @@ class ReplacedIdError(GatewayError):
 
 
 class BrokerProbe:
-    """A connection to a broker under a random client id; GatewayError when the broker does not answer, or refuses."""
+    """A connection to a broker under a random client id; GatewayError when the broker does not answer, or refuses.
 
-    def __init__(self, broker: Broker, session_expiry: int, answer_seconds: float = ANSWER_SECONDS) -> None:
+    With a `client_id` it goes on under that one, and with a `will`, which is a topic and a retained message.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        session_expiry: int,
+        answer_seconds: float = ANSWER_SECONDS,
+        client_id: str = "",
+        will: tuple[str, str] | None = None,
+    ) -> None:
         self._broker = broker
         self._session_expiry = session_expiry  # seconds, as the gateway's session has it
         self._answer_seconds = answer_seconds
         self._client_id = f"gateway-probe-{token_hex(4)}"  # every broker must accept 23 characters
+        self._last_id, self._will = client_id or self._client_id, will
         self._client: Client
         self._connack: tuple[bool, ReasonCode] | None = None  # session present, reason
         self._answers: dict[int, list[ReasonCode]] = {}
@@ -72,6 +83,7 @@ class BrokerProbe:
                 "The broker has a session for the probe's random client id; going on would delete that session.",
                 "Do not let the broker replace client ids (Mosquitto: remove `use_username_as_clientid`).",
             )
+        self._client_id = self._last_id
         self._connect(is_clean=True)
         return self
 
@@ -100,6 +112,16 @@ class BrokerProbe:
         for some in in_packets(list(filters)):
             _, packet_id = self._client.unsubscribe(some)
             self._await_answer(packet_id, "The broker sends no UNSUBACK.")
+
+    def publish(self, topic: str, payload: str) -> None:
+        """Publish a retained message at QoS 1, and wait until the broker has it."""
+        packet_id = self._client.publish(topic, payload, qos=1, retain=True).mid
+        self._await_answer(packet_id, "The broker does not acknowledge a message.")
+        reason = self._answers.pop(packet_id)[0]
+        if reason.is_failure:
+            raise GatewayError(
+                f"The broker refuses a message: {reason}.", f"Let its ACL grant this user to write {topic}."
+            )
 
     def is_session_kept(self) -> bool:
         """Reconnect to see whether the broker kept the session; then delete it, with all subscriptions."""
@@ -148,6 +170,9 @@ class BrokerProbe:
         client.on_connect = self._on_connect
         client.on_subscribe = client.on_unsubscribe = self._on_answer
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        if self._will and is_clean:
+            client.will_set(*self._will, qos=1, retain=True)
         self._broker.configure(client, self._answer_seconds)
         return client
 
@@ -179,6 +204,11 @@ class BrokerProbe:
         self, _client: paho.Client, _data: Any, packet_id: int, reasons: list[ReasonCode], _props: Properties | None
     ) -> None:
         self._answers[packet_id] = reasons
+
+    def _on_publish(
+        self, _client: paho.Client, _data: Any, packet_id: int, reason: ReasonCode, _props: Properties | None
+    ) -> None:
+        self._answers[packet_id] = [reason]
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         if self._takes_retained or not message.retain:  # at MQTT 3.1.1 the broker sends retained messages anyway

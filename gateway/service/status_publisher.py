@@ -20,7 +20,6 @@ import json
 import logging
 import threading
 import time
-from contextlib import contextmanager
 from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,19 +28,15 @@ from gateway import __version__, files
 from gateway.errors import GatewayError
 from gateway.installation import broker_of
 from gateway.log import Conditions
-from gateway.mqtt.broker import Client
-from gateway.mqtt.errors import refusal
 from gateway.mqtt.probe import BrokerProbe, ReplacedIdError
 from gateway.mqtt.source import Link
 from gateway.observe.figures import RateTracker, figures
 from gateway.observe.status_document import discovery, document, moment, problems, topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    import paho.mqtt.client as paho
-    from paho.mqtt.reasoncodes import ReasonCode
     from prometheus_client import Metric
 
     from gateway.core.model import Contract
@@ -54,11 +49,9 @@ log = logging.getLogger(__name__)
 
 FILE_NAME = "status.json"
 LOOK_SECONDS = 5.0  # between two looks for a change
-CONNECT_SECONDS = 10.0
 RETRY_SECONDS = 15.0
 STEP_SECONDS = 0.5  # between two looks whether the gateway is connected
-ACKNOWLEDGE_SECONDS = 5.0
-KEEP_ALIVE_SECONDS = 30
+OFFLINE = {"state": "offline", "ready": False}
 
 
 class Peer(NamedTuple):
@@ -109,7 +102,6 @@ class StatusPublisher:
         self._rates = RateTracker()
         self._conditions = Conditions()
         self._stopping = threading.Event()
-        self._wake = threading.Event()  # the connection is lost, or it is time to stop
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def start(self) -> None:
@@ -120,7 +112,6 @@ class StatusPublisher:
     def stop(self, seconds: float) -> None:
         """Publish that the gateway is offline, and end the thread; do not wait longer than this."""
         self._stopping.set()
-        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
@@ -130,33 +121,31 @@ class StatusPublisher:
         while not self._stopping.is_set():
             try:
                 self._remove_old()
-                if self._publication is None:
+                if self._publication:
+                    self._publish(self._publication)
+            except (OSError, ValueError, GatewayError) as error:
+                self._warn(str(error))
+                if isinstance(error, ReplacedIdError):
                     return
-                self._publish(self._publication)
-            except ReplacedIdError as error:
-                self._warn(str(error))
+                self._stopping.wait(RETRY_SECONDS)
+            else:
                 return
-            except (OSError, ValueError, RuntimeError, GatewayError) as error:  # RuntimeError: paho lost the connection
-                self._warn(str(error))
-            self._stopping.wait(RETRY_SECONDS)
 
     def _publish(self, publication: Publication) -> None:
-        topic = topic_of(publication.gateway_id)
-        with self._connected(publication.server, publication) as client:
+        topic, offline = topic_of(publication.gateway_id), json.dumps(publication.fixed | OFFLINE)
+        with self._connection(publication.server, f"{publication.gateway_id}-status", (topic, offline)) as connection:
             self._remember({**self._remembered(), publication.server: sorted(publication.topics)})
             for each, message in publication.retained.items():
-                client.publish(each, message, qos=1, retain=True)
+                connection.publish(each, message)
             shown, due = None, 0.0
-            while not self._wake.is_set():
+            while not self._stopping.is_set():
                 health, now = self._health(), time.monotonic()
                 if shown != (health.ready, problems(health)) or now >= due:
                     shown, due = (health.ready, problems(health)), now + publication.every_seconds
-                    client.publish(topic, self._document(publication, health), qos=1, retain=True)
-                self._wake.wait(min(LOOK_SECONDS, publication.every_seconds))
-            if self._stopping.is_set():  # acknowledged or not: the broker reads it before the DISCONNECT
-                client.publish(topic, _offline(publication), qos=1, retain=True)
-                return
-        raise ConnectionError("the connection to the broker was lost")
+                    connection.publish(topic, self._document(publication, health))
+                    self._conditions.end()
+                connection.listen(_ignore, min(LOOK_SECONDS, publication.every_seconds), self._stopping)
+            connection.publish(topic, offline)
 
     def _document(self, publication: Publication, health: Health) -> str:
         snapshot = figures(self._collect())
@@ -169,11 +158,9 @@ class StatusPublisher:
         for server, topics in self._remembered().items():
             old = sorted({*topics} - kept.get(server, set()))
             if old and server in self._peers:
-                with self._connected(server) as client:
-                    for sent in [client.publish(topic, b"", qos=1, retain=True) for topic in old]:
-                        sent.wait_for_publish(ACKNOWLEDGE_SECONDS)
-                        if not sent.is_published():
-                            raise ConnectionError("the broker does not acknowledge")
+                with self._connection(server, f"{token_hex(8)}-status") as connection:
+                    for topic in old:
+                        connection.publish(topic, "")
             left = {name: those for name, those in self._remembered().items() if name != server}
             self._remember(left | ({server: sorted(kept[server])} if server in kept else {}))
 
@@ -193,55 +180,16 @@ class StatusPublisher:
             server = self._publication.server if self._publication else ", ".join(self._remembered())
             log.warning("The status is not published.", extra={"server": server, "detail": detail})
 
-    @contextmanager
-    def _connected(self, server: str, publication: Publication | None = None) -> Iterator[Client]:
-        """Connect; with a publication its last will is set. OSError or GatewayError if the broker refuses."""
+    def _connection(self, server: str, client_id: str, will: tuple[str, str] | None = None) -> BrokerProbe:
+        """Make a connection, when the gateway has its own."""
         peer = self._peers[server]
         while not peer.is_up() and not self._stopping.wait(STEP_SECONDS):
             pass
-        broker = peer.broker()
-        with BrokerProbe(broker, peer.session_expiry):
-            pass
-        client_id = f"{publication.gateway_id if publication else token_hex(8)}-status"
-        client = Client(**broker.client_options(client_id), reconnect_on_failure=False)
-        broker.configure(client, CONNECT_SECONDS)
-        if publication:
-            client.will_set(topic_of(publication.gateway_id), _offline(publication), qos=1, retain=True)
-        answers: list[ReasonCode] = []
-        answered = threading.Event()
-
-        def on_connect(_client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
-            answers.append(reason)
-            answered.set()
-
-        client.on_connect = on_connect
-        client.on_disconnect = lambda *_: self._wake.set()
-        client.on_publish = self._on_publish
-        self._wake.clear()
-        if self._stopping.is_set():
-            self._wake.set()
-        options = broker.connect_options(0, is_clean=True)
-        client.connect(broker.host, broker.port, KEEP_ALIVE_SECONDS, **options)
-        client.loop_start()
-        try:
-            if not answered.wait(CONNECT_SECONDS):
-                raise ConnectionError("the broker sends no CONNACK")
-            if answers[0].is_failure:
-                raise ConnectionError(refusal(str(answers[0])))
-            yield client
-        finally:
-            client.disconnect()
-            client.loop_stop()
-
-    def _on_publish(self, _client: paho.Client, _data: Any, _id: int, reason: ReasonCode, _properties: Any) -> None:
-        if reason.is_failure:
-            self._warn(f"the broker refuses it: {reason}; let its ACL grant this user to write these topics")
-        else:
-            self._conditions.end()
+        return BrokerProbe(peer.broker(), peer.session_expiry, client_id=client_id, will=will)
 
 
-def _offline(publication: Publication) -> str:
-    return json.dumps(publication.fixed | {"state": "offline", "ready": False})
+def _ignore(_topic: bytes, _payload: bytes) -> None:
+    """Take no messages; nothing is subscribed."""
 
 
 def _is_up(sources: Sequence[MqttSource], server: str) -> bool:

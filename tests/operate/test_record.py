@@ -130,11 +130,11 @@ def test_record_ends_when_the_disk_fails(mosquitto: StartMosquitto, tmp_path: Pa
             resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))  # bytes a file
             publisher.publish([("doors/hall/state", b"x" * 5_000)] * 3_000)
 
-    options = Options(tmp_path / "traffic.db", 600)
+    installation, options = open_installation(tmp_path / "gateway.yaml", {}), Options(tmp_path / "traffic.db", 600)
+    terminal = Terminal(begin, lambda _line: None, StopFlag)
     try:
         with Publisher(broker.port) as publisher, pytest.raises(SpoolBrokenError, match="The disk") as raised:
-            terminal = Terminal(begin, lambda _line: None, StopFlag)
-            records.record(open_installation(tmp_path / "gateway.yaml", {}), options, terminal)
+            records.record(installation, options, terminal)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert raised.value.exit_code == 74
