@@ -667,6 +667,10 @@ class Bridge:
         """Write unsettled readings to disk and send the acknowledgements that this allows."""
         if rejected := [entry for lines in self.rules.lines.values() for entry in lines.incomplete()]:
             self._append_to_log(rejected, _by_stream(rejected))
+        self.make_safe()
+
+    def make_safe(self) -> None:
+        """Write readings that are not safe to disk, and acknowledge them, so that no broker sends them again."""
         self._spool.persist(time.monotonic())
         self._acknowledge()
 

@@ -104,7 +104,7 @@ class AckQueue:
     def take(self) -> list[Entry]:
         """Take the messages to acknowledge now."""
         taken = self._released[:]
-        self._released.clear()
+        del self._released[: len(taken)]  # more may have come
         self.sent += taken
         return taken
 

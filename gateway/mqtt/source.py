@@ -62,7 +62,7 @@ LOST_BACKOFF = (0.2, 30.0)  # first and longest, seconds
 REFUSED_BACKOFF = (1.0, 60.0)
 TAKEN_OVER_BACKOFF = (60.0, 60.0)
 RENEWED = "the settings of the server, or its login, have changed"
-RENEW_SECONDS = 0.05  # for which the loop waits until a broker closes a connection that is renewed
+RENEW_SECONDS = 5.0  # until a broker that is left must have taken all acknowledgements
 PING_SECONDS = 60  # the keep-alive interval where the contract or the broker sets 0, which turns MQTT's own off
 STEADY_SECONDS = 60.0  # a connection that lasted longer resets the back-off
 SUSPICIOUS = 6  # short connections in a row
@@ -257,9 +257,10 @@ class MqttSource:
         if not reconnects:
             return
         if self.fileno >= 0:
-            self.link = Link.DOWN  # `_on_disconnect` then does nothing
-            self._client.disconnect_gracefully(RENEW_SECONDS)
-            self._close(time.monotonic(), RENEWED)
+            self.link = Link.CONNECTING  # a thread of its own, because the broker may take its time
+            disconnect = self._client.disconnect_gracefully
+            self._connecting = threading.Thread(target=disconnect, args=(RENEW_SECONDS,), daemon=True)
+            self._connecting.start()
         self._must_renew = self.link == Link.CONNECTING
         self._backoff_seconds = self._retry_at = 0.0
 
@@ -347,6 +348,8 @@ class MqttSource:
         self._connecting = None
         if self._connect_error or self._must_renew:
             self._close(now, self._connect_error or RENEWED)
+            if self._must_renew:
+                self._backoff_seconds = self._retry_at = 0.0
         else:
             self.link = Link.HANDSHAKE
 

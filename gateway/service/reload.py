@@ -103,6 +103,8 @@ class Reloader:
             due, self._due = self._due, None
             running, contract = self._running, due.parts.own.contract
             running.bridge.adopt(due.change)
+            if due.renewed:
+                running.bridge.make_safe()
             for source in running.sources:
                 source.renew(due.brokers[source.name], reconnects=source.name in due.renewed)
             running.health.registry, running.health.topics = due.parts.schema_ids.states, due.parts.topics

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from gateway.core.model import Contract, KafkaServer, MqttServer, Stream
+    from gateway.core.model import Contract, KafkaServer, Stream
     from gateway.service.split import Worker
     from gateway.settings.settings import ServerSettings, Settings
 
@@ -20,6 +20,8 @@ OF_SESSION = {  # of an MQTT server, as the contract calls it
     "version": "protocolVersion", "client_id": "clientId", "clean_session": "cleanSession", "keep_alive": "keepAlive",
     "session_expiry": "sessionExpiryInterval", "maximum_packet_size": "maximumPacketSize", "last_will": "lastWill",
 }  # fmt: skip
+
+OF_KAFKA = {field: field for field in ("name", "host", "tls")}
 
 
 class Reloadable(NamedTuple):
@@ -44,12 +46,12 @@ def reloadable(
         given, maximum = settings.server(name), old.server(name).receive_maximum
         needs += _differences(f"servers.{name}.receive_maximum", maximum, given.receive_maximum)
         servers[name] = given.model_copy(update={"receive_maximum": maximum})
-    kafka = _kafka(contract.kafka, old_contract.kafka, needs)
+    kafka = _kept(contract.kafka, old_contract.kafka, OF_KAFKA, "the Kafka server", needs)
     servers[kafka.name] = _kafka_settings(settings.server(contract.kafka.name), old.server(kafka.name), kafka, needs)
     mqtt = {}
     for name in connected:
         if new := contract.mqtt_servers.get(name):
-            mqtt[name] = _mqtt(new, old_contract.mqtt_servers[name], needs)
+            mqtt[name] = _kept(new, old_contract.mqtt_servers[name], OF_SESSION, f"MQTT server {name}", needs)
         else:
             mqtt[name] = old_contract.mqtt_servers[name]
             needs.append(f"the end of MQTT server {name}")
@@ -62,18 +64,10 @@ def reloadable(
     )
 
 
-def _mqtt(new: MqttServer, old: MqttServer, needs: list[str]) -> MqttServer:
-    kept = {field: getattr(old, field) for field in OF_SESSION}
-    needs += [
-        f"{key} of MQTT server {new.name}" for field, key in OF_SESSION.items() if getattr(new, field) != kept[field]
-    ]
-    return dataclasses.replace(new, **kept)
-
-
-def _kafka(new: KafkaServer, old: KafkaServer, needs: list[str]) -> KafkaServer:
-    kept = {field: getattr(old, field) for field in ("name", "host", "tls")}
-    needs += [f"{field} of the Kafka server" for field, value in kept.items() if getattr(new, field) != value]
-    return dataclasses.replace(new, **kept)
+def _kept(new: Any, old: Any, fields: Mapping[str, str], of: str, needs: list[str]) -> Any:
+    """Give a server with some fields as they were."""
+    needs += [f"{word} of {of}" for field, word in fields.items() if getattr(new, field) != getattr(old, field)]
+    return dataclasses.replace(new, **{field: getattr(old, field) for field in fields})
 
 
 def _kafka_settings(new: ServerSettings, old: ServerSettings, kafka: KafkaServer, needs: list[str]) -> ServerSettings:

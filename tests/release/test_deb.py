@@ -6,9 +6,13 @@ this needs root or touches the machine. `make test-arm64` runs the other archite
 
 from __future__ import annotations
 
+import json
+import re
+import signal
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +21,10 @@ from gateway import __version__
 from gateway.operate.init import family as families
 from release import deb, wheels
 from release.lock import REPOSITORY
+from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.conftest import FreePort
 
 ARCHITECTURE = subprocess.run(
     ["dpkg", "--print-architecture"], check=True, capture_output=True, text=True
@@ -262,3 +267,21 @@ def test_life_of_an_installation(package: Path, machine: Path, tmp_path: Path) -
     dpkg(machine, "--purge", "gateway")
     left = {str(path.relative_to(machine)) for path in machine.rglob("*") if "gateway" in path.name}
     assert left == set()
+
+
+def test_sighup_before_python_has_started_does_not_end_run(root: Path, tmp_path: Path, free_port: FreePort) -> None:
+    """The launcher ignores it until the gateway has its handler; the files are read after that."""
+    servers = {name: {"host": f"127.0.0.1:{free_port()}"} for name in ("factoryBroker", "meterBroker", "kafka")}
+    settings = {"contract": str(root / "etc/gateway/asyncapi.yaml"), "http": {"listen": "off"}, "servers": servers}
+    config, output = tmp_path / "gateway.yaml", tmp_path / "output"
+    config.write_text(json.dumps(settings))
+    with output.open("w") as file:
+        process = subprocess.Popen([root / "usr/bin/gateway", "run", "-c", config], stdout=file, stderr=file)
+    status = Path(f"/proc/{process.pid}/status")
+    try:
+        wait_for(lambda: re.search(r"^SigIgn:.*1$", status.read_text(), re.MULTILINE), 60, "SIGHUP to be ignored")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "The gateway has started." in output.read_text(), 60, output.read_text)
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0, output.read_text()

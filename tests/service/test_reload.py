@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ONE, TWO = Flow("a/{machine}/one", "one"), Flow("a/{machine}/two", "two")
 WIDER = Flow("a/{machine}/one", "one", {"extra": "string"})  # another schema, so another id
 OLD = {"one": ONE, "two": TWO}
+IN_MEMORY = "listener 1883\nallow_anonymous true\n"  # one that writes each change to disk takes seconds for the PUBACKs
 LOGIN = "listener 1883\nallow_anonymous false\npassword_file passwd\n"
 
 
@@ -104,6 +105,24 @@ def test_reload_connects_again_only_where_a_login_has_changed(
         wait_for(lambda: len(site.events(reloaded)) == 2, 30, lambda: site.gateway.log)
         assert site.events(reloaded)[-1]["detail"] == "reconnected: broker"
         assert site.events("Some changes need a restart.")[0]["detail"] == "spool.after, http.listen"
+
+
+def test_reload_that_connects_again_repeats_nothing(
+    tmp_path: Path, mosquitto: StartMosquitto, kafka: Kafka, registry: Registry
+) -> None:
+    """What is on its way to Kafka is acknowledged first, because the broker would send it again."""
+    with ReloadSite(tmp_path, mosquitto(IN_MEMORY), kafka, registry, OLD) as site:
+        with Load(site.broker.port, ["a/{}/one", "a/{}/two"], 1_000) as load:
+            for host in ("localhost", "127.0.0.1", "localhost"):
+                load.wait_for(500)
+                site.set_server("broker", host=f"{host}:{site.broker.port}")
+                site.reload()
+                wait_for(lambda: site.gateway.states()["broker"]["state"] == "ok", 30, lambda: site.gateway.log)
+        site.gateway.wait_settled(load.sent.total())
+        assert site.gateway.metric("gateway_mqtt_connects_total") > 1
+        for topic in ("one", "two"):
+            assert all(each == sorted(set(each)) for each in site.numbers(topic).values())
+        assert site.numbers_of_all() == {machine: list(range(count)) for machine, count in load.sent.items()}
 
 
 def test_reload_requests_that_come_together_are_one_or_two(
