@@ -215,9 +215,14 @@ def no_answer(reason: str = "") -> GatewayError:
 
 def is_consequence(error: KafkaError, former: str) -> bool:
     """True for an error that follows from the former one, of which the sentence is given."""
-    if former.startswith(_UNSERVED):
+    if concerns_token(former):
         return bool(_NOT_RENEWED.search(error.str()) or _REJECTED_TOKEN.search(error.str())) or _is_summary(error)
     return bool(former) and _is_summary(error)
+
+
+def concerns_token(text: str) -> bool:
+    """True for the sentence of an error that means: there is no token."""
+    return text.startswith(_UNSERVED)
 
 
 def _is_summary(error: KafkaError) -> bool:

@@ -46,6 +46,7 @@ from gateway.kafka.errors import (
     Outcome,
     cause,
     client_sentence,
+    concerns_token,
     is_collateral,
     is_consequence,
     outcome,
@@ -93,6 +94,7 @@ WINDOW_BYTES = 16 * 2**20
 LARGE_BYTES = 65_536  # a larger reading is sent alone: its record may be refused at once, which ends the `send`
 FORGET_SECONDS = 60.0  # how long the partition of a key is remembered
 MAX_KEYS = 65_536
+TOKEN_SECONDS = 5.0  # how long records still arrive that were sent with the former token
 ANY_PARTITION = -1  # librdkafka's: the partitioner decides
 RECORD_OVERHEAD = 4_096  # bytes of headers and framing beside the payload
 Refusal = BufferError | KafkaException
@@ -163,6 +165,7 @@ class KafkaSink:
         self._properties = merged | {"error_cb": self._on_error, "logger": log}
         self._producer = make_producer(self._properties)
         self._leaders = Leaders()
+        self._token_failed_at = -TOKEN_SECONDS
         self.record_limit = int(merged["message.max.bytes"])
         self.settled: list[list[Entry]] = []
         self.failed: list[tuple[Entry, KafkaError]] = []
@@ -426,6 +429,8 @@ class KafkaSink:
         return {name for name in names if name not in present or present[name].error}
 
     def _note_success(self) -> None:
+        if time.monotonic() < self._token_failed_at + TOKEN_SECONDS:
+            return  # Kafka has taken what was in flight; librdkafka does not name the cause again
         self.blocked_reason = ""
         self._conditions.end()
 
@@ -442,5 +447,7 @@ class KafkaSink:
         if is_consequence(error, self.blocked_reason):
             return
         self.blocked_reason = client_sentence(error, self._properties)
+        if concerns_token(self.blocked_reason):
+            self._token_failed_at = time.monotonic()
         if self._conditions.begins(self.blocked_reason):
             log.warning("The Kafka client reports an error.", extra={"detail": self.blocked_reason})

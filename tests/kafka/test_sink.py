@@ -21,11 +21,12 @@ from gateway.core.reading import Reading, Record
 from gateway.errors import GatewayError
 from gateway.installation import connection_properties
 from gateway.kafka.errors import Outcome, outcome, sentence
-from gateway.kafka.sink import WINDOW, KafkaSink
+from gateway.kafka.sink import TOKEN_SECONDS, WINDOW, KafkaSink
 from gateway.operate.drift.partitioner import murmur2
 from gateway.settings.settings import load
 from tests.stack.kafka import Kafka
 from tests.stack.mock_kafka import PRODUCE, MockCluster
+from tests.stack.ports import HeldPort
 from tests.stack.reading_records import record_count, records
 from tests.stack.wait import wait_for
 
@@ -650,3 +651,19 @@ def test_send_without_the_client_certificate_says_so(
         f"Kafka at {guarded.servers('SSL')}: client certificate rejected or missing; "
         f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
     )
+
+
+def test_the_cause_of_a_missing_token_outlasts_the_records_that_were_in_flight() -> None:
+    """It is named once, and then librdkafka reports only that all brokers are down."""
+    port = HeldPort()
+    sink = KafkaSink({"bootstrap.servers": str(port)})
+    handshake = "SASL OAUTHBEARER mechanism handshake failed: Broker: Request not valid in current SASL state"
+    sink._on_error(KafkaError(KafkaError._AUTHENTICATION, handshake))  # noqa: SLF001 - what librdkafka calls
+    sink._note_success()  # noqa: SLF001 - what a delivery report causes
+    sink._on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))  # noqa: SLF001 - as above
+    assert sink.blocked_reason.startswith("Kafka: no token from the token endpoint: the last one is about to expire")
+    sink._token_failed_at -= TOKEN_SECONDS  # noqa: SLF001 - as if the time had gone by
+    sink._note_success()  # noqa: SLF001 - as above
+    assert sink.blocked_reason == ""
+    sink.close(0)
+    port.release()
