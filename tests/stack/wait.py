@@ -1,6 +1,7 @@
 """Waiting for a fact with a deadline: the only way the tests wait. Nothing in them sleeps for a fixed time.
 
-The deadline is generous and the steps are short, because a slow machine must make a test slow, never wrong.
+The deadline is generous and the steps are short, because a slow machine must make a test slow, never wrong. Steps grow
+with the time that has passed: most conditions are questions to a server, which take the time that others wait for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STEP_SECONDS = 0.02
+SHORTEST_STEP, LONGEST_STEP = 0.01, 0.05  # seconds
+STEPS = 20  # how long a step is: this part of what has passed
 
 
 def wait_for(condition: Callable[[], T], seconds: float, what: str | Callable[[], str]) -> T:
@@ -31,10 +33,11 @@ def wait_for(condition: Callable[[], T], seconds: float, what: str | Callable[[]
     Raises:
         AssertionError: the time is over.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
     while True:
         if outcome := condition():
             return outcome
-        if time.monotonic() >= deadline:
+        passed = time.monotonic() - began
+        if passed >= seconds:
             raise AssertionError(f"waited {seconds:g} s for {what if isinstance(what, str) else what()}")
-        time.sleep(STEP_SECONDS)
+        time.sleep(max(SHORTEST_STEP, min(LONGEST_STEP, passed / STEPS)))
