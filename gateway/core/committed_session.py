@@ -18,14 +18,13 @@ from itertools import islice
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.session import Held, Session, digest
+from gateway.core.session import NEEDED, Held, Session, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from gateway.core.entry import Entry
-    from gateway.core.reading import Reading
 
 BUCKET = 64  # packet ids
 _HEAD = Struct(">Q")  # number of the session
@@ -52,6 +51,8 @@ class CommittedSession(Session):
     """A session of `delivery: exactly_once`; `window` is how many messages the broker may have in flight."""
 
     delivery = "exactly_once"
+    unknown = NEEDED
+    is_ordered = False  # Kafka has messages of several spools
 
     def __init__(self, window: int) -> None:
         super().__init__()
@@ -72,10 +73,12 @@ class CommittedSession(Session):
         super().suspend(unacknowledged)
         self._completed.clear()
 
-    def resume(self, in_log: Iterable[Entry]) -> None:
+    def resume(self, in_log: Iterable[Entry], next_offset: int) -> None:
         """Note that the client has returned to its session."""
-        self.held |= self._seen
-        super().resume(in_log)
+        super().resume(in_log, next_offset)
+        if self.held or self.counts_upwards:
+            self.held = self._seen | self.held
+            self.is_resending = bool(self.held)
 
     def clear(self) -> None:
         """Forget everything, because the broker has forgotten it."""
@@ -167,7 +170,7 @@ class CommittedSession(Session):
         self._apply(self._saving)
         self._saving = _NOTHING
 
-    def restore(self, saved: Mapping[str, Any], _reading_at: Callable[[int], Reading | None]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Continue the session of the previous process."""
         seen = {int(key): Held(bytes.fromhex(found), at) for key, (at, found) in saved["seen"].items()}
         self.number = saved["number"]

@@ -4,15 +4,22 @@ When a client returns to its session, the broker first sends all messages again 
 order, with their packet ids and marked as DUP [MQTT-4.4.0-1, MQTT-4.6.0-1, MQTT-3.3.1-1]. A message that the gateway
 has already is a *repeat*. It is not stored again, and acknowledged in its turn. No message is dropped for DUP alone.
 
-QoS 1   A packet id is free as soon as the broker has the PUBACK. So a repeat has the packet id of a message whose
-        PUBACK was not sent, or perhaps not received, on an earlier connection of the session; the same topic and
-        payload; DUP; and no new message came before it on its connection. If the broker got the last PUBACK before
-        the cut, gave its packet id to a message with the same topic and payload, and that one was lost on the way, it
-        is taken for a repeat. No broker that counts its packet ids upwards does this.
+QoS 1   A packet id is free as soon as the broker has read the PUBACK. So a repeat has the packet id of a message on
+        the last connection whose PUBACK the broker has perhaps not read; the same topic and payload; DUP; and its
+        place: behind the repeats of older messages, and before the first new message.
+        If one of these messages is not acknowledged yet, the broker sends that one before any new message, so what
+        fits in front of it is a repeat. If all are acknowledged, the broker may have read that and given a packet id
+        to an equal message that was lost on the way. So then nothing is a repeat, unless the broker has been seen to
+        count packet ids upwards: such a broker uses a packet id again after 65,535 messages. And only the next
+        connection counts then, on which a message that was not sent before has no DUP.
 QoS 2   A packet id is taken until PUBREL. So a message with the packet id of one that is not released is a repeat,
         whatever it contains: there is no ambiguity.
 
 A session that the broker does not have any more is cleared: its packet ids mean nothing.
+
+The broker has read an acknowledgement when it answers a ping that was sent later, as MQTT is one stream of bytes; other
+packets from it prove nothing. The first new message after that answer tells how the broker chooses packet ids: one that
+uses free ones again at once would not go on upwards.
 """
 
 from __future__ import annotations
@@ -21,14 +28,19 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.core.entry import Entry
     from gateway.core.reading import Reading
 
 
+PACKET_IDS = 65_535
+NEEDED = 2  # times that the broker must be seen to count upwards,
+LONGEST_STEP = 4_096  # so far at most, as other messages were under way
+
+
 class Held(NamedTuple):
-    """A QoS 1 message that may come again."""
+    """A message that may come again."""
 
     digest: bytes  # of topic and payload; empty when the gateway did not keep them, because it dropped the message
     offset: int  # its place in the log
@@ -37,75 +49,138 @@ class Held(NamedTuple):
 class Session:
     """One session of one broker; only the bridge's loop uses it.
 
-    The reader adds to `released`. A queue of acknowledgements whose connection has ended adds to `unacknowledged`.
+    The reader adds to `released`, and the queue of acknowledgements to `unread`; one whose connection has ended adds to
+    `unacknowledged` until the client has returned.
     """
 
     delivery = "at_least_once"
+    unknown = 0  # `upwards` of a broker of which nothing was seen yet
+    is_ordered = True  # by their offsets, messages are in the order of their arrival
 
     def __init__(self) -> None:
-        self.held: dict[int, Held] = {}  # QoS 1, by packet id
+        self.held: dict[int, Held] = {}  # by packet id
         self.unreleased: set[int] = set()  # packet ids of QoS 2 messages without PUBREL
         self.released: list[int] = []  # packet ids of PUBRELs without PUBCOMP
-        self.unacknowledged: list[Entry] = []  # their acknowledgements were not sent, as their connection had ended
+        self.unread: list[Entry] = []  # acknowledged on the last connection; the broker has perhaps not read that
+        self.unacknowledged: list[Entry] = []  # of the last connection, which ended before it was acknowledged
+        self.upwards = self.unknown  # times that the broker counted upwards; below 0 once it did not
         self.uses_qos_2 = False
         self.is_resending = False  # the broker may still send messages again: no new one has come
         self.is_outdated = False  # the spool's file knows of messages that must be forgotten
         self._saved_unreleased: set[int] = set()  # as the spool's file has them
-        self._has_saved_held = False
+        self._saved: dict[int, Held] = {}  # likewise
+        self._restored: dict[int, Held] = {}  # of the former process, until the client has returned
+        self._is_sure = False  # the broker sends some of `held` again
+        self._next_saved: dict[int, Held] = {}  # between `to_save` and `note_saved`
+        self._digests: dict[int, Held] = {}  # of what was saved last, by offset
+        self._passed = self._newest = -1  # offsets: of the last repeat, and of the newest message that may come again
+        self._since = 0  # the first offset of the last connection
+        self._freed = 0  # newest packet id that the broker has just been seen to have free
+        self._earlier = 0  # messages that came before, and are not looked at yet
 
     @property
     def is_saved(self) -> bool:
         """True when the spool's file has something about this session."""
-        return self._has_saved_held or bool(self._saved_unreleased)
+        return bool(self._saved or self._saved_unreleased)
 
     # --- connections --------------------------------------------------------------------------------------------------
 
     def suspend(self, unacknowledged: Iterable[Entry]) -> None:
-        """Note that the connection has ended, with messages whose acknowledgement the broker may not have received."""
+        """Note that the connection has ended, with acknowledgements that were not sent."""
         self.unacknowledged += unacknowledged
         self.released.clear()  # the broker sends PUBREL again
 
-    def resume(self, in_log: Iterable[Entry]) -> None:
+    def resume(self, in_log: Iterable[Entry], next_offset: int) -> None:
         """Note that the client has returned to its session; `in_log` are its messages that are not acknowledged yet."""
-        for entry in (*self.unacknowledged, *in_log):
-            if entry.reading.qos != 2:
-                self.held[entry.packet_id] = Held(digest(entry.reading), entry.offset)
-        self.unacknowledged.clear()
+        if not (self.held and self._is_sure):  # else all that came on the last connection were repeats of these
+            waiting = [entry for entry in (*self.unacknowledged, *in_log) if entry.offset >= self._since]
+            unread = self.unread if waiting or self.counts_upwards else ()
+            self.held, self._is_sure = self._restored | self._known([*unread, *waiting]), bool(waiting)
+        self._newest = max((each.offset for each in self.held.values()), default=-1)
+        self.unread.clear()
+        self._restored = {}
+        self.unacknowledged = []  # so that what is acknowledged from now on is not added
+        self._since, self._passed, self._freed = next_offset, -1, 0
         self.is_resending = bool(self.held)
+        self.is_outdated = self.is_outdated or (bool(self._saved) and not self._is_sure)
 
     def clear(self) -> None:
         """Forget everything, because the broker has forgotten it."""
-        for each in (self.held, self.unreleased, self.unacknowledged, self.released):
+        for each in (self.held, self.unreleased, self.unread, self.released):
             each.clear()
+        self.unacknowledged, self._restored = [], {}
         self.is_resending = False
+        self.upwards, self._freed = self.unknown, 0
         self.is_outdated = self.is_saved
+
+    def forget(self) -> None:
+        """Forget which QoS 1 messages were acknowledged, because some of them may be lost."""
+        self.unread.clear()
+        self.held.clear()
+        self._restored = {}
 
     # --- messages ------------------------------------------------------------------------------------------------
 
     @property
     def must_look(self) -> bool:
-        """False when no message can be a repeat, so `repeats` need not be called."""
-        return self.is_resending or self.uses_qos_2
+        """False when `repeats` need not be called, as no message can be a repeat, or tell anything of the broker."""
+        return self.is_resending or self.uses_qos_2 or self._freed > 0
 
-    def repeats(self, entries: Iterable[Entry]) -> list[Entry]:
+    def repeats(self, entries: Sequence[Entry]) -> list[Entry]:
         """Find the repeats among messages that have arrived, in order; note the others as received."""
+        if self._freed:
+            self._watch(entries)
+            if not (self.is_resending or self.uses_qos_2):
+                return []
         return [entry for entry in entries if entry.packet_id and self._is_repeat(entry)]
 
     def _is_repeat(self, entry: Entry) -> bool:
         packet_id, reading = entry.packet_id, entry.reading
         held = self.held.get(packet_id) if self.is_resending and reading.dup else None
+        if held and self.is_ordered and held.offset <= self._passed:
+            held = None  # the broker would have sent it earlier
         is_repeat = held is not None and held.digest == digest(reading)
         if reading.qos == 2:
             is_repeat = is_repeat or packet_id in self.unreleased
             self.unreleased.add(packet_id)
-        if self.is_resending and not is_repeat and not (held and not held.digest):
+        if held and (is_repeat or not held.digest):
+            self._passed, self._is_sure = held.offset, True
+            if self.is_ordered and held.offset == self._newest:
+                self._end_resending()
+        elif self.is_resending and not is_repeat:
             self._end_resending()
+            self.is_outdated = self.is_outdated or bool(self._saved)
         return is_repeat
 
     def _end_resending(self) -> None:
         self.is_resending = False
         self.held.clear()
-        self.is_outdated = self.is_outdated or self._has_saved_held
+
+    # --- what the broker does with packet ids ------------------------------------------------------------------------
+
+    @property
+    def counts_upwards(self) -> bool:
+        """True when the broker was seen to count packet ids upwards, and nothing else."""
+        return self.upwards >= NEEDED
+
+    def note_read(self, acknowledged: Sequence[Entry], arrived: int) -> None:
+        """Note that the broker has read acknowledgements; `arrived` messages that came before are not looked at yet."""
+        if acknowledged:
+            newest = next((each.packet_id for each in reversed(acknowledged) if each.reading.qos == 1), 0)
+            self._freed, self._earlier = newest, arrived
+            is_old = all(each.offset <= acknowledged[-1].offset for each in self._saved.values())
+            self.is_outdated = self.is_outdated or (is_old and bool(self._saved))
+
+    def _watch(self, entries: Sequence[Entry]) -> None:
+        """Compare the first new packet id with the newest that was free before."""
+        new = (each.packet_id for each in entries[self._earlier :] if each.packet_id and not each.reading.dup)
+        self._earlier = 0
+        if packet_id := next(new, 0):
+            step, self._freed = (packet_id - self._freed) % PACKET_IDS, 0
+            if not 0 < step <= PACKET_IDS // 2:
+                self.upwards = -PACKET_IDS
+            elif step <= LONGEST_STEP:
+                self.upwards += 1
 
     def release(self) -> None:
         """Forget the released QoS 2 messages."""
@@ -128,25 +203,37 @@ class Session:
         `in_log` are the session's messages in memory, when all of them are on disk with this write. Without them,
         messages are only removed from what the file has.
         """
+        held = self.held if self._is_sure else self._restored
+        entries = [*self.unread, *self.unacknowledged, *(in_log or ())]
+        unreleased = self.unreleased
         if in_log is None:
-            return {"unreleased": sorted(self._saved_unreleased & self.unreleased)}
-        held = {packet_id: each.offset for packet_id, each in self.held.items()}
-        held |= {each.packet_id: each.offset for each in (*self.unacknowledged, *in_log) if each.reading.qos == 1}
-        return {"held": held, "unreleased": sorted(self.unreleased)}
+            held = {packet_id: each for packet_id, each in held.items() if self._saved.get(packet_id) == each}
+            unreleased = unreleased & self._saved_unreleased
+        self._next_saved = dict(held) or self._known(entries)
+        self._digests = {each.offset: each for each in self._next_saved.values()}
+        found = {packet_id: (each.offset, each.digest.hex()) for packet_id, each in self._next_saved.items()}
+        return {"unread": found, "unreleased": sorted(unreleased), "upwards": self.upwards}
 
     def note_saved(self, saved: Mapping[str, Any]) -> None:
         """Note what the file has now."""
-        self._has_saved_held = bool(saved.get("held"))
+        self._saved = self._next_saved
         self._saved_unreleased = set(saved["unreleased"])
         self.is_outdated = False
 
-    def restore(self, saved: Mapping[str, Any], reading_at: Callable[[int], Reading | None]) -> None:
-        """Continue the session of the previous process; `reading_at` gives the reading on disk at an offset."""
-        readings = [(int(packet_id), offset, reading_at(offset)) for packet_id, offset in saved.get("held", {}).items()]
-        self.held = {packet_id: Held(digest(reading), offset) for packet_id, offset, reading in readings if reading}
-        self.unreleased = set(saved["unreleased"])
-        self.uses_qos_2 = bool(self.unreleased)
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continue the session of the previous process; which messages that had acknowledged is not known."""
+        unreleased, upwards = set(saved["unreleased"]), int(saved.get("upwards", self.unknown))
+        unread = saved.get("unread", {}) if upwards >= NEEDED else {}  # an older version saved it in another way
+        self._restored = {int(key): Held(bytes.fromhex(found), offset) for key, (offset, found) in unread.items()}
+        self._next_saved = self._restored
+        self.unreleased, self.upwards = unreleased, upwards
+        self.uses_qos_2 = bool(unreleased)
         self.note_saved(saved)
+
+    def _known(self, entries: Iterable[Entry]) -> dict[int, Held]:
+        """Describe those messages that came over the last connection."""
+        own, digests = [entry for entry in entries if entry.offset >= self._since], self._digests
+        return {each.packet_id: digests.get(each.offset) or Held(digest(each.reading), each.offset) for each in own}
 
 
 def digest(reading: Reading) -> bytes:

@@ -57,6 +57,8 @@ FIRST_AT_QOS_1 = 0x32  # a PUBLISH that is neither retained nor a duplicate, as 
 QOS_2 = 0x04  # in the first byte of a PUBLISH
 MALFORMED_PUBLISH = "a PUBLISH packet is malformed"
 READ_BYTES = 262_144
+UNREAD_BYTES, MOST_UNREAD_BYTES = 2**17, 2**20  # memory of acknowledged messages: for a ping, and at most
+LOOK = 32  # acknowledged messages
 BUFFERING = (ssl.SSLSocket, WebSocket)  # sockets that hold bytes which polling does not show
 MOST_PROPERTIES = CUT_TO + 1  # bytes that are kept: one more than allowed, so that the transform detects the overflow
 # Of a PUBLISH: topic, packet id, length of the properties, and as many of them as are kept.
@@ -93,25 +95,56 @@ class AckQueue:
     acknowledgement goes to a queue that is no longer sent: its session keeps it, because the message will come again.
     """
 
-    __slots__ = ("_released", "acknowledge", "sent", "session")
+    __slots__ = ("_bytes", "_look_at", "_pings", "_released", "_seen", "acknowledge", "needs_ping", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.sent: list[Entry] = []  # since the last bytes came from the broker, which may not have received them
+        self.needs_ping = False  # to learn which acknowledgements the broker has read
         self._released: list[Entry] = []
+        self._bytes = self._seen = 0  # memory of so many messages in `session.unread`
+        self._look_at = LOOK  # how many of them there are when that is computed again, as it costs time
+        self._pings: list[int] = []  # for each ping without an answer, how many of them were acknowledged before
         self.acknowledge: Callable[[Entry], None] = self._released.append
 
     def take(self) -> list[Entry]:
         """Take the messages to acknowledge now."""
         taken = self._released[:]
         del self._released[: len(taken)]  # more may have come
-        self.sent += taken
+        unread = self.session.unread
+        unread += taken
+        if len(unread) >= self._look_at:
+            self._look()
         return taken
 
+    def _look(self) -> None:
+        unread = self.session.unread
+        self._bytes += sum([entry.size for entry in unread[self._seen :]])
+        if self._bytes > MOST_UNREAD_BYTES:  # the broker is slow to answer: store messages twice rather
+            unread.clear()
+            self._bytes, self._pings = 0, [0] * len(self._pings)
+        self.needs_ping = self._bytes > UNREAD_BYTES and not self._pings
+        self._seen = len(unread)
+        self._look_at = self._seen + LOOK
+
+    def note_ping(self, *, is_connected: bool = True) -> None:
+        """Note that a ping is sent behind the acknowledgements; before CONNACK they are of another connection."""
+        self._pings.append(len(self.session.unread) if is_connected else 0)
+        self.needs_ping = False
+
+    def note_answer(self, arrived: int) -> None:
+        """Note that the broker has answered a ping, after so many messages that are not taken out of the inbox yet."""
+        if self._pings:
+            count, *pings = self._pings
+            read = self.session.unread[:count]
+            del self.session.unread[:count]
+            self._pings = [each - count for each in pings]
+            self._bytes = self._seen = 0
+            self._look()
+            self.session.note_read(read, arrived)
+
     def close(self, session: Session) -> None:
-        """Leave all that the broker may not have received to the session, now and later."""
-        session.suspend([*self.sent, *self._released])
-        self.sent.clear()
+        """Leave all that was not acknowledged to the session, now and later."""
+        session.suspend(self._released)
         self._released.clear()
         self.acknowledge = session.unacknowledged.append
 
@@ -171,6 +204,10 @@ class PahoReader(Client):
             self._pinged_at = now
             self._send_pingreq()
 
+    def ping(self) -> None:
+        """Ping now."""
+        self._send_pingreq()
+
     def disconnect_gracefully(self, seconds: float) -> None:
         """Send what is queued and DISCONNECT, and wait at most so long until the broker closes.
 
@@ -188,7 +225,7 @@ class PahoReader(Client):
             while self._is_ready(select.POLLIN, until):
                 with contextlib.suppress(BlockingIOError):  # what came was no MQTT
                     if not self._sock_recv(READ_BYTES):
-                        self.connection.sent.clear()  # the broker closes once it has read everything
+                        self.session.unread.clear()  # the broker closes once it has read everything
                         break
         except OSError:
             pass  # the connection is closed already
@@ -203,6 +240,16 @@ class PahoReader(Client):
         return bool(poller.poll(seconds * 1000))
 
     # --- what paho calls -------------------------------------------------------------------------------------------
+
+    def _send_pingreq(self) -> MQTTErrorCode:
+        self.connection.note_ping(is_connected=self.is_connected())
+        return super()._send_pingreq()
+
+    def _handle_pingresp(self) -> MQTTErrorCode:
+        result = super()._handle_pingresp()
+        if result == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self.connection.note_answer(len(self.arrived))
+        return result
 
     def _take(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         topic: bytes = message._topic  # noqa: SLF001 - `topic` raises on invalid UTF-8, which is for the transform
@@ -226,10 +273,7 @@ class PahoReader(Client):
         return result
 
     def _sock_recv(self, bufsize: int) -> bytes:
-        data = self._recording_error(super(Client, self)._sock_recv, bufsize)  # one call less on the path of a reading
-        if data:
-            self.connection.sent.clear()
-        return data
+        return self._recording_error(super(Client, self)._sock_recv, bufsize)  # one call less on the path of a reading
 
     # --- readings --------------------------------------------------------------------------------------------------
 

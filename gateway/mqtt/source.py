@@ -195,6 +195,8 @@ class MqttSource:
         if self.fileno < 0:
             return
         self._client.send_acknowledgements()
+        if self._client.connection.needs_ping:
+            self._client.ping()
         if self._client.want_write():
             self._guarded(self._client.loop_write)
 

@@ -166,7 +166,7 @@ class SpoolFile:
         if self.next_offset < noted_offset:
             log.error("The spool file was replaced by an older copy: later readings are missing, or are sent again.",
                       extra={"first": self.next_offset, "last": noted_offset - 1})  # fmt: skip
-            self.next_offset = noted_offset
+            self.next_offset, self.sessions = noted_offset, {}
         _write_owner(self._lock, os.getpid(), self.next_offset)
 
     # --- reading and writing -------------------------------------------------------------------------------------

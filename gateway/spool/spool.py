@@ -140,7 +140,7 @@ class Spool:
                 self.note_delivery(session.delivery)
         if self._file and (saved := self._file.sessions.get(key)):
             with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: messages may be stored twice
-                session.restore(saved, self._file.reading_at)
+                session.restore(saved)
                 self.versions[key], self.owners[key] = saved["version"], saved["owner"]
                 self.version = max(self.version, saved["version"])
 
@@ -153,7 +153,7 @@ class Spool:
         """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
         own = of_session(self._log, session)
         if is_present:
-            session.resume(own)
+            session.resume(own, self._next_offset)
             return
         for entry in own:
             entry.packet_id = 0
@@ -391,7 +391,7 @@ class Spool:
         """Make what the file has of the sessions; of brokers that the contract has no more, what is not released."""
         self.version += 1
         former = self._file.sessions if self._file else {}
-        return {key: saved | {"held": {}, "seen": {}} for key, saved in former.items()} | {
+        return {key: saved | {"unread": {}, "seen": {}} for key, saved in former.items()} | {
             key: session.to_save(of_session(self._log, session) if is_all else None)
             | {"version": self.version, "owner": self.owners.get(key, "")}
             for key, session in self._sessions.items()
@@ -457,6 +457,8 @@ class Spool:
             rows: dict[bool, list[tuple[int, Reading]]] = {False: [], True: []}
             for offset, entry in self._stored.items():
                 rows[entry.is_earlier].append((offset, entry.reading))
+            for session in self._sessions.values():  # a message whose row is lost is wanted again
+                session.forget()
             sessions = self._states(is_all=False)
             counted = self._ledger.saved()
             file.write(rows[False], self._settled_rows, counted, self._next_offset, rows[True], sessions, self._notes)

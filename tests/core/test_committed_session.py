@@ -6,17 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.core.committed_session import BUCKET, CommittedSession
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
+from tests.core.broker_model import UPWARDS, GatewayMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WINDOW = 100
+ABORT, DIE = 2, 3
 
 
 def message(packet_id: int, payload: bytes = b"{}", *, qos: int = 1, dup: bool = False, offset: int = 0) -> Entry:
@@ -42,7 +42,7 @@ def loaded(buckets: Iterable[bytes], number: int = 0) -> CommittedSession:
     """Continue in a new process, which has connected."""
     session = CommittedSession(WINDOW)
     session.load(number, buckets)
-    session.resume([])
+    session.resume([], 0)
     return session
 
 
@@ -61,23 +61,23 @@ def test_what_is_not_committed_is_not_remembered() -> None:
     session = CommittedSession(WINDOW)
     session.prepare([message(1)])
     session.discard()
-    session.resume([])
+    session.resume([], 0)
     assert repeats(session, again(1)) == []
     assert session.prepare([]).keys() == {0}, "the bucket is written again, without the message"
 
 
 def test_a_message_whose_acknowledgement_was_lost_is_recognised_later() -> None:
     session, _ = committed(message(1), message(2))
-    session.resume([message(3)])
+    session.resume([message(3)], 0)
     assert repeats(session, again(1), again(2), again(3), again(4)) == [1, 2, 3]
 
 
 def test_only_the_last_messages_are_remembered() -> None:
     """As many as the broker may have in flight: an older packet id belongs to another message now."""
     session, buckets = committed(*(message(number) for number in range(1, 301)), window=WINDOW)
-    session.resume([])
+    session.resume([], 0)
     assert repeats(session, again(200)) == []
-    session.resume([])
+    session.resume([], 0)
     assert repeats(session, again(201)) == [201]
     assert repeats(loaded(buckets.values()), again(200)) == []
     assert repeats(loaded(buckets.values()), again(201)) == [201]
@@ -106,7 +106,7 @@ def test_a_released_message_that_comes_again_from_the_beginning_is_recognised() 
     session.commit()
     assert session.take_completed() == [5, 6]
     for each in (session, loaded(buckets.values())):
-        each.resume([])
+        each.resume([], 0)
         assert repeats(each, again(5, qos=2), message(6, b"new", qos=2, dup=True)) == [5]
 
 
@@ -143,59 +143,51 @@ def test_the_file_has_the_whole_state() -> None:
     saved = json.loads(json.dumps(session.to_save([message(300), message(4, qos=2)])))
     session.note_saved(saved)
     after = CommittedSession(WINDOW)
-    after.restore(saved, lambda _offset: None)
-    after.resume([])
+    after.restore(saved)
+    after.resume([], 0)
     assert repeats(after, again(2, qos=2), again(4, qos=2), again(1), again(300)) == [2, 4, 1, 300]
     assert session.prepare([]).keys() == {0, 300 // BUCKET}
     assert after.prepare([]).keys() == {0, 300 // BUCKET}
 
 
-class CommitMachine(RuleBasedStateMachine):
-    """Messages, commits, crashes and releases: the next process knows exactly what was committed."""
+class CommittedSessionMachine(GatewayMachine):
+    """Links break, the process is killed around its commits, the broker loses the session.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.session = CommittedSession(1_000)
-        self.kafka: dict[int, bytes] = {}
-        self.number = 0
-        self.received: list[Entry] = []
-        self.safe: dict[int, int] = {}  # packet id -> QoS
+    Nothing is lost, and nothing is stored twice but after a lost session. The broker counts packet ids upwards: a new
+    process cannot know another one.
+    """
 
-    @rule(qos=st.sampled_from([1, 2]), count=st.integers(1, 5))
-    def receive(self, qos: int, count: int) -> None:
-        for _ in range(count):
-            self.number += 1
-            self.received.append(message(self.number, qos=qos))
-        self.session.repeats(self.received[-count:])
+    kinds = (UPWARDS,)
+    session: CommittedSession
 
-    @rule(count=st.integers(0, 6), is_committed=st.booleans())
-    def transact(self, count: int, is_committed: bool) -> None:  # noqa: FBT001 - hypothesis gives it
-        entries, rest = self.received[:count], self.received[count:]
-        buckets = self.session.prepare(entries)
-        if not is_committed:
+    def make(self) -> CommittedSession:
+        session = CommittedSession(WINDOW)
+        if self.saved:
+            session.load(self.saved["number"], self.saved["buckets"].values())
+        return session
+
+    def make_safe(self, count: int) -> None:
+        """Commit; with a count of 2 abort; with 3 die after the commit, before anybody knows."""
+        logged = [each for each in self.log[:count] if not each.is_safe and not each.is_repeat]
+        buckets = self.session.prepare([each.entry for each in logged if each.entry.packet_id])
+        if count == ABORT:
             self.session.discard()
             return
-        self.kafka |= buckets
+        former = (self.saved or {"buckets": {}})["buckets"]
+        self.saved = {"number": self.session.number, "buckets": former | buckets}
+        if count == DIE:
+            self.stored += [each.number for each in logged]
+            self.start()
+            return
         self.session.commit()
-        self.received = rest
-        self.safe |= {entry.packet_id: entry.reading.qos for entry in entries}
-        for packet_id in self.session.take_completed():
-            del self.safe[packet_id]
+        self.become_safe(self.log[:count])
 
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        open_ids = [each for each, qos in self.safe.items() if qos == 2 and each in self.session.unreleased]
-        if open_ids:
-            self.session.released.append(data.draw(st.sampled_from(open_ids)))
-            self.session.release()
+    def save_what_is_due(self) -> None:
+        """Do nothing: a transaction writes it."""
 
-    @invariant()
-    def kafka_has_what_is_safe(self) -> None:
-        after = loaded(self.kafka.values())
-        assert after.unreleased == {packet_id for packet_id, qos in self.safe.items() if qos == 2}
-        assert after.held.keys() >= self.safe.keys()
-        assert not after.held.keys() & {entry.packet_id for entry in self.received}
+    def persist(self, most: int) -> None:
+        """Do nothing: the file is tested by itself."""
 
 
-TestCommitMachine = CommitMachine.TestCase
-TestCommitMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestCommittedSessionMachine = CommittedSessionMachine.TestCase
+TestCommittedSessionMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -223,7 +223,7 @@ def acknowledged_rows(lines: list[str], broker_port: int) -> int:
     return count
 
 
-def _packets(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+def packets(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Cut a stream into packets: first byte, body, where it ends."""
     at = 0
     while at + 2 <= len(data):
@@ -246,7 +246,7 @@ def _packets(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 def _take_publishes(data: bytes, place: str, markers: dict[tuple[str, int], bytes]) -> bytes:
     end = 0
-    for first, body, end in _packets(data):  # noqa: B007 - `end` is the last one's
+    for first, body, end in packets(data):  # noqa: B007 - `end` is the last one's
         if first >> 4 == 3:
             topic = int.from_bytes(body[:2])
             (marker,) = MARKER.findall(body)
@@ -255,4 +255,4 @@ def _take_publishes(data: bytes, place: str, markers: dict[tuple[str, int], byte
 
 
 def _pubacks(data: bytes) -> list[int]:
-    return [int.from_bytes(body[:2]) for first, body, _ in _packets(data) if first == 0x40]
+    return [int.from_bytes(body[:2]) for first, body, _ in packets(data) if first == 0x40]

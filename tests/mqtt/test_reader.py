@@ -19,7 +19,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from gateway.core.dead_letter import CUT_TO
 from gateway.mqtt.reader import (
     LONGEST_HEADER,
+    LOOK,
     MOST_PROPERTIES,
+    UNREAD_BYTES,
     AckQueue,
     FastReader,
     Intake,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 V311, V5 = paho.MQTTv311, paho.MQTTv5
 LIMIT = 1_000  # bytes of payload
 PAIR_BYTES = 65_536  # a socket pair holds that much, and more, before it blocks
-PINGRESP = b"\xd0\0"
+PINGREQ, PINGRESP = b"\xc0\0", b"\xd0\0"
 CONNACK: dict[int, bytes] = {V311: b"\x20\2\0\0", V5: b"\x20\3\0\0\0"}
 SUBACK: dict[int, bytes] = {V311: b"\x90\3\0\1\1", V5: b"\x90\4\0\1\0\1"}
 USER_PROPERTY = b"\x26\0\4unit\0\1C"
@@ -544,6 +546,37 @@ def test_send_acknowledgements_forgets_those_of_an_earlier_connection(kind: type
         release(wire.reader.arrived[-1])
         wire.reader.send_acknowledgements()
         assert wire.sent() == b"\x40\2\0\3"
+
+
+def test_the_answer_to_a_ping_proves_what_was_sent_before_it(kind: type[PahoReader], version: int) -> None:
+    """The first answer is that of the first ping; each proves no more than was acknowledged when it was sent."""
+    with Wire(kind, version) as wire:
+        reader = wire.reader
+        wire.receive(CONNACK[version] + b"".join(Message(qos=1, packet_id=n).packet(version) for n in (1, 2, 3)))
+        for now, entry in enumerate(reader.arrived, 10**9):
+            release(entry)
+            reader.send_acknowledgements()
+            reader.ping_every(1, now)
+        for expected in ([2, 3], [3], [], []):
+            wire.receive(PINGRESP)
+            assert [entry.packet_id for entry in reader.session.unread] == expected
+
+
+def test_a_ping_asks_for_a_proof_when_the_unread_take_much_memory(kind: type[PahoReader], version: int) -> None:
+    """Once, until it is answered; and they are forgotten when it is not."""
+    with Wire(kind, version) as wire:
+        reader = wire.reader
+        for count in range(1, 12):
+            for packet_id in range(LOOK):
+                wire.receive(Message(qos=1, packet_id=packet_id + 1).packet(version))
+                reader.arrived[-1].size = (UNREAD_BYTES - 1) // LOOK
+                release(reader.arrived[-1])
+                reader.send_acknowledgements()
+            assert reader.connection.needs_ping == (count == 2)
+            reader.ping() if count == 2 else None
+            assert len(reader.session.unread) == LOOK * (count if count <= 8 else count - 9)
+        wire.receive(PINGRESP)
+        assert len(reader.session.unread) == 2 * LOOK, "it was sent before these"
 
 
 def release(entry: Entry) -> None:

@@ -17,7 +17,7 @@ from gateway.core.entry import Entry
 from gateway.core.gateway_clock import GatewayClock
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading
-from gateway.core.session import Session
+from gateway.core.session import NEEDED, Session
 from gateway.spool.file import SpoolFile
 from gateway.spool.lane import Lane
 from gateway.spool.spool import Policy, Spool
@@ -354,6 +354,7 @@ def test_open_salvages_a_damaged_file(folder: Path, kind: str, seed: int) -> Non
 def joined(gateway: Gateway) -> tuple[Session, Acknowledged]:
     """Join a session with its spool, and make a connection of it."""
     session = Session()
+    session.upwards = NEEDED
     gateway.spool.restore_session("gateway@broker", session)
     return session, Acknowledged(session)
 
