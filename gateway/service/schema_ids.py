@@ -76,6 +76,7 @@ class SchemaIdResolver:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="schema ids", daemon=True)
         self._is_confirmed: bool | None = None  # None: nothing has been looked up yet
+        self._was_reloaded = former is not None
         if former:
             self._continue(*former)
 
@@ -121,7 +122,7 @@ class SchemaIdResolver:
         while self._streams:
             if not (is_compiled or self._refusals):
                 is_compiled = True
-                memory.release_unused()
+                memory.release_unused(was_reloaded=self._was_reloaded)
             pause_seconds = LONGEST_RETRY_SECONDS if is_confirmed else retry_seconds
             if self._stopping.wait(pause_seconds):
                 return

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -46,6 +47,27 @@ def test_a_fork_prepares_before_it_knows_what_to_work_on(tmp_path: Path) -> None
     begin = memory.run_in_fork(prepare)
     wait_for((tmp_path / "prepared").exists, 30, "the fork to prepare")
     assert begin("a")() == "A"
+
+
+def test_release_unused_frees_after_a_reload_what_an_earlier_call_has_excluded() -> None:
+    """In a fork, because it changes the garbage collector of its process."""
+
+    def is_freed(was_reloaded: bool) -> bool:  # noqa: FBT001 - the one argument of a task
+        transform = ReferringToItself()
+        reference = weakref.ref(transform)
+        memory.release_unused()
+        del transform
+        memory.release_unused(was_reloaded=was_reloaded)
+        return reference() is None
+
+    assert [memory.run_in_fork(lambda: is_freed)(was_reloaded)() for was_reloaded in (True, False)] == [True, False]
+
+
+class ReferringToItself:
+    """As a compiled transform does."""
+
+    def __init__(self) -> None:
+        self.own = self
 
 
 def test_work_that_fails_in_the_fork_raises_its_own_error() -> None:
