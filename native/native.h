@@ -1,8 +1,9 @@
 /* What the parts of the extension module share.
 
    The module does again, faster, what is written in Python: MQTT packets -> readings (reader.c), JSON -> Avro
-   (encoder.c) and records -> librdkafka (producer.c). Python stays the reference. The encoder has code for success only: it says "encoded", or "not me", and
-   then the Python encoder decides on the same payload. So it may accept less than the contract, never more.
+   (encoder.c) and records -> librdkafka (producer.c). Python stays the reference. The encoder has code for success only:
+   it says "encoded", or "not me", and then the Python encoder decides on the same payload. So it may accept less than
+   the contract, never more.
 
    It keeps to the stable ABI of Python 3.11: one file for each kind of machine serves all later Pythons too. */
 

@@ -4,7 +4,7 @@
    if no one wants it. Here a run is one call with one look-up, and its records have no state: confluent-kafka's callback
    returns at once. A record that Python should see ends the call: one with other types, or that librdkafka refuses.
 
-   The functions are those of the librdkafka that confluent-kafka has loaded; kafka/client.py finds them. The handle of a
+   The functions are those of the librdkafka that confluent-kafka has loaded; kafka/run_producer.py finds them. The handle of a
    producer comes from an interceptor, librdkafka's own means: this module is a plugin, and librdkafka calls `conf_init`
    for a configuration that names it, `on_new` for the producer that is made with that, and `on_destroy` at its end. */
 

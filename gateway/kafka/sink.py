@@ -37,6 +37,7 @@ from itertools import accumulate
 from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -127,6 +128,21 @@ class _Reports:
             self._error = error
 
 
+def _weak(on_error: Callable[[KafkaError], None]) -> Callable[[KafkaError], None]:
+    """Call a method as long as its sink lives.
+
+    If the client referred to its sink, the garbage collector would destroy both, in any thread; in one of librdkafka's,
+    as the thread that asks for tokens is, librdkafka aborts the process.
+    """
+    reference = WeakMethod(on_error)
+
+    def call(error: KafkaError) -> None:
+        if (method := reference()) is not None:
+            method(error)
+
+    return call
+
+
 def make_producer(properties: dict[str, Any]) -> RunProducer:
     """Make a producer; GatewayError when librdkafka does not take the properties."""
     try:
@@ -162,7 +178,7 @@ class KafkaSink:
     ) -> None:
         merged = DEFAULTS | (DEBUG_DEFAULTS if "debug" in properties else {}) | dict(properties) | FIXED | dict(fixed)
         merged["batch.size"] = min(int(merged.get("batch.size", 1_000_000)), int(merged["message.max.bytes"]))
-        self._properties = merged | {"error_cb": self._on_error, "logger": log}
+        self._properties = merged | {"error_cb": _weak(self._on_error), "logger": log}
         self._producer = make_producer(self._properties)
         self._leaders = Leaders()
         self._token_failed_at = -TOKEN_SECONDS

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import subprocess
+import sys
 import time
 from base64 import urlsafe_b64decode
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -20,8 +23,8 @@ from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 KEY, SECRET, SESSION = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "session/token=="
 EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -151,3 +154,22 @@ def test_clients_name_the_reason_why_there_is_no_token(client: Callable[[dict[st
     text = "Kafka: no token from AWS: no credentials found; check sasl.oauth.aws_profile under servers in gateway.yaml"
     wait_for(lambda: next(said).startswith(text), 30, lambda: next(said))
     port.release()
+
+
+ABANDONED = """
+import gc, sys, weakref
+from gateway.kafka.msk import MskTokens
+from gateway.kafka.sink import KafkaSink
+
+login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER", "oauth_cb": MskTokens("eu-central-1")}
+sink = KafkaSink(login | {"bootstrap.servers": "127.0.0.1:1"})
+reference = weakref.ref(sink)
+gc.disable()
+del sink
+sys.exit("the sink is in a cycle" if reference() else 0)
+"""
+
+
+def test_a_client_is_destroyed_where_it_was_used_because_librdkafka_aborts_when_its_thread_does_it() -> None:
+    """A token takes so many objects that the garbage collector runs in that thread."""
+    subprocess.run([sys.executable, "-c", ABANDONED], check=True, timeout=60, cwd=ROOT)
