@@ -1,6 +1,6 @@
 # Each target does the set-up that it needs on a fresh Debian machine; a second run skips it.
 #
-#   make test     run the tests on real servers, JOBS=7 at a time; ARGS="tests/core -k key" goes to pytest
+#   make test     run the tests on real servers, JOBS=6 at a time; ARGS="tests/core -k key" goes to pytest
 #   make faults   run all fault injections: takes minutes, and needs strace
 #   make check    check style, types and the contract
 #   make proof    kill gateways of both modes and write docs/proof.md; SECONDS=60 a run, SEED=1
@@ -38,7 +38,7 @@ ARGS ?=
 QUICK ?=
 SECONDS ?=
 # Tests wait for servers much of the time, so there are more jobs than cores.
-JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 2 ? 2 : cores < 3 ? 7 : 8)))
+JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 2 ? 2 : cores < 3 ? 6 : 8)))
 
 BIN := .venv/bin
 # The locks hold every hash: only the very files that were locked are installed.

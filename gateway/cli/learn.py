@@ -79,6 +79,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     seconds = seconds_of(duration)
     if sum(map(bool, (broker, config, from_file))) != 1 or (dead_letters and not config):
         raise typer.BadParameter("Name one source: --broker URL, -c gateway.yaml, or --from FILE.")
+    filters = filters_of(topics) or ["#"]
     source, site = None, Site()
     if broker:
         source, site = _given_broker(broker, username, password_file, ca_file)
@@ -87,9 +88,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     site = site._replace(kafka=kafka or site.kafka, registry=registry or site.registry)
     existing = _existing(extend, server) if extend else None
     is_heard = not (from_file or dead_letters)
-    options = Options(
-        into, source if is_heard else None, filters_of(topics) or ["#"], seconds, not no_values, site, existing
-    )
+    options = Options(into, source if is_heard else None, filters, seconds, not no_values, site, existing)
     given = readings(from_file) if from_file else _dead_letters(config) if config and dead_letters else ()
     learn_from(options, Terminal(typer.echo, progress_line(), stop_on_signals), given)
     if existing:

@@ -247,7 +247,7 @@ def worded_streams() -> list[Stream]:
 )
 def test_simulator_makes_readings_that_are_what_it_says(made: Contract) -> None:
     """The gateway refuses exactly those readings that the simulator calls broken."""
-    results = transformed(made, 2_000, 0.5)
+    results = transformed(made, 1_000, 0.5)
     assert [each for each in results if isinstance(each[1], DeadLetter) != each[0].is_broken] == []
 
 
