@@ -26,7 +26,7 @@ def test_a_figure_is_the_range_of_the_runs_that_measured_it() -> None:
     lines = report.readme(README, [RUNS[0], slower, {"machine": {}}]).splitlines()
     assert "| this gateway | 1.0 | 5.1 to 10.5 µs | 211,814 |" in lines
     assert "| paho for Java + kafka-clients, forwards bytes | 4.4 | 22.3 µs | 60,050 |" in lines
-    assert len(lines) == len(README.splitlines()), "nothing else changes"
+    assert len(lines) == len(report.readme(README, [RUNS[0]]).splitlines()), "nothing else changes"
 
 
 def test_a_goal_is_met_only_if_every_run_meets_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tests.stack.gateway import ROOT, ConfinedGateway
+from tests.stack.gateway import ROOT, ConfinedGateway, summed
 from tests.stack.publisher import Publisher
 from tests.stack.reading_records import StoredRecord, records
 from tests.stack.wait import wait_for
@@ -39,16 +39,17 @@ def start(gateway: ConfinedGateway, folder: Path) -> None:
     gateway.wait_subscribed()
 
 
-def publish(gateway: ConfinedGateway, port: int, count: int) -> tuple[float, float]:
-    """Publish readings until the gateway has so many more; give the time before and after."""
+def publish(gateway: ConfinedGateway, port: int, count: int, total: int) -> tuple[float, float]:
+    """Publish readings until the gateway has a total with those of before; give the time before and after."""
 
     def held() -> float:
-        return sum(gateway.metric(f"gateway_{name}") for name in ("spooled", "in_flight", "delivered_total"))
+        page = gateway.metrics()
+        return sum(summed(page, f"gateway_{name}") for name in ("spooled", "in_flight", "delivered_total"))
 
-    before, began = held(), time.time()
+    began = time.time()
     with Publisher(port) as device:
         device.publish([("doors/dock-2", b'{"state":"open"}')] * count)
-    wait_for(lambda: held() >= before + count, 30, "the gateway to have the readings")
+    wait_for(lambda: held() >= total, 30, "the gateway to have the readings")
     return began, time.time()
 
 
@@ -65,14 +66,14 @@ def test_readings_wait_until_the_clock_is_set_also_over_a_kill(
         servers(broker, kafka, registry), topics.contract, clock={"wait": "2m"}, spool={"when": "always"}
     ) as gateway:
         start(gateway, tmp_path)
-        times = [publish(gateway, broker.port, 3)]
+        times = [publish(gateway, broker.port, 3, 3)]
         assert gateway.states()["clock"]["state"] == "waiting"
         gateway.kill()
         start(gateway, tmp_path)
-        times.append(publish(gateway, broker.port, 3))
+        times.append(publish(gateway, broker.port, 3, 6))
         assert topics.count("door-sensors") == 0
         (tmp_path / "set").touch()
-        times.append(publish(gateway, broker.port, 3))
+        times.append(publish(gateway, broker.port, 3, 9))
         gateway.wait_settled(9)
         found = in_order(kafka, topics("door-sensors"), topics.count("door-sensors"))
         arrived = [[began - 1 < one.timestamp / 1_000 < ended + 1 for one in found] for began, ended in times]
@@ -91,11 +92,11 @@ def test_readings_do_not_wait_without_a_wait_and_are_marked(
     kafka.create_topic(topics("door-sensors"), 3, settings={"retention.ms": "-1"})  # else Kafka deletes what is so old
     with ConfinedGateway(servers(broker, kafka, registry), topics.contract, clock={"wait": 0}) as gateway:
         start(gateway, tmp_path)
-        began, ended = publish(gateway, broker.port, 2)
+        began, ended = publish(gateway, broker.port, 2, 2)
         wait_for(lambda: topics.count("door-sensors") == 2, 30, "the readings in Kafka")
         (tmp_path / "set").touch()
         wait_for(lambda: gateway.metric("gateway_clock_steps_total"), 30, "the gateway to notice it")
-        publish(gateway, broker.port, 1)
+        publish(gateway, broker.port, 1, 3)
         found = in_order(kafka, topics("door-sensors"), 3)
         assert [MARK in one.headers for one in found] == [True, True, False]
         assert all(began - 1 < one.timestamp / 1_000 + LATE < ended + 1 for one in found[:2])
