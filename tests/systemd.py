@@ -213,8 +213,8 @@ class Origin:
             shutil.copy(certificates.folder / name, self._folder / name)
         etc = machine.root / "etc/gateway"
         shutil.copy(certificates.ca, etc / "ca.crt")
-        machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/key")
-        key = (machine.root / "root/key.pub").read_text()
+        machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/srv/key")
+        key = (self._folder / "key.pub").read_text()
         (etc / "allowed_signers").write_text(f"{IDENTITY} {key}")
         (self._folder / "server.py").write_text(SERVER)
         machine.run("systemd-run", "--unit=origin", "python3", "/srv/server.py")
@@ -231,7 +231,7 @@ class Origin:
             tar.add(folder, ".")
         if is_signed:
             bundle.with_name(f"{bundle.name}.sig").unlink(missing_ok=True)
-            sign = ("ssh-keygen", "-q", "-Y", "sign", "-n", "gateway-contract", "-f", "/root/key")
+            sign = ("ssh-keygen", "-q", "-Y", "sign", "-n", "gateway-contract", "-f", "/srv/key")
             self._machine.run(*sign, "/srv/bundle.tar.gz")
 
 

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from gateway.operate.report import Say
     from gateway.settings.settings import Settings, UpdateSettings
 
-MAXIMUM_BYTES, MAXIMUM_FILES = 32 * 2**20, 10_000
+MAXIMUM_BYTES, MAXIMUM_FILE_BYTES, MAXIMUM_FILES = 32 * 2**20, 4 * 2**20, 10_000
 ONLY = "Pack only the contract and its schemas."
 ANSWER_SECONDS, FETCH_SECONDS, VERIFY_SECONDS = 20.0, 120.0, 20.0
 WATCH_SECONDS, FALLEN_SECONDS, LOOK_SECONDS = 60.0, 10.0, 1.0
@@ -343,7 +343,7 @@ def _members(bundle: Bundle, folder: Path | None) -> Iterator[tuple[str, bytes]]
     total = 0
     for count, (text, content) in enumerate(_listed(folder, bundle.signed) if folder else _untarred(bundle.signed)):
         path, shown = PurePosixPath(text), printable(cut(text))
-        if not path.parts or path.is_absolute() or ".." in path.parts or path.parts[0] == MARKER:
+        if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in text or path.parts[0] == MARKER:
             raise BundleRefusedError(
                 f"The bundle has a file outside its folder: {shown}.", "Pack relative paths below it."
             )
@@ -352,7 +352,7 @@ def _members(bundle: Bundle, folder: Path | None) -> Iterator[tuple[str, bytes]]
                 f"The bundle has something that is not a regular file: {shown}.", "Pack files only."
             )
         total += len(content)
-        if total > MAXIMUM_BYTES or count >= MAXIMUM_FILES:
+        if len(content) > MAXIMUM_FILE_BYTES or total > MAXIMUM_BYTES or count >= MAXIMUM_FILES:
             raise BundleRefusedError(f"The bundle is too large at {shown}.", ONLY)
         yield str(path), content
 
@@ -368,7 +368,7 @@ def _untarred(archive: bytes) -> Iterator[tuple[str, bytes | None]]:
             for member in tar:
                 file = tar.extractfile(member) if member.isreg() else None
                 if not member.isdir():
-                    yield member.name, file.read(MAXIMUM_BYTES + 1) if file else None
+                    yield member.name, file.read(MAXIMUM_FILE_BYTES + 1) if file else None
     except (OSError, EOFError, ValueError, ArithmeticError, LookupError, tarfile.TarError, zlib.error) as error:
         raise BundleRefusedError(
             f"The bundle is not a tar.gz: {printable(str(error))}.", "Pack it by `tar -czf`."
@@ -381,9 +381,15 @@ def _listed(folder: Path, sums: bytes) -> Iterator[tuple[str, bytes | None]]:
         digest, _, name = line.partition(" ")
         path = folder / name[1:]
         is_own = path.is_file() and path.resolve() == folder.resolve() / name[1:]  # no link leads elsewhere
-        content = path.read_bytes() if is_own else None
-        if content is not None and sha256(content).hexdigest() != digest.lower():
+        content = _content(path) if is_own else None
+        if content is not None and len(content) <= MAXIMUM_FILE_BYTES and sha256(content).hexdigest() != digest.lower():
             raise BundleRefusedError(
                 f"{printable(name[1:])} is not as {SUMS} says.", "Commit the list and its signature again."
             )
         yield name[1:], content
+
+
+def _content(path: Path) -> bytes:
+    """Read a file, but no more of it than shows that it is too large."""
+    with path.open("rb") as file:
+        return file.read(MAXIMUM_FILE_BYTES + 1)
