@@ -714,8 +714,10 @@ def _by_stream(entries: list[Entry]) -> dict[str, list[Entry]]:
 class _Unmapped:
     """The transform of readings whose topic no stream describes: all are dead letters."""
 
+    letter = DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
+
     def __call__(self, reading: Reading) -> DeadLetter:  # noqa: ARG002 - as every transform
-        return DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
+        return self.letter
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
-        return TransformResults([], {place: self(reading) for place, reading in enumerate(readings)})
+        return TransformResults([], dict.fromkeys(range(len(readings)), self.letter))
