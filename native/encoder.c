@@ -1,4 +1,4 @@
-/* JSON -> Avro, by a program that native_program.py writes for a schema.
+/* JSON or MessagePack -> Avro, by a program that native_program.py writes for a schema.
 
    A program is a run of numbers, the code; what is no number is in its tables, and the code has the places there.
    Types, rules and trees are blocks of the code: the first number says what the block is or holds, and a reference to a
@@ -481,7 +481,7 @@ static PyObject *results_of(const Run *run, const int32_t *results) {
 /* --- a payload --------------------------------------------------------------------------------------------------- */
 
 /* A program's first block. */
-enum { PREFIX, RECORD, RULES, WRAPPED, KEY, MOMENT, NUMBER, COUNTS, TIES };
+enum { PREFIX, RECORD, RULES, WRAPPED, KEY, MOMENT, NUMBER, COUNTS, TIES, IS_MESSAGEPACK };
 
 /* Fill in the members that the topic contains; refuse others than the topic's.
    Ties: how many, and for each: leaf, place of the topic's text. */
@@ -521,7 +521,7 @@ static bool parse(Run *run, const int32_t *program, PyObject *payload) {
         tape->count = 2;
     }
     int32_t place = tape->count;
-    if (!parse_json(tape, at, size)) return false;
+    if (!(program[IS_MESSAGEPACK] ? parse_messagepack : parse_json)(tape, at, size)) return false;
     tape->nodes[0].next = tape->count;
     return program[RULES] < 0 || passes(run, block(run, program[RULES]), place);
 }

@@ -33,7 +33,7 @@ static int class_of(unsigned char byte) {
 }
 
 /* Give the bytes of the code point of UTF-8 at a place that is not ASCII; 0 when it is malformed (RFC 3629). */
-static int code_point_size(const unsigned char *at) {
+int code_point_size(const unsigned char *at) {
     unsigned char first = at[0], low = 0x80, high = 0xBF;
     int size = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
     if (first < 0xC2 || first > 0xF4) return 0;
@@ -236,15 +236,6 @@ static bool skip(Parser *parser, char expected) {
     return true;
 }
 
-static Node *new_node(Parser *parser) {
-    Tape *tape = parser->tape;
-    if (tape->count == MAX_NODES) return NULL;
-    Node *node = &tape->nodes[tape->count++];
-    node->is_short = node->is_read = false;
-    node->next = tape->count;
-    return node;
-}
-
 static bool parse_word(Parser *parser, const char *word, Node *node, int kind, int64_t value) {
     size_t size = strlen(word);
     if (strncmp(parser->at, word, size) != 0) return false;
@@ -254,20 +245,12 @@ static bool parse_word(Parser *parser, const char *word, Node *node, int kind, i
     return true;
 }
 
-/* Read a name, a node of its own, and tell whether it is new to its object. `seen` has a bit for each hash. */
+/* Read a name, a node of its own. */
 static bool parse_name(Parser *parser, const Node *object, uint64_t *seen) {
-    Tape *tape = parser->tape;
-    Node *name = new_node(parser);
+    Node *name = new_node(parser->tape);
     if (!name || *parser->at != '"' || !parse_text(parser, &name->as.text)) return false;
-    Text *text = &name->as.text;
-    text->hash = hash_of(text->at, text->size);
     name->kind = TEXT;
-    uint64_t bit = 1ull << (text->hash & 63);
-    if (*seen & bit)
-        for (const Node *each = object + 1; each < name; each = &tape->nodes[each[1].next])
-            if (same_text(each->as.text, *text)) return false;
-    *seen |= bit;
-    return true;
+    return is_new_name(parser->tape, object, name, seen);
 }
 
 static bool parse_members(Parser *parser, Node *object, int levels) {
@@ -301,7 +284,7 @@ static bool parse_container(Parser *parser, Node *node, int levels) {
 
 /* Read a value that may nest so many levels. */
 static bool parse_value(Parser *parser, int levels) {
-    Node *node = new_node(parser);
+    Node *node = new_node(parser->tape);
     if (!node) return false;
     switch (*parser->at) {
         case '{':
@@ -320,7 +303,6 @@ static bool parse_value(Parser *parser, int levels) {
     return parse_number(parser, node);
 }
 
-/* Parse a payload behind the nodes that the tape has. */
 bool parse_json(Tape *tape, const char *payload, Py_ssize_t size) {
     Parser parser = {payload, tape};
     tape->texts_used = 0;

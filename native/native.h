@@ -1,8 +1,8 @@
 /* What the parts of the extension module share.
 
-   The module does again, faster, what is written in Python: MQTT packets -> readings (reader.c), JSON -> Avro
-   (encoder.c) and records -> librdkafka (producer.c). Python stays the reference. The encoder has code for success only:
-   it says "encoded", or "not me", and then the Python encoder decides on the same payload. So it may accept less than
+   The module does again, faster, what is written in Python: MQTT packets -> readings (reader.c), JSON and MessagePack ->
+   Avro (encoder.c) and records -> librdkafka (producer.c). Python stays the reference. The encoder has code for success
+   only: it says "encoded", or "not me", and then the Python encoder decides on the same payload. So it may accept less than
    the contract, never more.
 
    It keeps to the stable ABI of Python 3.11: one file for each kind of machine serves all later Pythons too. */
@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Kinds of JSON values, as bits: what takes several kinds has a mask. */
+/* Kinds of values, as bits: what takes several kinds has a mask. */
 enum { NULL_ = 1, BOOLEAN = 2, INTEGER = 4, FRACTION = 8, TEXT = 16, ARRAY = 32, OBJECT = 64 };
 
 /* A piece of text that belongs to somebody else; `hash` is set for names. */
@@ -64,7 +64,7 @@ static inline bool same_text(Text one, Text other) {
 /* A value of the payload, or the name of a member, which the value follows. */
 typedef struct {
     uint8_t kind;
-    bool is_short; /* a number of so few digits that a double keeps all of them */
+    bool is_short; /* a number that compares as its double does: of few digits, or not from text */
     bool is_read;  /* a name: a field reads its member */
     int32_t next;  /* index of the node behind the value and all that is in it */
     union {
@@ -90,14 +90,37 @@ typedef struct {
     int32_t texts_used;
 } Tape;
 
+/* Append a value; NULL when there are too many. */
+static inline Node *new_node(Tape *tape) {
+    if (tape->count == MAX_NODES) return NULL;
+    Node *node = &tape->nodes[tape->count++];
+    node->is_short = node->is_read = false;
+    node->next = tape->count;
+    return node;
+}
+
+/* Whether a name is new to its object, whose last member it is. `seen` has a bit for each hash. */
+static inline bool is_new_name(const Tape *tape, const Node *object, Node *name, uint64_t *seen) {
+    Text *text = &name->as.text;
+    text->hash = hash_of(text->at, text->size);
+    uint64_t bit = 1ull << (text->hash & 63);
+    if (*seen & bit)
+        for (const Node *each = object + 1; each < name; each = &tape->nodes[each[1].next])
+            if (same_text(each->as.text, *text)) return false;
+    *seen |= bit;
+    return true;
+}
+
 /* What Python and C say to each other, layouts of programs included; raised with each change (native.py). */
-enum { FORMAT = 3 };
+enum { FORMAT = 4 };
 
 _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) && SIZEOF_SIZE_T == sizeof(size_t),
                "Python's headers are of a machine with other types");
 
-/* json.c */
+/* json.c and messagepack.c: parse a payload behind the nodes that the tape has */
 bool parse_json(Tape *tape, const char *payload, Py_ssize_t size);
+bool parse_messagepack(Tape *tape, const char *payload, Py_ssize_t size);
+int code_point_size(const unsigned char *at);
 
 /* encoder.c, reader.c and producer.c: what Python calls */
 PyObject *make_encoder(PyObject *module, PyObject *arguments);

@@ -10,15 +10,16 @@ enum { FIRST_AT_QOS_0 = 0x30, FIRST_AT_QOS_1 = 0x32, VARINT_BYTES = 4 };
 
 /* What each packet of a batch is read with, and the objects that its entry is made of. */
 typedef struct {
-    Py_ssize_t limit; /* bytes of a payload */
+    Py_ssize_t limit, most_properties; /* bytes of a payload, and those of properties that are kept */
     int is_v5;
+    PyObject *keeping; /* names of the streams whose readings have properties */
     PyObject *stream_of, *now, *connection, *reading, *entry, *arrived;
 } Batch;
 
 /* A PUBLISH in the buffer. */
 typedef struct {
-    const unsigned char *topic, *payload, *end;
-    Py_ssize_t topic_size;
+    const unsigned char *topic, *properties, *payload, *end;
+    Py_ssize_t topic_size, properties_size;
     long packet_id; /* 0 at QoS 0 */
 } Publish;
 
@@ -46,12 +47,11 @@ static bool find_publish(const Batch *batch, const unsigned char *at, const unsi
     at += publish->topic_size;
     publish->packet_id = has_id ? at[0] << 8 | at[1] : 0;
     at += 2 * has_id;
-    if (batch->is_v5) {
-        at = read_varint(at, end, &size);
-        if (!at || size > end - at) return false;
-        at += size;
-    }
-    publish->payload = at;
+    size = 0;
+    if (batch->is_v5 && (!(at = read_varint(at, end, &size)) || size > end - at)) return false;
+    publish->properties = at;
+    publish->properties_size = size;
+    publish->payload = at += size;
     publish->end = end;
     return end - at <= batch->limit && (publish->packet_id || !has_id);
 }
@@ -60,14 +60,25 @@ static PyObject *bytes_of(const unsigned char *at, Py_ssize_t size) {
     return PyBytes_FromStringAndSize((const char *)at, size);
 }
 
+/* Make a reading with properties; the arguments before them are the defaults. */
+static PyObject *with_properties(const Batch *batch, const Publish *publish, PyObject *stream, PyObject *topic,
+                                 PyObject *payload, PyObject *qos) {
+    Py_ssize_t size = publish->properties_size;
+    if (size > batch->most_properties) size = batch->most_properties;
+    return PyObject_CallFunction(batch->reading, "OOOOOOOiy#y#", stream, topic, payload, batch->now, qos, Py_False,
+                                 Py_False, -1, "", (Py_ssize_t)0, (const char *)publish->properties, size);
+}
+
 /* Make the reading of a packet, as Reading(stream, topic, payload, now, qos). */
 static PyObject *reading_of(const Batch *batch, const Publish *publish) {
     PyObject *topic = bytes_of(publish->topic, publish->topic_size), *reading = NULL;
     PyObject *payload = bytes_of(publish->payload, publish->end - publish->payload);
     PyObject *stream = topic ? PyObject_CallFunctionObjArgs(batch->stream_of, topic, NULL) : NULL;
     PyObject *qos = PyLong_FromLong(publish->packet_id != 0);
-    if (payload && stream && qos)
-        reading = PyObject_CallFunctionObjArgs(batch->reading, stream, topic, payload, batch->now, qos, NULL);
+    int keeps = stream && publish->properties_size ? PySequence_Contains(batch->keeping, stream) : 0;
+    if (payload && stream && qos && keeps >= 0)
+        reading = keeps ? with_properties(batch, publish, stream, topic, payload, qos)
+                        : PyObject_CallFunctionObjArgs(batch->reading, stream, topic, payload, batch->now, qos, NULL);
     Py_XDECREF(topic);
     Py_XDECREF(payload);
     Py_XDECREF(stream);
@@ -87,16 +98,17 @@ static bool append(const Batch *batch, const Publish *publish) {
     return is_appended;
 }
 
-/* What Python calls: buffer, place, limit, whether it is MQTT 5, stream_of, now, connection, Reading, Entry, list of
-   arrived entries. Gives the place of the first packet that is left to Python, or the end. */
+/* What Python calls: buffer, place, limit, whether it is MQTT 5, streams that keep properties, how many bytes of them,
+   stream_of, now, connection, Reading, Entry, list of arrived entries. Gives the place of the first packet that is left to Python, or the end. */
 PyObject *read_publishes(PyObject *module, PyObject *arguments) {
     Batch batch;
     PyObject *buffer;
     Py_ssize_t place;
     Publish publish;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "SnnpOOOOOO!", &buffer, &place, &batch.limit, &batch.is_v5, &batch.stream_of,
-                          &batch.now, &batch.connection, &batch.reading, &batch.entry, &PyList_Type, &batch.arrived))
+    if (!PyArg_ParseTuple(arguments, "SnnpOnOOOOOO!", &buffer, &place, &batch.limit, &batch.is_v5, &batch.keeping,
+                          &batch.most_properties, &batch.stream_of, &batch.now, &batch.connection, &batch.reading,
+                          &batch.entry, &PyList_Type, &batch.arrived))
         return NULL;
     const unsigned char *start = (const unsigned char *)PyBytes_AsString(buffer), *at = start + place;
     const unsigned char *end = start + PyBytes_Size(buffer);

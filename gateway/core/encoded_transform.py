@@ -2,7 +2,7 @@
 
 They become JSON text before anything else reads them (`encoding.py`). So all that follows is the same for every
 encoding: the choice of a message, arrays, the codec, reasons and pointers. MessagePack of one reading in each message
-goes to the compiled codec without becoming text, which is as fast as JSON.
+goes to the compiled codec, in C or Python, without becoming text, which is as fast as JSON.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def transform_of(
     if stream.encoding == JSON:
         return transform
     direct: PlainTransform | None = None
-    if isinstance(transform, Transform) and stream.encoding == MESSAGEPACK:
+    if isinstance(transform, Transform | FanOut) and stream.encoding == MESSAGEPACK:
         direct = _transform_of(replace(stream, content="msgpack"), schema_ids, payload_limit, record_times)
     return EncodedTransform(transform, stream.encoding, payload_limit, direct)
 

@@ -345,8 +345,8 @@ class FastReader(PahoReader):
         stream_of, connection, end = self._stream_of, self.connection, len(buffer)
         append, arrived = self.arrived.append, self.arrived  # local names, because attribute look-ups cost
         command: int
-        read = MODULE.read_publishes if MODULE and not property_streams else None  # in C, up to what is left to Python
-        facts = limit, is_v5, stream_of, now, connection, Reading, Entry, arrived
+        read = MODULE.read_publishes if MODULE else None  # in C, up to what is left to Python
+        facts = limit, is_v5, property_streams, MOST_PROPERTIES, stream_of, now, connection, Reading, Entry, arrived
         position = 0 if read is None else read(buffer, 0, *facts)
         while (left := end - position) >= 2:
             if left > 3:  # first byte, remaining length, and the topic's length, should it be a PUBLISH

@@ -70,9 +70,11 @@ def samples() -> list[dict[str, Any]]:
     return values
 
 
+@pytest.mark.parametrize("topics", [1, 2])
 @pytest.mark.parametrize("encoding", ALL[1:])
-def test_every_encoding_gives_the_records_and_dead_letters_of_json(encoding: Encoding) -> None:
-    plain, other = transform(JSON), transform(encoding)
+def test_every_encoding_gives_the_records_and_dead_letters_of_json(encoding: Encoding, topics: int) -> None:
+    made = replace(SENSORS, also=(SENSORS.route,) * (topics - 1))
+    plain, other = transform(JSON, made), transform(encoding, made)
     payloads = [json.dumps(each).encode() for each in samples()]
     expected = [plain(reading(each)) for each in payloads]
     assert sum(isinstance(each, DeadLetter) for each in expected) == 5

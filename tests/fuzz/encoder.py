@@ -2,23 +2,23 @@
 
     python -m tests.fuzz.encoder --seconds 60 --seed 1
 
-A schema is made at random, with a JSON Schema and a topic in some cases; then payloads for it, most of them wounded: in
-their values, or in their bytes. The codec with the encoder in C, the one without, and the precise path must give the
-same for each. The seed decides everything, so a failure comes back with it. `make fuzz-native` runs it on a build that
-checks each access to memory.
+A schema is made at random, with a JSON Schema and a topic in some cases; then payloads for it, in JSON or MessagePack,
+most of them wounded: in their values, or in their bytes. The codec with the encoder in C, the one without, and the
+precise path must give the same for each. The seed decides everything, so a failure comes back with it. `make
+fuzz-native` runs it on a build that checks each access to memory.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gateway.core.native import RUNS
 from tests.contract_values import codec_of
+from tests.fuzz import packing
+from tests.fuzz.command import run_fuzzer
 from tests.fuzz.wounds import Wounds
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._wounds = Wounds(self._chance, PIECES)
+        self._wounds = Wounds(self._chance, PIECES), Wounds(self._chance, packing.PIECES)
+        self._packer = packing.Packer(self._chance)
         self._names = 0
 
     # --- schemas -----------------------------------------------------------------------------------------------------
@@ -85,6 +86,8 @@ class Maker:
         chance, keyed = self._chance.random, {"name": "key", "type": self._chance.choice(["string", "long", "boolean"])}
         record = self._record(3, keyed)
         more: dict[str, Any] = {"unknown": self._chance.choice(["reject", "ignore"]), "prefix": b"\0\0\0\0\1"}
+        if chance() < 0.4:
+            more["content"] = "msgpack"
         if chance() < 0.5:
             more["schema"] = self._schema(record)
         if chance() < 0.3:
@@ -175,9 +178,10 @@ class Maker:
     def payload(self, case: Case) -> bytes:
         """Make a payload that may be wounded."""
         text = self._object(case.record["fields"])
-        data = text.encode()
+        is_packed = "content" in case.more
+        data = self._packer.pack(text) if is_packed else text.encode()
         for _ in range(self._chance.choice([0, 0, 0, 0, 1, 2])):
-            data = self._wounds.wound(data)
+            data = self._wounds[is_packed].wound(data)
         return data
 
     def _object(self, fields: list[dict[str, Any]]) -> str:
@@ -275,16 +279,5 @@ def fuzz(seed: int, seconds: float) -> tuple[int, int, str]:
     return count, natively, ""
 
 
-def main() -> int:
-    """Run it from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    count, natively, fault = fuzz(given.seed, given.seconds)
-    sys.stdout.write(f"{RUNS}, seed {given.seed}: {count:,} payloads, {natively:,} in C, {fault or 'no fault'}\n")
-    return 1 if fault else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_fuzzer(__doc__, fuzz, "payloads", "in C"))

@@ -3,24 +3,26 @@
     python -m tests.fuzz.packets --seconds 60 --seed 1
 
 A stream is what a broker might say, with a few bytes gone wrong, or no protocol at all. It is fed to a FastReader whole
-and to another one in pieces. For both: nothing is raised but MalformedPacketError, nothing takes long, what waits for
-more bytes is bounded; and both give the same readings and the same verdict. The seed decides everything, so a failure
-comes back with it; it is also told as bytes, for a test of its own.
+and to another one in pieces, with the module in C where that was built and without it. Nothing is raised but
+MalformedPacketError, nothing takes long, what waits for more bytes is bounded; and all give the same readings and the
+same verdict. The seed decides everything, so a failure comes back with it; it is also told as bytes, for a test of its
+own.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from unittest.mock import patch
 
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.mqtt.reader import LONGEST_HEADER, FastReader, Intake, MalformedPacketError
+from tests.fuzz.command import run_fuzzer
 from tests.fuzz.wounds import Wounds
 from tests.mqtt.test_reader import (
     LIMIT,
@@ -38,7 +40,7 @@ from tests.mqtt.test_reader import (
 from tests.stack.publisher import remaining_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
 LONGEST_SECONDS = 10  # for one stream; they take a millisecond
@@ -75,19 +77,18 @@ class Outcome(NamedTuple):
     is_refused: bool
 
 
-def feed(version: int, pieces: Iterable[bytes], property_streams: Collection[str] = ("stream",)) -> Outcome:
+def feed(version: int, pieces: Iterable[bytes]) -> Outcome:
     """Feed a new reader until it refuses.
 
     Args:
         version: of MQTT.
         pieces: bytes.
-        property_streams: names of the streams whose readings carry their properties.
 
     Raises:
         Exception: anything but MalformedPacketError is a fault of the reader's.
     """
     callbacks = CallbackAPIVersion.VERSION2
-    intake = Intake(lambda _topic: "stream", LIMIT, property_streams)
+    intake = Intake(lambda _topic: "stream", LIMIT, ["stream"])
     reader = FastReader(intake, callback_api_version=callbacks, protocol=version)
     try:
         is_refused = any(reader.feed(piece) for piece in pieces)
@@ -99,18 +100,21 @@ def feed(version: int, pieces: Iterable[bytes], property_streams: Collection[str
 
 
 def try_stream(stream: Stream) -> str:
-    """Feed a stream whole and cut; tell what is wrong with the outcome, or nothing."""
+    """Feed a stream whole and cut, in C where that was built, and in Python; tell what is wrong, or nothing."""
     try:
-        whole = feed(stream.version, [stream.data])
-        pieces = feed(stream.version, cut(stream.data, stream.places))
-        bare = feed(stream.version, [stream.data], property_streams=())  # in C, where that was built
-        bare_pieces = feed(stream.version, cut(stream.data, stream.places), property_streams=())
+        whole, pieces = feed_both(stream)
+        with patch("gateway.mqtt.reader.MODULE", None):
+            python = feed_both(stream)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is found
         return f"{type(error).__name__}: {error}"
-    for other in (bare, bare_pieces):
-        if whole.readings != other.readings or whole.is_refused != other.is_refused:
-            return f"with properties it gives {whole}, without {other}"
+    if python != (whole, pieces):
+        return f"it gives {whole, pieces}, in Python {python}"
     return "" if whole == pieces else f"whole it gives {whole}, cut it gives {pieces}"
+
+
+def feed_both(stream: Stream) -> tuple[Outcome, Outcome]:
+    """Feed a stream whole and cut."""
+    return feed(stream.version, [stream.data]), feed(stream.version, cut(stream.data, stream.places))
 
 
 # --- making streams --------------------------------------------------------------------------------------------------
@@ -197,16 +201,5 @@ def _give_up(_signal: int, _frame: FrameType | None) -> None:
     raise TimeoutError(f"a stream takes more than {LONGEST_SECONDS} s")
 
 
-def main() -> int:
-    """Run it from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    count, fault = fuzz(given.seed, given.seconds)
-    sys.stdout.write(f"seed {given.seed}: {count:,} streams, {fault or 'no fault'}\n")
-    return 1 if fault else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_fuzzer(__doc__, fuzz, "streams"))

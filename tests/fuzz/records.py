@@ -9,7 +9,6 @@ comes back with it. `make fuzz-native` runs it on a build that checks each acces
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
@@ -18,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from gateway.core.native import RUNS
 from gateway.core.reading import Record
 from gateway.kafka.run_producer import RunProducer
 from gateway.operate.demo.mock_kafka import MockCluster
+from tests.fuzz.command import run_fuzzer
 from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
@@ -147,16 +146,5 @@ def fuzz(seed: int, seconds: float) -> tuple[int, int, str]:
         return count, ends.natively, ""
 
 
-def main() -> int:
-    """Run it from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    count, natively, fault = fuzz(given.seed, given.seconds)
-    sys.stdout.write(f"{RUNS}, seed {given.seed}: {count:,} records, {natively:,} by C, {fault or 'no fault'}\n")
-    return 1 if fault else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_fuzzer(__doc__, fuzz, "records", "by C"))

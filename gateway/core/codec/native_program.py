@@ -98,7 +98,7 @@ class _Program:
     """Collects blocks and tables; a shape that C has no code for raises UnsupportedSchemaError."""
 
     def __init__(self, conversion: Conversion, rules: Rules | None) -> None:
-        if conversion.content != "json":
+        if conversion.content not in {"json", "msgpack"}:
             raise UnsupportedSchemaError(conversion.content)
         self._blocks: list[Block] = []
         self._texts: dict[bytes, int] = {}
@@ -120,6 +120,7 @@ class _Program:
             self._number(conversion.sequence),
             self._counts(conversion.counters) if conversion.counters else NOTHING,
             self._ties(conversion.parameters),
+            conversion.content == "msgpack",
         ]
 
     def parts(self) -> tuple[bytes, bytes, bytes, tuple[bytes, ...], tuple[Any, ...]]:
