@@ -714,10 +714,10 @@ def _by_stream(entries: list[Entry]) -> dict[str, list[Entry]]:
 class _Unmapped:
     """The transform of readings whose topic no stream describes: all are dead letters."""
 
-    letter = DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
+    dead_letter = DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream of the contract has this topic")
 
     def __call__(self, reading: Reading) -> DeadLetter:  # noqa: ARG002 - as every transform
-        return self.letter
+        return self.dead_letter
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
-        return TransformResults([], dict.fromkeys(range(len(readings)), self.letter))
+        return TransformResults([], dict.fromkeys(range(len(readings)), self.dead_letter))
