@@ -42,9 +42,13 @@ JOBS ?= $(shell cores=$$(nproc) && echo $$((cores < 2 ? 2 : cores < 3 ? 6 : 8)))
 
 BIN := .venv/bin
 # The locks hold every hash: only the very files that were locked are installed.
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input
+# Python compiles what is imported; pip would compile everything, while nothing else can run.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-input --no-compile
 LOCKED := $(INSTALL) --require-hashes
 FAILED := { echo "Python packages could not be installed; see the lines above. Check the network." >&2; exit 1; }
+CHECKS := types style contract
+# `make check test` checks while it sets up: each alone would leave a core idle.
+CHECKS_BESIDE := $(if $(and $(filter check,$(MAKECMDGOALS)),$(filter test,$(MAKECMDGOALS))),$(CHECKS))
 JAVA := .cache/kafka/.complete .cache/registry/.complete .cache/reader/.complete
 SERVERS := $(JAVA) .cache/kafka/classes.jsa .cache/prometheus/.complete
 
@@ -54,7 +58,7 @@ help:
 # Downloads of Maven and of pip run at the same time. Compile the gateway as an installation does: the tests start it
 # hundreds of times, also where Python may not write.
 setup: | system-test
-	@$(MAKE) --silent --jobs=3 .venv/.installed-dev .venv/.compiled-tests $(SERVERS)
+	@$(MAKE) --silent --jobs=3 .venv/.installed-dev $(CHECKS_BESIDE) .venv/.compiled-tests $(SERVERS)
 	@$(BIN)/python -m compileall -q gateway
 
 # pytest rewrites each test file and keeps the result. Once here, beside the downloads, is cheaper than in each job.
@@ -71,7 +75,7 @@ test: setup
 faults: setup
 	$(BIN)/pytest tests/faults $(ARGS)
 
-check: style types contract
+check: $(if $(CHECKS_BESIDE),setup,$(CHECKS))
 
 style: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -146,7 +146,7 @@ class Document:
         return [finding for one in self._sources.values() for finding in one.findings]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen, because a check makes thousands, and a frozen one takes twice as long
 class Node:
     """A value of the document and its place."""
 
