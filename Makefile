@@ -66,9 +66,9 @@ setup: | system-test
 	@$(BIN)/pytest -q --collect-only > /dev/null 2>&1 || true  # `make test` shows what cannot be collected
 	@touch $@
 
-# A job takes whole files, in the order that tests/conftest.py sets.
+# A job takes whole files, in the order that tests/conftest.py sets; it also says which go together.
 test: setup
-	$(BIN)/pytest -m "not faults" -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -m "not faults" -n $(JOBS) --no-loadscope-reorder $(ARGS)
 
 # These tests freeze and slow down servers, so a loaded machine can delay them beyond their deadlines. The few that no
 # load can make fail are marked `gate` and are part of `make test`; a short soak is one of them.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests.stack.certificates import Certificates, make_certificates
 from tests.stack.kafka import Kafka
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from xdist.remote import Producer
+
 
 # The files that take longest, the longest first. A job takes a whole file, so one that begins last is waited for.
 LONG = (
-    "test_native.py", "test_source.py", "test_bridge.py", "test_logins.py", "test_end_to_end.py", "test_deb.py",
+    "test_native.py", "test_source.py", "test_bridge.py", "test_logins.py", "test_mqtt_faults.py", "test_deb.py",
     "test_doctor.py", "test_workers.py", "test_examine.py", "test_simulate.py", "test_update.py", "test_schema_ids.py",
     "test_transactional_sink.py", "test_reload.py", "test_findings.py", "test_mosquitto_files.py", "test_demo.py",
     "test_cli.py", "test_learn.py", "test_renewal.py", "test_sink.py", "test_drift.py", "test_transactions.py",
-    "test_mqtt_faults.py", "test_canary.py", "test_servers.py", "test_schemas.py", "test_reader.py", "test_soak.py",
+    "test_canary.py", "test_servers.py", "test_schemas.py", "test_reader.py", "test_soak.py",
     "test_oauth.py", "test_all_families.py", "test_prometheus.py", "test_dead_letters.py", "test_kubernetes.py",
     "test_forms.py", "test_leaders.py", "test_status_page.py", "test_surface.py", "test_process_faults.py",
     "test_compose.py", "test_headers.py", "test_value_reader.py", "test_init.py", "test_payloads.py",
@@ -45,9 +48,28 @@ LONG = (
     "test_quarantine.py", "test_broker.py", "test_shadow.py",
 )  # fmt: skip
 
+# One job takes all of such files, because they need servers of their job: a Kafka that they break, a plant with logins.
+TOGETHER = (
+    ("tests/bridge/test_bridge.py", "tests/kafka/test_transactional_sink.py", "tests/test_end_to_end.py"),
+    ("tests/faults/", "tests/stack/test_servers.py"),
+    ("tests/security/",),
+)
+
 # How long an example takes says how loaded the machine is, not whether the code is right.
 settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")
+
+
+class WholeFiles(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives whole files to the jobs, some together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((files[0] for files in TOGETHER if nodeid.startswith(files)), super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WholeFiles:
+    """Choose how `-n` divides the tests."""
+    return WholeFiles(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
