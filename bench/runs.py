@@ -21,6 +21,8 @@ from bench.contestants import ByteBridge, Ceiling, Contestant, Product, plain_go
 from bench.far_end import FarEnd, Stopwatch
 from bench.figures import Run
 from bench.load import Load
+from gateway.kafka.state_topic import STATE_PARTITION, STATE_TOPIC
+from tests.faults.ledger_verdict import count_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,6 +183,19 @@ def steady(far_end: FarEnd, effort: Effort) -> Figures:
     return found
 
 
+def once(far_end: FarEnd, effort: Effort) -> Figures:
+    """Compare exactly once with at least once, at a rate and at full speed, for a reader of committed records."""
+    far_end.create([STATE_TOPIC], STATE_PARTITION + 1)
+    with Product(far_end) as usual, Product(far_end, delivery="exactly_once") as exact:
+        every: dict[str, Contestant] = {"at_least_once": usual, "exactly_once": exact}
+        found: Figures = {"at_1000": _timed_rounds(every, 1_000, effort.latency_rounds, effort)}
+        found |= _rounds({name: (each, Load(), {}) for name, each in every.items()}, effort)
+        for each in every.values():
+            each.verify()
+            assert count_in(far_end.kafka.bootstrap, each.topics[0]) == each.sent, "each reading is there once"
+    return found
+
+
 def start(far_end: FarEnd, effort: Effort) -> Figures:
     """Measure from starting the process to its first reading acknowledged, with all servers up."""
     with Product(far_end) as product:
@@ -207,7 +222,8 @@ def rest(far_end: FarEnd, effort: Effort) -> Figures:
 
 
 GROUPS: dict[str, Callable[[FarEnd, Effort], Figures]] = {
-    each.__name__: each for each in (versus, one_core, window, latency, steady, growth, streams, workers, start, rest)
+    each.__name__: each
+    for each in (versus, one_core, window, latency, steady, growth, streams, workers, once, start, rest)
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from gateway.kafka.errors import OF_NO_GROUP, sentence
 
@@ -26,6 +26,7 @@ STATE_SETTINGS = {
 }
 _HARMLESS = {KafkaError._PARTITION_EOF, OF_NO_GROUP}  # noqa: SLF001 - librdkafka's own name
 READ_SECONDS = 20.0  # others' open transactions end within their timeout
+_PLACE = TopicPartition(STATE_TOPIC, STATE_PARTITION)
 
 
 def read_state(
@@ -37,6 +38,7 @@ def read_state(
         "enable.auto.commit": False,
         "enable.partition.eof": True,
         "log_level": 0,
+        "fetch.wait.max.ms": 10,  # for which Kafka holds back that there is no more
     }
     given = {name: value for name, value in properties.items() if name != "debug"} | options
     try:
@@ -50,10 +52,13 @@ def _records(properties: dict[str, Any], prefixes: tuple[bytes, ...], seconds: f
     records: dict[str, bytes] = {}
     consumer = Consumer(properties | {"isolation.level": "read_committed"})
     try:
-        consumer.assign([TopicPartition(STATE_TOPIC, STATE_PARTITION, OFFSET_BEGINNING)])
         until = time.monotonic() + seconds
+        first, _ = consumer.get_watermark_offsets(
+            _PLACE, timeout=seconds
+        )  # connects: `assign` would take half a second
+        consumer.assign([TopicPartition(STATE_TOPIC, STATE_PARTITION, first)])
         while time.monotonic() < until:
-            for message in consumer.consume(1_000, 0.1):
+            for message in consumer.consume(1_000, 0.01):
                 error, key, value = message.error(), message.key() or b"", message.value()
                 if error and error.code() not in _HARMLESS:
                     raise KafkaException(error)
@@ -70,7 +75,7 @@ def _records(properties: dict[str, Any], prefixes: tuple[bytes, ...], seconds: f
 def _end(properties: dict[str, Any], seconds: float) -> int:
     consumer = Consumer(properties | {"isolation.level": "read_uncommitted"})
     try:
-        _, end = consumer.get_watermark_offsets(TopicPartition(STATE_TOPIC, STATE_PARTITION), timeout=seconds)
+        _, end = consumer.get_watermark_offsets(_PLACE, timeout=seconds)
         return int(end)
     finally:
         consumer.close()

@@ -95,10 +95,21 @@ class AckQueue:
     acknowledgement goes to a queue that is no longer sent: its session keeps it, because the message will come again.
     """
 
-    __slots__ = ("_bytes", "_look_at", "_pings", "_released", "_seen", "acknowledge", "needs_ping", "session")
+    __slots__ = (
+        "_bytes",
+        "_look_at",
+        "_pings",
+        "_released",
+        "_seen",
+        "acknowledge",
+        "is_read",
+        "needs_ping",
+        "session",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.is_read = False  # the broker has read all acknowledgements, as it has answered DISCONNECT
         self.needs_ping = False  # to learn which acknowledgements the broker has read
         self._released: list[Entry] = []
         self._bytes = self._seen = 0  # memory of so many messages in `session.unread`
@@ -144,6 +155,8 @@ class AckQueue:
 
     def close(self, session: Session) -> None:
         """Leave all that was not acknowledged to the session, now and later."""
+        if self.is_read:
+            session.unread.clear()
         session.suspend(self._released)
         self._released.clear()
         self.acknowledge = session.unacknowledged.append
@@ -208,15 +221,18 @@ class PahoReader(Client):
         """Ping now."""
         self._send_pingreq()
 
-    def disconnect_gracefully(self, seconds: float) -> None:
-        """Send what is queued and DISCONNECT, and wait at most so long until the broker closes.
+    def begin_disconnect(self) -> None:
+        """Queue the acknowledgements that the spool has released, and DISCONNECT; call `finish_disconnect` then."""
+        self.send_acknowledgements()
+        self._packet_queue(0, DISCONNECT, 0, 0)  # command 0, because paho would close at once after DISCONNECT
+
+    def finish_disconnect(self, seconds: float) -> None:
+        """Send what is queued, and wait at most so long until the broker closes. Any thread may call it.
 
         paho itself closes at once. If bytes are unread then, the kernel resets the connection, and what the broker has
         not read is lost: acknowledgements, and DISCONNECT, so that it would publish the last will.
         """
         until = time.monotonic() + seconds
-        self.send_acknowledgements()
-        self._packet_queue(0, DISCONNECT, 0, 0)  # command 0, because paho would close at once after DISCONNECT
         while self.want_write() and self._is_ready(select.POLLOUT, until):
             self.loop_write()
         try:
@@ -225,7 +241,7 @@ class PahoReader(Client):
             while self._is_ready(select.POLLIN, until):
                 with contextlib.suppress(BlockingIOError):  # what came was no MQTT
                     if not self._sock_recv(READ_BYTES):
-                        self.session.unread.clear()  # the broker closes once it has read everything
+                        self.connection.is_read = True  # the broker closes once it has read everything
                         break
         except OSError:
             pass  # the connection is closed already

@@ -260,8 +260,9 @@ class MqttSource:
             return
         if self.fileno >= 0:
             self.link = Link.CONNECTING  # a thread of its own, because the broker may take its time
-            disconnect = self._client.disconnect_gracefully
-            self._connecting = threading.Thread(target=disconnect, args=(RENEW_SECONDS,), daemon=True)
+            self._client.begin_disconnect()
+            finish = self._client.finish_disconnect
+            self._connecting = threading.Thread(target=finish, args=(RENEW_SECONDS,), daemon=True)
             self._connecting.start()
         self._must_renew = self.link == Link.CONNECTING
         self._backoff_seconds = self._retry_at = 0.0
@@ -272,7 +273,8 @@ class MqttSource:
             self._connecting.join(timeout_seconds)
         if self.fileno >= 0:
             self.link = Link.DOWN  # `_on_disconnect` then does nothing
-            self._client.disconnect_gracefully(timeout_seconds)
+            self._client.begin_disconnect()
+            self._client.finish_disconnect(timeout_seconds)
         self._client.connection.close(self.session)
         self.link = Link.DOWN
         if not self._notes_unsuback:

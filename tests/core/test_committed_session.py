@@ -72,6 +72,15 @@ def test_a_message_whose_acknowledgement_was_lost_is_recognised_later() -> None:
     assert repeats(session, again(1), again(2), again(3), again(4)) == [1, 2, 3]
 
 
+def test_a_message_of_an_earlier_connection_that_did_not_come_again_is_not_expected_any_more() -> None:
+    """It has expired at the broker, which may have given its packet id to an equal message that was lost on the way."""
+    session, expired, newer = CommittedSession(WINDOW), message(7), message(8)
+    session.resume([expired], 8)
+    assert repeats(session, newer) == []
+    session.resume([expired, newer], 9)
+    assert repeats(session, again(8), again(7)) == [8]
+
+
 def test_only_the_last_messages_are_remembered() -> None:
     """As many as the broker may have in flight: an older packet id belongs to another message now."""
     session, buckets = committed(*(message(number) for number in range(1, 301)), window=WINDOW)

@@ -26,7 +26,7 @@ class Device(threading.Thread):
 
     Args:
         port: of the broker.
-        rate: readings a second, about.
+        rate: readings a second, unless the broker is slower.
         batch: readings published at once.
         machines: that share the readings.
         qos: of the readings.
@@ -81,8 +81,9 @@ class Device(threading.Thread):
 
     def _publish_through(self, publisher: Publisher) -> None:
         while not self._stopping.is_set():
+            due = time.monotonic() + self._batch / self._rate
             self._publish(publisher, range(self._next, self._next + self._batch))
-            self._stopping.wait(self._batch / self._rate)
+            self._stopping.wait(max(0, due - time.monotonic()))
 
     def _publish(self, publisher: Publisher, numbers: range) -> None:
         self._next = numbers.stop

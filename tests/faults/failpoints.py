@@ -1,9 +1,9 @@
 """A gateway that kills itself, with SIGKILL, at the places where a crash is most likely to lose or repeat a reading.
 
-    python -m tests.faults.failpoints PROBABILITY FILE run -c gateway.yaml
+    python -m tests.faults.failpoints PROBABILITY FILE PLACE run -c gateway.yaml
 
-It appends the place of its death to FILE. The steps of the gateway are wrapped from outside: the product has no
-failpoints.
+It appends the place of its death to FILE; with "" as PLACE it dies at all places. The steps of the gateway are wrapped
+from outside: the product has no failpoints.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +18,23 @@ from gateway.cli import main
 from gateway.kafka.transactional_sink import TransactionalSink
 from gateway.mqtt.reader import PUBACK, PUBCOMP, PUBREC, FastReader
 from gateway.spool.spool import Spool
-from tests.stack.gateway import ROOT, Gateway
+from tests.stack.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PROBABILITY = 0.02
+PROBABILITY, AT_ONE_PLACE = 0.02, 0.05
 QUEUE = "_packet_queue"  # paho's method that takes the packets to send
 KINDS = {PUBACK >> 16: "PUBACK", PUBREC >> 16: "PUBREC", PUBCOMP >> 16: "PUBCOMP"}
 
 
 class SuicidalGateway(Gateway):
-    """A gateway with failpoints, while `is_suicidal`."""
+    """A gateway with failpoints, while `is_suicidal`; all of them, or one `place`."""
 
+    module = "tests.faults.failpoints"
     is_suicidal = False
+    place = ""
 
     @property
     def places_file(self) -> Path:
@@ -42,20 +43,15 @@ class SuicidalGateway(Gateway):
 
     def launch_command(self, *arguments: str | Path, **environment: str) -> None:
         """Start the process."""
-        probability = PROBABILITY if self.is_suicidal else 0
-        command = [sys.executable, "-m", "tests.faults.failpoints", str(probability), self.places_file, *arguments]
-        with self.log_file.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, stdout=output, stderr=output,
-                env=os.environ | environment | {"PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
+        probability = (AT_ONE_PLACE if self.place else PROBABILITY) if self.is_suicidal else 0
+        super().launch_command(str(probability), self.places_file, self.place, *arguments, **environment)
 
 
-def install(probability: float, path: str) -> None:
+def install(probability: float, path: str, only: str) -> None:
     """Wrap the steps of the gateway."""
 
     def hit(place: str) -> None:
-        if random.random() < probability:
+        if only in {"", place} and random.random() < probability:
             with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123 - the process ends in the next line
                 file.write(f"{place}\n")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -72,7 +68,9 @@ def install(probability: float, path: str) -> None:
         setattr(owner, name, wrapped)
 
     around(TransactionalSink, "_commit", "records sent, state not", "committed, outcome not known")
+    around(TransactionalSink, "_repeat", "state sent, not committed", "")
     around(TransactionalSink, "_decide", "", "committed, not acknowledged")
+    around(FastReader, "_handle_pubrel", "", "after PUBREL")
     around(Spool, "_write", "before the write to disk", "on disk, not acknowledged")
     queue: Callable[..., Any] = getattr(FastReader, QUEUE)
 
@@ -87,6 +85,6 @@ def install(probability: float, path: str) -> None:
 
 
 if __name__ == "__main__":
-    install(float(sys.argv[1]), sys.argv[2])
-    sys.argv[1:] = sys.argv[3:]
+    install(float(sys.argv[1]), sys.argv[2], sys.argv[3])
+    sys.argv[1:] = sys.argv[4:]
     main()

@@ -35,6 +35,7 @@ SCHEMA = fastavro.parse_schema(
 WIRE_FORMAT_BYTES = 5
 KCAT_SECONDS = 120
 SHOWN = 10  # numbers that a message lists
+COMMITTED, UNCOMMITTED = "read_committed", "read_uncommitted"
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,14 @@ def numbers_in(bootstrap: str, topic: str) -> list[tuple[bytes, int]]:
     return [(key, _number(value)) for key, value in _records(read(bootstrap, topic))]
 
 
-def count_in(bootstrap: str, topic: str) -> int:
+def count_in(bootstrap: str, topic: str, isolation: str = COMMITTED) -> int:
     """Count the records of any topic with kcat."""
-    return sum(1 for _ in _records(read(bootstrap, topic)))
+    return sum(1 for _ in _records(read(bootstrap, topic, isolation)))
 
 
-def read(bootstrap: str, topic: str) -> bytes:
+def read(bootstrap: str, topic: str, isolation: str = COMMITTED) -> bytes:
     """Let kcat print a whole topic: length of key and value before each."""
-    form = ("-X", "isolation.level=read_committed", "-o", "beginning", "-e", "-f", "%K %S %k%s")
+    form = ("-X", f"isolation.level={isolation}", "-o", "beginning", "-e", "-f", "%K %S %k%s")
     outcome = subprocess.run(
         [command("kcat", "kcat"), "-C", "-q", "-b", bootstrap, "-t", topic, *form],
         stdin=subprocess.DEVNULL, capture_output=True, timeout=KCAT_SECONDS, check=False,

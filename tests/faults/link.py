@@ -1,7 +1,7 @@
 """A network link that a test can cut: a TCP forwarder in threads of the test's own process.
 
 Whatever is under way when it is cut is gone, in both directions, and both ends get a reset: so an acknowledgement can
-be lost after it was sent, which no stopped server shows.
+be lost after it was sent, which no stopped server shows. It can also be a black hole for a while.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Link:
         self._held = HeldPort()
         self._guard = threading.Lock()
         self._ends: set[socket.socket] = set()
+        self._passes = threading.Event()
+        self._passes.set()
         self._listener: socket.socket | None = None
         if is_up:
             self.restore()
@@ -54,6 +56,14 @@ class Link:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                     end.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads it, which closes it
             self._ends.clear()
+
+    def black_hole(self) -> None:
+        """Pass nothing on, though connections stay open and new ones are taken; `heal` sends what waits."""
+        self._passes.clear()
+
+    def heal(self) -> None:
+        """Pass on what waits, and all that comes."""
+        self._passes.set()
 
     def take_down(self) -> None:
         """Reset every connection and refuse new ones."""
@@ -89,6 +99,7 @@ class Link:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                self._passes.wait()
                 sink.sendall(data)
         with self._guard:
             self._ends -= {source, sink}

@@ -8,7 +8,9 @@ Real Mosquitto and Kafka; a device publishes numbered readings, and a reader of 
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -18,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
 from tests.faults.failpoints import SuicidalGateway
 from tests.faults.site import KEEP_ALIVE, Site, is_gone
-from tests.faults.soak import Nemesis
+from tests.faults.soak import LIKELY, Nemesis, Span
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.kafka import Kafka
-from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.registry import Registry
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from tests.faults.ledger_verdict import Verdict
 
 RATE = 200
+LONGEST_LIFE = 1.5  # of a gateway that is killed, seconds from its start
+SETTINGS: dict[str, Any] = {"spool": {"after": "1s"}, "edits": {KEEP_ALIVE: "keepAlive: 2\n"}, "rate": RATE}
 HEAD = """# Proof
 
 What `make proof` measured: gateways were killed and their peers broken while a device published {rate} numbered
@@ -47,26 +50,27 @@ readings a second, to a real Mosquitto; a reader of committed records then looke
 Run = tuple[str, int, "Verdict"]  # name, faults
 
 
-def kills(site: Site, seconds: float, seed: int) -> int:
+def kills(site: Site, span: Span, seed: int) -> int:
     """Kill the gateway at random moments."""
-    chance, count, until = random.Random(seed), 0, time.monotonic() + seconds
-    while time.monotonic() < until:
-        time.sleep(chance.uniform(0, 3))
+    chance, count, began = random.Random(seed), 0, time.monotonic()
+    while not span.is_over(began, count):
+        time.sleep(chance.uniform(0, LONGEST_LIFE))
         site.gateway.kill()
         site.gateway.start(ready=False)
         count += 1
     return count
 
 
-def places(site: Site, seconds: float, _seed: int) -> int:
+def places(site: Site, span: Span, _seed: int) -> int:
     """Start the gateway again each time that it has killed itself; the last one lives."""
-    count, until = 0, time.monotonic() + seconds
+    count, began = -1, time.monotonic()  # the first kill is not its own
     assert isinstance(site.gateway, SuicidalGateway)
-    site.gateway.kill()
     site.gateway.is_suicidal = True
-    while time.monotonic() < until:
+    os.kill(site.gateway.pid, signal.SIGKILL)
+    while not span.is_over(began, count):
         time.sleep(0.02)
-        if is_gone(site.gateway) is not None:
+        if (code := is_gone(site.gateway)) is not None:
+            assert code == -signal.SIGKILL, site.gateway.log[-2000:]
             count += 1
             site.gateway.stop()
             site.gateway.launch_command("run", "-c", site.gateway.settings_file)
@@ -76,31 +80,35 @@ def places(site: Site, seconds: float, _seed: int) -> int:
     return count
 
 
-def mixed(site: Site, seconds: float, seed: int, kafka: Kafka) -> int:
+def mixed(site: Site, span: Span, seed: int, kafka: Kafka) -> int:
     """Break everything but Mosquitto's own memory."""
-    nemesis = Nemesis(site, kafka, seed, without=["kill_broker"])
-    nemesis.run(seconds)
-    return nemesis.events
+    nemesis = Nemesis(site, kafka, seed, LIKELY | {"kill_broker": 0})
+    nemesis.run(span)
+    return nemesis.events.total()
 
 
 def run(kafka: Kafka, registry: str, name: str, seconds: float, seed: int, **settings: Any) -> tuple[int, Verdict, str]:
     """Make one run; give the number of faults, the verdict, and where the gateway killed itself."""
     kind: type[Gateway] = SuicidalGateway if name == "places" else Gateway
-    given: dict[str, Any] = {"configuration": OPEN_AND_PERSISTENT, "edits": {KEEP_ALIVE: "keepAlive: 2\n"}}
-    given |= {"rate": RATE, "spool": {"after": "1s"}, "gateway": kind}
-    steps: dict[str, Callable[[Site, float, int], int]] = {
+    given = SETTINGS | {"gateway": kind} | settings
+    steps: dict[str, Callable[[Site, Span, int], int]] = {
         "kills": kills,
         "places": places,
-        "mixed": lambda site, seconds, seed: mixed(site, seconds, seed, kafka),
+        "mixed": lambda site, span, seed: mixed(site, span, seed, kafka),
     }
-    with tempfile.TemporaryDirectory() as folder, Site(kafka, registry, Path(folder), **given, **settings) as site:
+    with tempfile.TemporaryDirectory() as folder, Site(kafka, registry, Path(folder), **given) as site:
         site.gateway.start()  # before the device: until there is a session the broker keeps nothing for us
         with site.device:
-            faults = steps[name](site, seconds, seed)
+            faults = steps[name](site, Span(seconds), seed)
             verdict = site.verdict(is_exact=False, dropped=None, seconds=120)
-        path = site.gateway.folder / "places"
-        found = Counter(path.read_text().splitlines()) if path.exists() else Counter[str]()
-    return faults, verdict, ", ".join(f"{place} {count}" for place, count in sorted(found.items()))
+        return faults, verdict, where_killed(site)
+
+
+def where_killed(site: Site) -> str:
+    """List the places at which the gateway killed itself, and how often."""
+    path = site.gateway.folder / "places"
+    found = Counter(path.read_text().splitlines()) if path.exists() else Counter[str]()
+    return ", ".join(f"{place} {count}" for place, count in sorted(found.items()))
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaException
 
-from tests.faults.device import Device
-from tests.faults.ledger_verdict import count_in, faults_of_books, judge, numbers_in
+from tests.faults.device import BATCH, Device
+from tests.faults.ledger_verdict import UNCOMMITTED, count_in, faults_of_books, judge, numbers_in
 from tests.faults.link import Link
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import Mosquitto
@@ -50,6 +50,7 @@ class Site:
         edits: texts to replace in the contract.
         topic_settings: Kafka's, for the topic of machine sensors.
         rate: of the device, readings a second.
+        batch: of the device, readings at once.
         producer: librdkafka properties.
         qos: of the device and of the gateway's subscription.
         listener: the one of the configuration that the gateway connects to; the device takes the first.
@@ -70,6 +71,7 @@ class Site:
         edits: Mapping[str, str] | None = None,
         topic_settings: Mapping[str, str] | None = None,
         rate: float = 500,
+        batch: int = BATCH,
         producer: Mapping[str, Any] | None = None,
         qos: int = 1,
         listener: int = 1883,
@@ -92,7 +94,7 @@ class Site:
             contract = self._contract(folder, {"qos: 1": f"qos: {qos}"} | dict(edits or {}))
             self._new_gateway = partial(gateway, told | dict(servers or {}), contract, **more)
             self.gateway = self.another_gateway()
-            self.device = Device(self.broker.port, rate, qos=qos)
+            self.device = Device(self.broker.port, rate, batch, qos=qos)
             self._started.callback(self.device.__exit__)
         except BaseException:
             self._started.close()
@@ -122,6 +124,10 @@ class Site:
     def count(self, name: str = FIRST) -> int:
         """Count a topic's records."""
         return record_count(self._kafka.bootstrap, self.topic(name))
+
+    def aborted(self) -> int:
+        """Count the records of aborted transactions: a reader of uncommitted records sees them."""
+        return count_in(self._kafka.bootstrap, self.topic(), UNCOMMITTED) - len(self.numbers())
 
     def numbers(self) -> list[tuple[bytes, int]]:
         """Read key and number of every record, outside our code."""

@@ -11,34 +11,64 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tests.faults.site import KEEP_ALIVE, Site, is_gone
+from gateway.errors import ExitCode
+from tests.faults.site import KEEP_ALIVE, Site, exit_code, is_gone
 from tests.faults.strace import Strace
 from tests.stack.kafka import Kafka
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 from tests.stack.registry import Registry
+from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
     from tests.faults.ledger_verdict import Verdict
+    from tests.stack.gateway import Gateway
 
 UNSAVED_SECONDS = 2.0
 DISK_GAVE_UP = 74  # the exit code after failing fsyncs; systemd starts the gateway again
 LONGEST_PAUSE, LONGEST_FREEZE = 2.0, 3.0
-SPEED_MATTERS = frozenset({"kill_broker", "trouble_disk"})  # to when the broker saves, and to strace
+REPLACED_SECONDS = 20
+# How often each fault comes, by the name of its method; one that is missing never comes.
+LIKELY = {
+    "kill_gateway": 6,
+    "restart_gateway": 2,
+    "freeze_gateway": 2,
+    "cut_link": 3,
+    "freeze_broker": 2,
+    "restart_broker": 1,
+    "kill_broker": 1,
+    "freeze_kafka": 2,
+    "kill_kafka": 1,
+    "trouble_disk": 3,
+}
+SPEED_MATTERS = {"kill_broker": 0, "trouble_disk": 0}  # to when the broker saves, and to strace
 INJECTIONS = {
     "slow disk": "fdatasync:delay_enter=200000",
     "failed fsync": "fdatasync:error=EIO:when=2",
     "full disk": "pwrite64:error=ENOSPC",
 }
+
+
+class Span(NamedTuple):
+    """How long faults go on: for so many seconds, or until the gateway was killed so many times."""
+
+    seconds: float = math.inf
+    kills: float = math.inf
+
+    def is_over(self, began: float, kills: int) -> bool:
+        """Tell whether it is, by the monotonic time of the start."""
+        return kills >= self.kills or time.monotonic() - began >= self.seconds
 
 
 class Nemesis:
@@ -48,41 +78,39 @@ class Nemesis:
         site: its gateway runs.
         kafka: its cluster.
         seed: decides faults and pauses.
-        without: names of faults that are left out.
+        likely: how often each fault comes.
+        longest_pause: between two faults, seconds.
     """
 
-    def __init__(self, site: Site, kafka: Kafka, seed: int, without: Collection[str] = ()) -> None:
-        self.events = 0
+    def __init__(
+        self,
+        site: Site,
+        kafka: Kafka,
+        seed: int,
+        likely: Mapping[str, float] = LIKELY,
+        longest_pause: float = LONGEST_PAUSE,
+    ) -> None:
+        self.events: Counter[str] = Counter()
         self.excused: set[int] = set()
         self.crashes: list[int] = []
         self._site = site
         self._kafka = kafka
         self._chance = random.Random(seed)
         self._clock = threading.Event()  # never set: it only paces
-        likely = {
-            self.kill_gateway: 6,
-            self.restart_gateway: 2,
-            self.freeze_gateway: 2,
-            self.cut_link: 3,
-            self.freeze_broker: 2,
-            self.restart_broker: 1,
-            self.kill_broker: 1,
-            self.freeze_kafka: 2,
-            self.kill_kafka: 1,
-            self.trouble_disk: 3,
-        }
-        self._faults = {fault: weight for fault, weight in likely.items() if fault.__name__ not in without}
+        self._likely = likely
+        self._longest_pause = longest_pause
+        self._standby: Gateway | None = None
 
-    def run(self, seconds: float) -> None:
+    def run(self, span: Span) -> None:
         """Break things for so long, then leave everything whole and running."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._pause(LONGEST_PAUSE)
+        began = time.monotonic()
+        while not span.is_over(began, self.events["kill_gateway"]):
+            self._pause(self._longest_pause)
             self._revive()
-            (fault,) = self._chance.choices(list(self._faults), list(self._faults.values()))
-            self.events += 1
-            print(f"{self.events:4} {fault.__name__.replace('_', ' ')}", flush=True)
-            fault()
+            (fault,) = self._chance.choices(list(self._likely), list(self._likely.values()))
+            self.events[fault] += 1
+            print(f"{self.events.total():4} {fault.replace('_', ' ')}", flush=True)
+            getattr(self, fault)()
         self._revive()
         self.restart_gateway()  # its back-off begins anew
 
@@ -106,6 +134,27 @@ class Nemesis:
     def cut_link(self) -> None:
         """Reset the gateway's connections to the broker."""
         self._site.link.cut()
+
+    def black_hole_link(self) -> None:
+        """Longer than the keep-alive at times; what was sent meanwhile arrives after it."""
+        self._site.link.black_hole()
+        self._pause(2 * LONGEST_FREEZE)
+        self._site.link.heal()
+
+    def replace_gateway(self) -> None:
+        """Freeze it while a standby takes over, which then works on; the two change places each time.
+
+        What is on the disk of the frozen one would be delivered late, so there must be nothing.
+        """
+        frozen, standby = self._site.gateway, self._standby or self._site.another_gateway()
+        wait_for(lambda: frozen.metric("gateway_spooled") == 0, 60, "the disk of the gateway to be empty")
+        frozen.freeze()
+        standby.start(ready=False)
+        self._clock.wait(REPLACED_SECONDS)
+        frozen.thaw()
+        assert exit_code(frozen, 120) == ExitCode.SPOOL_TAKEN, frozen.log[-2000:]
+        frozen.stop()
+        self._site.gateway, self._standby = standby, frozen
 
     def freeze_broker(self) -> None:
         """A half-open link."""
@@ -166,7 +215,7 @@ class Nemesis:
 
 
 def soak(
-    kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int, *, without: Collection[str] = ()
+    kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int, *, likely: Mapping[str, float] = LIKELY
 ) -> tuple[Verdict, Nemesis]:
     """Break a site for so long and judge it.
 
@@ -176,7 +225,7 @@ def soak(
         folder: for the contract.
         seconds: how long.
         seed: decides everything but the timing of the machine.
-        without: names of faults that are left out.
+        likely: how often each fault comes.
 
     Returns:
         The verdict and the nemesis, which knows what it did.
@@ -188,11 +237,13 @@ def soak(
     configuration = OPEN_AND_PERSISTENT
     with Site(kafka, registry, folder, configuration=configuration, edits=impatient, spool=spool, rate=300) as site:
         site.gateway.start()
-        nemesis = Nemesis(site, kafka, seed, without)
+        nemesis = Nemesis(site, kafka, seed, likely)
         with site.device:
-            nemesis.run(seconds)
+            nemesis.run(Span(seconds))
             verdict = site.verdict(is_exact=False, dropped=None, excused=frozenset(nemesis.excused), seconds=120)
-        print(f"seed {seed}: {nemesis.events} events, {len(nemesis.excused)} excused, crashes {nemesis.crashes}")
+        print(
+            f"seed {seed}: {nemesis.events.total()} events, {len(nemesis.excused)} excused, crashes {nemesis.crashes}"
+        )
         print(verdict, flush=True)
         return verdict, nemesis
 

@@ -31,6 +31,8 @@ class Gateway(Server):
         more: other sections of gateway.yaml.
     """
 
+    module = "gateway.cli"
+
     def __init__(self, servers: dict[str, Any], contract: Path = ROOT / "asyncapi.yaml", **more: Any) -> None:
         super().__init__("gateway")
         self.host = "127.0.0.1"
@@ -56,7 +58,7 @@ class Gateway(Server):
         assert not self.is_running, f"{self.name} is running already"
         with self.log_file.open("ab") as output:
             self._process = preloaded.start(
-                arguments, folder=self.folder, output=output, errors=output, environment=environment
+                arguments, folder=self.folder, output=output, errors=output, environment=environment, module=self.module
             )
 
     def wait_subscribed(self, *brokers: str) -> None:

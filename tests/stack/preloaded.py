@@ -103,6 +103,7 @@ def start(
     errors: IO[bytes],
     typed: int | None = None,
     environment: Mapping[str, str] | None = None,
+    module: str = "gateway.cli",
 ) -> Process:
     """Start a command of the gateway.
 
@@ -113,8 +114,10 @@ def start(
         errors: of the command.
         typed: file descriptor of its standard input; nothing when None.
         environment: beside ours.
+        module: that runs it.
     """
     request = {
+        "module": module,
         "arguments": list(map(str, arguments)),
         "folder": str(folder),
         "environment": {**os.environ, **(environment or {})},
@@ -196,8 +199,8 @@ def _fork_for_each(requests: socket.socket) -> tuple[bytes, list[int]]:
                 os.close(file)
 
 
-def _become(request: bytes, files: list[int]) -> list[str]:
-    """Make the fork what a new process would be; give the arguments."""
+def _become(request: bytes, files: list[int]) -> tuple[str, list[str]]:
+    """Make the fork what a new process would be; give the module to run, and its arguments."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     for number, file in enumerate(files[:3]):
@@ -209,7 +212,7 @@ def _become(request: bytes, files: list[int]) -> list[str]:
     os.environ.update(given["environment"])
     time.tzset()
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]  # it is a file
-    return list(given["arguments"])
+    return given["module"], list(given["arguments"])
 
 
 if __name__ == "__main__":
@@ -217,5 +220,5 @@ if __name__ == "__main__":
     with socket.socket(fileno=os.dup(0)) as server:
         asked = _fork_for_each(server)
         server.detach()  # the fork closes all files that are not its own
-    sys.argv[1:] = _become(*asked)
-    runpy.run_module("gateway.cli", run_name="__main__", alter_sys=True)
+    name, sys.argv[1:] = _become(*asked)
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
