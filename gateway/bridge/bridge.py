@@ -31,6 +31,7 @@ from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults
 from gateway.core.successor import Successor
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
+from gateway.mqtt.source import Link
 from gateway.spool.lane import Lane
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
+DOUBT_SECONDS = 0.02  # likewise, whether another gateway has taken over
 LONGEST_WAIT_SECONDS = 1.0
 DEPARTURE_SECONDS = 2.0  # for which readings of a stream that is gone may still come after its UNSUBACK
 _DROPPED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of dropped ones, to free memory
@@ -154,7 +156,8 @@ class Bridge:
         self._received_last_turn = self._read()  # and append to the spool
         self._arrivals = self._pacing.follow(self._arrivals, self.turned_at, self._received_last_turn)
         self._follow_clock()
-        self._spool.persist_due(self.turned_at, saves_sessions=not self._sink.saves_state)
+        if not any(map(self._is_in_doubt, self._sources)):  # another gateway gets what is not acknowledged
+            self._spool.persist_due(self.turned_at, saves_sessions=not self._sink.saves_state)
         self._send(self.turned_at)  # transform and produce
         self._sink.poll(0)  # delivery reports
         self._settle()
@@ -233,7 +236,10 @@ class Bridge:
                 work_at = min(work_at, gathers_until)
             elif lane.waiting and lane.retry_at > now:
                 work_at = min(work_at, lane.retry_at)
-        return min([work_at, *[source.next_action_seconds for source in self._sources]])
+        actions = [
+            now + DOUBT_SECONDS if self._is_in_doubt(each) else each.next_action_seconds for each in self._sources
+        ]
+        return min([work_at, *actions])
 
     def _can_send(self, lane: Lane) -> bool:
         return lane.stream in self.transforms and not self._clock.is_waiting
@@ -250,7 +256,8 @@ class Bridge:
         count = 0
         for source in self._sources if self._sink.is_ready else ():
             may_read = self._may_read()
-            source.maintain(self.turned_at, is_reading=may_read)
+            if not self._is_in_doubt(source):  # a connection would end that of another gateway
+                source.maintain(self.turned_at, is_reading=may_read)
             if (
                 may_read
                 and (source.fileno in self._readable or source.has_buffered_data)
@@ -261,6 +268,9 @@ class Bridge:
             if source.session.released:
                 source.session.release()
         return count
+
+    def _is_in_doubt(self, source: MqttSource) -> bool:
+        return source.link == Link.DOWN and not self._sink.is_sole(source.lost_at)
 
     def _on_session(self, source: MqttSource, is_present: bool) -> None:  # noqa: FBT001 - as the source calls it
         session = source.session

@@ -214,6 +214,10 @@ class KafkaSink:
         """Why transactions wait; "" while they go on, or there are none."""
         return ""
 
+    def is_sole(self, since: float) -> bool:  # noqa: ARG002 - only transactions show it
+        """False while it is open whether another gateway has taken over since a time, monotonic seconds."""
+        return True
+
     @property
     def room(self) -> int:
         """How many records may be handed over: 0 when a queue is full, or until a fatal producer is empty."""

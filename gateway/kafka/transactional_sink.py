@@ -50,6 +50,7 @@ LATE_SECONDS = 1.0  # a transaction that takes longer waits for Kafka
 TIMEOUT_MILLISECONDS = 10_000  # Kafka aborts an older transaction; until then readers of its partitions wait
 PAUSE_SECONDS = 0.5  # after an abort for which no record is to blame
 STEP_SECONDS = 5.0  # for a request in the thread, which is repeated
+DOUBT_SECONDS = 3.0  # without an answer of Kafka, there is no other gateway either: a start needs one
 PROPERTIES: dict[str, str | int | bool] = {
     "enable.gapless.guarantee": False,  # a record that fails ends the transaction, not the producer
     "transaction.timeout.ms": TIMEOUT_MILLISECONDS,
@@ -117,6 +118,7 @@ class TransactionalSink(KafkaSink):
         self._phase_at = time.monotonic()
         self._began_at = 0.0  # of the open transaction; 0 for none
         self._is_prepared = False  # the state of a transaction whose outcome is not known
+        self._doubted_at = self._sole_at = 0.0  # when it was asked, and known, that no other process has taken over
         self._pause_until = 0.0
         self._topics: set[str] = set()  # of the open transaction
         self._task: Future[_Started | _Outcome] | None = None
@@ -147,6 +149,11 @@ class TransactionalSink(KafkaSink):
         what = "the transaction under way" if self.is_ready else "the first transaction"
         waiting = f"Kafka has not committed {what} for {self._late_seconds:.0f} s"
         return self._start_reason or self.blocked_reason or f"{waiting}; start the missing Kafka brokers"
+
+    def is_sole(self, since: float) -> bool:
+        """False while it is open whether another gateway has taken over since: no transaction has begun and ended."""
+        self._doubted_at = max(self._doubted_at, since)
+        return self._sole_at > since or time.monotonic() - since >= DOUBT_SECONDS
 
     @property
     def room(self) -> int:
@@ -236,7 +243,8 @@ class TransactionalSink(KafkaSink):
             self._commit_with_state()
 
     def _has_state_to_save(self) -> bool:
-        return not self.is_ready or bool(self._state and self._state.is_outdated)
+        is_in_doubt = self._doubted_at >= self._sole_at
+        return not self.is_ready or is_in_doubt or bool(self._state and self._state.is_outdated)
 
     def _commit_with_state(self) -> None:
         assert self._state, "`begin` was called"
@@ -272,7 +280,7 @@ class TransactionalSink(KafkaSink):
         if is_committed:
             self.transactions["committed"] += 1
             self.committed_at = time.time()
-            self.is_ready = True
+            self.is_ready, self._sole_at = True, self._began_at
             self._state.commit()
         else:
             self.transactions["aborted"] += 1

@@ -111,6 +111,7 @@ class MqttSource:
         self.link = Link.DOWN
         self.detail = "not connected yet"
         self.denied: list[str] = []
+        self.lost_at = 0.0  # end of the last connection, or try, monotonic seconds
         self.connects = 0
         self.sessions_lost = 0
         self.on_session: Callable[[bool], None] = lambda _is_present: None  # called before SUBSCRIBE
@@ -374,6 +375,7 @@ class MqttSource:
         if self._connected_at:
             self._backoff_seconds = self._backoff_seconds if self._is_short(now) else 0.0
             self._connected_at = 0.0
+        self.lost_at = time.monotonic()
         self._closings = closings
         first, longest = backoff
         self._backoff_seconds = min(max(first, 2 * self._backoff_seconds), longest)

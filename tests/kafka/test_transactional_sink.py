@@ -102,6 +102,20 @@ def values(kafka: Kafka, topic: str, count: int, isolation: Mapping[str, object]
     return [one.value for one in records(kafka.bootstrap, topic, count, settings=isolation or COMMITTED)]
 
 
+def test_a_transaction_shows_that_no_other_process_has_taken_over(kafka: Kafka, transactional_id: str) -> None:
+    """One that began before says nothing; without readings there is one with the state alone."""
+    process = Process(kafka, transactional_id).ready()
+    now = time.monotonic()
+    assert (process.sink.is_sole(now), process.sink.is_sole(0.0)) == (False, True)
+    process.turn_until(lambda: process.sink.is_sole(now), "a transaction")
+    assert process.sink.transactions["committed"] == 2
+    other = Process(kafka, transactional_id).ready()
+    assert other.sink.is_sole(0.0)
+    later = time.monotonic()
+    with pytest.raises(TakenOverError):
+        process.turn_until(lambda: process.sink.is_sole(later), "the other process")
+
+
 def test_records_and_state_are_committed_together(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
     """Nothing is settled before the commit; a report alone says nothing."""
     name, process = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id)
