@@ -15,6 +15,7 @@ QoS, its place in the log and the digest of the message.
 from __future__ import annotations
 
 from itertools import islice
+from operator import attrgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,10 @@ class _Change(NamedTuple):
 
 _UNKNOWN = Held(b"", 0)
 _NOTHING = _Change({}, frozenset(), frozenset())
+
+
+def _by_offset(item: tuple[int, Held]) -> int:
+    return item[1].offset
 
 
 class CommittedSession(Session):
@@ -112,6 +117,7 @@ class CommittedSession(Session):
         return {bucket: self._bucket(bucket) for bucket in self._written}
 
     def _change(self, entries: Iterable[Entry]) -> _Change:
+        entries = sorted(entries, key=attrgetter("offset"))
         seen = {entry.packet_id: Held(digest(entry.reading), entry.offset) for entry in entries}
         safe = {entry.packet_id for entry in entries if entry.reading.qos == 2}
         return _Change(seen, safe & self.unreleased, frozenset(self.released))
@@ -151,6 +157,11 @@ class CommittedSession(Session):
     # --- the spool's file ----------------------------------------------------------------------------------------
 
     @property
+    def next_offset(self) -> int:
+        """The first offset that no message has, also none of another gateway: they are in the order of arrival."""
+        return next(reversed(self._seen.values()), Held(b"", -1)).offset + 1
+
+    @property
     def is_saved(self) -> bool:
         """True: Kafka may have something about this session."""
         return True
@@ -180,17 +191,27 @@ class CommittedSession(Session):
     # --- both ----------------------------------------------------------------------------------------------------
 
     def _apply(self, change: _Change) -> None:
-        for packet_id in change.seen:
-            self._seen.pop(packet_id, None)
-        self._seen |= change.seen
-        for packet_id in [*islice(self._seen, max(0, len(self._seen) - self._window))]:
-            del self._seen[packet_id]
+        self._remember(change.seen)
         self._safe = (self._safe | change.safe) - change.released
         self._completed += [packet_id for packet_id in self.released if packet_id in change.released]
         self.released = [packet_id for packet_id in self.released if packet_id not in change.released]
         self.is_outdated = bool(self.released)
 
+    def _remember(self, seen: Mapping[int, Held]) -> None:
+        """Add messages, in order; keep the newest ones. Those that were on disk come again, behind newer ones."""
+        known, newest = self._seen, next(reversed(self._seen.values()), _UNKNOWN).offset
+        new = {key: held for key, held in seen.items() if key not in known or known[key].offset < held.offset}
+        for packet_id in new:
+            known.pop(packet_id, None)
+        known |= new
+        if next(iter(new.values()), _UNKNOWN).offset < newest:
+            known = dict(sorted(known.items(), key=_by_offset))
+        for packet_id in [*islice(known, max(0, len(known) - self._window))]:
+            del known[packet_id]
+        self._seen = known
+
     def _set(self, seen: Mapping[int, Held], safe: set[int]) -> None:
-        newest = sorted(seen.items(), key=lambda item: item[1].offset)[-self._window :]
-        self._seen, self._safe, self.unreleased = dict(newest), safe, set(safe)
+        self._seen = {}
+        self._remember(dict(sorted(seen.items(), key=_by_offset)))
+        self._safe, self.unreleased = safe, set(safe)
         self.uses_qos_2 = self.uses_qos_2 or bool(safe)

@@ -285,6 +285,7 @@ class PahoReader(Client):
 
     def _handle_pubrel(self) -> MQTTErrorCode:
         result = super()._handle_pubrel()  # which checks the packet
+        self.session.uses_qos_2 = True
         self.session.released.append(int.from_bytes(self._in_packet["packet"][:2]))
         return result
 
@@ -329,10 +330,9 @@ class FastReader(PahoReader):
         taken = self.connection.take()
         if self.session.uses_qos_2:
             numbers = [(PUBREC if entry.reading.qos == 2 else PUBACK) | entry.packet_id for entry in taken]
+            numbers += [PUBCOMP | packet_id for packet_id in self.session.take_completed()]
         else:
             numbers = [PUBACK | entry.packet_id for entry in taken]
-        if self.session.released:
-            numbers += [PUBCOMP | packet_id for packet_id in self.session.take_completed()]
         if numbers:
             packets = array("I", numbers)
             packets.byteswap() if _IS_LITTLE_ENDIAN else None

@@ -140,6 +140,7 @@ class CommittedState:
             own = f"{SESSIONS}{key}"
             names = [name for name in records if name.rpartition("/")[0] == own and name != f"{own}/{HEAD}"]
             self._sessions[key].load(head["number"], [records[name] for name in names])
+            self._spool.drop_settled((), self._sessions[key].next_offset)
         self._spool.owners[key] = head["instance"]
         self._spool.version = max(self._spool.version, head["version"])
 

@@ -92,6 +92,21 @@ def test_only_the_last_messages_are_remembered() -> None:
     assert repeats(loaded(buckets.values()), again(201)) == [201]
 
 
+def test_messages_that_were_on_disk_when_they_are_committed_push_out_no_newer_ones() -> None:
+    """The newest by arrival are remembered, also by a new process."""
+    session, *parts = CommittedSession(WINDOW), range(1, 101), range(101, 201)
+    older, newer = ([message(number) for number in part] for part in parts)
+    for part in (older, newer):
+        session.note_saved(session.to_save(part))
+    buckets: dict[int, bytes] = {}
+    for part in (older[:50], older[50:]):
+        buckets |= session.prepare(part)
+        session.commit()
+    for each in (session, loaded(buckets.values())):
+        each.resume([], 200)
+        assert repeats(each, *[again(number) for number in parts[1]]) == [*parts[1]]
+
+
 def test_pubcomp_waits_for_a_commit_without_the_message() -> None:
     session, _ = committed(message(5, qos=2))
     session.released += [5, 9]

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from gateway.core.committed_session import CommittedSession
 from gateway.core.dead_letter import CUT_TO
 from gateway.mqtt.reader import (
     LONGEST_HEADER,
@@ -610,6 +611,18 @@ def test_qos_2_is_answered_when_the_gateway_says_so(kind: type[PahoReader], vers
         assert wire.sent() == b"\x50\2\1\2" + b"\x40\2\0\3" + b"\x50\2\2\1" + b"\x70\2\1\4"
         wire.reader.send_acknowledgements()
         assert wire.sent() == b"", "each once"
+
+
+def test_pubcomp_is_sent_after_a_commit_though_no_other_pubrel_comes(kind: type[PahoReader], version: int) -> None:
+    """A broker that waits for it would send nothing more."""
+    with Wire(kind, version) as wire:
+        session = wire.reader.session = CommittedSession(9)
+        wire.receive(b"\x62\2\1\4")
+        session.release()
+        session.prepare([])
+        session.commit()
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x70\2\1\4"
 
 
 def test_read_of_a_refusal_does_not_dial_again(kind: type[PahoReader]) -> None:

@@ -111,6 +111,17 @@ def test_a_new_process_knows_what_its_predecessor_committed(tmp_path: Path) -> N
     assert Process(tmp_path, kafka, "second").repeats(1, 2, 3, 4) == [1, 2, 3]
 
 
+def test_a_process_remembers_the_messages_of_a_standby_before_older_ones_of_its_predecessor(tmp_path: Path) -> None:
+    """The spool of a standby is another one; its offsets continue those of the session."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path / "a", kafka, "first")
+    first.commit(*first.receive(*range(1, 151)))
+    standby = Process(tmp_path / "b", kafka, "standby")
+    standby.commit(*standby.receive(*range(151, 211)))
+    standby.crash()
+    assert Process(tmp_path / "b", kafka, "third").repeats(*range(151, 211)) == [*range(151, 211)]
+
+
 def test_a_new_process_drops_from_its_spool_what_kafka_has(tmp_path: Path) -> None:
     """Rows that a transaction settled whose outcome the old process did not learn, or had no time to delete."""
     kafka: dict[str, bytes] = {}
