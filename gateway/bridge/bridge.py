@@ -141,6 +141,8 @@ class Bridge:
         self._is_batching = False
         self._next_stall_check = 0.0
         self._readable: set[int] = set()  # sockets
+        self._polled: list[tuple[int, int]] = []  # sockets, and the events that they wait for
+        self._sockets = select.poll()  # these
         spool.attach(list(self.lanes.values()), list(self.dead_lanes.values()))
         for source in sources:
             spool.restore_session(source.session_key, source.session)
@@ -149,12 +151,16 @@ class Bridge:
         self.lanes[UNMAPPED].begin(self.turned_at)
 
     def run_once(self) -> None:
-        """Run one turn."""
-        self._wait()
+        """Run one turn; when only delivery reports have come, it does no more than acknowledge."""
+        only_reports_came = self._wait()
         self.turned_at = time.monotonic()
-        self._adopt_transforms()
-        self._received_last_turn = self._read()  # and append to the spool
+        self._received_last_turn = 0 if only_reports_came else self._read()  # and append to the spool
         self._arrivals = self._pacing.follow(self._arrivals, self.turned_at, self._received_last_turn)
+        if only_reports_came:
+            self._settle()
+            self._acknowledge()
+            return
+        self._adopt_transforms()
         self._follow_clock()
         if not any(map(self._is_in_doubt, self._sources)):  # another gateway gets what is not acknowledged
             self._spool.persist_due(self.turned_at, saves_sessions=not self._sink.saves_state)
@@ -177,8 +183,8 @@ class Bridge:
 
     # --- waiting -------------------------------------------------------------------------------------------------
 
-    def _wait(self) -> None:
-        """Wait as long as `pacing` says, and note which sockets are readable."""
+    def _wait(self) -> bool:
+        """Wait as long as `pacing` says, and note which sockets are readable; give whether only reports came."""
         now, in_flight = time.monotonic(), self._sink.in_flight or self._sink.is_busy
         received, linger = self._received_last_turn, self._arrivals.linger
         turn = Turn(self.turned_at, received, in_flight, self._reported_at, self._next_work_at(now), linger)
@@ -188,24 +194,34 @@ class Bridge:
             time.sleep(wait.pause_until - now)
         poller = self._poller()
         # 2. Delivery reports are expected. They have a call of their own, so the sockets are polled in between.
-        while time.monotonic() < wait.reports_until:
+        self._readable = {fileno for fileno, _ in poller.poll(0)}
+        while not self._readable and time.monotonic() < wait.reports_until:
             reports = self._sink.poll(self._pacing.socket_poll_seconds)
             if reports:
                 self._await_last_reports()
             self._readable = {fileno for fileno, _ in poller.poll(0)}
-            if self._readable or reports:
-                return
+            if reports:
+                return not (self._readable or self._busy)
+        if self._readable:
+            return False
         # 3. No report is expected soon: the sockets only.
         milliseconds = max(0.0, wait.sockets_until - time.monotonic()) * 1000
         self._readable = {fileno for fileno, _ in poller.poll(milliseconds)}
+        return False
 
     def _poller(self) -> select.poll:
-        poller = select.poll()
+        """Give the poller of the sockets; it is made anew when one of them is another, or waits for something else."""
         reads = select.POLLIN if self._may_read() else 0
-        for source in self._sources:
-            if source.fileno >= 0:
-                poller.register(source.fileno, reads | (select.POLLOUT if source.wants_write else 0))
-        return poller
+        sockets = [
+            (fileno, reads | (select.POLLOUT if source.wants_write else 0))
+            for source in self._sources
+            if (fileno := source.fileno) >= 0
+        ]
+        if sockets != self._polled:
+            self._polled, self._sockets = sockets, select.poll()
+            for fileno, events in sockets:
+                self._sockets.register(fileno, events)
+        return self._sockets
 
     def _await_last_reports(self) -> None:
         """Wait for the other reports as well, if only a few are missing.

@@ -240,7 +240,7 @@ class KafkaSink:
         """
         if not entries or (self._fatal and not self._replace()):
             return list(entries)
-        count = self._fitting(entries)
+        count, size = self._fitting(entries)
         produce = self._produce_several if isinstance(records[0], list) else self._produce_runs
         left, error = produce(records[:count], entries[:count])  # type: ignore[arg-type]  # as the first
         if isinstance(error, BufferError):
@@ -250,16 +250,18 @@ class KafkaSink:
         elif error:  # refused at once, e.g. larger than message.max.bytes
             self.failed.append((left.pop(0), error.args[0]))
         self.in_flight += count - len(left)
-        self._bytes_in_flight += _size(entries[:count]) - _size(left)
+        self._bytes_in_flight += size - _size(left)
         return [*sorted(left, key=attrgetter("offset")), *entries[count:]]
 
-    def _fitting(self, entries: Sequence[Entry]) -> int:
-        """Count the readings that may be sent together; only the last of them may exceed the window."""
+    def _fitting(self, entries: Sequence[Entry]) -> tuple[int, int]:
+        """Count the readings that may be sent together, and their bytes; only the last may exceed the window."""
         sizes = [entry.size for entry in entries]
         if max(sizes) > LARGE_BYTES:
             sizes = sizes[: next(number for number, size in enumerate(sizes) if size > LARGE_BYTES) or 1]
         room = self._window_bytes - self._bytes_in_flight
-        return len(sizes) if sum(sizes) <= room else min(len(sizes), 1 + bisect_left(list(accumulate(sizes)), room))
+        if sum(sizes) > room:
+            sizes = sizes[: 1 + bisect_left(list(accumulate(sizes)), room)]
+        return len(sizes), sum(sizes)
 
     def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[list[Entry], Refusal | None]:
         """Hand over records topic by topic; give those left, the refused first, and its error."""
@@ -310,7 +312,8 @@ class KafkaSink:
         taken = 0
         if learning is None:  # the report on the last covers all
             reports = [*[None] * (len(records) - 1), partial(self._report, entries)]
-            taken = self._producer.produce_run(records[0].topic, partition, records[:-1])
+            if len(records) > 1:
+                taken = self._producer.produce_run(records[0].topic, partition, records[:-1])
         else:
             reports = [partial(self._learn, entry, learning) for entry in entries]
         produce = self._producer.produce

@@ -326,7 +326,7 @@ class FastReader(PahoReader):
         return super().reconnect()
 
     def send_acknowledgements(self) -> None:
-        """Queue all acknowledgements as one run of packets of four bytes."""
+        """Write all acknowledgements, or queue them, as one run of packets of four bytes."""
         taken = self.connection.take()
         if self.session.uses_qos_2:
             numbers = [(PUBREC if entry.reading.qos == 2 else PUBACK) | entry.packet_id for entry in taken]
@@ -336,7 +336,18 @@ class FastReader(PahoReader):
         if numbers:
             packets = array("I", numbers)
             packets.byteswap() if _IS_LITTLE_ENDIAN else None
-            self._packet_queue(0, packets.tobytes(), 0, 0)
+            if rest := packets.tobytes() if self._out_packet else self._written(packets.tobytes()):
+                self._packet_queue(0, rest, 0, 0)
+
+    def _written(self, packets: bytes) -> bytes:
+        """Write packets past paho's queue, which costs more than the write; give what the socket did not take."""
+        try:
+            return packets[self._sock_send(packets) :]
+        except BlockingIOError:
+            return packets
+        except OSError:
+            self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+            return b""
 
     def _packet_read(self) -> MQTTErrorCode:
         try:

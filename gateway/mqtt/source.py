@@ -25,6 +25,7 @@ while connecting, a thread of its own, because DNS look-ups and TLS handshakes b
 from __future__ import annotations
 
 import logging
+import math
 import random
 import select
 import threading
@@ -78,6 +79,10 @@ class Link(StrEnum):
     CONNECTING = "connecting"
     HANDSHAKE = "handshake"  # CONNECT is sent; CONNACK or SUBACK is missing
     UP = "up"
+
+
+_DOWN, _CONNECTING, _HANDSHAKE, _ = Link  # in each turn: CPython 3.11 calls Python for `Link.DOWN`, and to hash it
+_CLOSED = (_DOWN, _CONNECTING)
 
 
 class Subscriptions(NamedTuple):
@@ -151,7 +156,7 @@ class MqttSource:
     @property
     def fileno(self) -> int:
         """The socket to wait on, or -1."""
-        sock = None if self.link in {Link.DOWN, Link.CONNECTING} else self._client.socket()
+        sock = None if self.link in _CLOSED else self._client.socket()
         return -1 if sock is None else int(sock.fileno())
 
     @property
@@ -163,13 +168,13 @@ class MqttSource:
     def next_action_seconds(self) -> float:
         """Monotonic time at which `maintain` must be called, even if the socket stays silent."""
         now = time.monotonic()
-        if self.link == Link.DOWN:
+        if self.link == _DOWN:
             return self._retry_at
-        if self.link == Link.CONNECTING:
+        if self.link == _CONNECTING:
             return now + 0.02
         if self._is_reading and self.has_buffered_data:
             return now
-        seconds = self._connect_seconds if self.link == Link.HANDSHAKE else float("inf")
+        seconds = self._connect_seconds if self.link == _HANDSHAKE else math.inf
         return now + min(seconds, self._ping_seconds) / 4
 
     @property
@@ -195,7 +200,7 @@ class MqttSource:
         """Send acknowledgements and what else is queued, as far as the socket accepts it."""
         if self.fileno < 0:
             return
-        self._client.send_acknowledgements()
+        self._guarded(self._client.send_acknowledgements)
         if self._client.connection.needs_ping:
             self._client.ping()
         if self._client.want_write():
@@ -204,16 +209,16 @@ class MqttSource:
     def maintain(self, now: float, *, is_reading: bool) -> None:
         """Keep the connection alive, or restore it; `is_reading` is False while the spool is full."""
         self._is_reading = is_reading
-        if self.link == Link.DOWN:
+        if self.link == _DOWN:
             if now >= self._retry_at:
                 self._connect()
-        elif self.link == Link.CONNECTING:
+        elif self.link == _CONNECTING:
             self._finish_connecting(now)
         elif self.fileno < 0:  # paho closed it without a callback
             self._close(now, "connection lost")
         elif not is_reading:
             self._wait_unread(now)
-        elif self.link == Link.HANDSHAKE:
+        elif self.link == _HANDSHAKE:
             if now - self._client.last_received_at >= self._connect_seconds:
                 self._close(now, self._unanswered())
         else:

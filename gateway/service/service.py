@@ -23,7 +23,7 @@ from gateway.core.retained import RetainedMessages
 from gateway.core.session import Session
 from gateway.errors import GatewayError
 from gateway.installation import broker_of, kafka_credentials, transactional_id
-from gateway.kafka.distance import max_in_flight
+from gateway.kafka.distance import FAR, max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.kafka.transactional_sink import TransactionalSink
 from gateway.mqtt.reader import Intake
@@ -195,7 +195,9 @@ def _sink(own: Worker) -> tuple[KafkaSink, float | None]:
     """The sink, and the linger time in seconds, if any, which the bridge applies instead of librdkafka."""
     settings, properties = own.settings, kafka_properties(own)
     linger_seconds = take_linger(properties)
-    in_flight = {"max.in.flight": max_in_flight(*split_hosts(properties["bootstrap.servers"])[0])}
+    is_far = all(each.version != "5.0" for each in own.contract.mqtt_servers.values())  # or as good as
+    near = partial(max_in_flight, *split_hosts(properties["bootstrap.servers"])[0])
+    in_flight = {"max.in.flight": FAR if is_far else near()}
     window_bytes = settings.spool.memory // 2
     if settings.delivery == "at_least_once":
         return KafkaSink(in_flight | properties, window_bytes), linger_seconds

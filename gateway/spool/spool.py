@@ -29,6 +29,8 @@ import time
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import structs
@@ -222,19 +224,19 @@ class Spool:
 
     def acknowledge_safe(self) -> None:
         """Acknowledge the safe prefix of the log to MQTT, and remove it."""
-        log, held, safe = self._log, self.bytes_held, 0
-        for entry in log:
-            if entry.is_settled:
-                held -= entry.size
-            elif entry.is_stored:
-                entry.is_released = True
-            else:
-                break
-            if entry.packet_id and entry.connection:
-                entry.connection.acknowledge(entry)
-            safe += 1
-        self.bytes_held = held
-        for _ in range(safe):
+        log = self._log
+        safe = [*takewhile(_IS_SETTLED, log)]  # nearly always all that are safe
+        if len(safe) < len(log) and log[len(safe)].is_stored:
+            safe = [*takewhile(_is_safe, log)]
+            for entry in safe:
+                entry.is_released = not entry.is_settled
+        self.bytes_held -= sum([entry.size for entry in safe if entry.is_settled])
+        for connection in filter(None, {entry.connection for entry in safe}):
+            acknowledge = connection.acknowledge
+            for entry in safe:
+                if entry.packet_id and entry.connection is connection:
+                    acknowledge(entry)
+        for _ in safe:
             log.popleft()
         first = self.first_unsafe
         while self._arrivals and self._arrivals[0][0] < first:
@@ -491,6 +493,13 @@ class Spool:
         if self._file:
             self.persist(now)
             self._file.close()
+
+
+_IS_SETTLED = attrgetter("is_settled")
+
+
+def _is_safe(entry: Entry) -> bool:
+    return entry.is_settled or entry.is_stored
 
 
 def of_session(entries: Iterable[Entry], session: Session) -> list[Entry]:
