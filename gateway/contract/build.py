@@ -314,7 +314,10 @@ class _Builder:
         if stated.text is not None and not encoding_of(stated.text):
             known = "readings are JSON, MessagePack, CBOR, plain text in UTF-8, or P1 telegrams"
             text = f"The content type {quoted(stated.value)} is not supported; {known}."
-            fix = "Write application/json, text/plain for one bare value, or text/vnd.dsmr.p1 for telegrams."
+            fix = (
+                "Write application/json, application/msgpack or application/cbor, text/plain for one bare value, or "
+                "text/vnd.dsmr.p1 for telegrams."
+            )
             self.findings.error(stated, text, fix)
         return "json"
 

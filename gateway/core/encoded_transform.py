@@ -2,7 +2,7 @@
 
 They become JSON text before anything else reads them (`encoding.py`). So all that follows is the same for every
 encoding: the choice of a message, arrays, the codec, reasons and pointers. MessagePack of one reading in each message
-goes to the compiled codec, in C or Python, without becoming text, which is as fast as JSON.
+goes to its codec as it is, which is as fast as JSON.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ _PROPERTIES = attrgetter("properties")
 
 
 class EncodedTransform:
-    """Decodes the payloads of a stream for its transform; `direct`, if there is one, reads them as they are."""
+    """Decodes the payloads of a stream for its transform, unless `is_direct`: then that reads them as they are."""
 
     def __init__(
         self,
         transform: Transform | FanOut | ArrayTransform | ChoiceTransform,
         encoding: Encoding,
         payload_limit: int,
-        direct: Transform | FanOut | ArrayTransform | ChoiceTransform | None = None,
+        *,
+        is_direct: bool = False,
     ) -> None:
         self._transform = transform
-        self._direct = direct
+        self._is_direct = is_direct
         self._encoding = encoding
         self._agreed = {b""}
         self._limit = payload_limit
@@ -54,8 +55,8 @@ class EncodedTransform:
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
         """Transform readings, from the first on: those that can be decoded, or those that cannot."""
-        if self._direct and self._agree(set(map(_PROPERTIES, readings))):
-            return self._direct.transform_all(readings)
+        if self._is_direct and self._agree(set(map(_PROPERTIES, readings))):
+            return self._transform.transform_all(readings)
         decoded: list[Reading] = []
         dead_letters: dict[int, DeadLetter] = {}
         for result in map(self._decoded, readings):
@@ -84,6 +85,9 @@ class EncodedTransform:
         if reading.size >= 0 or len(reading.payload) > self._limit:
             return reading  # it is too large
         try:
+            if self._is_direct:
+                stated_gzip(self._encoding, reading.properties)
+                return reading
             return structs.replace(reading, payload=as_json(self._encoding, reading, self._limit))
         except ValidationError as error:
             return error.dead_letter()

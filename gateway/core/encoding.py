@@ -56,13 +56,16 @@ def encoding_of(media_type: str) -> Encoding | None:
 def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
     """Give the payload of a reading as JSON text, unless it is empty; raises ValidationError.
 
-    `limit` is how many bytes gzip may expand to.
+    `limit` is how many bytes gzip may expand to, and the text may have.
     """
     is_gzip = stated_gzip(encoding, reading.properties)
     payload = _expanded(reading.payload, limit) if is_gzip and reading.payload else reading.payload
     if not payload or encoding.form == "json":
         return payload
-    return messagepack.as_json(payload) if encoding.form == "msgpack" else encode(cbor.decode(payload))
+    text = messagepack.as_json(payload) if encoding.form == "msgpack" else encode(cbor.decode(payload))
+    if len(text) > limit:
+        raise ValidationError(Reason.TOO_LARGE, f"as JSON it has {len(text)} bytes; the limit is {limit}")
+    return text
 
 
 def stated_gzip(encoding: Encoding, properties: bytes) -> bool:

@@ -33,13 +33,12 @@ def transform_of(
 
     `record_times` choose the timestamps, by topic.
     """
-    transform = _transform_of(stream, schema_ids, payload_limit, record_times)
+    is_direct = stream.encoding == MESSAGEPACK and not (stream.messages or stream.is_array)
+    made = replace(stream, content="msgpack") if is_direct else stream
+    transform = _transform_of(made, schema_ids, payload_limit, record_times)
     if stream.encoding == JSON:
         return transform
-    direct: PlainTransform | None = None
-    if isinstance(transform, Transform | FanOut) and stream.encoding == MESSAGEPACK:
-        direct = _transform_of(replace(stream, content="msgpack"), schema_ids, payload_limit, record_times)
-    return EncodedTransform(transform, stream.encoding, payload_limit, direct)
+    return EncodedTransform(transform, stream.encoding, payload_limit, is_direct=is_direct)
 
 
 def _transform_of(

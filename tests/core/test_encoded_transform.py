@@ -138,6 +138,8 @@ HOSTILE: list[tuple[Encoding, bytes, Reason, str, str]] = [
     (CBOR, b"\x9b\x7f\xff\xff\xff\xff\xff\xff\xff", Reason.NOT_DECODED, "/0", "it is cut"),
     (CBOR, b"\x5a\xff\xff\xff\xff", Reason.NOT_DECODED, "", "it is cut"),
     (CBOR, b"\x81" * 100_000, Reason.TOO_DEEP, "/0" * 32, "32 levels"),
+    (CBOR, b"\xa1" * 100_000, Reason.TOO_DEEP, "", "32 levels"),
+    (CBOR, b"\x9a\x00\x01\x00\x00" + b"\xf9\x00\x01" * 65_536, Reason.TOO_LARGE, "", "as JSON it has 1376257 bytes"),
     (GZIP, b"", Reason.EMPTY, "", "the payload is empty"),
     (GZIP, b"{}", Reason.NOT_DECODED, "", "gzip: incorrect header check"),
     (GZIP, gzip.compress(b"{}", mtime=0)[:-1], Reason.NOT_DECODED, "", "gzip: it is cut"),
@@ -160,6 +162,15 @@ def test_what_cannot_be_decoded_is_a_dead_letter(
     assert made(reading(payload)) == dead_letter
     assert detail in dead_letter.detail
     assert most < 8_000_000, "memory stays bounded"
+
+
+def test_messagepack_is_measured_as_it_is_sent() -> None:
+    """Not as the longer JSON, also where messages that the contract refuses come with it."""
+    made = transform(MSGPACK, replace(SENSORS, unknown="ignore"))
+    long = reading(pack({"value": 1, "count": 2, "spectrum": [0.1] * 110_000}))
+    refused = reading(b"", prop(0x03, "text/plain"))
+    assert isinstance(made(long), Record)
+    assert made.transform_all([long, refused]).records == [made(long)]
 
 
 def test_a_payload_that_was_cut_or_is_too_long_is_not_decoded() -> None:

@@ -107,7 +107,7 @@ def campaign(reloads: int, rate: int, delivery: str, pause: float) -> None:
         with site:
             load = Load(broker.port, ["a/{}/one", "a/{}/two"], rate, machines=50)
             expected: Counter[str] = Counter()
-            rss = [_rss(site)]
+            rss = [site.resident_mebibytes]
             with load:
                 load.wait_for(rate)
                 for number in range(reloads):
@@ -127,7 +127,7 @@ def campaign(reloads: int, rate: int, delivery: str, pause: float) -> None:
                     expected["refused" if flows is None else "accepted"] += 1
                     time.sleep(pause)
                     if number % 20 == 19:
-                        rss.append(_rss(site))
+                        rss.append(site.resident_mebibytes)
                         print(number + 1, site.outcomes(), "RSS MiB", rss[-1], "sent", load.sent.total(), flush=True)
             site.gateway.wait_settled(load.sent.total(), 300)
             connects = site.gateway.metric("gateway_mqtt_connects_total")
@@ -151,11 +151,6 @@ def campaign(reloads: int, rate: int, delivery: str, pause: float) -> None:
         plain = sorted((round(1000 * seconds, 1) for seconds, _ in own), reverse=True)
         running = sorted((round(1000 * (seconds - delay), 1) for seconds, delay in own), reverse=True)
         print(f"{name}: {len(own)} noted, longest {plain[:6]} ms; without waiting for a processor {running[:12]} ms")
-
-
-def _rss(site: ReloadSite) -> int:
-    lines = Path(f"/proc/{site.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
@@ -24,7 +25,6 @@ from tests.stack.wait import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tests.stack.kafka import Kafka
     from tests.stack.mosquitto import Mosquitto
@@ -162,6 +162,12 @@ class ReloadSite:
         process = self.gateway._process  # noqa: SLF001 - of the test's own class
         assert process is not None
         return process.pid
+
+    @property
+    def resident_mebibytes(self) -> int:
+        """Memory of the gateway's process."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
 
     def outcomes(self) -> Counter[str]:
         """Count the reloads by outcome."""

@@ -117,7 +117,7 @@ def _map(data: bytes, at: int, length: int, levels: int) -> tuple[dict[str, Any]
     members: dict[str, Any] = {}
     count = 0
     while (not _is_break(data, at)) if length == INDEFINITE else count < length:
-        name, at = _any(data, at, 1)
+        name, at = _any(data, at, levels)
         if name.__class__ is not str:
             raise refused(f"a key is not text: {shown(name)}")
         try:
@@ -152,10 +152,9 @@ def _negative_bignum(value: Any) -> Any:
 
 def _decimal(value: Any) -> msgspec.Raw:
     match value:
-        case [int(exponent), int(digits)]:
-            return msgspec.Raw(f"{digits}E{exponent}".encode())
-        case [int(exponent), msgspec.Raw() as digits]:
-            return msgspec.Raw(bytes(digits) + f"E{exponent}".encode())
+        case [exponent, digits] if type(exponent) is int and type(digits) in {int, msgspec.Raw}:
+            written = str(digits).encode() if type(digits) is int else bytes(digits)
+            return msgspec.Raw(written + f"E{exponent}".encode())
     raise refused("a decimal fraction is not an exponent and a number")
 
 

@@ -73,8 +73,13 @@ def test_decode_refuses_what_is_malformed_or_not_in_json(data: str) -> None:
         (b"\xc1" * 33 + b"\x01", "too_deep", "", "nested deeper"),
         (b"\x81" * 100_000, "too_deep", "/0" * 32, "nested deeper"),
         (b"\x9f" * 100_000, "too_deep", "/0" * 32, "nested deeper"),
+        (b"\xa1" * 100_000, "too_deep", "", "nested deeper"),
+        (b"\xbf" * 100_000, "too_deep", "", "nested deeper"),
+        (b"\xa1\xa1\x01\x02\x03", "not_decoded", "", "a key is not text: 1"),
         (b"\xc2\x5a\x00\x01\x00\x00" + b"\xff" * 65_536, "not_decoded", "", "a bignum is not"),
         (b"\xc4\x82\x01\x61x", "not_decoded", "", "a decimal fraction is not"),
+        (b"\xc4\x82\x01\xf5", "not_decoded", "", "a decimal fraction is not"),
+        (b"\xc4\x82\xf5\x01", "not_decoded", "", "a decimal fraction is not"),
     ],
 )
 def test_decode_says_where_and_why(data: bytes, reason: str, pointer: str, detail: str) -> None:
