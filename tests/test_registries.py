@@ -100,7 +100,8 @@ def test_references_are_followed_or_refused_in_the_registrys_words(other: Script
 def test_a_schema_that_is_none_is_refused(other: ScriptedRegistry, tmp_path: Path) -> None:
     answer = client(other, tmp_path).ask("s", "POST", "subjects/s/versions", {"schema": '{"type": "recor"}'})
     assert isinstance(answer, Unresolved)
-    assert "(HTTP 422, code 42201). Correct the schema file." in answer.reason
+    code = other.words.invalid_code  # Redpanda has 42201 only for an empty schema
+    assert f"(HTTP 422, code {code}). Correct the schema file." in answer.reason
 
 
 def test_commands_go_through_the_life_of_a_schema(other: ScriptedRegistry, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Schema registries that are not Apicurio or Confluent's: Karapace and Redpanda, scripted.
 
 Karapace is on no package index that pip reaches, and needs a patched avro package; Redpanda is no package at all. So
-they are scripted: Karapace by what version 5.0.3 answered on a real Kafka, word for word, Redpanda by its documentation
-and its published error texts. What they have in common, and the others have not:
+they are scripted: Karapace by what version 5.0.3 answered on a real Kafka, word for word, Redpanda by its source:
+src/v/pandaproxy in redpanda-data/redpanda at e34f3a0 (schema_registry/handlers.cc, sharded_store.cc, avro.cc, errors.h,
+error.cc, and reply.h and error.h above them). What they have in common, and the others have not:
 
-- Schemas are given back as another text: Karapace sorts the members.
-- The compatibility of a schema is checked against one version at a time; there is no address for all versions.
+- Schemas are given back as another text: Karapace sorts the members, Redpanda puts them into an order of its own.
+- The compatibility of a schema is checked against one version at a time; there is no address for all versions. Redpanda
+  compares with the versions behind that one, too, and with all where the mode is transitive.
 - There is no /v1/metadata/id, and an address that does not exist is answered in JSON that is not a registry's.
 - A schema keeps its id when its subject is deleted, also for good.
 """
@@ -33,23 +35,31 @@ class Words(NamedTuple):
     no_path: Answer
     incompatible: str  # with the mode and the fields
     invalid: str  # with the reason
+    invalid_code: int
+    no_schema: str  # with the id
     takes_references: bool
-    sorts_members: bool
+    order: tuple[str, ...]  # of a schema's members, before all others; empty to sort them
+    is_redpanda: bool = False
 
 
 KARAPACE = Words(
     (404, "Not Found"),
     "Incompatible schema, compatibility_mode={mode}. Incompatibilities: {reasons}",
     "Invalid AVRO schema. Error: {reason}",
+    42201,
+    "Schema not found",
     takes_references=False,
-    sorts_members=True,
+    order=(),
 )
 REDPANDA = Words(
     (404, {"message": "Not found", "code": 404}),
     'Schema being registered is incompatible with an earlier schema for subject "{subject}", details: [{reasons}]',
     "Invalid schema {reason}",
+    422,
+    "Schema {id} not found",
     takes_references=True,
-    sorts_members=False,
+    order=("type", "name", "namespace", "doc", "fields", "order", "symbols", "items", "values", "default", "size"),
+    is_redpanda=True,
 )
 
 
@@ -67,7 +77,7 @@ class ScriptedRegistry(Serving):
     def __init__(self, words: Words) -> None:
         self.modes = {"": "BACKWARD"}
         self.requests: list[tuple[str, str]] = []
-        self._words = words
+        self.words = words
         self._schemas: list[dict[str, Any]] = []  # an id is the place, from 1
         self._subjects: dict[str, dict[int, int]] = {}  # the ids by version
         self._deleted: dict[str, int] = {}  # the last version of a deleted subject
@@ -100,26 +110,26 @@ class ScriptedRegistry(Serving):
             if match := re.fullmatch(pattern, f"{method} {url.path}"):
                 status, value = respond(self, *map(unquote, match.groups()), *([body] if method == "POST" else []))
                 return status, value
-        return self._words.no_path
+        return self.words.no_path
 
     def delete(self, subject: str) -> None:
         """Delete a subject, as an operator may."""
         assert self.respond("DELETE", urlsplit(f"/subjects/{subject}"), {})[0] == 200
 
     def _register(self, subject: str, body: dict[str, Any]) -> Answer:
-        if body.get("references") and not self._words.takes_references:
+        if body.get("references") and not self.words.takes_references:
             return _error(422, 44302, "Schema references are not supported for 'AVRO' schema type")
         try:
             parse(body["schema"]) if not body.get("references") else None
         except SchemaParseException as error:
-            return _error(422, 42201, self._words.invalid.format(reason=error))
+            return _error(422, self.words.invalid_code, self.words.invalid.format(reason=error))
         versions, mode = self._subjects.get(subject, {}), self.modes.get(subject, self.modes[""])
         if (known := self._known(body)) in versions.values():
             return 200, {"id": known}
         compared = list(versions.values()) if mode.endswith("_TRANSITIVE") else list(versions.values())[-1:]
         if reasons := [one for each in compared for one in self._faults(each, body)]:
             named = {"mode": mode, "subject": subject, "reasons": ", ".join(reasons)}
-            return _error(409, 409, self._words.incompatible.format(**named))
+            return _error(409, 409, self.words.incompatible.format(**named))
         if not known:
             self._schemas.append(body)
             known = len(self._schemas)
@@ -149,9 +159,16 @@ class ScriptedRegistry(Serving):
 
     def _check(self, subject: str, number: str, body: dict[str, Any]) -> Answer:
         status, version = self._version(subject, number)
+        if status != 200 and self.words.is_redpanda:
+            return status, version
         if status != 200:
             return _error(404, 40402, f"Version {-1 if number == 'latest' else number} not found.")
-        reasons = self._faults(version["id"], body)
+        compared = [version["version"]]
+        if self.words.is_redpanda:
+            is_transitive = self.modes.get(subject, self.modes[""]).endswith("_TRANSITIVE")
+            compared = [each for each in self._subjects[subject] if is_transitive or each >= version["version"]]
+        ids = [self._subjects[subject][each] for each in reversed(compared)]
+        reasons = next(filter(None, (self._faults(each, body) for each in ids)), [])
         return 200, {"is_compatible": not reasons} | ({"messages": reasons} if reasons else {})
 
     def _delete(self, subject: str) -> Answer:
@@ -164,7 +181,7 @@ class ScriptedRegistry(Serving):
     def _schema(self, schema_id: str) -> Answer:
         number = int(schema_id)
         if not 1 <= number <= len(self._schemas):
-            return _error(404, 40403, "Schema not found")
+            return _error(404, 40403, self.words.no_schema.format(id=number))
         return 200, self._shown(number)
 
     def _mode(self, subject: str = "") -> Answer:
@@ -176,9 +193,8 @@ class ScriptedRegistry(Serving):
 
     def _shown(self, schema_id: int) -> dict[str, Any]:
         body = self._schemas[schema_id - 1]
-        if not self._words.sorts_members:
-            return body
-        return {"schema": json.dumps(json.loads(body["schema"]), sort_keys=True, separators=(",", ":"))}
+        written = json.dumps(_ordered(json.loads(body["schema"]), self.words.order), separators=(",", ":"))
+        return body | {"schema": written}
 
     def _known(self, body: dict[str, Any]) -> int:
         """The id of a schema; 0 for none."""
@@ -189,6 +205,16 @@ class ScriptedRegistry(Serving):
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro types it not
         result = checker.get_compatibility(parse(body["schema"]), parse(self._schemas[writer - 1]["schema"]))
         return [] if result.compatibility is SchemaCompatibilityType.compatible else sorted(result.messages)
+
+
+def _ordered(schema: Any, order: tuple[str, ...]) -> Any:
+    """Put the members of a schema into an order, and then by name."""
+    if isinstance(schema, list):
+        return [_ordered(each, order) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    names = sorted(schema, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return {name: _ordered(schema[name], order) for name in names}
 
 
 def _error(status: int, code: int, message: str) -> Answer:
