@@ -2,8 +2,9 @@
 
 Karapace is on no package index that pip reaches, and needs a patched avro package; Redpanda is no package at all. So
 they are scripted: Karapace by what version 5.0.3 answered on a real Kafka, word for word, Redpanda by its source:
-src/v/pandaproxy in redpanda-data/redpanda at e34f3a0 (schema_registry/handlers.cc, sharded_store.cc, avro.cc, errors.h,
-error.cc, and reply.h and error.h above them). What they have in common, and the others have not:
+src/v/pandaproxy in redpanda-data/redpanda (in schema_registry/: handlers.cc and avro.cc at e34f3a0, sharded_store.cc at
+0b64b2c, error.cc at 52989b4, errors.h at 995aae4; above it: reply.h at 61a8471, error.h at f58184e). What they have in
+common, and the others have not:
 
 - Schemas are given back as another text: Karapace sorts the members, Redpanda puts them into an order of its own.
 - The compatibility of a schema is checked against one version at a time; there is no address for all versions. Redpanda
