@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-QUANTUM = 2_048  # readings that one turn reads, and that a lane may send before the next lane has its turn
+QUANTUM = 4_096  # readings that one turn reads, and that a lane may send before the next lane has its turn
 
 
 class Arrivals(NamedTuple):

@@ -198,9 +198,9 @@ def test_wait_gives_times_in_the_order_in_which_they_are_waited_for() -> None:
 @pytest.mark.parametrize(
     ("lanes", "in_flight", "sendable", "expected"),
     [
-        (6, 2_000, [8] * 6, True),
-        (6, 2_048, [0] * 6, True),
-        (6, 2_000, [7] * 6, False),
+        (6, QUANTUM - 48, [8] * 6, True),
+        (6, QUANTUM, [0] * 6, True),
+        (6, QUANTUM - 48, [7] * 6, False),
         (6, 0, [1_000] * 6, False),
         (5, 10_000, [1_000] * 5, False),
     ],

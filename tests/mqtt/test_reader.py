@@ -22,6 +22,7 @@ from gateway.mqtt.reader import (
     LONGEST_HEADER,
     LOOK,
     MOST_PROPERTIES,
+    MOST_UNREAD_BYTES,
     UNREAD_BYTES,
     AckQueue,
     FastReader,
@@ -529,6 +530,34 @@ def test_send_acknowledgements_writes_each_puback_in_order(kind: type[PahoReader
         assert wire.sent() == b"", "each once"
 
 
+def test_send_acknowledgements_goes_on_where_the_socket_was_full(kind: type[PahoReader], version: int) -> None:
+    packet_ids = range(1, 5_001)
+    with Wire(kind, version) as wire:
+        sock = wire.reader.socket()
+        assert isinstance(sock, socket.socket)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the kernel has
+        wire.receive(b"".join(Message(qos=1, packet_id=number).packet(version) for number in packet_ids))
+        for number, entry in enumerate(wire.reader.arrived, 1):
+            release(entry)
+            if number % 1_000 == 0:
+                wire.reader.send_acknowledgements()
+        assert wire.reader.want_write(), "the broker does not read"
+        sent = b"".join(iter(wire.sent, b""))
+        assert sent == b"".join(b"\x40\2" + struct.pack(">H", number) for number in packet_ids)
+    assert not wire.lost
+
+
+def test_send_acknowledgements_notices_a_broken_connection(kind: type[PahoReader], version: int) -> None:
+    with Wire(kind, version) as wire:
+        wire.receive(CONNACK[version] + Message(qos=1, packet_id=1).packet(version))
+        wire.broker.close()
+        release(wire.reader.arrived[0])
+        wire.reader.send_acknowledgements()
+        wire.reader.loop_write()
+        assert len(wire.lost) == 1
+        assert isinstance(wire.reader.socket_error, BrokenPipeError)
+
+
 def test_send_acknowledgements_forgets_those_of_an_earlier_connection(kind: type[PahoReader], version: int) -> None:
     """Neither what was released before the reconnect, nor what is released after it, even before the CONNACK."""
     with Wire(kind, version) as wire:
@@ -567,7 +596,8 @@ def test_a_ping_asks_for_a_proof_when_the_unread_take_much_memory(kind: type[Pah
     """Once, until it is answered; and they are forgotten when it is not."""
     with Wire(kind, version) as wire:
         reader = wire.reader
-        for count in range(1, 12):
+        most = MOST_UNREAD_BYTES // UNREAD_BYTES
+        for count in range(1, most + 4):
             for packet_id in range(LOOK):
                 wire.receive(Message(qos=1, packet_id=packet_id + 1).packet(version))
                 reader.arrived[-1].size = (UNREAD_BYTES - 1) // LOOK
@@ -575,7 +605,7 @@ def test_a_ping_asks_for_a_proof_when_the_unread_take_much_memory(kind: type[Pah
                 reader.send_acknowledgements()
             assert reader.connection.needs_ping == (count == 2)
             reader.ping() if count == 2 else None
-            assert len(reader.session.unread) == LOOK * (count if count <= 8 else count - 9)
+            assert len(reader.session.unread) == LOOK * (count if count <= most else count - most - 1)
         wire.receive(PINGRESP)
         assert len(reader.session.unread) == 2 * LOOK, "it was sent before these"
 

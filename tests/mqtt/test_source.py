@@ -311,17 +311,17 @@ def test_close_delivers_acknowledgements_though_messages_lie_unread(
     source = make_source(broker.port, version=version, is_fast=is_fast, last_will=will, receive_maximum=65_535)
     loop.connected(loop.add(watcher))
     loop.connected(loop.add(source))
-    publish(broker, *(b"%04d" % number + b"x" * 1_000 for number in range(4_000)))
+    publish(broker, *(b"%04d" % number + b"x" * 1_000 for number in range(2 * BATCH)))
     loop.turn()
     read = len(loop.entries)
-    assert 0 < read < 4_000, "some lie in the socket, some at the broker"
+    assert 0 < read < 2 * BATCH, "some lie in the socket, some at the broker"
     acknowledge(*loop.entries)
     loop.close(source)
     loop.entries.clear()
     loop.add(make_source(broker.port, version=version, is_fast=is_fast, receive_maximum=65_535))
-    rest = loop.payloads(4_000 - read)
+    rest = loop.payloads(2 * BATCH - read)
     loop.go_on_for(0.3)
-    assert [int(payload[:4]) for payload in rest] == list(range(read, 4_000))
+    assert [int(payload[:4]) for payload in rest] == list(range(read, 2 * BATCH))
     assert "vanished" not in str(rest)
 
 
