@@ -12,6 +12,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -118,12 +119,22 @@ def mismatches(value: Any, described: Any) -> list[str]:
 
 
 def _errors(value: Any, described: Any) -> list[Any]:
-    checker = CHECKER
-    try:
-        checker.check_schema(described, format_checker=FORMATS)
-        return list(checker(described, registry=Registry()).iter_errors(value))
-    except (jsonschema.SchemaError, re.error):  # reported as a violation, or as keywords that are not enforced
+    if not _is_schema(json.dumps(described)):
         return []
+    try:
+        return list(CHECKER(described, registry=Registry()).iter_errors(value))
+    except re.error:  # reported as a violation
+        return []
+
+
+@lru_cache(maxsize=64)  # examples share schemas, and checking a schema takes longer than checking an example
+def _is_schema(text: str) -> bool:
+    """False for what is reported as a violation, or as keywords that are not enforced."""
+    try:
+        CHECKER.check_schema(json.loads(text), format_checker=FORMATS)
+    except (jsonschema.SchemaError, re.error):
+        return False
+    return True
 
 
 def as_read(schema: Any) -> Any:

@@ -87,7 +87,7 @@ class AvroType:
     @property
     def logical(self) -> LogicalType | None:
         """The logical type; None without one that the codec knows and that belongs to this type."""
-        return logical_type(self._annotated)
+        return logical_type(self._annotated) if "logicalType" in self.attributes else None
 
     @property
     def logical_encoder(self) -> Encoder | None:
