@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.errors import ExitCode
-from tests.faults.site import KEEP_ALIVE, Site, exit_code, is_gone
+from tests.faults.site import KEEP_ALIVE, Site, is_gone
 from tests.faults.strace import Strace
 from tests.stack.kafka import Kafka
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
@@ -149,10 +149,15 @@ class Nemesis:
         frozen, standby = self._site.gateway, self._standby or self._site.another_gateway()
         wait_for(lambda: frozen.metric("gateway_spooled") == 0, 60, "the disk of the gateway to be empty")
         frozen.freeze()
-        standby.start(ready=False)
-        self._clock.wait(REPLACED_SECONDS)
+        until = time.monotonic() + REPLACED_SECONDS
+        standby.start()
+        self._clock.wait(max(0, until - time.monotonic()))
         frozen.thaw()
-        assert exit_code(frozen, 120) == ExitCode.SPOOL_TAKEN, frozen.log[-2000:]
+        wait_for(
+            lambda: is_gone(frozen) is not None, 120,
+            lambda: f"the frozen gateway to end:\n{frozen.log[-3000:]}\nits standby:\n{standby.log[-3000:]}",
+        )  # fmt: skip
+        assert is_gone(frozen) == ExitCode.SPOOL_TAKEN, frozen.log[-3000:]
         frozen.stop()
         self._site.gateway, self._standby = standby, frozen
 
