@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PROBABILITY, AT_ONE_PLACE = 0.02, 0.05
+PROBABILITY, AT_ONE_PLACE = 0.02, 0.2
 QUEUE = "_packet_queue"  # paho's method that takes the packets to send
 KINDS = {PUBACK >> 16: "PUBACK", PUBREC >> 16: "PUBREC", PUBCOMP >> 16: "PUBCOMP"}
 
