@@ -70,7 +70,7 @@ def insert(text: str, added: Mapping[Place, Mapping[str, str]]) -> str:
 
 @lru_cache(maxsize=4)
 def _root(text: str) -> yaml.MappingNode:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=yaml.CSafeLoader)
     assert isinstance(node, yaml.MappingNode), "the file was read before, and its top is a mapping"
     return node
 
