@@ -119,7 +119,7 @@ def _map(data: bytes, at: int, length: int, levels: int) -> tuple[dict[str, Any]
     while (not _is_break(data, at)) if length == INDEFINITE else count < length:
         name, at = _any(data, at, levels)
         if name.__class__ is not str:
-            raise refused(f"a key is not text: {shown(name)}")
+            raise refused(f"a key is not text: {'a number' if isinstance(name, msgspec.Raw) else shown(name)}")
         try:
             members[name], at = _item(data, at, levels)
         except ValidationError as error:
@@ -154,6 +154,8 @@ def _decimal(value: Any) -> msgspec.Raw:
     match value:
         case [exponent, digits] if type(exponent) is int and type(digits) in {int, msgspec.Raw}:
             written = str(digits).encode() if type(digits) is int else bytes(digits)
+            if b"E" in written:
+                raise refused("a decimal fraction of a decimal fraction")
             return msgspec.Raw(written + f"E{exponent}".encode())
     raise refused("a decimal fraction is not an exponent and a number")
 

@@ -80,6 +80,8 @@ def test_decode_refuses_what_is_malformed_or_not_in_json(data: str) -> None:
         (b"\xc4\x82\x01\x61x", "not_decoded", "", "a decimal fraction is not"),
         (b"\xc4\x82\x01\xf5", "not_decoded", "", "a decimal fraction is not"),
         (b"\xc4\x82\xf5\x01", "not_decoded", "", "a decimal fraction is not"),
+        (b"\xc4\x82\x20\xc4\x82\x20\x0f", "not_decoded", "", "a decimal fraction of a decimal fraction"),
+        (b"\xa1\xc2\x49\x01" + bytes(8) + b"\x01", "not_decoded", "", "a key is not text: a number"),
     ],
 )
 def test_decode_says_where_and_why(data: bytes, reason: str, pointer: str, detail: str) -> None:
