@@ -56,7 +56,7 @@ def test_run_counts_gaps_repeats_and_silence_and_keeps_the_counts(
         assert gateway.metric("gateway_sequence_missing_total", stream="receiveWidgetLine") == 2
         assert gateway.metric("gateway_sequence_repeated_total", stream="receiveWidgetLine") == 1
         assert 'gateway_sequence_gaps_total{stream="receiveDoors"}' not in gateway.metrics()
-        (line, *_) = [line for line in gateway.log.splitlines() if "The readings of a key are not continuous." in line]
+        (line, *_) = [line for line in gateway.log.splitlines() if "Sequence numbers of a key are" in line]
         told = json.loads(line)
         assert (told["stream"], told["key"] in {"w01", "w02"}) == ("receiveWidgetLine", True), told
         assert gateway.stop_and_read_ledger()["balanced"]

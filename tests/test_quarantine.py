@@ -47,7 +47,7 @@ def test_run_quarantines_what_breaks_the_rules_also_when_it_is_started_again(
         wrong = list(found.wrong.values())
         assert gateway.metric("gateway_quarantined_total", stream=STREAM, rule="fell") <= wrong.count("fell")
         assert gateway.metric("gateway_meter_resets_total", stream=STREAM) > 0
-        assert "A meter was replaced: its counters go on from other values." in gateway.log
+        assert "A meter was replaced. The counters of the new meter are used from now on." in gateway.log
         page = gateway.get("/")[1]
         assert "Counters" in page
         config = ("-c", str(gateway.settings_file))

@@ -684,7 +684,8 @@ class Bridge:
                 key, detail = monitor.last_anomaly
                 monitor.last_anomaly = None
                 log.warning(
-                    "The readings of a key are not continuous.", extra={"stream": stream, "key": key, "detail": detail}
+                    "Sequence numbers of a key are missing, repeated or out of order, or the key is silent.",
+                    extra={"stream": stream, "key": key, "detail": detail},
                 )
 
     # --- end -----------------------------------------------------------------------------------------------------

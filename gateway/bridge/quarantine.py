@@ -49,7 +49,7 @@ class Quarantine:
                 self._restore(name, text)
             except ValueError as error:
                 extra = {"detail": f"{name}: {error}"}
-                log.warning("What was known of counters is damaged, and begins again.", extra=extra)
+                log.warning("The saved state of counters is damaged, and is not used.", extra=extra)
         self._noted = {stream: monitor.until for stream, monitor in monitors.items()}
         self._unsafe: dict[str, tuple[int, str]] = {}  # stream -> what to note once readings up to an offset are safe
 
@@ -139,9 +139,7 @@ def _report(stream: str, monitor: CounterMonitor) -> None:
     for event in monitor.events:
         extra = {"stream": stream, "key": event.key, "detail": event.detail}
         if event.is_swap:
-            log.warning("A meter was replaced: its counters go on from other values.", extra=extra)
+            log.warning("A meter was replaced. The counters of the new meter are used from now on.", extra=extra)
         else:
-            log.warning(
-                "A counter was reset: readings that agree with each other go on from another value.", extra=extra
-            )
+            log.warning("A counter was reset. Consecutive readings confirmed the new value.", extra=extra)
     monitor.events.clear()

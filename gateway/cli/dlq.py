@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 dlq = Commands(
     name="dlq",
-    help="List, explain and replay dead letters.",
+    help="List, show, explain and replay dead letters.",
     no_args_is_help=True,
 )
 
@@ -101,7 +101,10 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would happen.")] = False,
     output: FormatOption = "text",
 ) -> None:
-    """Produce the dead letters that fit the current contract, oldest first, each once; the others stay."""
+    """Replay the dead letters that fit the current contract: produce each once to its topic, oldest first.
+
+    Dead letters stay in Kafka; a journal notes which were replayed.
+    """
     from gateway.operate.dlq import replay as replays
 
     run = replays.rehearse if dry_run else replays.replay

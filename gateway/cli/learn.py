@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.operate.learn.extension import Existing
 
 
-@exit_codes({0: "the proposal is written", 1: "no message was heard, or the broker did not answer"}, 78)
+@exit_codes({0: "the proposal is written", 1: "no message was received, or the broker did not answer"}, 78)
 def learn(  # noqa: PLR0913 - each is one option of the command
     *,
     into: Annotated[Path, typer.Option(help="The folder of the proposal; it must be empty.")],
@@ -43,7 +43,10 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         Path | None, typer.Option("--from", metavar="FILE", help="Learn from a spool or a recording instead.")
     ] = None,
     duration: Annotated[str, typer.Option("--for", help="How long to listen: 30s, 10m, 1h.")] = "10m",
-    topics: Annotated[list[str] | None, typer.Option(metavar="FILTER", help="Listen to these; default: #.")] = None,
+    topics: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="MQTT topic filter to subscribe to; repeatable; default: #."),
+    ] = None,
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
     kafka: Annotated[
@@ -54,7 +57,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         str | None, typer.Option(metavar="URL", help="The schema registry; default: -c's, else http://localhost:8081.")
     ] = None,
     ca_file: Annotated[
-        Path | None, typer.Option(help="File of the CA of an mqtts:// broker, if it is your own.")
+        Path | None, typer.Option(help="The CA of an mqtts:// broker, in PEM; default: the system's CAs.")
     ] = None,
     dead_letters: Annotated[
         bool, typer.Option("--dead-letters", help="With -c: learn from the dead letters that no stream describes.")
@@ -138,7 +141,10 @@ def _broker_of(config: Path, server: str | None) -> tuple[Broker, Site]:
     brokers = {one.name: one for one in contract.brokers}
     name = server or next(iter(brokers))
     if name not in brokers or (len(brokers) > 1 and not server):
-        message = f"The brokers of the contract are {', '.join(brokers)}."
+        names = ", ".join(brokers)
+        message = f"The contract has several brokers: {names}."
+        if server:
+            message = f"The contract has no broker {server}. It has: {names}."
         raise ConfigurationError(
             [Finding(str(config), 0, "servers", message, f"Name one: --server {next(iter(brokers))}.")]
         )

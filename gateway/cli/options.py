@@ -36,9 +36,9 @@ FileArgument = Annotated[
     Path | None, typer.Argument(help="A contract or a gateway.yaml; default: asyncapi.yaml in this folder.")
 ]
 EitherOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The same; a gateway.yaml also names the installation.")
+    Path | None, typer.Option("--config", "-c", help="A gateway.yaml; it names the contract and the installation.")
 ]
-ContractOption = Annotated[Path, typer.Option(help="The same, for a contract.")]
+ContractOption = Annotated[Path, typer.Option(help="A contract, where there is no gateway.yaml.")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="Output for people or for programs.")]
 BrokenOption = Annotated[float, typer.Option(min=0, max=1, help="Share of readings that are invalid on purpose.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed makes the same readings.")]

@@ -14,7 +14,9 @@ from gateway.cli.options import ConfigOption, exit_codes, filters_of, open_insta
 def record(
     config: ConfigOption,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The recording; new, or to go on.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The recording; an existing one is continued.")
+    ],
     duration: Annotated[str, typer.Option("--for", help="How long to listen: 30s, 10m, 1h.")] = "10m",
     topics: Annotated[
         list[str] | None, typer.Option(metavar="FILTER", help="Listen to these instead of the contract's filters.")

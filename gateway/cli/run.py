@@ -26,7 +26,10 @@ def run(
     ] = None,
     split: Annotated[
         Literal["streams", "shared"] | None,
-        typer.Option(help="streams: whole streams; keeps order per key. shared: every stream to all; does not."),
+        typer.Option(
+            help="streams: each stream belongs to one worker; keeps order per key. "
+            "shared: shared subscriptions over all workers; order per key is lost."
+        ),
     ] = None,
     worker: Annotated[int | None, typer.Option(min=1, help="Run only this worker, e.g. as gateway@2.service.")] = None,
 ) -> None:

@@ -45,10 +45,11 @@ def check(  # noqa: PLR0913 - one argument an option
     old: Annotated[list[Path] | None, typer.Option(help="An earlier version; several, oldest first.")] = None,
     new: Annotated[Path | None, typer.Option(help="The version to compare with --old.")] = None,
     mode: Annotated[
-        Mode | None, typer.Option(case_sensitive=False, help="Who must read whose records; BACKWARD by default.")
+        Mode | None,
+        typer.Option(case_sensitive=False, help="Compatibility mode, as in the registry; default: BACKWARD."),
     ] = None,
     against: Annotated[str | None, typer.Option(help="Compare with this commit; HEAD by default.")] = None,
-    against_dir: Annotated[Path | None, typer.Option(help="Compare with a folder that was saved.")] = None,
+    against_dir: Annotated[Path | None, typer.Option(help="Compare with the schemas in this folder.")] = None,
     registry: Annotated[bool, typer.Option("--registry", help="Let the registry check; needs a gateway.yaml.")] = False,
     config: EitherOption = None,
     contract: ContractOption = CONTRACT,

@@ -42,7 +42,7 @@ def shadow(  # noqa: PLR0913 - each is one option of the command
     dead_letters: Annotated[bool, typer.Option("--dead-letters", help="The dead letters in Kafka.")] = False,
     expect: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND[:WHERE]", help="Wave a difference through: value:/temperature, topic:STREAM."),
+        typer.Option(metavar="KIND[:WHERE]", help="Accept a difference: value:/temperature, topic:STREAM."),
     ] = None,
     no_values: Annotated[bool, typer.Option("--no-values", help="Show no values of payloads.")] = False,
     output: Annotated[

@@ -10,7 +10,7 @@ import typer
 from gateway.cli.options import ConfigOption, FormatOption, exit_codes, show
 
 
-@exit_codes({0: "ready", 1: "running but not ready", 69: "no answer; the ledger is that of the spool file"}, 78)
+@exit_codes({0: "ready", 1: "running but not ready", 69: "no answer (the ledger shown is from the spool file)"}, 78)
 def status(
     *,
     config: ConfigOption = Path("gateway.yaml"),

@@ -28,8 +28,8 @@ def tail(  # noqa: PLR0913 - each is one option of the command
 ) -> None:
     """Show decoded records of a topic, one line each: time, partition, offset, key, schema id, value.
 
-    Schemas come from the lock file, else from the registry; a value without a schema is shown in hexadecimal. As with
-    kafka-console-consumer, records of aborted transactions show, unless --committed is given.
+    Schemas come from the registry; if it does not answer, from the lock file. A value without a schema is shown in
+    hexadecimal. Records of aborted transactions are shown, as in kafka-console-consumer, unless --committed is given.
     """
     from gateway.operate.tail import tail as tails
 

@@ -14,9 +14,10 @@ from gateway.cli.options import ConfigOption, exit_codes
     {0: "the new contract is in place, or nothing has changed", 1: "it is refused", 69: "it cannot be fetched"}, 78
 )
 def update(*, config: ConfigOption = Path("gateway.yaml")) -> None:
-    """Take a new contract from where gateway.yaml says, if it is signed and fits, and reload the running gateway.
+    """Fetch the contract from the source that gateway.yaml names.
 
-    A contract with which the gateway is not ready is taken back.
+    If its signature and its checks pass, install it and reload the running gateway. If the gateway does not stay ready,
+    the former contract is restored.
     """
     from gateway.operate.update import Update
     from gateway.settings.settings import load

@@ -191,7 +191,10 @@ def _check_settings(configuration: Node, replicas: int | None, findings: Finding
             findings.warning(one, f"Apache Kafka has no topic setting {key!r}.", fix)
     insync = configuration.at("min.insync.replicas")
     if insync.integer is not None and replicas is not None and insync.integer > replicas:
-        message = f"With {replicas} replica(s) never {insync.integer} are in sync, so Kafka would reject all records."
+        message = (
+            f"min.insync.replicas is {insync.integer}, but the topic has {replicas} replica(s): "
+            "Kafka would reject all records with acks=all."
+        )
         findings.error(insync, message, "Increase `replicas`, or reduce this value.")
 
 

@@ -114,8 +114,8 @@ class _Checked:
             fix = suggestion(key, [LOCATION, *WORDS]) or f"Remove it, or use {', '.join((LOCATION, *WORDS))}."
             yield self._stated.own(key), f"x-source has no member {key!r}.", fix
         if not words:
-            fix = f"Write the location without an object, or what the device writes, as in {WORDS['factor'].example}."
-            yield self._stated, "The object in x-source says nothing of the value.", fix
+            fix = f"Write the location as plain text, or add how the device does it, such as {WORDS['factor'].example}."
+            yield self._stated, "The object in x-source does not say how the device writes the value.", fix
         for word in (one for one in WORDS if one in words):
             yield from self._word(word, self._stated.own(word))
         yield from self._together(words)

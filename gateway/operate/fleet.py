@@ -163,4 +163,5 @@ def follow(broker: Broker, stopping: Stopping, interval_seconds: float, screen: 
 def _subscribe(probe: BrokerProbe) -> None:
     [reason] = probe.subscribe({FILTER: 0}, is_retained_wanted=True).values()
     if reason.is_failure:
-        raise GatewayError(f"The broker denies the subscription to {FILTER}.", "Let its ACL grant it to this user.")
+        fix = "Grant this user read access to this filter in the broker's ACL."
+        raise GatewayError(f"The broker denies the subscription to {FILTER}.", fix)

@@ -37,7 +37,7 @@ class Terminal(NamedTuple):
 
 
 class Channel(NamedTuple):
-    """What is heard at a broker."""
+    """What is received at a broker."""
 
     broker: Broker
     filters: Sequence[str]
@@ -53,7 +53,7 @@ class Listener:
     seconds: float
     terminal: Terminal
     result: str  # what is done in the end, such as `the report is written`
-    progress: Callable[[], str]  # what was heard so far, in words
+    progress: Callable[[], str]  # what was received so far, in words
     is_over: Callable[[], bool] = lambda: False  # no more is wanted
 
     def readings(self) -> Iterator[Reading]:

@@ -73,7 +73,7 @@ class Status:
         """The status as data."""
         return {
             "state": self.state,
-            "told": self.text,
+            "text": self.text,
             "peers": [{"peer": one.peer, "state": one.state, "next_step": one.detail} for one in self.peers],
             "streams": {
                 name: _of_stream(book, self.figures.lags.get(name)) for name, book in self.figures.books.items()

@@ -281,7 +281,9 @@ def fetch(given: UpdateSettings, settings: Settings) -> Bundle:
         return Bundle(sums, (folder / f"{SUMS}.sig").read_bytes() if is_signed else b"")
     except OSError as error:
         message = f"{printable(str(error.filename))} cannot be read: {error.strerror}."
-        raise NotFetchedError(message, f"Write it by `sha256sum FILES > {SUMS}`, and sign it.") from None
+        is_signature = str(error.filename).endswith(".sig")
+        fix = f"Sign {SUMS}." if is_signature else f"Create it with `sha256sum FILES > {SUMS}`, and sign it."
+        raise NotFetchedError(message, fix) from None
 
 
 def _get(url: str, context: ssl.SSLContext) -> bytes:

@@ -65,7 +65,11 @@ class MachineClock(GatewayClock):
         """Start the thread, if the clock is not synchronised; `restore` may know that it was."""
         if not self.is_synchronised:
             extra = {"asked": self.asked or "no time service answers", "wait_seconds": self.wait / 1000}
-            log.warning("The machine's clock is not synchronised. Readings wait, then they go marked.", extra=extra)
+            log.warning(
+                "The machine's clock is not synchronised. Readings wait for up to wait_seconds, "
+                "then are sent with the header gateway.clock.",
+                extra=extra,
+            )
             threading.Thread(target=self._run, name="clock", daemon=True).start()
 
     def stop(self) -> None:
@@ -79,4 +83,7 @@ class MachineClock(GatewayClock):
             if answer.is_synchronised:
                 self.is_synchronised = True
         if self.is_synchronised:
-            log.info("The machine's clock is synchronised.", extra={"asked": self.asked or "none; it has been set"})
+            log.info(
+                "The machine's clock is synchronised.",
+                extra={"asked": self.asked or "no time service; the clock was set"},
+            )

@@ -158,7 +158,7 @@ def prepare_worker(contract: Contract, settings: Settings, number: int) -> Worke
         log.warning("This worker is retired: it receives nothing new.", extra={"detail": detail})
     elif settings.workers.split == "shared":
         detail = "workers.split is shared; to keep the order, set it to streams"
-        log.warning("The order of the readings of a key does not hold.", extra={"detail": detail})
+        log.warning("Order per key is not guaranteed.", extra={"detail": detail})
     try:
         _prepare_folder(lock_path_of(settings), lock_path_of(own.settings))
     except OSError as error:

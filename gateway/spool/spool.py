@@ -123,7 +123,7 @@ class Spool:
         for stream, backlog in list(backlogs.items()):
             lane = new.get(stream)
             if lane or is_start:
-                log.info("Readings of an earlier run are on disk.", extra={"stream": stream, "count": backlog.rows})
+                log.info("Found readings of an earlier run on disk.", extra={"stream": stream, "count": backlog.rows})
             if lane:
                 lane.disk_next, lane.disk_until, lane.disk_since = backlog.first, backlog.last + 1, backlog.since
                 del backlogs[stream]

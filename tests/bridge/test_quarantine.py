@@ -200,7 +200,7 @@ def test_a_damaged_note_is_reported_and_begins_again(path: Path, text: str, capl
     first.spool.write_notes(0.0)
     first.kill()
     second = Process(path)
-    assert caplog.text.count("What was known of counters is damaged") == 2
+    assert caplog.text.count("The saved state of counters is damaged") == 2
     assert second.check(second.entry(3, 0)) == {}
 
 

@@ -54,7 +54,7 @@ FORWARD = "      x-forward-to: {$ref: '#/operations/sendContact'}\n"
          f"{CONTACT}/contentType", "no JSON, whose members tell messages apart"),
         ("x-ignored: true\n", "x-ignored: 'yes'\n", "#/components/messages/buttonJson/x-ignored", "neither true nor"),
         ("x-ignored: true\n", "x-ignored: true\n" + FORWARD, "#/components/messages/buttonJson/x-forward-to",
-         "go nowhere"),
+         "drops all readings"),
         ("payload: {action: toggle, linkquality: 61}", "payload: {linkquality: 61}",
          "#/components/messages/buttonJson/examples/0/payload", "does not fit the message 'button'"),
         ("    address: contacts\n", "    address: climate\n", "#/operations/receiveClimate", "with different schemas"),

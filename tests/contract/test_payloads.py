@@ -76,7 +76,7 @@ def test_load_keeps_the_factor_from_the_registry(steps: Copy) -> None:
         ('"0.1"', '"1e31"', "/factor", "is out of range"),
         ('"0.1"', f'"1.{31 * "1"}"', "/factor", "is out of range"),
         ('"factor": "0.1"', '"facter": "0.1"', "/facter", "x-source has no member 'facter'"),
-        (', "factor": "0.1"', "", "", "says nothing of the value"),
+        (', "factor": "0.1"', "", "", "does not say how the device writes the value"),
         ('"type": "double"', '"type": "string"', "/factor", "Only a field with a number can have 'factor'"),
         ('"type": "double"', '"type": ["double", "string"]', "/factor",
          "Only a field with a number alone, or with null, can have 'factor'"),

@@ -67,7 +67,7 @@ def test_load_takes_the_words_where_they_have_an_effect(tmp_path: Path, kind: An
     [
         ("double", {"pares": "number"}, "/pares", "x-source has no member 'pares'", "Did you mean 'parse'?"),
         ("double", {"parse": "number", "unit": 1}, "/unit", "has no member 'unit'", "Remove it, or use location, "),
-        ("double", {"location": "$message.payload#/a"}, "", "says nothing of the value", "Write the location without"),
+        ("double", {"location": "$message.payload#/a"}, "", "does not say how", "Write the location as plain text"),
         ("double", {"parse": "nubmer"}, "/parse", "A text cannot be read as 'nubmer'", "Did you mean 'number'?"),
         ("double", {"parse": ["number"]}, "/parse", 'A text cannot be read as ["number"]', "Use number, boolean, "),
         ("double", {"parse": "boolean"}, "/parse", "not read as boolean for a field of type", '"parse": "number"'),

@@ -47,7 +47,7 @@ DOUBTS = [
     Doubt("  sendMachineSensors:\n",
           "  again:\n    action: receive\n    channel: {$ref: '#/channels/gates'}\n    x-ignored: true\n"
           "    x-dead-letter-to: {$ref: '#/operations/sendDeadLetter'}\n  sendMachineSensors:\n",
-          "#/operations/again/x-dead-letter-to", "go nowhere"),
+          "#/operations/again/x-dead-letter-to", "drops all readings"),
     Doubt("address: door-sensors\n", "address: 'door-{location}'\n    parameters:\n      location: "
           "{enum: [dock-2, gate-1], location: $message.payload#/location}\n",
           "#/channels/doorSensorsTopic/parameters/location/location", "not from `location`"),

@@ -343,7 +343,7 @@ def test_clock_is_compared_by_the_distance(seconds: float, severity: Severity) -
     assert clock.compare("the registry's", seconds).severity == severity
 
 
-NO_RTC, MARKED = "without a real-time clock", "then they go marked"
+NO_RTC, MARKED = "without a real-time clock", "then are sent with the header gateway.clock"
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ NO_RTC, MARKED = "without a real-time clock", "then they go marked"
         (Answer("the kernel", is_synchronised=False, is_service=False), None, "unknown",
          "the kernel says that it is not synchronised; {}; readings do not wait and are not marked"),
         (Answer("", is_synchronised=False, is_service=False), 0.0, "warning",
-         "no time service answers; {}; readings wait 0 s for it after the start, then they go marked"),
+         "no time service answers; {}; readings wait 0 s for it after the start, " + MARKED),
     ],
 )  # fmt: skip
 def test_clock_says_who_synchronises_it(answer: Answer, wait: float | None, severity: Severity, text: str) -> None:

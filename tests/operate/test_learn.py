@@ -74,7 +74,7 @@ def fields(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_learn_proposes_a_contract_from_what_a_broker_publishes(mosquitto: StartMosquitto, tmp_path: Path) -> None:
-    """It passes the check, and each message that was heard fits it."""
+    """It passes the check, and each message that was received fits it."""
     broker, ended = mosquitto(), threading.Event()
 
     def publish() -> None:
@@ -106,7 +106,7 @@ def test_learn_proposes_a_contract_from_what_a_broker_publishes(mosquitto: Start
 def test_learn_writes_nothing_when_nothing_was_heard(mosquitto: StartMosquitto, tmp_path: Path) -> None:
     done = learn(tmp_path, "--broker", mosquitto().address, "--for", "0.2s")
     assert done.returncode == 1
-    assert done.stderr.startswith("No message was heard, so nothing was written.")
+    assert done.stderr.startswith("No message was received, so nothing was written.")
     assert not list(tmp_path.iterdir())
 
 
@@ -150,7 +150,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_same_recording_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Learning goes on in a folder that holds only what was heard."""
+    """Learning goes on in a folder that holds only what was received."""
     messages = [(f"rooms/{room}", {"room": room, "t": 20 + number / 10}) for number in range(30) for room in "abc"]
     path, texts = recorded(tmp_path, messages), []
     for folder in ("one", "two"):
@@ -301,7 +301,7 @@ def test_payloads_that_all_differ_are_one_message_and_a_map(tmp_path: Path) -> N
 
 
 def test_ctrl_c_ends_the_listening_and_a_killed_one_is_resumed(mosquitto: StartMosquitto, tmp_path: Path) -> None:
-    """What was heard before the kill counts; the proposal is written after Ctrl-C, well before the time is over."""
+    """What was received before the kill counts; the proposal is written after Ctrl-C, well before the time is over."""
     broker, state = mosquitto(), tmp_path / "proposal" / FILE
     line = [
         sys.executable,
@@ -317,7 +317,7 @@ def test_ctrl_c_ends_the_listening_and_a_killed_one_is_resumed(mosquitto: StartM
     ]
 
     def heard(publisher: Publisher, count: int) -> bool:
-        publisher.publish([("rooms/f", b'{"t": 21.5}')], 1)  # what was heard is written when the next one comes
+        publisher.publish([("rooms/f", b'{"t": 21.5}')], 1)  # what was received is written when the next one comes
         return state.exists() and sum(1 for _ in readings(state)) >= count
 
     for number, end in enumerate((signal.SIGKILL, signal.SIGINT), start=1):
@@ -326,7 +326,7 @@ def test_ctrl_c_ends_the_listening_and_a_killed_one_is_resumed(mosquitto: StartM
         assert any("Listening" in said for said in iter(process.stdout.readline, ""))
         with Publisher(broker.port) as publisher:
             publisher.publish([(f"rooms/{room}", b'{"t": 21.5}') for room in "abcde"], 1)
-            wait_for(partial(heard, publisher, 5 * number), 20, "what was heard")
+            wait_for(partial(heard, publisher, 5 * number), 20, "what was received")
         process.send_signal(end)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
@@ -335,7 +335,7 @@ def test_ctrl_c_ends_the_listening_and_a_killed_one_is_resumed(mosquitto: StartM
 
 
 def test_no_values_of_payloads_are_written(tmp_path: Path) -> None:
-    """Not in examples, in the evidence or in the report; what was heard is deleted."""
+    """Not in examples, in the evidence or in the report; what was received is deleted."""
     sent = [("rooms/a", {"door": "secret-1", "t": 2331.5}), ("rooms/a", b'{"door": secret-2}')] * 30
     path = recorded(tmp_path, [*sent, ("rooms/a", {"door": "secret-3"})])
     done = learn(tmp_path, "--from", path, "--no-values")

@@ -59,7 +59,7 @@ def test_record_takes_what_the_contract_subscribes_to_until_ctrl_c(mosquitto: St
     path = tmp_path / "traffic.db"
 
     def publish(publisher: Publisher, wanted: int) -> bool:
-        publisher.publish([("plugs/mixer/power", b"1")], 1)  # what was heard is written when the next one comes
+        publisher.publish([("plugs/mixer/power", b"1")], 1)  # what was received is written when the next one comes
         return count(path) >= wanted
 
     for run in (1, 2):
@@ -68,7 +68,7 @@ def test_record_takes_what_the_contract_subscribes_to_until_ctrl_c(mosquitto: St
         assert any("Listening" in said for said in iter(process.stdout.readline, ""))
         with Publisher(broker.port) as publisher:
             publisher.publish(SENT, 1)
-            wait_for(partial(publish, publisher, run * len(HEARD)), 20, "what was heard")
+            wait_for(partial(publish, publisher, run * len(HEARD)), 20, "what was received")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0, out

@@ -72,7 +72,7 @@ def test_status_over_the_life_of_a_gateway(
         code, answer = asked(gateway)
         assert (code, answer["state"], answer["balanced"]) == (69, "stopped", True)
         assert answer["streams"]["receiveDoors"] == doors | {"lag_seconds": None}
-        assert "Start it with `gateway run -c " in answer["told"]
+        assert "Start it with `gateway run -c " in answer["text"]
 
 
 def test_status_of_a_frozen_gateway_names_its_process(

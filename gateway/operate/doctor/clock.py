@@ -70,7 +70,8 @@ def synchronisation(answer: Answer, wait_seconds: float | None, *, has_rtc: bool
         return Finding.at(PLACE, SYNCHRONISED, "ok", text)
     if found.is_trusted:
         return Finding.at(PLACE, SYNCHRONISED, "unknown", f"{text}; readings do not wait and are not marked")
-    text = f"{text}; readings wait {found.wait_seconds:g} s for it after the start, then they go marked"
+    wait = f"readings wait {found.wait_seconds:g} s for it after the start"
+    text = f"{text}; {wait}, then are sent with the header gateway.clock"
     return Finding.at(PLACE, SYNCHRONISED, "warning", text, FIX)
 
 

@@ -29,7 +29,7 @@ FORM = Form(
         ("state", "state", "severity"),
         ("place", "place", "source"),
         ("what", "what", "path"),
-        ("seen", "told", "message"),
+        ("seen", "message", "message"),
         ("fix", "fix", "fix"),
     ),
     {"ok": "ok", "unknown": "not seen", "warning": "warning", "error": "wrong", "unreachable": "no answer"},

@@ -10,7 +10,7 @@
                       addresses and evidence -> streams with messages, keys, times and records
     devices.py        families of devices, recognised by their own contracts
     contract_file.py  streams -> asyncapi.yaml, .avsc files, gateway.yaml
-    score.py          each message that was heard, transformed by the proposal
+    score.py          each message that was received, transformed by the proposal
     redaction.py      examples without values
     extension.py  widening.py
                       a contract that exists -> its next version

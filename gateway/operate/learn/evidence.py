@@ -1,4 +1,4 @@
-"""What was heard of each topic: statistics of every value in its payloads, in bounded memory.
+"""What was received of each topic: statistics of every value in its payloads, in bounded memory.
 
 Messages of one topic with different members are kept apart (`Shape`), because they may be different messages.
 Statistics are kept while listening, so that the end is quick; those of topics with one address are added up there.
@@ -66,7 +66,7 @@ PLAIN, QUOTED, ARRAY = "plain", "quoted", "array"  # shapes of payloads that are
 class Moment:
     """The message that is looked at."""
 
-    number: int = 0  # of the message among all that were heard
+    number: int = 0  # of the message among all that were received
     received_at: int = 0  # milliseconds since 1970
     places: dict[Any, int] = field(default_factory=dict)  # text or number of a level of the topic -> its place
     room: int = 0  # how many more members may be kept
@@ -446,7 +446,7 @@ class Shape:
 
 
 class Topic:
-    """What was heard of one topic."""
+    """What was received of one topic."""
 
     __slots__ = ("cut", "is_description", "levels", "members", "messages", "places", "retained", "sample",
                  "shapes", "unread")  # fmt: skip
@@ -507,7 +507,7 @@ class Topic:
 
 
 class Traffic:
-    """All that was heard."""
+    """All that was received."""
 
     def __init__(self) -> None:
         self.messages = 0

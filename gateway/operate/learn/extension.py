@@ -1,4 +1,4 @@
-"""A contract that exists: what was heard and it does not describe becomes its next version.
+"""A contract that exists: what was received and it does not describe becomes its next version.
 
 Topics that no stream of it has become new streams. Of each message of its streams, members that no field reads become
 fields that may be null, and what a field does not take widens it (`widening.py`). Each change of a schema is compared

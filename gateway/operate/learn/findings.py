@@ -1,4 +1,4 @@
-"""All that was heard -> what is proposed, what is not and why; and the report of it for people."""
+"""All that was received -> what is proposed, what is not and why; and the report of it for people."""
 
 from __future__ import annotations
 
@@ -157,13 +157,13 @@ def _like(address: Address, topic: str, multi: Sequence[str]) -> Address:
 
 
 def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore], shown: int = SHOWN) -> Iterator[str]:
-    """Report what was heard and what is proposed; `shown` is how much of a list."""
+    """Report what was received and what is proposed; `shown` is how much of a list."""
     count, fit = (sum(getattr(one, name) for one in scores.values()) for name in ("heard", "fit"))
     taken = count - scores[UNMAPPED].heard
     yield f"Heard {count:,} messages on {len(traffic.topics):,} topics."
     yield f"The proposal has streams for {taken:,} of them; {fit:,} of these fit ({share(fit, taken)})."
     if traffic.others:
-        yield f"  {len(traffic.others):,} topics more were heard and not learned; narrow them with --topics."
+        yield f"  {len(traffic.others):,} more topics were received and not learned; narrow them with --topics."
     for one in proposal.families:
         yield f"Family {one.family.name}: {count_of(len(one.topics), 'topic')}, {one.wanted:,} of them with readings."
         yield from _note_lines(one.notes)

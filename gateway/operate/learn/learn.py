@@ -1,7 +1,7 @@
 """The steps of `gateway learn`: listen, propose, score, write, report.
 
-The folder must be empty, or hold only what an interrupted `gateway learn` has heard: then it goes on. Nothing is
-written elsewhere, and nothing at all when no message was heard.
+The folder must be empty, or hold only what an interrupted `gateway learn` has received: then it goes on. Nothing is
+written elsewhere, and nothing at all when no message was received.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 PAGE = "report.html"
-FILE = "heard.db"  # what was heard: the only state, so that an interrupted run can go on
+FILE = "heard.db"  # what was received: the only state, so that an interrupted run can go on
 STATE = frozenset({FILE, f"{FILE}.lock", f"{FILE}-wal", f"{FILE}-shm"})
 DENIED = "Name topics that this user may read: --topics 'site/#'. Or let the broker's ACL grant them."
 SILENT = (
@@ -65,18 +65,18 @@ class Options(NamedTuple):
 
 
 class _Session:
-    """What is heard: it goes into the recording, and into the evidence."""
+    """What is received: it goes into the recording, and into the evidence."""
 
     def __init__(self, options: Options, terminal: Terminal, recording: Recording) -> None:
         self.traffic = Traffic()
         self._options, self._terminal, self._recording = options, terminal, recording
 
     def resume(self) -> None:
-        """Learn from what was heard before an interruption."""
+        """Learn from what was received before an interruption."""
         for one in readings(self._options.folder / FILE):
             self.traffic.take(one.topic, one.payload, one.received_at, retain=one.retain)
         if self.traffic.messages:
-            self._terminal.say(f"Going on after {self.traffic.messages:,} messages that were heard before.")
+            self._terminal.say(f"Going on after {self.traffic.messages:,} messages that were received before.")
 
     def take(self, reading: Reading) -> None:
         """Learn from a message, and record it."""
@@ -100,7 +100,7 @@ class _Session:
 
 
 def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -> None:
-    """Listen, or read what is given, and write a proposal; GatewayError when nothing was heard."""
+    """Listen, or read what is given, and write a proposal; GatewayError when nothing was received."""
     made = _prepare(options.folder)
     session: _Session | None = None
     try:
@@ -119,7 +119,7 @@ def learn(options: Options, terminal: Terminal, given: Iterable[Reading] = ()) -
                 each.rmdir()
     if not session.traffic.messages:
         fix = SILENT if options.broker else "Name another source."
-        raise GatewayError("No message was heard, so nothing was written.", fix)
+        raise GatewayError("No message was received, so nothing was written.", fix)
     _propose(options, terminal, session.traffic)
 
 
@@ -182,7 +182,7 @@ def _without_unfit(proposal: Proposal, scores: dict[str, StreamScore]) -> Propos
 def _nothing(traffic: Traffic, proposal: Proposal, terminal: Terminal) -> GatewayError:
     for line in lines(traffic, proposal, {UNMAPPED: StreamScore(heard=traffic.messages)}):
         terminal.say(line)
-    message = "No stream can be proposed of what was heard, so no contract was written."
+    message = "No stream can be proposed of what was received, so no contract was written."
     return GatewayError(message, "Listen longer with --for, or check --topics.")
 
 

@@ -35,7 +35,7 @@ SHOWN = 50  # of a list in the report
 def page(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore]) -> str:
     """Write the page."""
     report = [(line.strip(),) for line in lines(traffic, proposal, scores, shown=SHOWN)]
-    title = Heading(1, "What gateway learn heard")
+    title = Heading(1, "What gateway learn received")
     return write([title, Bullets(tuple(report)), *_streams(proposal, scores), *_topics(traffic)]).text
 
 
@@ -49,7 +49,7 @@ def _streams(proposal: Proposal, scores: Mapping[str, StreamScore]) -> Iterator[
         for name, one in used.items()
     ]  # fmt: skip
     head = ("stream", "address", "messages", "fit", "rate")
-    yield Table("What was heard of each, and how much of it fits", head, tuple(rows))
+    yield Table("What was received of each, and how much of it fits", head, tuple(rows))
     for name in filter(by_name.get, used):
         yield Heading(3, name, name, is_code=True)
         yield from map(_fields, by_name[name].messages)

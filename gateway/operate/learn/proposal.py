@@ -6,7 +6,7 @@ messages would be dead letters, so nothing is tied then, and the devices are rep
 
 Messages that are published at one address are one message with members that may be absent, unless each has a member
 that is always in it and never in the others: then they are several messages, told apart by these members. What was
-rarely heard is no message of its own, because that would take its readings out of the order of the others.
+rarely received is no message of its own, because that would take its readings out of the order of the others.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Message:
 
     evidence: Evidence
     form: str  # "object", or a shape of another one
-    middle: float  # number of the message in the middle of those that were heard
+    middle: float  # number of the message in the middle of those that were received
     members: Mapping[str, DescribedMember]  # what descriptions say of them
     name: str = ""  # snake case
     topic: str = ""  # in Kafka

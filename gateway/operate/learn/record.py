@@ -41,7 +41,7 @@ class _Place(NamedTuple):
     samples: int  # messages
     described: DescribedMember
     is_tied: bool  # a level of the topic has the same value
-    middle: float  # number of the message in the middle of those that were heard
+    middle: float  # number of the message in the middle of those that were received
 
     @property
     def measure(self) -> str:

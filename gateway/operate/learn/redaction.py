@@ -1,4 +1,4 @@
-"""Examples without values, for `--no-values`: the members and forms of what was heard, with other values.
+"""Examples without values, for `--no-values`: the members and forms of what was received, with other values.
 
 What the contract says anyway stays: words of an enum, of true, false and null, and levels of topics. A time stays a
 time in the same form, a number in text stays one, and names of members that are values themselves become `key1`.

@@ -1,4 +1,4 @@
-"""The score: each message that was heard is transformed by the proposal, once, as the gateway would do it."""
+"""The score: each message that was received is transformed by the proposal, once, as the gateway would do it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The evidence of a value -> the type of its field, and the words of `x-source` that read it.
 
 Each choice needs evidence, and the one that loses nothing wins where there is doubt: text stays text, a mixture becomes
-a union, an enum needs `ENUM_SAMPLES` and no new word in the later half of what was heard. What is guessed by a name
+a union, an enum needs `ENUM_SAMPLES` and no new word in the later half of what was received. What is guessed by a name
 alone says so in the note.
 """
 
@@ -53,7 +53,7 @@ class Context(NamedTuple):
     """What a type depends on beside the values."""
 
     name: str  # of the field
-    middle: float = 0  # number of the message in the middle of those that were heard
+    middle: float = 0  # number of the message in the middle of those that were received
 
 
 def typed(evidence: Evidence, context: Context) -> Typed | str:
@@ -104,7 +104,7 @@ def _number_type(numbers: Numbers) -> str:
 
 
 def _is_beyond(numbers: Numbers) -> bool:
-    """Tell whether a double would lose digits of what was heard."""
+    """Tell whether a double would lose digits of what was received."""
     return _number_type(numbers) == "double" and (numbers.lossy > 0 or not numbers.doubles)
 
 

@@ -42,7 +42,7 @@ WHOLE_UNITS = {"", "ms", "s", "dBm", "dB", "lqi", "[ppm]", "ppm", "ppb", "lx", "
 
 
 def has_fractions(name: str, unit: str) -> bool:
-    """Tell whether what is measured has fractions, also if only whole numbers were heard."""
+    """Tell whether what is measured has fractions, also if only whole numbers were received."""
     return unit not in WHOLE_UNITS or name.rpartition("_")[2] in FRACTIONAL
 
 

@@ -1,4 +1,4 @@
-"""Fields and limits of a contract that exists, widened to take what was heard.
+"""Fields and limits of a contract that exists, widened to take what was received.
 
 Only what loses nothing: a whole number becomes longer or gets a fraction, an enum gets more words, a field may be null,
 text that holds a number is read as one. Whether readers of the records take it is for the subject's mode to say.
@@ -36,7 +36,7 @@ class Change(NamedTuple):
 
 
 def widened(field: Field, leaf: Evidence, samples: int) -> Iterator[Change]:
-    """Give the one change that lets a field take all that was heard, or what was heard and is not taken."""
+    """Give the one change that lets a field take all that was received, or what was received and is not taken."""
     made, said = dict(field.attributes), list[str]()
     branches = made["type"] if isinstance(made["type"], list) else [made["type"]]
     branches = [_widened(one, leaf, said) for one in branches] if not field.words else list(branches)
@@ -123,7 +123,7 @@ def with_limits(
         for name in pointer:
             inner = inner.at("properties", name)
         for keyword, wanted in _limits(inner, leaf):
-            text = f"{keyword} {inner.at(keyword).value} is not what was heard: {wanted}"
+            text = f"{keyword} {inner.at(keyword).value} is not what was received: {wanted}"
             name = next((each for each in files if inner.source.name.endswith(each)), "")
             changed = _with_keyword(files.get(name, ""), inner.at(keyword), keyword, wanted)
             more = "" if changed else f" Write it in line {inner.at(keyword).line}."

@@ -60,7 +60,7 @@ class Change(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """The change as data."""
-        return {"subject": self.subject, "id": self.id, "told": self.text}
+        return {"subject": self.subject, "id": self.id, "text": self.text}
 
 
 def subject_statuses(installation: Installation) -> list[SubjectStatus]:

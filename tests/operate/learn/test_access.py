@@ -40,14 +40,14 @@ def test_a_denied_subscription_says_what_was_denied(tmp_path: Path, level: int, 
 
 
 def test_a_broker_that_sends_nothing_may_deny_it_silently(mosquitto: StartMosquitto, tmp_path: Path) -> None:
-    """Mosquitto grants `#` and keeps back what the ACL denies; what it grants is heard with and without `--topics`."""
+    """Mosquitto grants `#` and keeps back what the ACL denies; the rest arrives with and without `--topics`."""
     acl = "topic readwrite site/#\ntopic write other/#\n"
     broker = mosquitto(f"{OPEN_AND_PERSISTENT}acl_file acl\n", {"acl": acl})
     with Publisher(broker.port) as publisher:
         publisher.publish([("other/a", b'{"t": 21.5}')], 1, retain=True)
         done = learn(tmp_path, "--broker", broker.address)
         assert done.returncode == 1
-        assert "No message was heard, so nothing was written." in done.stderr
+        assert "No message was received, so nothing was written." in done.stderr
         assert (
             "name topics that it may read, as in --topics 'site/#', or let the broker's ACL grant more" in done.stderr
         )

@@ -151,7 +151,7 @@ def test_a_rare_member_makes_no_message_of_its_own() -> None:
 @pytest.mark.parametrize("often", [0.05, 0.4, 0.95])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_member_that_is_absent_at_times_makes_no_message_of_its_own(often: float, *, first: bool) -> None:
-    """Whichever form was heard first, and how often; it is null where it is absent, not 0."""
+    """Whichever form was received first, and how often; it is null where it is absent, not 0."""
 
     def state(number: int) -> dict[str, Any]:
         has_level = (number * 37 % 100 < 100 * often) == first

@@ -1,6 +1,6 @@
 """What a device publishes, in its own words.
 
-A description is a hint: what was heard decides, and the description adds what no sample shows, such as units.
+A description is a hint: what was received decides, and the description adds what no sample shows, such as units.
 """
 
 from __future__ import annotations
