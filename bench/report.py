@@ -350,7 +350,12 @@ def readme(text: str, runs: Sequence[Results]) -> str:
 
 def read_runs() -> list[Results]:
     """Read the runs that are kept, the oldest first."""
-    return [json.loads(file.read_text()) for file in sorted(RUNS.glob("*.json"))]
+    return [json.loads(file.read_text()) for file in sorted(RUNS.glob("*.json"), key=_date_and_number)]
+
+
+def _date_and_number(file: Path) -> tuple[str, int]:
+    year, month, day, *number = file.stem.split("-")
+    return f"{year}-{month}-{day}", int(number[0]) if number else 1
 
 
 def keep(results: Results) -> None:
