@@ -114,7 +114,7 @@ class _Checked:
             fix = suggestion(key, [LOCATION, *WORDS]) or f"Remove it, or use {', '.join((LOCATION, *WORDS))}."
             yield self._stated.own(key), f"x-source has no member {key!r}.", fix
         if not words:
-            fix = f"Write the location as plain text, or add how the device does it, such as {WORDS['factor'].example}."
+            fix = f"Write the location as plain text, or add how the device does it, as in {WORDS['factor'].example}."
             yield self._stated, "The object in x-source does not say how the device writes the value.", fix
         for word in (one for one in WORDS if one in words):
             yield from self._word(word, self._stated.own(word))

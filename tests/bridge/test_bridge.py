@@ -411,7 +411,7 @@ def test_turn_counts_missing_and_repeated_numbers(
     books = plant.ledger.books[name]
     assert (books.delivered, books.dead_lettered.total(), books.dropped.total()) == (7, 1, 0)
     assert +books.continuity == {"gaps": 2, "missing": 3, "repeated": 1}
-    (said,) = [vars(line) for line in caplog.records if "continuous" in line.getMessage()]
+    (said,) = [vars(line) for line in caplog.records if "Sequence numbers" in line.getMessage()]
     assert (said["stream"], said["key"], said["detail"]) == (name, b"k", "number 8 arrived after 6")
 
 
