@@ -202,7 +202,10 @@ class Site:
 
 def presented(address: tuple[str, int]) -> bytes:
     """Give the certificate, in DER, that a server shows to who connects now."""
-    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address, timeout=10))
+    try:
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address, timeout=10))
+    except ssl.SSLEOFError:  # the server takes another certificate just now
+        return b""
 
 
 def basic(user: str, password: str) -> str:
