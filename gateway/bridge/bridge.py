@@ -31,7 +31,6 @@ from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults
 from gateway.core.successor import Successor
 from gateway.core.topic_index import NOT_ADDRESSED, UNMAPPED
 from gateway.kafka.errors import Outcome, outcome, sentence
-from gateway.mqtt.source import Link
 from gateway.spool.lane import Lane
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
-DOUBT_SECONDS = 0.02  # likewise, whether another gateway has taken over
+SUCCESSOR_SECONDS = 0.02  # between two checks whether another gateway has taken over
 LONGEST_WAIT_SECONDS = 1.0
 DEPARTURE_SECONDS = 2.0  # for which readings of a stream that is gone may still come after its UNSUBACK
 _DROPPED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of dropped ones, to free memory
@@ -253,7 +252,7 @@ class Bridge:
             elif lane.waiting and lane.retry_at > now:
                 work_at = min(work_at, lane.retry_at)
         actions = [
-            now + DOUBT_SECONDS if self._is_in_doubt(each) else each.next_action_seconds for each in self._sources
+            now + SUCCESSOR_SECONDS if self._is_in_doubt(each) else each.next_action_seconds for each in self._sources
         ]
         return min([work_at, *actions])
 
@@ -286,7 +285,7 @@ class Bridge:
         return count
 
     def _is_in_doubt(self, source: MqttSource) -> bool:
-        return source.link == Link.DOWN and not self._sink.is_sole(source.lost_at)
+        return source.is_down and not self._sink.is_sole(source.lost_at)
 
     def _on_session(self, source: MqttSource, is_present: bool) -> None:  # noqa: FBT001 - as the source calls it
         session = source.session

@@ -194,11 +194,11 @@ class _Builder:
         """Whether an operation or a message is not wanted, so that it goes nowhere."""
         stated = node.at(IGNORED)
         is_ignored = self.findings.switch(stated) is True
-        text = f"{IGNORED}: true drops all readings, so {{}} has no effect."
+        text = f"{IGNORED}: true drops all readings, so this has no effect: "
         if is_ignored and not node.stated(FORWARD).is_absent:
-            self.findings.error(node.stated(FORWARD), text.format(FORWARD), f"Remove {FORWARD}, or {IGNORED}.")
+            self.findings.error(node.stated(FORWARD), f"{text}{FORWARD}.", f"Remove {FORWARD}, or {IGNORED}.")
         if is_ignored and not node.stated(DEAD_LETTER).is_absent:
-            self.findings.warning(node.stated(DEAD_LETTER), text.format(DEAD_LETTER), "Remove it.")
+            self.findings.warning(node.stated(DEAD_LETTER), f"{text}{DEAD_LETTER}.", "Remove it.")
         return is_ignored
 
     def _mapping(self, incoming: Incoming, sending: Sending | None) -> Mapping:

@@ -154,6 +154,11 @@ class MqttSource:
         return f"{self._server.client_id}@{self.name}"
 
     @property
+    def is_down(self) -> bool:
+        """True while there is no connection, and none is tried."""
+        return self.link == _DOWN
+
+    @property
     def fileno(self) -> int:
         """The socket to wait on, or -1."""
         sock = None if self.link in _CLOSED else self._client.socket()

@@ -64,7 +64,7 @@ class ScriptedSource:
 
     def __init__(self, name: str = "broker") -> None:
         self.name = name
-        self.link = Link.UP
+        self.link, self.is_down = Link.UP, False
         self.detail = ""
         self.denied: list[str] = []
         self.connects = 1
