@@ -114,7 +114,7 @@ def contract(*streams: Stream, servers: Sequence[str] = ("broker",)) -> Contract
 
 
 def mqtt_server(name: str, version: Literal["3.1.1", "5.0"] = "5.0") -> MqttServer:
-    """A broker that nobody listens at until a test says its address."""
+    """A broker at an address where nothing listens, until a test sets another one."""
     return MqttServer(
         name,
         "127.0.0.1:1883",

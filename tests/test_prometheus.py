@@ -212,7 +212,7 @@ def _rule_test(name: str, differing: dict[str, str], firing: list[str]) -> dict[
 
 
 def test_hours_that_the_spool_lasts_are_those_of_the_status_page() -> None:
-    """Rules and dashboard reckon with the same bytes per reading as the gateway itself."""
+    """The alert rule and the dashboard compute the hours from the same number of bytes per reading as the gateway."""
     (hours,) = [panel for panel in PANELS if panel["title"] == "Hours the spool lasts"]
     for expression in (RULES["GatewaySpoolFilling"]["expr"], hours["targets"][0]["expr"]):
         assert f"({ROW_BYTES} * " in expression

@@ -24,15 +24,15 @@ FIGURES = ("gateway_received_total", "gateway_dropped_total", "gateway_repeated_
 @pytest.mark.parametrize(
     ("retained", "came", "taken"),
     [
-        ("once", [1, CONNECTS], [1, 1]),  # at MQTT 3.1.1 nobody can ask the broker to be silent
+        ("once", [1, CONNECTS], [1, 1]),  # in MQTT 3.1.1 a client cannot ask the broker to send none
         ("always", [CONNECTS, CONNECTS], [CONNECTS, CONNECTS]),
         ("never", [0, CONNECTS], [0, 0]),
     ],
 )
-def test_run_takes_retained_messages_as_told(
+def test_run_takes_retained_messages_as_the_setting_says(
     mosquitto: StartMosquitto, free_port: FreePort, retained: str, came: list[int], taken: list[int]
 ) -> None:
-    """Row 12 of the faults: what is no reading is booked, never silent."""
+    """Retained messages that do not become readings are counted as dropped."""
     broker, nowhere = mosquitto(), f"127.0.0.1:{free_port()}"
     with Publisher(broker.port) as publisher:
         publisher.publish([(topic, b"{}") for topic in TOPICS], 1, retain=True)

@@ -45,7 +45,7 @@ def test_unit_reloads_by_the_command_that_waits_for_the_outcome() -> None:
 
 
 def test_unit_keeps_state_in_its_own_directory() -> None:
-    """The spool is in the directory that systemd makes for the unit and nobody else can read."""
+    """The spool is in the directory that systemd makes for the unit, and that no other user can read."""
     (directory,) = settings()["StateDirectory"]
     assert settings()["Environment"] == [f"GATEWAY_SPOOL__PATH=%S/{directory}/spool.db"]
     assert settings()["StateDirectoryMode"] == ["0700"]

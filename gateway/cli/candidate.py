@@ -1,7 +1,8 @@
 """`python -m gateway.cli.candidate gateway.yaml`: reads settings and contract for a reload (`service/new_files.py`).
 
-A process of its own, because the gateway has threads, and because what reads a contract uses memory that a running
-gateway needs elsewhere. It writes the result to standard output as a pickle: the files, or the findings.
+The gateway runs this in a process of its own. It cannot fork, because it has threads; and the memory that reading a
+contract takes is free again when the process ends. The result goes to standard output as a pickle: settings and
+contract, or the findings.
 """
 
 from __future__ import annotations

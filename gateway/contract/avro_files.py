@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.contract.document import Node
-from gateway.core.avro_names import collected, completed, named_types, unknown
+from gateway.core.avro_names import definitions_in, named_types, unknown, with_definitions
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Beside(NamedTuple):
     @property
     def types(self) -> dict[str, Definition]:
         """The definitions in these files, by their full names."""
-        return collected(one.value for one in self.files)
+        return definitions_in(one.value for one in self.files)
 
     def complete(self, schema: Any) -> Any:
         """Write the definitions into a schema where it uses them first."""
-        return completed(schema, self.types)
+        return with_definitions(schema, self.types)
 
     def without(self, node: Node) -> Beside:
         """The same without one of the files."""

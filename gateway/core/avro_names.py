@@ -46,13 +46,13 @@ def unknown(schema: Any) -> list[Unknown]:
     return writer.unknown
 
 
-def completed(schema: Any, types: Mapping[str, Definition]) -> Any:
-    """Write the definitions of names into a schema that does not define them; unknown names stay."""
+def with_definitions(schema: Any, types: Mapping[str, Definition]) -> Any:
+    """The schema with the definitions of the names that it uses and does not define; unknown names stay."""
     return _Writer(types, named_types(schema)).type(schema, "", ())
 
 
-def collected(schemas: Iterable[Any]) -> dict[str, Definition]:
-    """The definitions in several schemas, of which the first counts."""
+def definitions_in(schemas: Iterable[Any]) -> dict[str, Definition]:
+    """The definitions in several schemas by their full names; of two with the same name the first counts."""
     return {name: one for schema in reversed(list(schemas)) for name, one in named_types(schema).items()}
 
 

@@ -64,7 +64,7 @@ class ChoiceTransform:
         self._choose = self._choice.compiled()
         self._topics = [topic for each in kinds for topic in each.topics]
         self._any = self._topics[0]
-        self._ending = [each for each in self._topics if each.ends_keys]
+        self._ending = [each for each in self._topics if each.makes_tombstones]
         # MQTT topic -> message, as `compiled` names it -> facts
         self._facts: TopicMemory[dict[int, ParsedFacts]] = TopicMemory(lambda _topic: {})
         has_lists = any(each.transform and not isinstance(each.transform, Transform) for each in kinds)

@@ -9,7 +9,7 @@ Each counter has a base: its last good value, and when that was. A value is comp
     all else    fell, or jumped; the base stays
 
 The time since the base is the longer one of two: by the timestamps of the records, which are those of the device where
-the contract has `x-timestamp`, and by arrival. So what a broker kept during an outage and sends at once is judged by
+the contract has `x-timestamp`, and by arrival. So what a broker kept during an outage and sends at once is compared by
 the device's clock, and a device whose clock was set back by arrival. A gateway clock that was set back leaves nothing
 to compare.
 

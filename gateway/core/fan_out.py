@@ -20,7 +20,7 @@ class FanOut:
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         self._transforms = transforms
-        self._ending = [each for each in transforms if each.ends_keys] or transforms
+        self._ending = [each for each in transforms if each.makes_tombstones] or transforms
 
     def __call__(self, reading: Reading) -> list[Record] | DeadLetter:
         """Transform one reading: give its records, or why there are none."""

@@ -46,18 +46,19 @@ def _transform_of(
 ) -> PlainTransform:
     ids = iter(schema_ids)
     if not stream.messages:
-        return _transform_of_one(stream, _topics(stream, ids, payload_limit, record_times), payload_limit)
+        return _transform_of_one(stream, _route_transforms(stream, ids, payload_limit, record_times), payload_limit)
     kinds = []
     for one in stream.messages:
-        topics = _topics(one.stream, ids, payload_limit, record_times) if one.stream else []
+        topics = _route_transforms(one.stream, ids, payload_limit, record_times) if one.stream else []
         transform = _transform_of_one(one.stream, topics, payload_limit) if one.stream else None
         kinds.append(Kind(one.name, one.demands, transform, topics))
     return ChoiceTransform(kinds, payload_limit)
 
 
-def _topics(
+def _route_transforms(
     stream: Stream, ids: Iterator[int], payload_limit: int, record_times: Mapping[str, RecordTime]
 ) -> list[Transform]:
+    """Make a transform for each route of a stream; they take the next schema ids."""
     return [
         Transform(stream, list(islice(ids, len(route.each))), payload_limit, route, record_times)
         for route in stream.own_routes

@@ -1,7 +1,7 @@
-"""The transform of a changed stream: readings from before, whose topics it no longer has, go as before.
+"""The transform of a stream after a reload that moved MQTT topics away from it.
 
-A reload of the contract may move topics away from a stream, while readings of these topics wait in its lane or are
-still under way. They are judged by the contract by which they arrived; all others by the new one.
+Readings of these topics may still wait in the stream's lane, or be on their way from the broker. They are transformed
+by the contract by which they arrived; all others by the new one.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Transform:
         self._choice = route.choice or TopicChoice({}, ())
         self._targets = _targets(stream, route, schema_ids, record_times)
         self._record_times = [target.record_time for target in self._targets.values()]
-        self._ended = _key_of_topic(conversion(stream, route)) if route.topic.is_compacted else None
+        self._tombstone_key = _key_of_topic(conversion(stream, route)) if route.topic.is_compacted else None
         self._names_topic = TOPIC_HEADER in route.headers
         varying = VaryingHeaders(route.headers, route.required_headers, stream.user_properties, payload_limit)
         self._varying = varying or None
@@ -96,9 +96,9 @@ class Transform:
         self._topics = TopicMemory(self._facts_of, max_topics)
 
     @property
-    def ends_keys(self) -> bool:
-        """True when an empty payload ends the key that its topic names."""
-        return self._ended is not None
+    def makes_tombstones(self) -> bool:
+        """True when an empty payload becomes a tombstone for the key that its MQTT topic names."""
+        return self._tombstone_key is not None
 
     def __call__(self, reading: Reading) -> Record | DeadLetter:
         """Transform one reading of this stream: give its record, or why there is none."""
@@ -180,8 +180,8 @@ class Transform:
         size = max(reading.size, len(reading.payload))
         if size > self._payload_limit:
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the limit is {self._payload_limit}")
-        if not reading.payload and self._ended is not None:
-            return self._record(self._ended(texts), None, None, None, None, facts, reading)
+        if not reading.payload and self._tombstone_key is not None:
+            return self._record(self._tombstone_key(texts), None, None, None, None, facts, reading)
         if reading.size >= 0:  # the source sets it only above the limit of its own server
             return DeadLetter(Reason.TOO_LARGE, "", f"{size} bytes; the contract's limit of its server is lower")
         encoded = target.codec.encode_precisely(reading.payload, texts)

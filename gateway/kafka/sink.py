@@ -11,7 +11,7 @@ Without it, a batch that was retried was stored after later ones.
 back in order, those in flight are awaited.
 
 A reading of a stream with several topics, or a message that is an array, becomes several records. They are handed over
-together or not at all, and reported once: settled when Kafka has all of them, failed with the gravest error otherwise.
+together or not at all, and reported once: settled when Kafka has all of them, failed with the worst error otherwise.
 
 `batch.size` never exceeds `message.max.bytes`, so a record that is too large is refused alone, not with its neighbours.
 
@@ -103,7 +103,7 @@ RENEWED = KafkaError(KafkaError._GAPLESS_GUARANTEE)  # noqa: SLF001 - librdkafka
 
 
 class _Reports:
-    """Collects the reports on the records of one reading; calls `report` once, with the gravest error."""
+    """Collects the reports on the records of one reading; calls `report` once, with the worst error."""
 
     __slots__ = ("_error", "_missing", "_report")
 
@@ -129,10 +129,11 @@ class _Reports:
 
 
 def _weak(on_error: Callable[[KafkaError], None]) -> Callable[[KafkaError], None]:
-    """Call a method as long as its sink lives.
+    """Make a callback that does nothing once its sink has been freed.
 
-    If the client referred to its sink, the garbage collector would destroy both, in any thread; in one of librdkafka's,
-    as the thread that asks for tokens is, librdkafka aborts the process.
+    With a plain method, client and sink would refer to each other, and the garbage collector would free both, in the
+    thread in which it happens to run. If that is a thread of librdkafka, such as the one that calls for a new OAuth
+    token, librdkafka aborts the process.
     """
     reference = WeakMethod(on_error)
 

@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-READ_BACK_BYTES = 2**20  # that a lane reads from disk at once
-DELETE_SECONDS = 0.5  # between two deletions of settled rows, unless so many are settled:
-DELETE_ROWS = 5_000
-DISK_FULL_SECONDS = 5.0  # before the next try
-BROKEN_TIMES, BROKEN_SECONDS = 3, 60.0  # so many failures of the disk in so many seconds end the process
+READ_BACK_BYTES = 2**20  # the most that a lane reads from disk at once
+DELETE_SECONDS = 0.5  # settled rows are deleted this often,
+DELETE_ROWS = 5_000  # or as soon as there are this many
+DISK_FULL_SECONDS = 5.0  # from a write that found the disk full to the next one
+BROKEN_TIMES, BROKEN_SECONDS = 3, 60.0  # three failures of the disk within a minute end the process
 DROP_ROWS = 1_000
-Settled = tuple[str, int, int]  # outcome (`Books.book`), first and last offset
+Settled = tuple[str, int, int]  # an outcome (`Books.book`), and the first and last offset of the readings that had it
 DELIVERY, AT_LEAST_ONCE = "delivery/mode", "at_least_once"
 
 
@@ -63,10 +63,10 @@ DELIVERY, AT_LEAST_ONCE = "delivery/mode", "at_least_once"
 class Policy:
     """When readings go to disk, and how many."""
 
-    memory_bytes: int  # limit of the readings in memory
+    memory_bytes: int  # the most that readings in memory may take
     always: bool = False  # write every reading before it is acknowledged
-    after_seconds: float = 5.0  # age of an unsafe reading at which the log is written
-    limit_bytes: int = 2**31  # of the file
+    after_seconds: float = 5.0  # write when the oldest reading that is not safe is older
+    limit_bytes: int = 2**31  # the largest size of the file
     on_full: Literal["block", "drop_oldest"] = "block"  # when the file has reached its limit
 
 

@@ -209,7 +209,7 @@ def test_overlaps_whenever_a_topic_matches_both(one: Address, other: Address, to
 
 @given(one=addresses(), other=addresses(), topic=topics)
 def test_specificity_compares_the_first_level_that_differs(one: Address, other: Address, topic: str) -> None:
-    """Of two addresses that match a topic, the more specific is so at the first level whose kinds differ."""
+    """Two addresses that match a topic are compared at the first level at which their kinds differ."""
     if one.match(topic) is not None and other.match(topic) is not None:
         pairs = zip_longest(map(_kind, one.levels), map(_kind, other.levels), fillvalue=(4, 0))
         first = next((pair for pair in pairs if pair[0] != pair[1]), None)

@@ -7,7 +7,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from gateway.core.avro_names import collected, completed, fullname_of, named_types, unknown
+from gateway.core.avro_names import definitions_in, fullname_of, named_types, unknown, with_definitions
 from gateway.core.avro_schema import build
 from gateway.registry.canonical_form import form_of
 
@@ -43,15 +43,15 @@ LONE = {"type": "fixed", "name": "Lone", "size": 2}
 def test_completed_writes_a_definition_where_its_name_is_used_first(
     schema: Any, others: list[Any], expected: Any
 ) -> None:
-    assert completed(schema, collected(others)) == expected
+    assert with_definitions(schema, definitions_in(others)) == expected
 
 
 def test_completed_follows_types_through_files() -> None:
     """A type that is used in a file and in one that it uses is defined once, and is the same as if written by hand."""
-    made = completed(record("a.R", "Unit", "Point"), collected([POINT, UNIT]))
+    made = with_definitions(record("a.R", "Unit", "Point"), definitions_in([POINT, UNIT]))
     by_hand = record("a.R", UNIT, record("Point", "double", "Unit"))
     assert form_of(build(made)) == form_of(build(by_hand))
-    made = completed(record("b.R", "a.Point", "a.Unit"), collected([POINT, UNIT]))
+    made = with_definitions(record("b.R", "a.Point", "a.Unit"), definitions_in([POINT, UNIT]))
     fastavro.parse_schema(made)
     assert form_of(build(made)) == form_of(build(record("b.R", record("a.Point", "double", UNIT), "a.Unit")))
 
@@ -59,7 +59,7 @@ def test_completed_follows_types_through_files() -> None:
 def test_completed_takes_a_definition_inside_another_once() -> None:
     """The file's own record has it, too: it becomes a name there."""
     outer = record("a.Outer", record("Inner", "int"))
-    made = completed(record("a.R", "Inner", "Outer"), collected([outer]))
+    made = with_definitions(record("a.R", "Inner", "Outer"), definitions_in([outer]))
     fastavro.parse_schema(made)
     assert [one.type.name for one in build(made).fields] == ["a.Inner", "a.Outer"]
 
@@ -68,7 +68,7 @@ def test_completed_takes_a_definition_inside_another_once() -> None:
                                     {"type": "record", "name": 3, "fields": [1, {}, {"type": None}]}])  # fmt: skip
 def test_a_schema_that_is_not_valid_stays_as_it_is(broken: Any) -> None:
     """The rules of Avro report it."""
-    assert completed(broken, collected([broken, UNIT])) == broken
+    assert with_definitions(broken, definitions_in([broken, UNIT])) == broken
 
 
 def test_unknown_gives_names_that_the_schema_does_not_define_and_their_places() -> None:

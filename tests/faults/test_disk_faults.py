@@ -54,7 +54,7 @@ class OnSmallDisk(ExecutedGateway):
 
 
 def test_run_on_a_full_disk_holds_acknowledgements_and_goes_on(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 14: nothing is acknowledged that is not safe, the process stays, and it resumes alone."""
+    """The gateway acknowledges nothing that is not safe, and goes on by itself when there is room again."""
     here = site(gateway=OnSmallDisk, spool={"path": "small/spool.db", "after": "100ms", "memory": "256KiB"})
     gateway = here.gateway
     assert isinstance(gateway, OnSmallDisk)
@@ -81,7 +81,7 @@ def _fill(path: Path) -> None:
 
 
 def test_run_on_a_disk_gone_read_only_waits_and_goes_on(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 42: as the kernel does after a card's errors: named, nothing set aside or lost, and it resumes alone."""
+    """The file system turns read-only, as after errors of an SD card: the cause is named, and nothing is lost."""
     here = site(gateway=OnSmallDisk, spool={"path": "small/spool.db", "after": "100ms", "memory": "256KiB"})
     gateway = here.gateway
     assert isinstance(gateway, OnSmallDisk)
@@ -105,7 +105,7 @@ def test_run_on_a_disk_gone_read_only_waits_and_goes_on(site: StartSite, away_ka
 
 @pytest.mark.gate
 def test_run_at_its_spool_limit_drops_the_oldest_by_name_and_number(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 15: with `drop_oldest` what is dropped is counted exactly: missing in Kafka is what the books name."""
+    """With `drop_oldest`, the ledger counts exactly the readings that are missing in Kafka."""
     here = site(
         spool={"after": "50ms", "memory": "512KiB", "limit": "256KiB", "on_full": "drop_oldest"},
         producer={"queue.buffering.max.messages": 100},  # what librdkafka holds cannot leave memory
@@ -125,7 +125,7 @@ def test_run_at_its_spool_limit_drops_the_oldest_by_name_and_number(site: StartS
 
 
 def test_run_on_a_slow_disk_keeps_its_links(site: StartSite, away_kafka: Kafka) -> None:
-    """Rows 34 and 35: each fdatasync takes 300 ms; batches grow, no link is lost, nothing is missing."""
+    """Each fdatasync takes 300 ms: more readings share one, no connection is lost, and no reading is missing."""
     here = site(spool={"when": "always"})
     here.gateway.start()
     with here.device:
@@ -141,7 +141,7 @@ def test_run_on_a_slow_disk_keeps_its_links(site: StartSite, away_kafka: Kafka) 
 
 
 def test_run_sets_its_spool_aside_after_a_failed_fsync(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 41: EIO once: what it should have saved is not acknowledged, a new file is begun, nothing is lost."""
+    """One fsync fails with EIO: what it should have saved is not acknowledged, a new file is begun, nothing is lost."""
     here = site(spool={"when": "always"})
     here.gateway.start()
     with here.device:
@@ -156,7 +156,7 @@ def test_run_sets_its_spool_aside_after_a_failed_fsync(site: StartSite, away_kaf
 
 
 def test_run_on_a_disk_that_fails_for_good_ends_with_74(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 41: every fsync fails: it ends, non-zero and with a sentence; on a good disk nothing is missing."""
+    """Every fsync fails: the process ends with 74 and a sentence; with a good disk no reading is missing."""
     here = site(spool={"when": "always"})
     here.gateway.start()
     with here.device:
@@ -173,7 +173,7 @@ def test_run_on_a_disk_that_fails_for_good_ends_with_74(site: StartSite, away_ka
 
 
 def test_run_sends_no_puback_before_the_fdatasync_of_its_row_returned(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 4: Kafka is frozen, so only the disk makes safe; each PUBACK in the trace has its fdatasync before it."""
+    """Kafka is frozen, so only the disk makes readings safe; in the trace an fdatasync precedes each PUBACK."""
     here = site(spool={"when": "always"})
     here.gateway.start()
     away_kafka.freeze()

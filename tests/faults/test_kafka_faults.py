@@ -26,7 +26,7 @@ ON_DISK_SOON = {"after": "100ms"}
 def test_run_keeps_an_outage_of_kafka_on_disk_and_drains_it_in_order(
     site: StartSite, away_kafka: Kafka, fault: str
 ) -> None:
-    """Rows 1 and 50: intake goes on, the spool grows, and what waited comes first; each reading once if Kafka froze."""
+    """The gateway goes on receiving, and the spool is sent in order; if Kafka was frozen, each reading once."""
     here = site(spool=ON_DISK_SOON)
     here.gateway.start()
     with here.device:
@@ -43,7 +43,7 @@ def test_run_keeps_an_outage_of_kafka_on_disk_and_drains_it_in_order(
 
 
 def test_run_waits_for_a_topic_deleted_under_it(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 20: what is published while the topic is away waits, named in `/readyz`, and arrives in order."""
+    """Readings published while the topic is missing wait, `/readyz` names the topic, and they arrive in order."""
     here = site(spool=ON_DISK_SOON)
     here.gateway.start()
     here.device.publish(100)
@@ -59,7 +59,7 @@ def test_run_waits_for_a_topic_deleted_under_it(site: StartSite, away_kafka: Kaf
 
 
 def test_run_keeps_dead_letters_while_their_topic_is_missing(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 20: far more than memory holds: their neighbours pass, none is lost or twice, through a kill -9, too."""
+    """More dead letters wait than memory holds: good readings pass them, and none is lost, also after `kill -9`."""
     here = site(spool={"after": "100ms", "memory": "256KiB"})
     here.gateway.start()
     here.device.publish(10)
@@ -89,7 +89,7 @@ def test_run_keeps_dead_letters_while_their_topic_is_missing(site: StartSite, aw
 def test_run_keeps_good_and_bad_readings_apart_through_an_outage_beyond_memory(
     site: StartSite, away_kafka: Kafka
 ) -> None:
-    """Rows 1 and 20: every topic is away and memory full: what was judged bad before goes out once, good ones too."""
+    """All topics are missing and memory is full: each good reading and each dead letter arrives once."""
     here = site(spool={"after": "100ms", "memory": "256KiB"})
     here.gateway.start()
     here.device.publish(10)
@@ -111,7 +111,7 @@ def test_run_keeps_good_and_bad_readings_apart_through_an_outage_beyond_memory(
 
 
 def test_run_makes_a_dead_letter_of_what_the_topic_refuses(site: StartSite) -> None:
-    """Row 31: a record above the topic's own limit is a dead letter with the reason; its neighbours arrive."""
+    """A record above the topic's own limit is a dead letter with the reason; the records around it arrive."""
     here = site(topic_settings={"max.message.bytes": "3000"})
     here.gateway.start()
     here.device.publish(50)
@@ -127,7 +127,7 @@ def test_run_makes_a_dead_letter_of_what_the_topic_refuses(site: StartSite) -> N
 
 
 def test_run_holds_readings_while_kafka_denies_it(site: StartSite, away_kafka: Kafka) -> None:
-    """Row 21: a wrong password is named, tried a few times a minute, and costs nothing once it is right."""
+    """A wrong password is named and tried a few times a minute; once it is right, no reading is missing."""
     here = site(spool=ON_DISK_SOON)
     right = here.gateway.settings_file.read_text()
     login = '"sasl": {"mechanism": "SCRAM-SHA-512", "username": "gateway", "password_file": "password"}'
@@ -153,7 +153,7 @@ def test_run_holds_readings_while_kafka_denies_it(site: StartSite, away_kafka: K
 
 
 def test_run_outlives_a_leader_and_too_few_replicas(site: StartSite, kafka_cluster: StartKafka) -> None:
-    """Rows 22 and 23: the leader is killed, then the topic has too few replicas; nothing is lost or out of order."""
+    """The leader is killed, then the topic has too few replicas: no reading is lost or out of order."""
     cluster = kafka_cluster(nodes=3)
     here = site(kafka=cluster, topic_settings={"min.insync.replicas": "2"}, spool=ON_DISK_SOON, rate=300)
     here.gateway.start()

@@ -31,7 +31,7 @@ IMPATIENT = {KEEP_ALIVE: "keepAlive: 2\n"}
 
 
 def test_run_loses_nothing_when_the_link_is_cut_again_and_again(site: StartSite) -> None:
-    """Row 2: the same session goes on; what is sent twice was sent again by the broker, and is counted."""
+    """The session continues; the only duplicates are messages that the broker sent again, and they are counted."""
     here = site()
     here.gateway.start()
     with here.device:
@@ -75,7 +75,7 @@ def test_run_loses_nothing_over_a_websocket_whose_link_is_cut(
 
 
 def test_run_goes_on_with_its_session_after_a_broker_restart(site: StartSite) -> None:
-    """Row 3: what the broker kept is delivered, nothing twice but what it sends again."""
+    """What the broker kept is delivered; Kafka has no more duplicates than the broker sent again."""
     here = site()
     here.gateway.start()
     with here.device:
@@ -91,7 +91,7 @@ def test_run_goes_on_with_its_session_after_a_broker_restart(site: StartSite) ->
 
 
 def test_run_finds_a_link_without_answers_by_its_keep_alive(site: StartSite) -> None:
-    """Row 52: a broker that keeps the link open and says nothing is given up after 1.5 keep-alives, and found again."""
+    """A broker that keeps the connection open but never answers is given up after 1.5 keep-alives, and found again."""
     here = site(edits=IMPATIENT)
     here.gateway.start()
     with here.device:
@@ -105,7 +105,7 @@ def test_run_finds_a_link_without_answers_by_its_keep_alive(site: StartSite) -> 
 
 
 def test_run_starts_with_nothing_reachable(site: StartSite, away_kafka: Kafka, registry: Registry) -> None:
-    """Row 6: it is up without any peer, names each, does not end, and delivers as soon as they are there."""
+    """The gateway starts without any peer, names each, keeps running, and delivers as soon as they answer."""
     with ExitStack() as links:
         broker_port = int(away_kafka.bootstrap.rpartition(":")[2])
         kafka = links.enter_context(Link(broker_port, is_up=False))
@@ -131,7 +131,7 @@ def test_run_starts_with_nothing_reachable(site: StartSite, away_kafka: Kafka, r
 
 
 def test_run_serves_the_others_while_peers_accept_and_never_answer(site: StartSite) -> None:
-    """Row 51: a broker, Kafka and registry that take the connection and say nothing: named, and the rest goes on."""
+    """Broker, Kafka and registry accept connections and never answer: each is named, and the other streams go on."""
     with ExitStack() as peers:
         silent = [f"127.0.0.1:{peers.enter_context(_silent()).getsockname()[1]}" for _ in range(3)]
         here = site(
@@ -159,7 +159,7 @@ def _silent() -> socket.socket:
 
 
 def test_run_does_not_need_the_registry_once_it_knows_the_ids(site: StartSite, registry: Registry) -> None:
-    """Row 18: the registry goes down under a running gateway: readings flow on."""
+    """The registry goes down while the gateway runs: readings still get through."""
     host, path = registry.url.removeprefix("http://").split("/", 1)
     with Link(int(host.rpartition(":")[2])) as link:
         here = site(registry=f"http://127.0.0.1:{link.port}/{path}")
@@ -204,7 +204,7 @@ def _publish(number: int, *, dup: bool) -> bytes:
 
 @pytest.mark.gate
 def test_run_drops_nothing_because_of_dup(site: StartSite, resending_broker: int) -> None:
-    """Row 16: DUP alone proves nothing: without message ids both go on, and the repeats are counted."""
+    """DUP alone does not make a message a repeat: both copies go to Kafka, and the repeats are counted."""
     here = site(servers={"factoryBroker": {"host": f"127.0.0.1:{resending_broker}"}})
     here.gateway.start()
     here.gateway.wait_settled(20)

@@ -25,7 +25,7 @@ KILLS = 8
 
 @pytest.mark.parametrize("when", [pytest.param("outage", marks=pytest.mark.gate), "always"])
 def test_run_killed_again_and_again_under_load_loses_nothing(site: StartSite, when: str) -> None:
-    """Rows 4 and 24: kill -9 at any moment, also while it starts; each reading is there, in order."""
+    """`kill -9` at any moment, also during the start: each reading is in Kafka, in order."""
     chance = random.Random(24)
     here = site(spool={"when": when, "after": "50ms"})
     here.gateway.start()  # before the device: until there is a session the broker keeps nothing for us
@@ -41,7 +41,7 @@ def test_run_killed_again_and_again_under_load_loses_nothing(site: StartSite, wh
 
 
 def test_run_terminated_under_load_ends_in_time_and_loses_nothing(site: StartSite) -> None:
-    """Row 5: SIGTERM at full load, exit 0 in 10 seconds; the next one goes on, nothing is twice, books are exact."""
+    """SIGTERM at full load: exit 0 within 10 seconds; after the next start no reading is missing or sent twice."""
     here = site(rate=1_000)
     here.gateway.start()
     with here.device:
@@ -58,7 +58,7 @@ def test_run_terminated_under_load_ends_in_time_and_loses_nothing(site: StartSit
 
 
 def test_run_frozen_and_thawed_loses_nothing(site: StartSite) -> None:
-    """Row 53: the broker gives up on a frozen gateway; what it then acknowledges late goes nowhere."""
+    """The broker ends a frozen gateway's connection; what is acknowledged for it afterwards has no effect."""
     here = site(edits={KEEP_ALIVE: "keepAlive: 1\n"})
     here.gateway.start()
     with here.device:
@@ -76,7 +76,7 @@ def test_run_frozen_and_thawed_loses_nothing(site: StartSite) -> None:
 
 @pytest.mark.gate
 def test_run_twice_on_one_spool_ends_with_73_and_names_the_holder(site: StartSite) -> None:
-    """Row 46: the second process ends, writes nothing, and says who holds the spool."""
+    """The second process ends with 73, writes nothing, and names the process that holds the spool."""
     here = site()
     here.gateway.start()
     spool = here.gateway.folder / "spool.db"
@@ -92,7 +92,7 @@ def test_run_twice_on_one_spool_ends_with_73_and_names_the_holder(site: StartSit
 
 
 def test_run_with_no_file_descriptors_left_keeps_its_pipeline(site: StartSite) -> None:
-    """Row 58: idle clients of the HTTP port take every descriptor there is; readings flow on."""
+    """Idle clients of the HTTP port use up all file descriptors; readings still get through."""
     here = site()
     here.gateway.start()
     here.device.publish(100)
@@ -110,7 +110,7 @@ def test_run_with_no_file_descriptors_left_keeps_its_pipeline(site: StartSite) -
 
 
 def test_run_writes_little_about_a_flood_of_bad_readings(site: StartSite) -> None:
-    """Row 40: ten thousand dead letters for one reason are in the books, not in the log."""
+    """Ten thousand dead letters for one reason are in the ledger, and in the log only as a few lines."""
     here = site()
     here.gateway.start()
     before = len(here.gateway.log)

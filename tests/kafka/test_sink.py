@@ -330,14 +330,14 @@ def test_send_to_a_missing_topic_fails_with_the_next_step(kafka: Kafka, topic: N
 
 
 def test_missing_topics_names_those_that_kafka_lacks(topic: NewTopic, sink: KafkaSink) -> None:
-    """Of the names asked for, those without a topic are told; asking creates none."""
+    """The names that are no topics of Kafka are returned, and asking for them creates no topic."""
     there = topic()
     for _ in range(2):
         assert sink.missing_topics({there, f"{there}-not"}, 10) == {f"{there}-not"}
 
 
 def test_missing_topics_without_kafka_says_so(free_port: FreePort) -> None:
-    """When nobody listens the error names address and trouble."""
+    """When nothing listens at the address, the error has the address and the cause."""
     port = free_port()
     with closing_sink({"bootstrap.servers": f"127.0.0.1:{port}"}) as sink:
         wait_for(lambda: complaint(sink), 60, "the client to notice")

@@ -637,7 +637,7 @@ def test_an_unsuback_with_another_number_of_codes_ends_the_link(loop: Loop) -> N
 def test_maintain_subscribes_again_when_the_store_was_deleted(
     loop: Loop, mosquitto: StartMosquitto, version: str, *, is_fast: bool
 ) -> None:
-    """Row 33 of the faults: the readings flow again, and the loss is counted."""
+    """After a broker lost its sessions, the gateway subscribes again, receives again, and counts the lost session."""
     broker = mosquitto()
     source = loop.connected(loop.add(make_source(broker.port, version=version, is_fast=is_fast)))
     broker.stop()
@@ -650,7 +650,7 @@ def test_maintain_subscribes_again_when_the_store_was_deleted(
 
 
 @pytest.mark.parametrize(("retained", "options"), [("always", 0x01), ("once", 0x11), ("never", 0x21)])
-def test_retained_messages_are_asked_for_as_told(loop: Loop, retained: str, options: int) -> None:
+def test_retained_messages_are_asked_for_as_the_setting_says(loop: Loop, retained: str, options: int) -> None:
     """MQTT 5.0 section 3.8.3.1: bits 4 and 5 are the retain handling, bits 0 and 1 the QoS."""
     with ScriptedBroker(loop) as broker:
         loop.add(make_source(broker.port, retained=retained))

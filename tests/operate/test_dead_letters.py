@@ -214,8 +214,8 @@ def test_show_names_what_is_there(kafka: Kafka, topics: Topics, registry: Regist
     assert "Traceback" not in done.stderr
 
 
-def test_recover_reads_only_what_came_after_the_tails(kafka: Kafka, topic: NewTopic, tmp_path: Path) -> None:
-    """Origins before the tails are of ended runs, those after them of the run that did not end."""
+def test_recover_reads_only_from_the_saved_end_offsets(kafka: Kafka, topic: NewTopic, tmp_path: Path) -> None:
+    """Origins before the end offsets are of earlier runs, those after them of the run that did not end."""
     name = topic(partitions=1)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     for number in range(3):

@@ -150,7 +150,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_same_recording_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Learning goes on in a folder that holds only what was received."""
+    """All files of the proposal; the recording that learning made of the messages is left out of the comparison."""
     messages = [(f"rooms/{room}", {"room": room, "t": 20 + number / 10}) for number in range(30) for room in "abc"]
     path, texts = recorded(tmp_path, messages), []
     for folder in ("one", "two"):

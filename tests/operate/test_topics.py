@@ -71,14 +71,14 @@ def test_apply_creates_a_topic_as_described(cluster: Cluster) -> None:
 
 
 def test_apply_leaves_to_the_cluster_what_the_contract_does_not_say(cluster: Cluster) -> None:
-    """Without partitions, replicas and settings the cluster's defaults hold, whatever they are."""
+    """A topic without partitions, replicas and settings in the contract is created with the cluster's defaults."""
     topic = unused()
     assert [refusal for _, refusal in made(topic, cluster)] == [None]
     assert settled(topic, cluster)
 
 
 def test_apply_adds_partitions_only_when_allowed(cluster: Cluster, topic: NewTopic) -> None:
-    """More partitions move keys, so that has to be said; fewer are impossible and stay a difference."""
+    """More partitions send keys to other partitions, so an option must allow it; fewer are impossible in Kafka."""
     more, fewer = Topic(topic(partitions=2), partitions=3), Topic(topic(partitions=2), partitions=1)
     assert planned(more, cluster) == {"partitions": ("2", "3", Need.MORE_PARTITIONS)}
     assert not made(more, cluster)
@@ -163,7 +163,7 @@ def test_apply_tells_what_kafka_refuses_and_goes_on(
 
 
 def test_plan_tells_why_kafka_does_not_answer(free_port: FreePort) -> None:
-    """Nobody listens there: it says so, and what to look at."""
+    """Nothing listens at the address: the error says so, and what to check."""
     nowhere = Cluster({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, answer_seconds=1)
     reason = "Kafka does not answer: Kafka at .*: connection refused. Check the address"
     with pytest.raises(GatewayError, match=reason):

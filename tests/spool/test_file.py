@@ -170,7 +170,7 @@ def test_open_salvages_a_damaged_file_of_an_older_format(path: Path) -> None:
 
 
 def test_open_reports_an_older_copy(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Row 54: its readings are sent, an alarm names the offsets since then, and none of them is given again."""
+    """The readings of the copy are sent, and an error names the offsets that are missing. They are not used again."""
     store(path, FIRST)
     shutil.copy(path, path.with_name("copy"))
     store(path, SECOND, first=1)
@@ -185,7 +185,7 @@ def test_open_reports_an_older_copy(path: Path, caplog: pytest.LogCaptureFixture
 
 
 def test_open_reports_a_missing_wal(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Row 44: after a kill -9 without the -wal file it opens, and the log says what may be lost."""
+    """After `kill -9` and the loss of the -wal file, the spool opens, and the log says what may be lost."""
     store(path, FIRST)
     kill_after(path, "f = SpoolFile(path); f.write([(1, Reading('a', b't', b'1', 1))], (), {}, 2)")
     path.with_name("spool.db-wal").unlink()
@@ -258,7 +258,7 @@ def test_write_can_be_repeated_after_another_program_locked_the_file(path: Path)
 
 
 def test_open_refuses_a_file_that_it_may_not_open(path: Path) -> None:
-    """Row 45: a path that is not a file is an error for the operator; it is not set aside."""
+    """A path that is not a file is an error for the operator; it is not renamed as a damaged file would be."""
     path.mkdir()
     with pytest.raises(ConfigurationError, match="cannot be opened"):
         SpoolFile(path)

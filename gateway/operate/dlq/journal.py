@@ -3,12 +3,12 @@
 Kafka and a file cannot change in one step, so there are two records of what was done:
 
 1. the file `gateway-replayed.json` beside the spool: the offsets that were replayed, and for a run that has not ended
-   the *tails*: where the target topics ended before its first record. It is replaced atomically.
+   the end offsets of the target topics before its first record (member `tails`). It is replaced atomically.
 2. the header `dead_letter.origin` = `topic:partition:offset` on each replayed record; of an array only on the last
    record, which is sent after Kafka has acknowledged the others.
 
-The tails are on disk before the first record is sent. A run that finds tails, because the one before it was killed or
-gave up, first reads the target topics from there and counts every origin as replayed. The file may therefore be
+The end offsets are on disk before the first record is sent. A run that finds some, because the one before it was killed
+or gave up, first reads the target topics from there and counts every origin as replayed. The file may therefore be
 seconds old without harm, and is written seldom.
 
 With `delivery: exactly_once` Kafka has the entries as well (`replay_state.py`), and they are never behind. The file is
@@ -53,13 +53,13 @@ class Journal:
         self._path = path
         self.replayed: dict[tuple[str, int], dict[int, int]] = {}  # topic, partition -> offset -> timestamp
         self._recovered: set[Place] = set()  # seen in the target topics; the timestamp is not known yet
-        self._tails: dict[str, dict[int, int]] = {}  # topic -> partition -> offset
+        self._end_offsets: dict[str, dict[int, int]] = {}  # topic -> partition -> offset
         self._saved_at = time.monotonic()
         self._read()
 
     def recover(self, partitions: Partitions) -> None:
         """Read from the target topics what a run replayed after it last saved the file. GatewayError without Kafka."""
-        for topic, starts in self._tails.items():
+        for topic, starts in self._end_offsets.items():
             for span in partitions.spans([topic], is_missing_fine=True):
                 start = min(starts.get(span.partition, 0), span.until)
                 for record in partitions.records(span._replace(first=max(span.first, start))):
@@ -78,14 +78,14 @@ class Journal:
         self.replayed.setdefault(dead_letter.place[:2], {})[dead_letter.place.offset] = dead_letter.timestamp
 
     def begin(self, ends: Iterable[Span]) -> None:
-        """Save the ends of the target topics; only then may records be sent. Tails of an earlier run stay."""
+        """Save the end offsets of the target topics; only then may records be sent. Those of an earlier run stay."""
         for span in ends:
-            self._tails.setdefault(span.topic, {}).setdefault(span.partition, span.until)
+            self._end_offsets.setdefault(span.topic, {}).setdefault(span.partition, span.until)
         self.save()
 
     def end(self, held: Iterable[Span]) -> None:
-        """Remove the tails, as no record is in flight, and entries older than what the dead-letter topics hold."""
-        self._tails = {}
+        """Forget the end offsets, as no record is in flight, and entries older than the dead-letter topics' records."""
+        self._end_offsets = {}
         for span in held:
             replayed = self.replayed.get((span.topic, span.partition), {})
             for offset in [offset for offset in replayed if offset < span.first]:
@@ -103,7 +103,8 @@ class Journal:
         for (topic, partition), timestamps in self.replayed.items():
             replayed.setdefault(topic, {})[partition] = timestamps
         try:
-            files.replace(self._path, json.dumps({"format": FORMAT, "replayed": replayed, "tails": self._tails}))
+            data = {"format": FORMAT, "replayed": replayed, "tails": self._end_offsets}
+            files.replace(self._path, json.dumps(data))
         except OSError as error:
             raise GatewayError(
                 f"The journal of replays {self._path} cannot be written: {error.strerror}.",
@@ -115,7 +116,7 @@ class Journal:
         try:
             data = json.loads(self._path.read_bytes())
             _check_format(data["format"])
-            self._tails = {topic: _numbers(starts) for topic, starts in data["tails"].items()}
+            self._end_offsets = {topic: _numbers(starts) for topic, starts in data["tails"].items()}
             for topic, partitions in data["replayed"].items():
                 for partition, timestamps in partitions.items():
                     self.replayed[topic, int(partition)] = _numbers(timestamps)

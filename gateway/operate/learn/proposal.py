@@ -295,11 +295,11 @@ def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]
         if level.name is None:
             parts.append(level.before)
             continue
-        pointer, liars = _equal(heard, place) if is_counted and not level.before else ((), [])
+        pointer, mismatches = _equal(heard, place) if is_counted and not level.before else ((), [])
         name = names.new(snake(pointer[-1]) if pointer else _named_after(suffix, place))
-        if liars:
-            stream.notes += _liars(pointer, liars)
-        is_tied = not liars and all(one.readings.at(pointer) for one in stream.messages)
+        if mismatches:
+            stream.notes += _mismatch_notes(pointer, mismatches)
+        is_tied = not mismatches and all(one.readings.at(pointer) for one in stream.messages)
         stream.parameters.append(Parameter(name, "", pointer if is_tied else (), level.is_multi))
         parts.append(f"{level.before}{{{name}}}{level.after}")
     stream.address = "/".join(parts)
@@ -308,15 +308,15 @@ def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]
 
 
 def _equal(heard: list[Heard], place: int) -> tuple[Pointer, list[Heard]]:
-    """Find the member that equals a level of the topic, and the topics in which it does not."""
+    """Find the member that equals a level of the topic in nearly all topics, and the topics in which it differs."""
     best: tuple[int, Pointer, list[Heard]] = (len(heard), (), [])
     pointers = Counter(pointer for one in heard for pointer, _ in one.shape.evidence.leaves() if 0 < len(pointer) <= 2)
     for pointer in sorted(pointers):
         if pointer[-1] == "value" or pointers[pointer] < MOST * len(heard):
             continue
-        liars = [one for one in heard if not _is_equal(one.shape.evidence, pointer, place)]
-        if len(liars) < best[0] and len(liars) < MOST * len(heard):
-            best = len(liars), pointer, liars
+        mismatches = [one for one in heard if not _is_equal(one.shape.evidence, pointer, place)]
+        if len(mismatches) < best[0] and len(mismatches) < MOST * len(heard):
+            best = len(mismatches), pointer, mismatches
     return best[1], best[2]
 
 
@@ -326,10 +326,10 @@ def _is_equal(evidence: Evidence, pointer: Pointer, place: int) -> bool:
     return leaf is None or (leaf.equal or {}).get(place, 0) >= EQUAL * leaf.count
 
 
-def _liars(pointer: Pointer, liars: list[Heard]) -> list[Note]:
-    """Report devices that name another one: their messages would be dead letters if the parameter were tied."""
+def _mismatch_notes(pointer: Pointer, mismatches: list[Heard]) -> list[Note]:
+    """Report topics whose payloads name another device: they would be dead letters if the parameter were tied."""
     place = f"/{'/'.join(pointer)}"
-    return [Note(place, f"{one.topic.name} has another {place} than its topic: not tied.") for one in liars[:3]]
+    return [Note(place, f"{one.topic.name} has another {place} than its topic: not tied.") for one in mismatches[:3]]
 
 
 def _named_after(suffix: addresses.Suffix, place: int) -> str:

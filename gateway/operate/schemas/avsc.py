@@ -75,7 +75,7 @@ def parse_with(text: str, label: str, beside: Callable[[], Iterable[str]]) -> Sc
         others = [_json(one) for one in beside()] if avro_names.unknown(schema) else []
     except ValueError:
         return parse(text, label)  # which says what is wrong
-    return parse(json.dumps(avro_names.completed(schema, avro_names.collected(others))), label)
+    return parse(json.dumps(avro_names.with_definitions(schema, avro_names.definitions_in(others))), label)
 
 
 def _json(text: str) -> Any:

@@ -34,7 +34,7 @@ def test_open_leaves_the_log_of_a_damaged_file_as_it_is(tmp_path: Path) -> None:
 
 
 def test_open_gives_back_whatever_is_readable_of_a_damaged_spool(tmp_path: Path) -> None:
-    """Rows 43 and 44, one of every kind; `python -m tests.faults.damage` tries five hundred."""
+    """One file of each kind of damage; `python -m tests.faults.damage` tries five hundred."""
     verdicts = list(damage.run(tmp_path, len(damage.WAYS), seed=3, copies=len(damage.WAYS)))
     assert [verdict for verdict in verdicts if not verdict.is_clean] == []
     assert any(verdict.was_set_aside for verdict in verdicts)

@@ -87,7 +87,7 @@ def _full(part: dict[str, Any], value: Any) -> str:
 
 
 def _path(template: Any) -> str | None:
-    """Give the JSON pointer of the value that a template reads; None when it is not only read."""
+    """Give the JSON pointer of the member that a template reads; None when the template does more than read one."""
     match = TEMPLATE.fullmatch(text(template).strip())
     steps = PATH.finditer(match[1] or "") if match else ()
     return pointer(tuple(next(filter(None, step.groups()), "") for step in steps)) if match else None
@@ -100,6 +100,6 @@ def _member(part: dict[str, Any]) -> DescribedMember:
 
 
 def _word(part: dict[str, Any], key: str) -> str:
-    """Give the word of a state; "" for JSON's true and false."""
+    """Give the text that a device sends for on or off; "" when it sends true or false of JSON."""
     value = part.get(key, part.get(key.replace("state", "payload"), key.rpartition("_")[2].upper()))
     return "" if isinstance(value, bool) else text(value) or text(str(value))
