@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 # The files that take longest, the longest first. A job takes a whole file, so one that begins last is waited for.
 LONG = (
     "test_native.py", "test_source.py", "test_bridge.py", "test_logins.py", "test_mqtt_faults.py", "test_deb.py",
-    "test_doctor.py", "test_workers.py", "test_examine.py", "test_simulate.py", "test_update.py", "test_schema_ids.py",
+    "test_doctor.py", "test_workers.py", "test_registries.py", "test_examine.py", "test_simulate.py", "test_update.py",
+    "test_schema_ids.py",
     "test_transactional_sink.py", "test_reload.py", "test_findings.py", "test_mosquitto_files.py", "test_demo.py",
     "test_cli.py", "test_learn.py", "test_renewal.py", "test_sink.py", "test_drift.py", "test_transactions.py",
     "test_canary.py", "test_servers.py", "test_schemas.py", "test_reader.py", "test_soak.py",

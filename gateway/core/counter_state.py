@@ -10,8 +10,9 @@ Each counter has a base: its last good value, and when that was. A value is comp
 
 The time since the base is the longer one of two: by the timestamps of the records, which are those of the device where
 the contract has `x-timestamp`, and by arrival. So what a broker kept during an outage and sends at once is compared by
-the device's clock, and a device whose clock was set back by arrival. A gateway clock that was set back leaves nothing
-to compare.
+the device's clock, and a device whose clock was set back by arrival. If the gateway's clock was corrected by less than
+a minute between the two, at most a minute has passed by arrival. If it was set back further, there is nothing to
+compare.
 
 The part of that time that a rise has not needed is spare, and left for the next ones, as far as
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 HOUR, DAY = 3_600_000, 86_400_000  # milliseconds
 LEAST, LEAST_SHIFTED = 60_000, 6 * HOUR  # that the readings of a new start take
+CORRECTED = 60_000  # a clock that was set back by less; so less than that has passed since
 SECOND = 1_000  # milliseconds; the readings of the first one may have come at once, so any rise is good
 FRESH = -1.0  # spare time in this second
 UNKNOWN, BEGUN = -2.0, -1.0  # the period of a counter before its first rise, and before its second
@@ -101,9 +103,10 @@ class Base(Struct, gc=False, array_like=True):
 
     def elapsed(self, now: Moment) -> float:
         """Tell how many milliseconds ago it was; infinite when that is not known."""
-        if now.arrived < self.arrived:
-            return inf
-        return max(now.at - self.at if self.at else 0, now.arrived - self.arrived)
+        by_arrival: float = now.arrived - self.arrived
+        if by_arrival < 0:
+            by_arrival = CORRECTED if by_arrival > -CORRECTED else inf
+        return max(now.at - self.at if self.at else 0, by_arrival)
 
     def late(self, now: Moment) -> int:
         """Tell how many milliseconds before it a reading is, a day at most; 0 when it is not."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.core.reading import Reading
 
 STEP = 1_100  # milliseconds; readings that are nearer to the present offset keep their time, as with a leap second
+NOISE = 20  # milliseconds; the two clocks are not read at the same moment, so smaller differences are no step
 MAX_BOOTS = 16
 
 
@@ -79,6 +80,8 @@ class GatewayClock:
         """Compare the clock with the time since the boot; return by how many milliseconds it has been set, or 0."""
         now, uptime = self._read()
         step = now - uptime - self.offset
+        if -NOISE < step < NOISE:
+            step = 0
         self.offset += step
         is_step = not -STEP < step < STEP
         if is_step:

@@ -174,6 +174,17 @@ def test_check_takes_any_rise_when_the_gateways_clock_was_set_back() -> None:
     assert meter.come(2000, 2050, 0, 9000) == "..fj"
 
 
+@pytest.mark.parametrize("has_clock", [True, False])
+def test_check_goes_on_when_the_gateways_clock_was_corrected(*, has_clock: bool) -> None:
+    """A shifted point that comes just then is not a new start, and a rise of a minute is good."""
+    meter = Meter(WH, has_clock=has_clock)
+    assert meter.come(1_000_000, 1_000_010) == ".."
+    meter.arrived -= 15_000
+    assert meter.come(*[10_000_100] * 100) == "j" * 100
+    meter.arrived -= meter.step * 101
+    assert meter.come(10_000_100, 1_000_020) == "j."
+
+
 # --- late and again ---------------------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,20 @@ def test_step_gives_what_the_clock_was_set_by_once(step: int) -> None:
     assert [clock.step(), clock.step()] == [step, 0]
 
 
+def test_now_does_not_follow_what_the_clocks_differ_by_from_look_to_look() -> None:
+    """Else it would go back by a few milliseconds again and again; what adds up to a difference is followed."""
+    times = Times()
+    clock = GatewayClock(BOOT, times)
+    for difference in (7, -7, 7, 7, -14):
+        times.pass_by(5, difference)
+        assert clock.step() == 0
+        assert clock.now() == times.uptime + clock.offset
+    assert clock.offset == GatewayClock(BOOT, times).offset
+    times.pass_by(5, 25)
+    assert clock.step() == 0
+    assert clock.now() == times.now
+
+
 def test_step_is_none_for_a_leap_second_which_now_follows() -> None:
     times = Times()
     clock = GatewayClock(BOOT, times)
