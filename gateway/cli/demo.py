@@ -22,7 +22,7 @@ from gateway.cli.options import (
 def demo(  # noqa: PLR0913 - each is one option of the command
     file: FileArgument = None,
     *,
-    seconds: Annotated[float | None, typer.Option(min=1, help="How long; default: until Ctrl-C.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long it runs; default: until Ctrl-C.")] = None,
     rate: Annotated[float, typer.Option(min=1, max=5000, help="Readings per second.")] = 200,
     broken: BrokenOption = 0.02,
     seed: SeedOption = 1,

@@ -38,7 +38,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         typer.Option(metavar="URL", help="The MQTT broker: HOST:PORT, or mqtts://, ws://, wss:// or unix://."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A gateway.yaml that names the broker.")] = None,
-    server: Annotated[str | None, typer.Option(metavar="NAME", help="With -c: one of several brokers.")] = None,
+    server: Annotated[str | None, typer.Option(metavar="NAME", help="With -c: which of several brokers.")] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Learn from a spool or a recording instead.")
     ] = None,
@@ -51,10 +51,13 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
     kafka: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Kafka, for gateway.yaml; default: -c's, else localhost:9092."),
+        typer.Option(
+            metavar="HOST:PORT", help="Kafka for the proposed gateway.yaml; default: that of -c, else localhost:9092."
+        ),
     ] = None,
     registry: Annotated[
-        str | None, typer.Option(metavar="URL", help="The schema registry; default: -c's, else http://localhost:8081.")
+        str | None,
+        typer.Option(metavar="URL", help="The schema registry; default: that of -c, else http://localhost:8081."),
     ] = None,
     ca_file: Annotated[
         Path | None, typer.Option(help="The CA of an mqtts:// broker, in PEM; default: the system's CAs.")

@@ -35,14 +35,18 @@ def shadow(  # noqa: PLR0913 - each is one option of the command
     contract: Annotated[Path, typer.Argument(metavar="CONTRACT", help="The new contract.")],
     config: ConfigOption,
     *,
-    live: Annotated[str | None, typer.Option(metavar="TIME", help="Listen to the brokers: 30s, 10m, 1h.")] = None,
+    live: Annotated[
+        str | None, typer.Option(metavar="TIME", help="What the brokers publish from now on, for 30s, 10m or 1h.")
+    ] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A recording, or the spool of a gateway.")
     ] = None,
     dead_letters: Annotated[bool, typer.Option("--dead-letters", help="The dead letters in Kafka.")] = False,
     expect: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND[:WHERE]", help="Accept a difference: value:/temperature, topic:STREAM."),
+        typer.Option(
+            metavar="KIND[:WHERE]", help="Accept a difference, such as value:/temperature or topic:STREAM. Repeatable."
+        ),
     ] = None,
     no_values: Annotated[bool, typer.Option("--no-values", help="Show no values of payloads.")] = False,
     output: Annotated[

@@ -38,10 +38,10 @@ def apply(
     config: ConfigOption,
     *,
     more_partitions: Annotated[
-        bool, typer.Option("--allow-more-partitions", help="Add partitions: keys move, and their order breaks once.")
+        bool, typer.Option("--allow-more-partitions", help="Add partitions, too: keys then change their partition.")
     ] = False,
     lowering: Annotated[
-        bool, typer.Option("--allow-lowering", help="Lower settings too: less retention deletes records.")
+        bool, typer.Option("--allow-lowering", help="Lower settings, too: a lower retention deletes records.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:

@@ -72,11 +72,13 @@ def _several(stated: Node, record: Record, findings: Findings) -> tuple[TimeSour
     entries = stated.entries() if isinstance(stated.value, list) else [stated]
     words = [one.text for one in entries]
     if not set(words) - {ARRIVAL} and words.count(None) == 0:
-        findings.error(stated, "Without x-timestamp, too, the arrival dates the records.", "Remove it.")
+        findings.error(
+            stated, "It has no effect: without x-timestamp, records get the time of arrival, too.", "Remove it."
+        )
         return ()
     if ARRIVAL in words[:-1]:
         for one in entries[words.index(ARRIVAL) + 1 :]:
-            findings.error(one, "It is never tried: the arrival before it is always there.", "Remove it.")
+            findings.error(one, "It is never used: the arrival stands before it, and always fits.", "Remove it.")
         entries = entries[: words.index(ARRIVAL)]
     sources = [_source(one, record, findings) for one in entries if one.text != ARRIVAL]
     return tuple(one for one in sources if one is not None)
@@ -88,13 +90,13 @@ def _source(entry: Node, record: Record, findings: Findings) -> TimeSource | Non
         return None if pointer is None else TimeSource(pointer)
     for key in entry.value:
         if key not in WORDS:
-            message = f"A time of x-timestamp has no member {key!r}."
+            message = f"An entry of x-timestamp has no member {key!r}."
             findings.error(entry.own(key), message, suggestion(key, WORDS) or "Remove it.")
     is_uptime = _is_uptime(entry.at("clock"), findings)
     within = _within(entry.at("within"), findings)
     if entry.at("location").is_absent:
         fix = f"Add location: {PAYLOAD}/field, a field of the record."
-        findings.error(entry, "A time of x-timestamp needs the place of its value.", fix)
+        findings.error(entry, "An entry of x-timestamp needs the field that has the time.", fix)
         return None
     fix = "Point at a timestamp, or add clock: uptime to a number of seconds since the start of the device."
     fix = UPTIME_FIX if is_uptime else fix

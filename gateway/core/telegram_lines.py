@@ -1,4 +1,4 @@
-"""The lines of a telegram, each published as a message of its own, joined to the reading that they are together.
+"""Joins the lines of a telegram, each published as a message of its own, to one reading.
 
 Bridges at a P1 port, such as Tasmota's serial bridge, publish what they receive line by line. Lines are joined by MQTT
 topic, from `/` to `!`. What comes out is one reading with the text of all of them, which is then transformed, written

@@ -10,7 +10,7 @@ one piece.
 - A frame that the socket takes only in part is kept. `send` raises BlockingIOError until all of it is sent, and gets
   the same data again from paho until then.
 - Of several pings in one read the last is answered (RFC 6455 section 5.5.3), so that nothing piles up.
-- A server that names no sub-protocol is believed to speak MQTT; one that names another is refused.
+- A server that names no sub-protocol is assumed to speak MQTT; one that names another is refused.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class WebSocket:
         return sent
 
     def pending(self) -> int:
-        """Count the bytes that polling the socket does not show; an end that was not told counts as one."""
+        """Count the bytes that polling the socket does not show; a connection that has ended counts as one."""
         held = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
         return len(self._received) - self._position + bool(self._end) + held
 

@@ -1,7 +1,7 @@
 """`gateway fleet`: what all gateways at a broker publish about themselves (`service/status_publisher.py`), as a table.
 
-It subscribes to `gateway/+/status` with a client id of its own, and needs no other access to the gateways. Everybody
-who may publish there can write anything: a document counts member by member, and what is shown is escaped and cut.
+It subscribes to `gateway/+/status` with a client id of its own, and needs no other access to the gateways. Any client
+that may publish there can write anything, so each member of a document is checked, and what is shown is escaped.
 
 A status is stale when it is older than three of its intervals, by its own time and this machine's clock: the broker
 then still has the gateway's connection, but nothing comes over it.

@@ -3,7 +3,7 @@
 Each step may refuse, and until the exchange nothing of the present contract, the folder NAME, is touched:
 
     fetch      a bundle (tar.gz) over HTTPS, or what SHA256SUMS lists in a folder, such as a git working copy
-    verify     its SHA-256, or its SSH signature by somebody in allowed_signers
+    verify     its SHA-256, or its SSH signature by one of the allowed_signers
     unpack     into NAME.incoming: regular files below limits, all on disk before the next step
     check      contract and settings, as `gateway check`
     shadow     on a recording, if there is one: only differences that are expected
@@ -17,7 +17,7 @@ end of the watch; if the next run finds it, it goes on with the reload.
 A folder cannot be replaced by a rename, so this needs RENAME_EXCHANGE of renameat2(2). A symbolic link that is swapped
 was rejected: the folder that people have would have to become a link first, which is not atomic.
 
-Not promised: a server that offers an older bundle, signed as well, is believed.
+Not promised: a server that offers an older bundle, signed as well, is taken.
 """
 
 from __future__ import annotations
@@ -330,7 +330,9 @@ def verify(bundle: Bundle, given: UpdateSettings, settings: Settings) -> None:
                 "There is no ssh-keygen to verify the signature.", "Install openssh-client."
             ) from None
         except subprocess.TimeoutExpired:
-            raise BundleRefusedError("ssh-keygen does not end.", "Run `gateway update -c FILE` again.") from None
+            raise BundleRefusedError(
+                f"ssh-keygen did not end within {VERIFY_SECONDS:g} s.", "Run `gateway update -c FILE` again."
+            ) from None
     if done.returncode:
         reason = printable(cut((done.stderr or done.stdout).decode(errors="replace").strip()))
         message = f"The signature is not one of {printable(identity)} in {printable(str(signers))}: {reason}."
@@ -373,7 +375,7 @@ def _untarred(archive: bytes) -> Iterator[tuple[str, bytes | None]]:
                     yield member.name, file.read(MAXIMUM_FILE_BYTES + 1) if file else None
     except (OSError, EOFError, ValueError, ArithmeticError, LookupError, tarfile.TarError, zlib.error) as error:
         raise BundleRefusedError(
-            f"The bundle is not a tar.gz: {printable(str(error))}.", "Pack it by `tar -czf`."
+            f"The bundle is not a tar.gz: {printable(str(error))}.", "Pack it with `tar -czf`."
         ) from None
 
 

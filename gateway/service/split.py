@@ -155,7 +155,8 @@ def prepare_worker(contract: Contract, settings: Settings, number: int) -> Worke
     own = worker(contract, settings, number)
     if number > settings.workers.count:
         detail = "once its status shows nothing on disk, stop it and remove its folder"
-        log.warning("This worker is retired: it receives nothing new.", extra={"detail": detail})
+        text = "This worker is above workers.count: it subscribes to nothing, and sends what it has on disk."
+        log.warning(text, extra={"detail": detail})
     elif settings.workers.split == "shared":
         detail = "workers.split is shared; to keep the order, set it to streams"
         log.warning("Order per key is not guaranteed.", extra={"detail": detail})

@@ -566,7 +566,7 @@ def _match(segment: str, shape: Any, value: Any, renamed: _Renamed) -> str:
     elif isinstance(shape, type) and issubclass(shape, BaseModel):
         known = list(shape.model_fields)
     else:
-        raise UnknownVariableError("The name continues below a setting.", "Remove the last part of its name.")
+        raise UnknownVariableError("The setting has no members.", "Remove the part after the last __.")
     matching = {name for name in known if _plain(name) == _plain(segment)}
     if len(matching) > 1:
         raise UnknownVariableError(f"The name matches {' and '.join(sorted(matching))}.", "Set the value in the file.")

@@ -470,7 +470,7 @@ class Spool:
             self._book_losses(file.counts())
         except (OSError, sqlite3.DatabaseError, DiskFullError, DiskBrokenError) as error:
             fix = "Free space on its disk, or replace the disk."
-            raise SpoolBrokenError(f"{file.path} cannot be created anew: {error}.", fix) from error
+            raise SpoolBrokenError(f"{file.path} cannot be replaced by a new file: {error}.", fix) from error
 
     def _is_unsettled(self, offset: int, stream: str) -> bool:
         """Return True when a row of a damaged file must be kept; all rows of an unknown stream are."""

@@ -563,7 +563,7 @@ def test_environment_text_stays_text(tmp_path: Path) -> None:
         ("GATEWAY_SPOOL_LIMIT", "1", "Did you mean GATEWAY_SPOOL__LIMIT?"),
         ("GATEWAY_SPOL__LIMIT", "1", "Did you mean GATEWAY_SPOOL__LIMIT?"),
         ("GATEWAY_SPOOL", "1", "names a section"),
-        ("GATEWAY_SPOOL__PATH__X", "1", "continues below a setting"),
+        ("GATEWAY_SPOOL__PATH__X", "1", "The setting has no members"),
         ("GATEWAY_", "1", "No setting has this name."),
         ("GATEWAY_SERVERS__KAFK__HOST", "a:1", "Did you mean GATEWAY_SERVERS__KAFKA__HOST?"),
         ("GATEWAY_SERVERS__KAFKA__PASSWORD", SECRET, "A secret is not allowed in the environment."),

@@ -203,7 +203,7 @@ class _Program:
 
     def _field(self, field: Field, record: AvroType, unread: Unread, leaves: Mapping[Path, int]) -> list[int | Block]:
         if reader_of(field):
-            raise UnsupportedSchemaError("values as devices write them")
+            raise UnsupportedSchemaError("a field whose x-source converts values")
         known = self._type(field.type, unread_by(field, record, unread))
         if field.collects:
             return [known, NOTHING, 0]
@@ -276,7 +276,7 @@ class _Program:
         if dated_by is None:
             return NOTHING
         if not isinstance(dated_by, str):
-            raise UnsupportedSchemaError("several times")
+            raise UnsupportedSchemaError("x-timestamp with several times")
         field = self._outer_field(tokens(dated_by))
         form = field.type.non_null[0].time
         assert form is not None, "the contract takes no field but a timestamp"
@@ -311,7 +311,7 @@ class _Program:
     def _ties(self, parameters: Sequence[str | None]) -> Block:
         tied = [(self._outer_leaf(tokens(pointer)), 1 + place) for place, pointer in enumerate(parameters) if pointer]
         if len(tied) > _MOST_TIES:
-            raise UnsupportedSchemaError("many parameters")
+            raise UnsupportedSchemaError(f"more than {_MOST_TIES} parameters with a location")
         return self._block(len(tied), *chain.from_iterable(tied))
 
 

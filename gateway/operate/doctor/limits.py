@@ -1,7 +1,7 @@
-"""What cloud services do not accept of what an installation asks for: they close the connection, or do not answer.
+"""Compares an installation with the limits of cloud services, which close the connection beyond them, or do not answer.
 
-The limits are those that the providers document. A service is known by its host name, so behind a name of one's own
-nothing is checked.
+The limits are those that the providers document. A service is recognised by its host name, so nothing is checked if
+the settings have another name for it.
 """
 
 from __future__ import annotations
@@ -61,20 +61,21 @@ def _exceeded(installation: Installation, server: MqttServer, limits: Limits) ->
     for stream in streams:
         if settings.qos_of(stream) == 2:
             fix = f"Set streams: {{{stream.name}: {{qos: 1}}}} in gateway.yaml, or qos: 1 in the contract."
-            yield "error", f"it has no QoS 2, which {stream.name} asks for", fix
+            yield "error", f"the service has no QoS 2, which the stream {stream.name} needs", fix
         if stream.sequence and not limits.marks_repeats:
-            text = f"it sends messages again without DUP, which {stream.name} may count as out of sequence"
-            yield "warning", text, "Do not alert on that, or number the messages at the device and join by the number."
+            text = f"the service does not set DUP: repeats may count as out of order in x-sequence of {stream.name}"
+            yield "warning", text, "Let no alert depend on these counters."
     for each in filters:
         if (levels := each.count("/") + 1) > limits.levels:
-            yield "error", f"{each} has {levels} levels; it takes {limits.levels}", "Shorten the address."
+            yield "error", f"{each} has {levels} levels; the service allows {limits.levels}", "Shorten the address."
     if len(filters) > limits.filters:
-        text = f"{len(filters)} subscriptions; a client has {limits.filters}"
+        text = f"{len(filters)} subscriptions; the service allows a client {limits.filters}"
         yield "warning", text, "Let one address with parameters cover several streams, or raise the quota."
     if len(server.client_id.encode()) > limits.client_id:
-        yield "error", f"the client id is longer than {limits.client_id} bytes", "Shorten clientId in the contract."
+        text = f"the client id is too long: the service allows {limits.client_id} bytes"
+        yield "error", text, "Shorten clientId in the contract."
     if (server.maximum_packet_size or 0) > limits.payload:
-        text = f"messages have {limits.payload} bytes at most; the publisher of a larger one is disconnected"
+        text = f"the service disconnects a client that publishes more than {limits.payload} bytes"
         yield "warning", text, f"Write maximumPacketSize: {limits.payload} in the contract."
 
 

@@ -1,12 +1,12 @@
 """Addresses and evidence -> the streams of a contract.
 
 The key of a stream is made of the parameters of its address: readings of what they name stay in order. A parameter that
-a member of the payload equals is tied to it by `location`. If some devices name another one in their payloads, their
-messages would be dead letters, so nothing is tied then, and the devices are reported.
+a member of the payload equals is tied to it by `location`. Where the payloads of some topics have another value there,
+their messages would be dead letters, so the parameter is not tied, and the topics are reported.
 
 Messages that are published at one address are one message with members that may be absent, unless each has a member
 that is always in it and never in the others: then they are several messages, told apart by these members. What was
-rarely received is no message of its own, because that would take its readings out of the order of the others.
+rarely received does not become a message of its own, so that its readings stay in order with the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 EQUAL = 0.99  # share of the messages in which a member equals a level of the topic
 MOST = 0.5  # share of the topics in which it does, so that the others are at fault
 MAX_MESSAGES = 8  # at one address
-FEW, RARE, RARER = 20, 0.1, 0.01  # so few readings are rare below the first share, any number below the second
+FEW, RARE, RARER = 20, 0.1, 0.01  # messages are rare: below 1 % of all, or below 10 % if fewer than 20 were received
 VENUS = re.compile(r"N/[0-9a-f]{12}/")  # the topics of Venus OS
 MAX_NAME = 60  # characters
 KINDS = ("model", "type", "kind", "method", "event", "name")  # members that may name the kind of a message
@@ -50,7 +50,7 @@ class Heard(NamedTuple):
 
     topic: Topic
     shape: Shape
-    look: int  # the same number for all that look alike
+    look: int  # the same number for all messages of the same shape
 
 
 @dataclass(slots=True)

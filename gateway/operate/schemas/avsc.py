@@ -101,7 +101,9 @@ def _first_error(text: str, label: str, references: Sequence[str]) -> Finding:
         errors = [] if references else _errors(Document(source.path, source).root, NO_FILES, label)
     except ConfigurationError as error:
         errors = [*error.findings]
-    return next(iter(errors), Finding(label, 0, "", "It has an error, or a schema that it refers to."))
+    return next(
+        iter(errors), Finding(label, 0, "", "The Avro schema has an error, or a schema that it refers to has one.")
+    )
 
 
 def _text(path: Path) -> str:

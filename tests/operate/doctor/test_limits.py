@@ -50,10 +50,10 @@ def test_what_a_service_accepts_is_within_its_limits(host: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("address", "changes", "server", "severity", "text"),
     [
-        ("a/{id}", {"qos": 2}, {}, "error", "it has no QoS 2, which rooms asks for"),
-        ("a/b/c/d/e/f/g/h/{id}", {}, {}, "error", "a/b/c/d/e/f/g/h/+ has 9 levels; it takes 8"),
-        ("a/{id}", {}, {"client_id": "x" * 129}, "error", "the client id is longer than 128 bytes"),
-        ("a/{id}", {}, {"maximum_packet_size": 600_000}, "warning", " bytes at most; the publisher of a larger one"),
+        ("a/{id}", {"qos": 2}, {}, "error", "the service has no QoS 2, which the stream rooms needs"),
+        ("a/b/c/d/e/f/g/h/{id}", {}, {}, "error", "a/b/c/d/e/f/g/h/+ has 9 levels; the service allows 8"),
+        ("a/{id}", {}, {"client_id": "x" * 129}, "error", "the client id is too long: the service allows 128 bytes"),
+        ("a/{id}", {}, {"maximum_packet_size": 600_000}, "warning", "the service disconnects a client that publishes more than 131072 bytes"),
     ],
 )
 def test_what_a_service_refuses_is_named(  # noqa: PLR0917 - columns
@@ -72,13 +72,14 @@ def test_what_a_service_refuses_is_named(  # noqa: PLR0917 - columns
 
 def test_more_subscriptions_than_a_client_may_have_are_named(tmp_path: Path) -> None:
     streams = [replace(reading_of(f"site/{number}/{{id}}"), name=f"rooms{number}") for number in range(51)]
-    assert found(tmp_path, AWS, streams) == [("warning", "51 subscriptions; a client has 50")]
+    assert found(tmp_path, AWS, streams) == [("warning", "51 subscriptions; the service allows a client 50")]
 
 
 def test_sequences_need_the_dup_flag_which_aws_does_not_set(tmp_path: Path) -> None:
     counted = [reading_of("a/{id}", sequence="/n")]
     ((severity, message),) = found(tmp_path, AWS, counted)
-    assert (severity, message.partition(",")[0]) == ("warning", "it sends messages again without DUP")
+    text = "the service does not set DUP: repeats may count as out of order in x-sequence of rooms"
+    assert (severity, message) == ("warning", text)
     assert found(tmp_path, GRID, counted) == [WITHIN]
 
 

@@ -1,6 +1,6 @@
-"""What a device publishes, in its own words.
+"""What a device says of itself: the descriptions of its topics and their members.
 
-A description is a hint: what was received decides, and the description adds what no sample shows, such as units.
+A description is a hint. The messages that were received decide; it adds what they do not show, such as units.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class DescribedMember(NamedTuple):
     """What a description says of one member of a payload."""
 
     unit: str = ""  # as the device writes it: `°C`, `kWh`
-    on: str = ""  # the word of a boolean that is true; "" where it is JSON's, and of all else
+    on: str = ""  # the text that means true; "" for JSON's true, and for values that are not boolean
     off: str = ""
     text: str = ""  # what it means
 
