@@ -53,7 +53,7 @@ def test_what_a_service_accepts_is_within_its_limits(host: str, tmp_path: Path) 
         ("a/{id}", {"qos": 2}, {}, "error", "the service has no QoS 2, which the stream rooms needs"),
         ("a/b/c/d/e/f/g/h/{id}", {}, {}, "error", "a/b/c/d/e/f/g/h/+ has 9 levels; the service allows 8"),
         ("a/{id}", {}, {"client_id": "x" * 129}, "error", "the client id is too long: the service allows 128 bytes"),
-        ("a/{id}", {}, {"maximum_packet_size": 600_000}, "warning", "the service disconnects a client that publishes more than 131072 bytes"),
+        ("a/{id}", {}, {"maximum_packet_size": 600_000}, "warning", "the service disconnects a client"),
     ],
 )
 def test_what_a_service_refuses_is_named(  # noqa: PLR0917 - columns
