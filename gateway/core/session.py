@@ -136,7 +136,7 @@ class Session:
 
     def _is_repeat(self, entry: Entry) -> bool:
         packet_id, reading = entry.packet_id, entry.reading
-        held = self.held.get(packet_id) if self.is_resending and reading.dup else None
+        held = self._find(packet_id) if self.is_resending and reading.dup else None
         if held and self.is_ordered and held.offset <= self._passed:
             held = None  # the broker would have sent it earlier
         is_repeat = held is not None and held.digest == digest(reading)
@@ -151,6 +151,9 @@ class Session:
             self._end_resending()
             self.is_outdated = self.is_outdated or bool(self._saved)
         return is_repeat
+
+    def _find(self, packet_id: int) -> Held | None:
+        return self.held.get(packet_id)
 
     def _end_resending(self) -> None:
         self.is_resending = False

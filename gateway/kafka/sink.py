@@ -189,6 +189,7 @@ class KafkaSink:
         self.in_flight = 0
         self.is_ready = True  # readings may be received
         self.is_busy = False  # with a transaction
+        self.most_unacknowledged = sys.maxsize  # readings that are received, and whose place in the log is not safe
         self.transactions: Counter[str] = Counter()  # by outcome
         self.committed_at = 0.0  # the last one, seconds since 1970
         self._window_bytes = window_bytes

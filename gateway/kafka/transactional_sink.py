@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 0.005  # for which a transaction takes records
 LATE_SECONDS = 1.0  # a transaction that takes longer waits for Kafka
 TIMEOUT_MILLISECONDS = 10_000  # Kafka aborts an older transaction; until then readers of its partitions wait
+MOST_UNACKNOWLEDGED = 32_768  # whatever the broker sends ahead: then a session can tell packet ids apart
 PAUSE_SECONDS = 0.5  # after an abort for which no record is to blame
 STEP_SECONDS = 5.0  # for a request in the thread, which is repeated
 DOUBT_SECONDS = 3.0  # without an answer of Kafka, there is no other gateway either: a start needs one
@@ -112,6 +113,7 @@ class TransactionalSink(KafkaSink):
         self.transactional_id = transactional_id
         self.transactions.update(committed=0, aborted=0)
         self.is_ready = False
+        self.most_unacknowledged = MOST_UNACKNOWLEDGED
         self._connection = dict(properties)
         self._state: State | None = None
         self._phase = _Phase.STARTING

@@ -12,8 +12,8 @@ Invariants:
     5. Only settled rows are deleted. A damaged file is kept beside the new one as `.bad-1`, `.bad-2` ...
 
 Table `readings`: one row per reading (`row.py`), by offset. Table `facts`: format version, next offset, ledger, the
-clock of the last boots of the machine, what is known of the sessions at the brokers (`core/session.py`), and notes of
-the bridge, which have a slash in their names.
+clock of the last boots of the machine, what is known of the sessions at the brokers (`core/session.py`), and notes,
+which have a slash in their names: of the bridge, and the buckets of a session of `delivery: exactly_once`.
 
 A file of an older format is upgraded when it is opened, in one transaction, after a copy was written to
 `PATH.format-N.bak`. A new format needs a function in `UPGRADES`.
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 5
+FORMAT = 6
 NO_NOTES: Mapping[str, str | None] = MappingProxyType({})
 # A write that failed with one of these may be repeated.
 TAKES_NOTHING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -125,12 +125,17 @@ def _upgrade_4(_database: sqlite3.Connection) -> None:
     """Only the number changes: an older version would keep the sessions, and they would be wrong after it ran."""
 
 
+def _upgrade_5(_database: sqlite3.Connection) -> None:
+    """Only the number changes: an older version would not find the packet ids, and would leave old ones in the file."""
+
+
 # From each format to the next.
 UPGRADES: Mapping[int, Callable[[sqlite3.Connection], None]] = {
     1: _upgrade_1,
     2: _upgrade_2,
     3: _upgrade_3,
     4: _upgrade_4,
+    5: _upgrade_5,
 }
 
 

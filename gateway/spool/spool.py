@@ -26,6 +26,7 @@ import logging
 import os
 import sqlite3
 import time
+from base64 import b64decode, b64encode
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ BROKEN_TIMES, BROKEN_SECONDS = 3, 60.0  # three failures of the disk within a mi
 DROP_ROWS = 1_000
 Settled = tuple[str, int, int]  # an outcome (`Books.book`), and the first and last offset of the readings that had it
 DELIVERY, AT_LEAST_ONCE = "delivery/mode", "at_least_once"
+BUCKETS = "buckets/"  # begins the names of notes: of a session and a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,11 @@ class Spool:
         """False when reading from MQTT must stop."""
         return self.bytes_held < self._policy.memory_bytes
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many readings are received and not acknowledged yet."""
+        return len(self._log)
+
     def attach(self, lanes: Sequence[Lane], dead_lanes: Sequence[Lane] = ()) -> None:
         """Set the lanes, and give each new one the readings of its stream that an earlier process left on disk."""
         is_start, known = not self._lanes, set(self._lanes)
@@ -142,14 +149,19 @@ class Spool:
                 self.note_delivery(session.delivery)
         if self._file and (saved := self._file.sessions.get(key)):
             with suppress(AttributeError, KeyError, TypeError, ValueError):  # damaged: messages may be stored twice
-                session.restore(saved)
+                session.restore(saved | {"buckets": self._buckets_of(key)})
                 self.versions[key], self.owners[key] = saved["version"], saved["owner"]
                 self.version = max(self.version, saved["version"])
+
+    def _buckets_of(self, key: str) -> dict[int, bytes]:
+        prefix, notes = f"{BUCKETS}{key}/", self.notes
+        return {int(name[len(prefix) :]): b64decode(notes.pop(name)) for name in list(notes) if name.startswith(prefix)}
 
     def note_delivery(self, name: str) -> None:
         """Write the mode: what an earlier run of the other mode has left in the file or Kafka is void from now on."""
         self.note(DELIVERY, name)
-        self.write_notes(time.monotonic())
+        if self._file:
+            self._write(self._file, [], time.monotonic(), saves_sessions=True)
 
     def resume_session(self, session: Session, now: float, *, is_present: bool) -> None:
         """Note that a client has connected; if the broker no longer has its session, forget it, on disk as well."""
@@ -297,12 +309,17 @@ class Spool:
             self.persist(now)
             if not self.has_room:
                 self._relieve_memory()
-        elif self._may_delete(now) or (saves_sessions and any(each.is_outdated for each in self._sessions.values())):
+        elif self._may_delete(now) or (saves_sessions and self._must_forget):
             self._write_changes(self._file, now)
 
     def _write_changes(self, file: SpoolFile, now: float) -> None:
-        """Delete settled rows and save the sessions; `committed_state.py` says when that needs all readings."""
-        self._write(file, self.unsettled() if self.is_uncertain else [], now, is_all=self.is_uncertain)
+        """Delete settled rows, and save the sessions if they must forget something."""
+        is_all = self.is_uncertain and self._must_forget  # `committed_state.py` says why
+        self._write(file, self.unsettled() if is_all else [], now, is_all=is_all, saves_sessions=self._must_forget)
+
+    @property
+    def _must_forget(self) -> bool:
+        return any(session.is_outdated for session in self._sessions.values())
 
     def _may_delete(self, now: float) -> bool:
         return bool(self._settled_rows) and (now >= self._next_delete or len(self._settled_rows) >= DELETE_ROWS)
@@ -360,15 +377,24 @@ class Spool:
         del self._stored[entry.offset]
         self.bytes_held -= entry.size
 
-    def _write(self, file: SpoolFile, entries: list[Entry], now: float, *, is_all: bool = False) -> bool:
-        """Write readings, delete settled rows, save ledger and sessions; `is_all` when the whole log is safe then."""
+    def _write(
+        self,
+        file: SpoolFile,
+        entries: list[Entry],
+        now: float,
+        *,
+        is_all: bool = False,
+        saves_sessions: bool = False,
+    ) -> bool:
+        """Write readings, delete settled rows, save the ledger; with `is_all` the whole log, and so the sessions."""
         moved = Counter(entry.reading.stream for entry in entries)
         self._move_books(moved, 1)
         rows = [(entry.offset, entry.reading) for entry in entries]
-        sessions = self._states(is_all=is_all)
+        states = self._states(is_all=is_all) if is_all or saves_sessions else {}
         try:
             ledger = self._ledger.saved()
-            used = file.write(rows, self._settled_rows, ledger, self._next_offset, (), sessions, self._notes)
+            sessions, notes = self._as_facts(states)
+            used = file.write(rows, self._settled_rows, ledger, self._next_offset, (), sessions, notes)
         except DiskFullError as error:
             self._move_books(moved, -1)
             self._retry_at = now + DISK_FULL_SECONDS
@@ -381,7 +407,7 @@ class Spool:
         for entry in entries:
             entry.is_stored = True
             self._stored[entry.offset] = entry
-        self._note_saved(sessions)
+        self._note_saved(states)
         self._settled_rows.clear()
         self._notes.clear()
         self.disk_bytes = used
@@ -389,19 +415,30 @@ class Spool:
         self.blocked_reason = ""
         return True
 
-    def _states(self, *, is_all: bool) -> dict[str, Any]:
-        """Make what the file has of the sessions; of brokers that the contract has no more, what is not released."""
+    def _states(self, *, is_all: bool) -> dict[str, dict[str, Any]]:
+        """Make what is saved of the sessions."""
         self.version += 1
-        former = self._file.sessions if self._file else {}
-        return {key: saved | {"unread": {}, "seen": {}} for key, saved in former.items()} | {
+        return {
             key: session.to_save(of_session(self._log, session) if is_all else None)
             | {"version": self.version, "owner": self.owners.get(key, "")}
             for key, session in self._sessions.items()
         }
 
-    def _note_saved(self, sessions: Mapping[str, Any]) -> None:
-        for key, session in self._sessions.items():
-            session.note_saved(sessions[key])
+    def _as_facts(self, states: Mapping[str, dict[str, Any]]) -> tuple[dict[str, Any] | None, dict[str, str | None]]:
+        """Write states as the file has them: each bucket is a note. Sessions that the contract has no more stay."""
+        if not states:
+            return None, self._notes
+        former = self._file.sessions if self._file else {}
+        facts, notes = {key: saved | {"unread": {}} for key, saved in former.items()}, dict(self._notes)
+        for key, state in states.items():
+            buckets = state.get("buckets", {})
+            notes |= {f"{BUCKETS}{key}/{number}": b64encode(bucket).decode() for number, bucket in buckets.items()}
+            facts[key] = {name: each for name, each in state.items() if name != "buckets"}
+        return facts, notes
+
+    def _note_saved(self, states: Mapping[str, Any]) -> None:
+        for key, state in states.items():
+            self._sessions[key].note_saved(state)
 
     def _move_books(self, moved: Counter[str], sign: int) -> None:
         for stream, count in moved.items():
@@ -461,10 +498,11 @@ class Spool:
                 rows[entry.is_earlier].append((offset, entry.reading))
             for session in self._sessions.values():  # a message whose row is lost is wanted again
                 session.forget()
-            sessions = self._states(is_all=False)
+            states = self._states(is_all=False)
+            sessions, notes = self._as_facts(states)
             counted = self._ledger.saved()
-            file.write(rows[False], self._settled_rows, counted, self._next_offset, rows[True], sessions, self._notes)
-            self._note_saved(sessions)
+            file.write(rows[False], self._settled_rows, counted, self._next_offset, rows[True], sessions, notes)
+            self._note_saved(states)
             self._settled_rows.clear()
             self._notes.clear()
             self._book_losses(file.counts())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 
-from gateway.core.committed_session import BUCKET, CommittedSession
+from gateway.core.committed_session import ALL, BUCKET, MOST, CommittedSession
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
+from gateway.core.session import PACKET_IDS, digest
 from tests.core.broker_model import UPWARDS, GatewayMachine
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ def loaded(buckets: Iterable[bytes], number: int = 0) -> CommittedSession:
     session.load(number, buckets)
     session.resume([], 0)
     return session
+
+
+def save(session: CommittedSession, *entries: Entry) -> dict[int, bytes]:
+    """Write messages, and give the buckets that the file gets."""
+    saved = session.to_save(entries)
+    session.note_saved(saved)
+    buckets: dict[int, bytes] = saved["buckets"]
+    return buckets
 
 
 def repeats(session: CommittedSession, *entries: Entry) -> list[int]:
@@ -81,15 +89,31 @@ def test_a_message_of_an_earlier_connection_that_did_not_come_again_is_not_expec
     assert repeats(session, again(8), again(7)) == [8]
 
 
-def test_only_the_last_messages_are_remembered() -> None:
-    """As many as the broker may have in flight: an older packet id belongs to another message now."""
-    session, buckets = committed(*(message(number) for number in range(1, 301)), window=WINDOW)
-    session.resume([], 0)
-    assert repeats(session, again(200)) == []
-    session.resume([], 0)
-    assert repeats(session, again(201)) == [201]
-    assert repeats(loaded(buckets.values()), again(200)) == []
-    assert repeats(loaded(buckets.values()), again(201)) == [201]
+def test_all_messages_may_come_again_that_a_broker_has_sent_ahead() -> None:
+    """Also above its Receive Maximum; of one that is older than that, another message may have the packet id now."""
+    session = CommittedSession(WINDOW)
+    for first in range(1, PACKET_IDS, 8_192):
+        last = min(first + 8_191, PACKET_IDS)
+        buckets = session.prepare([message(number) for number in range(first, last + 1)])
+        session.commit()
+    oldest = PACKET_IDS - MOST + 1
+    assert buckets.keys() == {*range(first // BUCKET, max(ALL) + 1)}, "those that have changed"
+    for expected, packet_id in ([], oldest - 1), ([oldest], oldest), ([PACKET_IDS], PACKET_IDS):
+        session.resume([], 0)
+        assert repeats(session, again(packet_id)) == expected
+
+
+def test_where_a_broker_does_not_count_upwards_the_last_messages_may_come_again() -> None:
+    """As many as it may have in flight, as an older packet id belongs to another message now."""
+    session, _ = committed(*(message(number) for number in range(1, 301)), window=WINDOW)
+    session.upwards = -1
+    for expected, packet_id in ([], 200), ([201], 201):
+        session.resume([message(7, offset=301)], 301)
+        assert repeats(session, again(packet_id)) == expected
+    session, _ = committed(message(300))
+    session.upwards = -1
+    session.resume([], 301)
+    assert repeats(session, again(300)) == [], "the broker has perhaps read all acknowledgements"
 
 
 def test_messages_that_were_on_disk_when_they_are_committed_push_out_no_newer_ones() -> None:
@@ -164,7 +188,7 @@ def test_the_file_has_the_whole_state() -> None:
     """What is on disk is remembered as well, and goes to Kafka with the next transaction."""
     session, _ = committed(message(1), message(2, qos=2))
     session.repeats([message(4, qos=2)])
-    saved = json.loads(json.dumps(session.to_save([message(300), message(4, qos=2)])))
+    saved = session.to_save([message(300), message(4, qos=2)])
     session.note_saved(saved)
     after = CommittedSession(WINDOW)
     after.restore(saved)
@@ -172,6 +196,59 @@ def test_the_file_has_the_whole_state() -> None:
     assert repeats(after, again(2, qos=2), again(4, qos=2), again(1), again(300)) == [2, 4, 1, 300]
     assert session.prepare([]).keys() == {0, 300 // BUCKET}
     assert after.prepare([]).keys() == {0, 300 // BUCKET}
+
+
+def test_the_file_gets_the_buckets_that_have_changed() -> None:
+    """Since it was written; a new file, or one that is older than Kafka's state, gets all of them."""
+    session, _ = committed(message(1))
+    assert save(session, message(300)).keys() == ALL
+    assert save(session, message(301)).keys() == {301 // BUCKET}
+    session.prepare([message(500)])
+    session.commit()
+    assert save(session).keys() == {500 // BUCKET}
+    assert save(session).keys() == set()
+    session.forget()
+    assert save(session).keys() == ALL
+    session.load(0, [])
+    assert save(session).keys() == ALL
+    session.to_save([message(9)])
+    assert save(session, message(9)).keys() == {0}, "the disk was full"
+
+
+def test_a_message_that_is_saved_is_not_hashed_again() -> None:
+    """Each reading of an outage goes through the file, and then through Kafka."""
+    session, entry = CommittedSession(WINDOW), message(1)
+    save(session, entry)
+    entry.reading = Reading("a", b"a/b", b"other", 0, 1)
+    session.prepare([entry])
+    session.commit()
+    session.resume([], 0)
+    assert repeats(session, again(1)) == [1]
+
+
+def test_the_file_of_an_older_version_is_read() -> None:
+    """It had all packet ids in one text."""
+    seen = {"1": [7, digest(message(1).reading).hex()], "2": [8, digest(message(2, qos=2).reading).hex()]}
+    session = CommittedSession(WINDOW)
+    session.restore({"number": 3, "seen": seen, "unreleased": [2], "buckets": {}})
+    assert (session.number, session.unreleased, session.next_offset) == (3, {2}, 9)
+    assert save(session).keys() == ALL
+    session.resume([], 9)
+    assert repeats(session, again(1), again(2, qos=2), again(3)) == [1, 2]
+
+
+def test_a_message_that_was_released_while_its_commit_was_under_way_stays_released() -> None:
+    """The file had it meanwhile, so it was acknowledged. Else a new message with its packet id would be dropped."""
+    session, entry = CommittedSession(WINDOW), message(5, qos=2)
+    session.repeats([entry])
+    session.prepare([entry])
+    save(session, entry)
+    session.released.append(5)
+    session.release()
+    save(session)
+    assert session.take_completed() == [5]
+    session.commit()
+    assert loaded(session.prepare([]).values()).unreleased == set()
 
 
 class CommittedSessionMachine(GatewayMachine):

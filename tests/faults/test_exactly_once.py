@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import ExitCode
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
-from tests.faults.site import KEEP_ALIVE, exit_code
+from tests.faults.site import KEEP_ALIVE, KEEPS_AT_STOP, exit_code
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.stack.kafka import Kafka
 
 KILLS = 8
+BACKLOG = 50_000  # several times the Receive Maximum
 
 
 @pytest.fixture
@@ -53,6 +54,24 @@ def test_run_killed_again_and_again_delivers_each_reading_once(exact: StartSite,
             here.gateway.kill()
             here.gateway.start(ready=chance.random() < 0.7)
         assert_exact(here.verdict(is_exact=False, dropped=None))
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_run_with_a_backlog_that_comes_at_once_delivers_each_reading_once(exact: StartSite, qos: int) -> None:
+    """Mosquitto 2.0.11 ignores the Receive Maximum once it has sent messages again: then all of them are in flight."""
+    here = exact(qos=qos, configuration=KEEPS_AT_STOP)
+    here.gateway.start()
+    here.device.publish(100)
+    here.wait_for("gateway_delivered_total", 100)
+    here.gateway.kill()
+    for _ in range(BACKLOG // 5_000):
+        here.device.publish(5_000)
+    here.gateway.start(ready=False)
+    for share, end in (0.1, here.link.cut), (0.3, here.link.cut), (0.6, here.gateway.kill):
+        here.wait_for("gateway_delivered_total", share * BACKLOG, 60)
+        end()
+    here.gateway.start(ready=False)
+    assert_exact(here.verdict(is_exact=False, dropped=None))
 
 
 @pytest.mark.parametrize("qos", [1, 2])

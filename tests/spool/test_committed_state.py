@@ -224,6 +224,33 @@ def test_offsets_of_readings_in_kafka_are_not_used_again(tmp_path: Path) -> None
     assert second.receive(4)[0].offset == 3
 
 
+def test_the_file_has_the_packet_ids_of_many_commits(tmp_path: Path) -> None:
+    """Each commit writes the buckets that have changed; a note alone writes none."""
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    for packet_id in range(1, 1_000, 100):
+        first.receive(packet_id)
+        first.spool.persist(0.0)
+    version = first.spool.version
+    first.spool.note("a/b", "text")
+    first.spool.write_notes(0.0)
+    assert first.spool.version == version
+    first.crash()
+    second = Process(tmp_path, kafka, "second")
+    assert second.spool.notes == {"a/b": "text"}
+    assert second.repeats(*range(1, 1_000, 100), 2) == [*range(1, 1_000, 100)]
+
+
+def test_a_file_that_is_replaced_has_the_packet_ids(tmp_path: Path) -> None:
+    kafka: dict[str, bytes] = {}
+    first = Process(tmp_path, kafka, "first")
+    first.receive(1, 2)
+    first.spool.persist(0.0)
+    first.file.replace_file("its disk failed")
+    first.crash()
+    assert Process(tmp_path, kafka, "second").repeats(1, 2) == [1, 2]
+
+
 def test_the_file_counts_when_it_is_newer(tmp_path: Path) -> None:
     """What arrived while Kafka was away is in the file, and PUBREL of that time as well."""
     kafka: dict[str, bytes] = {}

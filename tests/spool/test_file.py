@@ -55,6 +55,7 @@ FORMAT_4 = (
     .replace("4145486957, x'')", "4145486957, x'', x'', 0)")
     .replace("3879708944, x'')", "3879708944, x'', x'', 0)")
 )
+FORMAT_5 = FORMAT_4.replace("('format', '4')", "('format', '5')")  # sessions have another form in format 6
 FIRST = Reading("a", b"t/1", b"21.5", 1_700_000_000_001, 1, size=4)
 SECOND = Reading("a", b"t/2", b"22.0", 1_700_000_000_002, 1, retain=True, size=4)
 CARRYING = Reading("a", b"t/3", b"23.5", 1_700_000_000_003, 1, properties=b"\x26\0\1a\0\1b")
@@ -112,11 +113,12 @@ def test_open_names_a_folder_that_is_not_there(path: Path) -> None:
         SpoolFile(path.parent / "nowhere" / "spool.db")
 
 
-@pytest.fixture(params=["1", "2", "3", "4"])
+@pytest.fixture(params=["1", "2", "3", "4", "5"])
 def older(request: pytest.FixtureRequest, path: Path) -> str:
     """Build a file of an older format, and give its number."""
     with closing(sqlite3.connect(path)) as database:
-        database.executescript({"1": FORMAT_1, "2": FORMAT_2, "3": FORMAT_3, "4": FORMAT_4}[request.param])
+        formats = {"1": FORMAT_1, "2": FORMAT_2, "3": FORMAT_3, "4": FORMAT_4, "5": FORMAT_5}
+        database.executescript(formats[request.param])
     return str(request.param)
 
 
