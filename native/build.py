@@ -25,6 +25,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = Path(__file__).parent
 MODULE = "gateway/core/_native.abi3.so"
 NOBODY = "none"
+HERE = platform.machine()
 # The oldest glibc that both machines have symbols of. The module needs none that is newer; a test reads that from it.
 PLATFORM = "manylinux_2_17"
 FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-ffp-contract=off", "-fPIC", "-shared")
@@ -42,7 +43,7 @@ class NativeHook(BuildHookInterface[Any]):
         is_editable = version == "editable"
         target = Path(self.root, *([] if is_editable else ["build"]), MODULE)
         try:
-            compile_module(target, wanted or platform.machine())
+            compile_module(target, wanted or HERE)
         except (OSError, subprocess.CalledProcessError) as error:
             if wanted:
                 raise
@@ -51,14 +52,13 @@ class NativeHook(BuildHookInterface[Any]):
         if is_editable:
             return
         build_data["pure_python"] = False
-        build_data["tag"] = f"cp311-abi3-{PLATFORM}_{wanted or platform.machine()}"
+        build_data["tag"] = f"cp311-abi3-{PLATFORM}_{wanted or HERE}"
         build_data["force_include"][str(target)] = MODULE
 
 
-def compile_module(target: Path, machine: str, flags: tuple[str, ...] = RELEASE) -> None:
+def compile_module(target: Path, machine: str = HERE, flags: tuple[str, ...] = RELEASE) -> None:
     """Compile the module for a machine; raises OSError without a compiler, CalledProcessError when it fails."""
-    is_here = machine == platform.machine()
-    compiler = os.environ.get("CC", "cc") if is_here else f"{machine}-linux-gnu-gcc"
+    compiler = os.environ.get("CC", "cc") if machine == HERE else f"{machine}-linux-gnu-gcc"
     if not (found := shutil.which(compiler)):
         raise FileNotFoundError(f"there is no C compiler, {compiler}")
     headers = Path(sysconfig.get_path("include"))
@@ -69,7 +69,7 @@ def compile_module(target: Path, machine: str, flags: tuple[str, ...] = RELEASE)
         configuration.parent.mkdir(parents=True)
         shutil.copyfile(sysconfig.get_config_h_filename(), configuration)
         include = (f"-I{headers}", f"-I{folder}")
-        fresh = target.with_suffix(".new")  # a running gateway keeps the old one
+        fresh = target.absolute().with_suffix(".new")  # a running gateway keeps the old one
         subprocess.run(  # noqa: S603 - the compiler that is installed
             [found, *FLAGS, *flags, *include, "-o", fresh, *sources], check=True, cwd=SOURCES
         )

@@ -112,7 +112,7 @@ static inline bool is_new_name(const Tape *tape, const Node *object, Node *name,
 }
 
 /* What Python and C say to each other, layouts of programs included; raised with each change (native.py). */
-enum { FORMAT = 4 };
+enum { FORMAT = 5 };
 
 _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) && SIZEOF_SIZE_T == sizeof(size_t),
                "Python's headers are of a machine with other types");

@@ -12,7 +12,7 @@ enum { FIRST_AT_QOS_0 = 0x30, FIRST_AT_QOS_1 = 0x32, VARINT_BYTES = 4 };
 typedef struct {
     Py_ssize_t limit, most_properties; /* bytes of a payload, and those of properties that are kept */
     int is_v5;
-    PyObject *keeping; /* names of the streams whose readings have properties */
+    PyObject *keeps; /* whether a reading of this stream has these properties */
     PyObject *stream_of, *now, *connection, *reading, *entry, *arrived;
 } Batch;
 
@@ -60,13 +60,15 @@ static PyObject *bytes_of(const unsigned char *at, Py_ssize_t size) {
     return PyBytes_FromStringAndSize((const char *)at, size);
 }
 
-/* Make a reading with properties; the arguments before them are the defaults. */
-static PyObject *with_properties(const Batch *batch, const Publish *publish, PyObject *stream, PyObject *topic,
-                                 PyObject *payload, PyObject *qos) {
+/* Give the properties that a reading has of its packet, cut, or None. */
+static PyObject *properties_of(const Batch *batch, const Publish *publish, PyObject *stream) {
     Py_ssize_t size = publish->properties_size;
-    if (size > batch->most_properties) size = batch->most_properties;
-    return PyObject_CallFunction(batch->reading, "OOOOOOOiy#y#", stream, topic, payload, batch->now, qos, Py_False,
-                                 Py_False, -1, "", (Py_ssize_t)0, (const char *)publish->properties, size);
+    if (!size) return Py_NewRef(Py_None);
+    PyObject *properties = bytes_of(publish->properties, size < batch->most_properties ? size : batch->most_properties);
+    PyObject *keeps = properties ? PyObject_CallFunctionObjArgs(batch->keeps, stream, properties, NULL) : NULL;
+    if (keeps != Py_True) Py_CLEAR(properties);
+    Py_XDECREF(keeps);
+    return keeps == Py_False ? Py_NewRef(Py_None) : properties;
 }
 
 /* Make the reading of a packet, as Reading(stream, topic, payload, now, qos). */
@@ -75,10 +77,13 @@ static PyObject *reading_of(const Batch *batch, const Publish *publish) {
     PyObject *payload = bytes_of(publish->payload, publish->end - publish->payload);
     PyObject *stream = topic ? PyObject_CallFunctionObjArgs(batch->stream_of, topic, NULL) : NULL;
     PyObject *qos = PyLong_FromLong(publish->packet_id != 0);
-    int keeps = stream && publish->properties_size ? PySequence_Contains(batch->keeping, stream) : 0;
-    if (payload && stream && qos && keeps >= 0)
-        reading = keeps ? with_properties(batch, publish, stream, topic, payload, qos)
-                        : PyObject_CallFunctionObjArgs(batch->reading, stream, topic, payload, batch->now, qos, NULL);
+    PyObject *properties = stream ? properties_of(batch, publish, stream) : NULL;
+    if (payload && qos && properties) /* the arguments between QoS and properties are the defaults */
+        reading = properties == Py_None
+                      ? PyObject_CallFunctionObjArgs(batch->reading, stream, topic, payload, batch->now, qos, NULL)
+                      : PyObject_CallFunction(batch->reading, "OOOOOOOiy#O", stream, topic, payload, batch->now, qos,
+                                              Py_False, Py_False, -1, "", (Py_ssize_t)0, properties);
+    Py_XDECREF(properties);
     Py_XDECREF(topic);
     Py_XDECREF(payload);
     Py_XDECREF(stream);
@@ -98,7 +103,7 @@ static bool append(const Batch *batch, const Publish *publish) {
     return is_appended;
 }
 
-/* What Python calls: buffer, place, limit, whether it is MQTT 5, streams that keep properties, how many bytes of them,
+/* What Python calls: buffer, place, limit, whether it is MQTT 5, which properties are kept, how many bytes of them,
    stream_of, now, connection, Reading, Entry, list of arrived entries. Gives the place of the first packet that is left to Python, or the end. */
 PyObject *read_publishes(PyObject *module, PyObject *arguments) {
     Batch batch;
@@ -106,7 +111,7 @@ PyObject *read_publishes(PyObject *module, PyObject *arguments) {
     Py_ssize_t place;
     Publish publish;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "SnnpOnOOOOOO!", &buffer, &place, &batch.limit, &batch.is_v5, &batch.keeping,
+    if (!PyArg_ParseTuple(arguments, "SnnpOnOOOOOO!", &buffer, &place, &batch.limit, &batch.is_v5, &batch.keeps,
                           &batch.most_properties, &batch.stream_of, &batch.now, &batch.connection, &batch.reading,
                           &batch.entry, &PyList_Type, &batch.arrived))
         return NULL;

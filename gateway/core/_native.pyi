@@ -1,4 +1,4 @@
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 FORMAT: int
@@ -8,7 +8,7 @@ def make_encoder(
     fallback: Callable[..., Any], /
 ) -> Callable[..., Any]: ...  # fmt: skip
 def read_publishes(
-    buffer: bytes, position: int, limit: int, is_v5: bool, keeping: Collection[str], most_properties: int,
+    buffer: bytes, position: int, limit: int, is_v5: bool, keeps: Callable[[str, bytes], bool], most_properties: int,
     stream_of: Callable[[bytes], str], now: int, connection: object, reading: type, entry: type, arrived: list[Any], /
 ) -> int: ...  # fmt: skip
 def use_librdkafka(*addresses: int) -> None: ...

@@ -1,21 +1,20 @@
-"""A stream whose payloads are MessagePack, CBOR or gzip.
+"""The outermost transform of a stream: it refuses messages of another encoding, and decodes those of its own.
 
-They become JSON text before anything else reads them (`encoding.py`). So all that follows is the same for every
-encoding: the choice of a message, arrays, the codec, reasons and pointers. MessagePack of one reading in each message
-goes to its codec as it is, which is as fast as JSON.
+MessagePack, CBOR and gzip become JSON text before anything else reads them (`encoding.py`). So all that follows is the
+same for every encoding: the choice of a message, arrays, the codec, reasons and pointers. MessagePack of one reading in
+each message goes to its codec as it is, which is as fast as JSON.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
 from gateway.core.codec.validation_error import ValidationError
-from gateway.core.encoding import as_json, stated_gzip
-from gateway.core.reading import DeadLetter, Reading, TransformResults, fault
+from gateway.core.encoding import UNSTATED, as_json, begins_like_gzip, stated_gzip
+from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults, fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
     from gateway.core.reading import Result
     from gateway.core.transform import Transform
 
-MAX_AGREED = 1_000  # sets of properties that are remembered; devices usually send the same with each message
-_PROPERTIES = attrgetter("properties")
+# Sets of properties that are remembered, and bytes of one; devices usually send the same with each message.
+MAX_AGREED, LONGEST_AGREED = 1_000, 200
 
 
 class EncodedTransform:
-    """Decodes the payloads of a stream for its transform, unless `is_direct`: then that reads them as they are."""
+    """Decodes the payloads of a stream for its transform; with `is_direct` that reads them as they are."""
 
     def __init__(
         self,
@@ -45,18 +44,28 @@ class EncodedTransform:
         self._transform = transform
         self._is_direct = is_direct
         self._encoding = encoding
-        self._agreed = {b""}
+        self._agreed = set[bytes]()
         self._limit = payload_limit
 
     def __call__(self, reading: Reading) -> Result:
         """Transform one reading: give its record or records, why there are none, or that it is ignored."""
         decoded = self._decoded(reading)
-        return decoded if isinstance(decoded, DeadLetter) else self._transform(decoded)
+        if isinstance(decoded, DeadLetter):
+            return decoded
+        result = self._transform(decoded)
+        return _supposing_gzip(result, decoded) if isinstance(result, DeadLetter) else result
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
         """Transform readings, from the first on: those that can be decoded, or those that cannot."""
-        if self._is_direct and self._agree(set(map(_PROPERTIES, readings))):
-            return self._transform.transform_all(readings)
+        properties = {each.properties for each in readings if each.properties}  # faster than map
+        if not self._is_direct or (properties and not self._agree(properties)):
+            return self._transform_some(readings)
+        results = self._transform.transform_all(readings)
+        for place, dead_letter in results.dead_letters.items():
+            results.dead_letters[place] = _supposing_gzip(dead_letter, readings[place])
+        return results
+
+    def _transform_some(self, readings: Sequence[Reading]) -> TransformResults[Any]:
         decoded: list[Reading] = []
         dead_letters: dict[int, DeadLetter] = {}
         for result in map(self._decoded, readings):
@@ -77,7 +86,7 @@ class EncodedTransform:
             for each in new:
                 stated_gzip(self._encoding, each)
             if len(self._agreed) < MAX_AGREED:
-                self._agreed |= new
+                self._agreed.update(each for each in new if len(each) <= LONGEST_AGREED)
             return True
         return False
 
@@ -93,3 +102,10 @@ class EncodedTransform:
             return error.dead_letter()
         except Exception as error:  # noqa: BLE001 - a bug here: one dead letter, not a service that restarts for ever
             return fault(error)
+
+
+def _supposing_gzip(dead_letter: DeadLetter, reading: Reading) -> DeadLetter:
+    """Name gzip as the likely cause where a payload was read as something else."""
+    if dead_letter.reason == Reason.TOO_LARGE or not begins_like_gzip(reading.payload):
+        return dead_letter
+    return structs.replace(dead_letter, detail=f"{dead_letter.detail}; {UNSTATED}")

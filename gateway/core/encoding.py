@@ -5,7 +5,8 @@ Only what JSON has passes (`cbor.py`, `messagepack.py`). A float of 32 bits give
 
 gzip expands to at most as many bytes as a payload may have. The contract states it by the content type of all messages,
 `application/json+gzip`, or it declares the user property `content-encoding`, which then says so message by message. The
-content type of a message, if MQTT 5 carries one, must be of the same encoding.
+content type of a message, if MQTT 5 carries one, must be of the same encoding. Of a stream of JSON only a type that
+names another encoding is refused: JSON under `text/plain` or `application/octet-stream` is common.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gateway.core.codec import cbor, messagepack
 from gateway.core.codec.messagepack import encode
 from gateway.core.codec.validation_error import ValidationError, shown
 from gateway.core.headers import parsed
-from gateway.core.mqtt_properties import CONTENT_TYPE
+from gateway.core.mqtt_properties import CONTENT_TYPE, MalformedPropertiesError, parse
 from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ _MEDIA_TYPE = re.compile(
     r"|application/(x-)?(?P<bare>gzip)\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )
-_GZIP = 16 + zlib.MAX_WBITS
+_OTHER = re.compile(b"msgpack|cbor|gzip", re.IGNORECASE)
+_GZIP, _GZIP_START = 16 + zlib.MAX_WBITS, b"\x1f\x8b"
+UNSTATED = "it begins like gzip, which neither the contract nor the message states"
 
 
 class Encoding(NamedTuple):
@@ -53,6 +56,17 @@ def encoding_of(media_type: str) -> Encoding | None:
     return Encoding(form, bool(match["gzip"] or match["bare"]))
 
 
+def names_other(properties: bytes) -> bool:
+    """Whether the content type of a message names an encoding that is not JSON."""
+    if not _OTHER.search(properties):  # nearly all; parsing costs more
+        return False
+    try:
+        types = [value for identifier, _, value in parse(properties) if identifier == CONTENT_TYPE]
+    except MalformedPropertiesError:
+        return False
+    return any(encoding_of(each.decode(errors="replace")) not in {None, JSON} for each in types)
+
+
 def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
     """Give the payload of a reading as JSON text, unless it is empty; raises ValidationError.
 
@@ -60,6 +74,8 @@ def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
     """
     is_gzip = stated_gzip(encoding, reading.properties)
     payload = _expanded(reading.payload, limit) if is_gzip and reading.payload else reading.payload
+    if begins_like_gzip(payload):
+        raise _refused(UNSTATED)
     if not payload or encoding.form == "json":
         return payload
     text = messagepack.as_json(payload) if encoding.form == "msgpack" else encode(cbor.decode(payload))
@@ -70,16 +86,27 @@ def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
 
 def stated_gzip(encoding: Encoding, properties: bytes) -> bool:
     """Whether a message is gzip; raises ValidationError when its properties do not agree with the contract."""
-    is_gzip, stated = encoding.is_gzip, encoding._replace(has_property=False)
+    if encoding == JSON and not names_other(properties):
+        return False
+    is_gzip = encoding.is_gzip
     for identifier, name, value in parsed(properties):
         text = value.decode(errors="replace")
-        if identifier == CONTENT_TYPE and encoding_of(text) != stated != JSON:
+        if identifier == CONTENT_TYPE and not _agrees(encoding_of(text) or JSON, encoding):
             raise _refused(f"the message's content type is {shown(text)}, not that of the contract")
         if encoding.has_property and name.lower() == PROPERTY.encode():
             if text.lower() not in {"gzip", "x-gzip", "identity"}:
                 raise _refused(f"the message's {PROPERTY} is {shown(text)}, not gzip")
             is_gzip = text.lower() != "identity"
     return is_gzip
+
+
+def begins_like_gzip(payload: bytes) -> bool:
+    """Whether a payload is gzip; it is no JSON, MessagePack or CBOR then."""
+    return payload.startswith(_GZIP_START)
+
+
+def _agrees(named: Encoding, stated: Encoding) -> bool:
+    return named.form == stated.form and (stated.has_property or named.is_gzip == stated.is_gzip)
 
 
 def _expanded(payload: bytes, limit: int) -> bytes:

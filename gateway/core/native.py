@@ -6,7 +6,7 @@ other sources may not know what the programs of these mean, so it is not used: `
 
 from __future__ import annotations
 
-FORMAT = 4  # of what Python and C say to each other; native.h has the same
+FORMAT = 5  # of what Python and C say to each other; native.h has the same
 
 try:
     from gateway.core import _native

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gateway.core.model import Stream
 
 PlainTransform = Transform | FanOut | ArrayTransform | ChoiceTransform
-StreamTransform = PlainTransform | EncodedTransform
 
 
 def transform_of(
@@ -28,16 +27,15 @@ def transform_of(
     schema_ids: Sequence[int],
     payload_limit: int,
     record_times: Mapping[str, RecordTime] = NO_LIMITS,
-) -> StreamTransform:
+) -> EncodedTransform:
     """Make the transform of a stream from the schema ids of its routes, in their order, and a limit in bytes.
 
     `record_times` choose the timestamps, by topic.
     """
-    is_direct = stream.encoding == MESSAGEPACK and not (stream.messages or stream.is_array)
-    made = replace(stream, content="msgpack") if is_direct else stream
+    is_messagepack = stream.encoding == MESSAGEPACK and not (stream.messages or stream.is_array)
+    made = replace(stream, content="msgpack") if is_messagepack else stream
     transform = _transform_of(made, schema_ids, payload_limit, record_times)
-    if stream.encoding == JSON:
-        return transform
+    is_direct = is_messagepack or stream.encoding == JSON
     return EncodedTransform(transform, stream.encoding, payload_limit, is_direct=is_direct)
 
 

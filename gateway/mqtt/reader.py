@@ -11,9 +11,10 @@ acknowledgements of a batch go out in one write. It depends on paho 2.x internal
 rest as it passes, and makes a reading that has the full size. So memory is bounded whatever a broker sends.
 `PahoReader` gathers a message whole before it truncates it.
 
-PUBLISH properties are not interpreted here: paho checks them, `FastReader` skips them. Readings of streams that make
-headers of properties carry them as they stood in the packet, truncated just beyond `CUT_TO`, so that the transform can
-detect the overflow.
+PUBLISH properties are not interpreted here: paho checks them, `FastReader` skips them. Readings of streams that need
+properties carry them as they stood in the packet, truncated just beyond `CUT_TO`, so that the transform can detect the
+overflow. Of other streams, whose payloads are JSON, those carry them that have a content type which names another
+encoding: the transform refuses it.
 
 Malformed packets (MQTT 5.0 section 4.13) raise MalformedPacketError, and the source closes the connection with the
 reason.
@@ -40,6 +41,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.exception import MalformedPacket
 
 from gateway.core.dead_letter import CUT_TO
+from gateway.core.encoding import names_other
 from gateway.core.entry import Entry
 from gateway.core.native import MODULE
 from gateway.core.reading import Reading
@@ -81,7 +83,7 @@ class Intake:
 
     stream_of: Callable[[bytes], str]  # topic -> name of its stream
     payload_limit: int  # bytes; longer payloads are truncated
-    property_streams: Collection[str] = ()  # streams whose readings carry their MQTT 5 properties
+    property_streams: Collection[str] = ()  # streams whose readings carry all their MQTT 5 properties
     receive_maximum: int = 65_535  # unacknowledged messages that the broker may have in flight
     is_fast: bool = True  # False to read with plain paho
     make_session: Callable[[], Session] = Session
@@ -182,7 +184,11 @@ class PahoReader(Client):
     def route(self, stream_of: Callable[[bytes], str], property_streams: Collection[str]) -> None:
         """Tell streams apart in another way from the next packet on."""
         self._stream_of = stream_of
-        self._property_streams = property_streams if self._protocol == paho.MQTTv5 else ()
+        self._property_streams = property_streams
+
+    def _keeps(self, stream: str, properties: bytes) -> bool:
+        """Whether a reading carries its properties."""
+        return stream in self._property_streams or names_other(properties)
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect again; acknowledgements of the old connection's messages are void from now on."""
@@ -276,8 +282,9 @@ class PahoReader(Client):
     def _handle_publish(self) -> MQTTErrorCode:
         packet = self._in_packet
         command, body = packet["command"], bytes(packet["packet"])
-        topic, packet_id, start = _publish_header(command, body, 0, len(body), is_v5=self._protocol == paho.MQTTv5)
-        self._properties = _properties(command, body, 2 + len(topic)) if self._property_streams else b""
+        is_v5 = self._protocol == paho.MQTTv5
+        topic, packet_id, start = _publish_header(command, body, 0, len(body), is_v5=is_v5)
+        self._properties = _properties(command, body, 2 + len(topic)) if is_v5 else b""
         if command & 0x06 != QOS_2:
             return super()._handle_publish()
         self.arrived.append(self._entry(command, topic, packet_id, self._properties, *self._cut(body[start:])))
@@ -305,7 +312,7 @@ class PahoReader(Client):
     ) -> Entry:
         stream, now = self._stream_of(topic), self._now()
         self.session.uses_qos_2 |= command & 0x06 == QOS_2
-        kept = properties if stream in self._property_streams else b""
+        kept = properties if properties and self._keeps(stream, properties) else b""
         reading = Reading(stream, topic, payload, now, *_FLAGS[command & 0x0F], size, digest, kept)
         return Entry(reading, self.connection, packet_id)
 
@@ -368,12 +375,12 @@ class FastReader(PahoReader):
         buffer = self._rest + data if self._rest else data  # behind the incomplete packet of the last call
         self._rest = b""
         now = self._now()
-        is_v5, property_streams, limit = self._protocol == paho.MQTTv5, self._property_streams, self._payload_limit
+        is_v5, limit = self._protocol == paho.MQTTv5, self._payload_limit
         stream_of, connection, end = self._stream_of, self.connection, len(buffer)
         append, arrived = self.arrived.append, self.arrived  # local names, because attribute look-ups cost
         command: int
         read = MODULE.read_publishes if MODULE else None  # in C, up to what is left to Python
-        facts = limit, is_v5, property_streams, MOST_PROPERTIES, stream_of, now, connection, Reading, Entry, arrived
+        facts = limit, is_v5, self._keeps, MOST_PROPERTIES, stream_of, now, connection, Reading, Entry, arrived
         position = 0 if read is None else read(buffer, 0, *facts)
         while (left := end - position) >= 2:
             if left > 3:  # first byte, remaining length, and the topic's length, should it be a PUBLISH
@@ -400,22 +407,20 @@ class FastReader(PahoReader):
                     topic = buffer[start + 2 : body]
                     packet_id, skipped = _unpack_id(buffer, body)
                     if not is_v5:
-                        body += 2
+                        body, skipped = body + 2, 0
                     else:
                         body = body + 3 + skipped if skipped < 0x80 else _after_properties(buffer, body + 2)
                     if body > after or not length or not packet_id:
                         raise MalformedPacketError(MALFORMED_PUBLISH)
                 else:
                     topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
+                    skipped = is_v5
                     self.session.uses_qos_2 |= command & 0x06 == QOS_2
                 if after - body > limit:  # make the reading; each branch computes no more than it needs
-                    properties = _properties(command, buffer, start + 2 + len(topic)) if property_streams else b""
+                    properties = _properties(command, buffer, start + 2 + len(topic)) if skipped else b""
                     append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
-                elif property_streams and (stream := stream_of(topic)) in property_streams:
-                    properties = _properties(command, buffer, start + 2 + len(topic))
-                    flags = _FLAGS[command & 0x0F]
-                    reading = Reading(stream, topic, buffer[body:after], now, *flags, -1, b"", properties)
-                    append(Entry(reading, connection, packet_id))
+                elif skipped and (properties := _properties(command, buffer, start + 2 + len(topic))):
+                    append(self._entry(command, topic, packet_id, properties, buffer[body:after], -1, b""))
                 elif command == FIRST_AT_QOS_1:
                     append(Entry(Reading(stream_of(topic), topic, buffer[body:after], now, 1), connection, packet_id))
                 else:
@@ -442,10 +447,11 @@ class FastReader(PahoReader):
             raise MalformedPacketError(f"a packet of type {command >> 4} has {after - start:,} bytes")
         if len(buffer) - start < LONGEST_HEADER:
             return position
-        topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=self._protocol == paho.MQTTv5)
+        is_v5 = self._protocol == paho.MQTTv5
+        topic, packet_id, body = _publish_header(command, buffer, start, after, is_v5=is_v5)
         size = after - body
         kept = size if size <= self._payload_limit else CUT_TO
-        properties = _properties(command, buffer, start + 2 + len(topic)) if self._property_streams else b""
+        properties = _properties(command, buffer, start + 2 + len(topic)) if is_v5 else b""
         skipped = max(0, body - len(buffer))
         self._oversized = _Oversized((command, topic, packet_id, properties), size, kept, skipped)
         self._consume_oversized(buffer[body:])

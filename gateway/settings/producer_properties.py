@@ -54,9 +54,14 @@ _SET_ELSEWHERE: Final = {  # with what to write beside `producer` instead
     ),
 }
 _OF_OAUTH: Final = re.compile(r"(enable\.)?sasl\.oauthbearer\..*|https\..*")
-_NOT_OFFERED: Final = (  # the first that matches, with what it belongs to
-    (re.compile(r"sasl\.kerberos\..*"), "Kerberos", f"write {_LOGIN} beside producer."),
-    (re.compile(r"(ssl|sasl)\..*"), "this property", "librdkafka's default holds."),
+_KERBEROS: Final = "The gateway does not offer Kerberos, for which the packages of the Kafka library are not built."
+_NOT_OFFERED: Final = (  # the first that matches, with reason and fix
+    (re.compile(r"sasl\.kerberos\..*"), _KERBEROS, f"Remove it; write {_LOGIN} beside producer."),
+    (
+        re.compile(r"(ssl|sasl)\..*"),
+        "The gateway does not offer this property yet.",
+        "Remove it; librdkafka's default holds.",
+    ),
 )
 _OF_TRANSACTIONS: Final = (
     "The gateway sets it with delivery: exactly_once.",
@@ -74,9 +79,9 @@ _OF_OTHERS: Final = {  # what to write instead of names that librdkafka does not
     "compression": "Did you mean 'compression.type'?",
     "max.request.size": "Did you mean 'message.max.bytes'?",
 }
-MECHANISMS_NOT_OFFERED: Final = {  # of SASL
-    "AWS_MSK_IAM": f"IAM of Amazon MSK is `{_MSK}` here.",
-    "GSSAPI": "The gateway does not offer Kerberos, for which the packages of the Kafka library are not built.",
+MECHANISMS_NOT_OFFERED: Final = {  # of SASL, and what to write instead
+    "AWS_MSK_IAM": ("IAM of Amazon MSK is OAUTHBEARER here.", _MSK),
+    "GSSAPI": (_KERBEROS, _LOGIN),
 }
 LONGEST_LINGER_MILLISECONDS: Final = 100  # as `bridge/pacing.py` applies it
 SMALLEST_RECORD_BYTES: Final = 16_384  # of which `kafka/sink.py` keeps 4 KiB for headers
@@ -95,9 +100,9 @@ def _refusal(name: str) -> tuple[str, str] | None:
     is_oauth = _OF_OAUTH.fullmatch(name) and not _librdkafka_has_no(name)
     if instead := _OAUTH if is_oauth else _SET_ELSEWHERE.get(name):
         return "The gateway sets this property from another setting.", f"Remove it; write {instead} beside producer."
-    for pattern, what, fix in _NOT_OFFERED:
+    for pattern, reason, fix in _NOT_OFFERED:
         if pattern.fullmatch(name) and not _librdkafka_has_no(name):
-            return f"The gateway does not offer {what} yet.", f"Remove it; {fix}"
+            return reason, fix
     return _REFUSED.get(name)
 
 
@@ -105,8 +110,8 @@ def _not_offered(name: str, value: object) -> tuple[str, str] | None:
     mechanism = str(value).upper()
     if name not in {"sasl.mechanism", "sasl.mechanisms"} or mechanism not in MECHANISMS_NOT_OFFERED:
         return None
-    instead = _MSK if mechanism == "AWS_MSK_IAM" else _LOGIN
-    return MECHANISMS_NOT_OFFERED[mechanism], f"Remove it; write {instead} beside producer."
+    reason, instead = MECHANISMS_NOT_OFFERED[mechanism]
+    return reason, f"Remove it; write {instead} beside producer."
 
 
 def refuse(name: str, value: object) -> tuple[str, str] | None:

@@ -449,7 +449,9 @@ def _from_pydantic(error: ErrorDetails, origin: _Origin) -> Finding:
     elif kind == "missing":
         message, fix = "This setting is missing.", f"Add `{place[-1]}:` with its value."
     elif kind == "literal_error":
-        message, fix = f"{_not_offered(error['input'])}Expected {context['expected']}.", _choice(error)
+        message, fix = f"Expected {context['expected']}.", _choice(error)
+        if not_offered := producer_properties.MECHANISMS_NOT_OFFERED.get(str(error["input"]).upper()):
+            message, fix = not_offered[0], f"Write {not_offered[1]}."
     elif kind == "gateway":
         message, fix = context["message"], context["fix"]
     elif place[-1] == "tls" and error["input"] is True:
@@ -469,11 +471,6 @@ def _unknown_key(place: Place) -> tuple[str, str]:
             f"Put it into a file that only the gateway can read, and name that file in {_INLINE[key]}.",
         )
     return "There is no such setting.", _ELSEWHERE.get(key) or _spelled(key, keys)
-
-
-def _not_offered(mechanism: object) -> str:
-    reason = producer_properties.MECHANISMS_NOT_OFFERED.get(str(mechanism).upper())
-    return f"{reason} " if reason else ""
 
 
 def _choice(error: ErrorDetails) -> str:
@@ -669,7 +666,8 @@ def _check_logins(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
     """What a login must have depends on its kind."""
     for place, server in _servers(data):
         sasl, registry = _at(server, ("sasl",)), _at(server, ("registry",))
-        if isinstance(sasl, dict) and sasl.get("mechanism") is not None:
+        mechanism = sasl.get("mechanism") if isinstance(sasl, dict) else None
+        if mechanism is not None and str(mechanism).upper() not in producer_properties.MECHANISMS_NOT_OFFERED:
             yield from _check_sasl((*place, "sasl"), sasl)
         if (
             isinstance(registry, dict)

@@ -20,7 +20,7 @@ from tests.contract.test_findings import assert_fixed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gateway.core.stream_transform import StreamTransform
+    from gateway.core.encoded_transform import EncodedTransform
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ SENT = [
 
 
 @pytest.fixture(scope="module", params=sorted(FAMILIES))
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, StreamTransform]:
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, EncodedTransform]:
     """The transform of a family's messages, each of which has a topic of its name."""
     key, kinds = FAMILIES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
@@ -237,7 +237,7 @@ def write(folder: Path, key: str, kinds: dict[str, Any]) -> Path:
     return folder / "asyncapi.yaml"
 
 
-def test_payloads_of_real_devices_go_where_their_message_does(family: tuple[str, StreamTransform]) -> None:
+def test_payloads_of_real_devices_go_where_their_message_does(family: tuple[str, EncodedTransform]) -> None:
     """A payload of none is a dead letter, `no_message`."""
     name, transform = family
     for _, message, payload in (one for one in SENT if one[0] == name):

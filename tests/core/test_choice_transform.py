@@ -56,7 +56,7 @@ ALONE = {each.route.topic.name: transform_of(each, [7], LIMIT) for each in (CONT
 
 
 def made(home: Stream = HOME) -> ChoiceTransform:
-    transform = transform_of(home, [7] * len(home.routes), LIMIT)
+    transform = transform_of(home, [7] * len(home.routes), LIMIT)._transform  # noqa: SLF001 - its two paths are compared
     assert isinstance(transform, ChoiceTransform)
     return transform
 

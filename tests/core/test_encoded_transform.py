@@ -51,6 +51,9 @@ def prop(identifier: int, *texts: str) -> bytes:
     return bytes([identifier]) + b"".join(len(text).to_bytes(2) + text.encode() for text in texts)
 
 
+USER = prop(0x26, "trace", "1")
+
+
 def samples() -> list[dict[str, Any]]:
     """A hundred readings; some do not fit."""
     random = Random(5)
@@ -145,6 +148,7 @@ HOSTILE: list[tuple[Encoding, bytes, Reason, str, str]] = [
     (GZIP, gzip.compress(b"{}", mtime=0)[:-1], Reason.NOT_DECODED, "", "gzip: it is cut"),
     (GZIP, gzip.compress(b"{}", mtime=0) + b"x", Reason.NOT_DECODED, "", "gzip: bytes follow its end"),
     (GZIP, gzip.compress(b" " * 10_000_000, mtime=0), Reason.TOO_LARGE, "", "expands to more than 1000000 bytes"),
+    (GZIP, gzip.compress(b"{]", mtime=0), Reason.NOT_JSON, "", "at character 1"),
     (GZIP, gzip.compress(b"", mtime=0), Reason.EMPTY, "", "the payload is empty"),
 ]  # fmt: skip
 
@@ -162,6 +166,15 @@ def test_what_cannot_be_decoded_is_a_dead_letter(
     assert made(reading(payload)) == dead_letter
     assert detail in dead_letter.detail
     assert most < 8_000_000, "memory stays bounded"
+
+
+@pytest.mark.parametrize("encoding", [JSON, MSGPACK, CBOR, GZIP, BY_PROPERTY])
+def test_a_payload_that_begins_like_gzip_is_said_to_be_gzip(encoding: Encoding) -> None:
+    once = gzip.compress(b'{"value":1,"count":2}', mtime=0)
+    one = reading(gzip.compress(once, mtime=0) if encoding == GZIP else once)
+    dead_letter = transform(encoding)(one)
+    assert dead_letter.detail.endswith("it begins like gzip, which neither the contract nor the message states")
+    assert transform(encoding).transform_all([one, one]).dead_letters == {0: dead_letter, 1: dead_letter}
 
 
 def test_messagepack_is_measured_as_it_is_sent() -> None:
@@ -187,6 +200,17 @@ def test_a_payload_that_was_cut_or_is_too_long_is_not_decoded() -> None:
         (MSGPACK, prop(0x03, "text/plain"), Reason.NOT_DECODED),
         (MSGPACK, b"\x03\xff", Reason.BAD_ENCODING),
         (GZIP, prop(0x03, "application/gzip"), None),
+        (JSON, b"", None),
+        (JSON, prop(0x03, "application/json; charset=utf-8"), None),
+        (JSON, prop(0x03, "text/plain"), None),
+        (JSON, prop(0x03, "application/octet-stream"), None),
+        (JSON, prop(0x26, "format", "cbor"), None),
+        (JSON, prop(0x03, "application/CBOR"), Reason.NOT_DECODED),
+        (JSON, USER + prop(0x03, "application/vnd.msgpack"), Reason.NOT_DECODED),
+        (JSON, prop(0x03, "application/gzip"), Reason.NOT_DECODED),
+        (JSON, prop(0x03, "application/cbor")[:-1], None),
+        (BY_PROPERTY, prop(0x03, "application/cbor"), Reason.NOT_DECODED),
+        (BY_PROPERTY, prop(0x03, "application/json+gzip") + prop(0x26, "content-encoding", "GZIP"), None),
         (BY_PROPERTY, b"", None),
         (BY_PROPERTY, prop(0x03, "text/plain"), None),
         (BY_PROPERTY, prop(0x26, "Content-Encoding", "GZIP"), None),

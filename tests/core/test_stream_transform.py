@@ -6,22 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.array import ArrayTransform
-from gateway.core.fan_out import FanOut
 from gateway.core.reading import Record
 from gateway.core.stream_transform import transform_of
-from gateway.core.transform import Transform
-from tests.core.test_transform import LIMIT, by_site, reading, sensors
+from tests.core.test_transform import GOOD, LIMIT, by_site, reading, sensors
 
 
-@pytest.mark.parametrize(
-    ("routes", "is_array", "kind"),
-    [(1, False, Transform), (2, False, FanOut), (1, True, ArrayTransform), (2, True, ArrayTransform)],
-)
-def test_transform_of_chooses_by_routes_and_payload(routes: int, is_array: bool, kind: type) -> None:  # noqa: FBT001 - a row of a table
+@pytest.mark.parametrize(("routes", "is_array", "records"), [(1, False, 0), (2, False, 2), (1, True, 3), (2, True, 6)])
+def test_transform_of_chooses_by_routes_and_payload(routes: int, is_array: bool, records: int) -> None:  # noqa: FBT001 - a row of a table
+    """One record alone, or a list of as many as there are readings and topics."""
     made = sensors()
     stream = replace(made, also=(made.route,) * (routes - 1), is_array=is_array)
-    assert type(transform_of(stream, range(routes), LIMIT)) is kind
+    payload = b"[%b,%b,%b]" % (GOOD, GOOD, GOOD) if is_array else GOOD
+    found = transform_of(stream, range(routes), LIMIT)(reading(payload=payload))
+    assert (len(found) if isinstance(found, list) else 0) == records
+    assert records or isinstance(found, Record)
 
 
 def test_transform_of_takes_the_ids_of_all_topics() -> None:

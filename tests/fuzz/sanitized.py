@@ -7,7 +7,6 @@ AddressSanitizer sees the end of each object.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ def sanitized() -> tuple[Path, dict[str, str]]:
     """Build the module; give the folder of the package that has it, and the environment to run it in."""
     folder = REPOSITORY / "build" / "sanitized"
     shutil.copytree(REPOSITORY / "gateway", folder / "gateway", dirs_exist_ok=True)
-    compile_module(folder / MODULE, platform.machine(), CHECKS)
+    compile_module(folder / MODULE, flags=CHECKS)
     library = subprocess.run(["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True)
     return folder, os.environ | {
         "LD_PRELOAD": library.stdout.strip(),

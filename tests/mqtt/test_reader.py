@@ -324,6 +324,23 @@ def test_read_makes_the_same_readings_where_nobody_asks(kind: type[PahoReader]) 
         assert kept(wire.reader.arrived) == [b""] * len(WITH_PROPERTIES)
 
 
+def test_read_keeps_properties_that_name_an_encoding_where_nobody_asks(kind: type[PahoReader]) -> None:
+    """So that the transform of a stream of JSON refuses the message."""
+    types = [b"application/cbor", b"application/json", b"text/plain", b"application/x-msgpack"]
+    sections = [USER_PROPERTY + b"\x03\0" + bytes([len(each)]) + each for each in types]
+    sections += [b"\x26\0\x06format\0\x04cbor"]
+    messages = [Message(properties=each, qos=1, packet_id=1) for each in sections]
+    messages += [
+        Message(properties=sections[0], payload=b"z" * (LIMIT + 1)),
+        Message(properties=sections[3], retain=True),
+    ]
+    with Wire(kind, V5) as wire:
+        for message in messages:
+            wire.receive(message.packet(V5))
+        expected = [sections[0], b"", b"", sections[3], b"", sections[0], sections[3]]
+        assert kept(wire.reader.arrived) == expected
+
+
 def test_read_keeps_the_properties_of_a_stream_that_asks_since_a_reload(kind: type[PahoReader]) -> None:
     """Also if none asked when the connection was made."""
     message = WITH_PROPERTIES[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.contract import load
 from gateway.core.counters import CounterMonitor
-from gateway.core.encoding import Encoding
+from gateway.core.encoding import JSON, Encoding
 from gateway.core.entry import Entry
 from gateway.core.mqtt_properties import CONTENT_TYPE, CORRELATION_DATA
 from gateway.core.reading import DeadLetter, IgnoredReading, Reading, Record
@@ -590,3 +591,24 @@ def test_simulate_encodes_as_the_contract_says(encoding: Encoding) -> None:
     made = replace(made, streams={name: replace(one, encoding=encoding) for name, one in made.streams.items()})
     for publication, result in transformed(made, 100, 0.1):
         assert isinstance(result, DeadLetter) == publication.is_broken, publication
+
+
+def test_simulate_sends_gzip_where_an_example_says_so() -> None:
+    """By its user property, which MQTT 3.1.1 does not have; the same readings as of streams without it."""
+    made = load(OURS)
+    texts = ({"Content-Encoding": "gzip"}, {"content-encoding": "identity"}, {"trace": "1"})
+    more: dict[str, Any] = {"encoding": Encoding(has_property=True), "example_headers": texts}
+    streams = {name: replace(one, **more) for name, one in made.streams.items() if not one.messages}
+    plain = transformed(
+        replace(made, streams={name: replace(one, encoding=JSON) for name, one in streams.items()}), 200, 0.1
+    )
+    sent = transformed(replace(made, streams=streams), 200, 0.1)
+    for (publication, result), (other, _) in zip(sent, plain, strict=True):
+        assert isinstance(result, DeadLetter) == publication.is_broken, publication
+        is_gzip = publication.properties == texts[0]
+        assert (gzip.decompress(publication.payload) if is_gzip else publication.payload) == other.payload
+    assert {each.properties.get("Content-Encoding") for each, _ in sent} == {"gzip", None}
+    old = {name: replace(server, version="3.1.1") for name, server in made.mqtt_servers.items()}
+    for publication, result in transformed(replace(made, streams=streams, mqtt_servers=old), 50, 0.0):
+        assert isinstance(result, (Record, list)), publication
+        assert not publication.properties

@@ -280,13 +280,10 @@ def test_load_reports_everything_at_once_with_lines(tmp_path: Path) -> None:
         ("servers: {kafka: {producer: {lingr.ms: 5}}}", "no such property"),
         ("servers: {kafka: {producer: {linger.ms: 5000}}}", "at most 100 ms"),
         ("servers: {kafka: {producer: {message.max.bytes: 1000}}}", "at least 16384"),
-        ("servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}", "Expected 'PLAIN'"),
         (
-            "servers: {kafka: {sasl: {mechanism: GSSAPI, username: a, password_file: b}}}",
-            "does not offer Kerberos, for",
+            "servers: {kafka: {producer: {sasl.mechanism: aws_msk_iam}}}",
+            "oauth: {aws_region: REGION}} beside producer.",
         ),
-        ("servers: {kafka: {producer: {sasl.mechanism: aws_msk_iam}}}", "oauth: {aws_region: REGION}}` here."),
-        ("servers: {kafka: {sasl: {mechanism: AWS_MSK_IAM}}}", "oauth: {aws_region: REGION}}` here. Expected 'PLAIN'"),
         ("servers: {kafka: {sasl: {mechanism: OAUTHBEARER, oauth: {aws_profile: a}}}}", "aws_region is required with"),
         (
             "servers: {kafka: {sasl: {mechanism: OAUTHBEARER, oauth: {aws_region: a-b, azure_resource: 'https://d'}}}}",
@@ -356,6 +353,22 @@ CERTIFICATE = "tls: {cert_file: FILE, key_file: FILE}"
 LOGS_IN = "sasl: {mechanism: SCRAM-SHA-512, username: NAME, password_file: FILE}"
 
 GETS_A_TOKEN = "sasl: {mechanism: OAUTHBEARER, oauth: {token_url: URL, client_id: NAME, client_secret_file: FILE}}"
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "reason", "instead"),
+    [
+        ("GSSAPI", "The gateway does not offer Kerberos, for which", "sasl: {mechanism: SCRAM-SHA-512, username: NAME"),
+        ("gssapi, username: a", "The gateway does not offer Kerberos, for which", "sasl: {mechanism: SCRAM-SHA-512"),
+        ("AWS_MSK_IAM", "IAM of Amazon MSK is OAUTHBEARER here.", "sasl: {mechanism: OAUTHBEARER, oauth: {aws_region:"),
+    ],
+)
+def test_load_refuses_a_mechanism_that_is_not_offered_in_one_finding(
+    tmp_path: Path, mechanism: str, reason: str, instead: str
+) -> None:
+    (text,) = texts(refuse(tmp_path, f"contract: a.yaml\nservers: {{kafka: {{sasl: {{mechanism: {mechanism}}}}}}}\n"))
+    assert f"sasl.mechanism: {reason}" in text
+    assert f" Write {instead}" in text
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.core.codec.event_time import RecordTime
+    from gateway.core.encoded_transform import EncodedTransform
     from gateway.core.model import Contract, Stream
-    from gateway.core.stream_transform import StreamTransform
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
 
 NO_ID = 0
@@ -83,7 +83,7 @@ class Revalidator:
         self._payload_limit = payload_limit
         self._schema_ids = schema_ids
         self._record_times = record_times
-        self._transforms: dict[str, StreamTransform | Undecidable] = {
+        self._transforms: dict[str, EncodedTransform | Undecidable] = {
             name: Undecidable("ignored", f"The contract ignores messages of this topic ({name}).")
             for name in contract.ignored
         }
@@ -121,7 +121,7 @@ class Revalidator:
             self._indexes[name] = topic_index(self._contract.addresses(former.servers if former else None))
         return self._indexes[name]
 
-    def _transform(self, name: str) -> StreamTransform | Undecidable:
+    def _transform(self, name: str) -> EncodedTransform | Undecidable:
         if name not in self._transforms:
             stream = _with_first_topics(self._contract.streams[name])
             ids = self._schema_ids(stream)

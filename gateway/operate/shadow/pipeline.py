@@ -26,8 +26,8 @@ from gateway.installation import subscriptions, topics_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.core.encoded_transform import EncodedTransform
     from gateway.core.model import AvroSchema, Stream
-    from gateway.core.stream_transform import StreamTransform
     from gateway.installation import Installation
 
 NOT_SUBSCRIBED, IGNORED, JOINED = "not_subscribed", "ignored", "part of a telegram"
@@ -65,7 +65,7 @@ class Placeholders:
 class _Path:
     """The path of the readings of one stream."""
 
-    def __init__(self, stream: Stream, transform: StreamTransform, limit: int) -> None:
+    def __init__(self, stream: Stream, transform: EncodedTransform, limit: int) -> None:
         self.transform = transform
         self.limit = limit
         self.dead_letters = stream.dead_letters.topic.name

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import gzip
 import struct
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.core.encoding import PROPERTY
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.core.encoding import Encoding
 
 SIMPLE = {False: b"\xf4", True: b"\xf5", None: b"\xf6"}
+NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
 
 
-def encoded(payload: bytes, encoding: Encoding) -> bytes:
-    """Encode a payload of JSON; one that is none, and broken on purpose, stays broken."""
+def encoded(payload: bytes, encoding: Encoding, properties: Mapping[str, str] = NO_PROPERTIES) -> bytes:
+    """Encode a payload of JSON as the user properties say; one that is none, and broken on purpose, stays broken."""
     if encoding.form != "json":
         try:
             value = msgspec.json.decode(payload)
             payload = msgspec.msgpack.encode(value) if encoding.form == "msgpack" else _cbor(value)
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
             pass
-    return gzip.compress(payload, mtime=0) if encoding.is_gzip else payload
+    stated = [text.lower() for name, text in properties.items() if encoding.has_property and name.lower() == PROPERTY]
+    is_gzip = stated[-1] != "identity" if stated else encoding.is_gzip
+    return gzip.compress(payload, mtime=0) if is_gzip else payload
 
 
 def _cbor(value: Any) -> bytes:

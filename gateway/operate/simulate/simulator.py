@@ -32,7 +32,7 @@ from gateway.operate.simulate.plausible import Device, Path, Plausible, nth, val
 from gateway.operate.simulate.telegram import completed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from gateway.core.avro_schema import AvroType
     from gateway.core.message_demands import Demands
@@ -83,6 +83,7 @@ class Simulator:
                 each,
                 [one.demands for one in stream.messages if one.stream != each],
                 indexes[stream.servers],
+                {name for name, server in contract.mqtt_servers.items() if server.version == "5.0"},
                 self._random,
                 clock,
                 defects,
@@ -105,6 +106,7 @@ class _Source:
         stream: Stream,
         others: Sequence[Demands],
         stream_of: Callable[[bytes], str],
+        servers_with_properties: Collection[str],
         random: Random,
         clock: Callable[[], float],
         defects: Mapping[str, Defect],
@@ -118,6 +120,7 @@ class _Source:
         is_typed = CONTENT_TYPE_HEADER in headers and stream.encoding == JSON
         self._stream = stream
         self._random = random
+        self._servers_with_properties = servers_with_properties
         self._content_type = MEDIA_TYPES[stream.content] if is_typed else ""
         self._has_correlation = CORRELATION_DATA_HEADER in headers
         devices = list(_devices(stream, record, [one for one in examples if isinstance(one, dict)], random))
@@ -141,17 +144,19 @@ class _Source:
             kind, payload = "", written(sample.value, self._stream.content)
         if self._stream.lines not in {"", PLAIN}:
             payload = TO_BYTES({self._stream.lines: payload.decode(errors="replace")})
+        server = self._random.choice(self._stream.servers)
+        payload = self._in_array(payload, device, sample) if self._stream.is_array else payload
+        properties = self._random.choice(self._stream.example_headers or ({},))
+        properties = properties if server in self._servers_with_properties else {}
         return Publication(
-            server=self._random.choice(self._stream.servers),
+            server=server,
             topic=topic,
-            payload=encoded(
-                self._in_array(payload, device, sample) if self._stream.is_array else payload, self._stream.encoding
-            ),
+            payload=encoded(payload, self._stream.encoding, properties),
             qos=self._stream.qos,
             is_broken=is_broken,
             kind=kind,
             stream=self._stream.name,
-            properties=self._random.choice(self._stream.example_headers or ({},)),
+            properties=properties,
             content_type=self._content_type,
             correlation=self._random.randbytes(CORRELATION_BYTES) if self._has_correlation else b"",
         )
