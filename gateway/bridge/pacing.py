@@ -63,27 +63,27 @@ class Wait(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """The numbers of the rules."""
+    """The numbers of the rules above, in their order."""
 
+    few_records: int = 20  # up to so many in flight, turns keep no distance; Mosquitto's limit for MQTT 3.1.1 clients
+    distance_seconds: float = 0.000035  # of two turns, for each record in flight,
+    longest_distance_seconds: float = 0.003  # at most
+    full_request: int = 64  # readings that are enough for a request
+    full_distance_seconds: float = 0.0007  # the distance after a turn that read as many
     linger_seconds: float | None = None  # `linger.ms` of the installation; None for one that follows the rate
-    longest_linger_seconds: float = 0.1  # acknowledgements, keep-alive and a stop wait for it as well
-    rate_linger_seconds: float = 0.0025  # the longest that follows the rate
-    gathered: int = 4  # readings that such a linger waits for at most
-    averaged: int = 8  # readings, or lingers, that an average is over
-    rest_seconds: float = 1.0  # after lingers in most of which no reading came
-    few_records: int = 20  # as many as Mosquitto leaves unacknowledged with an MQTT 3.1.1 client
-    full_request: int = 64  # readings that are worth a request
-    distance_seconds: float = 0.000035  # for each record in flight
-    longest_distance_seconds: float = 0.003
-    full_distance_seconds: float = 0.0007  # after a turn that read a full request
-    socket_poll_seconds: float = 0.001  # between two polls of the sockets
-    overdue_seconds: float = 0.02  # for a report
-    longest_overdue_wait_seconds: float = 0.1
-    together_seconds: float = 0.01  # from the start of a turn
-    apart_seconds: float = 0.1  # after one of the last reports was late: its topic may be unavailable
-    many_lanes: int = 5  # as many requests are under way at once in any case
-    many_readings: int = QUANTUM
-    gather_seconds: float = 0.2  # from one request of a lane to its next
+    longest_linger_seconds: float = 0.1  # because acknowledgements, keep-alive and a stop wait for it as well
+    rate_linger_seconds: float = 0.0025  # the longest linger that follows the rate
+    gathered: int = 4  # it is no longer than so many readings take to arrive
+    averaged: int = 8  # the rate is an average over so many readings; the share of empty lingers, over so many lingers
+    rest_seconds: float = 1.0  # no linger for so long when no reading came in most of the last ones
+    socket_poll_seconds: float = 0.001  # between two polls of the sockets while a report is expected
+    overdue_seconds: float = 0.02  # a report is expected so long after the last one, then it is overdue
+    longest_overdue_wait_seconds: float = 0.1  # at the sockets while reports are overdue
+    together_seconds: float = 0.01  # the last reports are awaited together until so long after the start of a turn
+    apart_seconds: float = 0.1  # not awaited together for so long after one was late: its topic may be unavailable
+    many_lanes: int = 5  # batching begins with more lanes than requests that may be under way at once,
+    many_readings: int = QUANTUM  # and with so many readings in flight or ready to be sent
+    gather_seconds: float = 0.2  # the longest time from one request of a lane to its next while batching
 
     def wait(self, turn: Turn, now: float) -> Wait:
         """Compute the waits before the next turn."""

@@ -1,7 +1,7 @@
-"""The words of `x-source` that a field lacks: what would make it take a value that it refuses.
+"""Proposes members of `x-source`, such as `parse` and `nulls`, with which a field would take a value that it refuses.
 
-A proposal is tried before it is made: the field with the words takes the value. It is a proposal all the same, because
-only a person knows whether OFF is false, and in which zone a clock is. Where even that would be a guess, nothing is
+A proposal is tried before it is made: with these members the field takes the value. Whether it is right only a person
+knows, such as whether OFF means false, and in which zone a clock is. Where it would be no more than a guess, nothing is
 proposed.
 """
 
@@ -70,7 +70,7 @@ def _candidates(field: Field, value: Any) -> Iterator[Words]:
 
 
 def _with(field: Field, words: Words) -> Field:
-    """The field with words added; it may be null where a word says so."""
+    """The field with members added to its `x-source`; `nulls` makes it nullable."""
     location = {} if field.location is None else {LOCATION: field.location}
     attributes = {**field.attributes, SOURCE: location | dict(field.words) | words}
     if "nulls" not in words or field.type.is_nullable:

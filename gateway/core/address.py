@@ -53,7 +53,7 @@ class Level(NamedTuple):
 
     @property
     def specificity(self) -> tuple[int, int]:
-        """How specific it is; the smaller, the more."""
+        """Compare levels by this: the more specific one has the smaller value."""
         if self.name is None:
             return 0, 0
         literal = len(self.before) + len(self.after)

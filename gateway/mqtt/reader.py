@@ -224,7 +224,7 @@ class PahoReader(Client):
             self._send_pingreq()
 
     def ping(self) -> None:
-        """Ping now."""
+        """Send PINGREQ."""
         self._send_pingreq()
 
     def begin_disconnect(self) -> None:

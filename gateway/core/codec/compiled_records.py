@@ -265,13 +265,16 @@ def _field_code(field: Field, counted: Path | None = None) -> FieldCode:
     except ValidationError:
         raise UnsupportedSchemaError(f"the default of {field.name}, which its type does not take") from None
     is_unread = reader is None or field.default is None  # a reader leaves null as it is
-    if is_unread and field.paths != (counted,) and _is_sayable(field, default):
+    if is_unread and field.paths != (counted,) and _may_stand_in(field, default):
         return FieldCode(field, repr(field.default), reader=reader)
     return FieldCode(field, "ABSENT", default, reader)
 
 
-def _is_sayable(field: Field, default: bytes) -> bool:
-    """Tell whether a payload that contains the default gives the same bytes. A mutable one is not shared."""
+def _may_stand_in(field: Field, default: bytes) -> bool:
+    """Tell whether the default may stand in for an absent member: a payload that contains it gives the same bytes.
+
+    A mutable default may not, because records would share it.
+    """
     if not isinstance(field.default, bool | int | float | str):
         return field.default is None
     try:

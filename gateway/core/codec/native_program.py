@@ -69,7 +69,7 @@ class NativeCode(NamedTuple):
 
 
 class Block(list["int | Block"]):
-    """A block of a program; equal blocks are different ones."""
+    """A block of a program; two blocks with the same content are not equal."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # lists have none
 

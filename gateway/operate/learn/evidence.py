@@ -381,7 +381,7 @@ class Evidence:
 
     @property
     def is_map(self) -> bool:
-        """Tell whether the names of the members are values rather than words of a form."""
+        """Tell whether the names of the members are data, such as ids of devices, instead of names of fields."""
         present = sum(member.count for member in self.members.values())
         return len(self.members) > FEWEST_OF_MAP and 2 * present < self.objects * len(self.members)
 

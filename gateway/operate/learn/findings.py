@@ -79,12 +79,12 @@ def propose(
 
 
 def _noted(family: Recognised, topics: list[Topic], now: int) -> Recognised:
-    """Add what is to know of clocks to a family."""
+    """Add notes on the clocks of its devices to a family."""
     return in_zone(family._replace(notes=list(notes_of_times(topics))), topics, now)
 
 
 def _left_out(topics: Iterable[Topic], descriptions: Mapping[str, Described]) -> dict[str, str]:
-    """Say of each topic without a stream why."""
+    """Give the reason for each topic that gets no stream."""
     filters = {each for one in descriptions.values() for each in one.ignored}
     is_ignored, left = topic_index((), sorted(filters)), dict[str, str]()
     live = {each for topic in topics for shape in topic.shapes[False] for each in _looks(shape)}
