@@ -61,7 +61,7 @@ class Wait(NamedTuple):
     sockets_until: float  # a readable socket ends it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pacing:
     """The numbers of the rules above, in their order."""
 

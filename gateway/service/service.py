@@ -161,7 +161,7 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
     parts = parts_of(own, payload_limit)
     ledger, clock = Ledger([]), MachineClock(settings.clock.wait)
     overdue_seconds = 0.02 if settings.delivery == "at_least_once" else 0.1  # for a report, or for a commit
-    pacing = Pacing(linger_seconds, overdue_seconds=overdue_seconds)
+    pacing = Pacing(linger_seconds=linger_seconds, overdue_seconds=overdue_seconds)
     common = Rules({}, payload_limit, RetainedMessages(settings.mqtt.retained), pacing=pacing, clock=clock)
     rules = rules_of(parts, ledger, common)
     sources = _sources(parts, payload_limit, clock.now)

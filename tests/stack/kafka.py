@@ -43,7 +43,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from tests.stack.identity import AUDIENCE, ISSUER
 from tests.stack.ports import HeldPort
-from tests.stack.process import Server
+from tests.stack.process import Server, Started
 from tests.stack.software import fetched, java
 from tests.stack.wait import wait_for
 
@@ -108,7 +108,7 @@ class Node(Server):
             port.release()
 
 
-class Kafka:
+class Kafka(Started):
     """A Kafka cluster; a context manager that starts it and closes it.
 
     Args:
@@ -301,16 +301,6 @@ class Kafka:
         """Kill all nodes, remove their data and give their ports back."""
         for node in self._nodes.values():
             node.close()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _admin(self) -> AdminClient:
         # Quiet and impatient: nodes that are down are this cluster's daily business.

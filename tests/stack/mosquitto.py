@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.stack.ports import HeldPort
-from tests.stack.process import Server
+from tests.stack.process import Server, Started
 from tests.stack.software import command
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ FILE_SETTINGS = {"password_file", "acl_file", "psk_file", "cafile", "certfile", 
 MACHINE_SETTINGS = {"user", "pid_file", "log_dest", "persistence_location", "include_dir"}
 
 
-class Mosquitto(Server):
+class Mosquitto(Server, Started):
     """A Mosquitto broker; a context manager that starts it and closes it.
 
     Args:
@@ -112,16 +112,6 @@ class Mosquitto(Server):
         super().close()
         for port in self._ports.values():
             port.release()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _write(self, name: str, content: str | bytes | Path) -> None:
         data = content.read_bytes() if isinstance(content, Path) else content

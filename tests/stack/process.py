@@ -15,8 +15,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tests.stack.software import command
 from tests.stack.wait import wait_for
@@ -27,6 +28,28 @@ if TYPE_CHECKING:
     from tests.stack.preloaded import Process
 
 LOG_TAIL = 3000  # characters of a server's output that an error shows
+
+
+class Started(ABC):
+    """What `with` starts and closes, also when the start fails."""
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start, and wait until it can be used."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop, and leave nothing behind."""
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Server:

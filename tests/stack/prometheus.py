@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from tests.stack.ports import HeldPort
-from tests.stack.process import Server
+from tests.stack.process import Server, Started
 from tests.stack.software import fetched
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 READY_SECONDS = 60
 
 
-class Prometheus(Server):
+class Prometheus(Server, Started):
     """A Prometheus; a context manager that starts it and closes it.
 
     Args:
@@ -69,16 +69,6 @@ class Prometheus(Server):
         """Stop it and give its port back."""
         super().close()
         self._port.release()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         try:

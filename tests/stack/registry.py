@@ -15,13 +15,13 @@ from typing import Self
 import httpx
 
 from tests.stack.ports import HeldPort
-from tests.stack.process import Server
+from tests.stack.process import Server, Started
 from tests.stack.software import fetched, java
 
 READY_SECONDS = 60
 
 
-class Registry(Server):
+class Registry(Server, Started):
     """A schema registry; a context manager that starts it and closes it."""
 
     def __init__(self) -> None:
@@ -75,16 +75,6 @@ class Registry(Server):
         """Stop it and give its port back."""
         super().close()
         self._port.release()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         try:
