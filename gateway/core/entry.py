@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gateway.core.reading import DeadLetter, Reading
 
@@ -23,8 +23,8 @@ class Acknowledger(Protocol):
         """The session whose packet ids they are."""
 
     @property
-    def acknowledge(self) -> Callable[[Entry], None]:
-        """Acknowledge one QoS 1 or 2 message."""
+    def acknowledge(self) -> Callable[[Iterable[Entry]], None]:
+        """Acknowledge QoS 1 or 2 messages."""
 
 
 class Entry(Struct, gc=False):

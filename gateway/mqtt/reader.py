@@ -51,7 +51,7 @@ from gateway.mqtt.broker import Client
 from gateway.mqtt.websocket import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
 PUBLISH = 0x30
 PUBACK, PUBREC, PUBCOMP = 0x4002_0000, 0x5002_0000, 0x7002_0000  # with length, to be completed by a packet id
@@ -117,7 +117,7 @@ class AckQueue:
         self._bytes = self._seen = 0  # memory of so many messages in `session.unread`
         self._look_at = LOOK  # how many of them there are when that is computed again, as it costs time
         self._pings: list[int] = []  # for each ping without an answer, how many of them were acknowledged before
-        self.acknowledge: Callable[[Entry], None] = self._released.append
+        self.acknowledge: Callable[[Iterable[Entry]], None] = self._released.extend
 
     def take(self) -> list[Entry]:
         """Take the messages to acknowledge now."""
@@ -161,7 +161,7 @@ class AckQueue:
             session.unread.clear()
         session.suspend(self._released)
         self._released.clear()
-        self.acknowledge = session.unacknowledged.append
+        self.acknowledge = session.unacknowledged.extend
 
 
 class PahoReader(Client):

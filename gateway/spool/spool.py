@@ -244,10 +244,7 @@ class Spool:
                 entry.is_released = not entry.is_settled
         self.bytes_held -= sum([entry.size for entry in safe if entry.is_settled])
         for connection in filter(None, {entry.connection for entry in safe}):
-            acknowledge = connection.acknowledge
-            for entry in safe:
-                if entry.packet_id and entry.connection is connection:
-                    acknowledge(entry)
+            connection.acknowledge([each for each in safe if each.packet_id and each.connection is connection])
         for _ in safe:
             log.popleft()
         first = self.first_unsafe

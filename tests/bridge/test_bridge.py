@@ -40,7 +40,7 @@ from tests.stack.mock_kafka import PRODUCE, MockCluster
 from tests.stack.reading_records import StoredRecord, record_count, records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from gateway.core.model import Stream
@@ -99,9 +99,9 @@ class ScriptedSource:
         return time.monotonic() + self.wait_seconds
 
     @property
-    def acknowledge(self) -> Callable[[Entry], None]:
+    def acknowledge(self) -> Callable[[Iterable[Entry]], None]:
         """The source is its own connection."""
-        return lambda entry: self.acknowledged.append(entry.packet_id)
+        return lambda entries: self.acknowledged.extend(entry.packet_id for entry in entries)
 
     def publish(
         self,

@@ -212,7 +212,7 @@ class GatewayMachine(RuleBasedStateMachine):
         while self.log and (self.log[0].is_safe or self.log[0].is_repeat):
             entry = self.log.pop(0).entry
             if entry.packet_id and entry.connection:
-                entry.connection.acknowledge(entry)
+                entry.connection.acknowledge([entry])
 
     def flush(self, _most: int = 0) -> None:
         """Send acknowledgements."""

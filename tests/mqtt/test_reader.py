@@ -540,7 +540,7 @@ def test_send_acknowledgements_writes_each_puback_in_order(kind: type[PahoReader
         assert wire.sent() == b"", "nothing before it is asked for"
         for entry in wire.reader.arrived:
             assert entry.connection
-            entry.connection.acknowledge(entry)
+            entry.connection.acknowledge([entry])
         wire.reader.send_acknowledgements()
         assert wire.sent() == b"".join(b"\x40\2" + struct.pack(">H", number) for number in packet_ids)
         wire.reader.send_acknowledgements()
@@ -630,7 +630,7 @@ def test_a_ping_asks_for_a_proof_when_the_unread_take_much_memory(kind: type[Pah
 def release(entry: Entry) -> None:
     """Acknowledge a message as the spool does."""
     assert isinstance(entry.connection, AckQueue)
-    entry.connection.acknowledge(entry)
+    entry.connection.acknowledge([entry])
 
 
 def test_reconnect_forgets_a_half_read_packet(kind: type[PahoReader], version: int) -> None:

@@ -200,7 +200,7 @@ def acknowledge(*entries: Entry) -> None:
     """Acknowledge messages as the spool does."""
     for entry in entries:
         assert entry.connection
-        entry.connection.acknowledge(entry)
+        entry.connection.acknowledge([entry])
 
 
 def publish(

@@ -19,7 +19,7 @@ from gateway.spool.lane import Lane
 from gateway.spool.spool import Policy, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 KEY = "gateway@broker"
@@ -30,7 +30,7 @@ class Connection:
 
     def __init__(self, session: object) -> None:
         self.session = session
-        self.acknowledge: Callable[[Entry], None] = lambda _entry: None
+        self.acknowledge: Callable[[Iterable[Entry]], None] = lambda _entries: None
 
 
 class Process:

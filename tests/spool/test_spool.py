@@ -23,7 +23,7 @@ from gateway.spool.lane import Lane
 from gateway.spool.spool import Policy, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 STREAMS = ["a", "b"]
 
@@ -34,7 +34,9 @@ class Acknowledged:
     def __init__(self, session: object = None) -> None:
         self.session = session
         self.packet_ids: list[int] = []
-        self.acknowledge: Callable[[Entry], None] = lambda entry: self.packet_ids.append(entry.packet_id)
+
+    def acknowledge(self, entries: Iterable[Entry]) -> None:
+        self.packet_ids += [entry.packet_id for entry in entries]
 
 
 class Gateway:
