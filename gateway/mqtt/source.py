@@ -14,7 +14,7 @@ while connecting, a thread of its own, because DNS look-ups and TLS handshakes b
 - Every connection has its own `AckQueue`. Packet ids are reused after a reconnect, so an acknowledgement for a message
   of an earlier connection is not sent; `core/session.py` says which of these messages the broker may send again.
 - Password and certificates are read again before each connect, because they may have been renewed. A connection that
-  is up stays: a broker that wants the new ones closes it.
+  is up stays: a broker that requires the new ones closes it.
 - A message above `payload_limit` is truncated on arrival; the dead letter gets its size and digest.
 - The source sends pings, not paho: paho pings after a whole keep-alive interval of silence and waits another for the
   answer; here a ping goes out after half an interval, so a dead link is found after one and a half.

@@ -96,7 +96,7 @@ def _mqtt_state(source: MqttSource) -> PeerState:
 
 
 def _clock_states(clock: GatewayClock) -> list[PeerState]:
-    who = f"not synchronised, says {clock.asked}" if clock.asked else "no time service answers"
+    who = f"not synchronised, according to {clock.asked}" if clock.asked else "no time service answers"
     detail = f"{who}; readings wait in the spool for the right time, {clock.wait / 1000:g} s at most"
     return [PeerState("clock", "waiting", detail)] if clock.is_waiting else []
 

@@ -388,7 +388,8 @@ def _listed(folder: Path, sums: bytes) -> Iterator[tuple[str, bytes | None]]:
         content = _content(path) if is_own else None
         if content is not None and len(content) <= MAXIMUM_FILE_BYTES and sha256(content).hexdigest() != digest.lower():
             raise BundleRefusedError(
-                f"{printable(name[1:])} is not as {SUMS} says.", "Commit the list and its signature again."
+                f"{printable(name[1:])} does not have the SHA-256 that {SUMS} states.",
+                "Commit the list and its signature again.",
             )
         yield name[1:], content
 

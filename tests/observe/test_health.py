@@ -25,7 +25,10 @@ def test_health_says_that_readings_wait_for_the_clock() -> None:
         (state,) = [each for each in check().states if each.peer == "clock"]
         details.append(f"{state.state}: {state.detail}")
     rest = "readings wait in the spool for the right time, 120 s at most"
-    assert details == [f"waiting: no time service answers; {rest}", f"waiting: not synchronised, says chrony; {rest}"]
+    assert details == [
+        f"waiting: no time service answers; {rest}",
+        f"waiting: not synchronised, according to chrony; {rest}",
+    ]
     times[1] = 120_000
     assert bridge.run_once() is None  # type: ignore[func-returns-value]  # a turn notices it
     assert not [each for each in check().states if each.peer == "clock"]

@@ -344,7 +344,7 @@ def test_folder_with_a_signed_list_is_taken(site: Site, tmp_path: Path) -> None:
     assert sorted(path.name for path in site.contract.iterdir()) == [".bundle", *names]
     (folder / "oven.avsc").write_text("{}")
     (site.contract / ".bundle").write_text("another")
-    with pytest.raises(BundleRefusedError, match="not as SHA256SUMS says"):
+    with pytest.raises(BundleRefusedError, match="does not have the SHA-256 that SHA256SUMS states"):
         site.update()
 
 
