@@ -47,7 +47,7 @@ def write(blocks: Sequence[Block]) -> Page:
 
 
 def write_live(blocks: Sequence[Block], links: Sequence[Link], refresh_seconds: int) -> Page:
-    """Write a page that the browser reloads every few seconds, with links to other pages; `Strong` means trouble."""
+    """Write a page that the browser reloads every few seconds, with links to other pages; `Strong` marks a problem."""
     items = "".join(f"<li>{_inline(link)}</li>" for link in links)
     refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">\n'
     return _document(blocks, f'<nav aria-label="Pages"><ul>{items}</ul></nav>', refresh, "live")

@@ -7,6 +7,7 @@
 - A request of a killed run that reaches Kafka only after the next run read the topics (a broker that hung meanwhile)
   is repeated. So is a record of a killed run that retention or compaction removed before the next run read it.
 - Another installation, or one that lost its state folder, has no record of what this one replayed.
+
 In both modes:
 
 - A replayed record has the timestamp of its reading, or that of the replay where the topic would delete it soon.
@@ -59,8 +60,8 @@ if TYPE_CHECKING:
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
     from gateway.registry.registry import SchemaRegistry
 
-WAVE_RECORDS = 1_000
-WAVE_BYTES = 8 * 2**20
+BATCH_RECORDS = 1_000
+BATCH_BYTES = 8 * 2**20
 PATIENCE_SECONDS = 60.0
 MAX_TRIES = 3
 
@@ -200,13 +201,13 @@ class Replay:
             raise GatewayError(f"Kafka does not answer: {printable(str(error))}.", "Nothing was replayed.") from None
         self._blocked = {name: f"{name}: the topic does not exist, or this user may not see it" for name in missing}
         try:
-            for number, wave in enumerate(_waves(jobs)):
+            for number, batch in enumerate(_batches(jobs)):
                 if not number:
                     self.journal.begin(self.partitions.spans(sorted(targets), is_missing_fine=True))
-                if wave[0].is_array and not self.state:
-                    self._produce_array(wave[0])
+                if batch[0].is_array and not self.state:
+                    self._produce_array(batch[0])
                 else:
-                    self._produce(wave)
+                    self._produce(batch)
                 self.journal.save_if_due()
         except UnconfirmedError:
             self.journal.save()
@@ -219,9 +220,9 @@ class Replay:
             ) from None
         self.journal.end(held)
 
-    def _produce(self, wave: list[Job]) -> None:
-        """Produce a wave at once; if a record fails, read which ones Kafka has and produce the others one by one."""
-        left, _ = self._send([job for job in wave if not self._is_blocked(job)])
+    def _produce(self, batch: list[Job]) -> None:
+        """Produce a batch at once; if a record fails, read which ones Kafka has and produce the others one by one."""
+        left, _ = self._send([job for job in batch if not self._is_blocked(job)])
         if left:
             self.journal.recover(self.partitions)
         for job in left:
@@ -359,16 +360,16 @@ def _schema_ids(registry: SchemaRegistry) -> Callable[[Stream], list[int] | str]
     return schema_ids
 
 
-def _waves(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Group jobs of one record each; an array is a wave of its own."""
-    wave: list[Job] = []
+def _batches(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Group jobs of one record each into batches; an array is a batch of its own."""
+    batch: list[Job] = []
     size = 0
     for job in jobs:
-        is_full = len(wave) >= WAVE_RECORDS or size >= WAVE_BYTES
-        if wave and (is_full or job.is_array or wave[0].is_array):
-            yield wave
-            wave, size = [], 0
-        wave.append(job)
+        is_full = len(batch) >= BATCH_RECORDS or size >= BATCH_BYTES
+        if batch and (is_full or job.is_array or batch[0].is_array):
+            yield batch
+            batch, size = [], 0
+        batch.append(job)
         size += len(job.records[0].value or b"")
-    if wave:
-        yield wave
+    if batch:
+        yield batch

@@ -1,6 +1,6 @@
 """The report as a page, with the rates of the streams, the evidence of their fields, and all topics.
 
-It is one file without script, which opens offline. Rates are characters, so that they are text like all else.
+It is one file without script, which opens offline. Rates are drawn with characters, so the page needs no images.
 """
 
 from __future__ import annotations
