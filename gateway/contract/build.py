@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.core.encoding import Encoding
 
 TELEGRAM = re.compile(r"text/vnd\.dsmr\.p1\s*(?:;\s*lines\s*=\s*(?P<lines>[\w.-]+)\s*)?\Z", re.IGNORECASE)
+GZIP_FIRST = re.compile(r"(?:x-)?gzip\+(json|msgpack|cbor)", re.IGNORECASE)
 TEXT = re.compile(r"text/plain\s*(;\s*charset\s*=\s*\"?(utf-8|us-ascii)\"?\s*)?\Z", re.IGNORECASE)
 
 
@@ -318,7 +319,8 @@ class _Builder:
                 "Write application/json, application/msgpack or application/cbor, text/plain for one bare value, or "
                 "text/vnd.dsmr.p1 for telegrams."
             )
-            self.findings.error(stated, text, fix)
+            swapped = GZIP_FIRST.sub(r"\1+gzip", stated.text)
+            self.findings.error(stated, text, f"Did you mean {swapped!r}?" if encoding_of(swapped) else fix)
         return "json"
 
     def _encoding(self, message: Node) -> Encoding:

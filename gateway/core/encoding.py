@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROPERTY = "content-encoding"
 _MEDIA_TYPE = re.compile(
-    r"(?:application|text)/(?:[^/;\s]+\+)?(?:x-|vnd\.)?(?P<form>json|msgpack|cbor)(?P<gzip>\+gzip)?\s*(;.*)?\Z"
+    r"(?:application|text)/(?:(?:(?!gzip\+)[^/;\s])+\+)?(?:x-|vnd\.)?(?P<form>json|msgpack|cbor)(?P<gzip>\+gzip)?\s*(;.*)?\Z"
     r"|application/(x-)?(?P<bare>gzip)\s*\Z",
     re.IGNORECASE | re.DOTALL,
 )

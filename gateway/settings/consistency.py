@@ -13,11 +13,14 @@ Elsewhere `allow_plain: true` is needed.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.documents.spelling import suggestion
 from gateway.settings.values import GATEWAY_ID, UNIX, is_local, split_hosts
+from gateway.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -36,6 +39,7 @@ _MECHANISMS: Final = {
     "oauth2": "OAUTHBEARER",
     "openIdConnect": "OAUTHBEARER",
 }
+_CREATED_BY_UNITS: Final = Path("/var/lib")  # systemd's StateDirectory=, and the volumes of containers
 _MQTT_ONLY: Final = ("username", "password_file", "receive_maximum", "websocket")
 _KAFKA_ONLY: Final = ("sasl", "producer", "registry")
 
@@ -47,7 +51,7 @@ def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
         *_unknown(settings, "streams", settings.streams, contract.streams, contract),
         *_lowered(settings, contract),
     ]
-    findings += _sizes(settings)
+    findings += _spool(settings)
     findings += [*_repeats(settings), *_status(settings, contract)]
     for broker in contract.mqtt_servers.values():
         findings += _Server(settings, broker).check_mqtt()
@@ -71,8 +75,13 @@ def _status(settings: Settings, contract: Contract) -> Iterator[Finding]:
         yield settings.finding(("status", "publish"), message, fix)
 
 
-def _sizes(settings: Settings) -> Iterator[Finding]:
-    spool = settings.spool
+def _spool(settings: Settings) -> Iterator[Finding]:
+    spool, folder = settings.spool, settings.resolve(settings.spool.path).absolute().parent
+    is_created = settings.workers.count > 1 or _CREATED_BY_UNITS in folder.parents
+    with suppress(PermissionError):  # whether it exists is not known
+        if not folder.exists() and not is_created:
+            message = f"The folder {printable(str(folder))} does not exist, and the gateway does not create it."
+            yield settings.finding(("spool", "path"), message, "Create it for the gateway's user.", "warning")
     if spool.limit < spool.memory:
         message = f"The limit is below spool.memory ({spool.memory:,} bytes), all of which goes to disk without Kafka."
         fix = "Raise it to several times spool.memory, or lower spool.memory."

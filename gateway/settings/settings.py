@@ -442,7 +442,7 @@ _INLINE: Final = {"password": "password_file", "token": "token_file", "key": "ke
 
 
 def _from_pydantic(error: ErrorDetails, origin: _Origin) -> Finding:
-    place = tuple(map(str, error["loc"]))
+    place = tuple(str(each) for each in error["loc"] if each != "[key]")  # where the key is wrong
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         message, fix = _unknown_key(place)

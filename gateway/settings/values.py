@@ -238,11 +238,12 @@ def check_path(text: str) -> str:
 _OF_HANDSHAKE: Final = r"(?i:host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)"
 
 
-def _check_header_names(headers: dict[str, str]) -> dict[str, str]:
-    for name in headers:
-        if re.fullmatch(_OF_HANDSHAKE, name) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            raise wrong("This is no name of a header, or one that makes the WebSocket.", "Correct it, or remove it.")
-    return headers
+def _check_header_name(name: str) -> str:
+    if re.fullmatch(_OF_HANDSHAKE, name):
+        raise wrong("The gateway sets this header, which makes the WebSocket.", "Remove it.")
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise wrong("This is no name of a header.", "Correct it, or remove it.")
+    return name
 
 
 def _check_header(text: str) -> str:
@@ -287,9 +288,9 @@ FileName = Annotated[str, AfterValidator(_check_file)]
 Extensions = Annotated[dict[str, str], BeforeValidator(_empty_section), AfterValidator(_check_extensions)]
 Alpn = Annotated[tuple[str, ...], BeforeValidator(_split_names), AfterValidator(_check_alpn)]
 WebSocketPath = Annotated[str, AfterValidator(check_path)]
-_Names = AfterValidator(_check_header_names)
-Headers = Annotated[dict[str, Annotated[str, AfterValidator(_check_header)]], BeforeValidator(_empty_section), _Names]
-HeaderFiles = Annotated[dict[str, FileName], BeforeValidator(_empty_section), _Names]
+_HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+Headers = Annotated[dict[_HeaderName, Annotated[str, AfterValidator(_check_header)]], BeforeValidator(_empty_section)]
+HeaderFiles = Annotated[dict[_HeaderName, FileName], BeforeValidator(_empty_section)]
 Property = Annotated[Any, BeforeValidator(_check_property)]
 Listen = Annotated[str | None, BeforeValidator(_check_listen)]
 Url = Annotated[str, AfterValidator(_check_url)]

@@ -382,6 +382,12 @@ def test_load_takes_encodings(copy: Copy) -> None:
         copy.edit(f"defaultContentType: {content_type}", "defaultContentType: application/json")
 
 
+def test_load_refuses_gzip_before_the_form(copy: Copy) -> None:
+    copy.edit("defaultContentType: application/json", "defaultContentType: application/x-gzip+cbor")
+    (fix,) = {one.fix for one in copy.findings() if "not supported" in one.message}
+    assert fix == "Did you mean 'application/cbor+gzip'?"
+
+
 TELEGRAM = f"{MESSAGES}/telegram"
 
 

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from gateway.contract import load
 from gateway.core.dead_letter import dead_letter_record
+from gateway.core.encoding import Encoding
 from gateway.core.reading import DeadLetter, Reading, Reason, Record
 from gateway.errors import GatewayError
 from gateway.kafka.partitions import Partitions, Span
@@ -387,14 +388,14 @@ def test_shown_escapes_what_a_terminal_obeys() -> None:
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("0:6", ("", 0, 6)), ("dead 0:6", ("dead", 0, 6)), ("dead-letters.v1 12:6", ("dead-letters.v1", 12, 6))],
+    [("0:6", ("", 0, 6)), ("dead 0:6", ("dead", 0, 6)), ("dead-letters.v1:12:6", ("dead-letters.v1", 12, 6))],
 )
 def test_parse_place_takes_what_the_list_shows(text: str, place: tuple[str, int, int]) -> None:
     """With the topic, or without it."""
     assert parse_place(text) == place
 
 
-@pytest.mark.parametrize("text", ["", "1", "1:", ":1", "-1:1", "1:1:1", "\x1b:1", "٣:1"])
+@pytest.mark.parametrize("text", ["", "1", "1:", ":1", "-1:1", "1:1:1:1", "\x1b:1", "٣:1"])
 def test_parse_place_refuses(text: str) -> None:
     """What is not PARTITION:OFFSET is refused with the form."""
     with pytest.raises(GatewayError, match="Write PARTITION:OFFSET"):
@@ -496,6 +497,22 @@ def test_advice_says_what_would_fit_an_element_of_an_array() -> None:
         "what would fit: a number",
         "for example: 3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "fits"),
+    [
+        (Encoding(), "JSON, and no content type of another encoding"),
+        (Encoding("cbor", is_gzip=True), "CBOR in gzip, and no"),
+        (Encoding(has_property=True), "JSON, or in gzip with the user property content-encoding: gzip, and no"),
+    ],
+)
+def test_advice_says_in_which_encoding_a_payload_fits(encoding: Encoding, fits: str) -> None:
+    made = replace(shipped().streams["receiveDoors"], encoding=encoding)
+    first, second = advice(made, DeadLetter(Reason.NOT_DECODED, "", ""))
+    assert first.startswith(f"what would fit: {fits}")
+    assert "contentType in the MQTT message" in second
+    assert 'what would fit: one of "open", "closed"' in advice(made, DeadLetter(Reason.NOT_DECODED, "/state", ""))
 
 
 def test_advice_lists_the_limits_of_a_value() -> None:

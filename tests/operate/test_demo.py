@@ -46,7 +46,7 @@ class Demo:
 
     def wait_for_records(self) -> None:
         """Wait until a record is shown."""
-        wait_for(lambda: "machine-sensors/" in self.said, 30, lambda: f"a record:\n{self.said}")
+        wait_for(lambda: "machine-sensors:" in self.said, 30, lambda: f"a record:\n{self.said}")
 
     def end(self) -> int:
         """Wait for the end and see that nothing is left behind."""
@@ -74,7 +74,7 @@ def readme_lines() -> set[str]:
     _, _, rest = (ROOT / "README.md").read_text().partition("$ make demo SECONDS=10\n")
     shown = rest.partition("```")[0].splitlines()
     assert len(shown) > 10
-    return {shape(line) for line in shown if not re.search(r"/\d+@\d|^  \.\.\.$", line)}
+    return {shape(line) for line in shown if not re.search(r":\d+:\d+ |^  \.\.\.$", line)}
 
 
 def test_demo_ends_with_a_balanced_ledger(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_demo_ends_with_a_balanced_ledger(tmp_path: Path) -> None:
     assert number_of(demo.said, "dead letters") > 10
     assert "The ledger balances" in demo.said
     for topic in ("machine-sensors", "door-sensors", "widget-readings", "smart-meter", "gateway-dead-letters"):
-        assert f"  {topic}/" in demo.said
+        assert f"  {topic}:" in demo.said
     assert readme_lines() <= set(map(shape, demo.said.splitlines()))
 
 

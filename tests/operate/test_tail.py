@@ -95,7 +95,7 @@ def test_show_decodes_by_the_contract_with_a_pinned_id(cluster: MockCluster, top
     """A record of a pinned schema is decoded without a registry, in one line."""
     decoder = Decoder(contract(STREAM), lock, None)
     (one,) = shown(cluster, topic, decoder, of_reading(b'{"value": 21.5}'))
-    expected = f'2023-11-14T22:13:20.123Z {topic}/0@0 oven schema=7 {{"machine": "oven", "value": 21.5}}'
+    expected = f'2023-11-14T22:13:20.123Z {topic}:0:0 oven schema=7 {{"machine": "oven", "value": 21.5}}'
     assert one.as_text() == expected
     assert json.loads(one.as_json()) == {
         "topic": topic,
@@ -262,7 +262,7 @@ def test_tail_command_stops_after_the_count(cluster: MockCluster, topic: str) ->
     assert producer.flush(20) == 0
     done = command(topic, "--bootstrap", cluster.bootstrap, "--count", "2", "--from", "beginning")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [f"{topic}/0@{n} key" in line for n, line in enumerate(done.stdout.splitlines())] == [True, True]
+    assert [f"{topic}:0:{n} key" in line for n, line in enumerate(done.stdout.splitlines())] == [True, True]
 
 
 def test_tail_command_names_a_missing_topic(cluster: MockCluster) -> None:

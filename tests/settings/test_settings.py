@@ -778,6 +778,22 @@ def test_check_consistency_of_settings_that_fit(tmp_path: Path) -> None:
     assert compare(tmp_path, servers, contract, "streams: {doors: {qos: 1}}\n") == []
 
 
+def test_check_consistency_misses_the_folder_of_the_spool(tmp_path: Path) -> None:
+    """Unless the workers, systemd or a container make it."""
+
+    def findings(more: str) -> list[str]:
+        return texts(compare(tmp_path, "meterBroker: {}", make_contract(), more))
+
+    (text,) = findings("spool: {path: here/spool.db}\n")
+    assert text.startswith(
+        f"4 spool.path: The folder {tmp_path}/here does not exist, and the gateway does not create it."
+    )
+    assert findings("spool: {path: here/spool.db}\nworkers: {count: 2}\n") == []
+    assert findings("spool: {path: /var/lib/no-such-gateway/spool.db}\n") == []
+    (tmp_path / "here").mkdir()
+    assert findings("spool: {path: here/spool.db}\n") == []
+
+
 def test_check_consistency_names_unknown_servers_and_streams(tmp_path: Path) -> None:
     assert texts(compare(tmp_path, "meterBorker: {}", make_contract(), "streams:\n  dors: {}\n")) == [
         "3 servers.meterBorker: The contract has no server of this name. Did you mean 'meterBroker'?",

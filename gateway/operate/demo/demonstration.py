@@ -292,7 +292,7 @@ class _Show:
         self._say = say
         self._shown_at: dict[str, float] = {}
         self._counted_at = time.monotonic()
-        say("\nRecords in Kafka, one per topic and second, as topic/partition@offset, key, value:\n")
+        say("\nRecords in Kafka, one per topic and second, as topic:partition:offset, key, value:\n")
 
     def poll(self, consumer: TopicConsumer, seconds: float) -> bool:
         record = consumer.poll(seconds)
@@ -320,7 +320,7 @@ class _Show:
 
 def _line(shown: ShownRecord) -> str:
     """Write a record on one line of this terminal; null members are left out."""
-    place = f"{shown.topic}/{shown.partition}@{shown.offset}"
+    place = f"{shown.topic}:{shown.partition}:{shown.offset}"
     if isinstance(shown.value, dict):
         value = {name: _short(member) for name, member in shown.value.items() if member not in (None, {})}
         text = json.dumps(value, ensure_ascii=False)

@@ -37,7 +37,7 @@ OTHER_POINTERS = "(others)"
 SHOWN_BYTES = 65_536
 SHOWN_HEADER_BYTES = 1_024
 
-_PLACE = re.compile(r"(?:([\w.-]+) )?(\d{1,9}):(\d{1,18})", re.ASCII)
+_PLACE = re.compile(r"(?:([\w.-]+)[ :])?(\d{1,9}):(\d{1,18})", re.ASCII)
 
 
 class Place(NamedTuple):

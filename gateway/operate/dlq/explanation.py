@@ -20,7 +20,7 @@ from gateway.core.codec.scalar_payload import reader
 from gateway.core.codec.validation_error import ValidationError, tokens
 from gateway.core.codec.validation_error import pointer as pointer_of
 from gateway.core.counters import QUARANTINED
-from gateway.core.encoding import as_json
+from gateway.core.encoding import PROPERTY, as_json
 from gateway.core.message_choice import MessageChoice
 from gateway.core.reading import DeadLetter, Reason
 from gateway.core.record_path import RecordPath, is_around
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.avro_schema import AvroType, Path
+    from gateway.core.encoding import Encoding
     from gateway.core.model import Contract, Message, Stream
     from gateway.core.reading import Reading
     from gateway.operate.dlq.dead_letters import StoredDeadLetter
@@ -130,14 +131,25 @@ def advice(stream: Stream, dead_letter: DeadLetter, payload: bytes = b"") -> lis
         return [f"what would fit: a topic of {stream.address.text} with {values}"]
     if dead_letter.reason == Reason.BAD_TELEGRAM:
         return ["what would fit: a telegram as the meter sends it, from / to ! with the checksum after it"]
-    if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED, Reason.NOT_DECODED}:
+    if dead_letter.reason in {Reason.TOO_LARGE, Reason.REFUSED}:
         return []
+    if dead_letter.reason == Reason.NOT_DECODED and not dead_letter.pointer:
+        return [
+            f"what would fit: {_encoded(stream.encoding)}",
+            "if the device is right: write its encoding as contentType in the MQTT message",
+        ]
     path: Path | None = tokens(dead_letter.pointer)
     if stream.is_array:
         path = RecordPath(stream.steps, stream.route.avro.record).read_at(tokens(dead_letter.pointer))
     return (
         _advice_around(stream, dead_letter) if path is None else _advice_in_record(stream, dead_letter, path, payload)
     )
+
+
+def _encoded(encoding: Encoding) -> str:
+    form = {"json": "JSON", "msgpack": "MessagePack", "cbor": "CBOR"}[encoding.form]
+    by_property = f", or in gzip with the user property {PROPERTY}: gzip" if encoding.has_property else ""
+    return f"{form}{' in gzip' if encoding.is_gzip else by_property}, and no content type of another encoding"
 
 
 def _advice_in_record(stream: Stream, dead_letter: DeadLetter, path: Path, payload: bytes) -> list[str]:

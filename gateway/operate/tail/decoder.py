@@ -65,7 +65,7 @@ class ShownRecord:
     def as_text(self) -> str:
         """One line for people: time, place, key, schema id, and the value as JSON."""
         moment = _iso(datetime.fromtimestamp(self.timestamp / 1000, UTC))
-        head = f"{moment} {self.topic}/{self.partition}@{self.offset} {self.key}"
+        head = f"{moment} {self.topic}:{self.partition}:{self.offset} {self.key}"
         if self.reason:
             return printable(f"{head} {self.note} payload={cut(self.raw, SHOWN_BYTES)}")
         if self.is_tombstone:
