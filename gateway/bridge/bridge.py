@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
 SUCCESSOR_SECONDS = 0.02  # between two checks whether another gateway has taken over
 LONGEST_WAIT_SECONDS = 1.0
-DEPARTURE_SECONDS = 2.0  # for which readings of a stream that is gone may still come after its UNSUBACK
+DEPARTURE_SECONDS = 2.0  # after its UNSUBACK, readings of a removed stream are still taken for so long
 _DROPPED = [Reading(UNMAPPED, b"", b"", 0, qos) for qos in range(3)]  # take the place of dropped ones, to free memory
 
 
@@ -82,8 +82,8 @@ class Rules:
     pacing: Pacing = field(default_factory=Pacing)
     record_times: Mapping[str, RecordTime] = field(default_factory=dict)  # by Kafka topic
     ignored: frozenset[str] = frozenset()  # operations whose messages are dropped
-    clock: GatewayClock = field(default_factory=GatewayClock)  # that dates the readings
-    lines: Mapping[str, TelegramLines] = field(default_factory=dict)  # by stream whose messages are lines
+    clock: GatewayClock = field(default_factory=GatewayClock)  # gives readings their time of arrival
+    lines: Mapping[str, TelegramLines] = field(default_factory=dict)  # by stream; only where messages are single lines
     counters: Mapping[str, CounterMonitor] = field(default_factory=dict)  # by stream
 
 
@@ -127,10 +127,10 @@ class Bridge:
         self._clock = rules.clock
         self._drops = _drops(rules)
         self._departing: dict[str, Stream] = {}  # streams that the contract no longer has, or not at this address
-        self._routings: Mapping[str, Routing] = {}  # by source, from `_depart_at` on
+        self._routings: Mapping[str, Routing] = {}  # by source; used from `_depart_at` on
         self._depart_at = 0.0
-        self._former: dict[str, Transform] = {}  # of topics that a stream had, until its new transform is there
-        self._behind: dict[str, Transform | None] = {}  # streams that wait for the departing, with their transform
+        self._former: dict[str, Transform] = {}  # for topics that a stream no longer has, until it has a new one
+        self._behind: dict[str, Transform | None] = {}  # waiting for departing streams, with their transform
         self._quarantine = Quarantine(rules.counters, spool)
         self._pacing = rules.pacing
         self._received_last_turn = 0
@@ -161,7 +161,7 @@ class Bridge:
             return
         self._adopt_transforms()
         self._follow_clock()
-        if not any(map(self._is_in_doubt, self._sources)):  # another gateway gets what is not acknowledged
+        if not any(map(self._is_in_doubt, self._sources)):  # else another gateway may get them from the broker
             self._spool.persist_due(self.turned_at, saves_sessions=not self._sink.saves_state)
         self._send(self.turned_at)  # transform and produce
         self._sink.poll(0)  # delivery reports
@@ -209,7 +209,7 @@ class Bridge:
         return False
 
     def _poller(self) -> select.poll:
-        """Give the poller of the sockets; it is made anew when one of them is another, or waits for something else."""
+        """Give the poller of the sockets; it is made anew when a socket, or an event that it waits for, has changed."""
         reads = select.POLLIN if self._may_read() else 0
         sockets = [
             (fileno, reads | (select.POLLOUT if source.wants_write else 0))
@@ -272,7 +272,7 @@ class Bridge:
         count = 0
         for source in self._sources if self._sink.is_ready else ():
             may_read = self._may_read()
-            if not self._is_in_doubt(source):  # a connection would end that of another gateway
+            if not self._is_in_doubt(source):  # connecting would end the connection of another gateway
                 source.maintain(self.turned_at, is_reading=may_read)
             if (
                 may_read
@@ -340,7 +340,7 @@ class Bridge:
             books.dropped["repeated"] += 1
 
     def _drop_unwanted(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
-        """Drop messages that no stream wants; give those that go into the log.
+        """Drop messages that the contract ignores or does not address; give those that go into the log.
 
         One with a packet id stays in the log, settled and without its payload, because acknowledgements keep the order
         of arrival.
@@ -464,7 +464,7 @@ class Bridge:
         self.rules = replace(self.rules, lines=lines)
 
     def _route(self, routings: Mapping[str, Routing]) -> None:
-        """Subscribe as the contract says; what still comes for departing streams, and no other has, goes to them."""
+        """Subscribe as the contract says; messages that match only a departing stream still go to that stream."""
         self._routings, self._depart_at = routings, self.turned_at + DEPARTURE_SECONDS
         for source in self._sources:
             own = [each for each in self._departing.values() if source.name in each.servers]

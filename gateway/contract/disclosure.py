@@ -1,4 +1,4 @@
-"""What looks like a secret in a contract, which everyone sees who works with its streams.
+"""Warns of what looks like a secret in a contract, because many people read it.
 
 Names are compared word by word, and only where they have a value of their own: a field `token` of a payload has a
 schema, and what examples say is data. Placeholders are no secrets. Private keys, tokens and URLs with a password are

@@ -46,7 +46,7 @@ NUMBERS = {"int", "long", "float", "double"}
 
 
 def timestamp(message: Node, record: Record, topic: Topic, channel: Node, findings: Findings) -> DatedBy | None:
-    """Read `x-timestamp` of a Kafka message; None when it is absent or invalid, or says nothing but the arrival."""
+    """Read `x-timestamp` of a Kafka message; None when it is absent, invalid, or only `arrival`."""
     stated = message.at("x-timestamp")
     if stated.is_absent:
         return None
