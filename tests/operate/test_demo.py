@@ -7,11 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.stack.wait import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    StartDemo = Callable[..., "Demo"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +65,20 @@ class Demo:
         return code
 
 
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartDemo]:
+    """Start a demo; one that a failed test leaves behind is killed, which ends its children."""
+    with ExitStack() as started:
+
+        def new(*arguments: str) -> Demo:
+            demo = Demo(tmp_path, *arguments)
+            started.callback(demo.process.wait)
+            started.callback(demo.process.kill)
+            return demo
+
+        yield new
+
+
 def number_of(said: str, line: str) -> int:
     found = re.search(rf"^  {line} +([0-9,]+)", said, re.MULTILINE)
     assert found, said
@@ -77,9 +98,9 @@ def readme_lines() -> set[str]:
     return {shape(line) for line in shown if not re.search(r":\d+:\d+ |^  \.\.\.$", line)}
 
 
-def test_demo_ends_with_a_balanced_ledger(tmp_path: Path) -> None:
+def test_demo_ends_with_a_balanced_ledger(start: StartDemo) -> None:
     """After the seconds asked for, all counts agree, every topic was shown, and the exit code is 0."""
-    demo = Demo(tmp_path, "--seconds", "3", "--broken", "0.1")
+    demo = start("--seconds", "3", "--broken", "0.1")
     assert demo.end() == 0, demo.said
     published = number_of(demo.said, "published")
     assert published > 300
@@ -92,36 +113,36 @@ def test_demo_ends_with_a_balanced_ledger(tmp_path: Path) -> None:
     assert readme_lines() <= set(map(shape, demo.said.splitlines()))
 
 
-def test_demo_ends_with_a_balanced_ledger_where_readings_become_several_records(tmp_path: Path) -> None:
+def test_demo_ends_with_a_balanced_ledger_where_readings_become_several_records(start: StartDemo) -> None:
     """Of an array each element becomes a record, so Kafka has more records than readings were delivered."""
-    demo = Demo(tmp_path, "docs/steps/11/asyncapi.yaml", "--seconds", "2")
+    demo = start("docs/steps/11/asyncapi.yaml", "--seconds", "2")
     assert demo.end() == 0, demo.said
     assert number_of(demo.said, "delivered") < number_of(demo.said, ".*records in Kafka:")
     assert "The ledger balances" in demo.said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_ends_with_a_balanced_ledger_when_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+def test_demo_ends_with_a_balanced_ledger_when_interrupted(start: StartDemo, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM lead to the same end as time does."""
-    demo = Demo(tmp_path)
+    demo = start()
     demo.wait_for_records()
     demo.process.send_signal(number)
     assert demo.end() == 0, demo.said
     assert "The ledger balances" in demo.said
 
 
-def test_demo_says_that_the_gateway_died(tmp_path: Path) -> None:
+def test_demo_says_that_the_gateway_died(start: StartDemo) -> None:
     """When the gateway dies the demo says so, stops the rest, and its exit code is not 0."""
-    demo = Demo(tmp_path)
+    demo = start()
     demo.wait_for_records()
     os.kill(demo.child("gateway"), signal.SIGKILL)
     assert demo.end() == 1
     assert "The gateway ended with exit code -9" in demo.said
 
 
-def test_demo_leaves_nothing_running_when_killed(tmp_path: Path) -> None:
+def test_demo_leaves_nothing_running_when_killed(start: StartDemo) -> None:
     """Even when the demo itself is killed, broker and gateway end."""
-    demo = Demo(tmp_path)
+    demo = start()
     demo.wait_for_records()
     children = [demo.child("MQTT broker"), demo.child("gateway")]
     demo.process.kill()
@@ -129,11 +150,11 @@ def test_demo_leaves_nothing_running_when_killed(tmp_path: Path) -> None:
     wait_for(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children), 30, "the children's end")
 
 
-def test_demo_refuses_a_contract_that_requires_tls(tmp_path: Path) -> None:
+def test_demo_refuses_a_contract_that_requires_tls(start: StartDemo, tmp_path: Path) -> None:
     """The demo has no certificates, and says so."""
     text = (ROOT / "asyncapi.yaml").read_text().replace("protocol: mqtt\n", "protocol: secure-mqtt\n", 1)
     (tmp_path / "schemas").symlink_to(ROOT / "schemas")
     (tmp_path / "asyncapi.yaml").write_text(text)
-    demo = Demo(tmp_path, "--contract", str(tmp_path / "asyncapi.yaml"))
+    demo = start("--contract", str(tmp_path / "asyncapi.yaml"))
     assert demo.end() == 1
     assert "requires TLS for factoryBroker" in demo.said
