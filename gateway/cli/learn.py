@@ -51,13 +51,10 @@ def learn(  # noqa: PLR0913 - each is one option of the command
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,
     kafka: Annotated[
         str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="Kafka for the proposed gateway.yaml; default: that of -c, else localhost:9092."
-        ),
+        typer.Option(metavar="HOST:PORT", help="Kafka for gateway.yaml; default: that of -c, else localhost:9092."),
     ] = None,
     registry: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="The schema registry; default: that of -c, else http://localhost:8081."),
+        str | None, typer.Option(metavar="URL", help="The registry; default: that of -c, else http://localhost:8081.")
     ] = None,
     ca_file: Annotated[
         Path | None, typer.Option(help="The CA of an mqtts:// broker, in PEM; default: the system's CAs.")
