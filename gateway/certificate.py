@@ -7,6 +7,15 @@ fetches the certificate and finds the cause.
 from __future__ import annotations
 
 UNDER_SERVERS = "under servers in gateway.yaml (then run `gateway reload -c FILE`)"
+REQUIRED = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+ALERTS = {  # of the peer about the client certificate, in OpenSSL's words
+    REQUIRED: "the {peer} requires a client certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "the {peer} does not trust the CA of the client certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "the client certificate is revoked",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the {peer} rejected the client certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the {peer} rejected the client certificate",
+}
 FILES_UNDER_SERVERS = "under servers in gateway.yaml (then run `gateway reload -c FILE`; a renewed file needs none)"
 
 

@@ -99,7 +99,7 @@ _OF_TOKENS = (  # why there is no token, and the fix
     ),
     (re.compile("unexpired token"), "it had expired when it came", "set this machine's clock, or the endpoint's"),
     (re.compile("SSL|certificate|trust anchor"), "{}", "check sasl.oauth.ca_file"),
-    (re.compile(""), "{}", "check sasl.oauth.token_url, and that the endpoint answers"),
+    (re.compile(""), "{}", "does the endpoint run? check sasl.oauth.token_url"),
 )
 _PREFIX = re.compile("^(Broker|Local): ")  # where librdkafka has the error from
 _FIXES_BY_TEXT = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from gateway.certificate import FILES_UNDER_SERVERS, UNDER_SERVERS, rejected
+from gateway.certificate import ALERTS, FILES_UNDER_SERVERS, REQUIRED, UNDER_SERVERS, rejected
 
 REFUSED = "broker refused the connection"
 CLOSED = "the broker closed the connection"
@@ -22,18 +22,10 @@ REFUSAL_FIXES = {
 }
 CHECK_CERTIFICATE = f"check tls.cert_file and tls.key_file {FILES_UNDER_SERVERS}"
 CHECK_TLS_PORT = f"is this a TLS port? check host {UNDER_SERVERS}"
-ALERTS = {  # the broker's TLS alert about the client certificate, or ALPN
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
-        f"the broker requires a client certificate; set tls.cert_file and tls.key_file {UNDER_SERVERS}"
-    ),
-    "TLSV1_ALERT_UNKNOWN_CA": f"the broker does not trust the CA of the client certificate; {CHECK_CERTIFICATE}",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": f"the client certificate has expired; {CHECK_CERTIFICATE}",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": f"the client certificate is revoked; {CHECK_CERTIFICATE}",
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": f"the broker has none of the names in tls.alpn; correct it {UNDER_SERVERS}",
-    "SSLV3_ALERT_BAD_CERTIFICATE": f"the broker rejected the client certificate; {CHECK_CERTIFICATE}",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": f"the broker rejected the client certificate; {CHECK_CERTIFICATE}",
-}
+NO_ALPN = f"the broker has none of the names in tls.alpn; correct it {UNDER_SERVERS}"
 TLS_FIXES = {
+    **dict.fromkeys(ALERTS, CHECK_CERTIFICATE),
+    REQUIRED: f"set tls.cert_file and tls.key_file {UNDER_SERVERS}",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": CHECK_CERTIFICATE,
     "WRONG_VERSION_NUMBER": CHECK_TLS_PORT,
     "UNEXPECTED_EOF_WHILE_READING": CHECK_TLS_PORT,
@@ -58,7 +50,10 @@ def sentence(error: OSError | ValueError, *, is_connecting: bool = False) -> str
         return rejected(error.verify_message)
     if isinstance(error, ssl.SSLError):
         reason = error.reason or "UNKNOWN"
-        return ALERTS.get(reason) or _with_fix(f"TLS failed: {reason.lower().replace('_', ' ')}", TLS_FIXES.get(reason))
+        if reason == "TLSV1_ALERT_NO_APPLICATION_PROTOCOL":
+            return NO_ALPN
+        alert = ALERTS.get(reason, f"TLS failed: {reason.lower().replace('_', ' ')}")
+        return _with_fix(alert.format(peer="broker"), TLS_FIXES.get(reason))
     if isinstance(error, ConnectionResetError) and is_connecting:  # the port does not use TLS
         return _with_fix(f"{error.strerror}", CHECK_TLS_PORT)
     if isinstance(error, OSError):

@@ -190,11 +190,9 @@ def _send(request: Request, opener: OpenerDirector, timeout_seconds: float) -> A
     except HTTPError as error:
         with error:
             raise _refused(error) from None
-    except URLError as error:
-        tls = error.reason if isinstance(error.reason, ssl.SSLError) else None
-        raise UnreachableError(_reason(error.reason), tls) from None
     except (OSError, HTTPException) as error:
-        raise UnreachableError(_reason(error)) from None
+        reason = error.reason if isinstance(error, URLError) else error
+        raise UnreachableError(_reason(reason), reason if isinstance(reason, ssl.SSLError) else None) from None
 
 
 def _parsed(response: IO[bytes]) -> Any:

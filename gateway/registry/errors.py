@@ -11,7 +11,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.certificate import rejected
+from gateway.certificate import ALERTS, rejected
 from gateway.errors import FileError, PeerError
 from gateway.registry.api import NoTokenError, NoUrlError, RefusedError, UnreachableError
 from gateway.text import cut
@@ -86,8 +86,13 @@ def _explain_foreign_id(error: ForeignIdError) -> str:
 def _explain_unreachable(error: UnreachableError) -> str:
     if isinstance(error.tls, ssl.SSLCertVerificationError):
         return f"{rejected(error.tls.verify_message)}."
+    if isinstance(error.tls, ssl.SSLEOFError):
+        return "the registry closed the connection. Does it require registry.cert_file and registry.key_file?"
     if error.tls and error.tls.reason == "WRONG_VERSION_NUMBER":
         return "the port does not use TLS. Check registry.url: is it http, or another port?"
+    if error.tls and (reason := error.tls.reason):
+        alert = ALERTS.get(reason, f"TLS failed: {reason.lower().replace('_', ' ')}")
+        return f"{alert.format(peer='registry')}. Check registry.cert_file and registry.key_file."
     return f"no answer: {_clean(str(error))}. Check its address, and that it runs."
 
 

@@ -94,7 +94,7 @@ SSL, AUTHENTICATION, TRANSPORT = KafkaError._SSL, KafkaError._AUTHENTICATION, Ka
             "Failed to acquire SASL OAUTHBEARER token: Failed to connect to h:1 after 12 ms: Could not connect; x",
             (
                 f"{NO_TOKEN} Failed to connect to h:1: Could not connect, x; "
-                f"check sasl.oauth.token_url, and that the endpoint answers {FILES_UNDER_SERVERS}"
+                f"does the endpoint run? check sasl.oauth.token_url {FILES_UNDER_SERVERS}"
             ),
         ),
         (

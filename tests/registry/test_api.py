@@ -20,6 +20,7 @@ from gateway.registry.api import (
     TokenEndpoint,
     UnreachableError,
 )
+from gateway.registry.errors import explain
 from gateway.settings import pem
 from tests.stack.identity import IdentityProvider
 from tests.stack.ports import HeldPort
@@ -138,5 +139,6 @@ def test_a_certificate_is_shown_to_a_registry_that_asks_for_one(certificates: Ce
         url = server.url.replace("http:", "https:")
         files = pem.read({"ca_file": certificates.ca} | own, None)
         assert RegistryApi(Endpoint(url, tls=files)).request("GET", "subjects") == []
-        with pytest.raises(UnreachableError):
+        with pytest.raises(UnreachableError) as raised:
             RegistryApi(Endpoint(url, tls=pem.read({"ca_file": certificates.ca}, None))).request("GET", "subjects")
+        assert "registry.cert_file" in explain(raised.value, register=True)[1]

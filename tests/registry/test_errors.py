@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from gateway.errors import PeerError
 
 NO_TOKEN = "no token from the token endpoint:"
+
+
+def alert(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError()
+    error.reason = reason
+    return error
+
+
 PIN = Pin(7, "", registry="https://old:8081", cluster="kafka-cluster=k")
 
 
@@ -22,6 +31,18 @@ PIN = Pin(7, "", registry="https://old:8081", cluster="kafka-cluster=k")
     ("error", "is_retryable", "text"),
     [
         (UnreachableError("timed out"), True, "no answer: timed out. Check its address, and that it runs."),
+        (
+            UnreachableError("x", alert("TLSV13_ALERT_CERTIFICATE_REQUIRED")), True,
+            "the registry requires a client certificate. Check registry.cert_file and registry.key_file.",
+        ),
+        (
+            UnreachableError("x", alert("TLSV1_ALERT_INTERNAL_ERROR")), True,
+            "TLS failed: tlsv1 alert internal error. Check registry.cert_file",
+        ),
+        (
+            UnreachableError("x", ssl.SSLEOFError()), True,
+            "the registry closed the connection. Does it require registry.cert_file and registry.key_file?",
+        ),
         (InvalidResponseError("it has no schema id"), True, "invalid response: it has no schema id. A captive portal"),
         (RefusedError(401, None, ""), True, "HTTP 401 without JSON. Check registry.username"),
         (RefusedError(302, None, ""), True, "HTTP 302 with a redirect, which is not followed."),
