@@ -104,7 +104,7 @@ def test_run_renews_its_token_and_waits_while_the_endpoint_is_down(
             publish(broker)
             wait_for(lambda: gateway.metric("gateway_received_total") == 2 * COUNT, 10, "all readings")
             assert gateway.metric("gateway_spooled") + gateway.metric("gateway_in_flight") == COUNT
-            assert "check sasl.oauth.token_url, and that" in gateway.states()["kafka"]["detail"]
+            assert "does the endpoint run? check sasl.oauth.token_url" in gateway.states()["kafka"]["detail"]
             identity.start()
             gateway.wait_settled(2 * COUNT)
             wait_for(gateway.is_ready, 30, lambda: str(gateway.states()))
