@@ -116,15 +116,20 @@ def _figure(*path: str) -> Callable[[Results], float]:
 
 def _above_direct(rate: int, share: str) -> Callable[[Results], float]:
     """Compare the gateway's latency with that of producing directly."""
-    path = ("latency", f"at_{rate}")
-    own, direct = _figure(*path, "gateway", share), _figure(*path, "direct", share)
-    return lambda results: own(results) - direct(results)
+    return _above(("latency", f"at_{rate}"), "gateway", "direct", share)
+
+
+def _above(path: tuple[str, ...], name: str, other: str, share: str) -> Callable[[Results], float]:
+    """Compare the latencies of two."""
+    own, of_other = _figure(*path, name, share), _figure(*path, other, share)
+    return lambda results: own(results) - of_other(results)
 
 
 TIMES, MILLISECONDS, COUNT, SECONDS, MEBIBYTES, PERCENT = (
     "{:.2f} times", "{:.1f} ms", "{:,.0f}", "{:.2f} s", "{:.0f} MiB", "{:.2f} %",
 )  # fmt: skip
 HELD = "each held to one core"
+MODES = ("exactly_once", "at_least_once")
 SHARED_CORES = "on cores that Kafka and the load broker need as well"
 ROWS = [
     Row("CPU per reading against (b)", _cpu("versus", "gateway", "plain-python"), TIMES, 0.1),
@@ -163,6 +168,19 @@ ROWS = [
     Row("CPU per reading, 200 streams against 5", _cpu("streams", "streams_200", "streams_5"), TIMES, 1.1),
     Row("CPU per reading, two workers against one", _cpu("workers", "two", "one"), TIMES, None),
     Row(f"readings/s, two workers against one, {SHARED_CORES}", _speed("workers", "two", "one"), TIMES, None),
+    Row("exactly once, readings/s against at least once", _speed("once", *MODES), TIMES, 0.6, at_least=True),
+    Row(
+        "exactly once, CPU per reading at 1,000/s against at least once",
+        lambda results: _cpu("at_1000", *MODES)(results["once"]),
+        TIMES,
+        2,
+    ),
+    Row(
+        "exactly once, latency at 1,000/s, p50 above at least once",
+        _above(("once", "at_1000"), *MODES, "p50"),
+        MILLISECONDS,
+        15,
+    ),
     Row("CPU per telegram against (b)", _cpu("growth", "telegrams", "telegrams_plain_python"), TIMES, 0.2),
     Row("CPU, one in ten a dead letter against none", _cpu("growth", "one_in_ten_broken", "none_broken"), TIMES, 1.5),
     Row("start to first reading acknowledged", _figure("start", "again_seconds"), SECONDS, 1.0),
@@ -281,6 +299,19 @@ def steady(runs: Sequence[Results]) -> str:
     return table(("at a steady rate", "CPU per reading", "latency p50", "p99"), rows)
 
 
+def once(runs: Sequence[Results]) -> str:
+    """Write what exactly once costs."""
+    rows = [
+        (
+            f"`delivery: {name}`",
+            *(_cell(runs, ("once", name), *form) for form in SPEED),
+            *(_cell(runs, ("once", "at_1000", name), *form) for form in STEADY),
+        )
+        for name in reversed(MODES)
+    ]
+    return table(("delivery", "CPU per reading", "readings/s", "CPU at 1,000/s", "latency p50", "p99"), rows)
+
+
 def small(runs: Sequence[Results]) -> str:
     """Write what little work costs."""
     rows = [
@@ -310,7 +341,7 @@ def hosts(runs: Sequence[Results]) -> str:
     return table(("run", "a loop in plain Python", "load before", "the gateway's CPU per reading", "against (c)"), rows)
 
 
-TABLES = (goals, absolute, grown, latencies, steady, small)
+TABLES = (goals, absolute, grown, latencies, steady, once, small)
 
 
 def measured(written: str) -> str:
@@ -402,6 +433,11 @@ Go {on["go"]}, Rust {on.get("rust", "none")}, Java {on["java"]}, Kafka {on["kafk
 ## Steady rates
 
 {steady(runs)}
+## Exactly once
+
+At full speed, and at 1,000 readings a second, for a reader of committed records:
+
+{once(runs)}
 ## Little work
 
 {small(runs)}

@@ -37,6 +37,21 @@ def test_a_goal_is_met_only_if_every_run_meets_it() -> None:
     assert f"{first}0.81 to 1.50 s | at most 1.00 s | **no** |" in report.goals([slower, RUNS[0]])
 
 
+def test_a_run_of_both_modes_of_delivery_has_its_rows() -> None:
+    slow, fast = ({"microseconds": cpu, "readings_per_second": rate} for cpu, rate in ((6.0, 140_000), (4.0, 200_000)))
+    steady = [{"microseconds": cpu, "p50": p50, "p99": 40.0} for cpu, p50 in ((300, 14.5), (200, 4.0))]
+    both = dict(zip(report.MODES, (slow, fast), strict=True)) | {
+        "at_1000": dict(zip(report.MODES, steady, strict=True))
+    }
+    run = {"machine": {}, "once": both}
+    assert report.measured(report.goals([run])).splitlines()[2:] == [
+        "| exactly once, readings/s against at least once | 0.70 times | at least 0.60 times | yes |",
+        "| exactly once, CPU per reading at 1,000/s against at least once | 1.50 times | at most 2.00 times | yes |",
+        "| exactly once, latency at 1,000/s, p50 above at least once | 10.5 ms | at most 15.0 ms | yes |",
+    ]
+    assert "| `delivery: exactly_once` | 6.0 µs | 140,000 | 300 µs | 14.5 ms | 40.0 ms |" in report.once([run])
+
+
 def test_a_readme_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="no table of make bench: full speed"):
         report.readme(README.replace("<!-- end: full speed -->", ""), RUNS)

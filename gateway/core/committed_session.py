@@ -19,14 +19,13 @@ packet id its QoS, its place in the log and the digest of the message.
 
 from __future__ import annotations
 
-from operator import attrgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.core.session import NEEDED, PACKET_IDS, Held, Session, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from gateway.core.entry import Entry
@@ -37,19 +36,17 @@ MOST = PACKET_IDS - 1_024  # messages that may come again; the others may have e
 _HEAD = Struct(">Q")  # number of the session
 _ITEM = Struct(">HBQ8s")  # packet id, QoS, offset, digest
 _SIZE = _ITEM.size
-_QOS, _OFFSET = 2, slice(3, 11)  # in an item
+_QOS, _OFFSET = 2, 3  # places in an item
+_offset_at = Struct(">Q").unpack_from
+_EMPTY = bytearray(BUCKET * _SIZE)  # a bucket in memory has a place for each packet id; zeros where it is not known
 _NEVER = 2**64  # no message has this offset
 
 
 class _Change(NamedTuple):
-    """What a commit changes: items of the table by packet id, and which PUBRELs it makes durable."""
+    """What a commit changes: buckets, each as it was and as it is then, and which PUBRELs it makes durable."""
 
-    items: Mapping[int, bytes]
+    buckets: Mapping[int, tuple[bytearray, bytearray]]
     released: AbstractSet[int]
-
-    @property
-    def buckets(self) -> set[int]:
-        return {packet_id // BUCKET for packet_id in self.items}
 
 
 _NOTHING = _Change({}, frozenset())
@@ -66,7 +63,7 @@ class CommittedSession(Session):
         super().__init__()
         self.number = 0  # of the broker's session: one more each time that the broker has lost it
         self._window = window
-        self._table = bytearray(len(ALL) * BUCKET * _SIZE)  # the item of each packet id that is safe; else zeros
+        self._table = [_EMPTY] * len(ALL)  # buckets; another one takes the place of one that changes
         self._changed: set[int] = set()  # buckets that differ from Kafka's
         self._unsaved = set(ALL)  # buckets that differ from the file's
         self._completed: list[int] = []  # released, and a commit has forgotten them
@@ -92,12 +89,16 @@ class CommittedSession(Session):
 
     def _offsets(self) -> list[int]:
         """List the offsets of the messages that are safe, the oldest first."""
-        return sorted([offset for packet_id, _, offset, _ in _ITEM.iter_unpack(self._table) if packet_id])
+        return sorted([offset for _, _, offset, _ in self._items()])
+
+    def _items(self) -> Iterator[tuple[int, int, int, bytes]]:
+        buckets = [bucket for bucket in self._table if bucket is not _EMPTY]
+        return (item for bucket in buckets for item in _ITEM.iter_unpack(bucket) if item[0])
 
     def _find(self, packet_id: int) -> Held | None:
         if held := self.held.get(packet_id):
             return held
-        known, _, offset, found = self._item(packet_id)
+        known, _, offset, found = _ITEM.unpack_from(self._table[packet_id // BUCKET], packet_id % BUCKET * _SIZE)
         return Held(found, offset) if known and offset >= self._expected_from else None
 
     def _end_resending(self) -> None:
@@ -144,7 +145,7 @@ class CommittedSession(Session):
     def commit(self) -> None:
         """Remember what was prepared: it is committed."""
         self._apply(self._pending)
-        self._unsaved |= self._pending.buckets
+        self._unsaved |= self._pending.buckets.keys()
         self._pending, self._written = _NOTHING, set()
 
     def discard(self) -> None:
@@ -177,7 +178,7 @@ class CommittedSession(Session):
 
     def note_saved(self, saved: Mapping[str, Any]) -> None:
         """Remember what was saved."""
-        self._changed |= self._saving.buckets
+        self._changed |= self._saving.buckets.keys()
         self._apply(self._saving)
         self._saving, self._unsaved = _NOTHING, self._unsaved - saved["buckets"].keys()
 
@@ -190,65 +191,75 @@ class CommittedSession(Session):
             for packet_id, (offset, found) in saved.get("seen", {}).items()
         ]
         self._load([*saved["buckets"].values(), *[_HEAD.pack(self.number) + item for item in items]])
-        self._changed = {packet_id // BUCKET for packet_id, *_ in _ITEM.iter_unpack(self._table) if packet_id}
+        self._changed = {packet_id // BUCKET for packet_id, *_ in self._items()}
         self._unsaved = set(ALL if "seen" in saved else ())
 
     # --- both ----------------------------------------------------------------------------------------------------
 
-    def _item(self, packet_id: int) -> tuple[int, int, int, bytes]:
-        return _ITEM.unpack_from(self._table, packet_id * _SIZE)
-
     def _change(self, entries: Iterable[Entry]) -> _Change:
-        """Make the items of messages, in order; what was saved already, or is older than a newer one, stays."""
-        items = {}
+        """Change copies of the buckets: add messages, unless they are saved already or older than what is there.
+
+        Released messages become messages of QoS 1.
+        """
+        table, copies = self._table, dict[int, bytearray]()
         for packet_id in self.released:
-            known, qos, offset, found = self._item(packet_id)
-            if known and qos == 2:
-                items[packet_id] = _ITEM.pack(packet_id, 1, offset, found)
-        for entry in sorted(entries, key=attrgetter("offset")):
-            packet_id, reading = entry.packet_id, entry.reading
-            known, _, offset, _ = self._item(packet_id)
-            if not known or offset < entry.offset:
+            number, at = packet_id // BUCKET, packet_id % BUCKET * _SIZE
+            if table[number][at + _QOS] == 2:
+                copies.setdefault(number, table[number][:])[at + _QOS] = 1
+        for entry in entries:
+            packet_id, offset = entry.packet_id, entry.offset
+            number, at = packet_id // BUCKET, packet_id % BUCKET * _SIZE
+            bucket = copies.get(number) or table[number]
+            if not bucket[at + _QOS] or _offset_at(bucket, at + _OFFSET)[0] < offset:
+                if number not in copies:
+                    copies[number] = bucket = bucket[:]
+                reading = entry.reading
                 qos = 2 if reading.qos == 2 and packet_id in self.unreleased else 1
-                items[packet_id] = _ITEM.pack(packet_id, qos, entry.offset, digest(reading))
-        return _Change(items, frozenset(self.released))
+                _ITEM.pack_into(bucket, at, packet_id, qos, offset, digest(reading))
+        buckets = {number: (table[number], bucket) for number, bucket in copies.items()}
+        return _Change(buckets, frozenset(self.released))
 
     def _apply(self, change: _Change) -> None:
-        """Note what is durable; the file may have newer items meanwhile, or have forgotten a QoS 2 message."""
         table = self._table
-        for packet_id, item in change.items.items():
-            at = packet_id * _SIZE
-            present = bytes(table[at : at + _SIZE])
-            if not present[_QOS] or (present[_OFFSET], -present[_QOS]) <= (item[_OFFSET], -item[_QOS]):
-                table[at : at + _SIZE] = item
+        for number, (former, bucket) in change.buckets.items():
+            table[number] = bucket if table[number] is former else _merged(table[number], bucket)
         self._completed += [packet_id for packet_id in self.released if packet_id in change.released]
         self.released = [packet_id for packet_id in self.released if packet_id not in change.released]
         self.is_outdated = bool(self.released)
 
-    def _buckets(self, changed: Iterable[int], change: _Change) -> dict[int, bytes]:
-        """Make those buckets that have changed before, and those of a change; b"" for an empty one."""
-        size = BUCKET * _SIZE
-        buckets = {number: self._table[number * size : (number + 1) * size] for number in changed}
-        for packet_id, item in change.items.items():
-            number, place = divmod(packet_id, BUCKET)
-            if number not in buckets:
-                buckets[number] = self._table[number * size : (number + 1) * size]
-            buckets[number][place * _SIZE : (place + 1) * _SIZE] = item
-        head = _HEAD.pack(self.number)
-        return {number: head + _without_gaps(items) for number, items in buckets.items()}
+    def _buckets(self, changed: AbstractSet[int], change: _Change) -> dict[int, bytes]:
+        """Write those buckets that have changed before, and those of a change."""
+        head, table, changes = _HEAD.pack(self.number), self._table, change.buckets
+        return {
+            number: head + _without_gaps(changes[number][1] if number in changes else table[number])
+            for number in changed | changes.keys()
+        }
 
     def _load(self, buckets: Iterable[bytes]) -> None:
         """Fill the table with the buckets of this session."""
-        self._table[:] = bytes(len(self._table))
+        self._table = table = [_EMPTY] * len(ALL)
         for bucket in buckets:
             if _HEAD.unpack_from(bucket) == (self.number,):
                 for at in range(_HEAD.size, len(bucket) - _SIZE + 1, _SIZE):
-                    place = _SIZE * int.from_bytes(bucket[at : at + 2])
-                    self._table[place : place + _SIZE] = bucket[at : at + _SIZE]
-        self.unreleased = {packet_id for packet_id, qos, _, _ in _ITEM.iter_unpack(self._table) if qos == 2}
+                    number, place = divmod(int.from_bytes(bucket[at : at + 2]), BUCKET)
+                    if table[number] is _EMPTY:
+                        table[number] = _EMPTY[:]
+                    table[number][place * _SIZE : (place + 1) * _SIZE] = bucket[at : at + _SIZE]
+        self.unreleased = {packet_id for packet_id, qos, _, _ in self._items() if qos == 2}
         self.uses_qos_2 = self.uses_qos_2 or bool(self.unreleased)
         self._unsaved = set(ALL)
 
 
-def _without_gaps(items: bytearray) -> bytes:
-    return b"".join([items[at : at + _SIZE] for at in range(0, len(items), _SIZE) if items[at] or items[at + 1]])
+def _without_gaps(bucket: bytearray) -> bytes:
+    return b"".join([bucket[at : at + _SIZE] for at in range(0, len(bucket), _SIZE) if bucket[at + _QOS]])
+
+
+def _merged(present: bytearray, other: bytearray) -> bytearray:
+    """Take the newer item for each packet id; of the same message, the one that is released."""
+    both = zip(_ITEM.iter_unpack(present), _ITEM.iter_unpack(other), strict=True)
+    return bytearray().join([_ITEM.pack(*max(pair, key=_rank)) for pair in both])
+
+
+def _rank(item: tuple[int, int, int, bytes]) -> tuple[bool, int, int]:
+    packet_id, qos, offset, _ = item
+    return bool(packet_id), offset, -qos

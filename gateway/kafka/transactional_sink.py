@@ -1,9 +1,10 @@
 """The sink of `delivery: exactly_once`: records and the gateway's state in one Kafka transaction after the other.
 
-The loop hands over records as to `KafkaSink`. The first begins a transaction; after `OPEN_SECONDS` it takes no more.
-When all its records have been reported, the state of the gateway is produced into it, and a thread commits it, so that
-the loop goes on reading; the next transaction has what arrived meanwhile. Readings are settled when the commit has
-succeeded: so what a report says is passed on with the outcome of its transaction.
+The loop hands over records as to `KafkaSink`. The first begins a transaction; after `OPEN_SECONDS` it takes no more, or
+after `MANY_OPEN_SECONDS` when readings arrive fast, because the next commit takes as long for a few. When all its
+records have been reported, the state of the gateway is produced into it, and a thread commits it, so that the loop goes
+on reading; the next transaction has what arrived meanwhile. Readings are settled when the commit has succeeded: so what
+a report says is passed on with the outcome of its transaction.
 
 A record that Kafka refuses aborts its transaction: all other readings are sent again, in order, and the lane isolates
 the culprit as always. When the outcome of a commit is not known, or the producer is fatal (a transaction timed out,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 0.005  # for which a transaction takes records
+MANY_RECORDS = 1_024  # at once: more are probably waiting, and a commit takes as long for a few,
+MANY_OPEN_SECONDS = 0.1  # so it is open for so long then
 LATE_SECONDS = 1.0  # a transaction that takes longer waits for Kafka
 TIMEOUT_MILLISECONDS = 10_000  # Kafka aborts an older transaction; until then readers of its partitions wait
 MOST_UNACKNOWLEDGED = 32_768  # whatever the broker sends ahead: then a session can tell packet ids apart
@@ -119,6 +122,7 @@ class TransactionalSink(KafkaSink):
         self._phase = _Phase.STARTING
         self._phase_at = time.monotonic()
         self._began_at = 0.0  # of the open transaction; 0 for none
+        self._open_until = 0.0  # likewise
         self._is_prepared = False  # the state of a transaction whose outcome is not known
         self._doubted_at = self._sole_at = 0.0  # when it was asked, and known, that no other process has taken over
         self._pause_until = 0.0
@@ -162,7 +166,7 @@ class TransactionalSink(KafkaSink):
         """How many records may be handed over now."""
         now = time.monotonic()
         is_open = self._phase is _Phase.OPEN and self.is_ready and not self.failed and not self._fatal
-        is_old = self._began_at and now - self._began_at >= OPEN_SECONDS
+        is_old = self._began_at and now >= self._open_until
         return 0 if not is_open or is_old or now < self._pause_until else super().room
 
     @property
@@ -175,6 +179,8 @@ class TransactionalSink(KafkaSink):
         if not entries or not self.room or not self._begin_transaction():
             return list(entries)
         left = super().send(records, entries)
+        if len(entries) >= MANY_RECORDS:
+            self._open_until = self._began_at + MANY_OPEN_SECONDS
         # A producer that must abort refuses every record: none of them is at fault.
         self.failed = [(entry, REQUEUE if error.code() in _OF_THE_PRODUCER else error) for entry, error in self.failed]
         return left
@@ -193,6 +199,7 @@ class TransactionalSink(KafkaSink):
                 self._fatal = error.args[0]
                 return False
             self._began_at = time.monotonic()
+            self._open_until = self._began_at + OPEN_SECONDS
             self._topics.clear()
         return True
 

@@ -25,7 +25,7 @@ from gateway.errors import GatewayError
 from gateway.installation import broker_of, kafka_credentials, transactional_id
 from gateway.kafka.distance import FAR, max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
-from gateway.kafka.transactional_sink import TransactionalSink
+from gateway.kafka.transactional_sink import MOST_UNACKNOWLEDGED, TransactionalSink
 from gateway.mqtt.reader import Intake
 from gateway.mqtt.source import MqttSource, Subscriptions
 from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
@@ -160,7 +160,7 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
     payload_limit = sink.record_limit - RECORD_OVERHEAD
     parts = parts_of(own, payload_limit)
     ledger, clock = Ledger([]), MachineClock(settings.clock.wait)
-    overdue_seconds = 0.02 if settings.delivery == "at_least_once" else 0.1  # for a report, or for a commit
+    overdue_seconds = 0.02 if settings.delivery == "at_least_once" else 0.5  # for a report, or for a commit
     pacing = Pacing(linger_seconds=linger_seconds, overdue_seconds=overdue_seconds)
     common = Rules({}, payload_limit, RetainedMessages(settings.mqtt.retained), pacing=pacing, clock=clock)
     rules = rules_of(parts, ledger, common)
@@ -237,6 +237,8 @@ def _subscriptions(
 
 def _intake(settings: Settings, server: MqttServer, streams: int, payload_limit: int, routing: Routing) -> Intake:
     ahead = RECEIVE_MAXIMUM if streams <= MANY_STREAMS else 2 * RECEIVE_MAXIMUM
+    if settings.delivery == "exactly_once":
+        ahead = MOST_UNACKNOWLEDGED  # what arrives during a commit is in the next transaction
     maximum = settings.server(server.name).receive_maximum or ahead
     window = maximum if server.version == "5.0" else MOST_IN_FLIGHT
     return Intake(

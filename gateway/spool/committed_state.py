@@ -71,10 +71,11 @@ class CommittedState:
         self._spool.is_uncertain = True
         self._spool.version += 1
         self._prepared = self._spool.version
-        rows = {**self._spool.settled_rows, **{entry.offset: entry.outcome for entry in entries}}
-        ranges = [(first, last) for _, first, last in settled_ranges(dict.fromkeys(rows, ""))]
-        others = settled_ranges({offset: outcome for offset, outcome in rows.items() if outcome})
-        settled = {"ranges": ranges, "others": others, "next_offset": self._spool.next_offset}
+        rows = self._spool.settled_rows
+        outcomes = {offset: outcome for offset, outcome in rows.items() if outcome}
+        outcomes |= {entry.offset: entry.outcome for entry in entries if entry.dead_letter}
+        ranges = ranges_of([*rows, *[entry.offset for entry in entries]])
+        settled = {"ranges": ranges, "others": settled_ranges(outcomes), "next_offset": self._spool.next_offset}
         records = self._head.record(self._prepared) | {f"{SETTLED}{self._spool.id}": _text(settled)}
         for key, session in self._sessions.items():
             buckets = session.prepare(of_session(entries, session))
@@ -147,6 +148,15 @@ class CommittedState:
 
 def _text(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value).encode()
+
+
+def ranges_of(offsets: Iterable[int]) -> list[tuple[int, int]]:
+    """Write offsets as ranges, first and last included."""
+    all_of_them = {*offsets}
+    first, last = min(all_of_them, default=0), max(all_of_them, default=-1)
+    if last - first == len(all_of_them) - 1:  # nearly always
+        return [(first, last)] if all_of_them else []
+    return [(first, last) for _, first, last in settled_ranges(dict.fromkeys(all_of_them, ""))]
 
 
 def settled_ranges(outcomes: Mapping[int, str]) -> list[Settled]:

@@ -41,7 +41,7 @@ from gateway.errors import SpoolBrokenError
 from gateway.spool.file import DiskBrokenError, DiskFullError, SpoolFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from gateway.core.ledger import Ledger
     from gateway.core.reading import Reading
@@ -537,9 +537,11 @@ def _is_safe(entry: Entry) -> bool:
     return entry.is_settled or entry.is_stored
 
 
-def of_session(entries: Iterable[Entry], session: Session) -> list[Entry]:
+def of_session(entries: Collection[Entry], session: Session) -> list[Entry]:
     """Select the readings that a connection of this session delivered and that have a packet id."""
-    return [entry for entry in entries if entry.packet_id and entry.connection and entry.connection.session is session]
+    connections = {entry.connection for entry in entries}
+    own = {each for each in connections if each and each.session is session}
+    return [entry for entry in entries if entry.packet_id and entry.connection in own] if own else []
 
 
 def _from_disk(offset: int, reading: Reading, is_earlier: bool) -> Entry:  # noqa: FBT001 - a row as the file gives it

@@ -15,7 +15,7 @@ from gateway.core.reading import Reading, Record
 from gateway.errors import TakenOverError
 from gateway.kafka.errors import Outcome, outcome
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC, read_state
-from gateway.kafka.transactional_sink import TransactionalSink
+from gateway.kafka.transactional_sink import MANY_OPEN_SECONDS, MANY_RECORDS, OPEN_SECONDS, TransactionalSink
 from gateway.spool.committed_state import CommittedState
 from gateway.spool.spool import Policy, Spool
 from tests.stack.readers import values_that_java_sees
@@ -102,6 +102,11 @@ def values(kafka: Kafka, topic: str, count: int, isolation: Mapping[str, object]
     return [one.value for one in records(kafka.bootstrap, topic, count, settings=isolation or COMMITTED)]
 
 
+def is_past(moment: float) -> Callable[[], bool]:
+    """Make a condition of a time."""
+    return lambda: time.monotonic() > moment
+
+
 def test_a_transaction_shows_that_no_other_process_has_taken_over(kafka: Kafka, transactional_id: str) -> None:
     """One that began before says nothing; without readings there is one with the state alone."""
     process = Process(kafka, transactional_id).ready()
@@ -145,6 +150,24 @@ def test_a_refused_record_aborts_its_transaction(kafka: Kafka, topic: NewTopic, 
     process.turn_until(lambda: len(process.settled) == 2, "the commit")
     assert values(kafka, name, 2) == [b"1", b"3"]
     assert values(kafka, name, 3, UNCOMMITTED) == [b"1", b"1", b"3"]
+
+
+def test_a_transaction_that_gets_many_records_at_once_takes_more(
+    kafka: Kafka, topic: NewTopic, transactional_id: str
+) -> None:
+    """A commit takes as long for a few."""
+    name, process = topic("sensors", 1, FOR_EVER), Process(kafka, transactional_id).ready()
+    seconds = MANY_OPEN_SECONDS
+    while seconds >= MANY_OPEN_SECONDS:  # the machine is busy
+        process.turn_until(lambda: process.sink.room and not process.sink.in_flight, "the former one")
+        began = time.monotonic()
+        process.send(name, *[b"%d" % number for number in range(MANY_RECORDS)])
+        wait_for(is_past(began + 2 * OPEN_SECONDS), 10, "the time for a few")
+        room, seconds = process.sink.room, time.monotonic() - began
+    assert room
+    process.turn_until(lambda: process.sink.room and not process.sink.in_flight, "the commit")
+    process.send(name, b"1")
+    wait_for(lambda: not process.sink.room, 10, "the end of one that has few")
 
 
 def test_a_record_above_the_clients_limit_fails_alone(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from bench.contract import write_contract
 from bench.load_broker import greeting, split
 from gateway.errors import SpoolBrokenError
+from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
 from gateway.service.service import run_each
 from tests.stack.gateway import Gateway
 from tests.stack.wait import wait_for
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import FreePort
+    from tests.stack.kafka import Kafka
 
 
 @pytest.mark.parametrize(
@@ -30,13 +32,25 @@ def test_run_lets_a_broker_send_further_ahead_where_there_are_many_streams(
 ) -> None:
     """Each lane then has more to send at once; doors and telegrams are two streams more."""
     contract = write_contract(tmp_path, "ahead", sensors)
+    assert receive_maximum(contract, f"127.0.0.1:{free_port()}", given) == ahead
+
+
+def test_run_lets_a_broker_send_further_ahead_with_exactly_once(tmp_path: Path, kafka: Kafka) -> None:
+    """What arrives during a commit is in the next transaction; it connects when its first one is committed."""
+    kafka.ensure_topic(STATE_TOPIC, STATE_PARTITION + 1, settings=STATE_SETTINGS)
+    contract = write_contract(tmp_path, "ahead", 1)
+    assert receive_maximum(contract, kafka.bootstrap, {}, delivery="exactly_once") == 32_768
+
+
+def receive_maximum(contract: Path, bootstrap: str, given: dict[str, Any], **settings: str) -> int:
+    """Start a gateway, and read what it tells the broker."""
     with socket.create_server(("127.0.0.1", 0)) as broker:
         broker.settimeout(60)
         servers = {
             "broker": {"host": f"127.0.0.1:{broker.getsockname()[1]}", **given},
-            "kafka": {"host": f"127.0.0.1:{free_port()}"},
+            "kafka": {"host": bootstrap},
         }
-        with Gateway(servers, contract) as gateway:
+        with Gateway(servers, contract, **settings) as gateway:
             gateway.start(ready=False)
             link, _ = broker.accept()
             with link:
@@ -47,7 +61,7 @@ def test_run_lets_a_broker_send_further_ahead_where_there_are_many_streams(
                     assert chunk, gateway.log
                     data += chunk
             [(_, connect)], _ = split(data)
-            assert greeting(connect) == (True, ahead)
+            return greeting(connect)[1]
 
 
 def test_each_step_of_a_stop_is_done(caplog: pytest.LogCaptureFixture) -> None:
