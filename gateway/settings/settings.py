@@ -336,7 +336,7 @@ class Settings(_Settings):
 
     def certificate_files(self) -> list[tuple[Place, str]]:
         """The files of certificates that the settings name, each with its place."""
-        return [(place, file) for place, file in _files(self.model_dump()) if place[2:] in _CERTIFICATE_PLACES]
+        return [(place, file) for place, file in _files(self.model_dump()) if place[-1] in _CERTIFICATES]
 
     def secret(self, file: str) -> SecretStr:
         """Read a secret, named as in the settings, or raise ConfigurationError; its last newline is removed."""
@@ -715,32 +715,24 @@ def _check_producers(data: dict[str, Any], _: _Origin) -> Iterator[Problem]:
                 yield (*place, "producer", name), *refusal
 
 
-_SECRET_PLACES: Final[tuple[Place, ...]] = (
-    ("password_file",),
-    ("tls", "key_file"),
-    ("tls", "key_password_file"),
-    ("sasl", "password_file"),
-    ("sasl", "oauth", "client_secret_file"),
-    ("sasl", "oauth", "key_file"),
-    ("sasl", "oauth", "key_password_file"),
-    ("registry", "password_file"),
-    ("registry", "token_file"),
-    ("registry", "key_file"),
-    ("registry", "key_password_file"),
-    ("registry", "oauth", "client_secret_file"),
-)
+def _file_places(model: type[BaseModel], above: Place = ()) -> Iterator[Place]:
+    for name, member in model.model_fields.items():
+        inner = _bare(member.annotation)
+        if name.endswith("_file"):
+            yield (*above, name)
+        elif isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _file_places(inner, (*above, name))
+
+
+_FILE_PLACES: Final = tuple(_file_places(ServerSettings))
+_TLS_PLACES: Final = tuple(place[:-1] for place in _FILE_PLACES if place[-1] == "ca_file")
+_CERTIFICATES: Final = {"ca_file", "cert_file"}  # all other files are secrets
 _HEADER_FILES: Final = ("websocket", "header_files")
-_TLS_PLACES: Final[tuple[Place, ...]] = (("tls",), ("registry",), ("sasl", "oauth"), ("registry", "oauth"))
-_CERTIFICATE_PLACES: Final[tuple[Place, ...]] = (
-    *((*place, "ca_file") for place in _TLS_PLACES),
-    ("tls", "cert_file"),
-    ("registry", "cert_file"),
-)
 
 
 def _files(data: dict[str, Any]) -> Iterator[tuple[Place, str]]:
     for place, server in _servers(data):
-        for inner in (*_SECRET_PLACES, *_CERTIFICATE_PLACES):
+        for inner in _FILE_PLACES:
             file = _at(server, inner)
             if _is_file_name(file):
                 yield (*place, *inner), file
@@ -756,7 +748,7 @@ def _is_file_name(value: object) -> TypeGuard[str]:
 
 def _check_files(data: dict[str, Any], origin: _Origin) -> Iterator[Problem]:
     for place, file in _files(data):
-        path, is_secret = origin.locate(file), place[2:] in _SECRET_PLACES or place[2:4] == _HEADER_FILES
+        path, is_secret = origin.locate(file), place[-1] not in _CERTIFICATES
         try:
             if is_secret and place[-1] != "key_file":
                 secret.read_secret(path, origin.credentials)

@@ -172,42 +172,22 @@ def _check_qos(value: object) -> object:
     return value
 
 
-def _check_receive_maximum(value: int) -> int:
-    if not 1 <= value <= 65_535:  # MQTT 5.0 section 3.1.2.11.3
-        raise wrong("The Receive Maximum of MQTT is a number from 1 to 65535.", "Remove it to use the default.")
-    return value
+def _within(low: float, high: float, message: str, fix: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise wrong(message, fix)
+        return value
+
+    return AfterValidator(check)
 
 
-def _check_worker_count(value: int) -> int:
-    if not 1 <= value <= MAXIMUM_WORKERS:
-        raise wrong(f"The number of workers is from 1 to {MAXIMUM_WORKERS}.", "Remove it to use 1.")
-    return value
+def _matching(pattern: str | re.Pattern[str], message: str, fix: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise wrong(message, fix)
+        return text
 
-
-def _check_share_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):  # MQTT 5.0 section 4.8.2 forbids / + #
-        raise wrong(
-            "Expected the name of a shared subscription.", "Write 1 to 64 of: A-Z, a-z, 0-9, dot, dash, underscore."
-        )
-    return text
-
-
-def _check_topic_level(text: str) -> str:
-    if not GATEWAY_ID.fullmatch(text):  # a topic level of MQTT, and an id of Home Assistant
-        raise wrong("Expected a level of an MQTT topic.", "Write 1 to 64 of: A-Z, a-z, 0-9, dash, underscore.")
-    return text
-
-
-def _check_every(seconds: float) -> float:
-    if not 1 <= seconds <= LONGEST_AFTER_SECONDS:
-        raise wrong("A status is published every second to every hour.", "Write 1s to 1h; the default is 30s.")
-    return seconds
-
-
-def _check_sha256(text: str) -> str:
-    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
-        raise wrong("Expected a SHA-256.", "Write the 64 hexadecimal digits that `sha256sum FILE` prints.")
-    return text
+    return AfterValidator(check)
 
 
 def _check_property(value: object) -> object:
@@ -235,26 +215,16 @@ def check_path(text: str) -> str:
     return text
 
 
-_OF_HANDSHAKE: Final = r"(?i:host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)"
+_NOT_OF_HANDSHAKE: Final = r"(?is)(?!(host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)\Z).*"
 
 
-def _check_header_name(name: str) -> str:
-    if re.fullmatch(_OF_HANDSHAKE, name):
-        raise wrong("The gateway sets this header, which makes the WebSocket.", "Remove it.")
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise wrong("This is no name of a header.", "Correct it, or remove it.")
-    return name
+_NO_HEADER: Final = ("This is no name of a header.", "Correct it, or remove it.")
+_OWN_HEADER: Final = ("The gateway sets this header, which makes the WebSocket.", "Remove it.")
 
 
 def _check_header(text: str) -> str:
     if not text.isprintable():
         raise wrong("A header has one line of text.", "Remove line breaks and control characters.")
-    return text
-
-
-def _check_region(text: str) -> str:
-    if not re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", text):
-        raise wrong("Expected a region of AWS.", "Write its name, such as eu-central-1.")
     return text
 
 
@@ -279,23 +249,35 @@ Section = BeforeValidator(_empty_section)
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 After = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_after)]
 Wait = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_wait)]
-GatewayId = Annotated[str, AfterValidator(_check_topic_level)]
-Every = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_check_every)]
-Sha256 = Annotated[str, AfterValidator(_check_sha256)]
+# A topic level of MQTT, and an id of Home Assistant.
+_LEVEL = _matching(
+    GATEWAY_ID, "Expected a level of an MQTT topic.", "Write 1 to 64 of: A-Z, a-z, 0-9, dash, underscore."
+)
+GatewayId = Annotated[str, _LEVEL]
+_EVERY = ("A status is published every second to every hour.", "Write 1s to 1h; the default is 30s.")
+Every = Annotated[float, BeforeValidator(parse_duration), _within(1, LONGEST_AFTER_SECONDS, *_EVERY)]
+_SHA256 = ("Expected a SHA-256.", "Write the 64 hexadecimal digits that `sha256sum FILE` prints.")
+Sha256 = Annotated[str, _matching("[0-9A-Fa-f]{64}", *_SHA256)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(_check_size)]
 Hosts = Annotated[str, AfterValidator(_check_hosts)]
 FileName = Annotated[str, AfterValidator(_check_file)]
 Extensions = Annotated[dict[str, str], BeforeValidator(_empty_section), AfterValidator(_check_extensions)]
 Alpn = Annotated[tuple[str, ...], BeforeValidator(_split_names), AfterValidator(_check_alpn)]
 WebSocketPath = Annotated[str, AfterValidator(check_path)]
-_HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+_HeaderName = Annotated[
+    str, _matching(_NOT_OF_HANDSHAKE, *_OWN_HEADER), _matching(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", *_NO_HEADER)
+]
 Headers = Annotated[dict[_HeaderName, Annotated[str, AfterValidator(_check_header)]], BeforeValidator(_empty_section)]
 HeaderFiles = Annotated[dict[_HeaderName, FileName], BeforeValidator(_empty_section)]
 Property = Annotated[Any, BeforeValidator(_check_property)]
 Listen = Annotated[str | None, BeforeValidator(_check_listen)]
 Url = Annotated[str, AfterValidator(_check_url)]
-AwsRegion = Annotated[str, AfterValidator(_check_region)]
+_REGION = ("Expected a region of AWS.", "Write its name, such as eu-central-1.")
+AwsRegion = Annotated[str, _matching("[a-z]+(-[a-z0-9]+)+", *_REGION)]
 Qos = Annotated[int | None, BeforeValidator(_check_qos)]
-WorkerCount = Annotated[int, AfterValidator(_check_worker_count)]
-ShareName = Annotated[str, AfterValidator(_check_share_name)]
-ReceiveMaximum = Annotated[int, AfterValidator(_check_receive_maximum)]
+_WORKERS = (f"The number of workers is from 1 to {MAXIMUM_WORKERS}.", "Remove it to use 1.")
+WorkerCount = Annotated[int, _within(1, MAXIMUM_WORKERS, *_WORKERS)]
+_SHARE = ("Expected the name of a shared subscription.", "Write 1 to 64 of: A-Z, a-z, 0-9, dot, dash, underscore.")
+ShareName = Annotated[str, _matching("[A-Za-z0-9._-]{1,64}", *_SHARE)]  # MQTT 5.0 section 4.8.2 forbids / + #
+_RECEIVE = ("The Receive Maximum of MQTT is a number from 1 to 65535.", "Remove it to use the default.")
+ReceiveMaximum = Annotated[int, _within(1, 65_535, *_RECEIVE)]  # MQTT 5.0 section 3.1.2.11.3
