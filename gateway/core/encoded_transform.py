@@ -56,7 +56,7 @@ class EncodedTransform:
         return _supposing_gzip(result, decoded) if isinstance(result, DeadLetter) else result
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
-        """Transform readings, from the first on: those that can be decoded, or those that cannot."""
+        """Transform readings, from the first on, as many as the transform does at once."""
         properties = {each.properties for each in readings if each.properties}  # faster than map
         if not self._is_direct or (properties and not self._agree(properties)):
             return self._transform_some(readings)
@@ -66,18 +66,15 @@ class EncodedTransform:
         return results
 
     def _transform_some(self, readings: Sequence[Reading]) -> TransformResults[Any]:
-        decoded: list[Reading] = []
-        dead_letters: dict[int, DeadLetter] = {}
-        for result in map(self._decoded, readings):
-            if isinstance(result, DeadLetter):
-                if decoded:
-                    break
-                dead_letters[len(dead_letters)] = result
-            elif dead_letters:
-                break
-            else:
-                decoded.append(result)
-        return TransformResults([], dead_letters) if dead_letters else self._transform.transform_all(decoded)
+        """Transform those that can be decoded, and put the dead letters of the others between them."""
+        decoded = list(map(self._decoded, readings))
+        places = [place for place, result in enumerate(decoded) if isinstance(result, Reading)]
+        results = self._transform.transform_all([result for result in decoded if isinstance(result, Reading)])
+        done = len(readings) if results.readings == len(places) else places[results.readings]
+        dead_letters = {place: each for place, each in enumerate(decoded[:done]) if isinstance(each, DeadLetter)}
+        dead_letters |= {places[number]: dead_letter for number, dead_letter in results.dead_letters.items()}
+        ignored = tuple([places[number] for number in results.ignored])
+        return TransformResults(results.records, dict(sorted(dead_letters.items())), ignored)
 
     def _agree(self, properties: set[bytes]) -> bool:
         """Whether the properties of messages agree with the contract; those that do are remembered."""

@@ -177,6 +177,22 @@ def test_a_payload_that_begins_like_gzip_is_said_to_be_gzip(encoding: Encoding) 
     assert transform(encoding).transform_all([one, one]).dead_letters == {0: dead_letter, 1: dead_letter}
 
 
+@pytest.mark.parametrize("encoding", [JSON, CBOR])
+def test_messages_that_are_refused_lie_between_others(encoding: Encoding) -> None:
+    """All in one call, also where the transform takes some of the messages only."""
+    other = prop(0x03, "application/msgpack")
+    payloads = [encoded(json.dumps(each).encode(), encoding) for each in samples()]
+    sent = [reading(each, other if place % 3 == 0 else b"") for place, each in enumerate(payloads)]
+    one, many = transform(encoding), replace(SENSORS, also=(SENSORS.route,) * 200)
+    results = one.transform_all(sent)
+    records = iter(results.records)
+    assert [results.dead_letters.get(place) or next(records) for place in range(100)] == [one(each) for each in sent]
+    assert list(results.dead_letters) == sorted(results.dead_letters)
+    some = transform(encoding, many).transform_all(sent)
+    assert some.readings == 74, "of 201 records each, with a third between them"
+    assert some.dead_letters == {place: each for place, each in results.dead_letters.items() if place < 74}
+
+
 def test_messagepack_is_measured_as_it_is_sent() -> None:
     """Not as the longer JSON, also where messages that the contract refuses come with it."""
     made = transform(MSGPACK, replace(SENSORS, unknown="ignore"))
