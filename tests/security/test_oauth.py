@@ -143,7 +143,7 @@ WRONG: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
     "host": (
         {"token_url": "https://nobody.invalid/token"},
         {},
-        "not resolve host: nobody.invalid; check sasl.oauth.to",
+        "not resolve host: nobody.invalid; does the endpoint run? check sasl.oauth.to",
     ),
 }
 
