@@ -19,6 +19,8 @@ packet id its QoS, its place in the log and the digest of the message.
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+from operator import attrgetter
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,18 +37,18 @@ ALL = frozenset(range(PACKET_IDS // BUCKET + 1))  # buckets
 MOST = PACKET_IDS - 1_024  # messages that may come again; the others may have expired at the broker meanwhile
 _HEAD = Struct(">Q")  # number of the session
 _ITEM = Struct(">HBQ8s")  # packet id, QoS, offset, digest
-_SIZE = _ITEM.size
-_QOS, _OFFSET = 2, 3  # places in an item
-_offset_at = Struct(">Q").unpack_from
-_EMPTY = bytearray(BUCKET * _SIZE)  # a bucket in memory has a place for each packet id; zeros where it is not known
+_QOS, _OFFSET = 2, slice(3, 11)  # in an item
+Bucket = list[bytes]  # in memory: the item of each packet id, or b""
+_EMPTY = [b""] * BUCKET
 _NEVER = 2**64  # no message has this offset
 
 
 class _Change(NamedTuple):
     """What a commit changes: buckets, each as it was and as it is then, and which PUBRELs it makes durable."""
 
-    buckets: Mapping[int, tuple[bytearray, bytearray]]
+    buckets: Mapping[int, tuple[Bucket, Bucket]]
     released: AbstractSet[int]
+    newest: int = -1  # offset
 
 
 _NOTHING = _Change({}, frozenset())
@@ -63,7 +65,8 @@ class CommittedSession(Session):
         super().__init__()
         self.number = 0  # of the broker's session: one more each time that the broker has lost it
         self._window = window
-        self._table = [_EMPTY] * len(ALL)  # buckets; another one takes the place of one that changes
+        self._table: list[Bucket] = [_EMPTY] * len(ALL)  # another one takes the place of a bucket that changes
+        self._newest_safe = -1  # offset of the newest message in it
         self._changed: set[int] = set()  # buckets that differ from Kafka's
         self._unsaved = set(ALL)  # buckets that differ from the file's
         self._completed: list[int] = []  # released, and a commit has forgotten them
@@ -92,14 +95,18 @@ class CommittedSession(Session):
         return sorted([offset for _, _, offset, _ in self._items()])
 
     def _items(self) -> Iterator[tuple[int, int, int, bytes]]:
-        buckets = [bucket for bucket in self._table if bucket is not _EMPTY]
-        return (item for bucket in buckets for item in _ITEM.iter_unpack(bucket) if item[0])
+        return (_ITEM.unpack(item) for bucket in self._table for item in bucket if item)
 
     def _find(self, packet_id: int) -> Held | None:
         if held := self.held.get(packet_id):
             return held
-        known, _, offset, found = _ITEM.unpack_from(self._table[packet_id // BUCKET], packet_id % BUCKET * _SIZE)
-        return Held(found, offset) if known and offset >= self._expected_from else None
+        if not (item := self._item(packet_id)):
+            return None
+        _, _, offset, found = _ITEM.unpack(item)
+        return Held(found, offset) if offset >= self._expected_from else None
+
+    def _item(self, packet_id: int) -> bytes:
+        return self._table[packet_id // BUCKET][packet_id % BUCKET]
 
     def _end_resending(self) -> None:
         super()._end_resending()
@@ -164,7 +171,7 @@ class CommittedSession(Session):
     @property
     def next_offset(self) -> int:
         """The first offset that no message has, also none of another gateway: they are in the order of arrival."""
-        return max(self._offsets(), default=-1) + 1
+        return self._newest_safe + 1
 
     @property
     def is_saved(self) -> bool:
@@ -199,30 +206,38 @@ class CommittedSession(Session):
     def _change(self, entries: Iterable[Entry]) -> _Change:
         """Change copies of the buckets: add messages, unless they are saved already or older than what is there.
 
-        Released messages become messages of QoS 1.
+        Released messages become messages of QoS 1. Loops in C, as it is done for each reading.
         """
-        table, copies = self._table, dict[int, bytearray]()
-        for packet_id in self.released:
-            number, at = packet_id // BUCKET, packet_id % BUCKET * _SIZE
-            if table[number][at + _QOS] == 2:
-                copies.setdefault(number, table[number][:])[at + _QOS] = 1
-        for entry in entries:
-            packet_id, offset = entry.packet_id, entry.offset
-            number, at = packet_id // BUCKET, packet_id % BUCKET * _SIZE
-            bucket = copies.get(number) or table[number]
-            if not bucket[at + _QOS] or _offset_at(bucket, at + _OFFSET)[0] < offset:
-                if number not in copies:
-                    copies[number] = bucket = bucket[:]
-                reading = entry.reading
-                qos = 2 if reading.qos == 2 and packet_id in self.unreleased else 1
-                _ITEM.pack_into(bucket, at, packet_id, qos, offset, digest(reading))
+        new = sorted(entries, key=_offset_of)
+        newest = new[-1].offset if new else -1
+        if new and new[0].offset <= self._newest_safe:
+            new = [entry for entry in new if self._is_newer(entry)]
+        ids, readings = [entry.packet_id for entry in new], [entry.reading for entry in new]
+        qos: Iterable[int] = repeat(1)
+        if self.unreleased:
+            pairs = zip(ids, readings, strict=True)
+            qos = [2 if each.qos == 2 and packet_id in self.unreleased else 1 for packet_id, each in pairs]
+        items = map(_ITEM.pack, ids, qos, [entry.offset for entry in new], map(digest, readings))
+        released = [(each, self._item(each)) for each in self.released]
+        no_longer = [(each, _released(item)) for each, item in released if item and item[_QOS] == 2]
+        table, copies = self._table, dict[int, Bucket]()
+        for packet_id, item in chain(no_longer, zip(ids, items, strict=True)):
+            bucket = copies.get(number := packet_id // BUCKET)
+            if bucket is None:
+                bucket = copies[number] = table[number][:]
+            bucket[packet_id % BUCKET] = item
         buckets = {number: (table[number], bucket) for number, bucket in copies.items()}
-        return _Change(buckets, frozenset(self.released))
+        return _Change(buckets, frozenset(self.released), newest)
+
+    def _is_newer(self, entry: Entry) -> bool:
+        item = self._item(entry.packet_id)
+        return not item or int.from_bytes(item[_OFFSET]) < entry.offset
 
     def _apply(self, change: _Change) -> None:
         table = self._table
         for number, (former, bucket) in change.buckets.items():
             table[number] = bucket if table[number] is former else _merged(table[number], bucket)
+        self._newest_safe = max(self._newest_safe, change.newest)
         self._completed += [packet_id for packet_id in self.released if packet_id in change.released]
         self.released = [packet_id for packet_id in self.released if packet_id not in change.released]
         self.is_outdated = bool(self.released)
@@ -231,35 +246,36 @@ class CommittedSession(Session):
         """Write those buckets that have changed before, and those of a change."""
         head, table, changes = _HEAD.pack(self.number), self._table, change.buckets
         return {
-            number: head + _without_gaps(changes[number][1] if number in changes else table[number])
+            number: head + b"".join(changes[number][1] if number in changes else table[number])
             for number in changed | changes.keys()
         }
 
     def _load(self, buckets: Iterable[bytes]) -> None:
         """Fill the table with the buckets of this session."""
-        self._table = table = [_EMPTY] * len(ALL)
+        self._table = [_EMPTY[:] for _ in ALL]
+        head = _HEAD.pack(self.number)
         for bucket in buckets:
-            if _HEAD.unpack_from(bucket) == (self.number,):
-                for at in range(_HEAD.size, len(bucket) - _SIZE + 1, _SIZE):
+            if bucket.startswith(head):
+                for at in range(len(head), len(bucket) - _ITEM.size + 1, _ITEM.size):
                     number, place = divmod(int.from_bytes(bucket[at : at + 2]), BUCKET)
-                    if table[number] is _EMPTY:
-                        table[number] = _EMPTY[:]
-                    table[number][place * _SIZE : (place + 1) * _SIZE] = bucket[at : at + _SIZE]
+                    self._table[number][place] = bucket[at : at + _ITEM.size]
+        self._newest_safe = max(self._offsets(), default=-1)
         self.unreleased = {packet_id for packet_id, qos, _, _ in self._items() if qos == 2}
         self.uses_qos_2 = self.uses_qos_2 or bool(self.unreleased)
         self._unsaved = set(ALL)
 
 
-def _without_gaps(bucket: bytearray) -> bytes:
-    return b"".join([bucket[at : at + _SIZE] for at in range(0, len(bucket), _SIZE) if bucket[at + _QOS]])
+_offset_of = attrgetter("offset")
 
 
-def _merged(present: bytearray, other: bytearray) -> bytearray:
+def _released(item: bytes) -> bytes:
+    return item[:_QOS] + b"\1" + item[_QOS + 1 :]
+
+
+def _merged(present: Bucket, other: Bucket) -> Bucket:
     """Take the newer item for each packet id; of the same message, the one that is released."""
-    both = zip(_ITEM.iter_unpack(present), _ITEM.iter_unpack(other), strict=True)
-    return bytearray().join([_ITEM.pack(*max(pair, key=_rank)) for pair in both])
+    return [max(pair, key=_rank) for pair in zip(present, other, strict=True)]
 
 
-def _rank(item: tuple[int, int, int, bytes]) -> tuple[bool, int, int]:
-    packet_id, qos, offset, _ = item
-    return bool(packet_id), offset, -qos
+def _rank(item: bytes) -> tuple[bytes, int]:
+    return item[_OFFSET], -sum(item[_QOS : _QOS + 1])
