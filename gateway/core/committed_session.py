@@ -12,6 +12,10 @@ A broker may ignore the Receive Maximum: Mosquitto 2.0.11 does, once it has sent
 given the packet id to another message, which may have been lost on the way. Where a broker does not count packet ids
 upwards, that may be the case for each that is not among the last `window`.
 
+The next process does not know all messages of a connection: those of a stream that waits are not safe, and those that
+were dropped are in no transaction. So where packet ids count upwards, a message that is not known, was sent before, and
+is older than the newest known one is no sign that all repeats have come.
+
 Packet ids are in buckets of 64. Kafka has a record for each bucket, and the file a note: a commit writes those that
 have changed, and a compacted topic keeps the newest record of each. A bucket is the number of the session, and for each
 packet id its QoS, its place in the log and the digest of the message.
@@ -73,6 +77,7 @@ class CommittedSession(Session):
         self._pending = self._saving = _NOTHING  # between `prepare` and its outcome; between `to_save` and `note_saved`
         self._written: set[int] = set()  # buckets of the transaction under way
         self._expected_from = _NEVER  # messages with this offset, or a later one, may come again
+        self._newest_id = 0  # packet id of the newest message that may come again
 
     # --- connections ---------------------------------------------------------------------------------------------
 
@@ -89,6 +94,9 @@ class CommittedSession(Session):
             may_come = self._offsets()[-(MOST if self.counts_upwards else self._window) :]
             self._expected_from = min(may_come, default=_NEVER)
             self.is_resending = bool(self.held or may_come)
+            newest = {each.offset: packet_id for packet_id, each in self.held.items()}
+            newest |= {offset: packet_id for packet_id, _, offset, _ in self._items() if offset == self._newest_safe}
+            self._newest_id = newest[max(newest)] if newest else 0
 
     def _offsets(self) -> list[int]:
         """List the offsets of the messages that are safe, the oldest first."""
@@ -104,6 +112,10 @@ class CommittedSession(Session):
             return None
         _, _, offset, found = _ITEM.unpack(item)
         return Held(found, offset) if offset >= self._expected_from else None
+
+    def _is_new(self, entry: Entry) -> bool:
+        ahead = (entry.packet_id - self._newest_id) % PACKET_IDS
+        return not (entry.reading.dup and self.counts_upwards) or 0 < ahead <= PACKET_IDS // 2
 
     def _item(self, packet_id: int) -> bytes:
         return self._table[packet_id // BUCKET][packet_id % BUCKET]

@@ -149,10 +149,14 @@ class Session:
             self._passed, self._is_sure = held.offset, True
             if self.is_ordered and held.offset == self._newest:
                 self._end_resending()
-        elif self.is_resending and not is_repeat:
+        elif self.is_resending and not is_repeat and self._is_new(entry):
             self._end_resending()
             self.is_outdated = self.is_outdated or bool(self._saved)
         return is_repeat
+
+    def _is_new(self, _entry: Entry) -> bool:
+        """False for a message that is no repeat while later ones may be: never, as all are known or none is."""
+        return True
 
     def _find(self, packet_id: int) -> Held | None:
         return self.held.get(packet_id)

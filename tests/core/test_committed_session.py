@@ -62,7 +62,20 @@ def test_a_new_process_knows_what_kafka_has() -> None:
     """QoS 1 by packet id, content, DUP and place; QoS 2 by the packet id."""
     _, buckets = committed(message(1), message(200), message(2, qos=2))
     assert buckets.keys() == {0, 200 // BUCKET}
-    assert repeats(loaded(buckets.values()), again(2, qos=2), again(1), again(200), again(3), again(1)) == [2, 1, 200]
+    assert repeats(loaded(buckets.values()), again(2, qos=2), again(1), again(200), again(201), again(1)) == [2, 1, 200]
+
+
+def test_a_message_that_is_not_known_does_not_end_the_repeats_if_it_is_older_than_the_newest() -> None:
+    """Its stream waits, or it was dropped: it is in no transaction, and the broker sends it again among the others."""
+    _, buckets = committed(message(1), message(3), message(5))
+    session = loaded(buckets.values())
+    assert repeats(session, again(1), again(2), again(3), again(4), again(5), again(6), again(5)) == [1, 3, 5]
+    session = loaded(buckets.values())
+    assert repeats(session, again(1), message(2), again(3)) == [1], "a new one has no DUP"
+    session = loaded(buckets.values())
+    session.upwards = -1
+    session.resume([message(1)], 1)
+    assert repeats(session, again(1), again(2), again(3)) == [1], "the broker may have used its packet id again"
 
 
 def test_what_is_not_committed_is_not_remembered() -> None:

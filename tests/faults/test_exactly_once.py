@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.errors import ExitCode
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
+from tests.faults.failpoints import SuicidalGateway
+from tests.faults.proof import places
 from tests.faults.site import KEEP_ALIVE, KEEPS_AT_STOP, exit_code
+from tests.faults.soak import Span
 from tests.stack.mosquitto import OPEN_AND_PERSISTENT
+from tests.stack.publisher import Publisher
 
 if TYPE_CHECKING:
     from tests.faults.conftest import StartSite
@@ -72,6 +79,36 @@ def test_run_with_a_backlog_that_comes_at_once_delivers_each_reading_once(exact:
         end()
     here.gateway.start(ready=False)
     assert_exact(here.verdict(is_exact=False, dropped=None))
+
+
+class KilledBeforeAcknowledgements(SuicidalGateway):
+    """A gateway that kills itself when its readings are in Kafka."""
+
+    place = "committed, not acknowledged"
+
+
+def test_run_that_drops_messages_in_between_delivers_each_reading_once(exact: StartSite) -> None:
+    """They are in no transaction: a new process does not know them when the broker sends them again with the others."""
+    wide = {"    address: doors/{location}\n": "    address: doors/x-{location}\n"}  # subscribed to: doors/+
+    wide |= {f"doors/{name}": f"doors/x-{name}" for name in ("dock-2", "gate-1")}  # of the examples
+    here = exact(gateway=KilledBeforeAcknowledgements, edits=wide)
+    here.gateway.start()
+    is_over = Event()
+    with ThreadPoolExecutor(1) as beside, here.device:
+        doors = beside.submit(publish_doors, here.broker.port, is_over)
+        places(here, Span(math.inf, 4), 0)
+        is_over.set()
+        assert doors.result() > 0
+        assert_exact(here.verdict(is_exact=False, dropped=None))
+
+
+def publish_doors(port: int, is_over: Event) -> int:
+    """Publish messages that no address of the contract has; count them."""
+    count = 0
+    with Publisher(port, "doors") as publisher:
+        while not is_over.wait(0.02):
+            count += publisher.publish([("doors/d1", b"%d" % number) for number in range(3)])
+    return count
 
 
 @pytest.mark.parametrize("qos", [1, 2])
