@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROBABILITY, AT_ONE_PLACE = 0.02, 0.2
-QUEUE = "_packet_queue"  # paho's method that takes the packets to send
+WRITE = "_written"  # the reader's method that sends acknowledgements
 KINDS = {PUBACK >> 16: "PUBACK", PUBREC >> 16: "PUBREC", PUBCOMP >> 16: "PUBCOMP"}
 
 
@@ -72,16 +72,15 @@ def install(probability: float, path: str, only: str) -> None:
     around(TransactionalSink, "_decide", "", "committed, not acknowledged")
     around(FastReader, "_handle_pubrel", "", "after PUBREL")
     around(Spool, "_write", "before the write to disk", "on disk, not acknowledged")
-    queue: Callable[..., Any] = getattr(FastReader, QUEUE)
+    write: Callable[..., bytes] = getattr(FastReader, WRITE)
 
-    def noting(self: Any, command: int, packet: bytes, *rest: Any) -> Any:
-        result = queue(self, command, packet, *rest)
-        self.loop_write()
-        if kind := KINDS.get(int.from_bytes(packet[:2])):
+    def noting(self: Any, packets: bytes) -> bytes:
+        rest = write(self, packets)
+        for kind in {KINDS[int.from_bytes(packets[at : at + 2])] for at in (0, len(packets) - 4)}:
             hit(f"after {kind}")
-        return result
+        return rest
 
-    setattr(FastReader, QUEUE, noting)
+    setattr(FastReader, WRITE, noting)
 
 
 if __name__ == "__main__":
