@@ -1,12 +1,12 @@
-"""Payloads in MessagePack, CBOR or gzip: they become JSON text before anything else reads them.
+"""Payloads in MessagePack, CBOR or gzip: they are converted to JSON text, which the rest of the transform reads.
 
-Only what JSON has passes (`cbor.py`, `messagepack.py`). A float of 32 bits gives its exact value, 0.1 as
-0.10000000149011612.
+Values without a JSON equivalent are dead letters (`cbor.py`, `messagepack.py`). A 32-bit float is converted exactly:
+0.1 becomes 0.10000000149011612.
 
-gzip expands to at most as many bytes as a payload may have. The contract states it by the content type of all messages,
-`application/json+gzip`, or it declares the user property `content-encoding`, which then says so message by message. The
-content type of a message, if MQTT 5 carries one, must be of the same encoding. Of a stream of JSON only a type that
-names another encoding is refused: JSON under `text/plain` or `application/octet-stream` is common.
+A gzip payload may expand to at most the payload limit. The contract declares gzip for all messages by the content type
+`application/json+gzip`, or it declares the user property `content-encoding`, with which each message states whether it
+is gzip. An MQTT 5 content type of a message must name the contract's encoding. In a JSON stream it is refused only if
+it names one of the other encodings: JSON under `text/plain` or `application/octet-stream` is common.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ JSON, MESSAGEPACK = Encoding(), Encoding("msgpack")
 
 
 def encoding_of(media_type: str) -> Encoding | None:
-    """Find the encoding that a content type names; None for a type that is none of JSON."""
+    """Find the encoding that a content type names; None if it names none of these."""
     match = _MEDIA_TYPE.match(media_type)
     if match is None:
         return None
@@ -68,9 +68,9 @@ def names_other(properties: bytes) -> bool:
 
 
 def as_json(encoding: Encoding, reading: Reading, limit: int) -> bytes:
-    """Give the payload of a reading as JSON text, unless it is empty; raises ValidationError.
+    """Convert the payload of a reading to JSON text; an empty one stays empty; raises ValidationError.
 
-    `limit` is how many bytes gzip may expand to, and the text may have.
+    `limit` is the maximum size in bytes, of the expanded gzip and of the text.
     """
     is_gzip = stated_gzip(encoding, reading.properties)
     payload = _expanded(reading.payload, limit) if is_gzip and reading.payload else reading.payload
@@ -101,7 +101,7 @@ def stated_gzip(encoding: Encoding, properties: bytes) -> bool:
 
 
 def begins_like_gzip(payload: bytes) -> bool:
-    """Whether a payload is gzip; it is no JSON, MessagePack or CBOR then."""
+    """Whether a payload begins with the magic bytes of gzip, as no JSON, MessagePack or CBOR of a reading does."""
     return payload.startswith(_GZIP_START)
 
 

@@ -1,6 +1,7 @@
-"""Which process has written to Kafka last under a transactional id: a record that each of its transactions writes.
+"""The head of the state that `delivery: exactly_once` keeps in Kafka: which process wrote last, by transactional id.
 
-It shows what became of a transaction whose outcome is not known, and whether another process has taken over since.
+Each transaction writes this record. So after a commit whose outcome is unknown, it shows whether the transaction was
+committed, and whether another process has taken over since.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from gateway.errors import TakenOverError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HEADS = "head/"  # begins the keys
+HEADS = "head/"  # prefix of the record keys
 
 
 class StateHead:
-    """The record of one transactional id; `instance` is a random name of this process, `rivals` what may replace it."""
+    """The head record of one transactional id; `instance` is a random name of this process.
+
+    `rivals` describes the other process that may have the same id, and gives the fix, for the error message.
+    """
 
     def __init__(self, transactional_id: str, instance: str, rivals: tuple[str, str]) -> None:
         self.transactional_id = transactional_id
         self.instance = instance
-        self._rivals = rivals  # another process with the same id, and the fix
-        self._found: bytes | None = None  # by the first restore
+        self._rivals = rivals
+        self._found: bytes | None = None  # the record that the first call of `has` found
 
     def record(self, version: int, transactional_id: str = "") -> dict[str, bytes]:
         """Make the record for a transaction of this process, under its own id or another."""

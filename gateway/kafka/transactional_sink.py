@@ -1,20 +1,20 @@
-"""The sink of `delivery: exactly_once`: records and the gateway's state in one Kafka transaction after the other.
+"""The sink of `delivery: exactly_once`: it produces records and the gateway's state in Kafka transactions.
 
-The loop hands over records as to `KafkaSink`. The first begins a transaction; after `OPEN_SECONDS` it takes no more, or
-after `MANY_OPEN_SECONDS` when readings arrive fast, because the next commit takes as long for a few. When all its
-records have been reported, the state of the gateway is produced into it, and a thread commits it, so that the loop goes
-on reading; the next transaction has what arrived meanwhile. Readings are settled when the commit has succeeded: so what
-a report says is passed on with the outcome of its transaction.
+The loop hands over records as to `KafkaSink`. The first record begins a transaction, which takes records for
+`OPEN_SECONDS`, or for `MANY_OPEN_SECONDS` when readings arrive fast: a commit takes as long for few records as for
+many. When all records have delivery reports, the sink produces the gateway's state into the transaction, and a thread
+commits it. Meanwhile the loop goes on reading; the next transaction takes what arrives. Readings are settled only when
+the commit has succeeded, so delivery reports are passed on when the transaction has ended.
 
-A record that Kafka refuses aborts its transaction: all other readings are sent again, in order, and the lane isolates
-the culprit as always. When the outcome of a commit is not known, or the producer is fatal (a transaction timed out,
-the producer id has expired, another process has the transactional id), a new producer is made: `init_transactions` ends
-the old transaction, one way or the other, and the state in Kafka says which. It also shows whether another process has
-written since: then this one stops. Each process writes its state once before it reads from MQTT, so that a process
-which it replaces finds it there. A process with a former transactional id is ended in the same way (`handover`).
+A record that Kafka refuses aborts its transaction. All other readings are sent again, in order, and the lane isolates
+the refused one, as without transactions. A new producer is made when the outcome of a commit is unknown, or the
+producer has a fatal error (the transaction timed out, the producer id expired, or another process fenced it). Its
+`init_transactions` completes or aborts the old transaction; the state in Kafka shows which. The state also shows
+whether another process has written since; then this process stops. Each process writes its state once before it reads
+from MQTT, so that a process that it replaces finds it. `handover` fences processes with earlier transactional ids.
 
-Rejected: offsets of a consumer group as the place of the state, because their commit waits for `retry.backoff.ms`, and
-they hold too little; two producers in turns, because the second transaction must not be committed before the first.
+Rejected: the state in the offsets of a consumer group, because their commit waits for `retry.backoff.ms` and they hold
+too little; two alternating producers, because the second transaction must not be committed before the first.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 0.005  # for which a transaction takes records
-MANY_RECORDS = 1_024  # at once: more are probably waiting, and a commit takes as long for a few,
-MANY_OPEN_SECONDS = 0.1  # so it is open for so long then
-LATE_SECONDS = 1.0  # a transaction that takes longer waits for Kafka
+MANY_RECORDS = 1_024  # handed over in one call: more are probably waiting, so the transaction stays open for longer:
+MANY_OPEN_SECONDS = 0.1
+LATE_SECONDS = 1.0  # for a transaction; if it takes longer, it is reported as waiting for Kafka
 TIMEOUT_MILLISECONDS = 10_000  # Kafka aborts an older transaction; until then readers of its partitions wait
 MOST_UNACKNOWLEDGED = 32_768  # whatever the broker sends ahead: then a session can tell packet ids apart
 PAUSE_SECONDS = 0.5  # after an abort for which no record is to blame
 STEP_SECONDS = 5.0  # for a request in the thread, which is repeated
-DOUBT_SECONDS = 3.0  # without an answer of Kafka, there is no other gateway either: a start needs one
+DOUBT_SECONDS = 3.0  # after so long without Kafka, no other gateway has taken over: its start needs Kafka
 PROPERTIES: dict[str, str | int | bool] = {
     "enable.gapless.guarantee": False,  # a record that fails ends the transaction, not the producer
     "transaction.timeout.ms": TIMEOUT_MILLISECONDS,
@@ -157,7 +157,7 @@ class TransactionalSink(KafkaSink):
         return self._start_reason or self.blocked_reason or f"{waiting}; start the missing Kafka brokers"
 
     def is_sole(self, since: float) -> bool:
-        """False while it is open whether another gateway has taken over since: no transaction has begun and ended."""
+        """False while another gateway may have taken over since: none of ours was begun and committed since."""
         self._doubted_at = max(self._doubted_at, since)
         return self._sole_at > since or time.monotonic() - since >= DOUBT_SECONDS
 

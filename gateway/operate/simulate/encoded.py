@@ -21,7 +21,10 @@ NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
 
 
 def encoded(payload: bytes, encoding: Encoding, properties: Mapping[str, str] = NO_PROPERTIES) -> bytes:
-    """Encode a payload of JSON as the user properties say; one that is none, and broken on purpose, stays broken."""
+    """Encode a JSON payload as the stream and the user properties state.
+
+    A payload that is broken on purpose, and so cannot be converted to MessagePack or CBOR, stays as it is, before gzip.
+    """
     if encoding.form != "json":
         try:
             value = msgspec.json.decode(payload)
