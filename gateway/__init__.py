@@ -3,11 +3,13 @@
 The path of a reading, from socket to Kafka:
 
     mqtt/reader.py          reads PUBLISH packets from the socket; each becomes a Reading (core/reading.py) in an Entry
-    mqtt/source.py          connects, subscribes, acknowledges
-    bridge/bridge.py        the loop: read, append, transform, produce, settle, acknowledge
+    mqtt/source.py          connects, subscribes, acknowledges; sessions and repeats: core/session.py
+    bridge/bridge.py        the loop: read, append, transform, produce, settle, acknowledge; bridge/pacing.py: how long
+                            it waits
     spool/spool.py          the ordered log of unsettled readings: memory first, then disk (spool/file.py)
     spool/lane.py           one stream's queue to one Kafka topic, in order
-    core/transform.py       Reading -> Record or DeadLetter; made for a stream by core/stream_transform.py
+    core/transform.py       Reading -> Record or DeadLetter; core/stream_transform.py makes it for a stream, inside
+                            core/encoded_transform.py, which decodes gzip, MessagePack and CBOR
     core/codec/codec.py     JSON -> Avro: compiled.py generates the fast path, precise_encoder.py has the rules;
                             native_program.py writes the program for the encoder in C (native/), where that was built
     core/counters.py        which records their counters keep back; bridge/quarantine.py remembers them
@@ -23,7 +25,8 @@ The packages, the lowest level first (`tests/core/test_layering.py` enforces it)
     documents/  page/                                   YAML and text with line numbers; blocks -> HTML or Markdown
     core/                                               pure: readings, records, ledger, transform, codec
     contract/  settings/                                asyncapi.yaml -> Contract; gateway.yaml -> Settings
-    mqtt/  spool/  kafka/  registry/                    the four ends; they import only packages above
+    mqtt/  spool/  kafka/  registry/                    the four ends; on one level with contract/ and settings/:
+                                                        none of these six imports another
     installation                                        settings and contract -> how to reach every peer
     bridge/                                             the loop and how long it waits
     observe/                                            health, metrics, HTTP, status page

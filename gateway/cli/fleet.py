@@ -31,7 +31,7 @@ def fleet(  # noqa: PLR0913 - each is one option of the command
         Path | None, typer.Option(help="The CA of an mqtts:// broker, in PEM; default: the system's CAs.")
     ] = None,
     interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two updates.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print once; the default without a terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once; default if not at a terminal.")] = False,
     output: FormatOption = "text",
 ) -> None:
     """Watch all gateways that publish their status at a broker, until Ctrl-C: state, rates, spool, dead letters."""

@@ -32,7 +32,7 @@ def init(  # noqa: PLR0913 - each is one option of the command
         Path | None, typer.Option("--config", "-c", help="With --family: the gateway.yaml that names the contract.")
     ] = None,
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The MQTT broker.")] = None,
-    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka; several separated by commas.")] = None,
+    kafka: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Bootstrap servers, comma-separated.")] = None,
     registry: Annotated[str | None, typer.Option(metavar="URL", help="The schema registry.")] = None,
     username: Annotated[str, typer.Option(help="User for the broker.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File that holds only this user's password.")] = None,

@@ -38,7 +38,7 @@ def learn(  # noqa: PLR0913 - each is one option of the command
         typer.Option(metavar="URL", help="The MQTT broker: HOST:PORT, or mqtts://, ws://, wss:// or unix://."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="A gateway.yaml that names the broker.")] = None,
-    server: Annotated[str | None, typer.Option(metavar="NAME", help="With -c: which of several brokers.")] = None,
+    server: Annotated[str | None, typer.Option(metavar="NAME", help="With -c: one broker of several.")] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Learn from a spool or a recording instead.")
     ] = None,

@@ -19,9 +19,9 @@ def record(
     ],
     duration: Annotated[str, typer.Option("--for", help="How long to listen: 30s, 10m, 1h.")] = "10m",
     topics: Annotated[
-        list[str] | None, typer.Option(metavar="FILTER", help="Listen to these instead of the contract's filters.")
+        list[str] | None, typer.Option(metavar="FILTER", help="Subscribe to these instead of the contract's filters.")
     ] = None,
-    redact: Annotated[bool, typer.Option("--redact", help="Replace values: same shapes, other contents.")] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Replace values by others of the same form.")] = False,
 ) -> None:
     """Record what the brokers publish, for `gateway shadow` and `gateway learn`.
 

@@ -19,7 +19,7 @@ def top(
     *,
     config: ConfigOption,
     interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two updates.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print once; the default without a terminal.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once; default if not at a terminal.")] = False,
 ) -> None:
     """Watch peers, streams with rate and lag, the ledger and the spool, until Ctrl-C."""
     from gateway.operate import top as terminal

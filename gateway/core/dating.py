@@ -1,17 +1,17 @@
-"""Which of several clocks dates a record: the device's, its time since the start, or the gateway's at the arrival.
+"""The timestamp of a record, from one of several sources: the device's clock, its uptime, or the time of arrival.
 
 A meter's clock may never have been set, and an adapter may only count the seconds since it started. So the contract
-lists times in the order in which they are tried (`x-timestamp`). The first one counts that is there, that differs from
-the arrival by no more than its bound, and that the topic takes (`event_time.py`). The arrival is the last resort. The
-header `time.source` says which it was.
+lists sources in the order in which they are tried (`x-timestamp`). The first one is used that is present, that differs
+from the arrival by no more than its bound, and that the Kafka topic accepts (`event_time.py`). If there is none, the
+time of arrival is used. The header `time.source` names the source.
 
-An uptime has no date: the device started at the arrival minus the uptime, minus the time on the way. The way differs
-from message to message, so the smallest such difference of each device is the best one, also for a message that was
-held up for hours. A crystal runs wrong by up to 100 ppm, therefore the difference may grow by as much. When the uptime
-falls, the device has started again or its counter overflowed, and the next difference is a new one. A message that is
-sent again (DUP, or an earlier arrival) starts nothing anew.
+An uptime has no date: the device started at the arrival minus the uptime, minus the transmission delay. The
+delay differs from message to message, so the smallest such difference of each device is the best one, also for a
+message that was delayed for hours. A crystal drifts by up to 100 ppm, therefore the difference may grow by as much.
+When the uptime falls, the device has restarted or its counter overflowed, and the next difference is a new one. A
+message that is sent again (DUP, or an earlier arrival) does not count as a restart.
 
-A device is told apart by MQTT topic and key. The time of a device is forgotten when it is beyond its bound, and when
+A device is identified by MQTT topic and key. The time of a device is forgotten when it is beyond its bound, and when
 `MAX_DEVICES` others have sent since. While the gateway's clock is not synchronised, uptimes are not used; when it is
 set, all differences move with it.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEVICE, UPTIME, ARRIVAL = b"device", b"uptime", b"arrival"
 MAX_DEVICES = 65_536
-DRIFT = 10_000  # a clock goes wrong by one part of so many at most
+DRIFT = 10_000  # a clock drifts by at most one part in so many
 
 
 class Dating:

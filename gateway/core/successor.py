@@ -35,7 +35,7 @@ class Successor:
         result = self.transform(reading)
         if isinstance(result, DeadLetter) and result.reason is Reason.UNMAPPED_TOPIC:
             result = self.former(reading)
-            # Without counters, because the stream's monitor knows other ones now.
+            # Without counters: the stream's monitor has those of the new contract.
             if isinstance(result, Record):
                 return structs.replace(result, counts=None)
             if isinstance(result, list):
@@ -43,7 +43,7 @@ class Successor:
         return result
 
     def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
-        """Transform readings, from the first on, as many as the transform does at once."""
+        """Transform readings from the first on; the result may cover only some of them."""
         results = self.transform.transform_all(readings)
         if all(each.reason is not Reason.UNMAPPED_TOPIC for each in results.dead_letters.values()):
             return results

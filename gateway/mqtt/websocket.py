@@ -240,7 +240,7 @@ def _shake_hands(sock: socket.socket, host: str, upgrade: Upgrade, until: float)
     if (code := status.partition(" ")[2][:3]) != "101":
         raise _refusal(code, status, given.get("location"), upgrade.path)
     if given.get("sec-websocket-accept") != b64encode(sha1(key + _GUID, usedforsecurity=False).digest()).decode():
-        raise WebSocketError(f"the server answers the WebSocket handshake with a wrong key; {CHECK_PORT}")
+        raise WebSocketError(f"the server sent a wrong Sec-WebSocket-Accept in the handshake; {CHECK_PORT}")
     if given.get("sec-websocket-protocol", "mqtt") != "mqtt":
         raise WebSocketError(f"the WebSocket at {upgrade.path} does not carry MQTT; {CHECK_PATH}")
     return rest

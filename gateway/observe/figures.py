@@ -66,7 +66,7 @@ NOTHING: Final = Snapshot()
 
 
 def figures(families: Iterable[Metric]) -> Snapshot:
-    """Read a snapshot from metrics; those of other programs are ignored. ValueError if no metric is the gateway's."""
+    """Read a snapshot from metrics; those of other programs are ignored. ValueError if none is of the gateway."""
     snapshot = Snapshot()
     for family in families:
         for sample in family.samples:
@@ -81,7 +81,7 @@ def figures(families: Iterable[Metric]) -> Snapshot:
                 label = sample.labels.get("reason", sample.labels.get("rule", ""))
                 _enter(snapshot, stream, name, label, sample.value)
     if not snapshot.gauges:
-        raise ValueError("no metric is the gateway's")
+        raise ValueError("it has no metrics of the gateway")
     return snapshot
 
 

@@ -44,7 +44,7 @@ def record(installation: Installation, options: Options, terminal: Terminal) -> 
     """Record until the time is over; say how many messages the file has. SpoolBrokenError when the disk is full."""
     path, heard = options.path, 0
     if path.exists() and not is_recording(path):
-        message = "This file is there already, and is no recording."
+        message = "The file exists already, and it is not a recording."
         raise ConfigurationError([Finding(str(path), 0, "", message, "Name another file with -o.")])
     redact = Redaction(words_of(installation.contract)) if options.redacts else lambda one: one
     limit = installation.payload_limit

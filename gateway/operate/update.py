@@ -116,7 +116,7 @@ class Update:
         except OSError as error:
             message = f"The new contract cannot be written: {error.strerror or error}."
             raise BundleRefusedError(
-                message, "The present contract stays in use; make room or grant the right."
+                message, "The present contract stays in use; free disk space, or grant write access."
             ) from None
 
     def _run(self) -> str:

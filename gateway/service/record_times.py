@@ -1,9 +1,9 @@
-"""The timestamps of records, by what each topic takes and keeps in Kafka, which a thread of its own looks up.
+"""Which record timestamps each Kafka topic accepts and retains, from topic settings that a thread looks up.
 
-- The settings count that Kafka has, because the cluster's defaults or an operator may differ from the contract. Where
-  Kafka does not show them, the contract's count, and else Kafka's defaults.
-- The transform of a stream with `x-timestamp` is handed over when its topics' settings are known: so no record is dated
-  so that Kafka deletes it at once.
+- The settings of the cluster apply, because its defaults or an operator may differ from the contract. Where Kafka does
+  not show them, those of the contract apply, or else Kafka's defaults.
+- The transform of a stream with `x-timestamp` is handed over only when the settings of its topics are known. So no
+  record gets a timestamp for which Kafka would delete it at once.
 - They are looked up again each minute: they may change, and an age limit moves with the clock.
 """
 

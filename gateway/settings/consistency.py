@@ -60,7 +60,7 @@ def check_consistency(settings: Settings, contract: Contract) -> list[Finding]:
 
 def _repeats(settings: Settings) -> Iterator[Finding]:
     if settings.delivery == "exactly_once" and settings.workers.split == "shared":
-        message = "A broker may send a message of a shared subscription again to another worker, which cannot know it."
+        message = "A broker may redeliver a message of a shared subscription to another worker, which does not drop it."
         yield settings.finding(("workers", "split"), message, "Write split: streams.")
 
 

@@ -457,7 +457,7 @@ def test_examine_finds(copy: Copy, fault: Fault) -> None:
 
 
 def test_a_type_that_is_no_name_is_one_finding(copy: Copy) -> None:
-    """What its logical type would belong to is not known."""
+    """There is no second finding for the logical type, because its base type is unknown."""
     copy.edit('"type": "float"', '"type": {"type": {"type": "long"}, "logicalType": "timestamp-millis"}', MACHINE)
     assert [one.path for one in copy.findings()] == ["#/fields/2/type/type"]
 

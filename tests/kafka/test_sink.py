@@ -313,7 +313,7 @@ def test_a_queue_of_0_messages_is_one_without_limit(free_port: FreePort) -> None
 
 
 def test_send_to_a_missing_topic_fails_with_the_next_step(kafka: Kafka, topic: NewTopic) -> None:
-    """A record for a topic that does not exist comes back, and others are delivered; once it is there, it gets in."""
+    """A record for a missing topic fails, and others are delivered; once the topic exists, it is delivered too."""
     sink = KafkaSink({"bootstrap.servers": kafka.bootstrap, "topic.metadata.propagation.max.ms": 200})
     there, missing = topic("there"), topic("there") + "-not"
     settled, failed = deliver(sink, [record(missing), record(there)])
@@ -412,7 +412,7 @@ def stored_values(cluster: MockCluster, count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("code", [NOT_LEADER, NOT_ENOUGH_REPLICAS])
-def test_send_outlasts_passing_errors(cluster: MockCluster, mocked: KafkaSink, code: int) -> None:
+def test_send_survives_transient_errors(cluster: MockCluster, mocked: KafkaSink, code: int) -> None:
     """A change of leaders or too few replicas: librdkafka waits and tries again, in order; nothing is reported."""
     cluster.push_errors(PRODUCE, [code] * 2)
     settled, failed = deliver(mocked, (record("readings", b"%d" % number) for number in range(50)))

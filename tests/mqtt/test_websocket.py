@@ -197,7 +197,7 @@ REFUSALS = {
     "nothing": (b"", f"the server closed the connection instead of opening a WebSocket; {PORT}"),
     "no key": (
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
-        f"the server answers the WebSocket handshake with a wrong key; {PORT}",
+        f"the server sent a wrong Sec-WebSocket-Accept in the handshake; {PORT}",
     ),
 }
 

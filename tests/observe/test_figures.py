@@ -43,7 +43,7 @@ def test_figures_of_a_collector_are_those_of_its_page() -> None:
 
 def test_figures_of_another_program_are_refused() -> None:
     page = 'other_total{stream="a"} 1\ngateway_last_dead_letter_timestamp_seconds{stream="a",reason="new"} 1\n'
-    with pytest.raises(ValueError, match="no metric is the gateway"):
+    with pytest.raises(ValueError, match="it has no metrics of the gateway"):
         figures(text_string_to_metric_families(page))
 
 

@@ -89,7 +89,7 @@ def test_record_refuses_a_spool(tmp_path: Path) -> None:
         pass
     done = command("record", "-c", "gateway.yaml", "-o", "spool.db", folder=tmp_path)
     assert done.returncode == 78
-    assert "is no recording. Name another file with -o." in done.stderr
+    assert "it is not a recording. Name another file with -o." in done.stderr
     for wrong in (("--for", "soon"), ("--days", "3")):
         assert command("record", "-c", "gateway.yaml", "-o", "new.db", *wrong, folder=tmp_path).returncode == 2
     assert not (tmp_path / "new.db").exists()

@@ -533,7 +533,7 @@ def test_check_of_two_files_reads_any_name(tmp_path: Path) -> None:
 
 
 def test_problems_give_up_on_what_is_too_deep() -> None:
-    """Types that no file can hold, but names linked over and over could: a sentence, no traceback."""
+    """No file nests so deep, but named types that use each other may: one sentence, no traceback."""
     deep = AvroType("int")
     for _ in range(5000):
         deep = AvroType("array", inner=(deep,))
@@ -557,8 +557,8 @@ def test_check_takes_several_earlier_versions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "more", [[], ["--registry"], ["--new", "x", "--against", "HEAD"], ["--new", "x", "--new", "y"]]
 )
-def test_check_refuses_an_ambiguous_question(tmp_path: Path, more: list[str]) -> None:
-    """Half a pair of files, a pair and something else to compare with, or one option twice."""
+def test_check_refuses_ambiguous_options(tmp_path: Path, more: list[str]) -> None:
+    """--old without --new, a pair of files and another version to compare with, or --new twice."""
     (old,) = written(tmp_path, old=INT)
     assert command("schemas", "check", "--old", old, *more).returncode == 2
 
@@ -597,7 +597,7 @@ def rename_a_symbol(folder: Path) -> None:
 
 
 def test_check_against_git_checks_every_stream(repository: Path) -> None:
-    """Uncommitted changes are judged against the last commit; the stream that broke is named, the others are fine."""
+    """Uncommitted changes are compared with the last commit; the stream that broke is named, the others are fine."""
     assert command("schemas", "check", folder=repository).returncode == COMPATIBLE
     rename_a_symbol(repository)
     done = command("schemas", "check", folder=repository)

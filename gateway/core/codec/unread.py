@@ -1,8 +1,8 @@
-"""What happens to members that no field reads, object by object: they are refused unless the contract allows them.
+"""Payload members that no Avro field reads: whether they are ignored, or make the reading a dead letter, by object.
 
-The JSON Schema of an object allows them by `additionalProperties: true`, or as a whole by being `true`. This holds for
-all objects inside it too. A schema that says nothing allows nothing, whatever JSON Schema itself would let pass: a
-misspelt member is not meant as another one.
+They are ignored if the JSON Schema of the object has `additionalProperties: true`, or is `true` itself. This holds for
+all objects inside it too. Otherwise they are refused. This is stricter than JSON Schema, whose default is to allow
+them: a misspelt member would be ignored silently.
 
 An object may have several schemas: those of the members of a map, or of the sources of one field. All must allow them.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Unread:
-    """What happens to such members of an object; the parts of an object are always the same objects again.
+    """The rule for one object; the rule for a member is made once, so it can be compared by identity.
 
     Args:
         schemas: JSON Schemas of the object, references written out.
@@ -40,11 +40,11 @@ class Unread:
         return _made(self._schemas, is_strict=True)
 
     def at(self, path: Path) -> Unread:
-        """Give what happens in the object to which names of members lead."""
+        """Give the rule for the object at a path of member names."""
         return self.member(path[0]).at(path[1:]) if path else self
 
     def member(self, name: str) -> Unread:
-        """Give what happens in a member."""
+        """Give the rule for the object in a member."""
         if name not in self._members:
             self._members[name] = self._below(lambda schema: [properties_of(schema).get(name, _others(schema))])
         return self._members[name]

@@ -1,13 +1,13 @@
 """Topics -> addresses: which levels are parameters.
 
-Topics are a tree by level. From its ends upwards, siblings whose topics go on alike and whose payloads look alike
-become one parameter; a single level does if it looks like an identifier. These stay literal:
+Topics form a tree by level. From its leaves upwards, siblings with similar subtopics and similar payloads become one
+parameter. A level without siblings becomes one if it looks like an identifier. These stay literal:
 
-- siblings of bare values that are all named after what they measure, as temperature and humidity: each is a stream;
-- siblings that go on in other levels, or whose payloads look different.
+- siblings with bare values that are all named after what they measure, as temperature and humidity: each is a stream;
+- siblings with different subtopics or different payloads.
 
-Topics that differ in depth, and look and end alike, have a parameter of several levels. So have bare values that
-begin alike, if they would be more than `MOST_OF_BARE` streams.
+Topics of different depth that have similar payloads and the same last levels get a parameter of several levels. So do
+bare values under a common prefix, if they would be more than `MOST_OF_BARE` streams.
 
 Where a level has several kinds of siblings that would be parameters, each becomes partly literal (`door-{device}`), if
 their names begin differently, else all become one parameter: then their address has several messages.

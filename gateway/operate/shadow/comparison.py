@@ -1,10 +1,10 @@
-"""What two contracts make of one reading, compared: each difference with its kind, its place, and from what to what.
+"""Compares the results of two contracts for one reading: each difference has a kind, a place, and both values.
 
-Records are compared by topic, in their order; of topics that only one contract has, the first replaces the first.
-Values are compared as consumers read them, decoded by the schema with which each was written, so a field that becomes a
-`long` and keeps its numbers is no difference of values, and one that becomes another `logicalType` may be.
+Records are compared topic by topic, in order. Topics that only one of the contracts has are paired in order. Values are
+compared as consumers read them, decoded with the schema that wrote them: a field that becomes a `long` and keeps its
+numbers is not a difference, one that gets another `logicalType` may be.
 
-An addition is what a consumer does not notice that passes over what it does not know.
+An addition is a difference that does not affect consumers which ignore what they do not know.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ QUOTING = frozenset({"accepted", "dead", "field", "header", "key", "value"})  # 
 SHOWN_BYTES = 120  # of a value
 
 
-ABSENT: Any = "absent"  # what is not there; compared by identity
+ABSENT: Any = "absent"  # stands for a missing value; compared by identity
 
 
 class Difference(NamedTuple):

@@ -85,8 +85,8 @@ def test_matching_never_tracks_back(pattern: str) -> None:
     assert not Pattern(pattern).matches("a" * 20_000 + "!")
 
 
-def test_a_text_that_is_too_long_for_its_pattern_matches_not() -> None:
-    """Its steps may be new ones, each as long as the pattern."""
+def test_a_text_too_long_for_its_pattern_does_not_match() -> None:
+    """The work grows with the length of text times pattern, so it is limited."""
     pattern = Pattern("^(?:a?){98}a*$")  # about 200 instructions
     assert pattern.matches("a" * (MAX_WORK // 400))
     assert not pattern.matches("a" * (MAX_WORK // 100))
