@@ -58,13 +58,13 @@ class Listener:
 
     def readings(self) -> Iterator[Reading]:
         """Give the messages; after some a lost connection only ends the listening, else it is a GatewayError."""
-        heard = False
+        has_any = False
         try:
             for one in self._readings():
-                heard = True
+                has_any = True
                 yield one
         except GatewayError as error:
-            if not heard:
+            if not has_any:
                 raise
             self.terminal.say(f"{error.message} The listening ends here: {self.result}.")
 
@@ -91,11 +91,11 @@ class Listener:
 
 
 def _turn(probe: BrokerProbe, channel: Channel, seconds: float, stop: Stopping) -> list[Reading]:
-    heard: list[Reading] = []
+    received: list[Reading] = []
 
     def take(topic: bytes, payload: bytes) -> None:
         now, stream = time.time_ns() // 1_000_000, channel.stream_of(topic)
-        heard.append(Reading(stream, topic, payload, now, retain=probe.is_retained, properties=probe.properties()))
+        received.append(Reading(stream, topic, payload, now, retain=probe.is_retained, properties=probe.properties()))
 
     probe.listen(take, seconds, stop)
-    return heard
+    return received

@@ -42,7 +42,7 @@ class Options(NamedTuple):
 
 def record(installation: Installation, options: Options, terminal: Terminal) -> str:
     """Record until the time is over; say how many messages the file has. SpoolBrokenError when the disk is full."""
-    path, heard = options.path, 0
+    path, count = options.path, 0
     if path.exists() and not is_recording(path):
         message = "The file exists already, and it is not a recording."
         raise ConfigurationError([Finding(str(path), 0, "", message, "Name another file with -o.")])
@@ -56,8 +56,8 @@ def record(installation: Installation, options: Options, terminal: Terminal) -> 
             return options.topics or subscriptions(contract, settings.is_enabled, server)
 
         channels = channels_of(contract.brokers, filters_of, installation)
-        listener = Listener(channels, options.seconds, terminal, result, lambda: f"{heard:,} messages", is_over)
-        for heard, one in enumerate(listener.readings(), start=1):  # noqa: B007 - the progress shows it
+        listener = Listener(channels, options.seconds, terminal, result, lambda: f"{count:,} messages", is_over)
+        for count, one in enumerate(listener.readings(), start=1):  # noqa: B007 - the progress shows it
             recording.add(redact(_cut(one, limit)))
     terminal.progress("")
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # its note would make another file of this name suspect
@@ -66,7 +66,7 @@ def record(installation: Installation, options: Options, terminal: Terminal) -> 
         message = f"{recording.end}. {name} has {kept} messages, {recording.lost:,} are lost."
         raise SpoolBrokenError(message, "Free space, or name a file on another disk with -o.")
     full = f"{recording.end}. " if recording.end else ""
-    return f"{full}{heard:,} messages recorded. {name} has payloads: only its owner may read it. Delete it when done."
+    return f"{full}{count:,} messages recorded. {name} has payloads: only its owner may read it. Delete it when done."
 
 
 def channels_of(

@@ -1,4 +1,4 @@
-"""Messages that were heard, in a file of the spool's format: `gateway record` writes one, and `gateway learn` its own.
+"""Received messages, in a file of the spool's format: `gateway record` writes one, and `gateway learn` its own.
 
 So everything that reads one reads the other, and the spool of a gateway as well. The file has payloads, so only its
 owner may read it. It ends at a number of messages, at a size, or when the disk is full.

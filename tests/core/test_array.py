@@ -33,13 +33,13 @@ def reading(payload: bytes, topic: bytes = b"scales/a", **more: Any) -> Reading:
     return Reading("scales", topic, payload, 1_582_114_965_123, **more)
 
 
-def judged(payload: bytes, **more: Any) -> Any:
+def transformed(payload: bytes, **more: Any) -> Any:
     return transform_of(MADE, [7], LIMIT)(reading(payload, **more))
 
 
 def test_transform_makes_a_record_of_each_element_in_order() -> None:
     """Each is what it would be alone."""
-    found = judged(b' [{"weight":1}, {"weight":2,"scale":"a"} ,{"weight":3}]\n')
+    found = transformed(b' [{"weight":1}, {"weight":2,"scale":"a"} ,{"weight":3}]\n')
     alone = Transform(MADE, 7, LIMIT)
     assert found == [alone(reading(b'{"weight":%d}' % weight)) for weight in (1, 2, 3)]
 
@@ -74,21 +74,21 @@ def test_transform_refuses_the_whole_message_when_one_element_does_not_fit(
     payload: bytes, reason: Reason, pointer: str
 ) -> None:
     """One dead letter; its pointer leads into the message that arrived."""
-    letter = judged(payload)
+    letter = transformed(payload)
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, letter.pointer) == (reason, pointer)
 
 
 def test_transform_limits_the_elements() -> None:
     """As many as librdkafka's queue surely holds, and not one more."""
-    assert len(judged(b"[" + b",".join([b'{"weight":1}'] * 1_000) + b"]")) == 1_000
-    letter = judged(b"[" + b",".join([b"1"] * (MAX_RECORDS + 1)) + b"]")
+    assert len(transformed(b"[" + b",".join([b'{"weight":1}'] * 1_000) + b"]")) == 1_000
+    letter = transformed(b"[" + b",".join([b"1"] * (MAX_RECORDS + 1)) + b"]")
     assert (letter.reason, letter.detail) == (Reason.TOO_LARGE, "10001 readings or more; the limit is 10000")
 
 
 def test_transform_refuses_a_bad_topic_of_an_array() -> None:
     """What is wrong with the topic is in no element."""
-    letter = judged(b'[{"weight":1}]', topic=b"scales/")
+    letter = transformed(b'[{"weight":1}]', topic=b"scales/")
     assert (letter.reason, letter.pointer) == (Reason.BAD_TOPIC, "")
 
 
@@ -170,7 +170,7 @@ def test_transform_takes_an_array_of_bare_values() -> None:
 @settings(max_examples=1_000, deadline=None)
 @given(payload=st.binary(max_size=30) | st.text('[]{}",: 1ea\\n-.ut', max_size=30).map(str.encode))
 def test_transform_takes_any_bytes(payload: bytes) -> None:
-    """Whatever arrives is judged, and never by a fault of ours."""
+    """Random bytes give a dead letter, never an exception."""
     letter = ArrayTransform(Transform(MADE, 7, LIMIT), LIMIT, MADE)(reading(payload))
     assert isinstance(letter, DeadLetter)
     assert letter.reason is not Reason.FAULT

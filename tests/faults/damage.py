@@ -294,7 +294,7 @@ def _all_of(file: SpoolFile) -> dict[int, Reading]:
 
 
 def try_one(folder: Path, seed: int, sound: Path, story: str, way: str) -> Verdict:
-    """Damage a copy of a spool and judge what the gateway makes of it.
+    """Damage a copy of a spool and check how the gateway continues.
 
     Args:
         folder: for the copy; emptied afterwards.

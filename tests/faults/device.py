@@ -1,7 +1,7 @@
 """The test's own side of the ledger: a device that publishes numbered readings, and remembers what it was promised.
 
 A number that the broker acknowledged is promised. A batch that broke off is never sent again: its numbers are possible,
-they may have got through or not. Numbers rise, and each machine has its share, so order can be judged by machine.
+they may have got through or not. Numbers rise, and each machine has its share, so order can be checked per machine.
 """
 
 from __future__ import annotations

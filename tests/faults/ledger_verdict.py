@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def is_clean(self) -> bool:
-        """True when every promise was kept; duplicates are for the test to judge."""
+        """True when every promise was kept; the test decides on duplicates."""
         return not (self.missing or self.out_of_order or self.strangers or self.books)
 
     def __str__(self) -> str:
@@ -77,7 +77,9 @@ class Verdict:
         )
 
 
-def judge(found: list[tuple[bytes, int]], promised: Collection[int], possible: Collection[int], books: str) -> Verdict:
+def compare(
+    found: list[tuple[bytes, int]], promised: Collection[int], possible: Collection[int], books: str
+) -> Verdict:
     """Compare what was promised with what is there.
 
     Args:

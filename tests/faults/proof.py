@@ -2,7 +2,7 @@
 
     python -m tests.faults.proof --seconds 60 --seed 1
 
-Real Mosquitto and Kafka; a device publishes numbered readings, and a reader of committed records judges them.
+Real Mosquitto and Kafka; a device publishes numbered readings, and a reader of committed records checks them.
 """
 
 from __future__ import annotations

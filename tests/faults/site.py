@@ -1,4 +1,4 @@
-"""A site under fault: broker, link, gateway, Kafka topics of its own, and the device that judges them."""
+"""A site under fault: broker, link, gateway, Kafka topics of its own, and the device that publishes and checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from confluent_kafka import KafkaException
 
 from tests.faults.device import BATCH, Device
-from tests.faults.ledger_verdict import UNCOMMITTED, count_in, faults_of_books, judge, numbers_in
+from tests.faults.ledger_verdict import UNCOMMITTED, compare, count_in, faults_of_books, numbers_in
 from tests.faults.link import Link
 from tests.stack.gateway import ROOT, Gateway
 from tests.stack.mosquitto import Mosquitto
@@ -179,7 +179,7 @@ class Site:
         excused: frozenset[int] = frozenset(),
         seconds: int = 60,
     ) -> Verdict:
-        """Settle, stop the gateway, and judge.
+        """Settle, stop the gateway, and compare.
 
         Args:
             is_exact: False when the gateway was killed, so that its books know less than Kafka.
@@ -198,7 +198,7 @@ class Site:
         found = self.numbers()
         records = len(found) + count_in(self._kafka.bootstrap, self.topic(LETTERS))
         books = late + faults_of_books(ledger, records if is_exact else None, dropped)
-        return judge(found, self.device.promised.keys() - excused, self.device.possible | excused, books)
+        return compare(found, self.device.promised.keys() - excused, self.device.possible | excused, books)
 
     def _told(self) -> str:
         page = self.gateway.metrics()

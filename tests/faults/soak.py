@@ -222,7 +222,7 @@ class Nemesis:
 def soak(
     kafka: Kafka, registry: str, folder: Path, seconds: float, seed: int, *, likely: Mapping[str, float] = LIKELY
 ) -> tuple[Verdict, Nemesis]:
-    """Break a site for so long and judge it.
+    """Break a site for so long and check it.
 
     Args:
         kafka: may be broken; whole afterwards.

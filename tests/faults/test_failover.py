@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import pytest
 
 from tests.faults.device import Device
-from tests.faults.ledger_verdict import Verdict, faults_of_books, judge
+from tests.faults.ledger_verdict import Verdict, compare, faults_of_books
 from tests.stack.gateway import Gateway
 from tests.stack.wait import wait_for
 
@@ -72,12 +72,12 @@ class Pair(NamedTuple):
         return len(self.device.promised) - self.site.count()
 
     def verdict(self) -> Verdict:
-        """End the device, wait until both hold nothing, stop them, and judge."""
+        """End the device, wait until both hold nothing, stop them, and compare."""
         self.device.finish()
         wait_for(lambda: self.waiting() <= 0 and not self._held(), 60, lambda: f"{self.waiting()} readings")
         running = [each for each in (self.victim, self.other) if each.is_running]
         books = "; ".join(faults_of_books(each.stop_and_read_ledger(), dropped=None) for each in running).strip("; ")
-        return judge(self.site.numbers(), self.device.promised, self.device.possible, books)
+        return compare(self.site.numbers(), self.device.promised, self.device.possible, books)
 
     def _held(self) -> float:
         names = ("gateway_in_flight", "gateway_spooled")

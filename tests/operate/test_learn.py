@@ -394,5 +394,5 @@ def test_learn_reads_the_dead_letters_that_no_stream_describes(
     settings.write_text(json.dumps({"contract": "asyncapi.yaml", "servers": servers}))
     done = learn(tmp_path, "-c", settings, "--dead-letters", "--extend", settings)
     assert done.returncode == 0, done.stderr
-    assert "Heard 5 messages on 1 topics." in done.stdout
+    assert "Received 5 messages on 1 topics." in done.stdout
     assert contract(tmp_path)["channels"]["lampsA"]["address"] == "lamps/a"

@@ -105,7 +105,7 @@ class Extension(NamedTuple):
 def extension(existing: Existing, readings: Iterable[Reading], *, shows_values: bool) -> Extension:
     """Find what the streams of a contract do not read or take of their messages, and change their schemas."""
     result = Extension({}, {})
-    for (name, place), evidence in sorted(_heard(existing.contract, readings).items()):
+    for (name, place), evidence in sorted(_evidence(existing.contract, readings).items()):
         stream = existing.contract.streams[name]
         one = stream.messages[place].stream if stream.messages else stream
         if one is not None:
@@ -113,9 +113,9 @@ def extension(existing: Existing, readings: Iterable[Reading], *, shows_values: 
     return result
 
 
-def _heard(contract: Contract, readings: Iterable[Reading]) -> dict[tuple[str, int], Evidence]:
+def _evidence(contract: Contract, readings: Iterable[Reading]) -> dict[tuple[str, int], Evidence]:
     """Gather the evidence of each message of each stream, in arrays of each item."""
-    stream_of, moment, heard = topic_index(contract.addresses()), Moment(), dict[tuple[str, int], Evidence]()
+    stream_of, moment, found = topic_index(contract.addresses()), Moment(), dict[tuple[str, int], Evidence]()
     choices = {
         name: MessageChoice([each.demands for each in one.messages])
         for name, one in contract.streams.items() if one.messages
@@ -129,11 +129,11 @@ def _heard(contract: Contract, readings: Iterable[Reading]) -> dict[tuple[str, i
         if len(remaining) != 1:
             continue
         one = stream.messages[remaining[0]].stream if stream.messages else stream
-        evidence = heard.setdefault((name, remaining[0]), Evidence())
+        evidence = found.setdefault((name, remaining[0]), Evidence())
         moment.received_at, moment.room = reading.received_at, MAX_MEMBERS - len(evidence.members)
         for value in _each(parsed.value, one.steps) if one and one.is_array else [parsed.value]:
             evidence.take(value, moment)
-    return heard
+    return found
 
 
 def _each(value: Any, steps: Sequence[Step]) -> Iterator[Any]:

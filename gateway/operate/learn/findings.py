@@ -158,9 +158,9 @@ def _like(address: Address, topic: str, multi: Sequence[str]) -> Address:
 
 def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore], shown: int = SHOWN) -> Iterator[str]:
     """Report what was received and what is proposed; `shown` is how much of a list."""
-    count, fit = (sum(getattr(one, name) for one in scores.values()) for name in ("heard", "fit"))
-    taken = count - scores[UNMAPPED].heard
-    yield f"Heard {count:,} messages on {len(traffic.topics):,} topics."
+    count, fit = (sum(getattr(one, name) for one in scores.values()) for name in ("received", "fit"))
+    taken = count - scores[UNMAPPED].received
+    yield f"Received {count:,} messages on {len(traffic.topics):,} topics."
     yield f"The proposal has streams for {taken:,} of them; {fit:,} of these fit ({share(fit, taken)})."
     if traffic.others:
         yield f"  {len(traffic.others):,} more topics were received and not learned; narrow them with --topics."
@@ -169,7 +169,7 @@ def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore
         yield from _note_lines(one.notes)
     by_name = {f"receive{pascal(one.name)}": one for one in proposal.streams}
     for name, its in scores.items():
-        if name != UNMAPPED and its.heard:
+        if name != UNMAPPED and its.received:
             yield from _stream_lines(name, its, by_name.get(name))
             yield from _note_lines(proposal.more.notes.get(name, ()))
     yield from _note_lines(proposal.more.notes.get("", ()))
@@ -178,7 +178,7 @@ def lines(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore
 
 def _stream_lines(name: str, its: StreamScore, stream: Stream | None) -> Iterator[str]:
     address = f" {stream.address}" if stream else ""
-    yield printable(f"{name}{address}: {its.fit:,} of {its.heard:,} messages fit ({share(its.fit, its.heard)})")
+    yield printable(f"{name}{address}: {its.fit:,} of {its.received:,} messages fit ({share(its.fit, its.received)})")
     if stream and len(stream.messages) > 1:
         yield printable(f"  messages: {', '.join(one.name for one in stream.messages)}")
     for (reason, pointer), count in its.reasons.most_common(SHOWN):
@@ -193,13 +193,13 @@ def _note_lines(notes: Iterable[Note]) -> Iterator[str]:
 def _left_lines(traffic: Traffic, proposal: Proposal, unmapped: StreamScore, shown: int) -> Iterator[str]:
     if not proposal.left_out:
         return
-    yield f"{len(proposal.left_out):,} topics have no stream; no stream takes {unmapped.heard:,} of their messages."
+    yield f"{len(proposal.left_out):,} topics have no stream; no stream takes {unmapped.received:,} of their messages."
     every: dict[str, list[str]] = {}
     for name, why in proposal.left_out.items():
         every.setdefault(why, []).append(name)
     for why, names in sorted(every.items()):
-        heard = sum(topic.messages for one in names if (topic := traffic.topics.get(one.encode())))
-        count = f" ({count_of(heard, 'message')})" if heard else ""
+        received = sum(topic.messages for one in names if (topic := traffic.topics.get(one.encode())))
+        count = f" ({count_of(received, 'message')})" if received else ""
         more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
         yield printable(f"  {why}{count}: {', '.join(cut(one, MAX_BYTES) for one in names[:shown])}{more}")
 

@@ -150,8 +150,8 @@ def _forget(folder: Path) -> None:
 
 def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
     terminal.progress("Proposing streams ...")
-    heard = readings(options.folder / FILE)
-    contract, proposal = _fit(propose(traffic, options.existing, heard, shows_values=options.shows_values), options)
+    received = readings(options.folder / FILE)
+    contract, proposal = _fit(propose(traffic, options.existing, received, shows_values=options.shows_values), options)
     if contract is None:
         raise _nothing(traffic, proposal, terminal)
     terminal.progress(f"Transforming {traffic.messages:,} messages by the proposal ...")
@@ -173,14 +173,14 @@ def _propose(options: Options, terminal: Terminal, traffic: Traffic) -> None:
 def _without_unfit(proposal: Proposal, scores: dict[str, StreamScore]) -> Proposal:
     """Leave out streams of which no message fits."""
     names = {f"receive{pascal(one.name)}": one.name for one in proposal.streams}
-    gone = {name: scores.pop(name) for name in names if scores[name].heard and not scores[name].fit}
-    scores[UNMAPPED].heard += sum(one.heard for one in gone.values())
+    gone = {name: scores.pop(name) for name in names if scores[name].received and not scores[name].fit}
+    scores[UNMAPPED].received += sum(one.received for one in gone.values())
     reasons = {names[name]: f"nothing fits: {next(iter(one.details.values()))}" for name, one in gone.items()}
     return proposal.without(reasons)
 
 
 def _nothing(traffic: Traffic, proposal: Proposal, terminal: Terminal) -> GatewayError:
-    for line in lines(traffic, proposal, {UNMAPPED: StreamScore(heard=traffic.messages)}):
+    for line in lines(traffic, proposal, {UNMAPPED: StreamScore(received=traffic.messages)}):
         terminal.say(line)
     message = "No stream can be proposed of what was received, so no contract was written."
     return GatewayError(message, "Listen longer with --for, or check --topics.")

@@ -41,11 +41,11 @@ def page(traffic: Traffic, proposal: Proposal, scores: Mapping[str, StreamScore]
 
 def _streams(proposal: Proposal, scores: Mapping[str, StreamScore]) -> Iterator[Block]:
     by_name = {f"receive{pascal(one.name)}": one for one in proposal.streams}
-    used = {name: one for name, one in scores.items() if one.heard and name != UNMAPPED}
+    used = {name: one for name, one in scores.items() if one.received and name != UNMAPPED}
     yield Heading(2, "Streams", "streams")
     rows: list[tuple[Phrase, ...]] = [
         ((Code(name),), (Code(by_name[name].address),) if name in by_name else ("of the contract or a family",),
-         (f"{one.heard:,}",), (share(one.fit, one.heard),), (sparkline(one),))
+         (f"{one.received:,}",), (share(one.fit, one.received),), (sparkline(one),))
         for name, one in used.items()
     ]  # fmt: skip
     head = ("stream", "address", "messages", "fit", "rate")

@@ -45,7 +45,7 @@ class Note(NamedTuple):
     text: str
 
 
-class Heard(NamedTuple):
+class Group(NamedTuple):
     """Messages of a topic that look alike."""
 
     topic: Topic
@@ -140,9 +140,9 @@ def streams(
     """Propose streams for topics, without records; `others` are filters that are subscribed as well."""
     shapes = [(topic, shape) for topic in topics for shape in _shapes(topic)]
     looks = addresses.classes([shape.features for _, shape in shapes])
-    by_levels: dict[tuple[str, ...], list[Heard]] = {}
+    by_levels: dict[tuple[str, ...], list[Group]] = {}
     for (topic, shape), look in zip(shapes, looks, strict=True):
-        by_levels.setdefault(_levels(topic, descriptions.get(topic.name)), []).append(Heard(topic, shape, look))
+        by_levels.setdefault(_levels(topic, descriptions.get(topic.name)), []).append(Group(topic, shape, look))
     places = [_place(levels, each, descriptions) for levels, each in by_levels.items()]
     found = addresses.addresses(places, others)
     return [
@@ -167,7 +167,7 @@ def _levels(topic: Topic, one: Described | None) -> tuple[str, ...]:
     return topic.levels
 
 
-def _place(levels: tuple[str, ...], each: list[Heard], descriptions: Mapping[str, Described]) -> addresses.Place:
+def _place(levels: tuple[str, ...], each: list[Group], descriptions: Mapping[str, Described]) -> addresses.Place:
     is_bare = all(isinstance(one.shape.names, str) or len(one.shape.names) == 1 for one in each)
     one = descriptions.get("/".join(levels))
     is_device = one is not None and one.device == levels[-1]
@@ -175,12 +175,12 @@ def _place(levels: tuple[str, ...], each: list[Heard], descriptions: Mapping[str
 
 
 def _stream(
-    suffix: addresses.Suffix, heard: list[Heard], descriptions: Mapping[str, Described], names: Names
+    suffix: addresses.Suffix, groups: list[Group], descriptions: Mapping[str, Described], names: Names
 ) -> Stream:
-    topics = list({one.topic.levels: one.topic for one in heard}.values())
+    topics = list({one.topic.levels: one.topic for one in groups}.values())
     stream = Stream(names.new(_name(suffix, topics)), "", [], [], topics)
-    stream.messages = _messages(stream, heard, descriptions, names)
-    _add_parameters(stream, suffix, heard)
+    stream.messages = _messages(stream, groups, descriptions, names)
+    _add_parameters(stream, suffix, groups)
     return stream
 
 
@@ -196,15 +196,17 @@ def _name(suffix: addresses.Suffix, topics: list[Topic]) -> str:
 # --- messages ----------------------------------------------------------------------------------------------------
 
 
-def _messages(stream: Stream, heard: list[Heard], descriptions: Mapping[str, Described], names: Names) -> list[Message]:
-    by_look: dict[int, list[Heard]] = {}
-    for one in heard:
+def _messages(
+    stream: Stream, groups: list[Group], descriptions: Mapping[str, Described], names: Names
+) -> list[Message]:
+    by_look: dict[int, list[Group]] = {}
+    for one in groups:
         by_look.setdefault(one.look, []).append(one)
     if len(by_look) > MAX_MESSAGES:
         stream.notes.append(
             Note("", f"{len(by_look):,} kinds of messages, so they are one, whose members may be absent.")
         )
-        by_look = {0: heard}
+        by_look = {0: groups}
     made = [_message(each, descriptions) for _, each in sorted(by_look.items())]
     made = _distinguished(_of_one_form(made, stream))
     for message in made:
@@ -214,7 +216,7 @@ def _messages(stream: Stream, heard: list[Heard], descriptions: Mapping[str, Des
     return made
 
 
-def _message(each: Sequence[Heard], descriptions: Mapping[str, Described]) -> Message:
+def _message(each: Sequence[Group], descriptions: Mapping[str, Described]) -> Message:
     members = dict[str, DescribedMember]()
     for one in each:
         known = descriptions.get(one.topic.name)
@@ -253,10 +255,10 @@ def _distinguished(messages: list[Message]) -> list[Message]:
 
 
 def _alike(messages: list[Message]) -> Iterator[tuple[Message, Message]]:
-    heard = sum(one.readings.count for one in messages)
+    received = sum(one.readings.count for one in messages)
     for one, two in combinations(messages, 2):
         fewer = min(one.readings.count, two.readings.count)
-        is_rare = fewer < RARER * heard or (fewer < FEW and fewer < RARE * heard)
+        is_rare = fewer < RARER * received or (fewer < FEW and fewer < RARE * received)
         if one.form == two.form and (is_rare or not (_only(one, two) and _only(two, one))):
             yield one, two
 
@@ -288,14 +290,14 @@ def _kind(one: Message, messages: list[Message]) -> str:
 # --- parameters --------------------------------------------------------------------------------------------------
 
 
-def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]) -> None:
+def _add_parameters(stream: Stream, suffix: addresses.Suffix, groups: list[Group]) -> None:
     names, parts, is_counted = Names(), [], True
     for place, level in enumerate(suffix):
         is_counted = is_counted and not level.is_multi
         if level.name is None:
             parts.append(level.before)
             continue
-        pointer, mismatches = _equal(heard, place) if is_counted and not level.before else ((), [])
+        pointer, mismatches = _equal(groups, place) if is_counted and not level.before else ((), [])
         name = names.new(snake(pointer[-1]) if pointer else _named_after(suffix, place))
         if mismatches:
             stream.notes += _mismatch_notes(pointer, mismatches)
@@ -307,15 +309,15 @@ def _add_parameters(stream: Stream, suffix: addresses.Suffix, heard: list[Heard]
         one.example = value
 
 
-def _equal(heard: list[Heard], place: int) -> tuple[Pointer, list[Heard]]:
+def _equal(groups: list[Group], place: int) -> tuple[Pointer, list[Group]]:
     """Find the member that equals a level of the topic in nearly all topics, and the topics in which it differs."""
-    best: tuple[int, Pointer, list[Heard]] = (len(heard), (), [])
-    pointers = Counter(pointer for one in heard for pointer, _ in one.shape.evidence.leaves() if 0 < len(pointer) <= 2)
+    best: tuple[int, Pointer, list[Group]] = (len(groups), (), [])
+    pointers = Counter(pointer for one in groups for pointer, _ in one.shape.evidence.leaves() if 0 < len(pointer) <= 2)
     for pointer in sorted(pointers):
-        if pointer[-1] == "value" or pointers[pointer] < MOST * len(heard):
+        if pointer[-1] == "value" or pointers[pointer] < MOST * len(groups):
             continue
-        mismatches = [one for one in heard if not _is_equal(one.shape.evidence, pointer, place)]
-        if len(mismatches) < best[0] and len(mismatches) < MOST * len(heard):
+        mismatches = [one for one in groups if not _is_equal(one.shape.evidence, pointer, place)]
+        if len(mismatches) < best[0] and len(mismatches) < MOST * len(groups):
             best = len(mismatches), pointer, mismatches
     return best[1], best[2]
 
@@ -326,7 +328,7 @@ def _is_equal(evidence: Evidence, pointer: Pointer, place: int) -> bool:
     return leaf is None or (leaf.equal or {}).get(place, 0) >= EQUAL * leaf.count
 
 
-def _mismatch_notes(pointer: Pointer, mismatches: list[Heard]) -> list[Note]:
+def _mismatch_notes(pointer: Pointer, mismatches: list[Group]) -> list[Note]:
     """Report topics whose payloads name another device: they would be dead letters if the parameter were tied."""
     place = f"/{'/'.join(pointer)}"
     return [Note(place, f"{one.topic.name} has another {place} than its topic: not tied.") for one in mismatches[:3]]

@@ -31,7 +31,7 @@ BUCKETS = 24  # of the time that was listened
 class StreamScore:
     """How the messages of one stream fare."""
 
-    heard: int = 0
+    received: int = 0
     accepted: int = 0
     ignored: int = 0
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)  # reason and JSON pointer of the rest
@@ -64,7 +64,7 @@ def score(
     for reading in readings:
         name = stream_of(reading.topic)
         one = scores[name]
-        one.heard += 1
+        one.received += 1
         one.times[(reading.received_at - span[0]) * BUCKETS // (span[1] - span[0] + 1)] += 1
         if (transform := transforms.get(name)) is None:
             one.ignored += name != UNMAPPED

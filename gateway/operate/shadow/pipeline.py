@@ -122,7 +122,7 @@ class Pipeline:
             return found or [Outcome(name, reading, JOINED)]
         made: DeadLetter | str = name if name == NOT_ADDRESSED else IGNORED
         if brought(reading.topic) == UNMAPPED:
-            # The gateway received it all the same, over a session that has old filters, or it was heard elsewhere.
+            # The gateway received it all the same, over a session that has old filters, or it was received elsewhere.
             is_received = name == reading.stream == UNMAPPED
             made = DeadLetter(Reason.UNMAPPED_TOPIC, "", "no stream describes it") if is_received else NOT_SUBSCRIBED
         return [Outcome(name, reading, made, self.unmapped_to)]

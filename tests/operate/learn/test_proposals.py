@@ -242,7 +242,7 @@ def test_members_beyond_the_limit_are_reported() -> None:
 
 def test_reasons_stand_once_with_the_sum_of_their_messages() -> None:
     traffic = heard([(f"cam/{number % 3}", b"\xff\xd8") for number in range(80)])
-    shown = list(lines(traffic, propose(traffic, None, shows_values=True), {"unmapped": StreamScore(heard=80)}))
+    shown = list(lines(traffic, propose(traffic, None, shows_values=True), {"unmapped": StreamScore(received=80)}))
     assert "  binary (80 messages): cam/0, cam/1, cam/2" in shown
 
 
