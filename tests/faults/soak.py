@@ -144,10 +144,14 @@ class Nemesis:
     def replace_gateway(self) -> None:
         """Freeze it while a standby takes over, which then works on; the two change places each time.
 
-        What is on the disk of the frozen one would be delivered late, so there must be nothing.
+        What is on the disk of the frozen one would be delivered late, so there must be nothing. It must have started:
+        one that is frozen while it starts takes over from the standby when it goes on.
         """
         frozen, standby = self._site.gateway, self._standby or self._site.another_gateway()
-        wait_for(lambda: frozen.metric("gateway_spooled") == 0, 60, "the disk of the gateway to be empty")
+        wait_for(
+            lambda: frozen.is_ready() and frozen.metric("gateway_spooled") == 0, 120,
+            "the gateway to be ready and its disk to be empty",
+        )  # fmt: skip
         frozen.freeze()
         until = time.monotonic() + REPLACED_SECONDS
         standby.start()
