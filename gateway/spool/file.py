@@ -293,8 +293,11 @@ class SpoolFile:
                 self.replace_file(damage)
                 return
             if is_wal_missing and self.path.exists() and not _is_unused(self.path):
-                log.error("The spool's -wal file is missing: the last readings written may be lost.",
-                          extra={"detail": self.path.name})  # fmt: skip
+                log.error(
+                    "The spool's -wal file is missing: it was deleted, or only the main file was copied. "
+                    "The last readings written may be lost. Copy both files together.",
+                    extra={"detail": self.path.name},
+                )
             self._connect()
             self._load()
         except (DiskBrokenError, sqlite3.DatabaseError) as error:

@@ -71,7 +71,10 @@ def facts(path: Path) -> list[tuple[str, str]]:
     """Read the table `facts` of a damaged file, if SQLite can."""
     with suppress(*UNREADABLE), closing(_open(path)) as database:
         return list(database.execute("SELECT name, value FROM facts NOT INDEXED"))
-    log.warning("The ledger in the damaged spool file cannot be read.")
+    log.warning(
+        "Ledger and sessions in the damaged spool file cannot be read: counts may begin anew, and messages that "
+        "the broker sends again may be stored twice. The readings are read separately."
+    )
     return []
 
 
