@@ -235,8 +235,8 @@ class Bridge:
                 self._sink.poll(self._pacing.socket_poll_seconds)
 
     def _may_read(self) -> bool:
-        is_close = self._spool.unacknowledged < self._sink.most_unacknowledged
-        return self.is_reading and self._spool.has_room and self._sink.is_ready and is_close
+        is_below_limit = self._spool.unacknowledged < self._sink.most_unacknowledged
+        return self.is_reading and self._spool.has_room and self._sink.is_ready and is_below_limit
 
     def _next_work_at(self, now: float) -> float:
         """Return when a lane or a source has work to do even if nothing arrives; `now` when there is work already."""
