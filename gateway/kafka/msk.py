@@ -35,17 +35,17 @@ class MskTokens:
 
     def __call__(self, _configuration: str | None) -> tuple[str, float]:
         """Give a token and when it expires, in seconds since 1970; raises what botocore does."""
-        now = time.time()
+        began = time.time()
         try:
             token = self._sign()
         except Exception as error:
             self.reason = printable(str(error)).rstrip(".")
             if self._is_made:
                 raise
-            return INVALID, now + INVALID_SECONDS
+            return INVALID, time.time() + INVALID_SECONDS  # not `began`: the search may take longer
         else:
             self.reason = ""
-            return token, now + LIFETIME_SECONDS
+            return token, began + LIFETIME_SECONDS
         finally:
             self._is_made = True
 

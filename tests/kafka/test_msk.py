@@ -120,6 +120,13 @@ def test_without_credentials_the_first_token_is_invalid_and_then_there_is_none(t
     assert tokens == MskTokens("eu-central-1"), "the same credentials are not new ones"
 
 
+def test_the_invalid_token_is_valid_for_librdkafka_however_long_the_search_took(tmp_path: Path) -> None:
+    """A token that has ended is refused, and librdkafka asks for the next one after ten seconds."""
+    (tmp_path / "config").write_text("[default]\ncredential_process = sh -c 'sleep 1.2; exit 1'\n")
+    token, expires = MskTokens("eu-central-1")(None)
+    assert (token, expires > time.time()) == (INVALID, True)
+
+
 def test_a_profile_that_does_not_exist_is_named() -> None:
     tokens = MskTokens("eu-central-1", "plnat")
     tokens(None)
