@@ -51,9 +51,7 @@ static struct {
 static bool write_value(Run *run, const int32_t *type, int32_t place);
 
 static const int32_t *block(const Run *run, int32_t place) { return run->program->code + place; }
-
 static Node *node_at(const Run *run, int32_t place) { return &run->tape->nodes[place]; }
-
 static Text text_of(const Run *run, int32_t number) { return run->program->texts[number]; }
 
 /* --- output ------------------------------------------------------------------------------------------------------ */
@@ -190,11 +188,17 @@ static bool write_map(Run *run, const int32_t *type, int32_t place) {
     return write_byte(run, 0);
 }
 
-/* An enum: ENUM_TYPE, how many symbols, their texts. */
-static bool write_enum(Run *run, const int32_t *type, Text text) {
-    for (int32_t symbol = 0; symbol < type[1]; symbol++)
-        if (same_text(text_of(run, type[2 + symbol]), text)) return write_long(run, symbol);
-    return false;
+/* A choice: how many texts, the texts. Give the place of one among them, or ABSENT. */
+static int32_t place_in(const Run *run, const int32_t *choice, const Node *node) {
+    for (int32_t place = 0; node->kind == TEXT && place < choice[0]; place++)
+        if (same_text(text_of(run, choice[1 + place]), node->as.text)) return place;
+    return ABSENT;
+}
+
+/* An enum: ENUM_TYPE, the choice of its symbols. */
+static bool write_enum(Run *run, const int32_t *type, const Node *node) {
+    int32_t symbol = place_in(run, type + 1, node);
+    return symbol != ABSENT && write_long(run, symbol);
 }
 
 /* A union: UNION_TYPE, how many branches, and for each: the kinds that it takes, its type. Only a whole number may have
@@ -273,7 +277,7 @@ static bool write_value(Run *run, const int32_t *type, int32_t place) {
         case FIXED_TYPE:
             return node->kind == TEXT && write_code_points(run, node->as.text, type[1]);
         case ENUM_TYPE:
-            return node->kind == TEXT && write_enum(run, type, node->as.text);
+            return write_enum(run, type, node);
         case ARRAY_TYPE:
             return node->kind == ARRAY && write_array(run, type, place);
         case MAP_TYPE:
@@ -300,13 +304,6 @@ static int32_t code_points(Text text) {
     return count;
 }
 
-/* A choice: how many texts, the texts. */
-static bool is_one_of(const Run *run, const int32_t *choice, const Node *node) {
-    for (int32_t place = 0; node->kind == TEXT && place < choice[0]; place++)
-        if (same_text(text_of(run, choice[1 + place]), node->as.text)) return true;
-    return false;
-}
-
 /* A test: the kinds that it is about, what it demands, and an argument. */
 static bool passes_test(const Run *run, const int32_t *test, const Node *node) {
     int32_t argument = test[2];
@@ -324,7 +321,7 @@ static bool passes_test(const Run *run, const int32_t *test, const Node *node) {
         case MAX_COUNT:
             return node->as.count <= argument;
         case CHOICE:
-            return is_one_of(run, block(run, argument), node);
+            return place_in(run, block(run, argument), node) != ABSENT;
         case FORBIDDEN:
             return false;
     }

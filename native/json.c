@@ -253,33 +253,26 @@ static bool parse_name(Parser *parser, const Node *object, uint64_t *seen) {
     return is_new_name(parser->tape, object, name, seen);
 }
 
-static bool parse_members(Parser *parser, Node *object, int levels) {
+/* Read the members of an object, or the items of an array, which the parser is in. */
+static bool parse_parts(Parser *parser, Node *node, int levels) {
+    bool is_object = node->kind == OBJECT;
+    char end = is_object ? '}' : ']';
     uint64_t seen = 0;
-    if (skip(parser, '}')) return true;
+    if (skip(parser, end)) return true;
     do {
-        if (!parse_name(parser, object, &seen) || !skip(parser, ':') || !parse_value(parser, levels)) return false;
-        object->as.count++;
-    } while (skip(parser, ','));
-    return skip(parser, '}');
-}
-
-static bool parse_items(Parser *parser, Node *array, int levels) {
-    if (skip(parser, ']')) return true;
-    do {
+        if (is_object && !(parse_name(parser, node, &seen) && skip(parser, ':'))) return false;
         if (!parse_value(parser, levels)) return false;
-        array->as.count++;
+        node->as.count++;
     } while (skip(parser, ','));
-    return skip(parser, ']');
+    return skip(parser, end);
 }
 
 static bool parse_container(Parser *parser, Node *node, int levels) {
-    bool is_object = *parser->at++ == '{';
-    node->kind = is_object ? OBJECT : ARRAY;
+    node->kind = *parser->at++ == '{' ? OBJECT : ARRAY;
     node->as.count = 0;
-    if (!levels) return false;
-    bool is_parsed = (is_object ? parse_members : parse_items)(parser, node, levels - 1);
+    if (!levels || !parse_parts(parser, node, levels - 1)) return false;
     node->next = parser->tape->count;
-    return is_parsed;
+    return true;
 }
 
 /* Read a value that may nest so many levels. */

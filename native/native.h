@@ -42,12 +42,14 @@ static inline uint64_t few_bytes(const char *at, int32_t size) {
     return (uint64_t)first << 32 | last;
 }
 
+static const uint64_t MIX = 0x9E3779B97F4A7C15ull; /* a factor that spreads bits: 2^64 by the golden ratio */
+
 /* Mix the length with the first and the last eight bytes: most names of one device differ there, and equal hashes are
    followed by a comparison. */
 static inline uint32_t hash_of(const char *at, int32_t size) {
     uint64_t first = size < 8 ? few_bytes(at, size) : eight_bytes(at);
     uint64_t last = size < 8 ? 0 : eight_bytes(at + size - 8);
-    uint64_t mixed = (first ^ (uint64_t)size) * 0x9E3779B97F4A7C15ull + last * 0xC2B2AE3D27D4EB4Full;
+    uint64_t mixed = (first ^ (uint64_t)size) * MIX + last * 0xC2B2AE3D27D4EB4Full;
     return (uint32_t)(mixed >> 32);
 }
 
@@ -106,13 +108,13 @@ static inline bool is_new_name(const Tape *tape, const Node *object, Node *name,
     uint64_t bit = 1ull << (text->hash & 63);
     if (*seen & bit)
         for (const Node *each = object + 1; each < name; each = &tape->nodes[each[1].next])
-            if (same_text(each->as.text, *text)) return false;
+            if (each->as.text.hash == text->hash && same_text(each->as.text, *text)) return false;
     *seen |= bit;
     return true;
 }
 
 /* What Python and C say to each other, layouts of programs included; raised with each change (native.py). */
-enum { FORMAT = 5 };
+enum { FORMAT = 6 };
 
 _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) && SIZEOF_SIZE_T == sizeof(size_t),
                "Python's headers are of a machine with other types");

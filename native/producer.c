@@ -37,7 +37,8 @@ static struct {
     int (*add_on_destroy)(void *handle, const char *name, OnDestroy *on_destroy, void *opaque);
 } kafka;
 static const char *const NAME = "gateway", *const FIELDS[] = {"value", "key", "timestamp", "headers"};
-static PyObject *fields[4]; /* the same, as Python's */
+static PyObject *fields[4];    /* their descriptors in Record */
+static descrgetfunc read_field; /* what reads one; PyObject_GetAttr would find it anew each time */
 static _Thread_local Client *newest; /* made in this thread, and not taken yet */
 
 static void let_go(Client *client) {
@@ -74,15 +75,17 @@ __attribute__((visibility("default"))) int conf_init(void *configuration, void *
     return kafka.add_on_new ? kafka.add_on_new(configuration, NAME, on_new, NULL) : NOT_IMPLEMENTED;
 }
 
-/* What Python calls: the addresses of librdkafka's functions, in the order above. */
+/* What Python calls: the class Record, and the addresses of librdkafka's functions, in the order above. */
 PyObject *use_librdkafka(PyObject *module, PyObject *arguments) {
     unsigned long long at[8];
+    PyObject *record;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "KKKKKKKK", at, at + 1, at + 2, at + 3, at + 4, at + 5, at + 6, at + 7)) return NULL;
+    if (!PyArg_ParseTuple(arguments, "OKKKKKKKK", &record, at, at + 1, at + 2, at + 3, at + 4, at + 5, at + 6, at + 7)) return NULL;
     void **functions = (void **)&kafka;
     for (int place = 0; place < 8; place++) functions[place] = (void *)(uintptr_t)at[place];
     for (int place = 0; place < 4; place++)
-        if (!fields[place] && !(fields[place] = PyUnicode_InternFromString(FIELDS[place]))) return NULL;
+        if (!fields[place] && !(fields[place] = PyObject_GetAttrString(record, FIELDS[place]))) return NULL;
+    read_field = (descrgetfunc)PyType_GetSlot(Py_TYPE(fields[0]), Py_tp_descr_get);
     Py_RETURN_NONE;
 }
 
@@ -138,7 +141,7 @@ static bool hand_over(void *handle, void *topic, int partition, PyObject *record
     char *value, *key;
     Py_ssize_t value_size, key_size;
     bool is_known = true;
-    for (int place = 0; place < 4; place++) is_known &= (parts[place] = PyObject_GetAttr(record, fields[place])) != NULL;
+    for (int place = 0; place < 4; place++) is_known &= (parts[place] = read_field(fields[place], record, NULL)) != NULL;
     is_known = is_known && look_at(parts[0], &value, &value_size) && look_at(parts[1], &key, &key_size);
     int64_t timestamp = is_known ? PyLong_AsLongLong(parts[2]) : 0;
     void *headers = is_known && !PyErr_Occurred() ? headers_of(parts[3], &is_known) : NULL;

@@ -6,7 +6,7 @@
 
 #include "native.h"
 
-enum { FIRST_AT_QOS_0 = 0x30, FIRST_AT_QOS_1 = 0x32, VARINT_BYTES = 4 };
+enum { FIRST_AT_QOS_0 = 0x30, FIRST_AT_QOS_1 = 0x32, VARINT_BYTES = 4, RECENT_BITS = 16, LONGEST_RECENT = 128 };
 
 /* What each packet of a batch is read with, and the objects that its entry is made of. */
 typedef struct {
@@ -60,6 +60,22 @@ static PyObject *bytes_of(const unsigned char *at, Py_ssize_t size) {
     return PyBytes_FromStringAndSize((const char *)at, size);
 }
 
+/* Give a topic as bytes: those of the last message that had it, if they are still here, because they know their hash. */
+static PyObject *topic_of(const Publish *publish) {
+    static PyObject *recent[1 << RECENT_BITS];
+    const char *at = (const char *)publish->topic;
+    Py_ssize_t size = publish->topic_size;
+    if (size > LONGEST_RECENT) return bytes_of(publish->topic, size);
+    uint64_t hash = hash_of(at, (int32_t)size); /* of both ends, where topics of one kind are often the same */
+    for (Py_ssize_t place = 8; place < size - 8; place += 8) hash = (hash ^ eight_bytes(at + place)) * MIX;
+    PyObject **topic = &recent[hash * MIX >> (64 - RECENT_BITS)];
+    if (!*topic || PyBytes_Size(*topic) != size || memcmp(PyBytes_AsString(*topic), at, (size_t)size) != 0) {
+        Py_XDECREF(*topic);
+        *topic = bytes_of(publish->topic, size);
+    }
+    return Py_XNewRef(*topic);
+}
+
 /* Give the properties that a reading has of its packet, cut, or None. */
 static PyObject *properties_of(const Batch *batch, const Publish *publish, PyObject *stream) {
     Py_ssize_t size = publish->properties_size;
@@ -73,7 +89,7 @@ static PyObject *properties_of(const Batch *batch, const Publish *publish, PyObj
 
 /* Make the reading of a packet, as Reading(stream, topic, payload, now, qos). */
 static PyObject *reading_of(const Batch *batch, const Publish *publish) {
-    PyObject *topic = bytes_of(publish->topic, publish->topic_size), *reading = NULL;
+    PyObject *topic = topic_of(publish), *reading = NULL;
     PyObject *payload = bytes_of(publish->payload, publish->end - publish->payload);
     PyObject *stream = topic ? PyObject_CallFunctionObjArgs(batch->stream_of, topic, NULL) : NULL;
     PyObject *qos = PyLong_FromLong(publish->packet_id != 0);

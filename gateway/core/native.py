@@ -6,7 +6,7 @@ other sources may not know what the programs of these mean, so it is not used: `
 
 from __future__ import annotations
 
-FORMAT = 5  # of what Python and C say to each other; native.h has the same
+FORMAT = 6  # of what Python and C say to each other; native.h has the same
 
 try:
     from gateway.core import _native

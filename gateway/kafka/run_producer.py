@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Producer, cimpl
 
 from gateway.core.native import MODULE
+from gateway.core.reading import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from gateway.core.reading import Record
 
 PLUGIN = "plugin.library.paths"
 _FUNCTIONS = (  # in the order of producer.c
@@ -38,7 +37,7 @@ def _plugin() -> dict[str, str]:
         return {}
     with suppress(OSError, AttributeError):  # another build of confluent-kafka hides librdkafka
         library = ctypes.CDLL(cimpl.__file__)
-        MODULE.use_librdkafka(*[ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in _FUNCTIONS])
+        MODULE.use_librdkafka(Record, *[ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in _FUNCTIONS])
         if _loads_plugins(library, path):
             return {PLUGIN: path}
     return {}
