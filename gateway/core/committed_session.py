@@ -42,8 +42,8 @@ MOST = PACKET_IDS - 1_024  # messages that may come again; the others may have e
 _HEAD = Struct(">Q")  # number of the session
 _ITEM = Struct(">HBQ8s")  # packet id, QoS, offset, digest
 _QOS, _OFFSET = 2, slice(3, 11)  # in an item
+_RELEASED = b"\1"  # the QoS of a message that has its PUBREL, as that of one of QoS 1
 Bucket = list[bytes]  # in memory: the item of each packet id, or b""
-_EMPTY = [b""] * BUCKET
 _NEVER = 2**64  # no message has this offset
 
 
@@ -69,7 +69,7 @@ class CommittedSession(Session):
         super().__init__()
         self.number = 0  # of the broker's session: one more each time that the broker has lost it
         self._window = window
-        self._table: list[Bucket] = [_EMPTY] * len(ALL)  # another one takes the place of a bucket that changes
+        self._table = _empty_table()  # another one takes the place of a bucket that changes
         self._newest_safe = -1  # offset of the newest message in it
         self._changed: set[int] = set()  # buckets that differ from Kafka's
         self._unsaved = set(ALL)  # buckets that differ from the file's
@@ -264,7 +264,7 @@ class CommittedSession(Session):
 
     def _load(self, buckets: Iterable[bytes]) -> None:
         """Fill the table with the buckets of this session."""
-        self._table = [_EMPTY[:] for _ in ALL]
+        self._table = _empty_table()
         head = _HEAD.pack(self.number)
         for bucket in buckets:
             if bucket.startswith(head):
@@ -280,8 +280,12 @@ class CommittedSession(Session):
 _offset_of = attrgetter("offset")
 
 
+def _empty_table() -> list[Bucket]:
+    return [[b""] * BUCKET for _ in ALL]
+
+
 def _released(item: bytes) -> bytes:
-    return item[:_QOS] + b"\1" + item[_QOS + 1 :]
+    return item[:_QOS] + _RELEASED + item[_QOS + 1 :]
 
 
 def _merged(present: Bucket, other: Bucket) -> Bucket:
@@ -289,5 +293,5 @@ def _merged(present: Bucket, other: Bucket) -> Bucket:
     return [max(pair, key=_rank) for pair in zip(present, other, strict=True)]
 
 
-def _rank(item: bytes) -> tuple[bytes, int]:
-    return item[_OFFSET], -sum(item[_QOS : _QOS + 1])
+def _rank(item: bytes) -> tuple[bytes, bool]:
+    return item[_OFFSET], item[_QOS : _QOS + 1] == _RELEASED
