@@ -247,6 +247,14 @@ def test_feed_cut_in_two_at_any_place_gives_the_same(version: int) -> None:
         assert facts(fast(version, [data[:place], data[place:]])) == expected
 
 
+def test_feed_gives_each_message_its_topic_where_there_are_more_topics_than_it_keeps() -> None:
+    """They are kept by a hash, of which several topics may have the same; long ones are not kept."""
+    topics = [b"factory/%d%s/value" % (number, b"/line" * (number % 40)) for number in range(70_000)]
+    packets = [Message(topic).packet(V311) for topic in [*topics, *topics, b"a", b"a", b"b"]]
+    entries = fast(V311, [b"".join(packets)])
+    assert [entry.reading.topic for entry in entries] == [*topics, *topics, b"a", b"a", b"b"]
+
+
 some_messages = st.lists(
     st.builds(
         Message,
