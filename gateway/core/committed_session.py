@@ -144,7 +144,7 @@ class CommittedSession(Session):
 
     def release(self) -> None:
         """Forget the released messages; PUBCOMP waits for a commit that has forgotten them, too."""
-        self.unreleased.difference_update(self.released)
+        self._forget_released()
         self.is_outdated = self.is_outdated or bool(self.released)
 
     def take_completed(self) -> list[int]:
@@ -272,7 +272,7 @@ class CommittedSession(Session):
                     number, place = divmod(int.from_bytes(bucket[at : at + 2]), BUCKET)
                     self._table[number][place] = bucket[at : at + _ITEM.size]
         self._newest_safe = max(self._offsets(), default=-1)
-        self.unreleased = {packet_id for packet_id, qos, _, _ in self._items() if qos == 2}
+        self.unreleased = {packet_id: found for packet_id, qos, _, found in self._items() if qos == 2}
         self.uses_qos_2 = self.uses_qos_2 or bool(self.unreleased)
         self._unsaved = set(ALL)
 

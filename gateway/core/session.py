@@ -12,8 +12,10 @@ QoS 1   A packet id is free as soon as the broker has read the PUBACK. So a repe
         to an equal message that was lost on the way. So then nothing is a repeat, unless the broker has been seen to
         count packet ids upwards: such a broker uses a packet id again after 65,535 messages. And only the next
         connection counts then, on which a message that was not sent before has no DUP.
-QoS 2   A packet id is taken until PUBREL. So a message with the packet id of one that is not released is a repeat,
-        whatever it contains: there is no ambiguity.
+QoS 2   A packet id is taken until PUBREL. So a message with the packet id of one that is not released is a repeat, if
+        it has the same topic and payload. Another one is new, though no broker should send it: Mosquitto 2.0.11 uses
+        packet ids again that are taken, when more messages wait than there are packet ids; and the PUBREL may have
+        reached another gateway, whose disk this one does not have.
 
 A session that the broker does not have any more is cleared: its packet ids mean nothing.
 
@@ -61,7 +63,7 @@ class Session:
 
     def __init__(self) -> None:
         self.held: dict[int, Held] = {}  # by packet id
-        self.unreleased: set[int] = set()  # packet ids of QoS 2 messages without PUBREL
+        self.unreleased: dict[int, bytes] = {}  # digests of QoS 2 messages without PUBREL, by packet id; b"": not known
         self.released: list[int] = []  # packet ids of PUBRELs without PUBCOMP
         self.unread: list[Entry] = []  # acknowledged on the last connection; the broker has perhaps not read that
         self.unacknowledged: list[Entry] = []  # of the last connection, which ended before it was acknowledged
@@ -69,7 +71,7 @@ class Session:
         self.uses_qos_2 = False
         self.is_resending = False  # the broker may still send messages again: no new one has come
         self.is_outdated = False  # the spool's file knows of messages that must be forgotten
-        self._saved_unreleased: set[int] = set()  # as the spool's file has them
+        self._saved_unreleased: dict[int, bytes] = {}  # as the spool's file has them
         self._saved: dict[int, Held] = {}  # likewise
         self._restored: dict[int, Held] = {}  # of the former process, until the client has returned
         self._is_sure = False  # the broker sends some of `held` again
@@ -143,8 +145,9 @@ class Session:
             held = None  # the broker would have sent it earlier
         is_repeat = held is not None and held.digest == digest(reading)
         if reading.qos == 2:
-            is_repeat = is_repeat or packet_id in self.unreleased
-            self.unreleased.add(packet_id)
+            found = digest(reading)
+            is_repeat = is_repeat or self.unreleased.get(packet_id) in {b"", found}
+            self.unreleased[packet_id] = found
         if held and (is_repeat or not held.digest):
             self._passed, self._is_sure = held.offset, True
             if self.is_ordered and held.offset == self._newest:
@@ -193,13 +196,17 @@ class Session:
 
     def release(self) -> None:
         """Forget the released QoS 2 messages."""
-        self.unreleased.difference_update(self.released)
-        self.is_outdated = self.is_outdated or not self._saved_unreleased.isdisjoint(self.released)
+        self._forget_released()
+        self.is_outdated = self.is_outdated or not self._saved_unreleased.keys().isdisjoint(self.released)
+
+    def _forget_released(self) -> None:
+        for packet_id in self.released:
+            self.unreleased.pop(packet_id, None)
 
     def take_completed(self) -> list[int]:
         """Take the packet ids for which PUBCOMP may be sent: neither memory nor disk has them any more."""
         self.release()
-        if not self._saved_unreleased.isdisjoint(self.released):
+        if not self._saved_unreleased.keys().isdisjoint(self.released):
             return []
         completed, self.released = self.released, []
         return completed
@@ -217,21 +224,22 @@ class Session:
         unreleased = self.unreleased
         if in_log is None:
             held = {packet_id: each for packet_id, each in held.items() if self._saved.get(packet_id) == each}
-            unreleased = unreleased & self._saved_unreleased
+            unreleased = {each: found for each, found in self._saved_unreleased.items() if each in unreleased}
         self._next_saved = dict(held) or self._known(entries)
         self._digests = {each.offset: each for each in self._next_saved.values()}
         found = {packet_id: (each.offset, each.digest.hex()) for packet_id, each in self._next_saved.items()}
-        return {"unread": found, "unreleased": sorted(unreleased), "upwards": self.upwards}
+        taken = {packet_id: each.hex() for packet_id, each in sorted(unreleased.items())}
+        return {"unread": found, "unreleased": taken, "upwards": self.upwards}
 
     def note_saved(self, saved: Mapping[str, Any]) -> None:
         """Note what the file has now."""
         self._saved = self._next_saved
-        self._saved_unreleased = set(saved["unreleased"])
+        self._saved_unreleased = _unreleased(saved)
         self.is_outdated = False
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Continue the session of the previous process; which messages that had acknowledged is not known."""
-        unreleased, upwards = set(saved["unreleased"]), int(saved.get("upwards", self.unknown))
+        unreleased, upwards = _unreleased(saved), int(saved.get("upwards", self.unknown))
         unread = saved.get("unread", {}) if upwards >= NEEDED else {}  # an older version saved it in another way
         self._restored = {int(key): Held(bytes.fromhex(found), offset) for key, (offset, found) in unread.items()}
         self._next_saved = self._restored
@@ -243,6 +251,13 @@ class Session:
         """Describe those messages that came over the last connection."""
         own, digests = [entry for entry in entries if entry.offset >= self._since], self._digests
         return {each.packet_id: digests.get(each.offset) or Held(digest(each.reading), each.offset) for each in own}
+
+
+def _unreleased(saved: Mapping[str, Any]) -> dict[int, bytes]:
+    """Read the QoS 2 messages without PUBREL; an older version saved their packet ids only."""
+    found = saved["unreleased"]
+    pairs = dict.fromkeys(found, "") if isinstance(found, list) else found
+    return {int(packet_id): bytes.fromhex(each) for packet_id, each in pairs.items()}
 
 
 def digest(reading: Reading) -> bytes:

@@ -462,7 +462,7 @@ def test_turn_recognises_a_qos_2_message_by_its_packet_id(
     plant.source.session.uses_qos_2 = True
     for stream_name in (name, NOT_ADDRESSED):
         plant.source.publish(stream_name, payload(1), qos=2)
-        plant.source.publish(stream_name, payload(2), qos=2, packet_id=len(plant.source.published))
+        plant.source.publish(stream_name, payload(1), qos=2, packet_id=len(plant.source.published))
     plant.settle()
     assert plant.figures(name) == (1, {}, {"repeated": 1})
     assert plant.figures(UNMAPPED) == (0, {}, {"not_addressed": 1, "repeated": 1})

@@ -184,15 +184,34 @@ def test_clear_forgets_everything() -> None:
 
 
 def test_a_qos_2_message_is_a_repeat_until_it_is_released() -> None:
-    """Whatever it contains and wherever it comes: its packet id is taken."""
+    """Wherever it comes, and without DUP: its packet id is taken."""
     session = Session()
     session.uses_qos_2 = True
     assert session.repeats([message(5, b"1", qos=2), message(6, b"2", qos=2)]) == []
-    assert ids(session.repeats([message(7), message(5, b"changed", qos=2)])) == [5]
+    assert ids(session.repeats([message(7), message(5, b"1", qos=2)])) == [5]
     session.released.append(5)
     session.release()
     assert session.take_completed() == [5]
     assert session.repeats([message(5, b"1", qos=2, dup=True)]) == []
+
+
+def test_another_qos_2_message_with_a_packet_id_that_is_taken_is_new() -> None:
+    """Mosquitto 2.0.11 sends some when more messages wait than there are packet ids."""
+    session = Session()
+    session.uses_qos_2 = True
+    assert session.repeats([message(5, b"1", qos=2), message(5, b"2", qos=2), message(5, b"3", qos=2)]) == []
+    assert ids(session.repeats([message(5, b"3", qos=2, dup=True)])) == [5]
+
+
+def test_the_file_has_the_message_of_a_packet_id_that_is_safe_not_a_newer_one() -> None:
+    session = Session()
+    session.repeats([message(5, b"1", qos=2)])
+    session.note_saved(session.to_save([message(5, b"1", qos=2)]))
+    session.repeats([message(5, b"2", qos=2)])
+    after = Session()
+    after.restore(json.loads(json.dumps(session.to_save(None))))
+    again = [message(5, b"1", qos=2, dup=True), message(5, b"2", qos=2, dup=True)]
+    assert after.repeats(again) == again[:1]
 
 
 def test_pubcomp_waits_until_the_file_has_forgotten_the_message() -> None:
@@ -203,7 +222,7 @@ def test_pubcomp_waits_until_the_file_has_forgotten_the_message() -> None:
     session.release()
     assert (session.take_completed(), session.is_outdated) == ([], True)
     saved = session.to_save(None)
-    assert saved["unreleased"] == [6]
+    assert saved["unreleased"].keys() == {6}
     session.note_saved(saved)
     assert (session.take_completed(), session.is_outdated) == ([5, 9], False)
 
@@ -218,7 +237,7 @@ def test_restore_continues_what_was_saved() -> None:
     session.unread.append(HELD[0])
     session.unacknowledged.append(HELD[1])
     saved = json.loads(json.dumps(session.to_save([HELD[2], message(3, qos=2)])))
-    again = [message(4, b"x", qos=2), *[message(number, b"%d" % (number - 6), dup=True) for number in (7, 8, 9)]]
+    again = [message(4, qos=2), *[message(number, b"%d" % (number - 6), dup=True) for number in (7, 8, 9)]]
     for upwards, expected in ((NEEDED, [4, 7, 8, 9]), (0, [4])):
         after = Session()
         after.restore(saved | {"upwards": upwards})
@@ -229,14 +248,15 @@ def test_restore_continues_what_was_saved() -> None:
 def test_restore_of_an_older_version_keeps_what_is_not_released() -> None:
     session = Session()
     session.restore({"held": {"7": 107}, "unreleased": [5]})
-    assert (session.unreleased, session.uses_qos_2) == ({5}, True)
+    assert (session.unreleased, session.uses_qos_2) == ({5: b""}, True)
+    assert ids(session.repeats([message(5, b"any", qos=2), message(5, b"another", qos=2)])) == [5]
 
 
 def test_a_write_of_less_than_the_whole_log_saves_no_message() -> None:
     """Only messages that are safe may be in the file, else one that comes again after a crash would be lost."""
     session = resumed(*HELD)
     session.repeats([message(4, qos=2)])
-    assert session.to_save(None) == {"unread": {}, "unreleased": [], "upwards": 0}
+    assert session.to_save(None) == {"unread": {}, "unreleased": {}, "upwards": 0}
 
 
 def test_the_file_is_outdated_when_the_repeats_have_ended() -> None:
@@ -256,7 +276,7 @@ def test_restore_of_something_else_leaves_the_session_empty(saved: dict[str, Any
     session = Session()
     with pytest.raises((AttributeError, KeyError, TypeError, ValueError)):
         session.restore(saved)
-    assert (session.held, session.unreleased) == ({}, set())
+    assert (session.held, session.unreleased) == ({}, {})
 
 
 def test_digest_is_of_topic_payload_and_qos() -> None:
