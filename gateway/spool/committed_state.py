@@ -1,8 +1,9 @@
 """What Kafka knows of the gateway with `delivery: exactly_once`: the state that a transaction writes with its records.
 
 - The *head* of the transactional id (`core/state_head.py`).
-- The offsets of the readings that Kafka has and the spool's file may still have; for each file by itself. `others` are
-  those of them that are not delivered: dead letters with their reason, and what was dropped.
+- The offsets of the readings that Kafka has and the spool's file may still have; for each file by itself, and for each
+  transactional id: copies of a machine have files of the same name. `others` are those of them that are not delivered:
+  dead letters with their reason, and what was dropped.
 - Of each session that has changed, the buckets that have (`core/committed_session.py`), and a head: its number, a
   version, the process that wrote it, and the transactional id of that process.
 
@@ -58,7 +59,7 @@ class CommittedState:
         self._prepared = 0  # the version of the transaction under way
         self._is_restored = False
         self._numbers: dict[str, int] = {}  # of the sessions, as Kafka has them from this process
-        self.prefixes = (HEADS, f"{SETTLED}{spool.id}", *[f"{SESSIONS}{key}/" for key in sessions])
+        self.prefixes = (HEADS, f"{SETTLED}{spool.id}/", *[f"{SESSIONS}{key}/" for key in sessions])
 
     @property
     def is_outdated(self) -> bool:
@@ -76,7 +77,7 @@ class CommittedState:
         outcomes |= {entry.offset: entry.outcome for entry in entries if entry.dead_letter}
         ranges = ranges_of([*rows, *[entry.offset for entry in entries]])
         settled = {"ranges": ranges, "others": settled_ranges(outcomes), "next_offset": self._spool.next_offset}
-        records = self._head.record(self._prepared) | {f"{SETTLED}{self._spool.id}": _text(settled)}
+        records = self._head.record(self._prepared) | {self._settled_key(self._head.transactional_id): _text(settled)}
         for key, session in self._sessions.items():
             buckets = session.prepare(of_session(entries, session))
             if buckets or self._numbers.get(key) != session.number:
@@ -84,6 +85,9 @@ class CommittedState:
                 self._numbers[key] = session.number
             records |= {f"{SESSIONS}{key}/{bucket}": content for bucket, content in buckets.items()}
         return records
+
+    def _settled_key(self, transactional_id: str) -> str:
+        return f"{SETTLED}{self._spool.id}/{transactional_id}"
 
     def _head_of(self, session: CommittedSession) -> dict[str, Any]:
         head = self._head
@@ -126,13 +130,18 @@ class CommittedState:
         is_committed = self._head.has(records, self._prepared)
         if not self._is_restored:
             self._is_restored = True
-            if settled := json.loads(records.get(f"{SETTLED}{self._spool.id}", b"{}")):
-                ranges = [("", first, last) for first, last in settled["ranges"]]
-                dropped = [] if self._spool.was_at_least_once else [*settled.get("others", ()), *ranges]
-                self._spool.drop_settled(dropped, settled["next_offset"])
-            for key, head in self._session_heads(records).items():
+            heads = self._session_heads(records)
+            for name in map(self._settled_key, {self._head.transactional_id, *[head["id"] for head in heads.values()]}):
+                self._drop(json.loads(records.get(name, b"{}")))
+            for key, head in heads.items():
                 self._continue(key, head, records)
         return is_committed
+
+    def _drop(self, settled: Mapping[str, Any]) -> None:
+        if settled:
+            ranges = [("", first, last) for first, last in settled["ranges"]]
+            dropped = [] if self._spool.was_at_least_once else [*settled.get("others", ()), *ranges]
+            self._spool.drop_settled(dropped, settled["next_offset"])
 
     def _continue(self, key: str, head: Mapping[str, Any], records: Mapping[str, bytes]) -> None:
         if self._spool.was_at_least_once:

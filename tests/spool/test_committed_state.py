@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -173,12 +174,12 @@ def test_what_the_file_has_of_the_other_mode_is_void(tmp_path: Path) -> None:
     first.spool.persist(0.0)
     first.crash()
     spool, session, file = at_least_once(tmp_path)
-    assert session.unreleased == set()
+    assert session.unreleased == {}
     session.repeats([Entry(message(3, 2), Connection(session), 3)])
     spool.persist(0.0)
     file._release()  # noqa: SLF001 - as above
     spool, session, file = at_least_once(tmp_path)
-    assert session.unreleased == {3}
+    assert session.unreleased.keys() == {3}
     file.close()
     assert Process(tmp_path, {}, "second").repeats(1, 2, 3, qos=2) == []
 
@@ -198,6 +199,22 @@ def test_dead_letters_that_kafka_has_are_booked_as_dead_letters_after_a_crash(tm
     books = Process(tmp_path, kafka, "second").ledger.books["a"]
     assert (books.received, books.spooled, books.delivered, books.missing) == (5, 1, 1, 0)
     assert (books.dead_lettered, books.dropped) == ({Reason.MISSING: 2}, {"ignored": 1})
+
+
+def test_a_copy_of_the_file_with_another_transactional_id_settles_its_own_readings_only(tmp_path: Path) -> None:
+    """Machines that are copied have spool files of the same name."""
+    kafka: dict[str, bytes] = {}
+    Process(tmp_path / "a", kafka, "template").crash()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    first = Process(tmp_path / "a", kafka, "first", "one", ("one@broker",))
+    first.receive(1, 2)
+    first.spool.persist(0.0)
+    first.crash()
+    copy = Process(tmp_path / "b", kafka, "copy", "two", ("two@broker",))
+    copy.commit(*copy.receive(1, 2))
+    assert copy.spool.id == first.spool.id
+    again = Process(tmp_path / "a", kafka, "again", "one", ("one@broker",))
+    assert (again.ledger.books["a"].spooled, again.spool.settled_rows) == (2, {})
 
 
 def test_the_state_of_an_older_version_is_read(tmp_path: Path) -> None:
@@ -263,7 +280,7 @@ def test_the_file_counts_when_it_is_newer(tmp_path: Path) -> None:
     assert first.session.take_completed() == [5]
     first.crash()
     second = Process(tmp_path, kafka, "second")
-    assert second.session.unreleased == {6}
+    assert second.session.unreleased.keys() == {6}
     assert second.repeats(1, 2, 3) == [1, 2]
     second.crash()
     assert Process(tmp_path, kafka, "third").repeats(1, 2, 3) == [1, 2]
@@ -294,7 +311,7 @@ def test_the_file_of_a_gateway_that_was_replaced_does_not_count(tmp_path: Path) 
     standby.commit()
     standby.crash()
     back = Process(tmp_path / "one", kafka, "back")
-    assert back.session.unreleased == set()
+    assert back.session.unreleased == {}
     back.spool.load(back.lane, 0.0)
     assert [entry.reading.payload for entry in back.lane.waiting] == [b"1"]
 
@@ -352,14 +369,14 @@ def test_the_state_is_found_when_the_contract_gets_another_broker(tmp_path: Path
     first.commit(*first.receive(1, 2), *first.receive(7, qos=2))
     first.crash()
     second = Process(tmp_path, kafka, "second", BOTH, (KEY, OTHER))
-    assert (second.repeats(1, 2, 3), second.session.unreleased) == ([1, 2], {7})
+    assert (second.repeats(1, 2, 3), {*second.session.unreleased}) == ([1, 2], {7})
     second.commit(*second.receive(4))
     second.session.released.append(7)
     second.session.release()
     second.commit()
     second.crash()
     third = Process(tmp_path, kafka, "third")
-    assert (third.repeats(2, 4, 5), third.session.unreleased) == ([2, 4], set())
+    assert (third.repeats(2, 4, 5), third.session.unreleased) == ([2, 4], {})
 
 
 def test_a_process_with_a_former_transactional_id_stops(tmp_path: Path) -> None:
@@ -391,7 +408,7 @@ def test_the_file_keeps_what_is_not_released_at_a_broker_that_is_not_in_the_cont
     without.spool.persist(0.0)
     without.crash()
     third = Process(tmp_path, kafka, "third", BOTH, (KEY, OTHER))
-    assert third.sessions[OTHER].unreleased == set()
+    assert third.sessions[OTHER].unreleased == {}
 
 
 def test_restore_before_the_first_commit_continues(tmp_path: Path) -> None:
