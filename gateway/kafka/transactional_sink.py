@@ -33,7 +33,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from gateway.errors import GatewayError
 from gateway.kafka.errors import Outcome, is_collateral, outcome, sentence
-from gateway.kafka.sink import WINDOW_BYTES, KafkaSink, make_producer
+from gateway.kafka.sink import RENEWED, WINDOW_BYTES, KafkaSink, make_producer
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_TOPIC, read_state
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ TIMEOUT_MILLISECONDS = 10_000  # Kafka aborts an older transaction; until then r
 MOST_UNACKNOWLEDGED = 32_768  # whatever the broker sends ahead: then a session can tell packet ids apart
 PAUSE_SECONDS = 0.5  # after an abort for which no record is to blame
 STEP_SECONDS = 5.0  # for a request in the thread, which is repeated
+FENCED_SECONDS = 2.0  # before a new producer: the process that has fenced this one, if one has, writes its state first
 DOUBT_SECONDS = 3.0  # after so long without Kafka, no other gateway has taken over: its start needs Kafka
 PROPERTIES: dict[str, str | int | bool] = {
     "enable.gapless.guarantee": False,  # a record that fails ends the transaction, not the producer
@@ -61,6 +62,7 @@ PROPERTIES: dict[str, str | int | bool] = {
     "message.timeout.ms": TIMEOUT_MILLISECONDS,
     "retry.backoff.ms": 10,  # CONCURRENT_TRANSACTIONS follows a commit, and is repeated after this time
 }
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)  # what a record that no gateway has written raises
 REQUEUE = KafkaError(KafkaError._GAPLESS_GUARANTEE)  # noqa: SLF001 - librdkafka's own name; as if an earlier one failed
 _OF_THE_PRODUCER = {KafkaError._STATE, KafkaError._FENCED, KafkaError._FATAL}  # noqa: SLF001 - librdkafka's own names
 
@@ -133,7 +135,7 @@ class TransactionalSink(KafkaSink):
     def begin(self, state: State) -> None:
         """Start, with the state of this process."""
         self._state = state
-        self._restart()
+        self._restart(0.0)
 
     # --- what the bridge calls -----------------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ class TransactionalSink(KafkaSink):
         if self.in_flight > sum(map(len, self.settled)) + len(self.failed):
             return
         if self._fatal:
-            self._restart()
+            self._restart(0.0 if self._fatal is RENEWED else FENCED_SECONDS)
         elif self.failed:
             self._run(self._abort)
         elif self._began_at or (self._has_state_to_save() and time.monotonic() >= self._pause_until):
@@ -277,7 +279,10 @@ class TransactionalSink(KafkaSink):
         self._producer = started.producer
         self._start_reason = ""
         self._note_success()
-        is_committed = self._state.restore(started.records)
+        try:
+            is_committed = self._state.restore(started.records)
+        except UNREADABLE as error:
+            raise _foreign(error) from None
         if self._is_prepared or self.in_flight:
             self._decide(is_committed=is_committed and self._is_prepared)
         else:
@@ -302,11 +307,11 @@ class TransactionalSink(KafkaSink):
         self._began_at, self._is_prepared = 0.0, False
         self._enter(_Phase.DECIDED)
 
-    def _restart(self) -> None:
+    def _restart(self, pause_seconds: float = FENCED_SECONDS) -> None:
         self._fatal = None  # first, as `renew` may set it at any moment
         self._enter(_Phase.STARTING)
         self.is_busy = True
-        self._task = _in_thread(self._start)
+        self._task = _in_thread(partial(self._start, pause_seconds))
 
     def _run(self, step: Callable[[Producer], _Outcome]) -> None:
         self._enter(_Phase.ENDING)
@@ -319,7 +324,8 @@ class TransactionalSink(KafkaSink):
 
     # --- in the thread -------------------------------------------------------------------------------------------
 
-    def _start(self) -> _Started:
+    def _start(self, pause_seconds: float) -> _Started:
+        time.sleep(pause_seconds)
         while True:
             try:
                 producer = make_producer(self._properties)
@@ -329,6 +335,8 @@ class TransactionalSink(KafkaSink):
                 self._note_start(sentence(error.args[0]))
             except (ConnectionError, GatewayError) as error:
                 self._note_start(str(error))
+            except UNREADABLE as error:
+                raise _foreign(error) from None
             time.sleep(PAUSE_SECONDS)
 
     def _note_start(self, reason: str) -> None:
@@ -395,6 +403,12 @@ class TransactionalSink(KafkaSink):
                     return (_Outcome.ABORTED if reason.txn_requires_abort() else _Outcome.UNKNOWN), reason
             else:
                 return _Outcome.COMMITTED, None
+
+
+def _foreign(error: Exception) -> GatewayError:
+    text = f"The topic {STATE_TOPIC} has a record that no gateway has written ({error!r})."
+    fix = "Delete the topic and run `gateway topics apply`: messages that the brokers send again arrive twice then."
+    return GatewayError(text, fix)
 
 
 def _blamed(failed: list[tuple[Entry, KafkaError]]) -> list[tuple[Entry, KafkaError]]:

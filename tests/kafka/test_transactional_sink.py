@@ -7,12 +7,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 
 from gateway.core.committed_session import CommittedSession
 from gateway.core.entry import Entry
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Record
-from gateway.errors import TakenOverError
+from gateway.errors import GatewayError, TakenOverError
 from gateway.kafka.errors import Outcome, outcome
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC, read_state
 from gateway.kafka.transactional_sink import MANY_OPEN_SECONDS, MANY_RECORDS, OPEN_SECONDS, TransactionalSink
@@ -218,6 +219,14 @@ def test_a_process_with_a_former_transactional_id_is_ended(
         first.turn_until(lambda: False, "the end")
     second.deliver(name, b"2")
     assert values(kafka, name, 1) == [b"2"]
+
+
+def test_a_state_that_no_gateway_has_written_ends_the_start(kafka: Kafka, transactional_id: str) -> None:
+    producer = Producer({"bootstrap.servers": kafka.bootstrap})
+    producer.produce(STATE_TOPIC, b"{", f"head/{transactional_id}".encode(), STATE_PARTITION)
+    producer.flush()
+    with pytest.raises(GatewayError, match="has a record that no gateway has written"):
+        Process(kafka, transactional_id).ready()
 
 
 def test_renew_replaces_the_producer_between_transactions(kafka: Kafka, topic: NewTopic, transactional_id: str) -> None:
