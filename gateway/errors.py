@@ -75,7 +75,7 @@ class ExitCode(IntEnum):
     FAILURE = 1, "a check or a step failed"
     DIFFERENCE = 2, "differences are left"
     UNAVAILABLE = 69, "a peer did not answer"
-    SPOOL_TAKEN = 73, "another process holds the spool"
+    SPOOL_TAKEN = 73, "another process holds the spool, or has taken over"
     SPOOL_BROKEN = 74, "the disk under the spool fails"
     CONFIGURATION = 78, "the contract or the settings are wrong"  # the systemd unit does not restart on it
 
