@@ -33,7 +33,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from gateway.errors import GatewayError
 from gateway.kafka.errors import Outcome, is_collateral, outcome, sentence
-from gateway.kafka.sink import RENEWED, WINDOW_BYTES, KafkaSink, make_producer
+from gateway.kafka.sink import WINDOW_BYTES, KafkaSink, make_producer
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_TOPIC, read_state
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ TIMEOUT_MILLISECONDS = 10_000  # Kafka aborts an older transaction; until then r
 MOST_UNACKNOWLEDGED = 32_768  # whatever the broker sends ahead: then a session can tell packet ids apart
 PAUSE_SECONDS = 0.5  # after an abort for which no record is to blame
 STEP_SECONDS = 5.0  # for a request in the thread, which is repeated
-FENCED_SECONDS = 2.0  # before a new producer: the process that has fenced this one, if one has, writes its state first
 DOUBT_SECONDS = 3.0  # after so long without Kafka, no other gateway has taken over: its start needs Kafka
 PROPERTIES: dict[str, str | int | bool] = {
     "enable.gapless.guarantee": False,  # a record that fails ends the transaction, not the producer
@@ -135,7 +134,7 @@ class TransactionalSink(KafkaSink):
     def begin(self, state: State) -> None:
         """Start, with the state of this process."""
         self._state = state
-        self._restart(0.0)
+        self._restart()
 
     # --- what the bridge calls -----------------------------------------------------------------------------------
 
@@ -247,7 +246,7 @@ class TransactionalSink(KafkaSink):
         if self.in_flight > sum(map(len, self.settled)) + len(self.failed):
             return
         if self._fatal:
-            self._restart(0.0 if self._fatal is RENEWED else FENCED_SECONDS)
+            self._restart()
         elif self.failed:
             self._run(self._abort)
         elif self._began_at or (self._has_state_to_save() and time.monotonic() >= self._pause_until):
@@ -307,11 +306,11 @@ class TransactionalSink(KafkaSink):
         self._began_at, self._is_prepared = 0.0, False
         self._enter(_Phase.DECIDED)
 
-    def _restart(self, pause_seconds: float = FENCED_SECONDS) -> None:
+    def _restart(self) -> None:
         self._fatal = None  # first, as `renew` may set it at any moment
         self._enter(_Phase.STARTING)
         self.is_busy = True
-        self._task = _in_thread(partial(self._start, pause_seconds))
+        self._task = _in_thread(self._start)
 
     def _run(self, step: Callable[[Producer], _Outcome]) -> None:
         self._enter(_Phase.ENDING)
@@ -324,8 +323,7 @@ class TransactionalSink(KafkaSink):
 
     # --- in the thread -------------------------------------------------------------------------------------------
 
-    def _start(self, pause_seconds: float) -> _Started:
-        time.sleep(pause_seconds)
+    def _start(self) -> _Started:
         while True:
             try:
                 producer = make_producer(self._properties)
