@@ -143,9 +143,9 @@ class Session:
         held = self._find(packet_id) if self.is_resending and reading.dup else None
         if held and self.is_ordered and held.offset <= self._passed:
             held = None  # the broker would have sent it earlier
-        is_repeat = held is not None and held.digest == digest(reading)
+        found = digest(reading) if held or reading.qos == 2 else b""
+        is_repeat = held is not None and held.digest == found
         if reading.qos == 2:
-            found = digest(reading)
             is_repeat = is_repeat or self.unreleased.get(packet_id) in {b"", found}
             self.unreleased[packet_id] = found
         if held and (is_repeat or not held.digest):

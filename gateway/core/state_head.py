@@ -7,14 +7,28 @@ committed, and whether another process has taken over since.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from gateway.errors import TakenOverError
+from gateway.errors import GatewayError, TakenOverError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HEADS = "head/"  # prefix of the record keys
+FOREIGN = "The topic gateway-state has a record that no gateway has written, under the key "
+FIX = "Write a record with this key and without a value to the topic; what it should have said may arrive twice."
+
+
+def parsed(records: Mapping[str, bytes], key: str, *members: str) -> dict[str, Any]:
+    """Parse a record of the state, {} when there is none; GatewayError when it does not have these members."""
+    if key not in records:
+        return {}
+    with suppress(ValueError):
+        value = json.loads(records[key])
+        if isinstance(value, dict) and value.keys() >= set(members):
+            return value
+    raise GatewayError(f"{FOREIGN}{key!r}.", FIX)
 
 
 class StateHead:
@@ -36,7 +50,7 @@ class StateHead:
 
     def is_ours(self, records: Mapping[str, bytes], transactional_id: str) -> bool:
         """Tell whether this process has written last under an id."""
-        return bool(json.loads(records.get(f"{HEADS}{transactional_id}", b"{}")).get("instance") == self.instance)
+        return bool(parsed(records, f"{HEADS}{transactional_id}").get("instance") == self.instance)
 
     def has(self, records: Mapping[str, bytes], version: int) -> bool:
         """Tell whether Kafka has the transaction of this process with that version.
@@ -47,7 +61,7 @@ class StateHead:
         if self._found is None:
             self._found = found
         if self.is_ours(records, self.transactional_id):
-            return bool(json.loads(found)["version"] == version)
+            return bool(parsed(records, f"{HEADS}{self.transactional_id}", "version")["version"] == version)
         if found != self._found:
             other, fix = self._rivals
             raise TakenOverError(f"{other} has taken over: its transactions came after ours.", fix)

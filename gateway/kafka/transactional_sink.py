@@ -61,7 +61,6 @@ PROPERTIES: dict[str, str | int | bool] = {
     "message.timeout.ms": TIMEOUT_MILLISECONDS,
     "retry.backoff.ms": 10,  # CONCURRENT_TRANSACTIONS follows a commit, and is repeated after this time
 }
-UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)  # what a record that no gateway has written raises
 REQUEUE = KafkaError(KafkaError._GAPLESS_GUARANTEE)  # noqa: SLF001 - librdkafka's own name; as if an earlier one failed
 _OF_THE_PRODUCER = {KafkaError._STATE, KafkaError._FENCED, KafkaError._FATAL}  # noqa: SLF001 - librdkafka's own names
 
@@ -278,10 +277,7 @@ class TransactionalSink(KafkaSink):
         self._producer = started.producer
         self._start_reason = ""
         self._note_success()
-        try:
-            is_committed = self._state.restore(started.records)
-        except UNREADABLE as error:
-            raise _foreign(error) from None
+        is_committed = self._state.restore(started.records)
         if self._is_prepared or self.in_flight:
             self._decide(is_committed=is_committed and self._is_prepared)
         else:
@@ -333,8 +329,6 @@ class TransactionalSink(KafkaSink):
                 self._note_start(sentence(error.args[0]))
             except (ConnectionError, GatewayError) as error:
                 self._note_start(str(error))
-            except UNREADABLE as error:
-                raise _foreign(error) from None
             time.sleep(PAUSE_SECONDS)
 
     def _note_start(self, reason: str) -> None:
@@ -401,12 +395,6 @@ class TransactionalSink(KafkaSink):
                     return (_Outcome.ABORTED if reason.txn_requires_abort() else _Outcome.UNKNOWN), reason
             else:
                 return _Outcome.COMMITTED, None
-
-
-def _foreign(error: Exception) -> GatewayError:
-    text = f"The topic {STATE_TOPIC} has a record that no gateway has written ({error!r})."
-    fix = "Delete the topic and run `gateway topics apply`: messages that the brokers send again arrive twice then."
-    return GatewayError(text, fix)
 
 
 def _blamed(failed: list[tuple[Entry, KafkaError]]) -> list[tuple[Entry, KafkaError]]:

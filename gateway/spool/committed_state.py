@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.state_head import HEADS, StateHead
+from gateway.core.state_head import HEADS, StateHead, parsed
 from gateway.spool.spool import of_session
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class CommittedState:
 
     def _session_heads(self, records: Mapping[str, bytes]) -> dict[str, Any]:
         names = {key: f"{SESSIONS}{key}/{HEAD}" for key in self._sessions}
-        return {key: json.loads(records[name]) for key, name in names.items() if name in records}
+        members = "id", "instance", "version", "number"
+        return {key: parsed(records, name, *members) for key, name in names.items() if name in records}
 
     def restore(self, records: Mapping[str, bytes]) -> bool:
         """Continue from what Kafka has; return True if that includes the transaction which was under way.
@@ -132,12 +133,12 @@ class CommittedState:
             self._is_restored = True
             heads = self._session_heads(records)
             for name in map(self._settled_key, {self._head.transactional_id, *[head["id"] for head in heads.values()]}):
-                self._drop(json.loads(records.get(name, b"{}")))
+                self._drop_settled(parsed(records, name, "ranges", "next_offset"))
             for key, head in heads.items():
                 self._continue(key, head, records)
         return is_committed
 
-    def _drop(self, settled: Mapping[str, Any]) -> None:
+    def _drop_settled(self, settled: Mapping[str, Any]) -> None:
         if settled:
             ranges = [("", first, last) for first, last in settled["ranges"]]
             dropped = [] if self._spool.was_at_least_once else [*settled.get("others", ()), *ranges]

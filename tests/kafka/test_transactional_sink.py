@@ -225,7 +225,7 @@ def test_a_state_that_no_gateway_has_written_ends_the_start(kafka: Kafka, transa
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     producer.produce(STATE_TOPIC, b"{", f"head/{transactional_id}".encode(), STATE_PARTITION)
     producer.flush()
-    with pytest.raises(GatewayError, match="has a record that no gateway has written"):
+    with pytest.raises(GatewayError, match="has a record that no gateway has written, under the key 'head/"):
         Process(kafka, transactional_id).ready()
 
 
