@@ -21,11 +21,11 @@ Rules:
 This module alone decides which events are repeated:
 
 - `RateLimit` writes the same event once in ten seconds: a bad sensor may fail ten thousand times a second. The next
-  line carries `suppressed=9999`. Once the log is closed, the number of lines plus the sum of `suppressed` is the number
-  of events. Two events are the same if logger, level, message template and the fields of `IDENTITY` are equal. So an
-  event of one broker never hides one of another, and one cause (`detail`) of a broken link never the next. The `detail`
-  of an event that names a `key` does not count, because devices send as many keys as they like. DEBUG is never
-  rate-limited: it is only used to read the output of librdkafka.
+  line carries `suppressed=9999`; if none comes, the last event is written before another line. Once the log is closed,
+  the number of lines plus the sum of `suppressed` is the number of events. Two events are the same if logger, level,
+  message template and the fields of `IDENTITY` are equal. So an event of one broker never hides one of another, and one
+  cause (`detail`) of a broken link never the next. The `detail` of an event that names a `key` does not count, because
+  devices send as many keys as they like. DEBUG is never rate-limited: it is only used to read the output of librdkafka.
 - `Conditions` is for states that last for hours, such as an unreachable peer: each is logged once, when it begins.
 """
 
@@ -146,10 +146,12 @@ class RateLimit(logging.Filter):
                 self._evicted.append(self._windows.popitem(last=False)[1])
             return True
 
-    def evicted(self) -> list[logging.LogRecord]:
-        """Remove and return the last suppressed record of each event that was evicted, with its count."""
+    def due(self) -> list[logging.LogRecord]:
+        """Remove and return the last suppressed record of each event that was evicted or is over, with its count."""
         with self._lock:
-            windows, self._evicted = self._evicted, []
+            is_over = self._clock() - self._interval
+            over = [key for key, each in self._windows.items() if each.latest and each.written_at <= is_over]
+            windows, self._evicted = [*self._evicted, *map(self._windows.pop, over)], []
         return [record for window in windows if (record := window.last_record())]
 
     def drain(self) -> list[logging.LogRecord]:
@@ -157,7 +159,7 @@ class RateLimit(logging.Filter):
         with self._lock:
             self._evicted += self._windows.values()
             self._windows.clear()
-        return self.evicted()
+        return self.due()
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -170,8 +172,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self.addFilter(self.rate_limit)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, after those that the rate limit evicted."""
-        for record_before in self.rate_limit.evicted():
+        """Write the record, after those that the rate limit has held back long enough."""
+        for record_before in self.rate_limit.due():
             self._write(record_before)
         self._write(record)
 

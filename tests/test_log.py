@@ -287,6 +287,18 @@ def test_rate_limit_forgets_the_oldest_and_tells_its_count() -> None:
     assert [line.partition("test: ")[2] for line in log.lines] == ["a", "b", "a suppressed=1", "c"]
 
 
+def test_rate_limit_writes_the_last_event_when_its_interval_is_over() -> None:
+    """Before another line: that a broker is connected again is news, though it was so a moment ago."""
+    log = Log(TextFormatter())
+    for message in ("connected", "lost", "connected", "lost", "connected"):
+        log.logger.info(message)
+    log.clock.now += 10.0
+    log.logger.info("other")
+    log.handler.close()
+    texts = [line.partition("test: ")[2] for line in log.lines]
+    assert texts == ["connected", "lost", "connected suppressed=1", "lost", "other"]
+
+
 def test_rate_limit_holds_no_debug_line_back(text_log: Log) -> None:
     """Librdkafka writes all of its lines with one template."""
     for text in ("connecting", "connected", "connected"):
