@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.mqtt.source import MqttSource
     from gateway.spool.spool import Spool
 
+WAITS_FOR_KAFKA = "the gateway connects once Kafka has answered, which has the state of the session"
 HUNG_SECONDS = 30.0  # without a turn of the loop
 TIMEOUT_SECONDS = 2.0  # of a request to Kafka
 KEPT_SECONDS = 3.0
@@ -57,13 +58,20 @@ class HealthCheck:
         """Give the present health."""
         with self._lock:
             kafka = self._kafka_state()
-        peers = (*map(_mqtt_state, self.sources), kafka, *self.registry())
+        peers = (*map(self._mqtt_state, self.sources), kafka, *self.registry())
         states = (*peers, *_clock_states(self.clock), *_spool_states(self.spool), *_lane_states(self.bridge))
         if reason := self.sink.waiting_reason:
             states += (PeerState("transactions", "waiting", reason),)
         states = tuple(replace(state, detail=with_config(state.detail, self.config)) for state in states)
         is_alive = time.monotonic() - self.bridge.turned_at < HUNG_SECONDS
         return Health(is_alive, is_alive and all(state.is_fine for state in states), states)
+
+    def _mqtt_state(self, source: MqttSource) -> PeerState:
+        if source.link != Link.UP:
+            return PeerState(source.name, str(source.link), source.detail if self.sink.is_ready else WAITS_FOR_KAFKA)
+        if source.denied:
+            return PeerState(source.name, "denied", source.detail)
+        return PeerState(source.name, "ok")
 
     def _kafka_state(self) -> PeerState:
         """Give Kafka's state, at most a few seconds old unless Kafka takes longer to answer."""
@@ -85,14 +93,6 @@ class HealthCheck:
         names = ", ".join(sorted(missing))
         detail = f"no such topics, or no right to describe them: {names}; run `gateway topics apply -c FILE`"
         self._kafka = PeerState("kafka", "topic_missing", detail) if missing else PeerState("kafka", "ok")
-
-
-def _mqtt_state(source: MqttSource) -> PeerState:
-    if source.link != Link.UP:
-        return PeerState(source.name, str(source.link), source.detail)
-    if source.denied:
-        return PeerState(source.name, "denied", source.detail)
-    return PeerState(source.name, "ok")
 
 
 def _clock_states(clock: GatewayClock) -> list[PeerState]:
