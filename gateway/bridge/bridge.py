@@ -291,7 +291,7 @@ class Bridge:
     def _on_session(self, source: MqttSource, is_present: bool) -> None:  # noqa: FBT001 - as the source calls it
         session = source.session
         for entry in (each for lines in self.rules.lines.values() for each in lines.waiting(session)):
-            session.unreleased.pop(entry.packet_id, None)  # not in the log yet, so it must come again
+            session.forget_arrival(entry)
             entry.packet_id = entry.packet_id if is_present else 0
         self._spool.resume_session(session, self.turned_at, is_present=is_present)
 

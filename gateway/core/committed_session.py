@@ -7,18 +7,19 @@ messages again from the beginning, if it has no PUBCOMP. What the session rememb
 transaction as the readings, or in the same commit of the spool's file. A message is remembered only by a commit that
 makes it safe, so `prepare` changes nothing until `commit`.
 
-A broker may ignore the Receive Maximum: Mosquitto 2.0.11 does, once it has sent messages again. So not only the last
-`window` messages may come again, but nearly as many as there are packet ids (`MOST`). Of an older one, the broker has
-given the packet id to another message, which may have been lost on the way. Where a broker does not count packet ids
-upwards, that may be the case for each that is not among the last `window`.
+A broker may ignore the Receive Maximum: Mosquitto 2.0.11 does, once messages wait. So not only the last `window`
+messages may come again, but nearly as many as there are packet ids (`most`). Of an older one, the broker has given the
+packet id to another message, which may have been lost on the way. Where a broker does not count packet ids upwards,
+that may be the case for each that is not among the last `window`. At QoS 2 each message without PUBREL may come again,
+and while packet ids that are taken are used again, all of them are remembered.
 
 The next process does not know all messages of a connection: those of a stream that waits are not safe, and those that
 were dropped are in no transaction. So where packet ids count upwards, a message that is not known, was sent before, and
-is older than the newest known one is no sign that all repeats have come.
+is older than the newest known one is no sign that all repeats have come; that one itself is.
 
 Packet ids are in buckets of 64. Kafka has a record for each bucket, and the file a note: a commit writes those that
 have changed, and a compacted topic keeps the newest record of each. A bucket is the number of the session, and for each
-packet id its QoS, its place in the log and the digest of the message.
+message its packet id, its QoS, its place in the log and its digest.
 """
 
 from __future__ import annotations
@@ -38,12 +39,11 @@ if TYPE_CHECKING:
 
 BUCKET = 64  # packet ids
 ALL = frozenset(range(PACKET_IDS // BUCKET + 1))  # buckets
-MOST = PACKET_IDS - 1_024  # messages that may come again; the others may have expired at the broker meanwhile
 _HEAD = Struct(">Q")  # number of the session
 _ITEM = Struct(">HBQ8s")  # packet id, QoS, offset, digest
 _QOS, _OFFSET = 2, slice(3, 11)  # in an item
 _RELEASED = b"\1"  # the QoS of a message that has its PUBREL, as that of one of QoS 1
-Bucket = list[bytes]  # in memory: the item of each packet id, or b""
+Bucket = list[bytes]  # in memory: the items of each packet id, the oldest first; nearly always one
 _NEVER = 2**64  # no message has this offset
 
 
@@ -73,51 +73,52 @@ class CommittedSession(Session):
         self._newest_safe = -1  # offset of the newest message in it
         self._changed: set[int] = set()  # buckets that differ from Kafka's
         self._unsaved = set(ALL)  # buckets that differ from the file's
-        self._completed: list[int] = []  # released, and a commit has forgotten them
         self._pending = self._saving = _NOTHING  # between `prepare` and its outcome; between `to_save` and `note_saved`
         self._written: set[int] = set()  # buckets of the transaction under way
         self._expected_from = _NEVER  # messages with this offset, or a later one, may come again
         self._newest_id = 0  # packet id of the newest message that may come again
+        self._oldest = -1  # offset of the oldest message without PUBREL when the client returned
 
     # --- connections ---------------------------------------------------------------------------------------------
-
-    def suspend(self, unacknowledged: Iterable[Entry]) -> None:
-        """Note that the connection has ended; PUBREL will come again."""
-        super().suspend(unacknowledged)
-        self._completed.clear()
 
     def resume(self, in_log: Iterable[Entry], next_offset: int) -> None:
         """Note that the client has returned to its session."""
         super().resume(in_log, next_offset)
         self._expected_from = _NEVER
+        self._oldest = min([offset for _, qos, offset, _ in self._items() if qos == 2], default=-1)
         if self.held or self.counts_upwards:
-            may_come = self._offsets()[-(MOST if self.counts_upwards else self._window) :]
+            offsets = sorted([offset for _, _, offset, _ in self._items()])
+            may_come = offsets[-(self.most if self.counts_upwards else self._window) :]
             self._expected_from = min(may_come, default=_NEVER)
-            self.is_resending = bool(self.held or may_come)
+            self.is_resending = bool(self.held or may_come or self.unreleased)
             newest = {each.offset: packet_id for packet_id, each in self.held.items()}
             newest |= {offset: packet_id for packet_id, _, offset, _ in self._items() if offset == self._newest_safe}
             self._newest_id = newest[max(newest)] if newest else 0
 
-    def _offsets(self) -> list[int]:
-        """List the offsets of the messages that are safe, the oldest first."""
-        return sorted([offset for _, _, offset, _ in self._items()])
+    @property
+    def most(self) -> int:
+        """How many messages may come again; the others may have expired at the broker meanwhile."""
+        return self.packet_ids - self.packet_ids // 64
 
     def _items(self) -> Iterator[tuple[int, int, int, bytes]]:
-        return (_ITEM.unpack(item) for bucket in self._table for item in bucket if item)
+        return chain.from_iterable(_ITEM.iter_unpack(items) for bucket in self._table for items in bucket if items)
 
-    def _find(self, packet_id: int) -> Held | None:
-        if held := self.held.get(packet_id):
-            return held
-        if not (item := self._item(packet_id)):
-            return None
-        _, _, offset, found = _ITEM.unpack(item)
-        return Held(found, offset) if offset >= self._expected_from else None
+    def _find(self, packet_id: int, sought: bytes) -> Held | None:
+        held = self.held.get(packet_id)
+        if not (held and held.digest == sought):
+            for _, qos, offset, found in _ITEM.iter_unpack(self._items_of(packet_id)):
+                if found == sought and (qos == 2 or offset >= self._expected_from):
+                    return Held(found, offset)
+        return held
+
+    def _is_newest(self, packet_id: int, _held: Held) -> bool:
+        return self.counts_upwards and packet_id == self._newest_id
 
     def _is_new(self, entry: Entry) -> bool:
-        ahead = (entry.packet_id - self._newest_id) % PACKET_IDS
-        return not (entry.reading.dup and self.counts_upwards) or 0 < ahead <= PACKET_IDS // 2
+        ahead = (entry.packet_id - self._newest_id) % self.packet_ids
+        return not (entry.reading.dup and self.counts_upwards) or 0 < ahead <= self.packet_ids // 2
 
-    def _item(self, packet_id: int) -> bytes:
+    def _items_of(self, packet_id: int) -> bytes:
         return self._table[packet_id // BUCKET][packet_id % BUCKET]
 
     def _end_resending(self) -> None:
@@ -128,7 +129,6 @@ class CommittedSession(Session):
         """Forget everything, because the broker has forgotten it."""
         super().clear()
         self._load(())
-        self._completed.clear()
         self._changed.clear()
         self._pending = self._saving = _NOTHING
         self._written = set()
@@ -142,15 +142,15 @@ class CommittedSession(Session):
 
     # --- QoS 2 ---------------------------------------------------------------------------------------------------
 
-    def release(self) -> None:
-        """Forget the released messages; PUBCOMP waits for a commit that has forgotten them, too."""
-        self._forget_released()
-        self.is_outdated = self.is_outdated or bool(self.released)
+    def _is_stored(self, _packet_id: int) -> bool:
+        return True  # perhaps: PUBCOMP waits for a commit in any case
 
-    def take_completed(self) -> list[int]:
-        """Take the packet ids for which PUBCOMP may be sent."""
-        completed, self._completed = self._completed, []
-        return completed
+    def _comes_again(self, packet_id: int) -> bool:
+        """Tell it by the next message with the packet id: its turn comes when much older ones have been released."""
+        items = _split(self._items_of(packet_id))
+        newer = [int.from_bytes(item[_OFFSET]) for item in items if item[_QOS] == 2]
+        is_ahead = bool(newer) and newer[0] - self._oldest > self.packet_ids // 2
+        return is_ahead and len(newer) < len(items)
 
     # --- Kafka ---------------------------------------------------------------------------------------------------
 
@@ -230,29 +230,30 @@ class CommittedSession(Session):
             pairs = zip(ids, readings, strict=True)
             qos = [2 if each.qos == 2 and packet_id in self.unreleased else 1 for packet_id, each in pairs]
         items = map(_ITEM.pack, ids, qos, [entry.offset for entry in new], map(digest, readings))
-        released = [(each, self._item(each)) for each in self.released]
-        no_longer = [(each, _released(item)) for each, item in released if item and item[_QOS] == 2]
-        table, copies = self._table, dict[int, Bucket]()
-        for packet_id, item in chain(no_longer, zip(ids, items, strict=True)):
+        changed = [(each, _released(self._items_of(each))) for each in self._releasing]
+        released = [(packet_id, items_of) for packet_id, items_of in changed if items_of]
+        table, copies, is_flooded = self._table, dict[int, Bucket](), self.is_flooded
+        for packet_id, item in chain(released, zip(ids, items, strict=True)):
             bucket = copies.get(number := packet_id // BUCKET)
             if bucket is None:
                 bucket = copies[number] = table[number][:]
-            bucket[packet_id % BUCKET] = item
+            place = packet_id % BUCKET
+            bucket[place] = _united(bucket[place], item) if is_flooded else item
         buckets = {number: (table[number], bucket) for number, bucket in copies.items()}
-        return _Change(buckets, frozenset(self.released), newest)
+        return _Change(buckets, frozenset(self._releasing), newest)
 
     def _is_newer(self, entry: Entry) -> bool:
-        item = self._item(entry.packet_id)
-        return not item or int.from_bytes(item[_OFFSET]) < entry.offset
+        newest = self._items_of(entry.packet_id)[-_ITEM.size :]
+        return not newest or int.from_bytes(newest[_OFFSET]) < entry.offset
 
     def _apply(self, change: _Change) -> None:
-        table = self._table
+        table, unite = self._table, _united if self.is_flooded else _newest
         for number, (former, bucket) in change.buckets.items():
-            table[number] = bucket if table[number] is former else _merged(table[number], bucket)
+            table[number] = bucket if table[number] is former else [*map(unite, table[number], bucket)]
         self._newest_safe = max(self._newest_safe, change.newest)
-        self._completed += [packet_id for packet_id in self.released if packet_id in change.released]
-        self.released = [packet_id for packet_id in self.released if packet_id not in change.released]
-        self.is_outdated = bool(self.released)
+        self._complete([packet_id for packet_id in self._releasing if packet_id in change.released])
+        self._releasing = [packet_id for packet_id in self._releasing if packet_id not in change.released]
+        self.is_outdated = bool(self._releasing)
 
     def _buckets(self, changed: AbstractSet[int], change: _Change) -> dict[int, bytes]:
         """Write those buckets that have changed before, and those of a change."""
@@ -270,9 +271,12 @@ class CommittedSession(Session):
             if bucket.startswith(head):
                 for at in range(len(head), len(bucket) - _ITEM.size + 1, _ITEM.size):
                     number, place = divmod(int.from_bytes(bucket[at : at + 2]), BUCKET)
-                    self._table[number][place] = bucket[at : at + _ITEM.size]
-        self._newest_safe = max(self._offsets(), default=-1)
-        self.unreleased = {packet_id: found for packet_id, qos, _, found in self._items() if qos == 2}
+                    self._table[number][place] += bucket[at : at + _ITEM.size]
+        self._newest_safe = max([offset for _, _, offset, _ in self._items()], default=-1)
+        self.unreleased = {}
+        for packet_id, qos, _, found in self._items():
+            if qos == 2:
+                self.unreleased[packet_id] = (*self.unreleased.get(packet_id, ()), found)
         self.uses_qos_2 = self.uses_qos_2 or bool(self.unreleased)
         self._unsaved = set(ALL)
 
@@ -284,14 +288,30 @@ def _empty_table() -> list[Bucket]:
     return [[b""] * BUCKET for _ in ALL]
 
 
-def _released(item: bytes) -> bytes:
-    return item[:_QOS] + _RELEASED + item[_QOS + 1 :]
+def _split(items: bytes) -> list[bytes]:
+    return [items[at : at + _ITEM.size] for at in range(0, len(items), _ITEM.size)]
 
 
-def _merged(present: Bucket, other: Bucket) -> Bucket:
-    """Take the newer item for each packet id; of the same message, the one that is released."""
-    return [max(pair, key=_rank) for pair in zip(present, other, strict=True)]
+def _released(items: bytes) -> bytes:
+    """Make the oldest item without PUBREL one of QoS 1, and leave out those before; b"" when all have their PUBREL."""
+    for at in range(0, len(items), _ITEM.size):
+        if items[at + _QOS] == 2:
+            return items[at : at + _QOS] + _RELEASED + items[at + _QOS + 1 :]
+    return b""
 
 
-def _rank(item: bytes) -> tuple[bytes, bool]:
-    return item[_OFFSET], item[_QOS : _QOS + 1] == _RELEASED
+def _newest(one: bytes, other: bytes) -> bytes:
+    """Take the newer of two items; of the same message, the one that is released."""
+    return max(one, other, key=_rank)
+
+
+def _united(one: bytes, other: bytes) -> bytes:
+    """Unite the items of a packet id: those without PUBREL, and the newest of the others."""
+    items = {item[_OFFSET]: item for item in sorted([*_split(one), *_split(other)], key=_rank)}
+    newest = max([item[_OFFSET] for item in items.values() if item[_QOS] != 2], default=b"")
+    return b"".join([item for item in items.values() if item[_QOS] == 2 or item[_OFFSET] == newest])
+
+
+def _rank(items: bytes) -> tuple[bytes, bool]:
+    newest = items[-_ITEM.size :]
+    return newest[_OFFSET], newest[_QOS : _QOS + 1] == _RELEASED

@@ -13,9 +13,11 @@ QoS 1   A packet id is free as soon as the broker has read the PUBACK. So a repe
         count packet ids upwards: such a broker uses a packet id again after 65,535 messages. And only the next
         connection counts then, on which a message that was not sent before has no DUP.
 QoS 2   A packet id is taken until PUBREL. So a message with the packet id of one that is not released is a repeat, if
-        it has the same topic and payload. Another one is new, though no broker should send it: Mosquitto 2.0.11 uses
-        packet ids again that are taken, when more messages wait than there are packet ids; and the PUBREL may have
-        reached another gateway, whose disk this one does not have.
+        it has the same topic and payload. Another one is new, though no broker should send it: Mosquitto 2.0.11 sends
+        all messages that wait at once, and uses packet ids again that are taken. A PUBREL is for the oldest message
+        of its packet id then. And while more packet ids are taken than a broker may have in flight, each message that
+        was taken before the client returned is a repeat once, in order, and all others are new, even equal ones. The
+        PUBREL of a message may also have reached another gateway, whose disk this one does not have.
 
 A session that the broker does not have any more is cleared: its packet ids mean nothing.
 
@@ -26,6 +28,7 @@ uses free ones again at once would not go on upwards.
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,8 +42,11 @@ if TYPE_CHECKING:
 PACKET_IDS = 65_535
 NEEDED = 2  # times that the broker must be seen to count upwards,
 LONGEST_STEP = 4_096  # so far at most, as other messages were under way
-_DIGEST = blake2b(digest_size=8)
+DIGEST_BYTES = 8
+UNKNOWN = b""  # in the place of a digest
+_DIGEST = blake2b(digest_size=DIGEST_BYTES)
 _QOS = [b"\0", b"\1", b"\2"]
+Digests = tuple[bytes, ...]  # of messages with the same packet id, the oldest first
 
 
 class Held(NamedTuple):
@@ -60,18 +66,22 @@ class Session:
     delivery = "at_least_once"
     unknown = 0  # `upwards` of a broker of which nothing was seen yet
     is_ordered = True  # by their offsets, messages are in the order of their arrival
+    packet_ids = PACKET_IDS
 
     def __init__(self) -> None:
         self.held: dict[int, Held] = {}  # by packet id
-        self.unreleased: dict[int, bytes] = {}  # digests of QoS 2 messages without PUBREL, by packet id; b"": not known
-        self.released: list[int] = []  # packet ids of PUBRELs without PUBCOMP
+        self.unreleased: dict[int, Digests] = {}  # of QoS 2 messages without PUBREL, by packet id
+        self.released: list[int] = []  # packet ids of PUBRELs that have come since `release`
         self.unread: list[Entry] = []  # acknowledged on the last connection; the broker has perhaps not read that
         self.unacknowledged: list[Entry] = []  # of the last connection, which ended before it was acknowledged
         self.upwards = self.unknown  # times that the broker counted upwards; below 0 once it did not
         self.uses_qos_2 = False
         self.is_resending = False  # the broker may still send messages again: no new one has come
         self.is_outdated = False  # the spool's file knows of messages that must be forgotten
-        self._saved_unreleased: dict[int, bytes] = {}  # as the spool's file has them
+        self._expected: dict[int, Digests] = {}  # those of `unreleased` that will come again, while it is flooded
+        self._releasing: list[int] = []  # packet ids that are released, but not in what is stored
+        self._completed: list[int] = []  # packet ids that are released, also in what is stored
+        self._saved_unreleased: dict[int, Digests] = {}  # as the spool's file has them
         self._saved: dict[int, Held] = {}  # likewise
         self._restored: dict[int, Held] = {}  # of the former process, until the client has returned
         self._is_sure = False  # the broker sends some of `held` again
@@ -92,7 +102,8 @@ class Session:
     def suspend(self, unacknowledged: Iterable[Entry]) -> None:
         """Note that the connection has ended, with acknowledgements that were not sent."""
         self.unacknowledged += unacknowledged
-        self.released.clear()  # the broker sends PUBREL again
+        for packet_ids in (self.released, self._releasing, self._completed):  # the broker sends PUBREL again
+            packet_ids.clear()
 
     def resume(self, in_log: Iterable[Entry], next_offset: int) -> None:
         """Note that the client has returned to its session; `in_log` are its messages that are not acknowledged yet."""
@@ -106,12 +117,17 @@ class Session:
         self.unacknowledged = []  # so that what is acknowledged from now on is not added
         self._since, self._passed, self._freed = next_offset, -1, 0
         self.is_resending = bool(self.held)
+        self._expected = {}
+        self._expected = dict(self.unreleased) if self.is_flooded else {}
         self.is_outdated = self.is_outdated or (bool(self._saved) and not self._is_sure)
 
     def clear(self) -> None:
         """Forget everything, because the broker has forgotten it."""
-        for each in (self.held, self.unreleased, self.unread, self.released):
-            each.clear()
+        for known in (self.held, self.unreleased, self._expected):
+            known.clear()
+        for packet_ids in (self.released, self._releasing, self._completed):
+            packet_ids.clear()
+        self.unread.clear()
         self.unacknowledged, self._restored = [], {}
         self.is_resending = False
         self.upwards, self._freed = self.unknown, 0
@@ -140,29 +156,57 @@ class Session:
 
     def _is_repeat(self, entry: Entry) -> bool:
         packet_id, reading = entry.packet_id, entry.reading
-        held = self._find(packet_id) if self.is_resending and reading.dup else None
+        if reading.qos == 2 and self.is_flooded:
+            return self._is_expected(packet_id, digest(reading))
+        may_be_held = self.is_resending and reading.dup
+        found = digest(reading) if may_be_held or reading.qos == 2 else b""
+        held = self._find(packet_id, found) if may_be_held else None
         if held and self.is_ordered and held.offset <= self._passed:
             held = None  # the broker would have sent it earlier
-        found = digest(reading) if held or reading.qos == 2 else b""
         is_repeat = held is not None and held.digest == found
         if reading.qos == 2:
-            is_repeat = is_repeat or self.unreleased.get(packet_id) in {b"", found}
-            self.unreleased[packet_id] = found
+            taken = self.unreleased.get(packet_id, ())
+            is_repeat = is_repeat or found in taken or UNKNOWN in taken
+            if found not in taken:
+                self.unreleased[packet_id] = (found,)
         if held and (is_repeat or not held.digest):
             self._passed, self._is_sure = held.offset, True
-            if self.is_ordered and held.offset == self._newest:
+            if self._is_newest(packet_id, held):
                 self._end_resending()
         elif self.is_resending and not is_repeat and self._is_new(entry):
             self._end_resending()
             self.is_outdated = self.is_outdated or bool(self._saved)
         return is_repeat
 
+    def _is_newest(self, _packet_id: int, held: Held) -> bool:
+        """True for the newest message that may come again."""
+        return held.offset == self._newest
+
     def _is_new(self, _entry: Entry) -> bool:
         """False for a message that is no repeat while later ones may be: never, as all are known or none is."""
         return True
 
-    def _find(self, packet_id: int) -> Held | None:
+    def _find(self, packet_id: int, _digest: bytes) -> Held | None:
         return self.held.get(packet_id)
+
+    @property
+    def is_flooded(self) -> bool:
+        """True while a broker has more in flight than it may: packet ids are used again that are taken."""
+        return len(self.unreleased) > self.packet_ids // 2 + 1 or bool(self._expected)
+
+    def _is_expected(self, packet_id: int, found: bytes) -> bool:
+        expected = self._expected.get(packet_id, ())
+        if found in expected:
+            self._expected[packet_id] = expected[expected.index(found) + 1 :]
+            return True
+        self.unreleased[packet_id] = (*self.unreleased.get(packet_id, ()), found)
+        return False
+
+    def forget_arrival(self, entry: Entry) -> None:
+        """Forget a message that is not in the log yet, so that it is taken when it comes again."""
+        left = [each for each in self.unreleased.pop(entry.packet_id, ()) if each != digest(entry.reading)]
+        if left:
+            self.unreleased[entry.packet_id] = (*left,)
 
     def _end_resending(self) -> None:
         self.is_resending = False
@@ -188,27 +232,48 @@ class Session:
         new = (each.packet_id for each in entries[self._earlier :] if each.packet_id and not each.reading.dup)
         self._earlier = 0
         if packet_id := next(new, 0):
-            step, self._freed = (packet_id - self._freed) % PACKET_IDS, 0
-            if not 0 < step <= PACKET_IDS // 2:
-                self.upwards = -PACKET_IDS
+            step, self._freed = (packet_id - self._freed) % self.packet_ids, 0
+            if not 0 < step <= self.packet_ids // 2:
+                self.upwards = -self.packet_ids
             elif step <= LONGEST_STEP:
                 self.upwards += 1
 
     def release(self) -> None:
-        """Forget the released QoS 2 messages."""
-        self._forget_released()
-        self.is_outdated = self.is_outdated or not self._saved_unreleased.keys().isdisjoint(self.released)
+        """Release messages whose PUBREL has come since the last call, of each packet id the oldest.
 
-    def _forget_released(self) -> None:
+        They are forgotten once what is stored has forgotten them: PUBREL comes again when the connection ends before.
+        """
         for packet_id in self.released:
-            self.unreleased.pop(packet_id, None)
+            taken, comes_again = self.unreleased.get(packet_id, ()), False
+            if self._expected.get(packet_id) == taken:  # in the place of a message that would come again
+                comes_again = self._comes_again(packet_id)
+                self._expected[packet_id] = taken if comes_again else taken[1:]
+            if comes_again:
+                self._completed.append(packet_id)
+            elif self._is_stored(packet_id):
+                self._releasing.append(packet_id)
+            else:
+                self._complete([packet_id])
+        self.released.clear()
+        self.is_outdated = self.is_outdated or bool(self._releasing)
+
+    def _complete(self, packet_ids: Iterable[int]) -> None:
+        for packet_id in packet_ids:
+            if left := self.unreleased.pop(packet_id, ())[1:]:
+                self.unreleased[packet_id] = left
+            self._completed.append(packet_id)
+
+    def _is_stored(self, packet_id: int) -> bool:
+        return packet_id in self._saved_unreleased
+
+    def _comes_again(self, _packet_id: int) -> bool:
+        """True when PUBREL is known to be of a message that is released already: never here."""
+        return False
 
     def take_completed(self) -> list[int]:
         """Take the packet ids for which PUBCOMP may be sent: neither memory nor disk has them any more."""
         self.release()
-        if not self._saved_unreleased.keys().isdisjoint(self.released):
-            return []
-        completed, self.released = self.released, []
+        completed, self._completed = self._completed, []
         return completed
 
     # --- the spool's file ----------------------------------------------------------------------------------------
@@ -224,17 +289,21 @@ class Session:
         unreleased = self.unreleased
         if in_log is None:
             held = {packet_id: each for packet_id, each in held.items() if self._saved.get(packet_id) == each}
-            unreleased = {each: found for each, found in self._saved_unreleased.items() if each in unreleased}
+            unreleased = self._saved_unreleased
         self._next_saved = dict(held) or self._known(entries)
         self._digests = {each.offset: each for each in self._next_saved.values()}
         found = {packet_id: (each.offset, each.digest.hex()) for packet_id, each in self._next_saved.items()}
-        taken = {packet_id: each.hex() for packet_id, each in sorted(unreleased.items())}
-        return {"unread": found, "unreleased": taken, "upwards": self.upwards}
+        gone = Counter(self._releasing)
+        taken = {packet_id: each[gone[packet_id] :] for packet_id, each in sorted(unreleased.items())}
+        digests = {packet_id: b"".join(each).hex() for packet_id, each in taken.items() if each}
+        return {"unread": found, "unreleased": digests, "upwards": self.upwards}
 
     def note_saved(self, saved: Mapping[str, Any]) -> None:
         """Note what the file has now."""
         self._saved = self._next_saved
         self._saved_unreleased = _unreleased(saved)
+        self._complete(self._releasing)
+        self._releasing.clear()
         self.is_outdated = False
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -253,11 +322,15 @@ class Session:
         return {each.packet_id: digests.get(each.offset) or Held(digest(each.reading), each.offset) for each in own}
 
 
-def _unreleased(saved: Mapping[str, Any]) -> dict[int, bytes]:
+def _unreleased(saved: Mapping[str, Any]) -> dict[int, Digests]:
     """Read the QoS 2 messages without PUBREL; an older version saved their packet ids only."""
     found = saved["unreleased"]
     pairs = dict.fromkeys(found, "") if isinstance(found, list) else found
-    return {int(packet_id): bytes.fromhex(each) for packet_id, each in pairs.items()}
+    return {int(packet_id): _digests(bytes.fromhex(each)) for packet_id, each in pairs.items()}
+
+
+def _digests(joined: bytes) -> Digests:
+    return tuple([joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]) or (UNKNOWN,)
 
 
 def digest(reading: Reading) -> bytes:

@@ -1,7 +1,8 @@
 """A broker that follows MQTT, and a gateway whose links break: what both do is chosen by Hypothesis.
 
 The broker keeps each message until its acknowledgement has come, sends those again first and in order, and then gives
-their packet ids to others. Payloads have few values, so that equal messages are frequent.
+their packet ids to others. Payloads have few values, so that equal messages are frequent. One kind of broker is
+Mosquitto 2.0.11, which sends all that waits at once, and uses packet ids again that are taken.
 """
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ from gateway.mqtt.reader import AckQueue
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-UPWARDS, LOWEST = "upwards", "lowest"  # how a broker chooses packet ids
+UPWARDS, LOWEST, FLOOD = "upwards", "lowest", "flood"  # how a broker chooses packet ids
+FEW, AT_ONCE = 64, 16  # packet ids of one that floods, and how many messages come at once: few as well
 STEPS = ("read", "persist", "make_safe", "flush", "ping", "receive")  # of a turn
+
+
+class FewHandshakes(AckQueue):
+    """As few as there are packet ids."""
+
+    __slots__ = ()
+    most_handshakes = FEW // 8
 
 
 @dataclass
@@ -64,7 +73,7 @@ class Broker:
 
     def go_on(self) -> None:
         """Send what the window allows."""
-        while self.waiting and len(self.in_flight) < self.window:
+        while self.waiting and (self.ids == FLOOD or len(self.in_flight) < self.window):
             sent = self.waiting.popleft()
             sent.packet_id = self._free_id()
             self.in_flight.append(sent)
@@ -73,7 +82,7 @@ class Broker:
     def _free_id(self) -> int:
         if self.ids == LOWEST:
             return min(set(range(1, self.window + 2)) - {each.packet_id for each in self.in_flight})
-        self.last_id = self.last_id % PACKET_IDS + 1
+        self.last_id = self.last_id % (FEW if self.ids == FLOOD else PACKET_IDS) + 1
         return self.last_id
 
     def receive(self, count: int) -> None:
@@ -82,11 +91,12 @@ class Broker:
             kind, packet_id = self.to_broker.popleft()
             if kind == "PINGREQ":
                 self.to_client.append(("PINGRESP", 0))
-            for each in [one for one in self.in_flight if one.packet_id == packet_id]:
+            for each in [one for one in self.in_flight if one.packet_id == packet_id][:1]:
                 if kind == "PUBREC":
                     each.is_received = True
                     self._send(each)
                 elif kind == ("PUBACK" if each.qos == 1 else "PUBCOMP"):
+                    assert each.qos == 1 or each.is_received, "the broker would close the connection"
                     self.in_flight.remove(each)
             self.go_on()
 
@@ -111,7 +121,8 @@ class Logged:
 class GatewayMachine(RuleBasedStateMachine):
     """A gateway with one lane; subclasses make its session, and say how messages become safe."""
 
-    kinds: tuple[str, ...] = (UPWARDS, LOWEST)
+    kinds: tuple[str, ...] = (UPWARDS, LOWEST, FLOOD)
+    exact: tuple[str, ...] = (UPWARDS, FLOOD)  # those with which nothing is stored twice
     session: Session
     saved: dict[str, Any] | None = None  # outlives the process
 
@@ -130,9 +141,9 @@ class GatewayMachine(RuleBasedStateMachine):
     def save_what_is_due(self) -> None:
         """Write what the session must forget."""
 
-    @initialize(ids=st.sampled_from([UPWARDS, LOWEST]), window=st.integers(1, 12))
+    @initialize(ids=st.sampled_from([UPWARDS, LOWEST, FLOOD]), window=st.integers(1, 12))
     def begin(self, ids: str, window: int) -> None:
-        self.broker = Broker(ids if ids in self.kinds else UPWARDS, window)
+        self.broker = Broker(ids if ids in self.kinds else self.kinds[0], window)
         self.number = self.offset = 0
         self.stored: list[int] = []  # numbers, in the order in which they became safe
         self.lost: set[int] = set()
@@ -141,11 +152,13 @@ class GatewayMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         self.session = self.make()
+        if self.broker.ids == FLOOD:
+            self.session.packet_ids = FEW
         self.log: list[Logged] = []
         self.connect()
 
     def connect(self, *, is_present: bool = True) -> None:
-        self.queue = AckQueue(self.session)
+        self.queue = (FewHandshakes if self.broker.ids == FLOOD else AckQueue)(self.session)
         self.broker.connect(is_present=is_present)
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -159,9 +172,10 @@ class GatewayMachine(RuleBasedStateMachine):
     )
     def turn(self, messages: list[tuple[bytes, int]], steps: list[str], most: int) -> None:
         """Publish messages; each next step is taken or not."""
-        for payload, qos in messages:
+        is_flood = self.broker.ids == FLOOD
+        for payload, qos in messages * AT_ONCE if is_flood else messages:
             self.number += 1
-            self.broker.waiting.append(Sent(self.number, payload, qos))
+            self.broker.waiting.append(Sent(self.number, payload, 2 if is_flood else qos))
         self.broker.go_on()
         for step in steps:
             getattr(self, step)(most)
@@ -175,6 +189,7 @@ class GatewayMachine(RuleBasedStateMachine):
 
     def read(self, count: int) -> None:
         arrived: list[tuple[Entry, int]] = []
+        count = min(count, AT_ONCE) if self.broker.ids == FLOOD else count
         for _ in range(min(count, len(self.broker.to_client))):
             kind, content = self.broker.to_client.popleft()
             if kind == "CONNACK":
@@ -216,9 +231,11 @@ class GatewayMachine(RuleBasedStateMachine):
 
     def flush(self, _most: int = 0) -> None:
         """Send acknowledgements."""
-        for entry in self.queue.take():
-            self.broker.to_broker.append(("PUBACK" if entry.reading.qos == 1 else "PUBREC", entry.packet_id))
-        self.broker.to_broker.extend([("PUBCOMP", packet_id) for packet_id in self.session.take_completed()])
+        taken = self.queue.take()
+        completed, begun = self.queue.take_handshakes(taken)
+        self.broker.to_broker.extend([("PUBACK", each.packet_id) for each in taken if each.reading.qos == 1])
+        self.broker.to_broker.extend([("PUBCOMP", packet_id) for packet_id in completed])
+        self.broker.to_broker.extend([("PUBREC", packet_id) for packet_id in begun])
 
     @rule(how=st.sampled_from(["cut", "cut", "cut", "kill", "lose_session"]))
     def end(self, how: str) -> None:
@@ -233,6 +250,8 @@ class GatewayMachine(RuleBasedStateMachine):
         self.start()
 
     def lose_session(self) -> None:
+        if self.broker.ids == FLOOD:  # it would begin with the same packet ids again
+            return
         self.may_repeat |= set(self.stored)
         self.lost |= self.broker.lose()
         self.queue.close(self.session)
@@ -243,7 +262,7 @@ class GatewayMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_stored_twice(self) -> None:
-        if self.broker.ids == UPWARDS:
+        if self.broker.ids in self.exact:
             repeated = {number for number, times in Counter(self.stored).items() if times > 1}
             assert repeated <= self.may_repeat
 

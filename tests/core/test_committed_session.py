@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from hypothesis import settings
 
-from gateway.core.committed_session import ALL, BUCKET, MOST, CommittedSession
+from gateway.core.committed_session import ALL, BUCKET, CommittedSession
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
 from gateway.core.session import PACKET_IDS, digest
-from tests.core.broker_model import UPWARDS, GatewayMachine
+from tests.core.broker_model import FLOOD, UPWARDS, GatewayMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -109,7 +109,7 @@ def test_all_messages_may_come_again_that_a_broker_has_sent_ahead() -> None:
         last = min(first + 8_191, PACKET_IDS)
         buckets = session.prepare([message(number) for number in range(first, last + 1)])
         session.commit()
-    oldest = PACKET_IDS - MOST + 1
+    oldest = PACKET_IDS - session.most + 1
     assert buckets.keys() == {*range(first // BUCKET, max(ALL) + 1)}, "those that have changed"
     for expected, packet_id in ([], oldest - 1), ([oldest], oldest), ([PACKET_IDS], PACKET_IDS):
         session.resume([], 0)
@@ -188,6 +188,40 @@ def test_no_pubcomp_is_left_for_another_connection() -> None:
     session.suspend([])
     session.commit()
     assert session.take_completed() == []
+
+
+def flood() -> tuple[CommittedSession, dict[int, bytes]]:
+    """Let a broker use packet ids again that are taken: 1 to 65,535, and 5 for another message."""
+    first = [message(number, qos=2) for number in range(1, PACKET_IDS + 1)]
+    session, buckets = committed(*first)
+    session.repeats([newer := message(5, b"newer", qos=2, offset=70_000)])
+    buckets |= session.prepare([newer])
+    session.commit()
+    return session, buckets
+
+
+def test_all_messages_of_a_packet_id_are_remembered_while_it_is_used_again_though_it_is_taken() -> None:
+    session, buckets = flood()
+    for each in (session, loaded(buckets.values())):
+        each.resume([], 70_001)
+        again_ = [again(5, qos=2), message(5, b"newer", qos=2, dup=True), message(5, b"newest", qos=2, dup=True)]
+        assert each.repeats(again_) == again_[:2]
+
+
+def test_a_pubrel_that_comes_again_is_not_for_a_newer_message_with_the_packet_id() -> None:
+    """Its turn comes when older ones have been released; PUBCOMP was on its way when the connection ended."""
+    session, buckets = flood()
+    session.released.append(5)
+    session.release()
+    buckets |= session.prepare([])
+    session.commit()
+    assert session.take_completed() == [5]
+    for each in (session, loaded(buckets.values())):
+        each.resume([], 70_001)
+        each.released.append(5)
+        each.release()
+        assert each.take_completed() == [5], "Kafka has forgotten it"
+        assert repeats(each, message(5, b"newer", qos=2, dup=True)) == [5]
 
 
 def test_a_session_that_the_broker_has_lost_voids_the_buckets() -> None:
@@ -271,7 +305,7 @@ class CommittedSessionMachine(GatewayMachine):
     process cannot know another one.
     """
 
-    kinds = (UPWARDS,)
+    kinds: tuple[str, ...] = (UPWARDS,)
     session: CommittedSession
 
     def make(self) -> CommittedSession:
@@ -303,5 +337,13 @@ class CommittedSessionMachine(GatewayMachine):
         """Do nothing: the file is tested by itself."""
 
 
+class CommittedFloodMachine(CommittedSessionMachine):
+    """The same with Mosquitto 2.0.11 and a backlog."""
+
+    kinds = (FLOOD,)
+
+
+TestCommittedFloodMachine = CommittedFloodMachine.TestCase
+TestCommittedFloodMachine.settings = settings(max_examples=200, stateful_step_count=20, deadline=None)
 TestCommittedSessionMachine = CommittedSessionMachine.TestCase
 TestCommittedSessionMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
-from gateway.core.session import NEEDED, Session, digest
-from tests.core.broker_model import UPWARDS, GatewayMachine
+from gateway.core.session import NEEDED, PACKET_IDS, UNKNOWN, Session, digest
+from tests.core.broker_model import FLOOD, LOWEST, UPWARDS, GatewayMachine
 
 
 def message(packet_id: int, payload: bytes = b"{}", *, qos: int = 1, dup: bool = False, topic: bytes = b"a/b") -> Entry:
@@ -203,6 +203,62 @@ def test_another_qos_2_message_with_a_packet_id_that_is_taken_is_new() -> None:
     assert ids(session.repeats([message(5, b"3", qos=2, dup=True)])) == [5]
 
 
+def flooded(session: Session) -> Session:
+    """Let a broker have more messages in flight than it may: packet ids from 1 on."""
+    session.uses_qos_2 = True
+    session.repeats([message(number, qos=2) for number in range(1, PACKET_IDS // 2 + 3)])
+    return session
+
+
+def test_while_packet_ids_are_used_again_that_are_taken_each_message_is_a_repeat_once() -> None:
+    """In order, and only when the client has returned: an equal one may be another."""
+    session = flooded(Session())
+    assert session.repeats([message(5, qos=2), message(5, b"2", qos=2), message(5, b"2", qos=2, dup=True)]) == []
+    session.resume([], 0)
+    again = [message(5, payload, qos=2, dup=True) for payload in (b"{}", b"{}", b"2", b"2", b"2", b"{}")]
+    assert session.repeats(again) == again[:4]
+
+
+def test_a_pubrel_is_for_the_oldest_message_of_its_packet_id() -> None:
+    session = flooded(Session())
+    session.repeats([message(5, b"2", qos=2)])
+    session.resume([], 0)
+    session.released.append(5)
+    session.release()
+    again = [message(5, b"2", qos=2, dup=True), message(5, qos=2, dup=True)]
+    assert session.repeats(again) == again[:1]
+
+
+def test_the_file_forgets_the_oldest_message_of_a_packet_id() -> None:
+    """PUBCOMP waits for that, and only once."""
+    session = flooded(Session())
+    session.repeats([message(5, b"2", qos=2)])
+    session.note_saved(session.to_save([]))
+    session.released.append(5)
+    assert session.take_completed() == []
+    saved = session.to_save(None)
+    session.note_saved(saved)
+    assert (session.take_completed(), session.take_completed()) == ([5], [])
+    after = Session()
+    after.restore(json.loads(json.dumps(saved)))
+    after.resume([], 0)
+    again = [message(5, qos=2, dup=True), message(5, b"2", qos=2, dup=True)]
+    assert after.repeats(again) == again[1:]
+
+
+def test_a_pubrel_comes_again_when_the_connection_ends_before_pubcomp() -> None:
+    session = flooded(Session())
+    session.repeats([message(5, b"2", qos=2)])
+    session.note_saved(session.to_save([]))
+    for _ in range(2):
+        session.released.append(5)
+        session.release()
+        session.suspend([])
+        session.resume([], 0)
+    again = [message(5, qos=2, dup=True), message(5, b"2", qos=2, dup=True)]
+    assert session.repeats(again) == again, "the file has both"
+
+
 def test_the_file_has_the_message_of_a_packet_id_that_is_safe_not_a_newer_one() -> None:
     session = Session()
     session.repeats([message(5, b"1", qos=2)])
@@ -220,11 +276,11 @@ def test_pubcomp_waits_until_the_file_has_forgotten_the_message() -> None:
     session.note_saved(session.to_save([]))
     session.released += [5, 9]
     session.release()
-    assert (session.take_completed(), session.is_outdated) == ([], True)
+    assert (session.take_completed(), session.is_outdated) == ([9], True)
     saved = session.to_save(None)
     assert saved["unreleased"].keys() == {6}
     session.note_saved(saved)
-    assert (session.take_completed(), session.is_outdated) == ([5, 9], False)
+    assert (session.take_completed(), session.is_outdated) == ([5], False)
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -248,7 +304,7 @@ def test_restore_continues_what_was_saved() -> None:
 def test_restore_of_an_older_version_keeps_what_is_not_released() -> None:
     session = Session()
     session.restore({"held": {"7": 107}, "unreleased": [5]})
-    assert (session.unreleased, session.uses_qos_2) == ({5: b""}, True)
+    assert (session.unreleased, session.uses_qos_2) == ({5: (UNKNOWN,)}, True)
     assert ids(session.repeats([message(5, b"any", qos=2), message(5, b"another", qos=2)])) == [5]
 
 
@@ -301,6 +357,8 @@ class SessionMachine(GatewayMachine):
     session, or a connection that brought nothing.
     """
 
+    kinds: tuple[str, ...] = (UPWARDS, LOWEST)
+
     def make(self) -> Session:
         session = Session()
         session.upwards = NEEDED if self.broker.ids == UPWARDS else 0
@@ -337,5 +395,13 @@ class SessionMachine(GatewayMachine):
         super().kill()
 
 
+class FloodMachine(SessionMachine):
+    """The same with Mosquitto 2.0.11 and a backlog."""
+
+    kinds = (FLOOD,)
+
+
+TestFloodMachine = FloodMachine.TestCase
+TestFloodMachine.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
 TestSessionMachine = SessionMachine.TestCase
 TestSessionMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -25,8 +25,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
 
 from gateway.kafka.state_topic import STATE_PARTITION, STATE_SETTINGS, STATE_TOPIC
 from tests.faults import proof
@@ -111,7 +114,15 @@ def outage(site: Site, kafka: Kafka, span: Span, _seed: int) -> str:
     held, began = len(site.device.promised), time.monotonic()
     kafka.start()
     site.device.finish()
-    wait_for(lambda: site.gateway.metric("gateway_spooled") == 0, 1_200, "the backlog to be sent")
+    peaks.append(0)
+
+    def is_sent() -> bool:
+        peaks[-1] = max(peaks[-1], _resident_mebibytes(site.gateway.pid))
+        with suppress(KafkaException, AssertionError):  # it is only just back, and does not yet know its partitions
+            return site.gateway.metric("gateway_spooled") == 0 and site.count() >= len(site.device.promised)
+        return False
+
+    wait_for(is_sent, 1_200, "the backlog to be sent")
     took = time.monotonic() - began
     return f"{held:,} readings in {span.seconds:.0f} s, 3 kills, sent in {took:.0f} s, memory {peaks} MiB"
 

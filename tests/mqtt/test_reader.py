@@ -18,6 +18,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from gateway.core.committed_session import CommittedSession
 from gateway.core.dead_letter import CUT_TO
+from gateway.core.entry import Entry
+from gateway.core.reading import Reading
+from gateway.core.session import Session
 from gateway.mqtt.reader import (
     LONGEST_HEADER,
     LOOK,
@@ -34,8 +37,6 @@ from tests.stack.publisher import remaining_length
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-
-    from gateway.core.entry import Entry
 
 V311, V5 = paho.MQTTv311, paho.MQTTv5
 LIMIT = 1_000  # bytes of payload
@@ -663,15 +664,44 @@ def test_qos_2_is_answered_when_the_gateway_says_so(kind: type[PahoReader], vers
         for entry in wire.reader.arrived:
             release(entry)
         wire.reader.send_acknowledgements()
-        assert wire.sent() == b"\x50\2\1\2" + b"\x40\2\0\3" + b"\x50\2\2\1" + b"\x70\2\1\4"
+        assert wire.sent() == b"\x40\2\0\3" + b"\x70\2\1\4" + b"\x50\2\1\2" + b"\x50\2\2\1"
         wire.reader.send_acknowledgements()
         assert wire.sent() == b"", "each once"
+
+
+def test_a_second_message_with_the_same_packet_id_waits_for_the_pubcomp_of_the_first(
+    kind: type[PahoReader], version: int
+) -> None:
+    """Mosquitto 2.0.11 sends some, and takes what is sent for the second for the first, or closes the connection."""
+    with Wire(kind, version) as wire:
+        wire.receive(b"".join(Message(qos=2, packet_id=each).packet(version) for each in (5, 6, 5, 7)))
+        for entry in wire.reader.arrived:
+            release(entry)
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x50\2\0\5" + b"\x50\2\0\6"
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b""
+        wire.receive(b"\x62\2\0\5")
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x70\2\0\5" + b"\x50\2\0\5" + b"\x50\2\0\7"
+
+
+def test_a_limited_number_of_handshakes_is_under_way() -> None:
+    """However many messages the broker sends ahead."""
+    session = Session()
+    queue, most = AckQueue(session), AckQueue.most_handshakes
+    entries = [Entry(Reading("a", b"a", b"", 0, 2), None, packet_id) for packet_id in range(1, most + 3)]
+    assert queue.take_handshakes(entries) == ([], [*range(1, most + 1)])
+    session.released += [7, 50_000]
+    assert queue.take_handshakes([]) == ([7, 50_000], [most + 1])
+    assert queue.take_handshakes([]) == ([], [])
 
 
 def test_pubcomp_is_sent_after_a_commit_though_no_other_pubrel_comes(kind: type[PahoReader], version: int) -> None:
     """A broker that waits for it would send nothing more."""
     with Wire(kind, version) as wire:
         session = wire.reader.session = CommittedSession(9)
+        wire.reader.connection = AckQueue(session)
         wire.receive(b"\x62\2\1\4")
         session.release()
         session.prepare([])

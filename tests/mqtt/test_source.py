@@ -1348,7 +1348,7 @@ def test_qos_2_with_a_real_broker_comes_once(
     assert first.session.repeats(loop.entries) == []
     acknowledge(*loop.entries[:1])
     loop.until(lambda: len(first.session.unreleased) == 2, "PUBREL")
-    received = {each: found.hex() for each, found in first.session.unreleased.items()}
+    received = {each: found.hex() for each, (found,) in first.session.unreleased.items()}
     loop.close(first)
     loop.entries.clear()
     second = loop.add(make_source(broker.port, **options))

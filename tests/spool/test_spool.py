@@ -397,7 +397,7 @@ def test_a_session_that_the_broker_has_lost_is_forgotten_on_disk_and_in_the_log(
     session, connection = joined(gateway)
     gateway.receive(connection, [1], "a")
     gateway.spool.persist(0.0)
-    session.unreleased[7] = b""
+    session.unreleased[7] = (b"",)
     gateway.receive(connection, [2], "a")
     gateway.spool.resume_session(session, 0.0, is_present=False)
     gateway.spool.acknowledge_safe()
