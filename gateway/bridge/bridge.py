@@ -261,7 +261,7 @@ class Bridge:
         return lane.stream in self.transforms and not self._clock.is_waiting
 
     def _may_refill(self, lane: Lane, now: float) -> bool:
-        return self.is_reading and lane.needs_refill(now)
+        return self.is_reading and lane.needs_refill(now) and self._spool.may_load
 
     def _gathers_until(self, lane: Lane) -> float:
         return 0.0 if lane.is_isolating else self._pacing.gathers_until(len(lane.waiting), lane.sent_at)

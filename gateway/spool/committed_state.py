@@ -3,7 +3,8 @@
 - The *head* of the transactional id (`core/state_head.py`).
 - The offsets of the readings that Kafka has and the spool's file may still have; for each file by itself, and for each
   transactional id: copies of a machine have files of the same name. `others` are those of them that are not delivered:
-  dead letters with their reason, and what was dropped.
+  dead letters with their reason, and what was dropped. While a full disk keeps the rows, this record grows with each
+  gap between them; before it is too large for Kafka, no more rows are read back.
 - Of each session that has changed, the buckets that have (`core/committed_session.py`), and a head: its number, a
   version, the process that wrote it, and the transactional id of that process.
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.spool.spool import Settled, Spool
 
 SETTLED, SESSIONS, HEAD = "settled/", "session/", "head"
+MOST_RANGES = 10_000  # of offsets, in a record: 500 kB
 RIVALS = (
     "Another gateway with the same client ids",
     "Run one of them only, or give each its own clientId in the contract.",
@@ -76,7 +78,9 @@ class CommittedState:
         outcomes = {offset: outcome for offset, outcome in rows.items() if outcome}
         outcomes |= {entry.offset: entry.outcome for entry in entries if entry.dead_letter}
         ranges = ranges_of([*rows, *[entry.offset for entry in entries]])
-        settled = {"ranges": ranges, "others": settled_ranges(outcomes), "next_offset": self._spool.next_offset}
+        others = settled_ranges(outcomes)
+        self._spool.must_delete = len(ranges) + len(others) > MOST_RANGES
+        settled = {"ranges": ranges, "others": others, "next_offset": self._spool.next_offset}
         records = self._head.record(self._prepared) | {self._settled_key(self._head.transactional_id): _text(settled)}
         for key, session in self._sessions.items():
             buckets = session.prepare(of_session(entries, session))

@@ -104,8 +104,14 @@ class Spool:
         self.version = 0  # of the state that is saved: each save has the next one
         self.versions: dict[str, int] = {}  # of the sessions, as the file had them at the start
         self.owners: dict[str, str] = {}  # the processes that have written them to Kafka last, as far as this one knows
+        self.must_delete = False  # settled rows, before others are read back
         self.is_uncertain = False  # whether Kafka has committed a transaction is not known
         self.was_at_least_once = self.notes.get(DELIVERY) == AT_LEAST_ONCE  # in the last run
+
+    @property
+    def may_load(self) -> bool:
+        """False when no rows may be read back, as settled ones cannot be deleted."""
+        return not (self.must_delete and self.blocked_reason)
 
     @property
     def has_room(self) -> bool:

@@ -14,7 +14,7 @@ from gateway.core.ledger import Ledger
 from gateway.core.reading import DeadLetter, Reading, Reason
 from gateway.core.session import Session
 from gateway.errors import TakenOverError
-from gateway.spool.committed_state import CommittedState
+from gateway.spool.committed_state import MOST_RANGES, CommittedState
 from gateway.spool.file import SpoolFile
 from gateway.spool.lane import Lane
 from gateway.spool.spool import Policy, Spool
@@ -215,6 +215,21 @@ def test_a_copy_of_the_file_with_another_transactional_id_settles_its_own_readin
     assert copy.spool.id == first.spool.id
     again = Process(tmp_path / "a", kafka, "again", "one", ("one@broker",))
     assert (again.ledger.books["a"].spooled, again.spool.settled_rows) == (2, {})
+
+
+def test_no_rows_are_read_back_while_a_full_disk_keeps_too_many_that_are_settled(tmp_path: Path) -> None:
+    """The record that tells which ones these are would become too large for Kafka."""
+    process = Process(tmp_path, {}, "first")
+    entries = process.receive(*range(1, 2 * MOST_RANGES + 4))
+    process.spool.persist(0.0)
+    process.spool.blocked_reason = "the disk is full"
+    for settled, may_load in (entries[: 2 * MOST_RANGES : 2], True), (entries[2 * MOST_RANGES :: 2], False):
+        process.commit(*settled)
+        assert process.spool.may_load is may_load
+        assert max(map(len, process.kafka.values())) < 2**19
+    process.spool.persist_due(1.0)
+    process.commit()
+    assert process.spool.may_load
 
 
 def test_the_state_of_an_older_version_is_read(tmp_path: Path) -> None:
