@@ -21,7 +21,7 @@ Rules:
 This module alone decides which events are repeated:
 
 - `RateLimit` writes the same event once in ten seconds: a bad sensor may fail ten thousand times a second. The next
-  line carries `suppressed=9999`; if none comes, the last event is written before another line. Once the log is closed,
+  line carries `suppressed=9999`; if none comes, the last event is written then (`write_due`). Once the log is closed,
   the number of lines plus the sum of `suppressed` is the number of events. Two events are the same if logger, level,
   message template and the fields of `IDENTITY` are equal. So an event of one broker never hides one of another, and one
   cause (`detail`) of a broken link never the next. The `detail` of an event that names a `key` does not count, because
@@ -78,6 +78,13 @@ def configure(
     root.setLevel(logging.WARNING)
     logging.getLogger("gateway").setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+def write_due() -> None:
+    """Write the events that the rate limit has held back long enough, though no other comes."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineHandler):
+            handler.write_due()
 
 
 class Conditions:
@@ -173,9 +180,14 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, after those that the rate limit has held back long enough."""
-        for record_before in self.rate_limit.due():
-            self._write(record_before)
+        self.write_due()
         self._write(record)
+
+    def write_due(self) -> None:
+        """Write the records that the rate limit has held back long enough."""
+        with self.lock or threading.RLock():
+            for record in self.rate_limit.due():
+                self._write(record)
 
     def close(self) -> None:
         """Write the suppressed records; the stream stays open."""

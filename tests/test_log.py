@@ -288,11 +288,12 @@ def test_rate_limit_forgets_the_oldest_and_tells_its_count() -> None:
 
 
 def test_rate_limit_writes_the_last_event_when_its_interval_is_over() -> None:
-    """Before another line: that a broker is connected again is news, though it was so a moment ago."""
+    """Though no other line comes: that a broker is connected again is news, though it was so a moment ago."""
     log = Log(TextFormatter())
     for message in ("connected", "lost", "connected", "lost", "connected"):
         log.logger.info(message)
     log.clock.now += 10.0
+    log.handler.write_due()
     log.logger.info("other")
     log.handler.close()
     texts = [line.partition("test: ")[2] for line in log.lines]

@@ -53,7 +53,8 @@ OF_NO_GROUP = KafkaError.GROUP_AUTHORIZATION_FAILED
 COLLATERAL = _codes("_FATAL _PURGE_QUEUE _PURGE_INFLIGHT OUT_OF_ORDER_SEQUENCE_NUMBER")
 ADVERTISED = re.compile(r"(?:\w+://)?(\S+:\d+)/\d+: ")  # begins an error about a broker; the number is its id
 ADVERTISED_FIX = "start that broker, or correct its advertised.listeners: this machine must reach the address"
-_CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$")  # the time differs in each report of the same error
+# What the time differs in, in each report of the same error; and what is said to programmers.
+_CLIENT_STATE = re.compile(r" \(after \d+ms in state .*\)$|, retry call to resume$")
 _SERVER = re.compile(r"(?:\w+://)?([^/ ]+:\d+)/\w+: ")
 # gateway.yaml is not named: `tail` also takes the address from its command line.
 _REACH = "check the address (a new one needs a restart), and that Kafka listens there"

@@ -333,7 +333,10 @@ class TransactionalSink(KafkaSink):
 
     def _note_start(self, reason: str) -> None:
         if reason != self._start_reason:
-            log.warning("No transaction can begin.", extra={"detail": reason})
+            text = (
+                "No transaction can begin." if self.is_ready else "No broker is connected before a first transaction."
+            )
+            log.warning(text, extra={"detail": reason})
         self._start_reason = reason
 
     def _read_state(self) -> dict[str, bytes]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.mqtt.source import MqttSource
     from gateway.spool.spool import Spool
 
-WAITS_FOR_KAFKA = "the gateway connects once Kafka has answered, which has the state of the session"
+WAITS_FOR_KAFKA = "not connected yet: the gateway waits for its first transaction; see `transactions`"
 HUNG_SECONDS = 30.0  # without a turn of the loop
 TIMEOUT_SECONDS = 2.0  # of a request to Kafka
 KEPT_SECONDS = 3.0
@@ -87,7 +87,8 @@ class HealthCheck:
         try:
             missing = self.sink.missing_topics(self.topics, TIMEOUT_SECONDS)
         except ConnectionError as error:
-            detail = f"{error}; readings wait in the spool until Kafka is back"
+            waiting = "readings wait in the spool" if self.sink.is_ready else "messages wait at the brokers"
+            detail = f"{error}; {waiting} until Kafka is back"
             self._kafka = PeerState("kafka", "unreachable", detail)
             return
         names = ", ".join(sorted(missing))

@@ -26,6 +26,7 @@ from gateway.installation import broker_of, kafka_credentials, transactional_id
 from gateway.kafka.distance import FAR, max_in_flight
 from gateway.kafka.sink import RECORD_OVERHEAD, KafkaSink
 from gateway.kafka.transactional_sink import MOST_UNACKNOWLEDGED, TransactionalSink
+from gateway.log import write_due
 from gateway.mqtt.reader import Intake
 from gateway.mqtt.source import MqttSource, Subscriptions
 from gateway.mqtt.subscriptions import FILE_NAME, SubscriptionFile
@@ -83,6 +84,7 @@ class Service:
     status: StatusPublisher
     notifier: Notifier
     reloader: Reloader
+    delivery: str
 
     def run(self) -> None:
         """Start, run until SIGTERM or SIGINT, stop. GatewayError if the disk under the spool fails."""
@@ -100,15 +102,19 @@ class Service:
         self.clock.start()
         self.status.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
-        log.info("The gateway has started.", extra={"version": __version__, "streams": len(self.bridge.lanes) - 1})
+        facts = {"version": __version__, "streams": len(self.bridge.lanes) - 1, "delivery": self.delivery}
+        log.info("The gateway has started.", extra=facts)
         self.reloader.start()
 
     def _loop(self, stopping: StopFlag) -> None:
         beat_seconds = self.notifier.watchdog_seconds / 3
-        next_beat = 0.0
+        next_beat = next_look = 0.0
         while not stopping.is_set():
             self.bridge.run_once()
             self.reloader.adopt_due()
+            if self.bridge.turned_at >= next_look:
+                next_look = self.bridge.turned_at + 1.0
+                write_due()
             if beat_seconds and self.bridge.turned_at >= next_beat:
                 self.notifier("WATCHDOG=1")
                 next_beat = self.bridge.turned_at + beat_seconds
@@ -188,7 +194,8 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
         on_failure.pop_all()
     running = Running(parts, payload_limit, ledger, bridge, sources, credentials, in_use, health, status, pages)
     reloader = Reloader(running, read_new, notifier)
-    return Service(running, sources, bridge, ledger, credentials, clock, http, publisher, notifier, reloader)
+    delivery = settings.delivery
+    return Service(running, sources, bridge, ledger, credentials, clock, http, publisher, notifier, reloader, delivery)
 
 
 def _sink(own: Worker) -> tuple[KafkaSink, float | None]:

@@ -150,6 +150,8 @@ class Spool:
         """Continue a session as the file has it, and keep it there from now on."""
         self._sessions[key] = session
         if self._file and self.was_at_least_once != (session.delivery == AT_LEAST_ONCE):
+            if self._file.sessions:
+                log.warning("`delivery` has changed: messages whose acknowledgement the broker lacks may come twice.")
             self._file.sessions.clear()  # of the other mode
             if not self.was_at_least_once:
                 self.note_delivery(session.delivery)

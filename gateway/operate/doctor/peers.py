@@ -167,7 +167,8 @@ def check_kept(
         text = f"{text}, which the contract does not state; records with an older x-timestamp get the time of arrival"
         fix = f"State retention.ms: {kept} in topicConfiguration, or a longer time."
         return Finding.at(peer, what, "warning", text, fix)
-    return Finding.at(peer, what, "ok", text)
+    is_kept = topic.configuration.get("cleanup.policy") == "compact"
+    return Finding.at(peer, what, "ok", "the newest record of each key" if is_kept else text)
 
 
 def check_size(peer: str, topic: Topic, limit: int) -> Finding:

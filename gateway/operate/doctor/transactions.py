@@ -59,7 +59,12 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield _check_state_rights(peer, admin, properties)
         yield from _check_brokers(peer, admin, properties)
     except KafkaException as error:
-        yield _unseen(peer, "settings of the brokers", error.args[0])
+        what, reason = "settings of the brokers", error.args[0]
+        if reason.code() != KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+            yield _unseen(peer, what, reason)
+        else:
+            grant = _grant(properties, ["DESCRIBE_CONFIGS"], "--cluster")
+            yield Finding.at(peer, what, "unknown", "this user may not see them, which only the doctor needs", grant)
     advice = "Set isolation.level=read_committed in them; Java's default and kafka-console-consumer's is another."
     yield Finding.at(peer, "consumers", "unknown", "whether they read committed records only is not visible", advice)
 
@@ -109,11 +114,13 @@ def _check_state_rights(peer: str, admin: AdminClient, properties: Mapping[str, 
     return Finding.at(peer, what, "error", f"this user lacks {', '.join(missing)}", grant)
 
 
-def _grant(properties: Mapping[str, Any], operations: list[str], kind: str, name: str) -> str:
+def _grant(properties: Mapping[str, Any], operations: list[str], *resource: str) -> str:
     user = properties.get("sasl.username", "NAME")  # a certificate's, which only Kafka knows
-    allowed = " ".join(f"--operation {each.title()}" for each in operations)
-    command = f"kafka-acls.sh --bootstrap-server {properties['bootstrap.servers']} --add {allowed}"
-    return f"Run as an administrator: {command} --allow-principal {shlex.quote(f'User:{user}')} {kind} {name}"
+    allowed = " ".join(f"--operation {each.title().replace('_', '')}" for each in operations)
+    command = f"kafka-acls.sh --bootstrap-server {properties['bootstrap.servers']} --command-config admin.properties"
+    principal = shlex.quote(f"User:{user}")
+    command += f" --add {allowed} --allow-principal {principal} {' '.join(resource)}"
+    return f"Run this, with an administrator's login in admin.properties: {command}"
 
 
 # --- the cluster -----------------------------------------------------------------------------------------------------

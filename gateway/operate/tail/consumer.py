@@ -73,9 +73,8 @@ class TopicConsumer:
         known = {one: topic for one, topic in (self._streams | topics).items() if not one.startswith("__")}
         near = nearest(name, known)
         if near is None:
-            return (
-                f"Its topics are {', '.join(sorted(known.values())[:MAXIMUM_NAMES])}." if known else "It has no topics."
-            )
+            names = ", ".join(sorted({*known.values()})[:MAXIMUM_NAMES])
+            return f"Its topics are {names}." if names else "It has no topics."
         return f"Did you mean {known[near]!r}?" + (f" It is the topic of {near!r}." if near in self._streams else "")
 
     def _partitions(self, topics: Sequence[str]) -> Iterator[tuple[str, int]]:

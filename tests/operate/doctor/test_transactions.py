@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from itertools import pairwise
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.stack.registry import Registry
 
 IDS = ["transactional id iot-gateway,iot-gateway-meter", "transactional id replay,gateway-dead-letters"]
-RIGHTS = f"topic {STATE_TOPIC} rights"
+RIGHTS, SETTINGS = f"topic {STATE_TOPIC} rights", "settings of the brokers"
 
 
 def seen(gateway: Gateway) -> dict[str, Finding]:
@@ -34,11 +35,12 @@ def seen(gateway: Gateway) -> dict[str, Finding]:
 def apply(fix: str, kafka: Kafka) -> None:
     """Do what the quoted kafka-acls command does."""
     words = shlex.split(fix.partition("kafka-acls.sh ")[2])
-    options = [(name.removeprefix("--"), value) for name, value in pairwise(words)]
+    options = [(name.removeprefix("--"), value) for name, value in pairwise([*words, "kafka-cluster"])]
     (user,) = [value.removeprefix("User:") for name, value in options if name == "allow-principal"]
-    ((kind, name),) = [each for each in options if each[0] in {"topic", "transactional-id"}]
-    for operation in [value.upper() for name, value in options if name == "operation"]:
-        kafka.allow(user, name, operation, kind.replace("-", "_").upper())
+    ((kind, name),) = [each for each in options if each[0] in {"topic", "transactional-id", "cluster"}]
+    kinds = {"topic": "TOPIC", "transactional-id": "TRANSACTIONAL_ID", "cluster": "BROKER"}
+    for operation in [value for name, value in options if name == "operation"]:
+        kafka.allow(user, name, re.sub("(?<=[a-z])(?=[A-Z])", "_", operation).upper(), kinds[kind])
 
 
 def test_the_rights_that_the_doctor_asks_for_are_enough(
@@ -67,10 +69,11 @@ def test_the_rights_that_the_doctor_asks_for_are_enough(
         rows = seen(gateway)
         assert [rows[name].message for name in IDS] == ["this user may not use it"] * 2
         assert rows[RIGHTS].message == "this user lacks READ, WRITE, DESCRIBE"
-        assert rows["settings of the brokers"].severity == "unknown"
-        for name in (*IDS, RIGHTS):
+        assert rows[SETTINGS].severity == "unknown"
+        for name in (*IDS, RIGHTS, SETTINGS):
             apply(rows[name].fix, guarded)
         wait_for(lambda: all(seen(gateway)[name].severity == "ok" for name in (*IDS, RIGHTS)), 60, "the rights")
+        wait_for(lambda: SETTINGS not in seen(gateway), 60, "the right to see them")
         gateway.start()
 
 
