@@ -304,6 +304,7 @@ class Bridge:
             entries = self._drop_unwanted(entries, groups)
         if not self.rules.lines.keys().isdisjoint(groups):
             entries = self._join_lines(entries, groups)
+            self._note_lines()
         self._append_to_log(entries, groups)
 
     def _append_to_log(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> None:
@@ -316,6 +317,12 @@ class Bridge:
             flagged = [entry for entry in group if entry.reading.dup or entry.reading.retain]
             books.repeated += sum([entry.reading.dup for entry in flagged])
             self._add(self.lanes[stream], self._drop_retained_duplicates(stream, group) if flagged else group)
+
+    def _note_lines(self) -> None:
+        """Tell the sessions which lines are not in the log yet."""
+        for source in self._sources:
+            lines = [each for own in self.rules.lines.values() for each in own.waiting(source.session)]
+            source.session.gathering = {each.packet_id for each in lines}
 
     def _join_lines(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
         """Join lines to telegrams; give the entries that go into the log."""
@@ -694,6 +701,8 @@ class Bridge:
         """Write unsettled readings to disk and send the acknowledgements that this allows."""
         if rejected := [entry for lines in self.rules.lines.values() for entry in lines.incomplete()]:
             self._append_to_log(rejected, _by_stream(rejected))
+        if self.rules.lines:
+            self._note_lines()
         self.make_safe()
 
     def make_safe(self) -> None:

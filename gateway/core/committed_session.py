@@ -11,7 +11,7 @@ A broker may ignore the Receive Maximum: Mosquitto 2.0.11 does, once messages wa
 messages may come again, but nearly as many as there are packet ids (`most`). Of an older one, the broker has given the
 packet id to another message, which may have been lost on the way. Where a broker does not count packet ids upwards,
 that may be the case for each that is not among the last `window`. At QoS 2 each message without PUBREL may come again,
-and while packet ids that are taken are used again, all of them are remembered.
+also several with the same packet id.
 
 The next process does not know all messages of a connection: those of a stream that waits are not safe, and those that
 were dropped are in no transaction. So where packet ids count upwards, a message that is not known, was sent before, and
@@ -24,6 +24,7 @@ message its packet id, its QoS, its place in the log and its digest.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from itertools import chain, repeat
 from operator import attrgetter
 from struct import Struct
@@ -77,7 +78,7 @@ class CommittedSession(Session):
         self._written: set[int] = set()  # buckets of the transaction under way
         self._expected_from = _NEVER  # messages with this offset, or a later one, may come again
         self._newest_id = 0  # packet id of the newest message that may come again
-        self._oldest = -1  # offset of the oldest message without PUBREL when the client returned
+        self._waiting: list[int] = []  # offsets of the messages without PUBREL when the client returned
 
     # --- connections ---------------------------------------------------------------------------------------------
 
@@ -85,15 +86,16 @@ class CommittedSession(Session):
         """Note that the client has returned to its session."""
         super().resume(in_log, next_offset)
         self._expected_from = _NEVER
-        self._oldest = min([offset for _, qos, offset, _ in self._items() if qos == 2], default=-1)
+        self._waiting = sorted([offset for _, qos, offset, _ in self._items() if qos == 2])
         if self.held or self.counts_upwards:
             offsets = sorted([offset for _, _, offset, _ in self._items()])
             may_come = offsets[-(self.most if self.counts_upwards else self._window) :]
             self._expected_from = min(may_come, default=_NEVER)
             self.is_resending = bool(self.held or may_come or self.unreleased)
-            newest = {each.offset: packet_id for packet_id, each in self.held.items()}
+            newest = {each.offset: packet_id for packet_id, each in self.held.items() if not self._has(packet_id, each)}
             newest |= {offset: packet_id for packet_id, _, offset, _ in self._items() if offset == self._newest_safe}
-            self._newest_id = newest[max(newest)] if newest else 0
+            self._newest = max(newest, default=_NEVER)
+            self._newest_id = newest.get(self._newest, 0)
 
     @property
     def most(self) -> int:
@@ -111,8 +113,12 @@ class CommittedSession(Session):
                     return Held(found, offset)
         return held
 
-    def _is_newest(self, packet_id: int, _held: Held) -> bool:
-        return self.counts_upwards and packet_id == self._newest_id
+    def _has(self, packet_id: int, held: Held) -> bool:
+        """Whether a message is safe; the one in the log is its repeat then."""
+        return any(found == held.digest for _, _, _, found in _ITEM.iter_unpack(self._items_of(packet_id)))
+
+    def _is_newest(self, held: Held) -> bool:
+        return self.counts_upwards and super()._is_newest(held)
 
     def _is_new(self, entry: Entry) -> bool:
         ahead = (entry.packet_id - self._newest_id) % self.packet_ids
@@ -146,11 +152,10 @@ class CommittedSession(Session):
         return True  # perhaps: PUBCOMP waits for a commit in any case
 
     def _comes_again(self, packet_id: int) -> bool:
-        """Tell it by the next message with the packet id: its turn comes when much older ones have been released."""
+        """Tell it by the next message with the packet id: its turn comes when nearly all before have been released."""
         items = _split(self._items_of(packet_id))
         newer = [int.from_bytes(item[_OFFSET]) for item in items if item[_QOS] == 2]
-        is_ahead = bool(newer) and newer[0] - self._oldest > self.packet_ids // 2
-        return is_ahead and len(newer) < len(items)
+        return 0 < len(newer) < len(items) and bisect_left(self._waiting, newer[0]) > self.packet_ids // 4
 
     # --- Kafka ---------------------------------------------------------------------------------------------------
 
@@ -199,6 +204,7 @@ class CommittedSession(Session):
         """Remember what was saved."""
         self._changed |= self._saving.buckets.keys()
         self._apply(self._saving)
+        self._pending = self._pending._replace(released=self._pending.released - self._saving.released)
         self._saving, self._unsaved = _NOTHING, self._unsaved - saved["buckets"].keys()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -232,13 +238,14 @@ class CommittedSession(Session):
         items = map(_ITEM.pack, ids, qos, [entry.offset for entry in new], map(digest, readings))
         changed = [(each, _released(self._items_of(each))) for each in self._releasing]
         released = [(packet_id, items_of) for packet_id, items_of in changed if items_of]
-        table, copies, is_flooded = self._table, dict[int, Bucket](), self.is_flooded
+        table, copies, unreleased = self._table, dict[int, Bucket](), self.unreleased
         for packet_id, item in chain(released, zip(ids, items, strict=True)):
             bucket = copies.get(number := packet_id // BUCKET)
             if bucket is None:
                 bucket = copies[number] = table[number][:]
             place = packet_id % BUCKET
-            bucket[place] = _united(bucket[place], item) if is_flooded else item
+            is_shared = unreleased and len(unreleased.get(packet_id, ())) > (item[_QOS] == 2)
+            bucket[place] = _united(bucket[place], item) if is_shared else item
         buckets = {number: (table[number], bucket) for number, bucket in copies.items()}
         return _Change(buckets, frozenset(self._releasing), newest)
 
@@ -247,13 +254,18 @@ class CommittedSession(Session):
         return not newest or int.from_bytes(newest[_OFFSET]) < entry.offset
 
     def _apply(self, change: _Change) -> None:
-        table, unite = self._table, _united if self.is_flooded else _newest
+        table = self._table
         for number, (former, bucket) in change.buckets.items():
-            table[number] = bucket if table[number] is former else [*map(unite, table[number], bucket)]
+            table[number] = bucket if table[number] is former else self._merged(number, bucket)
         self._newest_safe = max(self._newest_safe, change.newest)
         self._complete([packet_id for packet_id in self._releasing if packet_id in change.released])
-        self._releasing = [packet_id for packet_id in self._releasing if packet_id not in change.released]
+        self._releasing = {each: None for each in self._releasing if each not in change.released}
         self.is_outdated = bool(self._releasing)
+
+    def _merged(self, number: int, bucket: Bucket) -> Bucket:
+        taken = [self.unreleased.get(packet_id, ()) for packet_id in range(number * BUCKET, (number + 1) * BUCKET)]
+        pairs = zip(taken, self._table[number], bucket, strict=True)
+        return [(_united if len(each) > 1 else _newest)(one, other) for each, one, other in pairs]
 
     def _buckets(self, changed: AbstractSet[int], change: _Change) -> dict[int, bytes]:
         """Write those buckets that have changed before, and those of a change."""
@@ -277,6 +289,7 @@ class CommittedSession(Session):
         for packet_id, qos, _, found in self._items():
             if qos == 2:
                 self.unreleased[packet_id] = (*self.unreleased.get(packet_id, ()), found)
+        self._expected = dict(self.unreleased)
         self.uses_qos_2 = self.uses_qos_2 or bool(self.unreleased)
         self._unsaved = set(ALL)
 

@@ -13,11 +13,11 @@ QoS 1   A packet id is free as soon as the broker has read the PUBACK. So a repe
         count packet ids upwards: such a broker uses a packet id again after 65,535 messages. And only the next
         connection counts then, on which a message that was not sent before has no DUP.
 QoS 2   A packet id is taken until PUBREL. So a message with the packet id of one that is not released is a repeat, if
-        it has the same topic and payload. Another one is new, though no broker should send it: Mosquitto 2.0.11 sends
-        all messages that wait at once, and uses packet ids again that are taken. A PUBREL is for the oldest message
-        of its packet id then. And while more packet ids are taken than a broker may have in flight, each message that
-        was taken before the client returned is a repeat once, in order, and all others are new, even equal ones. The
-        PUBREL of a message may also have reached another gateway, whose disk this one does not have.
+        it has the same topic and payload: once, in order, when the client has returned; and on the same connection, if
+        the other one came not long before. It then needs no answer but a PUBREC that was sent already. Another message
+        is new, though no broker should send it: Mosquitto 2.0.11 sends all messages that wait at once, and uses packet
+        ids again that are taken. A PUBREL is for the oldest message of its packet id then. The PUBREL of a message may
+        also have reached another gateway, whose disk this one does not have: the next message takes its place.
 
 A session that the broker does not have any more is cleared: its packet ids mean nothing.
 
@@ -28,7 +28,6 @@ uses free ones again at once would not go on upwards.
 
 from __future__ import annotations
 
-from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,14 +71,18 @@ class Session:
         self.held: dict[int, Held] = {}  # by packet id
         self.unreleased: dict[int, Digests] = {}  # of QoS 2 messages without PUBREL, by packet id
         self.released: list[int] = []  # packet ids of PUBRELs that have come since `release`
+        self.retransmitted: list[int] = []  # packet ids of QoS 2 messages that came again on the same connection
+        self.gathering: set[int] = set()  # packet ids of messages that are not in the log yet
         self.unread: list[Entry] = []  # acknowledged on the last connection; the broker has perhaps not read that
         self.unacknowledged: list[Entry] = []  # of the last connection, which ended before it was acknowledged
         self.upwards = self.unknown  # times that the broker counted upwards; below 0 once it did not
         self.uses_qos_2 = False
         self.is_resending = False  # the broker may still send messages again: no new one has come
         self.is_outdated = False  # the spool's file knows of messages that must be forgotten
-        self._expected: dict[int, Digests] = {}  # those of `unreleased` that will come again, while it is flooded
-        self._releasing: list[int] = []  # packet ids that are released, but not in what is stored
+        self._expected: dict[int, Digests] = {}  # those of `unreleased` that may come again
+        self._arrived_at: dict[int, int] = {}  # QoS 2 packet ids of this connection: how many messages came before
+        self._arrivals = 0  # messages of this connection
+        self._releasing: dict[int, None] = {}  # packet ids that are released, but not in what is stored
         self._completed: list[int] = []  # packet ids that are released, also in what is stored
         self._saved_unreleased: dict[int, Digests] = {}  # as the spool's file has them
         self._saved: dict[int, Held] = {}  # likewise
@@ -102,8 +105,7 @@ class Session:
     def suspend(self, unacknowledged: Iterable[Entry]) -> None:
         """Note that the connection has ended, with acknowledgements that were not sent."""
         self.unacknowledged += unacknowledged
-        for packet_ids in (self.released, self._releasing, self._completed):  # the broker sends PUBREL again
-            packet_ids.clear()
+        self._forget_answers()  # the broker sends PUBREL again
 
     def resume(self, in_log: Iterable[Entry], next_offset: int) -> None:
         """Note that the client has returned to its session; `in_log` are its messages that are not acknowledged yet."""
@@ -117,21 +119,25 @@ class Session:
         self.unacknowledged = []  # so that what is acknowledged from now on is not added
         self._since, self._passed, self._freed = next_offset, -1, 0
         self.is_resending = bool(self.held)
-        self._expected = {}
-        self._expected = dict(self.unreleased) if self.is_flooded else {}
+        self._expected = dict(self.unreleased)
+        self._arrived_at, self._arrivals = {}, 0
         self.is_outdated = self.is_outdated or (bool(self._saved) and not self._is_sure)
 
     def clear(self) -> None:
         """Forget everything, because the broker has forgotten it."""
-        for known in (self.held, self.unreleased, self._expected):
+        self.is_outdated = self.is_saved
+        for known in (self.held, self.unreleased, self._expected, self._arrived_at):
             known.clear()
-        for packet_ids in (self.released, self._releasing, self._completed):
-            packet_ids.clear()
+        self._forget_answers()
+        self.gathering.clear()
         self.unread.clear()
-        self.unacknowledged, self._restored = [], {}
+        self.unacknowledged, self._restored, self._saved, self._saved_unreleased = [], {}, {}, {}
         self.is_resending = False
         self.upwards, self._freed = self.unknown, 0
-        self.is_outdated = self.is_saved
+
+    def _forget_answers(self) -> None:
+        for packet_ids in (self.released, self.retransmitted, self._releasing, self._completed):
+            packet_ids.clear()
 
     def forget(self) -> None:
         """Forget which QoS 1 messages were acknowledged, because some of them may be lost."""
@@ -152,12 +158,14 @@ class Session:
             self._watch(entries)
             if not (self.is_resending or self.uses_qos_2):
                 return []
-        return [entry for entry in entries if entry.packet_id and self._is_repeat(entry)]
+        repeats = []
+        for self._arrivals, entry in enumerate(entries, self._arrivals + 1):  # noqa: B020 - counts on
+            if entry.packet_id and self._is_repeat(entry):
+                repeats.append(entry)
+        return repeats
 
     def _is_repeat(self, entry: Entry) -> bool:
         packet_id, reading = entry.packet_id, entry.reading
-        if reading.qos == 2 and self.is_flooded:
-            return self._is_expected(packet_id, digest(reading))
         may_be_held = self.is_resending and reading.dup
         found = digest(reading) if may_be_held or reading.qos == 2 else b""
         held = self._find(packet_id, found) if may_be_held else None
@@ -165,20 +173,18 @@ class Session:
             held = None  # the broker would have sent it earlier
         is_repeat = held is not None and held.digest == found
         if reading.qos == 2:
-            taken = self.unreleased.get(packet_id, ())
-            is_repeat = is_repeat or found in taken or UNKNOWN in taken
-            if found not in taken:
-                self.unreleased[packet_id] = (found,)
+            is_repeat = self._is_taken(entry, found) or (is_repeat and packet_id not in self._arrived_at)
+            self._arrived_at[packet_id] = self._arrivals
         if held and (is_repeat or not held.digest):
             self._passed, self._is_sure = held.offset, True
-            if self._is_newest(packet_id, held):
+            if self._is_newest(held):
                 self._end_resending()
         elif self.is_resending and not is_repeat and self._is_new(entry):
             self._end_resending()
             self.is_outdated = self.is_outdated or bool(self._saved)
         return is_repeat
 
-    def _is_newest(self, _packet_id: int, held: Held) -> bool:
+    def _is_newest(self, held: Held) -> bool:
         """True for the newest message that may come again."""
         return held.offset == self._newest
 
@@ -189,21 +195,24 @@ class Session:
     def _find(self, packet_id: int, _digest: bytes) -> Held | None:
         return self.held.get(packet_id)
 
-    @property
-    def is_flooded(self) -> bool:
-        """True while a broker has more in flight than it may: packet ids are used again that are taken."""
-        return len(self.unreleased) > self.packet_ids // 2 + 1 or bool(self._expected)
-
-    def _is_expected(self, packet_id: int, found: bytes) -> bool:
-        expected = self._expected.get(packet_id, ())
-        if found in expected:
-            self._expected[packet_id] = expected[expected.index(found) + 1 :]
+    def _is_taken(self, entry: Entry, found: bytes) -> bool:
+        """Whether a QoS 2 message came before; otherwise its packet id is taken by it, too."""
+        packet_id = entry.packet_id
+        expected, taken = self._expected.get(packet_id, ()), self.unreleased.get(packet_id, ())
+        if found in expected or UNKNOWN in expected:
+            self._expected[packet_id] = expected[expected.index(found) + 1 :] if found in expected else ()
             return True
-        self.unreleased[packet_id] = (*self.unreleased.get(packet_id, ()), found)
+        arrived_at = self._arrived_at.get(packet_id)
+        if arrived_at is not None and found in taken and self._arrivals - arrived_at <= self.packet_ids // 2:
+            self.retransmitted.append(packet_id)
+            entry.packet_id = 0  # the other one is acknowledged
+            return True
+        self.unreleased[packet_id] = (found,) if arrived_at is None else (*taken, found)
         return False
 
     def forget_arrival(self, entry: Entry) -> None:
         """Forget a message that is not in the log yet, so that it is taken when it comes again."""
+        self.gathering.discard(entry.packet_id)
         left = [each for each in self.unreleased.pop(entry.packet_id, ()) if each != digest(entry.reading)]
         if left:
             self.unreleased[entry.packet_id] = (*left,)
@@ -245,13 +254,13 @@ class Session:
         """
         for packet_id in self.released:
             taken, comes_again = self.unreleased.get(packet_id, ()), False
-            if self._expected.get(packet_id) == taken:  # in the place of a message that would come again
+            if taken and self._expected.get(packet_id) == taken:  # in the place of a message that would come again
                 comes_again = self._comes_again(packet_id)
                 self._expected[packet_id] = taken if comes_again else taken[1:]
             if comes_again:
                 self._completed.append(packet_id)
             elif self._is_stored(packet_id):
-                self._releasing.append(packet_id)
+                self._releasing[packet_id] = None
             else:
                 self._complete([packet_id])
         self.released.clear()
@@ -293,8 +302,8 @@ class Session:
         self._next_saved = dict(held) or self._known(entries)
         self._digests = {each.offset: each for each in self._next_saved.values()}
         found = {packet_id: (each.offset, each.digest.hex()) for packet_id, each in self._next_saved.items()}
-        gone = Counter(self._releasing)
-        taken = {packet_id: each[gone[packet_id] :] for packet_id, each in sorted(unreleased.items())}
+        known = [pair for pair in sorted(unreleased.items()) if pair[0] not in self.gathering]
+        taken = {packet_id: each[1:] if packet_id in self._releasing else each for packet_id, each in known}
         digests = {packet_id: b"".join(each).hex() for packet_id, each in taken.items() if each}
         return {"unread": found, "unreleased": digests, "upwards": self.upwards}
 
@@ -313,6 +322,7 @@ class Session:
         self._restored = {int(key): Held(bytes.fromhex(found), offset) for key, (offset, found) in unread.items()}
         self._next_saved = self._restored
         self.unreleased, self.upwards = unreleased, upwards
+        self._expected = dict(unreleased)
         self.uses_qos_2 = bool(unreleased)
         self.note_saved(saved)
 

@@ -96,9 +96,10 @@ class AckQueue:
     After a reconnect the broker uses packet ids anew. A reading keeps the queue of its connection, so a late
     acknowledgement goes to a queue that is no longer sent: its session keeps it, because the message will come again.
 
-    PUBRECs wait while `most_handshakes` of QoS 2 are under way, or one with the same packet id. That only happens when
-    the broker ignores the Receive Maximum. Mosquitto 2.0.11 then looks for each packet id from its oldest message on,
-    which takes long when many wait for PUBCOMP, and closes the connection at the second PUBCOMP for a packet id.
+    Acknowledgements wait while `most_handshakes` of QoS 2 are under way, or one with the same packet id. That only
+    happens when the broker ignores the Receive Maximum. Mosquitto 2.0.11 then looks for each packet id from its oldest
+    message on, which takes long when many wait for PUBCOMP, and closes the connection at the second PUBCOMP for a
+    packet id, or a PUBACK for a message of QoS 2.
     """
 
     most_handshakes = 8_192
@@ -121,8 +122,8 @@ class AckQueue:
         self.is_read = False  # the broker has read all acknowledgements, as it has answered DISCONNECT
         self.needs_ping = False  # to learn which acknowledgements the broker has read
         self._released: list[Entry] = []
-        self._waiting = array("H")  # packet ids of QoS 2 whose PUBREC is due
-        self._begun: set[int] = set()  # those with PUBREC and without PUBCOMP
+        self._waiting = array("I")  # acknowledgements whose turn has not come
+        self._begun: set[int] = set()  # packet ids of QoS 2 with PUBREC and without PUBCOMP
         self._bytes = self._seen = 0  # memory of so many messages in `session.unread`
         self._look_at = LOOK  # how many of them there are when that is computed again, as it costs time
         self._pings: list[int] = []  # for each ping without an answer, how many of them were acknowledged before
@@ -138,20 +139,26 @@ class AckQueue:
             self._look()
         return taken
 
-    def take_handshakes(self, taken: Iterable[Entry]) -> tuple[list[int], list[int]]:
-        """Take the packet ids of QoS 2 for PUBCOMP, and those for PUBREC behind it, with what was just taken."""
-        self._waiting.extend([entry.packet_id for entry in taken if entry.reading.qos == 2])
-        completed = self.session.take_completed()
-        self._begun.difference_update(completed)
+    def take_handshakes(self, taken: Iterable[Entry]) -> list[int]:
+        """Take what may be sent with QoS 2, as numbers: PUBCOMPs, and what was just taken if its turn has come."""
+        session, begun = self.session, self._begun
+        numbers = [PUBREC | packet_id for packet_id in session.retransmitted if packet_id in begun]
+        session.retransmitted.clear()
+        completed = session.take_completed()
+        begun.difference_update(completed)
+        numbers += [PUBCOMP | packet_id for packet_id in completed]
+        self._waiting.extend([(PUBREC if each.reading.qos == 2 else PUBACK) | each.packet_id for each in taken])
         count = 0
-        for packet_id in self._waiting[: self.most_handshakes - len(self._begun)]:
-            if packet_id in self._begun:
+        for number in self._waiting:
+            is_pubrec, packet_id = number >= PUBREC, number & 0xFFFF
+            if packet_id in begun or (is_pubrec and len(begun) >= self.most_handshakes):
                 break
-            self._begun.add(packet_id)
+            if is_pubrec:
+                begun.add(packet_id)
             count += 1
-        begun = self._waiting[:count].tolist()
+        numbers += self._waiting[:count]
         del self._waiting[:count]
-        return completed, begun
+        return numbers
 
     def _look(self) -> None:
         unread = self.session.unread
@@ -222,15 +229,9 @@ class PahoReader(Client):
 
     def send_acknowledgements(self) -> None:
         """Queue the acknowledgements that the spool has released (MQTT 5.0 section 3.4: success needs no reason)."""
-        taken = self.connection.take()
-        completed, begun = self.connection.take_handshakes(taken)
-        for send, packet_ids in (
-            (self._send_puback, [entry.packet_id for entry in taken if entry.reading.qos == 1]),
-            (self._send_pubcomp, completed),
-            (self._send_pubrec, begun),
-        ):
-            for packet_id in packet_ids:
-                send(packet_id)
+        send = {PUBACK: self._send_puback, PUBREC: self._send_pubrec, PUBCOMP: self._send_pubcomp}
+        for number in self.connection.take_handshakes(self.connection.take()):
+            send[number & ~0xFFFF](number & 0xFFFF)
 
     # --- keep-alive and disconnecting -------------------------------------------------------------------------------
 
@@ -365,10 +366,7 @@ class FastReader(PahoReader):
         """Write all acknowledgements, or queue them, as one run of packets of four bytes."""
         taken = self.connection.take()
         if self.session.uses_qos_2:
-            completed, begun = self.connection.take_handshakes(taken)
-            numbers = [PUBACK | entry.packet_id for entry in taken if entry.reading.qos == 1]
-            numbers += [PUBCOMP | packet_id for packet_id in completed]
-            numbers += [PUBREC | packet_id for packet_id in begun]
+            numbers = self.connection.take_handshakes(taken)
         else:
             numbers = [PUBACK | entry.packet_id for entry in taken]
         if numbers:

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.core.entry import Entry
 from gateway.core.reading import Reading
 from gateway.core.session import PACKET_IDS, Session
-from gateway.mqtt.reader import AckQueue
+from gateway.mqtt.reader import PUBACK, PUBCOMP, PUBREC, AckQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 UPWARDS, LOWEST, FLOOD = "upwards", "lowest", "flood"  # how a broker chooses packet ids
 FEW, AT_ONCE = 64, 16  # packet ids of one that floods, and how many messages come at once: few as well
 STEPS = ("read", "persist", "make_safe", "flush", "ping", "receive")  # of a turn
+
+
+KINDS = {PUBACK >> 16: "PUBACK", PUBREC >> 16: "PUBREC", PUBCOMP >> 16: "PUBCOMP"}
 
 
 class FewHandshakes(AckQueue):
@@ -231,11 +234,8 @@ class GatewayMachine(RuleBasedStateMachine):
 
     def flush(self, _most: int = 0) -> None:
         """Send acknowledgements."""
-        taken = self.queue.take()
-        completed, begun = self.queue.take_handshakes(taken)
-        self.broker.to_broker.extend([("PUBACK", each.packet_id) for each in taken if each.reading.qos == 1])
-        self.broker.to_broker.extend([("PUBCOMP", packet_id) for packet_id in completed])
-        self.broker.to_broker.extend([("PUBREC", packet_id) for packet_id in begun])
+        numbers = self.queue.take_handshakes(self.queue.take())
+        self.broker.to_broker.extend([(KINDS[number >> 16], number & 0xFFFF) for number in numbers])
 
     @rule(how=st.sampled_from(["cut", "cut", "cut", "kill", "lose_session"]))
     def end(self, how: str) -> None:

@@ -224,6 +224,30 @@ def test_a_pubrel_that_comes_again_is_not_for_a_newer_message_with_the_packet_id
         assert repeats(each, message(5, b"newer", qos=2, dup=True)) == [5]
 
 
+def test_a_message_of_qos_1_leaves_that_of_qos_2_with_its_packet_id() -> None:
+    session, _ = committed(message(5, b"two", qos=2))
+    session.prepare([message(5, b"one", offset=70_000)])
+    session.commit()
+    session.resume([], 70_001)
+    assert repeats(session, message(5, b"two", qos=2, dup=True), message(5, b"one", dup=True)) == [5, 5]
+
+
+def test_a_commit_completes_only_the_pubrel_that_it_contains() -> None:
+    """The file has completed that one meanwhile, and the packet id belongs to another message."""
+    session, _ = committed(message(5, qos=2))
+    session.released.append(5)
+    session.release()
+    session.prepare([])
+    save(session)
+    assert session.take_completed() == [5]
+    session.repeats([other := message(5, b"other", qos=2, offset=9)])
+    save(session, other)
+    session.released.append(5)
+    session.release()
+    session.commit()
+    assert (session.take_completed(), session.is_outdated) == ([], True)
+
+
 def test_a_session_that_the_broker_has_lost_voids_the_buckets() -> None:
     session, buckets = committed(message(1), message(2, qos=2))
     session.clear()

@@ -188,7 +188,8 @@ def test_a_qos_2_message_is_a_repeat_until_it_is_released() -> None:
     session = Session()
     session.uses_qos_2 = True
     assert session.repeats([message(5, b"1", qos=2), message(6, b"2", qos=2)]) == []
-    assert ids(session.repeats([message(7), message(5, b"1", qos=2)])) == [5]
+    again = [message(7), message(5, b"1", qos=2)]
+    assert session.repeats(again) == again[1:]
     session.released.append(5)
     session.release()
     assert session.take_completed() == [5]
@@ -200,23 +201,59 @@ def test_another_qos_2_message_with_a_packet_id_that_is_taken_is_new() -> None:
     session = Session()
     session.uses_qos_2 = True
     assert session.repeats([message(5, b"1", qos=2), message(5, b"2", qos=2), message(5, b"3", qos=2)]) == []
+    session.resume([], 0)
     assert ids(session.repeats([message(5, b"3", qos=2, dup=True)])) == [5]
 
 
 def flooded(session: Session) -> Session:
-    """Let a broker have more messages in flight than it may: packet ids from 1 on."""
+    """Let a broker use packet ids again that are taken: 5 is, and half of all others have come since."""
     session.uses_qos_2 = True
-    session.repeats([message(number, qos=2) for number in range(1, PACKET_IDS // 2 + 3)])
+    session.repeats([message(number, qos=2) for number in range(5, PACKET_IDS // 2 + 6)])
     return session
 
 
-def test_while_packet_ids_are_used_again_that_are_taken_each_message_is_a_repeat_once() -> None:
-    """In order, and only when the client has returned: an equal one may be another."""
+def test_a_message_with_a_packet_id_that_was_taken_long_ago_is_new_though_it_is_equal() -> None:
+    """No broker sends one again on the same connection after so many others."""
+    assert flooded(Session()).repeats([message(5, qos=2), message(5, b"2", qos=2)]) == []
+
+
+def test_each_message_with_the_same_packet_id_is_a_repeat_once_when_the_client_has_returned() -> None:
+    """In order: an equal one is another."""
     session = flooded(Session())
-    assert session.repeats([message(5, qos=2), message(5, b"2", qos=2), message(5, b"2", qos=2, dup=True)]) == []
+    session.repeats([message(5, qos=2)])
     session.resume([], 0)
-    again = [message(5, payload, qos=2, dup=True) for payload in (b"{}", b"{}", b"2", b"2", b"2", b"{}")]
-    assert session.repeats(again) == again[:4]
+    session.repeats([message(number, b"new", qos=2) for number in range(40_000, 40_010)])
+    again = [message(5, qos=2, dup=True), message(5, qos=2, dup=True), message(5, b"2", qos=2, dup=True)]
+    assert session.repeats(again) == again[:2]
+
+
+def test_a_message_that_comes_again_on_the_same_connection_needs_no_other_acknowledgement() -> None:
+    """A PUBREC behind the PUBCOMP of the first would be taken for the one of the next message with the packet id."""
+    session = Session()
+    session.repeats([message(5, qos=2)])
+    again = message(5, qos=2, dup=True)
+    assert session.repeats([again]) == [again]
+    assert (again.packet_id, session.retransmitted) == (0, [5])
+
+
+def test_the_file_has_no_message_that_is_not_in_the_log_yet() -> None:
+    """A line of a telegram that is not complete: the broker sends it again."""
+    session = Session()
+    session.repeats([message(5, qos=2), message(6, qos=2)])
+    session.gathering = {6}
+    assert session.to_save([message(5, qos=2)])["unreleased"].keys() == {5}
+    session.forget_arrival(message(6, qos=2))
+    session.resume([], 0)
+    assert session.repeats([message(6, qos=2, dup=True)]) == []
+
+
+def test_the_file_forgets_the_packet_ids_of_a_session_that_the_broker_has_lost() -> None:
+    session = Session()
+    session.repeats([message(5, qos=2)])
+    session.note_saved(session.to_save([]))
+    session.clear()
+    assert session.is_outdated
+    assert session.to_save(None)["unreleased"] == {}
 
 
 def test_a_pubrel_is_for_the_oldest_message_of_its_packet_id() -> None:

@@ -26,6 +26,8 @@ from gateway.mqtt.reader import (
     LOOK,
     MOST_PROPERTIES,
     MOST_UNREAD_BYTES,
+    PUBCOMP,
+    PUBREC,
     UNREAD_BYTES,
     AckQueue,
     FastReader,
@@ -664,7 +666,7 @@ def test_qos_2_is_answered_when_the_gateway_says_so(kind: type[PahoReader], vers
         for entry in wire.reader.arrived:
             release(entry)
         wire.reader.send_acknowledgements()
-        assert wire.sent() == b"\x40\2\0\3" + b"\x70\2\1\4" + b"\x50\2\1\2" + b"\x50\2\2\1"
+        assert wire.sent() == b"\x70\2\1\4" + b"\x50\2\1\2" + b"\x40\2\0\3" + b"\x50\2\2\1"
         wire.reader.send_acknowledgements()
         assert wire.sent() == b"", "each once"
 
@@ -686,15 +688,36 @@ def test_a_second_message_with_the_same_packet_id_waits_for_the_pubcomp_of_the_f
         assert wire.sent() == b"\x70\2\0\5" + b"\x50\2\0\5" + b"\x50\2\0\7"
 
 
+def test_a_message_that_comes_again_gets_its_pubrec_again_but_none_behind_pubcomp(
+    kind: type[PahoReader], version: int
+) -> None:
+    with Wire(kind, version) as wire:
+        session = wire.reader.session
+        packet = Message(qos=2, packet_id=5).packet(version)
+        wire.receive(packet)
+        session.repeats(wire.reader.arrived)
+        release(wire.reader.arrived.pop())
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x50\2\0\5"
+        wire.receive(packet)
+        assert session.repeats(wire.reader.arrived) == wire.reader.arrived
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x50\2\0\5"
+        wire.receive(packet + b"\x62\2\0\5")
+        session.repeats(wire.reader.arrived[1:])
+        wire.reader.send_acknowledgements()
+        assert wire.sent() == b"\x50\2\0\5" + b"\x70\2\0\5"
+
+
 def test_a_limited_number_of_handshakes_is_under_way() -> None:
     """However many messages the broker sends ahead."""
     session = Session()
     queue, most = AckQueue(session), AckQueue.most_handshakes
     entries = [Entry(Reading("a", b"a", b"", 0, 2), None, packet_id) for packet_id in range(1, most + 3)]
-    assert queue.take_handshakes(entries) == ([], [*range(1, most + 1)])
+    assert queue.take_handshakes(entries) == [PUBREC | packet_id for packet_id in range(1, most + 1)]
     session.released += [7, 50_000]
-    assert queue.take_handshakes([]) == ([7, 50_000], [most + 1])
-    assert queue.take_handshakes([]) == ([], [])
+    assert queue.take_handshakes([]) == [PUBCOMP | 7, PUBCOMP | 50_000, PUBREC | (most + 1)]
+    assert queue.take_handshakes([]) == []
 
 
 def test_pubcomp_is_sent_after_a_commit_though_no_other_pubrel_comes(kind: type[PahoReader], version: int) -> None:
