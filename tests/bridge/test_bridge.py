@@ -456,12 +456,14 @@ def test_turn_recognises_what_the_broker_sends_again(
 def test_turn_recognises_a_qos_2_message_by_its_packet_id(
     kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]
 ) -> None:
-    """Until it is released; also when no stream wants it."""
+    """When the client returns, until it is released; also when no stream wants it."""
     name, dead = topic("sensors"), topic("dead", 1)
     plant = plants(kafka.bootstrap, [name], dead)
     plant.source.session.uses_qos_2 = True
     for stream_name in (name, NOT_ADDRESSED):
         plant.source.publish(stream_name, payload(1), qos=2)
+        plant.settle()
+        plant.source.session.resume([], 0)
         plant.source.publish(stream_name, payload(1), qos=2, packet_id=len(plant.source.published))
     plant.settle()
     assert plant.figures(name) == (1, {}, {"repeated": 1})
