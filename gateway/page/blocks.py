@@ -1,29 +1,27 @@
 """The parts of a page, as values: `html.py`, `markdown.py` and `gateway top` write them.
 
-All text is raw; each writer escapes it for its own format.
+All text is raw; each writer escapes it for its own format. msgspec makes these classes in a fiftieth of the time that
+dataclasses take, which the start of a gateway would wait for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """Literal text: a name, a pointer, a value."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Strong:
+class Strong(Struct, frozen=True):
     """Emphasized text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """A link to `#anchor` on the same page, or to a URL whose scheme is known to be safe."""
 
     text: str
@@ -40,8 +38,7 @@ def plain(phrase: Phrase) -> str:
     return "".join(part if isinstance(part, str) else part.text for part in phrase)
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(Struct, frozen=True):
     """A heading of plain text."""
 
     level: int  # 1 is the title of the page; 2 and 3 have an anchor and are in the table of contents
@@ -50,29 +47,25 @@ class Heading:
     is_code: bool = False  # the text is a name
 
 
-@dataclass(frozen=True, slots=True)
-class Paragraph:
+class Paragraph(Struct, frozen=True):
     """Running text."""
 
     phrase: Phrase
 
 
-@dataclass(frozen=True, slots=True)
-class Bullets:
+class Bullets(Struct, frozen=True):
     """A bullet list."""
 
     items: tuple[Phrase, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Terms with their values or descriptions."""
 
     rows: tuple[tuple[str, Phrase], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """A table; the first cell of a row is its header."""
 
     caption: str
@@ -80,24 +73,21 @@ class Table:
     rows: tuple[tuple[Phrase, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """Preformatted text, such as an example."""
 
     caption: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """A source or a target in the diagram: its name, and a note below it."""
 
     name: str
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """The routes from MQTT to Kafka, as a diagram."""
 
     sources: tuple[Box, ...]  # MQTT channels
