@@ -382,7 +382,7 @@ ARRIVED = {"message.timestamp.type": "LogAppendTime"}
         ({"retention.ms": "-1"}, {}, True, "ok", "without limit"),
         (WEEK | {"retention.bytes": "1000"}, {}, False, "ok", "168 h, at most 1000 bytes a partition"),
         (WEEK | {"cleanup.policy": "compact"}, {}, False, "warning", "only the newest record of each key"),
-        (WEEK | {"cleanup.policy": "compact"}, {"cleanup.policy": "compact"}, True, "ok", "168 h"),
+        (WEEK | {"cleanup.policy": "compact"}, {"cleanup.policy": "compact"}, True, "ok", "newest record of each key"),
         (WEEK | {"cleanup.policy": "compact,delete"}, {"cleanup.policy": "compact,delete"}, True, "ok", "168 h"),
         (WEEK | ARRIVED, WEEK, True, "warning", "x-timestamp has no effect"),
         (WEEK | ARRIVED, WEEK | ARRIVED, True, "ok", "168 h"),
