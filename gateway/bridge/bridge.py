@@ -304,7 +304,6 @@ class Bridge:
             entries = self._drop_unwanted(entries, groups)
         if not self.rules.lines.keys().isdisjoint(groups):
             entries = self._join_lines(entries, groups)
-            self._note_lines()
         self._append_to_log(entries, groups)
 
     def _append_to_log(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> None:
@@ -319,10 +318,10 @@ class Bridge:
             self._add(self.lanes[stream], self._drop_retained_duplicates(stream, group) if flagged else group)
 
     def _note_lines(self) -> None:
-        """Tell the sessions which lines are not in the log yet."""
-        for source in self._sources:
-            lines = [each for own in self.rules.lines.values() for each in own.waiting(source.session)]
-            source.session.gathering = {each.packet_id for each in lines}
+        """Tell the sessions with QoS 2 which lines are not in the log yet."""
+        for session in (source.session for source in self._sources if source.session.uses_qos_2):
+            lines = (each for own in self.rules.lines.values() for each in own.waiting(session))
+            session.gathering = {each.packet_id for each in lines}
 
     def _join_lines(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> list[Entry]:
         """Join lines to telegrams; give the entries that go into the log."""
@@ -331,6 +330,7 @@ class Bridge:
             entries = [entry for entry in entries if entry.is_settled or entry.reading.stream != stream] + joined
             if whole := [entry for entry in joined if not entry.is_settled]:
                 groups[stream] = whole
+        self._note_lines()
         return entries
 
     def _drop_repeats(self, repeats: Sequence[Entry]) -> None:
@@ -701,8 +701,7 @@ class Bridge:
         """Write unsettled readings to disk and send the acknowledgements that this allows."""
         if rejected := [entry for lines in self.rules.lines.values() for entry in lines.incomplete()]:
             self._append_to_log(rejected, _by_stream(rejected))
-        if self.rules.lines:
-            self._note_lines()
+        self._note_lines()
         self.make_safe()
 
     def make_safe(self) -> None:

@@ -235,11 +235,10 @@ class CommittedSession(Session):
         if self.unreleased:
             pairs = zip(ids, readings, strict=True)
             qos = [2 if each.qos == 2 and packet_id in self.unreleased else 1 for packet_id, each in pairs]
-        items = map(_ITEM.pack, ids, qos, [entry.offset for entry in new], map(digest, readings))
-        changed = [(each, _released(self._items_of(each))) for each in self._releasing]
-        released = [(packet_id, items_of) for packet_id, items_of in changed if items_of]
+        added = map(_ITEM.pack, ids, qos, [entry.offset for entry in new], map(digest, readings))
+        released = [(each, items) for each in self._releasing if (items := _released(self._items_of(each)))]
         table, copies, unreleased = self._table, dict[int, Bucket](), self.unreleased
-        for packet_id, item in chain(released, zip(ids, items, strict=True)):
+        for packet_id, item in chain(released, zip(ids, added, strict=True)):
             bucket = copies.get(number := packet_id // BUCKET)
             if bucket is None:
                 bucket = copies[number] = table[number][:]

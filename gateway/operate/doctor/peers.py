@@ -167,8 +167,9 @@ def check_kept(
         text = f"{text}, which the contract does not state; records with an older x-timestamp get the time of arrival"
         fix = f"State retention.ms: {kept} in topicConfiguration, or a longer time."
         return Finding.at(peer, what, "warning", text, fix)
-    is_kept = topic.configuration.get("cleanup.policy") == "compact"
-    return Finding.at(peer, what, "ok", "the newest record of each key" if is_kept else text)
+    if topic.configuration.get("cleanup.policy") == "compact":
+        text = "the newest record of each key"
+    return Finding.at(peer, what, "ok", text)
 
 
 def check_size(peer: str, topic: Topic, limit: int) -> Finding:

@@ -117,10 +117,9 @@ def _check_state_rights(peer: str, admin: AdminClient, properties: Mapping[str, 
 def _grant(properties: Mapping[str, Any], operations: list[str], *resource: str) -> str:
     user = properties.get("sasl.username", "NAME")  # a certificate's, which only Kafka knows
     allowed = " ".join(f"--operation {each.title().replace('_', '')}" for each in operations)
-    command = f"kafka-acls.sh --bootstrap-server {properties['bootstrap.servers']} --command-config admin.properties"
-    principal = shlex.quote(f"User:{user}")
-    command += f" --add {allowed} --allow-principal {principal} {' '.join(resource)}"
-    return f"Run this, with an administrator's login in admin.properties: {command}"
+    words = f"--bootstrap-server {properties['bootstrap.servers']} --command-config admin.properties --add {allowed}"
+    rule = f"--allow-principal {shlex.quote(f'User:{user}')} {' '.join(resource)}"
+    return f"Run this, with an administrator's login in admin.properties: kafka-acls.sh {words} {rule}"
 
 
 # --- the cluster -----------------------------------------------------------------------------------------------------
