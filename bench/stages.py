@@ -31,6 +31,7 @@ from bench.contract import write_contract
 from bench.load import Load
 from bench.load_broker import publish
 from gateway.contract import load as load_contract
+from gateway.core.entry import Batch
 from gateway.core.ledger import Ledger
 from gateway.core.topic_index import topic_index
 from gateway.core.transform import Transform
@@ -83,7 +84,7 @@ class Bench:
     def entries(self, packets: bytes = b"") -> list[Entry]:
         """Read the packets once more."""
         self.reader.feed(packets or self.packets)
-        arrived, self.reader.arrived = self.reader.arrived, []
+        arrived, self.reader.arrived = self.reader.arrived, Batch()
         return arrived
 
     def records(self) -> list[Record]:

@@ -23,8 +23,6 @@ enum { LARGEST_POWER = 22, MOST_DIGITS = 18, SHORT = 15 };
 
 static bool parse_value(Parser *parser, int levels);
 
-/* --- texts ------------------------------------------------------------------------------------------------------- */
-
 static int class_of(unsigned char byte) {
     if (byte >= 0x80) return HIGH;
     if (byte == '"') return QUOTE;
@@ -94,57 +92,30 @@ static char *unescape(const char **from, char *to) {
     return to;
 }
 
-/* Copy a text with escapes, from the first of them on; the parser is there. An escape is never shorter than what it
-   stands for, so all copies together have room for a payload. */
-static bool copy_text(Parser *parser, const char *start, Text *text) {
-    char *copy = parser->tape->texts + parser->tape->texts_used, *to = copy + (parser->at - start);
-    const char *at = parser->at;
-    memcpy(copy, start, (size_t)(at - start));
-    for (;;) {
-        int size = 1;
-        switch (class_of((unsigned char)*at)) {
-            case QUOTE:
-                *text = (Text){copy, (int32_t)(to - copy), 0};
-                parser->tape->texts_used += text->size;
-                parser->at = at + 1;
-                return true;
-            case ESCAPE:
-                to = unescape(&at, to);
-                if (!to) return false;
-                continue;
-            case CONTROL:
-                return false;
-            case HIGH:
-                size = code_point_size((const unsigned char *)at);
-                if (!size) return false;
-        }
-        memcpy(to, at, (size_t)size);
-        to += size;
-        at += size;
-    }
-}
-
-/* Read a text, whose quote the parser is at. */
+static char *append(char *to, const char *from, long size) { return (char *)memcpy(to, from, (size_t)size) + size; }
+/* Read a text, whose quote the parser is at. It is copied when there is an escape, which is never shorter than what it
+   stands for: so all copies together have room for a payload. */
 static bool parse_text(Parser *parser, Text *text) {
     const char *start = parser->at + 1, *at = start;
+    char *copy = NULL, *to = NULL;
     for (;;) {
         int size = 1, kind = class_of((unsigned char)*at);
         if (kind == QUOTE) {
-            *text = (Text){start, (int32_t)(at - start), 0};
+            *text = copy ? (Text){copy, (int32_t)(to - copy), 0} : (Text){start, (int32_t)(at - start), 0};
+            parser->tape->texts_used += copy ? text->size : 0;
             parser->at = at + 1;
             return true;
         }
+        if (kind == CONTROL || (kind == HIGH && !(size = code_point_size((const unsigned char *)at)))) return false;
         if (kind == ESCAPE) {
-            parser->at = at;
-            return copy_text(parser, start, text);
+            if (!copy) to = append(copy = parser->tape->texts + parser->tape->texts_used, start, at - start);
+            if (!(to = unescape(&at, to))) return false;
+            continue;
         }
-        if (kind == CONTROL) return false;
-        if (kind == HIGH && !(size = code_point_size((const unsigned char *)at))) return false;
+        if (copy) to = append(to, at, size);
         at += size;
     }
 }
-
-/* --- numbers ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *start;
@@ -221,8 +192,6 @@ static bool parse_number(Parser *parser, Node *node) {
     return number.count <= MOST_DIGITS && !(is_negative && !number.digits);
 }
 
-/* --- values ------------------------------------------------------------------------------------------------------ */
-
 static void skip_space(Parser *parser) {
     while (*parser->at == ' ' || *parser->at == '\n' || *parser->at == '\r' || *parser->at == '\t') parser->at++;
 }
@@ -281,17 +250,13 @@ static bool parse_value(Parser *parser, int levels) {
     if (!node) return false;
     switch (*parser->at) {
         case '{':
-        case '[':
-            return parse_container(parser, node, levels);
+        case '[': return parse_container(parser, node, levels);
         case '"':
             node->kind = TEXT;
             return parse_text(parser, &node->as.text);
-        case 'n':
-            return parse_word(parser, "null", node, NULL_, 0);
-        case 't':
-            return parse_word(parser, "true", node, BOOLEAN, 1);
-        case 'f':
-            return parse_word(parser, "false", node, BOOLEAN, 0);
+        case 'n': return parse_word(parser, "null", node, NULL_, 0);
+        case 't': return parse_word(parser, "true", node, BOOLEAN, 1);
+        case 'f': return parse_word(parser, "false", node, BOOLEAN, 0);
     }
     return parse_number(parser, node);
 }

@@ -35,18 +35,6 @@ static bool set_fraction(Node *node, double value) {
     return isfinite(value);
 }
 
-static bool set_float(Node *node, uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return set_fraction(node, value);
-}
-
-static bool set_double(Node *node, uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return set_fraction(node, value);
-}
-
 /* A code point that is cut ends at the next value, or at the zero byte behind each payload. */
 static bool read_text(Reader *reader, Node *node, uint64_t size) {
     const unsigned char *at = reader->at, *end;
@@ -91,8 +79,8 @@ static bool read_long_form(Reader *reader, Node *node, int first, int levels) {
     if (first >= TEXT_8) return read_text(reader, node, number);
     if (first >= SIGNED_8) return set(node, INTEGER, (int64_t)(number << unused) >> unused);
     if (first >= UNSIGNED_8) return number <= INT64_MAX && set(node, INTEGER, (int64_t)number);
-    if (first == FLOAT_64) return set_double(node, number);
-    if (first == FLOAT_32) return set_float(node, (uint32_t)number);
+    if (first == FLOAT_64) return set_fraction(node, (union { uint64_t bits; double value; }){number}.value);
+    if (first == FLOAT_32) return set_fraction(node, (union { uint32_t bits; float value; }){(uint32_t)number}.value);
     return first == NIL ? set(node, NULL_, 0) : set(node, BOOLEAN, first == TRUE_);
 }
 

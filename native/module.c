@@ -4,7 +4,14 @@
 #include <stdlib.h>
 
 static PyMethodDef functions[] = {
+    {"use_class", use_class, METH_VARARGS, NULL},
+    {"measure", measure, METH_O, NULL},
+    {"settle", settle, METH_O, NULL},
+    {"take_settled", take_settled, METH_O, NULL},
+    {"number", number, METH_VARARGS, NULL},
+    {"split", split, METH_VARARGS, NULL},
     {"make_encoder", make_encoder, METH_VARARGS, NULL},
+    {"encode_run", encode_run, METH_VARARGS, NULL},
     {"read_publishes", read_publishes, METH_VARARGS, NULL},
     {"use_librdkafka", use_librdkafka, METH_VARARGS, NULL},
     {"take_client", take_client, METH_NOARGS, NULL},

@@ -1,10 +1,9 @@
 /* What the parts of the extension module share.
 
    The module does again, faster, what is written in Python: MQTT packets -> readings (reader.c), JSON and MessagePack ->
-   Avro (encoder.c) and records -> librdkafka (producer.c). Python stays the reference. The encoder has code for success
-   only: it says "encoded", or "not me", and then the Python encoder decides on the same payload. So it may accept less than
-   the contract, never more.
-
+   Avro (encoder.c), records -> librdkafka (producer.c), and loops over entries (entries.c). Python stays the reference. The
+   encoder has code for success only: it says "encoded", or "not me", and then the Python encoder decides on the same
+   payload. So it may accept less than the contract, never more.
    It keeps to the stable ABI of Python 3.11: one file for each kind of machine serves all later Pythons too. */
 
 #ifndef GATEWAY_NATIVE_H
@@ -114,7 +113,7 @@ static inline bool is_new_name(const Tape *tape, const Node *object, Node *name,
 }
 
 /* What Python and C say to each other, layouts of programs included; raised with each change (native.py). */
-enum { FORMAT = 6 };
+enum { FORMAT = 7 };
 
 _Static_assert(SIZEOF_VOID_P == sizeof(void *) && SIZEOF_LONG == sizeof(long) && SIZEOF_SIZE_T == sizeof(size_t),
                "Python's headers are of a machine with other types");
@@ -124,11 +123,29 @@ bool parse_json(Tape *tape, const char *payload, Py_ssize_t size);
 bool parse_messagepack(Tape *tape, const char *payload, Py_ssize_t size);
 int code_point_size(const unsigned char *at);
 
-/* encoder.c, reader.c and producer.c: what Python calls */
-PyObject *make_encoder(PyObject *module, PyObject *arguments);
-PyObject *read_publishes(PyObject *module, PyObject *arguments);
-PyObject *use_librdkafka(PyObject *module, PyObject *arguments);
-PyObject *take_client(PyObject *module, PyObject *arguments);
-PyObject *produce(PyObject *module, PyObject *arguments);
+/* A class of msgspec structs, and where its instances have the members that C knows, counted in words. Python's functions
+   for members cost more than all that is done with them. */
+typedef struct {
+    PyObject *type;
+    int places[8];
+} Class;
+enum { ENTRY_READING, ENTRY_CONNECTION, ENTRY_PACKET_ID, ENTRY_OFFSET, ENTRY_SIZE, ENTRY_IS_STORED, ENTRY_IS_SETTLED };
+enum { READING_TOPIC, READING_PAYLOAD, READING_RECEIVED_AT, READING_SIZE, READING_PROPERTIES };
+enum { RECORD_KEY, RECORD_VALUE, RECORD_HEADERS, RECORD_TIMESTAMP };
+extern Class Entry, Reading, Record;
+
+PyObject *no_member(void); /* NULL, with an error */
+
+/* Give a member, borrowed. */
+static inline PyObject *member(const Class *class, PyObject *object, int which) {
+    return object && (PyObject *)Py_TYPE(object) == class->type ? ((PyObject **)object)[class->places[which]] : no_member();
+}
+
+/* What Python calls, in the files of these names. */
+typedef PyObject *Function(PyObject *module, PyObject *arguments);
+Function use_class, measure, settle, take_settled, number, split; /* entries.c */
+Function make_encoder, encode_run;                                /* encoder.c */
+Function use_librdkafka, take_client, produce;                    /* producer.c */
+Function read_publishes;                                          /* reader.c */
 
 #endif

@@ -6,25 +6,16 @@
 
    The functions are those of the librdkafka that confluent-kafka has loaded; kafka/run_producer.py finds them. The handle of a
    producer comes from an interceptor, librdkafka's own means: this module is a plugin, and librdkafka calls `conf_init`
-   for a configuration that names it, `on_new` for the producer that is made with that, and `on_destroy` at its end. */
+   for a configuration that names it, and `on_new` for the producer that is made with that. */
 
 #include "native.h"
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <sys/types.h>
 
 /* From rdkafka.h, whose ABI librdkafka keeps stable: kinds of arguments of rd_kafka_producev, a flag, and an error. */
 enum { END = 0, TOPIC = 2, PARTITION = 3, VALUE = 4, KEY = 5, FLAGS = 7, TIMESTAMP = 8, HEADERS = 10 };
 enum { COPY = 2, NOT_IMPLEMENTED = -170 };
 
-/* A producer. Its capsule and librdkafka own it; `handle` is NULL once librdkafka has destroyed the producer. */
-typedef struct {
-    _Atomic(void *) handle;
-    atomic_int owners;
-} Client;
-
 typedef int OnNew(void *handle, const void *configuration, void *opaque, char *error, size_t size);
-typedef int OnDestroy(void *handle, void *opaque);
 
 static struct {
     int (*producev)(void *handle, ...);
@@ -34,73 +25,34 @@ static struct {
     void *(*topic_new)(void *handle, const char *name, void *configuration);
     void (*topic_destroy)(void *topic);
     int (*add_on_new)(void *configuration, const char *name, OnNew *on_new, void *opaque);
-    int (*add_on_destroy)(void *handle, const char *name, OnDestroy *on_destroy, void *opaque);
 } kafka;
-static const char *const NAME = "gateway", *const FIELDS[] = {"value", "key", "timestamp", "headers"};
-static PyObject *fields[4];    /* their descriptors in Record */
-static descrgetfunc read_field; /* what reads one; PyObject_GetAttr would find it anew each time */
-static _Thread_local Client *newest; /* made in this thread, and not taken yet */
-
-static void let_go(Client *client) {
-    if (client && atomic_fetch_sub(&client->owners, 1) == 1) free(client);
-}
-
-static int on_destroy(void *handle, void *opaque) {
-    Client *client = opaque;
-    (void)handle;
-    atomic_store(&client->handle, NULL);
-    let_go(client);
-    return 0;
-}
+static const char *const NAME = "gateway";
+static _Thread_local void *newest; /* producer that was made in this thread, and is not taken yet */
 
 static int on_new(void *handle, const void *configuration, void *opaque, char *error, size_t size) {
-    (void)configuration, (void)opaque, (void)error, (void)size;
-    let_go(newest); /* of a producer that could not be made */
-    newest = NULL;
-    Client *client = malloc(sizeof *client);
-    if (!client) return 0; /* the producer works without */
-    atomic_init(&client->handle, handle);
-    atomic_init(&client->owners, 2);
-    if (kafka.add_on_destroy(handle, NAME, on_destroy, client)) {
-        free(client);
-        return 0;
-    }
-    newest = client;
+    newest = handle;
     return 0;
 }
 
 /* What librdkafka calls when a configuration names this module. */
 __attribute__((visibility("default"))) int conf_init(void *configuration, void **opaque, char *error, size_t size) {
-    (void)opaque, (void)error, (void)size;
     return kafka.add_on_new ? kafka.add_on_new(configuration, NAME, on_new, NULL) : NOT_IMPLEMENTED;
 }
 
-/* What Python calls: the class Record, and the addresses of librdkafka's functions, in the order above. */
+/* What Python calls: the addresses of librdkafka's functions, in the order above. */
 PyObject *use_librdkafka(PyObject *module, PyObject *arguments) {
-    unsigned long long at[8];
-    PyObject *record;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "OKKKKKKKK", &record, at, at + 1, at + 2, at + 3, at + 4, at + 5, at + 6, at + 7)) return NULL;
+    unsigned long long at[7];
+    if (!PyArg_ParseTuple(arguments, "KKKKKKK", at, at + 1, at + 2, at + 3, at + 4, at + 5, at + 6)) return NULL;
     void **functions = (void **)&kafka;
-    for (int place = 0; place < 8; place++) functions[place] = (void *)(uintptr_t)at[place];
-    for (int place = 0; place < 4; place++)
-        if (!fields[place] && !(fields[place] = PyObject_GetAttrString(record, FIELDS[place]))) return NULL;
-    read_field = (descrgetfunc)PyType_GetSlot(Py_TYPE(fields[0]), Py_tp_descr_get);
+    for (int place = 0; place < 7; place++) functions[place] = (void *)(uintptr_t)at[place];
     Py_RETURN_NONE;
 }
 
-static void forget(PyObject *capsule) {
-    let_go(PyCapsule_GetPointer(capsule, NAME));
-}
-
-/* What Python calls: take the producer that this thread has made last; None when there is none. */
+/* What Python calls: take the producer that this thread has made last; None when there is none. The caller keeps
+   confluent-kafka's object as long, and lets go of this one before it closes that. */
 PyObject *take_client(PyObject *module, PyObject *arguments) {
-    Client *client = newest;
-    (void)module, (void)arguments;
-    if (!client) Py_RETURN_NONE;
+    PyObject *capsule = newest ? PyCapsule_New(newest, NAME, NULL) : Py_NewRef(Py_None);
     newest = NULL;
-    PyObject *capsule = PyCapsule_New(client, NAME, forget);
-    if (!capsule) let_go(client);
     return capsule;
 }
 
@@ -137,21 +89,18 @@ static void *headers_of(PyObject *given, bool *is_known) {
 
 /* Hand over one record; false when Python should see it. */
 static bool hand_over(void *handle, void *topic, int partition, PyObject *record) {
-    PyObject *parts[4];
+    PyObject *timestamp = member(&Record, record, RECORD_TIMESTAMP);
     char *value, *key;
     Py_ssize_t value_size, key_size;
-    bool is_known = true;
-    for (int place = 0; place < 4; place++) is_known &= (parts[place] = read_field(fields[place], record, NULL)) != NULL;
-    is_known = is_known && look_at(parts[0], &value, &value_size) && look_at(parts[1], &key, &key_size);
-    int64_t timestamp = is_known ? PyLong_AsLongLong(parts[2]) : 0;
-    void *headers = is_known && !PyErr_Occurred() ? headers_of(parts[3], &is_known) : NULL;
-    if (is_known && !PyErr_Occurred()) {
-        is_known = kafka.producev(handle, TOPIC, topic, PARTITION, partition, FLAGS, COPY, VALUE, value, (size_t)value_size,
-                                  KEY, key, (size_t)key_size, TIMESTAMP, timestamp, HEADERS, headers, END) == 0;
-        if (!is_known && headers) kafka.headers_destroy(headers);
-    }
-    for (int place = 0; place < 4; place++) Py_XDECREF(parts[place]);
-    return is_known && !PyErr_Occurred();
+    bool is_known = timestamp && look_at(member(&Record, record, RECORD_VALUE), &value, &value_size) &&
+                    look_at(member(&Record, record, RECORD_KEY), &key, &key_size);
+    int64_t at = is_known ? PyLong_AsLongLong(timestamp) : 0;
+    void *headers = is_known && !PyErr_Occurred() ? headers_of(member(&Record, record, RECORD_HEADERS), &is_known) : NULL;
+    if (!is_known || PyErr_Occurred()) return false;
+    is_known = kafka.producev(handle, TOPIC, topic, PARTITION, partition, FLAGS, COPY, VALUE, value, (size_t)value_size,
+                              KEY, key, (size_t)key_size, TIMESTAMP, at, HEADERS, headers, END) == 0;
+    if (!is_known && headers) kafka.headers_destroy(headers);
+    return is_known;
 }
 
 /* What Python calls: producer, topic, partition, list of records. Gives how many were taken: all, or those before one
@@ -161,12 +110,10 @@ PyObject *produce(PyObject *module, PyObject *arguments) {
     const char *topic_name;
     int partition;
     Py_ssize_t taken = 0;
-    (void)module;
     if (!PyArg_ParseTuple(arguments, "OsiO!", &capsule, &topic_name, &partition, &PyList_Type, &records)) return NULL;
-    Client *client = PyCapsule_GetPointer(capsule, NAME);
-    void *handle = client ? atomic_load(&client->handle) : NULL;
-    if (!client) return NULL;
-    void *topic = handle ? kafka.topic_new(handle, topic_name, NULL) : NULL;
+    void *handle = PyCapsule_GetPointer(capsule, NAME);
+    if (!handle) return NULL;
+    void *topic = kafka.topic_new(handle, topic_name, NULL);
     while (topic && taken < PyList_Size(records) && hand_over(handle, topic, partition, PyList_GetItem(records, taken)))
         taken++;
     if (topic) kafka.topic_destroy(topic);

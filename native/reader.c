@@ -13,7 +13,8 @@ typedef struct {
     Py_ssize_t limit, most_properties; /* bytes of a payload, and those of properties that are kept */
     int is_v5;
     PyObject *keeps; /* whether a reading of this stream has these properties */
-    PyObject *stream_of, *now, *connection, *reading, *entry, *arrived;
+    PyObject *stream_of, *now, *connection, *arrived, *streams;
+    PyObject *stream; /* of the last packet; borrowed, only to compare */
 } Batch;
 
 /* A PUBLISH in the buffer. */
@@ -88,16 +89,18 @@ static PyObject *properties_of(const Batch *batch, const Publish *publish, PyObj
 }
 
 /* Make the reading of a packet, as Reading(stream, topic, payload, now, qos). */
-static PyObject *reading_of(const Batch *batch, const Publish *publish) {
+static PyObject *reading_of(Batch *batch, const Publish *publish) {
     PyObject *topic = topic_of(publish), *reading = NULL;
     PyObject *payload = bytes_of(publish->payload, publish->end - publish->payload);
     PyObject *stream = topic ? PyObject_CallFunctionObjArgs(batch->stream_of, topic, NULL) : NULL;
     PyObject *qos = PyLong_FromLong(publish->packet_id != 0);
+    if (stream && stream != batch->stream && PySet_Add(batch->streams, stream) < 0) Py_CLEAR(stream);
+    batch->stream = stream;
     PyObject *properties = stream ? properties_of(batch, publish, stream) : NULL;
     if (payload && qos && properties) /* the arguments between QoS and properties are the defaults */
         reading = properties == Py_None
-                      ? PyObject_CallFunctionObjArgs(batch->reading, stream, topic, payload, batch->now, qos, NULL)
-                      : PyObject_CallFunction(batch->reading, "OOOOOOOiy#O", stream, topic, payload, batch->now, qos,
+                      ? PyObject_CallFunctionObjArgs(Reading.type, stream, topic, payload, batch->now, qos, NULL)
+                      : PyObject_CallFunction(Reading.type, "OOOOOOOiy#O", stream, topic, payload, batch->now, qos,
                                               Py_False, Py_False, -1, "", (Py_ssize_t)0, properties);
     Py_XDECREF(properties);
     Py_XDECREF(topic);
@@ -108,10 +111,10 @@ static PyObject *reading_of(const Batch *batch, const Publish *publish) {
 }
 
 /* Append the entry of a packet, Entry(reading, connection, packet_id). */
-static bool append(const Batch *batch, const Publish *publish) {
+static bool append(Batch *batch, const Publish *publish) {
     PyObject *reading = reading_of(batch, publish), *packet_id = PyLong_FromLong(publish->packet_id), *entry = NULL;
     if (reading && packet_id)
-        entry = PyObject_CallFunctionObjArgs(batch->entry, reading, batch->connection, packet_id, NULL);
+        entry = PyObject_CallFunctionObjArgs(Entry.type, reading, batch->connection, packet_id, NULL);
     bool is_appended = entry && PyList_Append(batch->arrived, entry) == 0;
     Py_XDECREF(reading);
     Py_XDECREF(packet_id);
@@ -120,16 +123,16 @@ static bool append(const Batch *batch, const Publish *publish) {
 }
 
 /* What Python calls: buffer, place, limit, whether it is MQTT 5, which properties are kept, how many bytes of them,
-   stream_of, now, connection, Reading, Entry, list of arrived entries. Gives the place of the first packet that is left to Python, or the end. */
+   stream_of, now, connection, list of arrived entries, set of their streams. Gives the place of the first packet that is
+   left to Python, or the end. */
 PyObject *read_publishes(PyObject *module, PyObject *arguments) {
-    Batch batch;
+    Batch batch = {.stream = NULL};
     PyObject *buffer;
     Py_ssize_t place;
     Publish publish;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "SnnpOnOOOOOO!", &buffer, &place, &batch.limit, &batch.is_v5, &batch.keeps,
-                          &batch.most_properties, &batch.stream_of, &batch.now, &batch.connection, &batch.reading,
-                          &batch.entry, &PyList_Type, &batch.arrived))
+    if (!PyArg_ParseTuple(arguments, "SnnpOnOOOO!O", &buffer, &place, &batch.limit, &batch.is_v5, &batch.keeps,
+                          &batch.most_properties, &batch.stream_of, &batch.now, &batch.connection, &PyList_Type,
+                          &batch.arrived, &batch.streams))
         return NULL;
     const unsigned char *start = (const unsigned char *)PyBytes_AsString(buffer), *at = start + place;
     const unsigned char *end = start + PyBytes_Size(buffer);

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from gateway.core.codec.event_time import RecordTime
     from gateway.core.counters import CounterMonitor
-    from gateway.core.entry import Entry
+    from gateway.core.entry import Batch, Entry
     from gateway.core.ledger import Books, Ledger
     from gateway.core.model import Stream
     from gateway.core.reading import Record, Result
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
             """Transform one reading."""
 
         def transform_all(
-            self, readings: Sequence[Reading]
+            self, readings: list[Reading]
         ) -> TransformResults[Record] | TransformResults[list[Record]] | TransformResults[Record | list[Record]]:
             """Transform the readings in order: all, or as many as produce a limited number of records."""
 
@@ -295,8 +295,10 @@ class Bridge:
             entry.packet_id = entry.packet_id if is_present else 0
         self._spool.resume_session(session, self.turned_at, is_present=is_present)
 
-    def _append(self, entries: list[Entry], repeats: Sequence[Entry] = ()) -> None:
-        groups = _by_stream(entries)
+    def _append(self, batch: Batch, repeats: Sequence[Entry] = ()) -> None:
+        entries: list[Entry] = batch
+        has_flags = batch.has_flags
+        groups = dict.fromkeys(batch.streams, entries) if len(batch.streams) == 1 else _by_stream(entries)
         if repeats:
             self._drop_repeats(repeats)
             groups = _by_stream([entry for entry in entries if not entry.is_settled])
@@ -304,16 +306,17 @@ class Bridge:
             entries = self._drop_unwanted(entries, groups)
         if not self.rules.lines.keys().isdisjoint(groups):
             entries = self._join_lines(entries, groups)
-        self._append_to_log(entries, groups)
+            has_flags = True  # perhaps of a line that came earlier
+        self._append_to_log(entries, groups, has_flags=has_flags)
 
-    def _append_to_log(self, entries: list[Entry], groups: dict[str, list[Entry]]) -> None:
+    def _append_to_log(self, entries: list[Entry], groups: dict[str, list[Entry]], *, has_flags: bool = True) -> None:
         self._spool.append(entries, self.turned_at)
         for stream, group in groups.items():
             books = self._ledger.books[stream]
             books.received += len(group)
             books.in_flight += len(group)
             books.last_reading_at = group[-1].reading.received_at
-            flagged = [entry for entry in group if entry.reading.dup or entry.reading.retain]
+            flagged = [entry for entry in group if entry.reading.dup or entry.reading.retain] if has_flags else []
             books.repeated += sum([entry.reading.dup for entry in flagged])
             self._add(self.lanes[stream], self._drop_retained_duplicates(stream, group) if flagged else group)
 
@@ -609,7 +612,7 @@ class Bridge:
         for lane in self._busy if failed else ():
             lane.recover()
 
-    def _settle_lane(self, lane: Lane, entries: Sequence[Entry]) -> None:
+    def _settle_lane(self, lane: Lane, entries: list[Entry]) -> None:
         books = self._book_out(lane.stream, entries)
         lane.settle(len(entries), self.turned_at)
         if not lane.holds_dead_letters:
@@ -619,7 +622,7 @@ class Bridge:
             books.dead_lettered.update([reason for reason, _ in arrivals])
             books.last_dead_letter_at.update(arrivals)
 
-    def _book_out(self, stream: str, entries: Sequence[Entry], outcome: str = "") -> Books:
+    def _book_out(self, stream: str, entries: list[Entry], outcome: str = "") -> Books:
         """Settle readings in the spool and subtract them from the books, which are returned to book the outcome."""
         stored = self._spool.settle(entries, outcome)
         self._quarantine.settle(entries)
@@ -754,5 +757,5 @@ class _Unmapped:
     def __call__(self, reading: Reading) -> DeadLetter:  # noqa: ARG002 - as every transform
         return self.dead_letter
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[Record]:
         return TransformResults([], dict.fromkeys(range(len(readings)), self.dead_letter))

@@ -29,8 +29,6 @@ from gateway.core.reading import DeadLetter, Reading, Reason, Record, TransformR
 from gateway.core.record_path import MAX_BYTES, RecordPath
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.core.fan_out import FanOut
     from gateway.core.model import Stream
     from gateway.core.record_path import Group
@@ -88,7 +86,7 @@ class ArrayTransform:
         violation = self._rules.error(parse(payload))
         return violation.dead_letter() if violation else None
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[list[Record]]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[list[Record]]:
         """Transform messages, from the first on, as many as make many records."""
         return transform_each(self, readings)
 

@@ -77,7 +77,7 @@ class ChoiceTransform:
             return IGNORED
         return results.records[0] if results.records else results.dead_letters[0]
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record | list[Record]]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[Record | list[Record]]:
         """Transform readings, from the first on, as many as make many records."""
         records: list[Record | list[Record]] = []
         dead_letters: dict[int, DeadLetter] = {}

@@ -17,8 +17,6 @@ from gateway.core.encoding import UNSTATED, as_json, begins_like_gzip, stated_gz
 from gateway.core.reading import DeadLetter, Reading, Reason, TransformResults, fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.core.array import ArrayTransform
     from gateway.core.choice_transform import ChoiceTransform
     from gateway.core.encoding import Encoding
@@ -55,7 +53,7 @@ class EncodedTransform:
         result = self._transform(decoded)
         return _supposing_gzip(result, decoded) if isinstance(result, DeadLetter) else result
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[Any]:
         """Transform readings, from the first on, as many as the transform does at once."""
         properties = {each.properties for each in readings if each.properties}  # faster than map
         if not self._is_direct or (properties and not self._agree(properties)):
@@ -65,7 +63,7 @@ class EncodedTransform:
             results.dead_letters[place] = _supposing_gzip(dead_letter, readings[place])
         return results
 
-    def _transform_some(self, readings: Sequence[Reading]) -> TransformResults[Any]:
+    def _transform_some(self, readings: list[Reading]) -> TransformResults[Any]:
         """Transform those that can be decoded, and put the dead letters of the others between them."""
         decoded = list(map(self._decoded, readings))
         places = [place for place, result in enumerate(decoded) if isinstance(result, Reading)]

@@ -32,7 +32,7 @@ class FanOut:
             records.append(result)
         return records
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[list[Record]]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[list[Record]]:
         """Transform readings, from the first on, as many as make many records."""
         readings = readings[: max(1, MANY_RECORDS // len(self._transforms))]
         if not all(reading.payload for reading in readings):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from gateway.core.native import READING, RECORD, show_class
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -47,6 +49,10 @@ class Record(Struct, frozen=True, gc=False):
     timestamp: int  # milliseconds since 1970 UTC
     number: int | None = None  # the sequence number, where the contract declares one and the payload has it
     counts: Counts | None = None  # the values of its counters, where the contract declares some
+
+
+show_class(READING, Reading, "topic", "payload", "received_at", "size", "properties")
+show_class(RECORD, Record, "key", "value", "headers", "timestamp")
 
 
 class Reason(StrEnum):

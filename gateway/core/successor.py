@@ -13,14 +13,12 @@ from msgspec import structs
 from gateway.core.reading import DeadLetter, Reason, Record, transform_each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.core.reading import Reading, Result, TransformResults
 
     class _Transform(Protocol):
         def __call__(self, reading: Reading) -> Result: ...
 
-        def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]: ...
+        def transform_all(self, readings: list[Reading]) -> TransformResults[Any]: ...
 
 
 class Successor:
@@ -42,7 +40,7 @@ class Successor:
                 return [structs.replace(each, counts=None) for each in result]
         return result
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Any]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[Any]:
         """Transform readings from the first on; the result may cover only some of them."""
         results = self.transform.transform_all(readings)
         if all(each.reason is not Reason.UNMAPPED_TOPIC for each in results.dead_letters.values()):

@@ -31,6 +31,7 @@ from gateway.core.dead_letter import SOURCE_HEADER, TOPIC_HEADER
 from gateway.core.headers import VaryingHeaders
 from gateway.core.message_schema import schema_of_record
 from gateway.core.model import OfTopic, TopicChoice
+from gateway.core.native import MODULE
 from gateway.core.reading import DeadLetter, Headers, Reading, Reason, Record, TransformResults, fault
 from gateway.core.record_path import reads
 from gateway.core.topic_memory import MAX_TOPICS, TopicMemory
@@ -105,7 +106,7 @@ class Transform:
         results = self.transform_all([reading])
         return results.records[0] if results.records else results.dead_letters[0]
 
-    def transform_all(self, readings: Sequence[Reading]) -> TransformResults[Record]:
+    def transform_all(self, readings: list[Reading]) -> TransformResults[Record]:
         """Transform readings, all of them."""
         records: list[Record] = []
         dead_letters: dict[int, DeadLetter] = {}
@@ -113,11 +114,19 @@ class Transform:
         # Readings come in order, unless the clock was set: so the oldest is at one of the ends.
         is_old = bool(readings) and (readings[0].received_at < earliest or readings[-1].received_at < earliest)
         is_plain = self._is_plain and not is_old
-        known = map(self._topics.get, [reading.topic for reading in readings])
-        for reading, facts in zip(readings, known, strict=True):
+        encode_run = MODULE.encode_run if MODULE and is_plain else None
+        place, count = 0, len(readings)
+        while place < count:
+            if encode_run:  # in C, up to what is left to Python
+                place = encode_run(self._topics, readings, place, limit, records)
+                if place == count:
+                    break
+            reading = readings[place]
+            place += 1
             payload = reading.payload
             try:  # the fast path of a reading that fits; the precise path decides on all others
                 if reading.size < 0 and len(payload) <= limit:
+                    facts = self._topics.get(reading.topic)
                     fast, prepared, topic, headers, _, _ = facts  # type: ignore[misc]  # it raises for a new topic, and a refused one
                     key, value, moment, number, counts = fast(payload, prepared)
                     if is_plain:

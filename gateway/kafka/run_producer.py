@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Producer, cimpl
 
 from gateway.core.native import MODULE
-from gateway.core.reading import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gateway.core.reading import Record
 
 PLUGIN = "plugin.library.paths"
 _FUNCTIONS = (  # in the order of producer.c
@@ -27,7 +28,6 @@ _FUNCTIONS = (  # in the order of producer.c
     "rd_kafka_topic_new",
     "rd_kafka_topic_destroy",
     "rd_kafka_conf_interceptor_add_on_new",
-    "rd_kafka_interceptor_add_on_destroy",
 )
 
 
@@ -37,7 +37,7 @@ def _plugin() -> dict[str, str]:
         return {}
     with suppress(OSError, AttributeError):  # another build of confluent-kafka hides librdkafka
         library = ctypes.CDLL(cimpl.__file__)
-        MODULE.use_librdkafka(Record, *[ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in _FUNCTIONS])
+        MODULE.use_librdkafka(*[ctypes.cast(library[name], ctypes.c_void_p).value or 0 for name in _FUNCTIONS])
         if _loads_plugins(library, path):
             return {PLUGIN: path}
     return {}
@@ -67,3 +67,8 @@ class RunProducer(Producer):
         `produce` takes the next, or raises what is wrong with it.
         """
         return MODULE.produce(self._client, topic, partition, records) if MODULE and self._client else 0
+
+    def close(self) -> bool:
+        """Close the producer, which takes no more runs."""
+        self._client = None
+        return super().close()

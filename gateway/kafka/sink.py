@@ -41,6 +41,7 @@ from weakref import WeakMethod
 
 from confluent_kafka import KafkaError, KafkaException
 
+from gateway.core.entry import measure, split
 from gateway.errors import GatewayError
 from gateway.kafka.errors import (
     COLLATERAL,
@@ -58,7 +59,7 @@ from gateway.kafka.run_producer import RunProducer
 from gateway.log import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from confluent_kafka import Message
 
@@ -152,17 +153,6 @@ def make_producer(properties: dict[str, Any]) -> RunProducer:
         raise GatewayError(sentence(error.args[0])) from None
 
 
-def _size(entries: Iterable[Entry]) -> int:
-    return sum([entry.size for entry in entries])
-
-
-class _Partitions(dict[bytes, int]):
-    """The known partitions of a topic's keys."""
-
-    def __missing__(self, _key: bytes) -> int:
-        return ANY_PARTITION
-
-
 class KafkaSink:
     """Produces records and collects their reports. Only the bridge's loop may call it, except where a method says so.
 
@@ -199,7 +189,7 @@ class KafkaSink:
         self._window = min(WINDOW, self._queue)
         self._is_full = False
         self._unreported: list[Entry] = []  # handed over without a report: their run was cut short
-        self._partitions: dict[str, _Partitions] = {}
+        self._partitions: dict[str, dict[bytes, int]] = {}
         self._keys_learned, self._forget_at = 0, 0.0
         self._report_each: set[str] = set()  # topics of which Kafka has refused a record
         self._fatal: KafkaError | None = None
@@ -233,7 +223,7 @@ class KafkaSink:
         """How many readings are in flight without a report yet."""
         return self.in_flight - sum(map(len, self.settled)) - len(self.failed)
 
-    def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
+    def send(self, records: Sequence[Record | list[Record]], entries: list[Entry]) -> list[Entry]:
         """Hand records to librdkafka, in order for each partition; give the readings that it did not accept, by offset.
 
         Each reading has one record, or each has a list of records. Readings are left when the window or librdkafka's
@@ -252,20 +242,23 @@ class KafkaSink:
         elif error:  # refused at once, e.g. larger than message.max.bytes
             self.failed.append((left.pop(0), error.args[0]))
         self.in_flight += count - len(left)
-        self._bytes_in_flight += size - _size(left)
+        self._bytes_in_flight += size - measure(left)[0]
         return [*sorted(left, key=attrgetter("offset")), *entries[count:]]
 
-    def _fitting(self, entries: Sequence[Entry]) -> tuple[int, int]:
+    def _fitting(self, entries: list[Entry]) -> tuple[int, int]:
         """Count the readings that may be sent together, and their bytes; only the last may exceed the window."""
-        sizes = [entry.size for entry in entries]
-        if max(sizes) > LARGE_BYTES:
-            sizes = sizes[: next(number for number, size in enumerate(sizes) if size > LARGE_BYTES) or 1]
+        total, largest = measure(entries)
         room = self._window_bytes - self._bytes_in_flight
+        if largest <= LARGE_BYTES and total <= room:
+            return len(entries), total
+        sizes = [entry.size for entry in entries]
+        if largest > LARGE_BYTES:
+            sizes = sizes[: next(number for number, size in enumerate(sizes) if size > LARGE_BYTES) or 1]
         if sum(sizes) > room:
             sizes = sizes[: 1 + bisect_left(list(accumulate(sizes)), room)]
         return len(sizes), sum(sizes)
 
-    def _produce_runs(self, records: Sequence[Record], entries: Sequence[Entry]) -> tuple[list[Entry], Refusal | None]:
+    def _produce_runs(self, records: list[Record], entries: list[Entry]) -> tuple[list[Entry], Refusal | None]:
         """Hand over records topic by topic; give those left, the refused first, and its error."""
         topics = [record.topic for record in records]
         if topics.count(topics[0]) == len(topics):
@@ -281,20 +274,13 @@ class KafkaSink:
         return left, error
 
     def _produce_to(
-        self, topic: str, records: Sequence[Record], entries: Sequence[Entry]
+        self, topic: str, records: list[Record], entries: list[Entry]
     ) -> tuple[list[Entry], Refusal | None]:
         """Hand over the records of one topic, a run a partition; give those left, the refused first, and its error."""
-        # The partition of each record, or ANY_PARTITION where it is not known or each record gets a report.
+        # Split by partition: librdkafka then fills one batch at a time. ANY_PARTITION is for keys whose partition is
+        # not known, and for all records when each gets a report.
         known = self._known_partitions(topic)
-        partitions = [*map(known.__getitem__, [record.key for record in records])]
-        if topic in self._report_each:
-            partitions = [ANY_PARTITION] * len(records)
-        # Split by partition: librdkafka then fills one batch at a time.
-        runs: dict[int, tuple[list[Record], list[Entry]]] = {partition: ([], []) for partition in set(partitions)}
-        for record, entry, partition in zip(records, entries, partitions, strict=True):
-            run, its = runs[partition]
-            run.append(record)
-            its.append(entry)
+        runs = split(records, entries, {} if topic in self._report_each else known, ANY_PARTITION)
         # Produce run by run. After an error nothing more is handed over, so that no record overtakes the refused one.
         left: list[Entry] = []
         error: Refusal | None = None
@@ -307,7 +293,7 @@ class KafkaSink:
         return left, error
 
     def _produce_run(
-        self, records: list[Record], entries: list[Entry], partition: int, learning: _Partitions | None
+        self, records: list[Record], entries: list[Entry], partition: int, learning: dict[bytes, int] | None
     ) -> tuple[int, Refusal | None]:
         """Hand over a run, with a report on its last record or, to learn partitions, on each; count the taken."""
         reports: list[Callable[..., None] | None]
@@ -317,7 +303,8 @@ class KafkaSink:
             if len(records) > 1:
                 taken = self._producer.produce_run(records[0].topic, partition, records[:-1])
         else:
-            reports = [partial(self._learn, entry, learning) for entry in entries]
+            pairs = zip(records, entries, strict=True)
+            reports = [partial(self._learn, entry, record.key, learning) for record, entry in pairs]
         produce = self._producer.produce
         try:
             for record, report in zip(records[taken:], reports[taken:], strict=True):
@@ -332,12 +319,12 @@ class KafkaSink:
             return taken, error
         return taken, None
 
-    def _known_partitions(self, topic: str) -> _Partitions:
+    def _known_partitions(self, topic: str) -> dict[bytes, int]:
         now = time.monotonic()
         if now >= self._forget_at or self._keys_learned > MAX_KEYS:
             self._partitions.clear()
             self._keys_learned, self._forget_at = 0, now + self._forget_seconds
-        return self._partitions.setdefault(topic, _Partitions())
+        return self._partitions.setdefault(topic, {})
 
     def _produce_several(
         self, records: Sequence[list[Record]], entries: Sequence[Entry]
@@ -366,10 +353,12 @@ class KafkaSink:
 
     # --- reports back --------------------------------------------------------------------------------------------
 
-    def _learn(self, entry: Entry, known: dict[bytes, int], error: KafkaError | None, message: Message) -> None:
-        key, partition = message.key(), message.partition()
-        if error is None and key is not None and partition is not None:
-            known[key] = partition
+    def _learn(
+        self, entry: Entry, key: bytes, known: dict[bytes, int], error: KafkaError | None, message: Message
+    ) -> None:
+        partition = message.partition()
+        if error is None and partition is not None:
+            known[key] = partition  # by the record's own key, which is found without a comparison when it comes again
             self._keys_learned += 1
         self._report([entry], error, message)
 
@@ -406,7 +395,7 @@ class KafkaSink:
                 self._partitions.clear()
             for entries in [*settled, [entry for entry, _ in failed]]:
                 self.in_flight -= len(entries)
-                self._bytes_in_flight -= _size(entries)
+                self._bytes_in_flight -= measure(entries)[0]
             if settled:
                 self._note_success()
         return settled, self._name_cause(failed) if self._fatal else failed

@@ -174,7 +174,7 @@ class TransactionalSink(KafkaSink):
         """How many readings are in flight whose report is expected soon."""
         return super().unreported if self._phase is _Phase.OPEN else 0
 
-    def send(self, records: Sequence[Record | list[Record]], entries: Sequence[Entry]) -> list[Entry]:
+    def send(self, records: Sequence[Record | list[Record]], entries: list[Entry]) -> list[Entry]:
         """Hand records to librdkafka as `KafkaSink` does, in a transaction."""
         if not entries or not self.room or not self._begin_transaction():
             return list(entries)
@@ -186,7 +186,7 @@ class TransactionalSink(KafkaSink):
         return left
 
     def _produce_to(
-        self, topic: str, records: Sequence[Record], entries: Sequence[Entry]
+        self, topic: str, records: list[Record], entries: list[Entry]
     ) -> tuple[list[Entry], Refusal | None]:
         self._topics.add(topic)
         return super()._produce_to(topic, records, entries)

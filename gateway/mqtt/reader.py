@@ -42,7 +42,7 @@ from paho.mqtt.exception import MalformedPacket
 
 from gateway.core.dead_letter import CUT_TO
 from gateway.core.encoding import names_other
-from gateway.core.entry import Entry
+from gateway.core.entry import Batch, Entry
 from gateway.core.native import MODULE
 from gateway.core.reading import Reading
 from gateway.core.session import Session
@@ -203,7 +203,7 @@ class PahoReader(Client):
         super().__init__(manual_ack=True, reconnect_on_failure=False, **arguments)
         self.session = intake.make_session()
         self.connection = AckQueue(self.session)
-        self.arrived: list[Entry] = []
+        self.arrived = Batch()
         self.is_drained = False  # the last read emptied the socket
         self._now = intake.now
         self._payload_limit = intake.payload_limit
@@ -307,7 +307,7 @@ class PahoReader(Client):
         topic: bytes = message._topic  # noqa: SLF001 - `topic` raises on invalid UTF-8, which is for the transform
         command = self._in_packet["command"]
         payload = self._cut(bytes(message.payload))
-        self.arrived.append(self._entry(command, topic, message.mid, self._properties, *payload))
+        self.arrived.add(self._entry(command, topic, message.mid, self._properties, *payload))
 
     def _handle_publish(self) -> MQTTErrorCode:
         packet = self._in_packet
@@ -317,7 +317,7 @@ class PahoReader(Client):
         self._properties = _properties(command, body, 2 + len(topic)) if is_v5 else b""
         if command & 0x06 != QOS_2:
             return super()._handle_publish()
-        self.arrived.append(self._entry(command, topic, packet_id, self._properties, *self._cut(body[start:])))
+        self.arrived.add(self._entry(command, topic, packet_id, self._properties, *self._cut(body[start:])))
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubrel(self) -> MQTTErrorCode:
@@ -406,10 +406,11 @@ class FastReader(PahoReader):
         now = self._now()
         is_v5, limit = self._protocol == paho.MQTTv5, self._payload_limit
         stream_of, connection, end = self._stream_of, self.connection, len(buffer)
-        append, arrived = self.arrived.append, self.arrived  # local names, because attribute look-ups cost
+        arrived = self.arrived  # local names, because attribute look-ups cost
+        add, append, streams = arrived.add, arrived.append, arrived.streams
         command: int
         read = MODULE.read_publishes if MODULE else None  # in C, up to what is left to Python
-        facts = limit, is_v5, self._keeps, MOST_PROPERTIES, stream_of, now, connection, Reading, Entry, arrived
+        facts = limit, is_v5, self._keeps, MOST_PROPERTIES, stream_of, now, connection, arrived, streams
         position = 0 if read is None else read(buffer, 0, *facts)
         while (left := end - position) >= 2:
             if left > 3:  # first byte, remaining length, and the topic's length, should it be a PUBLISH
@@ -447,14 +448,15 @@ class FastReader(PahoReader):
                     self.session.uses_qos_2 |= command & 0x06 == QOS_2
                 if after - body > limit:  # make the reading; each branch computes no more than it needs
                     properties = _properties(command, buffer, start + 2 + len(topic)) if skipped else b""
-                    append(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
+                    add(self._entry(command, topic, packet_id, properties, *self._cut(buffer[body:after])))
                 elif skipped and (properties := _properties(command, buffer, start + 2 + len(topic))):
-                    append(self._entry(command, topic, packet_id, properties, buffer[body:after], -1, b""))
+                    add(self._entry(command, topic, packet_id, properties, buffer[body:after], -1, b""))
                 elif command == FIRST_AT_QOS_1:
-                    append(Entry(Reading(stream_of(topic), topic, buffer[body:after], now, 1), connection, packet_id))
+                    streams.add(stream := stream_of(topic))
+                    append(Entry(Reading(stream, topic, buffer[body:after], now, 1), connection, packet_id))
                 else:
                     reading = Reading(stream_of(topic), topic, buffer[body:after], now, *_FLAGS[command & 0x0F])
-                    append(Entry(reading, connection, packet_id))
+                    add(Entry(reading, connection, packet_id))
             elif result := self._hand_to_paho(command, buffer[start:after], size):
                 return result
             position = after if read is None else read(buffer, after, *facts)
@@ -494,7 +496,7 @@ class FastReader(PahoReader):
         if huge.is_over:
             self._oversized = None
             size, digest = (huge.size, huge.digest.digest()) if huge.size > self._payload_limit else (-1, b"")
-            self.arrived.append(self._entry(*huge.message, bytes(huge.head), size, digest))
+            self.arrived.add(self._entry(*huge.message, bytes(huge.head), size, digest))
         return rest
 
 

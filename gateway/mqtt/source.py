@@ -33,6 +33,7 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from gateway.core.entry import Batch
 from gateway.errors import GatewayError
 from gateway.log import Conditions
 from gateway.mqtt.broker import in_packets
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from gateway.core.entry import Entry
     from gateway.core.model import MqttServer
     from gateway.core.session import Session
     from gateway.mqtt.broker import Broker
@@ -188,7 +188,7 @@ class MqttSource:
         sock = self._client.socket()
         return isinstance(sock, BUFFERING) and sock.pending() > 0
 
-    def read(self) -> list[Entry]:
+    def read(self) -> Batch:
         """Read what the socket holds, up to a batch, in the order of arrival."""
         client, seen = self._client, -1
         while (
@@ -198,7 +198,7 @@ class MqttSource:
             self._guarded(client.loop_read)
             if client.is_drained:
                 break
-        arrived, client.arrived = client.arrived, []
+        arrived, client.arrived = client.arrived, Batch()
         return arrived
 
     def flush(self) -> None:

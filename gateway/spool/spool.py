@@ -31,12 +31,11 @@ from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import structs
 
-from gateway.core.entry import ENTRY_BYTES, Entry
+from gateway.core.entry import ENTRY_BYTES, Entry, measure, number, settle, take_settled
 from gateway.errors import SpoolBrokenError
 from gateway.spool.file import DiskBrokenError, DiskFullError, SpoolFile
 
@@ -212,47 +211,40 @@ class Spool:
 
     # --- in and out ----------------------------------------------------------------------------------------------
 
-    def append(self, entries: Sequence[Entry], now: float) -> None:
+    def append(self, entries: list[Entry], now: float) -> None:
         """Give each entry its offset, and hold it until it is safe."""
-        held = self.bytes_held
-        for offset, entry in enumerate(entries, self._next_offset):
-            entry.offset = offset
-            reading = entry.reading
-            size = len(reading.payload) + ENTRY_BYTES
-            if reading.properties:
-                size += len(reading.properties)
-            entry.size = size
-            held += size
+        size = number(entries, self._next_offset)
         self._log.extend(entries)
         self._next_offset += len(entries)
         self._arrivals.append((self._next_offset - 1, now))
-        self.payload_bytes += held - self.bytes_held - ENTRY_BYTES * len(entries)
-        self.bytes_held = held
+        self.payload_bytes += size - ENTRY_BYTES * len(entries)
+        self.bytes_held += size
 
-    def settle(self, entries: Iterable[Entry], outcome: str = "") -> int:
+    def settle(self, entries: list[Entry], outcome: str = "") -> int:
         """Mark readings as settled, with another outcome than Kafka's; return how many of them are on disk."""
-        stored = 0
-        for entry in entries:
-            entry.is_settled = True
-            if entry.is_stored:
-                stored += 1
-                self._settled_rows[entry.offset] = outcome or entry.outcome
-                self._stored.pop(entry.offset, None)
-                if entry.is_released:
-                    self.bytes_held -= entry.size
-        return stored
+        stored = [entry for entry in entries if entry.is_stored] if settle(entries) else []
+        for entry in stored:
+            self._settled_rows[entry.offset] = outcome or entry.outcome
+            self._stored.pop(entry.offset, None)
+            if entry.is_released:
+                self.bytes_held -= entry.size
+        return len(stored)
 
     def acknowledge_safe(self) -> None:
         """Acknowledge the safe prefix of the log to MQTT, and remove it."""
         log = self._log
-        safe = [*takewhile(_IS_SETTLED, log)]  # nearly always all that are safe
+        safe, size, only = take_settled(log)  # nearly always all that are safe, and of one connection
         if len(safe) < len(log) and log[len(safe)].is_stored:
             safe = [*takewhile(_is_safe, log)]
             for entry in safe:
                 entry.is_released = not entry.is_settled
-        self.bytes_held -= sum([entry.size for entry in safe if entry.is_settled])
-        for connection in filter(None, {entry.connection for entry in safe}):
-            connection.acknowledge([each for each in safe if each.packet_id and each.connection is connection])
+            size, only = measure([entry for entry in safe if entry.is_settled])[0], None
+        self.bytes_held -= size
+        if only is not None:
+            only.acknowledge(safe)
+        else:
+            for connection in filter(None, {entry.connection for entry in safe}):
+                connection.acknowledge([each for each in safe if each.packet_id and each.connection is connection])
         for _ in safe:
             log.popleft()
         first = self.first_unsafe
@@ -536,9 +528,6 @@ class Spool:
         if self._file:
             self.persist(now)
             self._file.close()
-
-
-_IS_SETTLED = attrgetter("is_settled")
 
 
 def _is_safe(entry: Entry) -> bool:

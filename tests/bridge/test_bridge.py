@@ -21,7 +21,7 @@ from gateway.bridge.bridge import LONGEST_WAIT_SECONDS, Bridge, Rules
 from gateway.bridge.pacing import QUANTUM, Pacing, Turn, Wait
 from gateway.core.counters import CounterMonitor
 from gateway.core.dead_letter import CUT_TO
-from gateway.core.entry import Entry
+from gateway.core.entry import Batch, Entry
 from gateway.core.gateway_clock import GatewayClock
 from gateway.core.ledger import Ledger
 from gateway.core.reading import Reading, Reason
@@ -80,7 +80,7 @@ class ScriptedSource:
         self.routings: list[Routing] = []
         self.has_former_filters = False
         self.wait_seconds = 0.05  # so that a test's condition is looked at often
-        self._arrived: list[Entry] = []
+        self._arrived = Batch()
         self._here, self._there = socket.socketpair()
 
     @property
@@ -121,15 +121,15 @@ class ScriptedSource:
             self.published.append(packet_id)
         now = time.time_ns() // 1_000_000 - age
         reading = Reading(stream_name, topic or f"lab/{stream_name}".encode(), payload, now, qos, retain, dup)
-        self._arrived.append(Entry(reading, self, packet_id))
+        self._arrived.add(Entry(reading, self, packet_id))
         if len(self._arrived) == 1:
             self._there.send(b"!")
 
-    def read(self) -> list[Entry]:
+    def read(self) -> Batch:
         """Give what has arrived."""
         if self._arrived:
             self._here.recv(1)
-        arrived, self._arrived = self._arrived, []
+        arrived, self._arrived = self._arrived, Batch()
         return arrived
 
     def maintain(self, _now: float, *, is_reading: bool) -> None:

@@ -57,7 +57,7 @@ class Process:
 
     def settle(self, *entries: Entry) -> None:
         """Let Kafka have them."""
-        self.spool.settle(entries)
+        self.spool.settle([*entries])
         self.quarantine.settle(entries)
         self.spool.acknowledge_safe()
 

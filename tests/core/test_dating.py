@@ -46,7 +46,7 @@ def reading(members: str = "", at: int = NOW, key: str = "a", **more: Any) -> Re
 
 def dated(made: Transform, *readings: Reading) -> list[tuple[int, str]]:
     """Give each record's time, relative to its arrival, and what it says of it."""
-    found = made.transform_all(readings)
+    found = made.transform_all([*readings])
     assert not found.dead_letters
     return [
         (one.timestamp - each.received_at, dict(one.headers)[SOURCE_HEADER].decode())  # type: ignore[union-attr]  # it has one

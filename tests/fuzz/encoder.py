@@ -16,6 +16,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.core.native import MODULE
+from gateway.core.reading import Reading
 from tests.contract_values import codec_of
 from tests.fuzz import packing
 from tests.fuzz.command import run_fuzzer
@@ -23,6 +25,7 @@ from tests.fuzz.wounds import Wounds
 
 if TYPE_CHECKING:
     from gateway.core.codec.codec import Codec
+    from gateway.core.reading import Record
 
 PAYLOADS = 60  # for each schema
 TEXTS = [
@@ -46,10 +49,14 @@ TEXTS = [
 NUMBERS = ["0", "-0", "1", "-1", "7.5", "-0.0", "0.1", "1e2", "1E-7", "2147483648", "-2147483649", "16777217", "1e39",
            "9007199254740993", "123456789012345678", "1234567890123456789", "99.99999999999999999", "1e400", "1e-400",
            "3.141592653589793238462643383", "100", "100.0", "0.30000000000000004", "12345678901234.5"]  # fmt: skip
-SCALARS = ("null", "boolean", "int", "long", "float", "double", "string", "bytes")
+SCALARS = ("null", "boolean", "int", "long", "float", "double", "string")
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 TIMES = (MILLIS, {"type": "int", "logicalType": "time-millis"})
-OTHERS = ({"type": "string", "logicalType": "uuid"}, {"type": "bytes", "logicalType": "decimal", "precision": 9})
+OTHERS = (
+    "bytes",
+    {"type": "string", "logicalType": "uuid"},
+    {"type": "bytes", "logicalType": "decimal", "precision": 9},
+)
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -125,7 +132,6 @@ class Maker:
         kinds = ["scalar"] * 4 + [
             "null",
             "enum",
-            "fixed",
             "logical",
             *(["array", "map", "record", "union"] * (levels > 0)),
         ]
@@ -134,8 +140,6 @@ class Maker:
                 return ["null", "string"]
             case "enum":
                 return {"type": "enum", "name": self._name(), "symbols": ["a", "ab", "machine"]}
-            case "fixed":
-                return {"type": "fixed", "name": self._name(), "size": self._chance.randrange(3)}
             case "logical":
                 return self._chance.choice(TIMES if self._chance.random() < 0.9 else OTHERS)
             case "array":
@@ -145,7 +149,7 @@ class Maker:
             case "record":
                 return self._record(levels - 1)
             case "union":
-                return self._chance.sample(SCALARS[:-1], self._chance.randrange(1, 4))
+                return self._chance.sample(SCALARS, self._chance.randrange(1, 4))
         return self._chance.choice(SCALARS)
 
     def _schema(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -230,8 +234,6 @@ class Maker:
                 return self._number()
             case "enum":
                 return json.dumps(self._chance.choice(kind["symbols"]))
-            case "fixed":
-                return json.dumps("é" * kind["size"], ensure_ascii=self._chance.random() < 0.5)
             case "array":
                 return "[" + ",".join(self._value(kind["items"]) for _ in range(self._chance.randrange(4))) + "]"
             case "map":
@@ -260,9 +262,21 @@ def difference(case: Case, codecs: tuple[Codec, Codec], payload: bytes) -> str:
     values = ("a",) * len(case.parameters)
     native, plain = (codec.encode(payload, values) for codec in codecs)
     precise = codecs[0].encode_precisely(payload, values)
-    if repr(native) == repr(plain) == repr(precise):
+    if repr(native) == repr(plain) == repr(precise) and in_run(codecs[0], payload, values) in {None, repr(native)}:
         return ""
     return f"{case}\n{payload!r}\nC      {native}\nPython {plain}\nprecise {precise}"
+
+
+def in_run(codec: Codec, payload: bytes, values: tuple[str, ...]) -> str | None:
+    """Tell what the loop in C over readings makes of one; None when it leaves that to Python."""
+    records: list[Record] = []
+    if MODULE:
+        facts: dict[bytes, Any] = {b"t": (codec.fast, codec.prepare(values), "topic", [])}
+        MODULE.encode_run(facts, [Reading("s", b"t", payload, 0)], 0, len(payload), records)
+    if not records:
+        return None
+    (one,), (_, _, moment, *_) = records, codec.fast(payload, codec.prepare(values))  # a record has a time of its own
+    return repr((one.key, one.value, moment, one.number, one.counts))
 
 
 def fuzz(seed: int, seconds: float) -> tuple[int, int, str]:

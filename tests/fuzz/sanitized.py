@@ -15,7 +15,7 @@ from pathlib import Path
 from native.build import MODULE, compile_module
 
 REPOSITORY = Path(__file__).parents[2]
-FUZZERS = ("tests.fuzz.encoder", "tests.fuzz.packets", "tests.fuzz.records")
+FUZZERS = ("tests.fuzz.encoder", "tests.fuzz.packets", "tests.fuzz.records", "tests.fuzz.entries")
 CHECKS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 

@@ -85,7 +85,7 @@ class Process:
         self.kafka |= self.state.prepare(entries)
         if is_known:
             self.state.commit()
-            self.spool.settle(entries)
+            self.spool.settle([*entries])
 
     def repeats(self, *packet_ids: int, qos: int = 1) -> list[int]:
         """Tell which messages are recognised over a new connection."""

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from tests.stack.certificates import Certificates
 
-READY_SECONDS = 60
+READY_SECONDS = 180  # a loaded machine starts Java slowly
 LOG_SETTINGS = Path(__file__).parent / "java" / "log4j2.properties"
 MEBIBYTE = 1 << 20
 MECHANISMS = (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)

@@ -1,8 +1,8 @@
 """Writes the program of a schema for the encoder in C (`native/encoder.c`, which has the layouts).
 
-A schema with a shape that C has no code for keeps the encoder in Python: unions that only text could decide, decimals,
-UUIDs, times of a zone, values as devices write them (`value_reader.py`), patterns and other keywords. C also leaves to
-Python every payload that it does not take at once. So results, dead letters and pointers are the same.
+A schema with a shape that C has no code for keeps the encoder in Python: unions that only text could decide, bytes,
+decimals, UUIDs, times of a zone, values as devices write them (`value_reader.py`), patterns and other keywords. C also
+leaves to Python every payload that it does not take at once. So results, dead letters and pointers are the same.
 
 A block is a list of numbers. A reference to another block is a `Block` in it, until all of them have their places.
 """
@@ -46,8 +46,8 @@ _KINDS = {
     "string": _TEXT, "array": _ARRAY, "object": _OBJECT,
 }  # fmt: skip
 _TYPES = {
-    "null": 0, "boolean": 1, "int": 2, "long": 2, "float": 3, "double": 4, "string": 5, "bytes": 6, "fixed": 7,
-    "enum": 8, "array": 9, "map": 10, "record": 11, "union": 12,
+    "null": 0, "boolean": 1, "int": 2, "long": 2, "float": 3, "double": 4, "string": 5, "enum": 6, "array": 7, "map": 8,
+    "record": 9, "union": 10,
 }  # fmt: skip
 _ALLOWED, _MINIMUM, _MAXIMUM, _ABOVE, _BELOW, _MIN_LENGTH, _MAX_LENGTH, _MIN_COUNT, _MAX_COUNT, _CHOICE, _FORBIDDEN = (
     range(11)
@@ -107,7 +107,7 @@ class _Program:
         self._constants: list[Any] = []
         self._records: dict[tuple[int, int], Block] = {}  # by identity, and by that of what it does with unread members
         self._leaves: dict[Block, dict[Path, int]] = {}  # of each record: where it keeps what is at a path
-        first, self._record_type = self._block(), conversion.record
+        first, self._record_type, self._parameters = self._block(), conversion.record, conversion.parameters
         outermost = self._record(conversion.record, conversion.unread)
         self._outer = self._leaves[outermost]
         first += [
@@ -151,10 +151,10 @@ class _Program:
                 return self._integer(INT if kind == "int" else LONG)
             case "record":
                 return self._record(avro_type, unread)
-            case "fixed":
-                content: list[int | Block] = [avro_type.size]
+            case "bytes" | "fixed":
+                raise UnsupportedSchemaError(kind)
             case "enum":
-                content = _counted(self._names(avro_type.symbols))
+                content: list[int | Block] = _counted(self._names(avro_type.symbols))
             case "array" | "map":
                 content = [self._type(avro_type.inner[0], unread.item if kind == "array" else unread.members)]
             case "union":
@@ -270,6 +270,11 @@ class _Program:
         if isinstance(part, int):
             return self._block(1 + part, NOTHING, 0)
         field = self._outer_field(tokens(part))
+        tied = (
+            place for place, pointer in enumerate(self._parameters) if pointer and tokens(pointer) == field.paths[0]
+        )
+        if (place := next(tied, NOTHING)) >= 0:  # where it is tied to a parameter of the topic, it is the same text
+            return self._block(1 + place, NOTHING, 0)
         return self._block(NOTHING, self._text(text_of(field.default).encode()), *self._outer_leaves(field))
 
     def _moment(self, dated_by: DatedBy | None) -> Block | int:

@@ -29,12 +29,14 @@ MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 PLAIN: list[tuple[Any, str]] = [
     ("null", "null"), ("boolean", "true"), ("int", "-7"), ("long", "2147483648"), ("float", "0.1"), ("double", "1e-7"),
     ("double", "0.30000000000000004"), ("double", "12345678901234567.8"), ("string", '"caf\\u00e9 \\n €"'),
-    ("bytes", '"\\u00ff\\u0000a"'), ({"type": "fixed", "name": "F", "size": 2}, '"é1"'), (MILLIS, "-1"),
+    (MILLIS, "-1"),
     ({"type": "enum", "name": "E", "symbols": ["on", "off"]}, '"off"'), ({"type": "array", "items": "int"}, "[1, 2]"),
     ({"type": "map", "values": ["null", "double"]}, '{"a": null, "b": 2.5}'), (["null", "int", "long"], "2147483648"),
     (record(("a", "int"), name="R"), '{"a": 1}'),
 ]  # fmt: skip
 IN_PYTHON: list[tuple[Any, dict[str, Any]]] = [
+    ("bytes", {}),
+    ({"type": "fixed", "name": "F", "size": 2}, {}),
     ({"type": "string", "logicalType": "uuid"}, {}),
     ({"type": "bytes", "logicalType": "decimal", "precision": 4}, {}),
     ("double", {"schema": {"properties": {"v": {"multipleOf": 0.5}}}}),
