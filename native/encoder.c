@@ -450,9 +450,7 @@ static bool encode_parts(Run *run, PyObject *payload, PyObject *parts[PARTS]) {
     return parts[KEY_] && parts[VALUE] && parts[MOMENT_] && parts[NUMBER_] && parts[COUNTS_];
 }
 
-static void release(PyObject *parts[PARTS]) {
-    for (int place = 0; place < PARTS; place++) Py_CLEAR(parts[place]);
-}
+static void release(PyObject *parts[PARTS]) { for (int place = 0; place < PARTS; place++) Py_CLEAR(parts[place]); }
 
 /* Encode one payload; false, without an error, when it is for Python to decide. */
 static bool encode_by(const Program *program, PyObject *payload, PyObject *prepared, PyObject *parts[PARTS]) {

@@ -92,29 +92,32 @@ static char *unescape(const char **from, char *to) {
     return to;
 }
 
-static char *append(char *to, const char *from, long size) { return (char *)memcpy(to, from, (size_t)size) + size; }
-/* Read a text, whose quote the parser is at. It is copied when there is an escape, which is never shorter than what it
-   stands for: so all copies together have room for a payload. */
-static bool parse_text(Parser *parser, Text *text) {
-    const char *start = parser->at + 1, *at = start;
-    char *copy = NULL, *to = NULL;
-    for (;;) {
+/* Read a text that is not all plain, into a copy. An escape is never shorter than what it stands for, so all copies
+   together have room for a payload. */
+static bool copy_text(Parser *parser, Text *text) {
+    char *copy = parser->tape->texts + parser->tape->texts_used, *to = copy;
+    for (const char *at = parser->at + 1;;) {
         int size = 1, kind = class_of((unsigned char)*at);
         if (kind == QUOTE) {
-            *text = copy ? (Text){copy, (int32_t)(to - copy), 0} : (Text){start, (int32_t)(at - start), 0};
-            parser->tape->texts_used += copy ? text->size : 0;
+            *text = (Text){copy, (int32_t)(to - copy), 0};
+            parser->tape->texts_used += text->size;
             parser->at = at + 1;
             return true;
         }
         if (kind == CONTROL || (kind == HIGH && !(size = code_point_size((const unsigned char *)at)))) return false;
-        if (kind == ESCAPE) {
-            if (!copy) to = append(copy = parser->tape->texts + parser->tape->texts_used, start, at - start);
-            if (!(to = unescape(&at, to))) return false;
-            continue;
-        }
-        if (copy) to = append(to, at, size);
-        at += size;
+        if (kind == ESCAPE && !(to = unescape(&at, to))) return false;
+        for (; kind != ESCAPE && size; size--) *to++ = *at++;
     }
+}
+
+/* Read a text, whose quote the parser is at. */
+static bool parse_text(Parser *parser, Text *text) {
+    const char *start = parser->at + 1, *at = start;
+    while (class_of((unsigned char)*at) == PLAIN) at++;
+    if (*at != '"') return copy_text(parser, text);
+    *text = (Text){start, (int32_t)(at - start), 0};
+    parser->at = at + 1;
+    return true;
 }
 
 typedef struct {

@@ -57,9 +57,7 @@ static bool find_publish(const Batch *batch, const unsigned char *at, const unsi
     return end - at <= batch->limit && (publish->packet_id || !has_id);
 }
 
-static PyObject *bytes_of(const unsigned char *at, Py_ssize_t size) {
-    return PyBytes_FromStringAndSize((const char *)at, size);
-}
+static PyObject *bytes_of(const void *at, Py_ssize_t size) { return PyBytes_FromStringAndSize(at, size); }
 
 /* Give a topic as bytes: those of the last message that had it, if they are still here, because they know their hash. */
 static PyObject *topic_of(const Publish *publish) {

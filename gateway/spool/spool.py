@@ -536,9 +536,7 @@ def _is_safe(entry: Entry) -> bool:
 
 def of_session(entries: Collection[Entry], session: Session) -> list[Entry]:
     """Select the readings that a connection of this session delivered and that have a packet id."""
-    connections = {entry.connection for entry in entries}
-    own = {each for each in connections if each and each.session is session}
-    return [entry for entry in entries if entry.packet_id and entry.connection in own] if own else []
+    return [each for each in entries if each.packet_id and each.connection and each.connection.session is session]
 
 
 def _from_disk(offset: int, reading: Reading, is_earlier: bool) -> Entry:  # noqa: FBT001 - a row as the file gives it
