@@ -174,15 +174,20 @@ class Lane:
 
     def leave_to_disk(self) -> list[Entry]:
         """Remove from memory, and return, unsent readings that are on disk; later ones queue behind them in `newer`."""
-        source, left = self.newer if self.has_backlog else self.waiting, []
-        while source and _may_leave(source[0]):
+        source = self.newer if self.has_backlog else self.waiting
+        left: list[Entry] = []
+        passed = self.disk_next if self.has_backlog else -1  # what is before it is not read back
+        while source and _may_leave(source[0]) and source[0].offset >= passed:
             left.append(source.popleft())
         if left:
+            # A dead letter that a new contract calls good comes late, so the last one may not have the highest offset.
+            offsets = [entry.offset for entry in left]
             if not self.has_backlog:
-                self.disk_next, self.disk_since = left[0].offset, left[0].reading.received_at
+                self.disk_next, self.disk_until = min(offsets), 0
+                self.disk_since = left[0].reading.received_at
                 self.newer.extend(self.waiting)
                 self.waiting.clear()
-            self.disk_until = left[-1].offset + 1
+            self.disk_until = max(self.disk_until, max(offsets) + 1)
         return left
 
     def take_from_disk(self, entries: list[Entry], next_offset: int) -> None:

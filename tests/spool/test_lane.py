@@ -98,3 +98,29 @@ def test_isolate_sends_the_readings_of_a_refused_batch_one_by_one(lane: Lane) ->
     assert (lane.is_isolating, lane.sendable(BEGUN)) == (True, 1)
     lane.sent(probe := lane.take(1), [], BEGUN)
     assert (lane.probe, lane.sendable(BEGUN)) == (probe[0], 0)
+
+
+def on_disk(*offsets: int) -> list[Entry]:
+    """Make entries that may leave memory."""
+    made = entries(*offsets)
+    for each in made:
+        each.is_stored = each.is_released = True
+    return made
+
+
+def test_a_reading_that_came_late_is_read_back(lane: Lane) -> None:
+    """As a dead letter does that a new contract calls good."""
+    lane.add(on_disk(7, 8, 5), BEGUN)
+    assert [each.offset for each in lane.leave_to_disk()] == [7, 8, 5]
+    assert all(map(lane.has_on_disk, (5, 7, 8)))
+
+
+def test_a_reading_before_the_backlog_stays_in_memory(lane: Lane) -> None:
+    lane.add(on_disk(7, 8), BEGUN)
+    lane.leave_to_disk()
+    lane.take_from_disk([], 8)
+    lane.add(on_disk(9, 5), BEGUN)
+    assert [each.offset for each in lane.leave_to_disk()] == [9]
+    assert lane.held == 1
+    assert not any(map(lane.has_on_disk, (5, 7)))
+    assert all(map(lane.has_on_disk, (8, 9)))
