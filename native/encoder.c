@@ -431,7 +431,8 @@ static bool parse(Run *run, const int32_t *program, PyObject *payload) {
 /* Give the key. If it is a text of the topic, that object, as it knows its hash. */
 static PyObject *key_of(Run *run, const int32_t *key) {
     const int32_t *part = block(run, key[2]), size = run->written; /* there is always a part */
-    if (key[0] < 0 && part[0] >= 0) return Py_XNewRef(PyTuple_GetItem(run->prepared, part[0]));
+    PyObject *text = key[0] < 0 && part[0] >= 0 ? PyTuple_GetItem(run->prepared, part[0]) : NULL;
+    if (text && PyBytes_Size(text) > 0) return Py_NewRef(text);
     return write_key(run, key) ? PyBytes_FromStringAndSize(scratch.out + size, run->written - size) : NULL;
 }
 
@@ -477,7 +478,7 @@ static PyMethodDef method = {"encode", (PyCFunction)(void (*)(void))encode, METH
 /* Make the record of a payload; NULL when it is for Python. The facts of its topic begin with the encoder, the prepared
    topic, Kafka's topic and the headers. */
 static PyObject *record_of(PyObject *facts, PyObject *payload, PyObject *received_at) {
-    PyObject *parts[PARTS], *encoder = PyTuple_Check(facts) ? PyTuple_GetItem(facts, 0) : NULL;
+    PyObject *parts[PARTS], *encoder = PyTuple_Check(facts) && PyTuple_Size(facts) > 3 ? PyTuple_GetItem(facts, 0) : NULL;
     if (!encoder || !PyCFunction_Check(encoder) || PyCFunction_GetFunction(encoder) != method.ml_meth) return NULL;
     const Program *program = PyCapsule_GetPointer(PyCFunction_GetSelf(encoder), NULL);
     if (!program || !encode_by(program, payload, PyTuple_GetItem(facts, 1), parts)) return NULL;

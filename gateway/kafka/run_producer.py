@@ -72,3 +72,8 @@ class RunProducer(Producer):
         """Close the producer, which takes no more runs."""
         self._client = None
         return super().close()
+
+    def __exit__(self, *error: object) -> bool | None:
+        """Close the producer, likewise."""
+        self._client = None
+        return super().__exit__(*error)

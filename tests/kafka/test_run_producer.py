@@ -96,9 +96,14 @@ def test_a_run_ends_when_the_queue_is_full(away: RunProducer) -> None:
         away.produce("t", b"v", b"k", 0)
 
 
-def test_a_run_is_not_taken_by_a_producer_that_is_closed(free_port: FreePort) -> None:
+@pytest.mark.parametrize("is_left", [False, True])
+def test_a_run_is_not_taken_by_a_producer_that_is_closed(free_port: FreePort, *, is_left: bool) -> None:
     producer = make_producer({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0})
-    producer.close()
+    if is_left:
+        with producer:
+            producer.purge()
+    else:
+        producer.close()
     assert producer.produce_run("t", 0, [record(0)]) == 0
 
 

@@ -84,6 +84,13 @@ def test_key_time_number_and_counters_are_those_of_python() -> None:
     assert (found[0], *found[2:]) == (b"topic", 5, None, (None, None))
 
 
+@pytest.mark.parametrize("keys", [(0,), (0, "/k"), ("/k",)])
+def test_an_empty_text_of_the_topic_is_no_key(keys: tuple[str | int, ...]) -> None:
+    codec = codec_of(record(("k", "string")), keys, ["/k" if keys == ("/k",) else None])
+    for payload in (b'{"k": "z"}', b'{"k": ""}'):
+        assert repr(codec.encode(payload, ("",))) == repr(codec.encode_precisely(payload, ("",)))
+
+
 def test_a_joined_key_has_numbers_and_truth_values_as_text() -> None:
     codec = codec_of(record(("a", "long"), ("b", "boolean")), ("/a", "/b", 0), [None], separator="-")
     assert both(codec, b'{"a": -12, "b": true}', "t")[0] == b"-12-true-t"
