@@ -382,14 +382,13 @@ class Bridge:
     def _dead_letter(self, lane: Lane, dead_letters: Iterable[tuple[Entry, DeadLetter]]) -> None:
         """Put readings into the lane of their stream's dead letters.
 
-        A reading that left that lane's memory earlier, and is in its backlog on disk, only leaves memory again; but not
-        one that Kafka refused, which only memory knows.
+        A reading that left that lane's memory earlier, and is in its backlog on disk, only leaves memory again,
+        unless Kafka refused it.
         """
         added = []
         for entry, dead_letter in dead_letters:
             entry.dead_letter = dead_letter
-            is_refused = dead_letter.reason is Reason.REFUSED
-            if entry.is_stored and lane.has_on_disk(entry.offset) and not is_refused:
+            if entry.is_stored and lane.has_on_disk(entry.offset) and not entry.is_refused:
                 self._spool.evict(entry)
             else:
                 added.append(entry)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from gateway.core.native import ENTRY, MODULE, show_class
+from gateway.core.reading import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,6 +51,11 @@ class Entry(Struct, gc=False):
     is_earlier: bool = False  # of an earlier boot of the machine: steps of the clock do not change its time
     is_settled: bool = False  # Kafka has committed its record or dead letter, or it was dropped
     is_released: bool = False  # it has left the log, because it is on disk
+
+    @property
+    def is_refused(self) -> bool:
+        """True when Kafka refused its record: only memory knows that, the file does not."""
+        return self.dead_letter is not None and self.dead_letter.reason is Reason.REFUSED
 
     @property
     def outcome(self) -> str:

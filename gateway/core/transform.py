@@ -307,6 +307,6 @@ def _place_in_topic(converted: Conversion, part: str | int) -> int | None:
     """Which of the topic's texts is always a part of the key; None when the payload has it."""
     if isinstance(part, int):
         return part
-    path = converted.record.located(tokens(part)).paths[0]  # the topic fills in the first source, if absent
-    tied = (place for place, pointer in enumerate(converted.parameters) if pointer and tokens(pointer) == path)
-    return next(tied, None)
+    return converted.tied(
+        converted.record.located(tokens(part)).paths[0]
+    )  # the topic fills in the first source, if absent

@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from gateway.core.reading import Reason
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -202,6 +200,5 @@ class Lane:
 
 
 def _may_leave(entry: Entry) -> bool:
-    """Return True when the row on disk is complete; that Kafka refused a reading is known in memory only."""
-    was_refused = entry.dead_letter is not None and entry.dead_letter.reason is Reason.REFUSED
-    return entry.is_stored and entry.is_released and not was_refused
+    """Return True when the row on disk is complete."""
+    return entry.is_stored and entry.is_released and not entry.is_refused

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COUNT = 10_000
 CONNECTIONS: list[Any] = [None, object(), object()]
-IS_BUILT = pytest.mark.skipif(MODULE is None, reason="the module in C is not there")
+NEEDS_C = pytest.mark.skipif(MODULE is None, reason="the module in C is not there")
 
 
 def entry(payload: bytes, properties: bytes, connection: Any, packet_id: int, size: int, *marks: bool) -> Entry:
@@ -115,7 +115,7 @@ def test_records_are_split_by_partition(keys: list[bytes], known: dict[bytes, in
     assert sum(len(run) for run, _ in runs.values()) == len(keys)
 
 
-@IS_BUILT
+@NEEDS_C
 @pytest.mark.parametrize("wrong", [None, 1, "text", Reading("s", b"t", b"", 0), [()]], ids=repr)
 def test_a_loop_in_c_refuses_what_is_no_entry(wrong: Any) -> None:
     """So that a mistake in Python is an error, not a wrong access to memory."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from gateway.core.avro_schema import PAYLOAD
 from gateway.core.codec.event_time import DatedBy, Moment
 from gateway.core.codec.unread import Unread, unread
+from gateway.core.codec.validation_error import tokens
 from gateway.core.reading import Counts
 
 if TYPE_CHECKING:
-    from gateway.core.avro_schema import AvroType, Field
+    from gateway.core.avro_schema import AvroType, Field, Path
     from gateway.core.counter_rules import CounterRule
 
 Unknown = Literal["reject", "ignore"]
@@ -48,6 +49,11 @@ class Conversion(NamedTuple):
     def whole_field(self) -> Field | None:
         """The field that takes the payload as a whole."""
         return None if self.is_wrapped else self.record.whole_field
+
+    def tied(self, path: Path) -> int | None:
+        """Which of the topic's texts is always the member at a path of the payload; None when there is none."""
+        places = (place for place, pointer in enumerate(self.parameters) if pointer and tokens(pointer) == path)
+        return next(places, None)
 
     @property
     def unread(self) -> Unread:

@@ -107,7 +107,7 @@ class _Program:
         self._constants: list[Any] = []
         self._records: dict[tuple[int, int], Block] = {}  # by identity, and by that of what it does with unread members
         self._leaves: dict[Block, dict[Path, int]] = {}  # of each record: where it keeps what is at a path
-        first, self._record_type, self._parameters = self._block(), conversion.record, conversion.parameters
+        first, self._record_type, self._conversion = self._block(), conversion.record, conversion
         outermost = self._record(conversion.record, conversion.unread)
         self._outer = self._leaves[outermost]
         first += [
@@ -270,10 +270,7 @@ class _Program:
         if isinstance(part, int):
             return self._block(1 + part, NOTHING, 0)
         field = self._outer_field(tokens(part))
-        tied = (
-            place for place, pointer in enumerate(self._parameters) if pointer and tokens(pointer) == field.paths[0]
-        )
-        if (place := next(tied, NOTHING)) >= 0:  # where it is tied to a parameter of the topic, it is the same text
+        if (place := self._conversion.tied(field.paths[0])) is not None:
             return self._block(1 + place, NOTHING, 0)
         return self._block(NOTHING, self._text(text_of(field.default).encode()), *self._outer_leaves(field))
 
