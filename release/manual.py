@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gateway import __version__
-from gateway.cli import app
+from gateway.cli import make_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def page(date: str) -> str:
     Returns:
         roff, as man(7) says.
     """
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     lines = [
         f'.TH GATEWAY 1 "{date}" "gateway {__version__}" "User Commands"',
         *(".nh", ".ad l"),  # whole words, ragged: options are copied from here

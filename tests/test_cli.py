@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import __version__
-from gateway.cli import app
+from gateway.cli import make_app
 from gateway.core.native import RUNS
 from gateway.errors import ConfigurationError
 from gateway.spool.file import SpoolFile
@@ -119,6 +119,20 @@ def outcome(done: subprocess.CompletedProcess[str]) -> tuple[int, bool, bool]:
     """Give the exit code, and which outputs have text; the text changes with time and load."""
     assert "Traceback" not in done.stderr
     return done.returncode, bool(done.stdout), bool(done.stderr)
+
+
+def test_a_command_line_loads_no_other_command() -> None:
+    program = """
+import sys
+from gateway.cli import main
+sys.argv = ["gateway", "status", "--help"]
+try:
+    main()
+finally:
+    print("loaded", [name for name in ("run", "status", "topics") if f"gateway.cli.{name}" in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "loaded ['status']"), done.stderr
 
 
 def test_no_command_shows_the_help() -> None:
@@ -261,7 +275,7 @@ def test_run_ends_with_0_on_a_signal(number: signal.Signals, free_port: FreePort
 
 def here(*arguments: str | Path) -> tuple[int, str]:
     """Run a command in this process; give its exit code and all that it printed, in one line."""
-    done = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "300", "NO_COLOR": "1"})
+    done = CliRunner().invoke(make_app(), [*map(str, arguments)], env={"COLUMNS": "300", "NO_COLOR": "1"})
     assert not done.exception or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, in_one_line(done.output)
 

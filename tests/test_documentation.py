@@ -13,7 +13,7 @@ import fastavro
 import pytest
 import typer
 
-from gateway.cli import app
+from gateway.cli import make_app
 from gateway.contract.rules import EXTENSIONS
 from gateway.core.codec.logical import LOGICAL_TYPES
 from gateway.core.dead_letter import dead_letter_record
@@ -140,7 +140,7 @@ def command_names(group: Any, name: str) -> Iterator[str]:
 
 def test_every_command_is_documented() -> None:
     documented = re.findall(r"`(gateway [a-z ]*[a-z])", first_cells("## Commands"))
-    assert sorted(documented) == sorted(command_names(typer.main.get_command(app), "gateway"))
+    assert sorted(documented) == sorted(command_names(typer.main.get_command(make_app()), "gateway"))
 
 
 def exit_codes(group: Any, name: str) -> Iterator[str]:
@@ -155,7 +155,7 @@ def exit_codes(group: Any, name: str) -> Iterator[str]:
 
 def test_the_table_of_exit_codes_is_what_each_command_says() -> None:
     rows = re.findall(r"^\| `.*", section("### Exit codes"), flags=re.MULTILINE)
-    assert rows == [*exit_codes(typer.main.get_command(app), "gateway")]
+    assert rows == [*exit_codes(typer.main.get_command(make_app()), "gateway")]
 
 
 def test_the_manual_page_has_every_exit_code() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,6 +57,8 @@ def run(
     from gateway.service.workers import run_workers
 
     contract, page = loaded()
+    gc.freeze()
+    gc.enable()
     splitting.check(contract, settings)
     if worker is None and splitting.numbers(settings) != [1]:
         options = [*(["--workers", str(workers)] if workers else []), *(["--split", split] if split else [])]

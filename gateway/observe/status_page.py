@@ -21,7 +21,7 @@ from gateway.page import html
 from gateway.page.blocks import Block, Facts, Heading, Link, Paragraph, Phrase, Strong, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -40,14 +40,23 @@ _ACCOUNTS: Final = ("received", "delivered", "dead letters", "on disk", "in flig
 
 
 class StatusPage:
-    """Makes the page, titled as the contract; one call at a time."""
+    """Makes the page, titled as the contract; one call at a time.
 
-    def __init__(self, title: str, health: Callable[[], Health], collect: Callable[[], Iterable[Metric]]) -> None:
+    `books` are those at the start: from then on, readings are counted for the rates of the first page.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        health: Callable[[], Health],
+        collect: Callable[[], Iterable[Metric]],
+        books: Mapping[str, Books],
+    ) -> None:
         self.title = title
         self._health = health
         self._collect = collect
         self._rates = RateTracker()
-        self._rates(self._take(), time.monotonic())  # so that the first page has rates
+        self._rates(Snapshot(dict(books)), time.monotonic())  # `collect` would wait for an answer of Kafka
         self._page: html.Page
         self._made_at = float("-inf")
 

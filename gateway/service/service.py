@@ -184,7 +184,7 @@ def build(own: Worker, environ: Mapping[str, str], documentation: Page, read_new
         health = HealthCheck(bridge, sources, sink, spool, parts.schema_ids.states, parts.topics, settings.file, clock)
         collector = GatewayCollector(ledger, sources, spool, time.time, health, clock, sink, in_use)
         publisher = status_publisher(contract, settings, sources, health, collector.collect)
-        status = StatusPage(contract.title, health, collector.collect)
+        status = StatusPage(contract.title, health, collector.collect, ledger.books)
         pages = Pages(status, exposition(collector), health, documentation)
         if settings.http.listen:
             http = HttpServer(settings.http.listen, pages)

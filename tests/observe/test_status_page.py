@@ -12,7 +12,7 @@ from gateway.core.ledger import Books
 from gateway.core.reading import Reason
 from gateway.observe.figures import Rates, Snapshot
 from gateway.observe.peer_state import PeerState
-from gateway.observe.status_page import VERDICTS, delivery, overview
+from gateway.observe.status_page import VERDICTS, StatusPage, delivery, overview
 from gateway.operate.top import write
 from gateway.page import html
 from gateway.page.blocks import Heading
@@ -46,6 +46,10 @@ def status(peers: tuple[PeerState, ...] = (), book: Books | None = None, rates: 
 def rows(blocks: list[Block]) -> list[list[str]]:
     """Cells of what a terminal shows."""
     return [re.split(r" {2,}|: ", line) for line in write(blocks).splitlines() if line]
+
+
+def test_a_start_asks_no_peer_for_the_page() -> None:
+    StatusPage("meters", lambda: pytest.fail("health"), lambda: pytest.fail("figures"), {"doors": Books()})
 
 
 def test_stream_tells_rate_lag_and_what_came_last() -> None:

@@ -56,7 +56,7 @@ class TimedGateway(ExecutedGateway):
 def run_gateway(arguments: list[str]) -> None:
     """Run the gateway, and note the turns that took long, their waits left out, and what was exchanged."""
     from gateway.bridge.bridge import Bridge  # noqa: PLC0415 - only in the gateway's process
-    from gateway.cli import app  # noqa: PLC0415 - as above
+    from gateway.cli import make_app  # noqa: PLC0415 - as above
     from gateway.service import hangup  # noqa: PLC0415 - as above
     from gateway.service.reload import Reloader  # noqa: PLC0415 - as above
 
@@ -87,7 +87,7 @@ def run_gateway(arguments: list[str]) -> None:
     for owner, name, timed in ((Bridge, "run_once", turn), (Bridge, "_wait", wait), (Reloader, "adopt_due", adopt)):
         setattr(owner, name, timed)
     try:
-        app(arguments, standalone_mode=False)
+        make_app()(arguments, standalone_mode=False)
     finally:
         Path(os.environ["TURNS"]).write_text(json.dumps(noted))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gateway.cli import app
+from gateway.cli import make_app
 from gateway.core.dead_letter import dead_letter_record
 from gateway.core.gateway_clock import GatewayClock
 from gateway.core.headers import OWN
@@ -50,7 +50,7 @@ def _choices(names: typing.Iterable[object]) -> str:
 
 def commands() -> dict[str, str]:
     """Describe each command with its documented exit codes, and each argument and option."""
-    return dict(_of_command(typer.main.get_command(app), "gateway", None))
+    return dict(_of_command(typer.main.get_command(make_app()), "gateway", None))
 
 
 def _of_command(command: Any, name: str, parent: typer.Context | None) -> Iterator[tuple[str, str]]:
