@@ -57,6 +57,7 @@ OTHERS = (
     {"type": "string", "logicalType": "uuid"},
     {"type": "bytes", "logicalType": "decimal", "precision": 9},
 )
+TOPIC_TEXTS = ["a", "a", "a", "", "é", "x" * 70]
 LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -188,6 +189,10 @@ class Maker:
             data = self._wounds[is_packed].wound(data)
         return data
 
+    def topic(self, case: Case) -> tuple[str, ...]:
+        """Make the texts that the topic has."""
+        return tuple(self._chance.choice(TOPIC_TEXTS) for _ in case.parameters)
+
     def _object(self, fields: list[dict[str, Any]]) -> str:
         members: dict[str, Any] = {}
         for field in fields:
@@ -257,14 +262,13 @@ class Maker:
         return json.dumps(text, ensure_ascii=self._chance.random() < 0.3)
 
 
-def difference(case: Case, codecs: tuple[Codec, Codec], payload: bytes) -> str:
-    """Tell how the codecs differ about a payload; empty when they do not."""
-    values = ("a",) * len(case.parameters)
+def difference(case: Case, codecs: tuple[Codec, Codec], payload: bytes, values: tuple[str, ...]) -> str:
+    """Tell how the codecs differ about a payload with these texts of the topic; empty when they do not."""
     native, plain = (codec.encode(payload, values) for codec in codecs)
     precise = codecs[0].encode_precisely(payload, values)
     if repr(native) == repr(plain) == repr(precise) and in_run(codecs[0], payload, values) in {None, repr(native)}:
         return ""
-    return f"{case}\n{payload!r}\nC      {native}\nPython {plain}\nprecise {precise}"
+    return f"{case}\n{values} {payload!r}\nC      {native}\nPython {plain}\nprecise {precise}"
 
 
 def in_run(codec: Codec, payload: bytes, values: tuple[str, ...]) -> str | None:
@@ -288,7 +292,7 @@ def fuzz(seed: int, seconds: float) -> tuple[int, int, str]:
         for _ in range(PAYLOADS):
             count += 1
             natively += codecs[0].is_native
-            if fault := difference(case, codecs, maker.payload(case)):
+            if fault := difference(case, codecs, maker.payload(case), maker.topic(case)):
                 return count, natively, fault
     return count, natively, ""
 
