@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -16,7 +15,7 @@ from gateway.registry.api import Endpoint, TokenEndpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
 from gateway.settings.consistency import check_consistency
-from gateway.settings.pem import TlsFiles
+from gateway.settings.pem import TlsFiles, trusting
 from gateway.settings.secret import UnfitFileError, read_secret
 from gateway.settings.settings import TlsSettings, load
 from gateway.settings.tls import tls_context
@@ -245,7 +244,7 @@ def broker_of(
         login = Login(given.username, _secret(given.password_file, settings))
     tls = None
     if encrypted:
-        tls = tls_context(settings.server(server.name).tls, settings) if settings else ssl.create_default_context()
+        tls = tls_context(settings.server(server.name).tls, settings) if settings else trusting()
     files = settings.tls_files(given.tls or TlsSettings()) if encrypted and settings and given else None
     return Broker(
         server.name,

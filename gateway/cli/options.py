@@ -168,12 +168,11 @@ def open_installation(config: Path) -> Installation:
 
 def broker_at(url: str, username: str, password_file: Path | None, ca_file: Path | None) -> Broker:
     """Find the broker of an URL, with the version of MQTT that it speaks."""
-    import ssl
-
     from gateway.installation import WEBSOCKET_PATH, login, usual_port
     from gateway.mqtt.broker import Broker
     from gateway.mqtt.probe import with_spoken_version
     from gateway.mqtt.websocket import Upgrade
+    from gateway.settings.pem import trusting
     from gateway.settings.values import check_path
 
     parts = urlsplit(url if "://" in url else f"mqtt://{url}")
@@ -188,7 +187,7 @@ def broker_at(url: str, username: str, password_file: Path | None, ca_file: Path
         raise ConfigurationError([Finding("--broker", 0, "", "This is not the address of a broker.", fix)])
     user, upgrade = username or unquote(parts.username or ""), Upgrade(path) if is_web else None
     try:
-        context = ssl.create_default_context(cafile=ca_file) if is_tls else None
+        context = trusting(ca_file) if is_tls else None
     except OSError as error:
         message = f"The CA cannot be read: {error.strerror or error}."
         raise ConfigurationError(

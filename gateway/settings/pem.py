@@ -131,9 +131,9 @@ class TlsFiles:
 
     def _trusting(self) -> ssl.SSLContext:
         if not self.ca:
-            return ssl.create_default_context()
+            return trusting()
         try:
-            context = ssl.create_default_context(cafile=self.ca.path)
+            context = trusting(self.ca.path)
         except OSError as error:  # the base class of ssl.SSLError
             self.ca.check_form()
             raise self.ca.damaged(error) from None
@@ -163,10 +163,21 @@ class TlsFiles:
             fix = f"Add key_password_file, or name the file that this command writes: {printable(plain)}"
             return key.unfit(f"The private key in {key.shown} is encrypted with a pass phrase.", fix)
         try:
-            ssl.create_default_context(cafile=cert.path)
+            trusting(cert.path)
         except OSError as damage:
             return cert.damaged(damage)
         return key.damaged(error)
+
+
+def trusting(authorities: Path | None = None) -> ssl.SSLContext:
+    """Make a TLS context that trusts the authorities of a file, or the system's; OSError when they cannot be read.
+
+    From Python 3.13 on, the default refuses what RFC 5280 does not allow, such as a CA without a key usage. That is how
+    `openssl req -x509` makes a CA, so many brokers have one; librdkafka and other clients of theirs take it.
+    """
+    context = ssl.create_default_context(cafile=authorities)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def read(paths: Mapping[str, Path], credentials: Path | None) -> TlsFiles:

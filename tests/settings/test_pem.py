@@ -7,12 +7,14 @@ must then be accepted.
 from __future__ import annotations
 
 import shlex
+import ssl
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.errors import ConfigurationError
+from gateway.settings.pem import TlsFiles
 from gateway.settings.settings import load
 from tests.stack.software import command
 
@@ -209,3 +211,11 @@ def test_load_takes_keys_of_all_kinds(folder: Folder, kind: str) -> None:
     folder.write("both.pem", both)
     folder.tls |= {"cert_file": "both.pem", "key_file": "both.pem"}
     assert folder.findings() == []
+
+
+def test_a_context_verifies_and_takes_a_ca_without_key_usage() -> None:
+    """Python from 3.13 on would refuse it; the other tests with TLS have such a CA."""
+    context = TlsFiles().context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
