@@ -1099,6 +1099,34 @@ def test_turn_sends_each_reading_once_when_all_of_them_leave_memory(
         assert plant.spool.bytes_held == 0
 
 
+def test_turn_sends_what_kafka_refused_while_dead_letters_are_on_disk(
+    kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant], tmp_path: Path
+) -> None:
+    """The row of a refused reading is not read back as a dead letter, because only memory knows that it is one."""
+    name, dead = topic("sensors", 1, TIGHT), f"dead-{uuid.uuid4().hex[:8]}"
+    kinds = Counter[Reason]()
+    with SpoolFile(tmp_path / "spool.db") as file:
+        plant = plants(kafka.bootstrap, [name], dead, memory=40_000, file=file)
+        for number in range(600):
+            is_bad, is_huge = number % 3 == 1, number % 20 == 12
+            kinds += Counter({Reason.NOT_JSON: is_bad, Reason.REFUSED: is_huge and not is_bad})
+            plant.source.publish(name, b"bad" if is_bad else payload(number, text="x" * 5_000 if is_huge else ""))
+            if number % 10 == 0:
+                plant.bridge.run_once()
+        lane, deadline = plant.bridge.dead_lanes[name], time.monotonic() + 60
+        while plant.figures(name)[0] < 600 - kinds.total() or not lane.has_backlog:
+            assert time.monotonic() < deadline, plant.ledger.totals()
+            plant.bridge.run_once()
+        kafka.create_topic(dead)
+        while plant.figures(name)[1] != kinds:
+            assert time.monotonic() < deadline, plant.ledger.totals()
+            plant.bridge.run_once()
+        books = plant.ledger.books[name]
+        assert not any((books.missing, books.spooled, books.in_flight, books.dropped))
+        assert record_count(kafka.bootstrap, dead) == kinds.total()
+        assert plant.spool.bytes_held == 0
+
+
 def test_turn_waits_as_long_as_nothing_is_to_do(kafka: Kafka, topic: NewTopic, plants: Callable[..., Plant]) -> None:
     """An idle loop sleeps until the source wants its turn, and a reading wakes it at once."""
     name, dead = topic("sensors"), topic("dead", 1)
