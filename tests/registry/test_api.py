@@ -130,7 +130,8 @@ def test_without_a_token_nothing_is_sent(status: int, body: str, reason: str) ->
 
 
 def test_a_certificate_is_shown_to_a_registry_that_asks_for_one(certificates: Certificates) -> None:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_verify_locations(certificates.ca)
     context.load_cert_chain(certificates.certificate("broker"), certificates.key("broker"))
     context.verify_mode = ssl.CERT_REQUIRED
     own = {"cert_file": certificates.certificate("client"), "key_file": certificates.key("client")}
