@@ -192,7 +192,10 @@ def _send(request: Request, opener: OpenerDirector, timeout_seconds: float) -> A
             raise _refused(error) from None
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        raise UnreachableError(_reason(reason), reason if isinstance(reason, ssl.SSLError) else None) from None
+        of_tls = reason if isinstance(reason, ssl.SSLError) else None
+        if request.type == "https" and isinstance(reason, (ConnectionResetError, BrokenPipeError)):
+            of_tls = ssl.SSLEOFError()  # which of the two the kernel tells is chance
+        raise UnreachableError(_reason(reason), of_tls) from None
 
 
 def _parsed(response: IO[bytes]) -> Any:
