@@ -102,7 +102,7 @@ soak: setup
 proof: setup
 	$(BIN)/python -m tests.faults.proof --seconds $(or $(SECONDS),60) --seed $(SEED)
 
-# Builds the bridges in Go and Java that the gateway is compared with; a bridge that cannot be built is skipped.
+# Builds the bridges in Go, Java and Rust that the gateway is compared with; a bridge that cannot be built is skipped.
 bench: setup
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
@@ -160,7 +160,7 @@ $(BIN)/python: | system-run
 
 # A deployment needs run.txt only; build.txt is for building the package from this folder, which compiles native/ where
 # there is a C compiler with Python's headers.
-.venv/.installed-run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard native/*) | $(BIN)/python
+.venv/.installed-run: requirements/run.txt requirements/build.txt pyproject.toml $(wildcard native/*.py native/*.[ch]) | $(BIN)/python
 	@echo "Installing Python packages into .venv"
 	@$(LOCKED) -r requirements/run.txt -r requirements/build.txt || $(FAILED)
 	@$(INSTALL) --no-deps --no-build-isolation -e . || $(FAILED)
