@@ -19,6 +19,7 @@ from gateway.bridge.bridge import Bridge, Rules
 from gateway.bridge.pacing import Pacing
 from gateway.core.committed_session import CommittedSession
 from gateway.core.ledger import Ledger
+from gateway.core.native import RUNS
 from gateway.core.retained import RetainedMessages
 from gateway.core.session import Session
 from gateway.errors import GatewayError
@@ -102,8 +103,8 @@ class Service:
         self.clock.start()
         self.status.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
-        facts = {"version": __version__, "streams": len(self.bridge.lanes) - 1, "delivery": self.delivery}
-        log.info("The gateway has started.", extra=facts)
+        facts = {"version": __version__, "hot_path": RUNS, "streams": len(self.bridge.lanes) - 1}
+        log.info("The gateway has started.", extra=facts | {"delivery": self.delivery})
         self.reloader.start()
 
     def _loop(self, stopping: StopFlag) -> None:
