@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCHEMA_ID_SECONDS = 0.02  # between two checks for a transform that another thread makes
+SCHEMA_ID_SECONDS = 0.05  # between two checks for a transform that another thread makes
 SUCCESSOR_SECONDS = 0.02  # between two checks whether another gateway has taken over
 LONGEST_WAIT_SECONDS = 1.0
 DEPARTURE_SECONDS = 2.0  # after its UNSUBACK, readings of a removed stream are still taken for so long

@@ -176,7 +176,7 @@ class MqttSource:
         if self.link == _DOWN:
             return self._retry_at
         if self.link == _CONNECTING:
-            return now + 0.01
+            return now + 0.02
         if self._is_reading and self.has_buffered_data:
             return now
         seconds = self._connect_seconds if self.link == _HANDSHAKE else math.inf

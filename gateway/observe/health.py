@@ -77,11 +77,15 @@ class HealthCheck:
         """Give Kafka's state, at most a few seconds old unless Kafka takes longer to answer."""
         kept_seconds = KEPT_BLOCKED_SECONDS if self.sink.blocked_reason else KEPT_SECONDS
         if time.monotonic() - self._asked_at > kept_seconds and not self._thread.is_alive():
-            self._asked_at = time.monotonic()
-            self._thread = threading.Thread(target=self._ask, name="kafka health", daemon=True)
-            self._thread.start()
+            self.ask()
             self._thread.join(PATIENCE_SECONDS)
         return self._kafka
+
+    def ask(self) -> None:
+        """Ask Kafka, without waiting for its answer, so that the first check has it."""
+        self._asked_at = time.monotonic()
+        self._thread = threading.Thread(target=self._ask, name="kafka health", daemon=True)
+        self._thread.start()
 
     def _ask(self) -> None:
         try:

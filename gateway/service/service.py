@@ -99,6 +99,7 @@ class Service:
         if self.http:
             self.http.start()
         self.running.parts.start()
+        self.running.health.ask()
         self.credentials.start()
         self.clock.start()
         self.status.start()

@@ -1113,7 +1113,7 @@ def test_turn_sends_what_kafka_refused_while_dead_letters_are_on_disk(
             plant.source.publish(name, b"bad" if is_bad else payload(number, text="x" * 5_000 if is_huge else ""))
             if number % 10 == 0:
                 plant.bridge.run_once()
-        lane, deadline = plant.bridge.dead_lanes[name], time.monotonic() + 60
+        lane, deadline = plant.bridge.dead_lanes[name], time.monotonic() + 120
         while plant.figures(name)[0] < 600 - kinds.total() or not lane.has_backlog:
             assert time.monotonic() < deadline, plant.ledger.totals()
             plant.bridge.run_once()

@@ -13,6 +13,7 @@ from gateway.operate.tail.decoder import Decoder, ShownRecord
 from gateway.registry.api import Endpoint
 from gateway.registry.lock_file import LOCK_FILE
 from gateway.registry.registry import SchemaRegistry
+from gateway.settings.pem import TlsFiles
 from gateway.settings.settings import load
 from gateway.signals import stop_on_signals
 
@@ -91,4 +92,4 @@ def _of_settings(settings: Settings) -> _Sources:
 
 
 def _registry(url: str, lock_path: Path) -> SchemaRegistry:
-    return SchemaRegistry(Endpoint(url), lock_path, register=False)
+    return SchemaRegistry(Endpoint(url, tls=TlsFiles()), lock_path, register=False)
