@@ -57,7 +57,7 @@ def run(
     from gateway.service.workers import run_workers
 
     contract, page = loaded()
-    gc.freeze()
+    gc.freeze()  # all that was imported; it was disabled in gateway/cli/__init__.py
     gc.enable()
     splitting.check(contract, settings)
     if worker is None and splitting.numbers(settings) != [1]:

@@ -194,7 +194,7 @@ def _send(request: Request, opener: OpenerDirector, timeout_seconds: float) -> A
         reason = error.reason if isinstance(error, URLError) else error
         of_tls = reason if isinstance(reason, ssl.SSLError) else None
         if request.type == "https" and isinstance(reason, (ConnectionResetError, BrokenPipeError)):
-            of_tls = ssl.SSLEOFError()  # which of the two the kernel tells is chance
+            of_tls = ssl.SSLEOFError()  # a server that ends a connection is told as either, by chance
         raise UnreachableError(_reason(reason), of_tls) from None
 
 

@@ -96,16 +96,21 @@ class Service:
         self._stop()
 
     def _start(self) -> None:
+        self.running.health.ask()  # before anyone asks it
         if self.http:
             self.http.start()
         self.running.parts.start()
-        self.running.health.ask()
         self.credentials.start()
         self.clock.start()
         self.status.start()
         self.notifier("READY=1\nSTATUS=running; see /readyz for the state of every peer")
-        facts = {"version": __version__, "hot_path": RUNS, "streams": len(self.bridge.lanes) - 1}
-        log.info("The gateway has started.", extra=facts | {"delivery": self.delivery})
+        facts = {
+            "version": __version__,
+            "hot_path": RUNS,
+            "streams": len(self.bridge.lanes) - 1,
+            "delivery": self.delivery,
+        }
+        log.info("The gateway has started.", extra=facts)
         self.reloader.start()
 
     def _loop(self, stopping: StopFlag) -> None:
